@@ -6,21 +6,20 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+if sys.platform == "win32":
+    import ctypes
+
 
 class Clock(Protocol):
     """Tells the time, and waits."""
 
-    def now(self) -> datetime:
-        """The present instant, aware, in UTC."""
+    def now(self) -> datetime: ...  # aware, in UTC
 
-    def monotonic(self) -> float:
-        """Seconds since some moment: for ages, which don't change when the clock is set."""
+    def monotonic(self) -> float: ...  # for ages, which don't change when the clock is set
 
-    def awake(self) -> float:
-        """Seconds since some moment, in which this machine did not sleep."""
+    def awake(self) -> float: ...  # without the time that this machine slept
 
-    async def sleep(self, seconds: float) -> None:
-        """Return when *seconds* have passed on this clock."""
+    async def sleep(self, seconds: float) -> None: ...
 
 
 def pause(seconds: float) -> None:
@@ -49,6 +48,7 @@ class AdjustedClock:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._ahead = timedelta()
+        self.monotonic, self.awake, self.sleep = clock.monotonic, clock.awake, clock.sleep
 
     def adjust(self, now: datetime) -> None:
         """It is *now* on the other clock."""
@@ -56,15 +56,6 @@ class AdjustedClock:
 
     def now(self) -> datetime:
         return self._clock.now() + self._ahead
-
-    def monotonic(self) -> float:
-        return self._clock.monotonic()
-
-    def awake(self) -> float:
-        return self._clock.awake()
-
-    async def sleep(self, seconds: float) -> None:
-        await self._clock.sleep(seconds)
 
 
 class SystemClock:
@@ -75,20 +66,12 @@ class SystemClock:
         return time.monotonic()
 
     def awake(self) -> float:
-        return _awake()
+        if sys.platform == "win32":
+            # time.monotonic goes on while Windows sleeps; on other systems it stops.
+            count = ctypes.c_ulonglong()
+            ctypes.windll.kernel32.QueryUnbiasedInterruptTime(ctypes.byref(count))
+            return count.value / 1e7
+        return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-
-
-if sys.platform == "win32":
-    import ctypes
-
-    def _awake() -> float:
-        # time.monotonic goes on while Windows sleeps; on other systems it stops.
-        count = ctypes.c_ulonglong()
-        ctypes.windll.kernel32.QueryUnbiasedInterruptTime(ctypes.byref(count))
-        return count.value / 1e7
-
-else:
-    _awake = time.monotonic

@@ -5,18 +5,12 @@ from pathlib import Path
 
 from callrail_relay.clock import pause
 
-STEP = 0.05
-"""Seconds between two tries."""
-
-_TRIES = 20 if os.name == "nt" else 0
+STEP = 0.05  # seconds between two tries
+_TRIES = 20 if os.name == "nt" else 0  # Windows refuses while a program has the target open
 
 
 def replace(source: Path, target: Path) -> None:
-    """
-    Put *source* in the place of *target*, at once and whole.
-
-    Windows refuses while a program, such as a virus scanner, has the target open: it is tried for a second.
-    """
+    """Put *source* in the place of *target*, at once and whole; on Windows it is tried for a second."""
     for _ in range(_TRIES):
         try:
             source.replace(target)

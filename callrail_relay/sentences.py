@@ -1,40 +1,20 @@
-"""
-What each reason says to people: one table for the terminal, JSON and the pages.
-
-A reason is a code with parameters (``domain.message.Reason``). To add one, give it a row here, and in
-``docs/reference/payloads.md``.
-"""
+"""What each reason says to people. Each has a row here, and one in docs/reference/payloads.md."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from string import Formatter
 
 from callrail_relay.domain.message import Reason
 
-
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """
-    What happened, and what to *do* about it: ``on_page`` with the buttons of a page, else with commands.
-
-    Without ``on_page`` a page says the same.
-    """
-
-    says: str
-    do: str = ""
-    on_page: str | None = None
-
-
 _CONTACT = "Fix the contact in IF3."
 _APPROVE = ("Approve it to send it anyway.", "Press “Send anyway” to send it.")
 _READ_IT = ("Read it, and approve it if it is right.", "Read it, and press “Send anyway” if it is right.")
+_UNKNOWN = "CallRail didn't confirm this message"
+_CHECK = "Check the conversation in CallRail"
 _DECIDE = (
-    (
-        "Check the conversation in CallRail, then run `messages resend`, `messages mark-sent` or `messages "
-        "cancel`."
-    ),
-    "Check the conversation in CallRail before you resend.",
+    f"{_CHECK}, then run `messages resend`, `messages mark-sent` or `messages cancel`.",
+    f"{_CHECK} before you resend.",
 )
 _RESUME = ("Then run `callrail-relay resume`.", "Then press “Resume sending”.")
 _NO_BULK = "CallRail doesn't allow bulk texting."
@@ -91,197 +71,204 @@ _UNREADABLE = {
     },
 }
 
-SENTENCES = {
+
+def _row(says: str, *do: str) -> tuple[str, ...]:
+    """What happened, and what to do about it: with commands, and with a page's buttons if that differs."""
+    return says, *do
+
+
+SENTENCES: dict[str, str | tuple[str, ...]] = {
     # What keeps a request from becoming a message.
-    "bad_phone": Sentence("The phone number can't be texted.", _CONTACT),
-    **{f"bad_phone.{problem}": Sentence(says, _CONTACT) for problem, says in _PHONES.items()},
-    "no_phone": Sentence("There is no phone number to send to.", _CONTACT),
-    "two_phones": Sentence("The contact has two different phone numbers, {first} and {second}.", _CONTACT),
-    "two_phones.given_twice": Sentence("{field} is given twice, with different numbers.", _CONTACT),
-    "two_phones.removed": Sentence("The contact has two different phone numbers."),
-    "no_text": Sentence("The message is empty."),
-    "bad_text.not_text": Sentence("The message is {kind}, not text."),
-    "bad_text.nul": Sentence("The message has a NUL character, which can't be saved or sent."),
-    "bad_text.broken_character": Sentence(
+    "bad_phone": _row("The phone number can't be texted.", _CONTACT),
+    **{f"bad_phone.{problem}": _row(says, _CONTACT) for problem, says in _PHONES.items()},
+    "no_phone": _row("There is no phone number to send to.", _CONTACT),
+    "two_phones": _row("The contact has two different phone numbers, {first} and {second}.", _CONTACT),
+    "two_phones.given_twice": _row("{field} is given twice, with different numbers.", _CONTACT),
+    "two_phones.removed": "The contact has two different phone numbers.",
+    "no_text": "The message is empty.",
+    "bad_text.not_text": "The message is {kind}, not text.",
+    "bad_text.nul": "The message has a NUL character, which can't be saved or sent.",
+    "bad_text.broken_character": _row(
         "The message has a broken character: half of an emoji, or bytes that aren't text.",
         "Send it again from IF3.",
     ),
-    "bad_text.given_twice": Sentence("The message is given twice, with different words."),
-    "doubtful_text.loose_ampersand": Sentence(
+    "bad_text.given_twice": "The message is given twice, with different words.",
+    "doubtful_text.loose_ampersand": _row(
         "The form has an & that the sender did not escape as %26, so it isn't certain where the message "
         "ends.",
         *_READ_IT,
     ),
-    "doubtful_text.half_escaped": Sentence(
-        "The sender escaped only parts of the message (it has both spaces and %XX), so it may not read as it "
-        "was written.",
+    "doubtful_text.half_escaped": _row(
+        "The sender escaped only parts of the message (it has both spaces and %XX), so it may not read as "
+        "it was written.",
         *_READ_IT,
     ),
-    "bad_id.not_text": Sentence("{field} is {kind}, so it can't choose the number to send from."),
-    "bad_id.rounded": Sentence(
-        "{field} was rounded by a spreadsheet, so it can't choose the number to send from."
-    ),
-    "bad_id.given_twice": Sentence("{field} is given twice, with different values."),
-    "no_route": Sentence(
+    "bad_id.not_text": "{field} is {kind}, so it can't choose the number to send from.",
+    "bad_id.rounded": "{field} was rounded by a spreadsheet, so it can't choose the number to send from.",
+    "bad_id.given_twice": "{field} is given twice, with different values.",
+    "no_route": _row(
         "No rule fits its team_id and sender_id, so there is no number to send from.",
         "Add one under [[routes]], or a tracking_number under [callrail], then run `callrail-relay messages "
         "remap`.",
         "Add a rule in config.toml, restart the relay, then press “Retry”.",
     ),
-    "bulk": Sentence(
+    "bulk": _row(
         f"{{texts}} messages came in one request, and more than {{limit}} look like a bulk message. "
         f"{_NO_BULK}",
         "Approve it only if a person wrote it to this person.",
         "Send it only if a person wrote it to this person.",
     ),
-    "bulk.kept_as_one": Sentence(
+    "bulk.kept_as_one": _row(
         f"{{texts}} messages came in one request and are kept as one. That looks like a bulk message. "
         f"{_NO_BULK}",
         "If a person wrote each of them, send them again a few at a time.",
     ),
-    "unreadable": Sentence("The request can't be read."),
-    **{f"unreadable.{problem}": Sentence(says) for problem, says in _UNREADABLE.items()},
-    "not_a_payload": Sentence(
+    "unreadable": "The request can't be read.",
+    **{f"unreadable.{problem}": says for problem, says in _UNREADABLE.items()},
+    "not_a_payload": (
         "It has neither a message nor a phone number (seller_phone), so it isn't a text from IF3."
     ),
-    "not_a_payload.more": Sentence("{count} more elements of the list aren't texts from IF3."),
-    "not_a_payload.empty_envelope": Sentence("Its envelope is empty: there is no text in it."),
-    "too_deep": Sentence("It is wrapped in more than {limit} lists or envelopes."),
-    "internal": Sentence(
+    "not_a_payload.more": "{count} more elements of the list aren't texts from IF3.",
+    "not_a_payload.empty_envelope": "Its envelope is empty: there is no text in it.",
+    "too_deep": "It is wrapped in more than {limit} lists or envelopes.",
+    "internal": (
         "The relay couldn't read this request because of an internal error ({error}). The request is saved."
     ),
     # What a person typed for one message.
-    **{f"bad_sender.{problem}": Sentence(says) for problem, says in _PHONES.items()},
-    "bad_sender.not_ours": Sentence("{typed} is not one of your tracking numbers."),
-    "no_sender": Sentence("There are several tracking numbers and no default."),
-    "no_sender.none": Sentence(
-        "There is no tracking number to send from.", "Run `callrail-relay configure`."
-    ),
+    **{f"bad_sender.{problem}": says for problem, says in _PHONES.items()},
+    "bad_sender.not_ours": "{typed} is not one of your tracking numbers.",
+    "no_sender": "There are several tracking numbers and no default.",
+    "no_sender.none": _row("There is no tracking number to send from.", "Run `callrail-relay configure`."),
     # Rules.
-    "duplicate": Sentence(
+    "duplicate": _row(
         "The same text to the same person came within {window_seconds} (message {message_id}).", *_APPROVE
     ),
-    "duplicate.after_sleep": Sentence(
+    "duplicate.after_sleep": _row(
         "The same text to the same person is here already (message {message_id}). This computer was asleep "
         "until just now, so the sender may have repeated it.",
         *_APPROVE,
     ),
-    "duplicate.mapped_later": Sentence(
+    "duplicate.mapped_later": _row(
         "The same text to the same person came as well (message {message_id}).", *_APPROVE
     ),
-    "merge_tag": Sentence(
+    "merge_tag": _row(
         "This message has an unfilled placeholder: {placeholder}.",
         "Write it again in IF3, or approve it as it is.",
         "Write it again in IF3, or press “Send anyway”.",
     ),
-    "merge_tag.removed": Sentence("This message has an unfilled placeholder."),
-    "mass_text": Sentence(
+    "merge_tag.removed": "This message has an unfilled placeholder.",
+    "mass_text": _row(
         "Looks like a bulk message: similar words to {people} people or more within {window_seconds}. "
         f"{_NO_BULK}",
         "If a person wrote each of them, run `callrail-relay messages approve ID --same-wording`; otherwise "
         "cancel them.",
         "If a person wrote each of them, press “Send all alike”; otherwise cancel them.",
     ),
-    "quiet_hours": Sentence(
+    "quiet_hours": (
         "Quiet hours: it is too early or too late where the person may be. It will be sent {at_until}."
     ),
-    "opt_out": Sentence("This person opted out. You can't text them from this number."),
-    "maybe_opted_out": Sentence(
+    "opt_out": "This person opted out. You can't text them from this number.",
+    "maybe_opted_out": _row(
         "The person replied “{words}” {at_written_at}. Does that ask for no more texts?",
         "If so, run `callrail-relay opt-outs add`; if not, approve this message.",
         "If so, press “Opt out”; if not, press “Send anyway”.",
     ),
-    "maybe_opted_out.removed": Sentence(
+    "maybe_opted_out.removed": _row(
         "A reply {at_written_at}, whose words were removed since, may ask for no more texts.", *_APPROVE
     ),
-    "too_old": Sentence(
+    "too_old": _row(
         "Waited more than {max_age_seconds}. Still want to send it?", "Approve it or cancel it.", ""
     ),
-    "too_long": Sentence(
+    "too_long": _row(
         "It needs {needed} parts, and the sending limits allow {allowed}.",
         "Shorten it, or raise limits.max_characters.",
     ),
     # What became of it at CallRail.
-    "refused": Sentence("CallRail rejected it ({http_status}): {detail}"),
-    "firewall": Sentence(
+    "refused": "CallRail rejected it ({http_status}): {detail}",
+    "unsendable": _row("It can't be sent, and nothing was: {detail}", "Send it again from IF3."),
+    "firewall": _row(
         "A firewall in front of CallRail rejected it (403, “{answer}”).",
         "Reword it, for example without a link, and send it again.",
     ),
-    "unknown": Sentence("CallRail didn't confirm this message.", *_DECIDE),
-    "unknown.no_answer": Sentence(
-        "CallRail didn't confirm this message: {detail} The relay checks with CallRail before it is sent "
-        "again."
+    "unknown": _row(f"{_UNKNOWN}.", *_DECIDE),
+    "unknown.no_answer": f"{_UNKNOWN}: {{detail}} The relay checks with CallRail before it is sent again.",
+    "unknown.not_shown": _row(f"{_UNKNOWN}, and its conversation doesn't show it.", *_DECIDE),
+    "unknown.others_like_it": _row(
+        f"{_UNKNOWN}, and its conversation shows {{count}} like it, more than were sent from here.", *_DECIDE
     ),
-    "unknown.not_shown": Sentence(
-        "CallRail didn't confirm this message, and its conversation doesn't show it.", *_DECIDE
-    ),
-    "unknown.others_like_it": Sentence(
-        "CallRail didn't confirm this message, and its conversation shows {count} like it, more than were "
-        "sent from here.",
-        *_DECIDE,
-    ),
-    "unknown.not_asked": Sentence(
-        "CallRail didn't confirm this message, and the relay couldn't check.", *_DECIDE
-    ),
-    "incomplete": Sentence("{sent} of its {segments} parts were sent. The rest won't be."),
-    "sent_twice": Sentence(
+    "unknown.not_asked": _row(f"{_UNKNOWN}, and the relay couldn't check.", *_DECIDE),
+    "incomplete": "{sent} of its {segments} parts were sent. The rest won't be.",
+    "sent_twice": _row(
         "CallRail accepted this message twice: the first try arrived after all.",
         "Tell the person if it matters.",
     ),
     # What it waits for.
-    "paused": Sentence("Sending is paused. {cause}"),
-    "account_waits": Sentence("{cause} Sending waits until {until}."),
-    "budget": Sentence(
-        "The {window}'s sending limit is reached ({used} of {allowed}). Sending resumes {at_until}."
-    ),
-    "behind_unknown": Sentence(
+    "paused": "Sending is paused. {cause}",
+    "account_waits": "{cause} Sending waits until {until}.",
+    "budget": "The {window}'s sending limit is reached ({used} of {allowed}). Sending resumes {at_until}.",
+    "behind_unknown": (
         "The relay checks an earlier message to this person with CallRail, until {until} at most."
     ),
-    "foreign_account": Sentence(
+    "foreign_account": _row(
         "Its account {account_id} isn't in the settings.", "Add it again, or cancel the message."
     ),
     # Why an account is paused, or waits.
-    "by_hand": Sentence("{note}", "Run `callrail-relay resume` to go on.", ""),
-    "unauthorized": Sentence(
+    "by_hand": _row("{note}", "Run `callrail-relay resume` to go on.", ""),
+    "unauthorized": _row(
         "CallRail doesn't know the API key (401). Store a valid one with `callrail-relay configure`.",
         *_RESUME,
     ),
-    "forbidden": Sentence(
+    "forbidden": _row(
         "CallRail rejected the API key (403). The likely causes, in order: the key is read-only (ask "
         "CallRail support for write access), its user doesn't see the company, the business has no 10DLC "
         "approval yet, or sending isn't enabled for the account.",
         *_RESUME,
     ),
-    "firewalled": Sentence(
+    "firewalled": _row(
         "A firewall in front of CallRail rejected three messages in a row (403, “{answer}”). It probably "
         "blocks this computer's internet address. Ask CallRail support, or try another connection.",
         *_RESUME,
     ),
-    "rate_limited": Sentence("CallRail's rate limit is reached (429)."),
-    "unreachable": Sentence("CallRail can't be reached."),
-    "no_answer": Sentence("CallRail doesn't answer as it should."),
+    "rate_limited": "CallRail's rate limit is reached (429).",
+    "unreachable": "CallRail can't be reached.",
+    "no_answer": "CallRail doesn't answer as it should.",
 }
 
-Show = Callable[[str, object], str]
-"""Shows a parameter of this name, which begins with at_ for *at* an instant."""
+
+def shown(name: str, value: object) -> str:
+    """Return a value as text: spans in words, instants by this machine's clock."""
+    if name.endswith("_seconds"):
+        return span(float(str(value)))
+    if name.removeprefix("at_") in ("until", "written_at"):
+        local = datetime.fromisoformat(str(value)).astimezone()
+        return f"{'at ' if name.startswith('at_') else ''}{clock_time(local)} on {local:%b} {local.day}"
+    if name in ("note", "detail"):  # other people's words, before more of ours
+        words = str(value).strip()
+        return words if words.endswith((".", "!", "?")) else f"{words}."
+    return str(value)
+
+
+Show = Callable[[str, object], str]  # shows a parameter of this name; at_ before it is for *at* an instant
+Text = Callable[[str], str]
 
 
 def explain(
-    reason: Reason, *, page: bool = False, show: Show | None = None, text: Callable[[str], str] = str
+    reason: Reason, *, page: bool = False, do: bool = True, show: Show = shown, text: Text = str
 ) -> str:
-    """
-    Return *reason* in sentences, with what to do.
-
-    *show* makes text of the values, and *text* is what the whole is made of, such as Markup.
-    """
-    row = _row(reason)
-    do = row.on_page if page and row.on_page is not None else row.do
-    return _filled(f"{row.says} {do}".strip(), reason, page=page, show=show, text=text)
+    """Return *reason* in sentences, with what to *do*; *text* is what they are made of, such as Markup."""
+    says, *remedies = _row_of(reason)
+    template = " ".join([says, *((remedies[-1:] if page else remedies[:1]) if do else ())]).strip()
+    again = partial(explain, page=page, show=show, text=text)
+    values = {}
+    for name, parameter in _fields(template).items():
+        value = reason.parameters[parameter]
+        values[name] = again(Reason(**value)) if name == "cause" else show(name, value)
+    return text(template).format(**values)
 
 
 def says(reason: Reason) -> str:
     """Return what happened, without what to do."""
-    return _filled(_row(reason).says, reason)
+    return explain(reason, do=False)
 
 
 def explain_all(reasons: Iterable[Reason]) -> str | None:
@@ -289,53 +276,19 @@ def explain_all(reasons: Iterable[Reason]) -> str | None:
     return " ".join(map(explain, reasons)) or None
 
 
-def _row(reason: Reason) -> Sentence:
+def _row_of(reason: Reason) -> tuple[str, ...]:
     """The most exact row whose values are there: those that people typed are removed in time."""
-    keys = (f"{reason.code}.{reason.parameters.get('problem')}", reason.code, f"{reason.code}.removed")
-    for key in keys:
-        row = SENTENCES.get(key)
-        if row is not None and all(_parameter(name) in reason.parameters for name in _fields(row.says)):
-            return row
-    return Sentence(f"{reason.code.replace('_', ' ').capitalize()}.")
+    for key in (f"{reason.code}.{reason.parameters.get('problem')}", reason.code, f"{reason.code}.removed"):
+        row = SENTENCES.get(key, "")
+        says, *remedies = (row,) if isinstance(row, str) else row
+        if says and reason.parameters.keys() >= set(_fields(says).values()):
+            return says, *remedies
+    return (f"{reason.code.replace('_', ' ').capitalize()}.",)
 
 
-def _filled(
-    template: str,
-    reason: Reason,
-    *,
-    page: bool = False,
-    show: Show | None = None,
-    text: Callable[[str], str] = str,
-) -> str:
-    values = {}
-    for name in _fields(template):
-        value = reason.parameters[_parameter(name)]
-        if name == "cause":
-            values[name] = explain(Reason(**value), page=page, show=show, text=text)
-        else:
-            values[name] = (show or shown)(name, value)
-    return text(template).format(**values)
-
-
-def _fields(template: str) -> list[str]:
-    return [name for _, name, _, _ in Formatter().parse(template) if name]
-
-
-def _parameter(name: str) -> str:
-    return name.removeprefix("at_")
-
-
-def shown(name: str, value: object) -> str:
-    """Return a value as text: spans in words, instants by this machine's clock."""
-    if name.endswith("_seconds"):
-        return span(float(str(value)))
-    if _parameter(name) in ("until", "written_at"):
-        local = datetime.fromisoformat(str(value)).astimezone()
-        return f"{'at ' if name.startswith('at_') else ''}{clock_time(local)} on {local:%b} {local.day}"
-    if name in ("note", "detail"):  # other people's words, before more of ours
-        words = str(value).strip()
-        return words if words.endswith((".", "!", "?")) else f"{words}."
-    return str(value)
+def _fields(template: str) -> dict[str, str]:
+    """The fields of a template, and the parameter that each shows."""
+    return {name: name.removeprefix("at_") for _, name, _, _ in Formatter().parse(template) if name}
 
 
 def clock_time(instant: datetime, *, seconds: bool = False) -> str:

@@ -169,7 +169,7 @@ async def test_webhook_wakes_the_worker(tmp_path: Path) -> None:
             task = asyncio.create_task(worker.run())
             await context.clock.until_asleep(2)
             token = await require_hook_token(context)
-            await client.post(f"{listening.public_url}/hooks/if3/{token.value}", json=payload())
+            await client.post(f"{listening.public_url}/hooks/if3/{token}", json=payload())
             await events.until(AttemptFinished)
             worker.stop()
             await task
@@ -182,7 +182,7 @@ async def test_text_survives_the_end_of_the_process(tmp_path: Path) -> None:
     async with demonstrated(tmp_path) as (context, sandbox):
         async with open_relay(context) as relay:
             draft = map_direct(to=RECIPIENT, text=TEXT, sender=None, routes=context.mapping.routes)
-            await relay.intake.accept_direct(draft)
+            await relay.intake.accept(relay.intake.direct(draft))
         events = Events()
         async with (
             open_relay(context, events, long_running=True) as relay,
@@ -317,7 +317,8 @@ async def test_sandbox_says_what_to_set() -> None:
         assert ["url", "api_key", "account_id", "company_id", "tracking_number"] == list(document)
         assert sandbox.url == document["url"]
         context = load_context(None, overrides=sandbox.overrides(), environ=sandbox.environ())
-        context.require_ready_to_send()
+        context.require_route()
+        context.require_terms()
         assert (document["account_id"],) == context.account_ids
         assert (document["tracking_number"],) == context.tracking_numbers
         found = await context.secrets.require(SecretName.API_KEY)
@@ -336,7 +337,7 @@ async def test_sandbox_takes_the_key_that_is_set(monkeypatch: pytest.MonkeyPatch
 async def test_sandbox_has_the_faults_it_was_given() -> None:
     """As JSON; bad ones are told before anything listens."""
     async with open_sandbox(port=0, faults='[{"kind": "drop"}]') as sandbox:
-        assert 1 == len(sandbox.simulator.faults.armed)
+        assert 1 == len(sandbox.simulator.faults)
     with pytest.raises(UsageError):
         async with open_sandbox(port=0, faults='[{"kind": "dance"}]'):
             raise AssertionError
@@ -346,13 +347,13 @@ async def test_sandbox_gives_a_fresh_machine_a_secret_for_one_run(monkeypatch: p
     """One of the environment stays; a stored one is never used, since IF3 may post to it for real."""
     async with open_sandbox(port=0) as sandbox:
         fresh = load_context(None, overrides=sandbox.overrides(), environ=sandbox.environ())
-        given, throwaway = await sandbox.with_hook_token(fresh)
+        given, throwaway = sandbox.with_hook_token(fresh)
         assert throwaway
-        assert 43 == len((await require_hook_token(given)).value)
+        assert 43 == len(await require_hook_token(given))
         assert sandbox.simulator.api_key == (await given.secrets.require(SecretName.API_KEY)).secret.reveal()
 
         monkeypatch.setenv("CALLRAIL_RELAY_HOOK_TOKEN", "a-token-of-the-environment")
-        again, throwaway = await sandbox.with_hook_token(fresh)
+        again, throwaway = sandbox.with_hook_token(fresh)
         assert not throwaway
         assert again is fresh
 
@@ -391,7 +392,7 @@ def test_nothing_configured_cannot_send() -> None:
     """The route comes first, then the rule on what may be sent; both sentences say what to do."""
     nothing = load_context(None)
     with pytest.raises(SettingsError, match="run `callrail-relay configure`"):
-        nothing.require_ready_to_send()
+        nothing.require_route()
     with pytest.raises(SettingsError, match=r"person-to-person texts only.*accepted_terms = true"):
         nothing.require_terms()
     assert () == nothing.account_ids == nothing.tracking_numbers
@@ -453,11 +454,11 @@ async def test_rotation_keeps_the_former_secret_for_a_day(tmp_path: Path) -> Non
     assert clock.now() + GRACE - timedelta(seconds=10) == rotation.former_until
     assert "secrets.toml" in rotation.place
     assert rotation.token == await require_hook_token(context)
-    assert await running.opens(rotation.token.value)
+    assert await running.opens(rotation.token)
     assert await running.opens("first")
     clock.advance(GRACE)
     assert not await running.opens("first")
-    assert await running.opens(rotation.token.value)
+    assert await running.opens(rotation.token)
 
 
 async def test_promised_day_begins_with_the_rotation(tmp_path: Path) -> None:
@@ -483,7 +484,7 @@ async def test_leaked_secret_is_ended_at_once(tmp_path: Path) -> None:
     assert isinstance(clock, ManualClock)
     async with open_relay(context) as relay:
         running = await hook_tokens(context, relay.store)
-        second = (await rotate_hook_token(context)).token.value
+        second = (await rotate_hook_token(context)).token
         clock.advance(10)
         assert await running.opens(second)
         assert await running.opens("first")
@@ -494,9 +495,9 @@ async def test_leaked_secret_is_ended_at_once(tmp_path: Path) -> None:
         assert rotation.former_until is None
         for tokens in (running, await hook_tokens(context, relay.store)):
             assert [False, False, True] == [
-                await tokens.opens(token) for token in ("first", second, rotation.token.value)
+                await tokens.opens(token) for token in ("first", second, rotation.token)
             ]
-        assert [rotation.token] == await read_hook_tokens(context)
+        assert [HookToken(value=rotation.token)] == await read_hook_tokens(context)
 
 
 async def test_two_rotations_in_one_day_keep_both_promises(tmp_path: Path) -> None:
@@ -508,7 +509,7 @@ async def test_two_rotations_in_one_day_keep_both_promises(tmp_path: Path) -> No
         await rotate_hook_token(context)
         clock.advance(timedelta(hours=1))
 
-    assert await running.opens((await require_hook_token(context)).value)
+    assert await running.opens(await require_hook_token(context))
     assert await running.opens("first")
 
 
@@ -590,7 +591,7 @@ def test_url_for_if3(server: dict[str, object], base: str | None, url: str) -> N
     """The public address, else what this machine can reach; a given one wins."""
     context = load_context(None, overrides={"server": server})
 
-    assert url == hook_url(context.settings, HookToken(value="t"), base)
+    assert url == hook_url(context.settings, "t", base)
 
 
 # --- the checks ------------------------------------------------------------------------------------------

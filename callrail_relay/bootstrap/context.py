@@ -4,12 +4,12 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from random import Random, SystemRandom
-from typing import TextIO
 
 from callrail_relay.clock import Clock, SystemClock
 from callrail_relay.config.loading import ignored_variables, load
@@ -24,6 +24,7 @@ from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.inbound import InboundPolicy, PollPolicy
 from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
+from callrail_relay.domain.routing import Routes
 from callrail_relay.errors import RelayError, SettingsError
 from callrail_relay.service.delivery import DeliveryPolicy
 from callrail_relay.service.health import LITTLE_SPACE
@@ -55,6 +56,10 @@ class AppContext:
     random: Random = field(default_factory=new_random)
 
     @property
+    def routes(self) -> Routes:
+        return self.settings.routes_table()
+
+    @property
     def limits(self) -> Limits:
         return Limits(self.settings.limits.per_hour, self.settings.limits.per_day)
 
@@ -65,7 +70,7 @@ class AppContext:
     @property
     def mapping(self) -> MappingPolicy:
         return MappingPolicy(
-            routes=self.settings.routes_table(),
+            routes=self.routes,
             guards=self.guards,
             max_characters=self.settings.limits.max_characters,
             limits=self.limits,
@@ -74,38 +79,33 @@ class AppContext:
     @property
     def account_ids(self) -> tuple[str, ...]:
         """The accounts of the settings, each once."""
-        return tuple(dict.fromkeys(route.account_id for route in self.settings.routes_table()))
+        return tuple(dict.fromkeys(route.account_id for route in self.routes))
 
     @property
     def tracking_numbers(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(route.tracking_number for route in self.settings.routes_table()))
+        return tuple(dict.fromkeys(route.tracking_number for route in self.routes))
 
     @property
     def companies(self) -> tuple[tuple[str, str], ...]:
         """The account and the id of each company, each once."""
-        routes = self.settings.routes_table()
-        return tuple(dict.fromkeys((route.account_id, route.company_id) for route in routes))
+        return tuple(dict.fromkeys((route.account_id, route.company_id) for route in self.routes))
 
     @property
     def delivery(self) -> DeliveryPolicy:
-        delivery = self.settings.delivery
-        return DeliveryPolicy(
-            claim=ClaimPolicy(
-                accounts=frozenset(self.account_ids),
-                limits=self.limits,
-                recipient_interval=self.settings.limits.recipient_interval,
-                lease=self._request_time + LEASE_MARGIN,
-                max_characters=self.settings.limits.max_characters,
-                guards=self.guards,
-            ),
-            lookups=self.lookups,
-            concurrency=delivery.concurrency,
+        claim = ClaimPolicy(
+            accounts=frozenset(self.account_ids),
+            limits=self.limits,
+            recipient_interval=self.settings.limits.recipient_interval,
+            lease=self._request_time + LEASE_MARGIN,
+            max_characters=self.settings.limits.max_characters,
+            guards=self.guards,
         )
+        return DeliveryPolicy(claim, self.lookups, self.settings.delivery.concurrency)
 
     @property
     def inbound(self) -> InboundPolicy:
         return InboundPolicy(
-            accounts={route.company_id: route.account_id for route in self.settings.routes_table()},
+            accounts={route.company_id: route.account_id for route in self.routes},
             tracking_numbers=frozenset(self.tracking_numbers),
             recipient_interval=self.settings.limits.recipient_interval,
             forwards=bool(self.settings.replies.forward_to),
@@ -147,11 +147,6 @@ class AppContext:
         """The longest time that one request to CallRail takes."""
         return self.settings.delivery.connect_timeout + self.settings.delivery.read_timeout
 
-    def require_ready_to_send(self) -> None:
-        """Raises SettingsError unless texts have a route and the terms are accepted."""
-        self.require_route()
-        self.require_terms()
-
     def require_route(self) -> None:
         """Raises SettingsError unless there is an account, a company and a number to send from."""
         if not self.account_ids:
@@ -179,18 +174,14 @@ def load_context(
     """
     The context of the settings that *config* names, or of the user's own. Raises SettingsError.
 
-    Variables that look like settings and are none are logged as a warning. *environ* takes the place of the
-    environment for secrets.
+    *environ* takes the place of the environment for secrets.
     """
     path = config_file(config)
     if ignored := ignored_variables():
         _warn(ignored)
-    return AppContext(
-        config_path=path,
-        settings=load(config, overrides=overrides, must_exist=must_exist),
-        secrets=Secrets(path) if environ is None else Secrets(path, environ),
-        data=data_directory(),
-    )
+    settings = load(config, overrides=overrides, must_exist=must_exist)
+    secrets = Secrets(path) if environ is None else Secrets(path, environ)
+    return AppContext(config_path=path, settings=settings, secrets=secrets, data=data_directory())
 
 
 @cache
@@ -218,15 +209,9 @@ def open_missing_streams(log: Path | None = None) -> None:
         null = os.open(os.devnull, os.O_RDWR)
         setattr(sys, name, os.fdopen(null, mode, encoding="utf-8", closefd=False))
     if "stderr" in missing:
-        sys.stderr = _open_log(log) or sys.stderr
+        from callrail_relay.telemetry.logs import LogFile  # noqa: PLC0415 - only where it is needed
 
-
-def _open_log(log: Path | None) -> TextIO | None:
-    from callrail_relay.telemetry.logs import LogFile  # noqa: PLC0415 - only where it is needed
-
-    try:
-        path = log or log_file()
-        private_directory(path.parent)
-    except (RelayError, OSError):
-        return None
-    return LogFile(path)  # type: ignore[return-value]  # a text stream in all that is used of one
+        with suppress(RelayError, OSError):
+            path = log or log_file()
+            private_directory(path.parent)
+            sys.stderr = LogFile(path)

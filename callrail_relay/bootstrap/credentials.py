@@ -1,7 +1,7 @@
-"""The webhook's secret, CallRail's signing keys, and the URLs that are registered at CallRail."""
+"""The API key, the webhook secret and CallRail's signing keys: found, changed, and registered at CallRail."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -9,7 +9,9 @@ from typing import Any
 from callrail_relay.bootstrap.context import AppContext, listener_url, load_context
 from callrail_relay.bootstrap.wiring import open_callrail, open_relay
 from callrail_relay.callrail.webhooks import read_text, verify
-from callrail_relay.config.secrets import Found, SecretName
+from callrail_relay.config.loading import load
+from callrail_relay.config.saving import Changes, overruled, save
+from callrail_relay.config.secrets import OsKeyring, SecretName
 from callrail_relay.config.settings import Settings
 from callrail_relay.domain.events import EventHook
 from callrail_relay.domain.inbound import HookUrls, Registration
@@ -27,11 +29,10 @@ async def read_hook_tokens(context: AppContext) -> Sequence[HookToken]:
     """The tokens that open the webhook, the current one first; empty if none is set. Raises SecretError."""
     current = await context.secrets.find(SecretName.HOOK_TOKEN)
     try:
-        former = await context.secrets.find(SecretName.HOOK_TOKEN_PREVIOUS)
+        former = await _former_tokens(context)
     except SecretError:  # a keyring that does not answer must not keep the current one from working
-        former = None
-    known = [] if current is None else [HookToken(value=current.secret.reveal())]
-    return known if former is None else [*known, *tokens.read_former(former.secret.reveal())]
+        former = []
+    return [*([] if current is None else [HookToken(value=current.secret.reveal())]), *former]
 
 
 async def wait_for_keyring() -> None:
@@ -48,17 +49,21 @@ async def wait_for_keyring() -> None:
             return
 
 
-async def require_hook_token(context: AppContext) -> HookToken:
+async def _former_tokens(context: AppContext) -> list[HookToken]:
+    kept = await context.secrets.find(SecretName.HOOK_TOKEN_PREVIOUS)
+    return [] if kept is None else tokens.read_former(kept.secret.reveal())
+
+
+async def require_hook_token(context: AppContext) -> str:
     """The current token. Raises SecretError."""
-    found = await context.secrets.require(SecretName.HOOK_TOKEN)
-    return HookToken(value=found.secret.reveal())
+    return (await context.secrets.require(SecretName.HOOK_TOKEN)).secret.reveal()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rotation:
     """A new webhook secret, where it went in words, and until when the former one works; None if it ended."""
 
-    token: HookToken
+    token: str
     place: str
     former_until: datetime | None
 
@@ -71,37 +76,31 @@ async def rotate_hook_token(context: AppContext, *, at_once: bool = False) -> Ro
     Unavailable; then nothing has changed, or the former one still works and this can be done again.
     """
     secrets = context.secrets
-    owner = secrets.shadowed_by(SecretName.HOOK_TOKEN)
-    if owner is not None:
+    if (owner := secrets.shadowed_by(SecretName.HOOK_TOKEN)) is not None:
         raise SecretError(f"The webhook secret comes from the {owner}; change it there, and restart `serve`.")
-    current = (await secrets.require(SecretName.HOOK_TOKEN)).secret.reveal()
-    token = new_token()
+    current, token = await require_hook_token(context), new_token()
     async with open_relay(context) as relay:
         store = relay.store
         now = await store.now()
-        former_until = now + tokens.GRACE
-        kept = await secrets.find(SecretName.HOOK_TOKEN_PREVIOUS)
-        former = [
-            HookToken(value=current, valid_until=former_until),
-            *([] if kept is None else tokens.read_former(kept.secret.reveal())),
-        ]
+        until = now + tokens.GRACE
+        former = [HookToken(value=current, valid_until=until), *await _former_tokens(context)]
         # The former one first: whatever happens in between, it keeps working, or is known to be ended still.
-        previous = tokens.write_former(former, now)
-        await secrets.store(SecretName.HOOK_TOKEN_PREVIOUS, previous, use_file=secrets.file_in_use)
-        place = await secrets.store(SecretName.HOOK_TOKEN, token, use_file=secrets.file_in_use)
+        previous, use_file = tokens.write_former(former, now), secrets.file_in_use
+        await secrets.store(SecretName.HOOK_TOKEN_PREVIOUS, previous, use_file=use_file)
+        place = await secrets.store(SecretName.HOOK_TOKEN, token, use_file=use_file)
         # Last, since without a new one the former must not end.
         if at_once:
             await store.write(relay_secrets.end_tokens, [digest(one.value) for one in former])
             await secrets.remove(SecretName.HOOK_TOKEN_PREVIOUS)
         else:
-            await store.write(relay_secrets.end_tokens, [digest(current)], former_until)
-    return Rotation(token=HookToken(value=token), place=place, former_until=None if at_once else former_until)
+            await store.write(relay_secrets.end_tokens, [digest(current)], until)
+    return Rotation(token=token, place=place, former_until=None if at_once else until)
 
 
 async def hook_tokens(context: AppContext, store: Store | None = None) -> HookTokens:
     """The tokens for the public listener; those that ended are in *store*. Raises SecretError for none."""
     read_ended = tokens.none_ended if store is None else partial(store.read, relay_secrets.read_ended_tokens)
-    await context.secrets.require(SecretName.HOOK_TOKEN)
+    await require_hook_token(context)
 
     async def read() -> Sequence[HookToken]:
         try:
@@ -112,87 +111,63 @@ async def hook_tokens(context: AppContext, store: Store | None = None) -> HookTo
     return HookTokens(await read_hook_tokens(context), read, context.clock, read_ended)
 
 
-def hook_url(settings: Settings, token: HookToken, base: str | None = None) -> str:
+def hook_url(settings: Settings, token: str, base: str | None = None) -> str:
     """The URL to paste into IF3."""
     public = base or settings.server.public_url or listener_url(settings.server)
-    return f"{public.rstrip('/')}/hooks/if3/{token.value}"
+    return f"{public.rstrip('/')}/hooks/if3/{token}"
 
 
 MOST_KEYS = 20
 """Former keys are kept while they may still sign something, but not forever."""
 
 
-def split_keys(secret: str) -> list[str]:
-    return [key.strip() for key in secret.split(",") if key.strip()]
-
-
-async def find_signing_keys(context: AppContext) -> Found | None:
-    """CallRail's signing keys; None if none is set, or if the place that may have them does not answer."""
+async def find_signing_keys(context: AppContext) -> tuple[list[str], str | None]:
+    """CallRail's signing keys, and in words where they are."""
     try:
-        return await context.secrets.find(SecretName.SIGNING_KEYS)
+        found = await context.secrets.find(SecretName.SIGNING_KEYS)
     except SecretError:  # texts go out without them: a locked keyring must not keep the relay from starting
-        return None
+        found = None
+    return ([], None) if found is None else (_split(found.secret.reveal()), found.source)
+
+
+def _split(keys: str) -> list[str]:
+    return [key.strip() for key in keys.split(",") if key.strip()]
 
 
 async def open_callrail_webhooks(
     context: AppContext, store: Store, hook: EventHook, arrived: Callable[[], None], refused: Refused
 ) -> CallRailWebhooks:
-    async def read_keys() -> Sequence[str]:
-        found = await find_signing_keys(context)
-        return () if found is None else split_keys(found.secret.reveal())
+    async def read() -> Sequence[str]:
+        return (await find_signing_keys(context))[0]
 
-    return CallRailWebhooks(
-        InboundTexts(store, context.inbound, hook=hook, arrived=arrived),
-        keys=SigningKeys(await read_keys(), read_keys, verify, context.clock),
-        read=read_text,
-        hook=hook,
-        refused=refused,
-    )
+    texts = InboundTexts(store, hook, context.inbound, arrived)
+    return CallRailWebhooks(texts, SigningKeys(await read(), read, verify, context.clock), read_text, refused)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Registered:
-    """
-    What was done at CallRail for each company, and in words where its signing keys are kept.
+    """What was done for each company, and where the signing keys are; *outranked_by* wins over them."""
 
-    *missing_keys* are companies whose key CallRail did not tell; *outranked_by* wins over the stored keys.
-    """
-
-    registrations: tuple[Registration, ...]
-    key_place: str | None
-    outranked_by: str | None
+    registrations: Sequence[Registration]
+    key_place: str | None = None
+    outranked_by: str | None = None
 
     @property
-    def missing_keys(self) -> tuple[str, ...]:
-        return tuple(one.company_id for one in self.registrations if one.signing_key is None)
+    def missing_keys(self) -> list[str]:
+        """Companies whose key CallRail did not tell."""
+        return [one.company_id for one in self.registrations if one.signing_key is None]
 
     def document(self) -> dict[str, Any]:
-        return {
-            "companies": [
-                {
-                    "company_id": one.company_id,
-                    "change": one.change,
-                    "active": one.active,
-                    "signing_key": one.signing_key is not None,
-                }
-                for one in self.registrations
-            ],
-            "signing_keys": self.key_place,
-        }
-
-
-async def callrail_hook_urls(context: AppContext) -> HookUrls:
-    """The URLs for CallRail. Raises SettingsError without a public address, SecretError without a secret."""
-    public_url = context.settings.server.public_url
-    if public_url is None:
-        raise SettingsError(
-            "CallRail needs a public https address that leads to this relay, by a tunnel or a reverse proxy. "
-            "Give it with `callrail-relay configure --public-url https://...`, then run this again."
-        )
-    token = await require_hook_token(context)
-    base = f"{public_url}/hooks/callrail/"
-    url = f"{base}{token.value}?{EVENT}="
-    return HookUrls(base=base, received=f"{url}received", sent=f"{url}sent")
+        companies = [
+            {
+                "company_id": one.company_id,
+                "change": one.change,
+                "active": one.active,
+                "signing_key": one.signing_key is not None,
+            }
+            for one in self.registrations
+        ]
+        return {"companies": companies, "signing_keys": self.key_place}
 
 
 async def register_webhooks(context: AppContext, *, use_file: bool) -> Registered:
@@ -203,13 +178,31 @@ async def register_webhooks(context: AppContext, *, use_file: bool) -> Registere
     lead to this relay: CallRail switches off webhooks that don't answer, and the replies would be lost.
     """
     context.require_route()
-    urls = await callrail_hook_urls(context)
+    public_url = context.settings.server.public_url
+    if public_url is None:
+        raise SettingsError(
+            "CallRail needs a public https address that leads to this relay, by a tunnel or a reverse proxy. "
+            "Give it with `callrail-relay configure --public-url https://...`, then run this again."
+        )
+    base = f"{public_url}/hooks/callrail/"
+    url = f"{base}{await require_hook_token(context)}?{EVENT}="
+    urls = HookUrls(base=base, received=f"{url}received", sent=f"{url}sent")
     await _require_answer(context)
     async with open_callrail(context) as callrail:
         registrations = [await callrail.register_webhooks(*one, urls) for one in context.companies]
     told = [one.signing_key for one in registrations if one.signing_key is not None]
-    place, outranked_by = await _keep_keys(context, told, use_file=use_file)
-    return Registered(registrations=tuple(registrations), key_place=place, outranked_by=outranked_by)
+    secrets, name = context.secrets, SecretName.SIGNING_KEYS
+    use_file = use_file or secrets.file_in_use
+    found = await secrets.find_despite_keyring(name, use_file=use_file)
+    known = [] if found is None else _split(found.secret.reveal())
+    if found is not None and set(told) <= set(known):
+        return Registered(registrations=registrations, key_place=found.source)
+    if not told:
+        return Registered(registrations=registrations)
+    # The former ones stay behind the new ones.
+    kept = list(dict.fromkeys([*told, *known]))[:MOST_KEYS]
+    place = await secrets.store(name, ",".join(kept), use_file=use_file)
+    return Registered(registrations=registrations, key_place=place, outranked_by=secrets.shadowed_by(name))
 
 
 async def _require_answer(context: AppContext) -> None:
@@ -224,18 +217,76 @@ async def _require_answer(context: AppContext) -> None:
             raise Unavailable(f"The webhooks weren't registered at CallRail. {error}") from error
 
 
-async def _keep_keys(
-    context: AppContext, told: Sequence[str], *, use_file: bool
-) -> tuple[str | None, str | None]:
-    """Store the keys with the former ones behind them; says where they are, and what wins over them."""
-    secrets = context.secrets
-    use_file = use_file or secrets.file_in_use
-    found = await secrets.find_despite_keyring(SecretName.SIGNING_KEYS, use_file=use_file)
-    known = [] if found is None else split_keys(found.secret.reveal())
-    if found is not None and set(told) <= set(known):
-        return found.source, None
-    if not told:
-        return None, None
-    kept = list(dict.fromkeys([*told, *known]))[:MOST_KEYS]
-    place = await secrets.store(SecretName.SIGNING_KEYS, ",".join(kept), use_file=use_file)
-    return place, secrets.shadowed_by(SecretName.SIGNING_KEYS)
+@dataclass(frozen=True, kw_only=True)
+class KnownKey:
+    """An API key that is there already; one from *outside* wins over a stored one and is never stored."""
+
+    value: str = field(repr=False)
+    place: str
+    outside: bool
+
+
+async def known_api_key(context: AppContext, *, use_file: bool) -> KnownKey | None:
+    """
+    The API key, if there is one. Raises SecretError, also if no place could keep a secret.
+
+    *use_file*, here and below, is a person's wish to keep secrets in the file from now on.
+    """
+    secrets, names = context.secrets, (SecretName.API_KEY, SecretName.HOOK_TOKEN)
+    found = await secrets.find_despite_keyring(SecretName.API_KEY, use_file=use_file)
+    has_place = use_file or secrets.file_in_use or all(secrets.shadowed_by(name) for name in names)
+    if not has_place and await OsKeyring(timeout=3.0).words() is None:
+        raise SecretError(
+            "There is no OS keyring here to keep the secrets in; nothing was written. Keep them in a file "
+            "with `callrail-relay configure --secrets-file`, or give them by the environment variables "
+            f"{' and '.join(name.variable or '' for name in names)}."
+        )
+    if found is None:
+        return None
+    outside = secrets.shadowed_by(SecretName.API_KEY) is not None
+    return KnownKey(value=found.secret.reveal(), place=found.source, outside=outside)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedSetup:
+    """The settings that count now, where each secret is, and what the environment sets otherwise."""
+
+    settings: Settings
+    token: str
+    key_place: str
+    token_place: str
+    overruled: Sequence[str]
+    outranks_key: str | None
+
+
+async def save_setup(
+    context: AppContext, changes: Changes, *, new_key: str | None, use_file: bool
+) -> SavedSetup:
+    """
+    Write *changes* to the settings and store the secrets; if that fails, nothing changes.
+
+    Without a *new_key* the known one stays. A webhook secret is made if there is none. *use_file* moves
+    both to the file. Raises SettingsError, SecretError.
+    """
+    path, secrets = context.config_path, context.secrets
+    key = None if new_key is not None else await secrets.require(SecretName.API_KEY)
+    token = await secrets.find_despite_keyring(SecretName.HOOK_TOKEN, use_file=use_file)
+    # The key last: it may replace another, and is then not taken out again if something fails after it.
+    found = {SecretName.HOOK_TOKEN: token, SecretName.API_KEY: key}
+    values = {SecretName.HOOK_TOKEN: new_token(), SecretName.API_KEY: new_key or ""}
+    values |= {name: one.secret.reveal() for name, one in found.items() if one is not None}
+    kept = {
+        name: values[name]
+        for name, one in found.items()
+        if one is None or (use_file and not secrets.shadowed_by(name))
+    }
+    places = {name: one.source for name, one in found.items() if one is not None}
+    places |= await save(path, secrets, changes, kept, use_file=use_file or secrets.file_in_use)
+    return SavedSetup(
+        settings=load(path),
+        token=values[SecretName.HOOK_TOKEN],
+        key_place=places[SecretName.API_KEY],
+        token_place=places[SecretName.HOOK_TOKEN],
+        overruled=tuple(overruled(path, changes)),
+        outranks_key=secrets.shadowed_by(SecretName.API_KEY) if SecretName.API_KEY in kept else None,
+    )

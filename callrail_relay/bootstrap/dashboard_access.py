@@ -4,43 +4,43 @@ import contextlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from callrail_relay.bootstrap.context import AppContext
 from callrail_relay.config.places import private_directory, write_privately
 from callrail_relay.errors import Unavailable
-from callrail_relay.web.auth import MemoryKey, SessionKey, new_key
+from callrail_relay.service.tokens import new_token
+from callrail_relay.web.auth import SessionKey
 
 FILE = "dashboard.json"
 KEY_FILE = "dashboard.key"
 TIMEOUT = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class SessionKeyFile:
+class SessionKeyFile(SessionKey):
     """A key in a file that only the relay's own user can read; without it sessions end with the relay."""
 
-    path: Path
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
     def read(self) -> str:
         try:
-            key = self.path.read_text(encoding="ascii").strip()
+            key = self._path.read_text(encoding="ascii").strip()
         except (OSError, ValueError):
             key = ""
         return key or self.replace()
 
     def replace(self) -> str:
-        key = new_key()
+        key = new_token()
         with contextlib.suppress(OSError):
-            write_privately(self.path, key)
+            write_privately(self._path, key)
         return key
 
 
 def session_key(context: AppContext) -> SessionKey:
     """The key of this relay's sessions; a new one each time if it takes any free port."""
     if not context.settings.dashboard.port:
-        return MemoryKey()
+        return SessionKey()
     return SessionKeyFile(private_directory(context.data) / KEY_FILE)
 
 
@@ -65,29 +65,19 @@ async def ask_for_link(context: AppContext) -> str:
     """A one-time link from the relay that runs here. Raises Unavailable if none runs."""
     import httpx  # noqa: PLC0415 - the relay that answers imports this file as well
 
-    desk, secret = _find(context.data)
+    data = context.data
     try:
+        desk = json.loads((data / FILE).read_text(encoding="utf-8"))
+        headers = {"Authorization": f"Bearer {desk['secret']}"}
         async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
-            answer = await client.post(f"{desk}/login/links", headers={"Authorization": f"Bearer {secret}"})
-            answer.raise_for_status()
-            link: str = answer.json()["url"]
-    except (httpx.HTTPError, ValueError, KeyError) as error:
-        raise _no_relay(context.data) from error
-    return link
-
-
-def _find(data: Path) -> tuple[str, str]:
-    """Where the relay that runs can be asked for a link, and by which secret."""
-    try:
-        found = json.loads((data / FILE).read_text(encoding="utf-8"))
-        return found["url"], found["secret"]
+            answer = await client.post(f"{desk['url']}/login/links", headers=headers)
+        link: str = answer.raise_for_status().json()["url"]
     except PermissionError as error:
         raise Unavailable(
             f"The relay's file in {data} belongs to another user; run this as the user that runs `serve`."
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _no_relay(data) from error
-
-
-def _no_relay(data: Path) -> Unavailable:
-    return Unavailable(f"No relay with a dashboard runs on {data}; start it with `callrail-relay serve`.")
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, KeyError, TypeError) as error:
+        raise Unavailable(
+            f"No relay with a dashboard runs on {data}; start it with `callrail-relay serve`."
+        ) from error
+    return link

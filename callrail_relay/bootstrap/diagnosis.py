@@ -5,15 +5,15 @@ from pathlib import Path
 
 from callrail_relay.bootstrap import wiring
 from callrail_relay.bootstrap.context import AppContext, load_context
-from callrail_relay.bootstrap.credentials import find_signing_keys, split_keys
+from callrail_relay.bootstrap.credentials import find_signing_keys
 from callrail_relay.bootstrap.wiring import Relay
 from callrail_relay.callrail.network import find_network
 from callrail_relay.config.loading import ignored_variables
 from callrail_relay.config.places import private_directory
-from callrail_relay.config.secrets import SecretName
-from callrail_relay.errors import RelayError, SettingsError
-from callrail_relay.machine.drives import network_drive
-from callrail_relay.machine.private_files import HAS_MODES, files_in, links, open_to_others
+from callrail_relay.config.secrets import Found, SecretName
+from callrail_relay.domain.guards import Mode
+from callrail_relay.errors import RelayError, SecretError, SettingsError
+from callrail_relay.machine.files import HAS_MODES, files_in, links, network_drive, open_to_others
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox import replies as store_replies
 from callrail_relay.outbox.engine import store_file
@@ -57,35 +57,11 @@ async def diagnose(config: Path | None) -> HealthReport:
 def checks(relay: Relay) -> list[tuple[str, Check]]:
     """Everything that must hold, in the order in which it is best put right."""
     context = relay.context
-    probe = health.StoreProbe(relay.store, context.clock)
+    probe = health.StoreProbe(relay.store)
 
     async def space() -> str:
         free = shutil.disk_usage(private_directory(context.data)).free
         return health.check_space(free, str(context.data))
-
-    async def files() -> str:
-        store = relay.store.files
-        if linked := links(store):
-            raise CheckWarning(
-                f"A database file is a link: {linked[0]}. Set database.url to the file itself, so "
-                "that the relay and your backups are sure to use the same one."
-            )
-        data = private_directory(context.data)
-        ours = (context.config_path, context.secrets.file, data, *files_in(data), *store)
-        wide = open_to_others(ours)
-        if wide:
-            more = f" and {len(wide) - MOST_NAMED} more" if len(wide) > MOST_NAMED else ""
-            raise CheckWarning(
-                f"Other users of this computer can read {', '.join(wide[:MOST_NAMED])}{more}. Run "
-                "`chmod go= PATH` for each, and change any secrets in them."
-            )
-        if not HAS_MODES:
-            return "The store is no link. The rights of its folder say who can read it, and aren't checked."
-        return "Other users of this computer can't read the relay's files."
-
-    async def guards() -> str:
-        guards = context.settings.guards
-        return health.check_guards(opt_out=guards.opt_out, mass_text=guards.mass_text)
 
     async def alerts() -> str:
         if not context.settings.alerts.urls:
@@ -100,10 +76,10 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
 
     async def replies() -> str:
         channels, polling = wiring.forward_channels(context), context.polling
-        found = await find_signing_keys(context)
+        keys, source = await find_signing_keys(context)
         return health.check_replies(
-            signing_keys=0 if found is None else len(split_keys(found.secret.reveal())),
-            source=None if found is None else found.source,
+            signing_keys=len(keys),
+            source=source,
             polled=context.settings.replies.poll_every,
             last_poll=None if polling is None else await relay.store.read(store_replies.last_poll, polling),
             now=await relay.store.now(),
@@ -115,11 +91,11 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
         ("store", lambda: health.check_store(relay.store, probe)),
         ("place", lambda: _check_place(context)),
         ("disk", space),
-        ("files", files),
+        ("files", lambda: _check_files(relay)),
         ("CallRail", health.Remembered(lambda: _check_callrail(context), context.clock)),
         ("accounts", lambda: health.check_accounts(relay.operations)),
         (health.RELAY, lambda: health.check_relay(relay.store)),
-        ("guards", guards),
+        ("guards", lambda: _check_guards(context)),
         (health.PUBLIC_ADDRESS, relay.public_address.recent),
         ("replies", replies),
         ("texts", lambda: health.check_waiting(relay.operations)),
@@ -134,7 +110,7 @@ def _settings_checks(context: AppContext, relay: Relay | None = None) -> list[tu
 
     async def route() -> str:
         context.require_route()
-        return f"Texts are sent from {plural(len(set(context.settings.routes_table())), 'number')}."
+        return f"Texts are sent from {plural(len(set(context.routes)), 'number')}."
 
     async def api_key() -> str:
         return f"From the {(await context.secrets.require(SecretName.API_KEY)).source}."
@@ -142,11 +118,7 @@ def _settings_checks(context: AppContext, relay: Relay | None = None) -> list[tu
     async def hook_token() -> str:
         found = await context.secrets.require(SecretName.HOOK_TOKEN)
         if relay is not None:
-            health.check_token_end(
-                await relay.store.read(relay_secrets.token_ends_at, digest(found.secret.reveal())),
-                await relay.store.now(),
-                source=found.source,
-            )
+            await _check_token_end(relay, found)
         return f"From the {found.source}."
 
     async def network() -> str:
@@ -159,6 +131,18 @@ def _settings_checks(context: AppContext, relay: Relay | None = None) -> list[tu
         ("webhook secret", hook_token),
         ("network", network),
     ]
+
+
+async def _check_token_end(relay: Relay, found: Found) -> None:
+    """The webhook secret of this computer was not replaced on another one that shares its store."""
+    ends_at = await relay.store.read(relay_secrets.token_ends_at, digest(found.secret.reveal()))
+    remedy = (
+        f"It was replaced on another computer. Put the new one in the {found.source}, and restart `serve`."
+    )
+    if ends_at is not None and ends_at <= await relay.store.now():
+        raise SecretError(f"The webhook secret here has ended, so texts are refused. {remedy}")
+    if ends_at is not None:
+        raise CheckWarning(f"The webhook secret here ends at {ends_at:%Y-%m-%d %H:%M} UTC. {remedy}")
 
 
 async def _check_place(context: AppContext) -> str:
@@ -174,6 +158,35 @@ async def _check_place(context: AppContext) -> str:
     return "The store is on a disk of this computer."
 
 
+async def _check_files(relay: Relay) -> str:
+    context = relay.context
+    store = relay.store.files
+    if linked := links(store):
+        raise CheckWarning(
+            f"A database file is a link: {linked[0]}. Set database.url to the file itself, so "
+            "that the relay and your backups are sure to use the same one."
+        )
+    data = private_directory(context.data)
+    if wide := open_to_others((context.config_path, context.secrets.file, data, *files_in(data), *store)):
+        more = f" and {len(wide) - MOST_NAMED} more" if len(wide) > MOST_NAMED else ""
+        raise CheckWarning(
+            f"Other users of this computer can read {', '.join(wide[:MOST_NAMED])}{more}. Run "
+            "`chmod go= PATH` for each, and change any secrets in them."
+        )
+    if not HAS_MODES:
+        return "The store is no link. The rights of its folder say who can read it, and aren't checked."
+    return "Other users of this computer can't read the relay's files."
+
+
+async def _check_guards(context: AppContext) -> str:
+    for name in ("opt_out", "mass_text"):
+        if (mode := getattr(context.guards, name)) is not Mode.HOLD:
+            raise CheckWarning(
+                f'guards.{name} is "{mode}", and CallRail closes accounts for such texts; set it to "hold".'
+            )
+    return "The guards hold opt-outs and mass texts."
+
+
 async def _check_callrail(context: AppContext) -> str:
     context.require_route()
     await context.secrets.require(SecretName.API_KEY)
@@ -182,4 +195,4 @@ async def _check_callrail(context: AppContext) -> str:
     except SettingsError as fault:
         raise CheckWarning("Not tried, because the network check failed.") from fault
     async with wiring.open_callrail(context) as callrail:
-        return await health.check_routes(callrail, list(context.settings.routes_table()))
+        return await health.check_routes(callrail, list(context.routes))

@@ -16,17 +16,15 @@ from callrail_relay.domain.public_url import proof
 from callrail_relay.domain.routing import is_loopback
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.service.background import Refusals
-from callrail_relay.service.changes import ChangeSignal
 from callrail_relay.service.delivery import TaskGroup
 from callrail_relay.service.health import HealthReport, Remembered, StoreProbe, run_checks
-from callrail_relay.service.overview import History
-from callrail_relay.service.public_address import new_secret
+from callrail_relay.service.overview import ChangeSignal, History
 from callrail_relay.service.tokens import HookTokens, new_token
 from callrail_relay.telemetry.metrics import Metrics
 from callrail_relay.web.auth import Login
-from callrail_relay.web.dashboard.app import Dashboard, DashboardParts
-from callrail_relay.web.private import create_private_app, metrics_route
-from callrail_relay.web.public import CallRailHook, Hook, create_public_app
+from callrail_relay.web.dashboard.frame import Dashboard
+from callrail_relay.web.private import create_private_app
+from callrail_relay.web.public import PublicParts, create_public_app
 from callrail_relay.web.server import Listener, until_unanswered
 
 
@@ -63,23 +61,22 @@ async def open_listeners(
     metrics = metrics or Metrics(context.clock)
     server, settings = context.settings.server, context.settings.dashboard
     refusals = Refusals(context.clock, hook)
-    if3 = Hook(
-        relay.intake,
-        tokens,
-        context.clock,
-        allow_addresses=server.allow_addresses,
-        wake=worker.wake,
-        refused=refusals.count,
-    )
-    webhooks = await open_callrail_webhooks(context, relay.store, hook, worker.wake_all, refusals.count)
     public = Listener(
         create_public_app(
-            if3,
-            CallRailHook(if3.gate, webhooks),
-            StoreProbe(relay.store, context.clock, refusals.count).writable,
-            context.clock,
-            metrics.answered,
-            prove=partial(proof, await relay.store.write(relay_secrets.read_relay_secret, new_secret())),
+            PublicParts(
+                intake=relay.intake,
+                webhooks=await open_callrail_webhooks(
+                    context, relay.store, hook, worker.wake_all, refusals.count
+                ),
+                tokens=tokens,
+                clock=context.clock,
+                wake=worker.wake,
+                writable=StoreProbe(relay.store, refusals.count).writable,
+                prove=partial(proof, await relay.store.write(relay_secrets.read_relay_secret, new_token())),
+                answered=metrics.answered,
+                allow_addresses=server.allow_addresses,
+                refused=refusals.count,
+            )
         ),
         host=server.host,
         port=server.port,
@@ -94,13 +91,12 @@ async def open_listeners(
             yield Listening(public_url=public.url, private_url=None, login_url=None)
             return
         dashboard = _dashboard(relay, worker, signal or ChangeSignal(), secret := new_token())
-        loopback = is_loopback(settings.host)
         private = Listener(
             create_private_app(
                 dashboard,
+                scrape(relay, metrics),
                 host=settings.host,
-                loopback=loopback,
-                others=[metrics_route(scrape(relay, metrics), dashboard.login, loopback=loopback)],
+                loopback=is_loopback(settings.host),
             ),
             host=settings.host,
             port=settings.port,
@@ -133,20 +129,18 @@ def _dashboard(relay: Relay, worker: TaskGroup, signal: ChangeSignal, link_secre
         return hook_url(context.settings, await require_hook_token(context))
 
     return Dashboard(
-        DashboardParts(
-            operations=relay.operations,
-            history=History(relay.store, relay.operations),
-            intake=relay.intake,
-            mapping=context.mapping,
-            login=Login(context.clock, session_key(context)),
-            clock=context.clock,
-            examine=look,
-            public_url=lambda: relay.public_address.seen,
-            read_url=read_url,
-            # A person's decision may let any text be sent, even if nothing that comes in could.
-            wake=worker.wake_all,
-            signal=signal,
-            link_secret=link_secret,
-            sandbox=is_loopback(urlsplit(context.settings.callrail.api_url).hostname or ""),
-        )
+        operations=relay.operations,
+        history=History(relay.store, relay.operations),
+        intake=relay.intake,
+        mapping=context.mapping,
+        login=Login(context.clock, session_key(context)),
+        clock=context.clock,
+        examine=look,
+        public_url=lambda: relay.public_address.seen,
+        read_url=read_url,
+        # A person's decision may let any text be sent, even if nothing that comes in could.
+        wake=worker.wake_all,
+        signal=signal,
+        link_secret=link_secret,
+        sandbox=is_loopback(urlsplit(context.settings.callrail.api_url).hostname or ""),
     )

@@ -1,11 +1,11 @@
 """The simulator on loopback, and relays that talk to it."""
 
 import os
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from secrets import token_hex
 from urllib.parse import quote
 
 from callrail_relay.bootstrap.context import AppContext
@@ -16,6 +16,8 @@ from callrail_relay.config.settings import Settings
 from callrail_relay.service.tokens import new_token
 from callrail_relay.web.server import Listener
 
+HOOK_TOKEN = str(SecretName.HOOK_TOKEN.variable)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sandbox:
@@ -24,34 +26,33 @@ class Sandbox:
     url: str
     simulator: Simulator
 
-    def document(self) -> dict[str, str]:
-        return {"url": self.url, "api_key": self.simulator.api_key, **self._route()}
-
+    @property
     def _route(self) -> dict[str, str]:
         names = ("account_id", "company_id", "tracking_number")
         return {name: getattr(self.simulator, name) for name in names}
 
+    def document(self) -> dict[str, str]:
+        return {"url": self.url, "api_key": self.simulator.api_key, **self._route}
+
     def overrides(self) -> dict[str, object]:
         """The settings of a relay that talks to it."""
         return {
-            "callrail": {"api_url": self.url, **self._route(), "accepted_terms": True},
+            "callrail": {"api_url": self.url, **self._route, "accepted_terms": True},
             # None of the person's own routes: the sandbox must not touch real accounts.
             "routes": (),
         }
 
     def environ(self) -> dict[str, str]:
         """The secrets of such a relay: the sandbox's key, and the environment's webhook secret, if any."""
-        environ = {str(SecretName.API_KEY.variable): self.simulator.api_key}
-        token = os.environ.get(str(SecretName.HOOK_TOKEN.variable))
-        return environ if token is None else environ | {str(SecretName.HOOK_TOKEN.variable): token}
+        given = {HOOK_TOKEN: os.environ[HOOK_TOKEN]} if HOOK_TOKEN in os.environ else {}
+        return {str(SecretName.API_KEY.variable): self.simulator.api_key, **given}
 
-    async def with_hook_token(self, context: AppContext) -> tuple[AppContext, bool]:
+    def with_hook_token(self, context: AppContext) -> tuple[AppContext, bool]:
         """The context with a webhook secret, and whether it is one for this run alone."""
-        variable = str(SecretName.HOOK_TOKEN.variable)
-        if variable in self.environ():
+        if HOOK_TOKEN in self.environ():
             return context, False
         # Never the stored one: what IF3 posts for real must not end in a sandbox.
-        environ = self.environ() | {variable: new_token()}
+        environ = self.environ() | {HOOK_TOKEN: new_token()}
         return replace(context, secrets=Secrets(context.config_path, environ)), True
 
 
@@ -65,26 +66,16 @@ def demonstration(directory: Path, sandbox: Sandbox) -> AppContext:
             "allow_network_drive": True,  # it is thrown away
         },
     }
-    environ = sandbox.environ() | {str(SecretName.HOOK_TOKEN.variable): new_token()}
-    path = directory / "config.toml"
-    return AppContext(
-        config_path=path,
-        settings=Settings.model_validate(overrides),
-        secrets=Secrets(path, environ),
-        data=directory,
-    )
+    path, settings = directory / "config.toml", Settings.model_validate(overrides)
+    secrets = Secrets(path, sandbox.environ() | {HOOK_TOKEN: new_token()})
+    return AppContext(config_path=path, settings=settings, secrets=secrets, data=directory)
 
 
 @asynccontextmanager
 async def open_sandbox(*, port: int, faults: str | None = None) -> AsyncIterator[Sandbox]:
-    """
-    The simulator on loopback; *faults* is a JSON list. Raises UsageError for bad ones, Unavailable.
-
-    It accepts the key of CALLRAIL_API_KEY if that is set, else a key that it makes.
-    """
-    simulator = Simulator(
-        clock=SystemClock(), api_key=os.environ.get("CALLRAIL_API_KEY", "").strip() or secrets.token_hex(16)
-    )
+    """The simulator on loopback; *faults* is a JSON list. Raises UsageError for bad ones, Unavailable."""
+    api_key = os.environ.get("CALLRAIL_API_KEY", "").strip() or token_hex(16)
+    simulator = Simulator(clock=SystemClock(), api_key=api_key)
     if faults is not None:
         simulator.fault(*load_faults(faults))
     async with Listener(create_app(simulator), host="127.0.0.1", port=port, setting="--port") as listener:

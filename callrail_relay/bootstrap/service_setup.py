@@ -196,7 +196,8 @@ def _home_of_sudo() -> Path | None:
 
 async def find_needs(context: AppContext, kind: Kind) -> Needs:
     """Raises SettingsError or SecretError if the service could not send."""
-    context.require_ready_to_send()
+    context.require_route()
+    context.require_terms()
     for name in (SecretName.API_KEY, SecretName.HOOK_TOKEN):
         await context.secrets.require(name)
     system = kind is Kind.SYSTEMD_SYSTEM

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from threading import Event
 
 from callrail_relay.bootstrap.context import AppContext, listener_url
@@ -22,7 +23,7 @@ from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.health import Facts
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import SettingsError, Unavailable, UsageError
-from callrail_relay.machine.drives import network_drive, synced_folder
+from callrail_relay.machine.files import network_drive, synced_folder
 from callrail_relay.machine.public_address import fetch
 from callrail_relay.outbox.copying import Begin, copy_store
 from callrail_relay.outbox.engine import store_file
@@ -70,34 +71,19 @@ def log_events(context: AppContext) -> EventHook:
 async def open_relay(
     context: AppContext, hook: EventHook = ignore, *, long_running: bool = False
 ) -> AsyncIterator[Relay]:
-    """
-    The services on an open store; closed at the end. Raises AlreadyRunning, Unavailable, SettingsError.
-
-    Others can see that one that is *long_running* serves the store.
-    """
-    settings = context.settings
+    """The services on an open store. Others can see that one that is *long_running* serves it."""
+    server, ask_outside = context.settings.server, partial(fetch, find_network=find_network)
     refuse_network_drive(context)
     if long_running and (synced := synced_store(context)):
         logging.getLogger("callrail_relay").warning("%s", synced)
-    store = await Store.open(settings.database.url, context.clock, serves=long_running)
+    store = await Store.open(context.settings.database.url, context.clock, serves=long_running)
     try:
         yield Relay(
             context=context,
             store=store,
             intake=Intake(store, context.mapping, clock=context.clock, random=context.random, hook=hook),
-            operations=Operations(
-                store,
-                account_ids=context.account_ids,
-                tracking_numbers=context.tracking_numbers,
-                mapping=context.mapping,
-            ),
-            public_address=PublicAddress(
-                settings.server.public_url,
-                store,
-                partial(fetch, find_network=find_network),
-                clock=context.clock,
-                listener=listener_url(settings.server),
-            ),
+            operations=Operations(store, context.account_ids, context.mapping, context.tracking_numbers),
+            public_address=PublicAddress(server.public_url, store, ask_outside, listener_url(server)),
         )
     finally:
         await store.close()
@@ -105,9 +91,8 @@ async def open_relay(
 
 def refuse_network_drive(context: AppContext) -> None:
     """Raises SettingsError if the store is on a network drive, unless the settings allow it."""
-    database = context.settings.database
-    file = store_file(database.url)
-    if file is None or database.allow_network_drive:
+    file = store_file(context.settings.database.url)
+    if file is None or context.settings.database.allow_network_drive:
         return
     if (kind := network_drive(file)) is not None:
         raise SettingsError(
@@ -138,64 +123,50 @@ async def open_worker(
     One that is *long_running* sends nothing before its first poll, and does what is not about certain texts.
     Raises SecretError without an API key, AlreadyRunning while the store is copied, Unavailable.
     """
-    context = relay.context
+    context, store = relay.context, relay.store
     async with open_callrail(context) as callrail:
         file = store_file(context.settings.database.url)
         names = private_directory(context.data) if file is None else names_of_store(file)
         with node_name(names) as node:
-            store, clock, polls = relay.store, relay.store.clock, context.polling
             await store.require_not_copied()
             await cover_new_numbers(store, context.tracking_numbers)
-            delivery = Delivery(
-                store,
-                callrail,
-                context.delivery,
-                node=node,
-                clock=clock,
-                random=context.random,
-                hook=hook,
-                closed=polls.accounts if long_running and polls else frozenset(),
-            )
-            reconciliation = Reconciliation(
-                store, callrail, context.lookups, clock=clock, hook=hook, settled=delivery.wake
-            )
-
-            def due() -> None:
-                delivery.wake()
-                reconciliation.wake()
-
-            wakeup = Wakeup(store, due, clock=clock, hook=hook)
-            others: list[PeriodicTask] = _others(relay, callrail, hook) if long_running else []
-
-            def arrived() -> None:
-                worker.wake_all()
-
-            texts = InboundTexts(store, context.inbound, hook=hook, arrived=arrived)
-            polling = polls and Polling(
-                store, callrail, polls, texts, clock=clock, hook=hook, opened=delivery.open
-            )
-            if polling and long_running:
-                others.append(polling)
-            poll_now = polling.poll_now if polling else None
-            worker = TaskGroup(delivery, reconciliation, wakeup, *others, poll_now=poll_now)
+            polls = context.polling
+            closed = polls.accounts if long_running and polls else frozenset()
+            delivery = Delivery(store, hook, callrail, context.delivery, context.random, node, closed)
+            reconciliation = Reconciliation(store, hook, callrail, context.lookups, delivery.wake)
+            worker = TaskGroup(delivery, reconciliation, Wakeup(store, hook, (delivery, reconciliation)))
+            if polls:
+                texts = InboundTexts(store, hook, context.inbound, worker.wake_all)
+                worker.polling = Polling(store, hook, callrail, polls, texts, delivery.open)
+            if long_running:
+                worker.tasks += _others(relay, callrail, hook)
+                worker.tasks += [worker.polling] if worker.polling else []
             yield worker
 
 
 def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[PeriodicTask]:
     """The tasks beside delivery that the settings ask for. Raises SettingsError."""
-    context, store, clock = relay.context, relay.store, relay.store.clock
-    others: list[PeriodicTask] = [Connection(store, callrail, context.account_ids, clock=clock, hook=hook)]
+    context, store = relay.context, relay.store
+    others: list[PeriodicTask] = [Connection(store, hook, callrail, context.account_ids)]
     if store.beats:
-        others.append(Heartbeat(store, clock=clock, hook=hook))
+        others.append(Heartbeat(store, hook))
     if relay.public_address.url is not None:
-        others.append(PublicAddressWatch(relay.public_address, clock, hook))
+        others.append(PublicAddressWatch(store, hook, relay.public_address))
     if context.settings.alerts.urls:
-        others.append(_alerts(relay, hook))
+        tell = alert_channels(context).tell_of
+        free_bytes = partial(_free_bytes, context.data)
+        others.append(Alerts(store, hook, relay.facts, tell, context.alerts, platform.node(), free_bytes))
     if (kept_for := context.settings.retention.after) is not None:
-        others.append(Retention(store, kept_for, clock=clock, hook=hook))
+        others.append(Retention(store, hook, kept_for))
     if (channels := forward_channels(context)) is not None:
-        others.append(Forwarding(store, channels, clock=clock, hook=hook))
+        others.append(Forwarding(store, hook, channels))
     return others
+
+
+def _free_bytes(folder: Path) -> int | None:
+    with contextlib.suppress(OSError):
+        return shutil.disk_usage(folder).free
+    return None
 
 
 def forward_channels(context: AppContext) -> AppriseChannels | None:
@@ -205,20 +176,11 @@ def forward_channels(context: AppContext) -> AppriseChannels | None:
 
 
 async def find_sender(relay: Relay, number: str) -> Route:
-    """
-    The route of a tracking number of the settings, or of any other of their accounts.
-
-    Raises UsageError, SettingsError, SecretError, RefusedByCallRail, Unavailable.
-    """
+    """The route of a tracking number of the settings, or of any other of their accounts."""
     context = relay.context
     context.require_route()
-    return await find_sending_route(
-        number,
-        routes=list(context.settings.routes_table()),
-        account_ids=context.account_ids,
-        store=relay.store,
-        ask=partial(open_callrail, context),
-    )
+    ask = partial(open_callrail, context)
+    return await find_sending_route(number, list(context.routes), context.account_ids, relay.store, ask)
 
 
 @asynccontextmanager
@@ -246,26 +208,6 @@ def alert_channels(context: AppContext) -> AppriseChannels:
     return AppriseChannels.open(urls, setting="alerts.urls")
 
 
-def _alerts(relay: Relay, hook: EventHook) -> Alerts:
-    context = relay.context
-
-    def free_bytes() -> int | None:
-        with contextlib.suppress(OSError):
-            return shutil.disk_usage(context.data).free
-        return None
-
-    return Alerts(
-        relay.store,
-        relay.facts,
-        alert_channels(context).tell_of,
-        context.alerts,
-        clock=relay.store.clock,
-        machine=platform.node(),
-        free_bytes=free_bytes,
-        hook=hook,
-    )
-
-
 def count_events(context: AppContext) -> Metrics:
     """Metrics of this run, which are a hook for its events."""
     return Metrics(context.clock, context.account_ids)
@@ -273,7 +215,7 @@ def count_events(context: AppContext) -> Metrics:
 
 def scrape(relay: Relay, metrics: Metrics) -> Scrape:
     """What `/metrics` answers with; when the store is silent, what this process counted."""
-    stats = StatsReader(relay.store, relay.facts, relay.context.clock)
+    stats = StatsReader(relay.store, relay.facts)
 
     async def read(accept: str) -> tuple[bytes, str]:
         try:

@@ -26,17 +26,9 @@ _LARGEST_READ = 65_536
 _MOST_LEVELS = 6
 _LARGEST_COUNT = 1_000_000
 
-_WORDS_OF_RECIPIENT = (
-    "do not contact",
-    "do not call",
-    "blocked number",
-    "not a mobile",
-    "landline",
-    "land line",
-    "invalid phone",
-    "phone number is invalid",
-    "not a valid phone",
-    "not opted in",
+_OF_RECIPIENT = re.compile(
+    "do not (?:contact|call)|blocked number|not a mobile|land ?line|invalid phone|phone number is invalid"
+    "|not a valid phone|not opted in"
 )
 
 # How CallRail, and Twilio behind it, say that a person opted out (21610:
@@ -61,21 +53,8 @@ _OPTED_OUT = re.compile(
 _NEGATED = re.compile(r"(?:\b(?:not|never|can be|could be)|n t)(?: been| yet)? $")
 
 # Keys that say only that words follow, so that they are not repeated with them.
-_KEYS_OF_WORDS = frozenset(
-    {
-        "description",
-        "detail",
-        "details",
-        "error",
-        "error_description",
-        "error_message",
-        "errors",
-        "message",
-        "messages",
-        "msg",
-        "reason",
-        "title",
-    }
+_KEYS_OF_WORDS = re.compile(
+    "description|details?|errors?|error_description|error_message|messages?|msg|reason|title", re.IGNORECASE
 )
 
 
@@ -140,9 +119,7 @@ def _refusal(status: int, body: bytes, content: str) -> Refusal:
         return Refusal.OPTED_OUT
     if status in (404, 405, 406):
         return Refusal.REQUEST
-    lowered = " ".join(told).lower()
-    known = any(phrase in lowered for phrase in _WORDS_OF_RECIPIENT)
-    return Refusal.RECIPIENT if known else Refusal.CONTENT
+    return Refusal.RECIPIENT if _OF_RECIPIENT.search(" ".join(told).lower()) else Refusal.CONTENT
 
 
 def _says_opted_out(words: str, content: str) -> bool:
@@ -175,7 +152,7 @@ def read_words(body: bytes) -> str:
     document = _document(body)
     usual = document
     if isinstance(document, dict):
-        usual = {key: value for key, value in document.items() if key.lower() in _KEYS_OF_WORDS}
+        usual = {key: value for key, value in document.items() if _KEYS_OF_WORDS.fullmatch(key)}
     told = [word for word, is_text in _leaves(usual, _MOST_LEVELS) if is_text]
     told = told or [word for word, _ in _leaves(document, _MOST_LEVELS)]
     line = " ".join("; ".join(dict.fromkeys(told)).split())[:_LONGEST_WORDS]
@@ -208,18 +185,15 @@ def _leaves(value: object, levels: int) -> Iterator[tuple[str, bool]]:
     """The words in *value*, each behind its keys, and whether it is text and no number or boolean."""
     if isinstance(value, str):
         yield value, True
-    elif isinstance(value, bool):
-        if value:
-            yield "true", False
-    elif isinstance(value, int | float):
-        yield str(value), False
+    elif isinstance(value, int | float) and value is not False:
+        yield "true" if value is True else str(value), False
     elif isinstance(value, list) and levels:
         for item in value:
             yield from _leaves(item, levels - 1)
     elif isinstance(value, dict) and levels:
         for key, item in value.items():
             for word, is_text in _leaves(item, levels - 1):
-                yield word if key.lower() in _KEYS_OF_WORDS else f"{key} {word}", is_text
+                yield word if _KEYS_OF_WORDS.fullmatch(key) else f"{key} {word}", is_text
 
 
 def read_usage(headers: Mapping[str, str]) -> Usage:
@@ -241,18 +215,16 @@ def _count(value: str | None, *, least: int = 0) -> int | None:
 def read_retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait, from a ``Retry-After`` of seconds or of a date; None if it's absent or not sane."""
     value = headers.get("retry-after", "").strip()
-    if not value:
-        return None
     try:
-        seconds = float(value) if value.isdigit() else _seconds_until(value, headers.get("date", ""))
+        if value.isdigit():
+            seconds = float(value)
+        else:
+            # Measured on the server's own clock: the difference is right even if ours is wrong.
+            now = parsedate_to_datetime(headers.get("date", ""))
+            seconds = (parsedate_to_datetime(value) - now).total_seconds()
     except (ValueError, TypeError):
         return None
     return seconds if 1 <= seconds <= LONGEST_RETRY_AFTER else None
-
-
-def _seconds_until(instant: str, now: str) -> float:
-    # Measured on the server's own clock: the difference is right even if ours is wrong.
-    return (parsedate_to_datetime(instant) - parsedate_to_datetime(now)).total_seconds()
 
 
 def read_object(body: bytes) -> dict[str, Any] | None:

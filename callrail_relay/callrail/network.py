@@ -8,6 +8,7 @@ import ipaddress
 import os
 import re
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import getproxies, proxy_bypass
@@ -96,20 +97,12 @@ def _read_proxy(raw: str, what: str) -> httpx.Proxy:
             f"{what} is {shown}, and {printable(scheme)}:// is not a kind of proxy that can be used. "
             f"{_ANOTHER_PROXY}"
         )
-    try:
-        _require_host(address)
-        return httpx.Proxy(address)
-    except (ValueError, httpx.InvalidURL) as error:
-        raise SettingsError(
-            f"{what} is {shown}, which is not the address of a proxy. {_ANOTHER_PROXY}"
-        ) from error
-
-
-def _require_host(address: str) -> None:
-    url = httpx.URL(address)
-    port = 1 if url.port is None else url.port
-    if not url.host or not 0 < port < 65536 or re.search(r"[\s\"'<>]", address):
-        raise ValueError("no host, or no port that there could be")
+    with suppress(ValueError, httpx.InvalidURL):
+        url = httpx.URL(address)
+        port = 1 if url.port is None else url.port
+        if url.host and 0 < port < 65536 and not re.search(r"[\s\"'<>]", address):
+            return httpx.Proxy(address)
+    raise SettingsError(f"{what} is {shown}, which is not the address of a proxy. {_ANOTHER_PROXY}")
 
 
 def _without_credentials(address: str) -> str:
@@ -121,20 +114,14 @@ def _is_exempt(url: httpx.URL, no_proxy: str) -> bool:
     """Whether NO_PROXY names this address: by name, domain, address or network, each also with a port."""
     host = url.host.lower().rstrip(".")
     port = url.port or {"http": 80, "https": 443}.get(url.scheme)
-    for entry in re.split(r"[\s,]+", no_proxy.lower()):
-        name, its_port = _split_port(entry.rpartition("://")[2])
-        if name and its_port in (None, port) and (name == "*" or _names(name, host)):
+    for written in re.split(r"[\s,]+", no_proxy.lower()):
+        entry = written.rpartition("://")[2]
+        # An IPv6 address without brackets has more than one colon, and no port.
+        found = re.fullmatch(r"(?:\[([^\]]*)\]|([^:]*))(?::([0-9]+))?", entry)
+        name, its_port = (found[1] or found[2], found[3]) if found else (entry, None)
+        if name and (not its_port or int(its_port) == port) and (name == "*" or _names(name, host)):
             return True
     return False
-
-
-def _split_port(entry: str) -> tuple[str, int | None]:
-    bracketed = re.fullmatch(r"\[([^\]]*)\](?::([0-9]+))?", entry)
-    plain = re.fullmatch(r"([^:]*):([0-9]+)", entry)  # an IPv6 address has more than one colon
-    found = bracketed or plain
-    if found is None:
-        return entry, None
-    return found[1], int(found[2]) if found[2] else None
 
 
 def _names(entry: str, host: str) -> bool:
@@ -162,15 +149,12 @@ def _load_certificates() -> tuple[ssl.SSLContext, str]:
         except ssl.SSLError as error:
             raise _bad_certificates("SSL_CERT_FILE", file, "holds no certificates (PEM)") from error
         except OSError as error:
-            words = f"cannot be read ({error.strerror})"
-            raise _bad_certificates("SSL_CERT_FILE", file, words) from error
+            fault = f"cannot be read ({error.strerror})"
+            raise _bad_certificates("SSL_CERT_FILE", file, fault) from error
     if folders:
         if not any(_holds_certificates(folder) for folder in folders.split(os.pathsep)):
-            raise _bad_certificates(
-                "SSL_CERT_DIR",
-                folders,
-                "holds no certificates that OpenSSL finds (`openssl rehash` makes them so)",
-            )
+            fault = "holds no certificates that OpenSSL finds (`openssl rehash` makes them so)"
+            raise _bad_certificates("SSL_CERT_DIR", folders, fault)
         return ssl.create_default_context(capath=folders), f"{printable(folders)} (SSL_CERT_DIR)"
     return httpx.create_ssl_context(trust_env=False), "the usual ones"
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from callrail_relay.callrail.answers import storable
-from callrail_relay.callrail.wire import read_number
+from callrail_relay.callrail.wire import digest, read_number
 from callrail_relay.domain.charset import UnparsedError, decode
 from callrail_relay.domain.inbound import CallRailText, Direction
 from callrail_relay.domain.payload import Fields, Number, first, parse
@@ -38,10 +38,9 @@ def read_text(body: bytes, content_type: str | None) -> CallRailText | None:
     fields = _fields(body, content_type)
     if fields is None or not any(name in fields for name in _OF_A_TEXT):
         return None
-    content = _text(fields, "content") or ""
     return CallRailText(
         key=_key(fields),
-        content=content,
+        content=_text(fields, "content") or "",
         source=read_number(_text(fields, "source_number")),
         destination=read_number(_text(fields, "destination_number")),
         written_at=_instant(_text(fields, "timestamp")),
@@ -67,18 +66,15 @@ def _fields(body: bytes, content_type: str | None) -> Fields | None:
 
 
 def _key(fields: Fields) -> str:
-    resource_id = _id(fields, "resource_id")
-    if resource_id is not None:
+    if resource_id := _id(fields, "resource_id"):
         return resource_id
     values = [[_text(fields, name) for name in _IDENTIFYING], _id(fields, "id")]
-    return f"body:{hashlib.blake2b(json.dumps(values).encode(), digest_size=16).hexdigest()}"
+    return f"body:{digest(json.dumps(values))}"
 
 
 def _id(fields: Fields, name: str) -> str | None:
     value = (_text(fields, name) or "").strip()
-    if len(value) > _LONGEST_ID:
-        return hashlib.blake2b(value.encode(), digest_size=16).hexdigest()
-    return value or None
+    return digest(value) if len(value) > _LONGEST_ID else value or None
 
 
 def _text(fields: Fields, name: str) -> str | None:
@@ -100,8 +96,7 @@ def _instant(value: str | None) -> datetime | None:
 def sign(key: str, body: bytes) -> str:
     """The signature of *body*, as in the header."""
     # SHA-1 is CallRail's choice; as an HMAC it is not open to SHA-1's collisions.
-    digest = hmac.new(key.encode(), body, hashlib.sha1).digest()
-    return base64.b64encode(digest).decode("ascii")
+    return base64.b64encode(hmac.new(key.encode(), body, hashlib.sha1).digest()).decode("ascii")
 
 
 def verify(keys: Iterable[str], body: bytes, header: str | None) -> bool:

@@ -9,7 +9,9 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from operator import itemgetter
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -25,14 +27,30 @@ FEW = 3
 Replies = tuple[CallRailText, ...]
 """What a person wrote, oldest first."""
 
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RepliesPage:
+    """Replies by conversation, the conversations that may have had more, and whether to stop reading here."""
+
+    replies: dict[str, Replies]
+    cut: dict[str, Json]
+    is_last: bool
+
 
 def authorization(api_key: str) -> dict[str, str]:
     """The header that carries the key; CallRail wants the inner quotes, and never Bearer."""
     return {"Authorization": f'Token token="{api_key}"', "Request-From": "callrail_relay"}
 
 
+def _path(account_id: str, name: str, **question: object) -> str:
+    given = urlencode({key: value for key, value in question.items() if value is not None})
+    return f"/v3/a/{account_id}/{name}.json{'?' if given else ''}{given}"
+
+
 def send_path(account_id: str) -> str:
-    return f"/v3/a/{account_id}/text-messages.json"
+    return _path(account_id, "text-messages")
 
 
 def accounts_path(page: int) -> str:
@@ -40,13 +58,11 @@ def accounts_path(page: int) -> str:
 
 
 def companies_path(account_id: str, page: int) -> str:
-    return f"/v3/a/{account_id}/companies.json?status=active&page={page}&per_page=100"
+    return _path(account_id, "companies", status="active", page=page, per_page=100)
 
 
 def trackers_path(account_id: str, company_id: str | None, page: int) -> str:
-    of_company = {} if company_id is None else {"company_id": company_id}
-    question = urlencode({"status": "active", **of_company, "page": str(page), "per_page": "250"})
-    return f"/v3/a/{account_id}/trackers.json?{question}"
+    return _path(account_id, "trackers", status="active", company_id=company_id, page=page, per_page=250)
 
 
 def read_accounts(body: bytes) -> list[AccountEntry]:
@@ -76,26 +92,16 @@ def is_last_page(body: bytes, name: str, page: int) -> bool:
 
 def read_numbers(body: bytes) -> list[NumberEntry]:
     """The numbers that can text: of active trackers with texting supported and switched on."""
-    return [
-        NumberEntry(number, str(tracker.get("name") or ""), _company_id(tracker), pooled)
-        for tracker in _page(body, "trackers")
-        if _can_text(tracker)
-        for pooled in [tracker.get("type") != "source"]
-        for number in _strings(tracker.get("tracking_numbers"))
-    ]
-
-
-def _company_id(tracker: Mapping[str, Any]) -> str:
-    company = tracker.get("company")
-    return str(company.get("id") or "") if isinstance(company, dict) else ""
-
-
-def _can_text(tracker: Mapping[str, Any]) -> bool:
-    return (
-        tracker.get("status", "active") == "active"
-        and tracker.get("sms_supported") is True
-        and tracker.get("sms_enabled") is True
-    )
+    numbers = []
+    for tracker in _page(body, "trackers"):
+        can_text = tracker.get("sms_supported") is True and tracker.get("sms_enabled") is True
+        if can_text and tracker.get("status", "active") == "active":
+            company = tracker.get("company")
+            company_id = str(company.get("id") or "") if isinstance(company, dict) else ""
+            name, pooled = str(tracker.get("name") or ""), tracker.get("type") != "source"
+            its_numbers = _strings(tracker.get("tracking_numbers"))
+            numbers += [NumberEntry(number, name, company_id, pooled) for number in its_numbers]
+    return numbers
 
 
 def _page(body: bytes, name: str) -> list[dict[str, Any]]:
@@ -115,24 +121,18 @@ def _strings(value: object) -> list[str]:
 
 
 def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+    return None if value is None else storable(str(value))
 
 
 def conversations_path(account_id: str, company_id: str, since: date, search: str | None, page: int) -> str:
     """A page of the conversations with activity since a day; *search* matches a customer's number or name."""
-    question = {
-        "company_id": company_id,
-        # What a list without dates covers is not documented, so the beginning is always given.
-        "start_date": since.isoformat(),
-        **({} if search is None else {"search": search}),
-        "page": str(page),
-        "per_page": "250",
-    }
-    return f"/v3/a/{account_id}/text-messages.json?{urlencode(question)}"
+    # What a list without dates covers is not documented, so the beginning is always given.
+    asked = {"company_id": company_id, "start_date": since, "search": search}
+    return _path(account_id, "text-messages", **asked, page=page, per_page=250)
 
 
 def conversation_path(account_id: str, conversation_id: str, page: int) -> str:
-    return f"/v3/a/{account_id}/text-messages/{quote(conversation_id, safe='')}.json?page={page}&per_page=250"
+    return _path(account_id, f"text-messages/{quote(conversation_id, safe='')}", page=page, per_page=250)
 
 
 def read_conversation_ids(body: bytes, *, route: Route, recipient: str) -> list[str]:
@@ -146,7 +146,7 @@ def read_conversation_ids(body: bytes, *, route: Route, recipient: str) -> list[
     ]
 
 
-def _our_numbers(conversation: Mapping[str, Any]) -> set[str | None]:
+def _our_numbers(conversation: Json) -> set[str | None]:
     return {_text(conversation.get(f"{which}_tracking_number")) for which in ("current", "initial")}
 
 
@@ -161,81 +161,80 @@ def read_texts(body: bytes) -> list[FoundText]:
     ]
 
 
-def read_replies(body: bytes, *, since: datetime) -> tuple[dict[str, Replies], dict[str, dict[str, Any]]]:
+def read_replies(body: bytes, *, since: datetime, page: int) -> RepliesPage:
     """
-    What people wrote since then, by conversation, on one page of a list, and which may have had more.
+    What people wrote since then, on one page of a list, newest activity first.
 
-    How many texts a list shows of one isn't documented: one may have more if all that are shown came since
-    then, and no other shows more.
+    How many texts a list shows of one conversation isn't documented: one may have more if all that are shown
+    came since then, and no other shows more.
     """
     entries = {str(entry["id"]): entry for entry in _page(body, "conversations")}
     shown = {id_: objects(entry.get("recent_messages")) for id_, entry in entries.items()}
     most = max((len(messages) for messages in shown.values()), default=0)
-    cut = {
+    cut: dict[str, Json] = {
         id_: entries[id_]
         for id_, messages in shown.items()
         if len(messages) == most >= FEW
         and all((_instant(message.get("created_at")) or since) >= since for message in messages)
     }
-    return {id_: _replies(entry, shown[id_], since) for id_, entry in entries.items()}, cut
+    oldest: Json = next(reversed(entries.values()), {})
+    reaches_back = (_instant(oldest.get("last_message_at")) or since) < since
+    return RepliesPage(
+        replies={id_: _replies(entry, shown[id_], since) for id_, entry in entries.items()},
+        cut=cut,
+        is_last=reaches_back or is_last_page(body, "conversations", page),
+    )
 
 
-def reaches_back(body: bytes, since: datetime) -> bool:
-    """Whether a page of a list, newest activity first, ends with a conversation that rested since then."""
-    entries = _page(body, "conversations")
-    last = _instant(entries[-1].get("last_message_at")) if entries else None
-    return last is not None and last < since
-
-
-def replies_of(conversation: Mapping[str, Any], body: bytes, *, since: datetime) -> Replies:
+def replies_of(conversation: Json, body: bytes, *, since: datetime) -> Replies:
     """The same on one page of a *conversation* of that list."""
     return _replies(conversation, _list(body, "messages"), since)
 
 
-def _replies(
-    conversation: Mapping[str, Any], messages: Iterable[Mapping[str, Any]], since: datetime
-) -> Replies:
+def _replies(conversation: Json, messages: Iterable[Json], since: datetime) -> Replies:
     ours = _our_numbers(conversation) - {None}
     # CallRail doesn't say which of several numbers a text came to.
     number = read_number(next(iter(ours))) if len(ours) == 1 else ShownNumber()
-    replies = [
-        CallRailText(
-            key=_seen_key(str(conversation["id"]), written_at, message),
-            content=storable(str(message.get("content") or "")),
-            source=read_number(_text(conversation.get("customer_phone_number"))),
-            destination=number,
-            written_at=written_at,
-            direction=Direction.IN,
-            conversation_id=str(conversation["id"]),
-            thread_id=thread_of(message),
-            company_id=_text(conversation.get("company_id")),
-            seen=True,
-        )
-        for message in messages
-        for written_at in [_instant(message.get("created_at"))]
-        if message.get("direction") == "incoming" and written_at is not None and written_at >= since
-    ]
-    return tuple(sorted(replies, key=lambda reply: (reply.written_at or since, reply.key)))
+    id_, replies = str(conversation["id"]), []
+    for message in messages:
+        written_at = _instant(message.get("created_at"))
+        if message.get("direction") == "incoming" and written_at is not None and written_at >= since:
+            # What distinguishes it from others of a conversation, since texts have no ids there.
+            told = json.dumps([id_, written_at.isoformat(), message.get("content")])
+            text = CallRailText(
+                key=f"seen:{digest(told)}",
+                content=storable(str(message.get("content") or "")),
+                source=read_number(_text(conversation.get("customer_phone_number"))),
+                destination=number,
+                written_at=written_at,
+                direction=Direction.IN,
+                conversation_id=storable(id_),
+                thread_id=thread_of(message),
+                company_id=_text(conversation.get("company_id")),
+                seen=True,
+            )
+            replies.append((written_at, text.key, text))
+    return tuple(text for _, _, text in sorted(replies, key=itemgetter(0, 1)))
 
 
-def _seen_key(conversation_id: str, written_at: datetime, message: Mapping[str, Any]) -> str:
-    """What distinguishes a text from others of a conversation, since texts have no ids there."""
-    told = json.dumps([conversation_id, written_at.isoformat(), message.get("content")])
-    return f"seen:{hashlib.blake2b(told.encode(), digest_size=16).hexdigest()}"
+def digest(words: str) -> str:
+    """A key of 32 characters for *words*."""
+    return hashlib.blake2b(words.encode(), digest_size=16).hexdigest()
 
 
 _RECEIVED, _SENT = "sms_received_webhook", "sms_sent_webhook"
 
 
 def integrations_path(account_id: str, company_id: str, page: int) -> str:
-    question = {"company_id": company_id, "fields": "signing_key", "page": str(page), "per_page": "100"}
-    return f"/v3/a/{account_id}/integrations.json?{urlencode(question)}"
+    return _path(
+        account_id, "integrations", company_id=company_id, fields="signing_key", page=page, per_page=100
+    )
 
 
 def integration_path(account_id: str, integration_id: str | None) -> str:
     """The path of one integration, or of a new one."""
     known = "" if integration_id is None else f"/{quote(integration_id, safe='')}"
-    return f"/v3/a/{account_id}/integrations{known}.json"
+    return _path(account_id, f"integrations{known}")
 
 
 def read_integrations(body: bytes) -> list[WebhookIntegration]:
@@ -253,7 +252,7 @@ def read_integrations(body: bytes) -> list[WebhookIntegration]:
     ]
 
 
-def with_urls(config: Mapping[str, Any], hook: HookUrls) -> dict[str, Any]:
+def with_urls(config: Json, hook: HookUrls) -> dict[str, Any]:
     """A whole configuration, as a change replaces it: our URLs beside all others, without our former ones."""
     return {
         **config,
@@ -270,10 +269,6 @@ def _with_url(urls: object, url: str, base: str) -> list[str]:
 
 def new_integration(company_id: str, hook: HookUrls) -> dict[str, Any]:
     return {"type": "Webhooks", "company_id": company_id, "config": with_urls({}, hook)}
-
-
-def changed_integration(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {"config": dict(config)}
 
 
 def _instant(value: object) -> datetime | None:

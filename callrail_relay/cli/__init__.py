@@ -1,8 +1,71 @@
-"""
-The commands: each in its own file, reading input, calling a service, and
-showing the result. ``commands`` gathers them.
-"""
+"""The command ``callrail-relay``. Its commands import what is heavy themselves: ``--help`` is instant."""
 
-from callrail_relay.cli.commands import app, main
+import io
+import sys
+from typing import Annotated
 
-__all__ = ["app", "main"]
+import typer
+
+from callrail_relay import __version__
+from callrail_relay.cli import configure, messages, operate, opt_outs, send, serve, service
+from callrail_relay.cli.console import command
+
+app = typer.Typer(
+    name="callrail-relay",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Sends InvestorFuse IF3 (Carrot) texts through CallRail.",
+    epilog="Try it without an account: callrail-relay demo",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"callrail-relay {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def callrail_relay(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+# The panels of the help are in this order.
+command(app, "configure", panel="Set up")(configure.configure)
+command(app, "hook-url", panel="Set up")(operate.hook_url)
+command(app, "doctor", panel="Set up")(operate.doctor)
+app.add_typer(operate.alerts_app, name="alerts", rich_help_panel="Set up")
+app.add_typer(service.app, name="service", rich_help_panel="Set up")
+command(app, "serve", panel="Send", long_running=True)(serve.serve)
+command(app, "send", panel="Send")(send.send)
+command(app, "replay", panel="Send")(send.replay)
+command(app, "status", panel="Watch")(operate.status)
+command(app, "dashboard", panel="Watch")(operate.dashboard)
+app.add_typer(messages.app, name="messages", rich_help_panel="Watch")
+command(app, "pause", panel="Operate")(operate.pause)
+command(app, "resume", panel="Operate")(operate.resume)
+app.add_typer(opt_outs.app, name="opt-outs", rich_help_panel="Operate")
+# Its former name, for scripts.
+app.add_typer(opt_outs.app, name="suppressions", hidden=True)
+app.add_typer(operate.database_app, name="database", rich_help_panel="Operate")
+command(app, "demo", panel="Try it")(serve.demo)
+command(app, "sandbox", panel="Try it")(serve.sandbox)
+
+
+def main() -> None:
+    """The program ``callrail-relay``."""
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        from callrail_relay.bootstrap.context import open_missing_streams
+
+        open_missing_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Texts hold what no code page of Windows does; a pipe carries JSON, which is UTF-8.
+            encoding = None if stream.isatty() else "utf-8"
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
+    app()

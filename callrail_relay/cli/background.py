@@ -78,14 +78,14 @@ def _stop_with_parent(descriptor: int) -> None:
 def _serve(log: Path) -> int:
     from callrail_relay.bootstrap.context import open_missing_streams
     from callrail_relay.bootstrap.credentials import wait_for_keyring
-    from callrail_relay.cli import commands
+    from callrail_relay.cli import main as run_command
 
     sys.stdin = sys.stdout = sys.stderr = None  # as in a program without a console
     open_missing_streams(log)
     asyncio.run(wait_for_keyring())
     sys.argv[1:] = ["serve"]
     try:
-        commands.main()
+        run_command()
     except SystemExit as ended:
         return int(ended.code or 0)
     return 0

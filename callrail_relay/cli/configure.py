@@ -2,11 +2,12 @@
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callrail_relay.cli.console import Config, Json, ask, command, has_terminal, print_json, say, show
+from callrail_relay.cli.console import Config, Json, ask, has_terminal, print_json, say, show
 from callrail_relay.cli.operate import why_not_for_if3
 from callrail_relay.cli.service import offer
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
@@ -14,59 +15,39 @@ from callrail_relay.errors import RefusedByCallRail, SecretError, SettingsError,
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
-    from callrail_relay.bootstrap.credentials import Registered
-    from callrail_relay.bootstrap.setup import KnownKey, SavedSetup
-    from callrail_relay.service.setup import Choice, Question
-
+    from callrail_relay.bootstrap.credentials import KnownKey
+    from callrail_relay.service.setup import Question
 
 _LONGEST_KEY = 4096
 
-_WRITE_ACCESS = (
-    "Whether this API key may send cannot be seen without sending: keys are read-only until CallRail gives "
-    "them write access. Ask CallRail's support for it if that is not done; `callrail-relay send` to your own "
-    "phone proves it."
-)
-_PASTE = (
-    "When it runs, paste this URL into IF3, as Owner or Manager: Team Dashboard > Settings > Messaging > "
-    '"Outbound Text Webhook". It is saved when you click outside the field.'
-)
+# The panels of the options.
+_callrail = partial(typer.Option, rich_help_panel="CallRail")
+_relay = partial(typer.Option, rich_help_panel="This relay")
+_secrets = partial(typer.Option, rich_help_panel="Secrets")
 
-CALLRAIL, RELAY, SECRETS = "CallRail", "This relay", "Secrets"
-"""The panels of the options."""
-
-
-def _option(name: str, panel: str, help_: str, metavar: str | None = None) -> Any:  # noqa: ANN401 - as typer's
-    return typer.Option(name, rich_help_panel=panel, help=help_, metavar=metavar)
-
-
-ApiKeyStdin = Annotated[
-    bool, _option("--api-key-stdin", SECRETS, "Read CallRail's API key from standard input.")
-]
-AccountId = Annotated[
-    str | None, _option("--account-id", CALLRAIL, "ACC..., or the nine-digit number.", "ID")
-]
-CompanyId = Annotated[str | None, _option("--company-id", CALLRAIL, "COM..., the company.", "ID")]
-TrackingNumber = Annotated[
-    str | None, _option("--tracking-number", CALLRAIL, "The number to text from.", "PHONE")
-]
-PublicUrl = Annotated[
-    str | None, _option("--public-url", RELAY, "The https address at which IF3 reaches the relay.", "URL")
-]
+AccountId = Annotated[str | None, _callrail(metavar="ID", help="ACC..., or the nine-digit number.")]
+CompanyId = Annotated[str | None, _callrail(metavar="ID", help="COM..., the company.")]
+TrackingNumber = Annotated[str | None, _callrail(metavar="PHONE", help="The number to text from.")]
 AcceptTerms = Annotated[
     bool,
-    _option("--accept-terms", CALLRAIL, "A person writes each text, to one person who agreed to be texted."),
+    _callrail("--accept-terms", help="A person writes each text, to one person who agreed to be texted."),
 ]
-ApiUrl = Annotated[str | None, _option("--api-url", CALLRAIL, "Another CallRail, such as a sandbox.", "URL")]
-NoVerify = Annotated[bool, _option("--no-verify", CALLRAIL, "Save what you give without asking CallRail.")]
+ApiUrl = Annotated[str | None, _callrail(metavar="URL", help="Another CallRail, such as a sandbox.")]
+NoVerify = Annotated[bool, _callrail("--no-verify", help="Save what you give without asking CallRail.")]
+PublicUrl = Annotated[
+    str | None, _relay(metavar="URL", help="The https address at which IF3 reaches the relay.")
+]
 Webhooks = Annotated[
-    bool, _option("--webhooks", RELAY, "Get replies: register webhooks at CallRail. Alone, it asks nothing.")
+    bool, _relay("--webhooks", help="Get replies: register webhooks at CallRail. Alone, it asks nothing.")
+]
+ApiKeyStdin = Annotated[
+    bool, _secrets("--api-key-stdin", help="Read CallRail's API key from standard input.")
 ]
 SecretsFile = Annotated[
-    bool, _option("--secrets-file", SECRETS, "Keep the secrets in a private file, not in the OS keyring.")
+    bool, _secrets("--secrets-file", help="Keep the secrets in a private file, not in the OS keyring.")
 ]
 
 
-@command
 async def configure(
     *,
     api_key_stdin: ApiKeyStdin = False,
@@ -98,48 +79,67 @@ async def configure(
     $ callrail-relay configure --webhooks
     """
     from callrail_relay.bootstrap.context import load_context
-    from callrail_relay.bootstrap.setup import known_api_key, save_setup
+    from callrail_relay.bootstrap.credentials import hook_url, known_api_key, save_setup
 
-    options = (api_key_stdin, account_id, company_id, tracking_number, public_url, accept_terms, api_url)
-    if webhooks and not any((*options, no_verify)):
-        registered = await register(load_context(config), use_file=secrets_file)
-        if as_json:
-            print_json(registered.document())
-        return
     given = {"account_id": account_id, "company_id": company_id, "tracking_number": tracking_number}
-    if no_verify:
-        _require_all(given)
+    alone = not any((api_key_stdin, *given.values(), public_url, accept_terms, api_url, no_verify))
+    if webhooks and alone:
+        registered = await _register(load_context(config), use_file=secrets_file)
+        if as_json:
+            print_json(registered)
+        return
+    missing = [f"--{name}".replace("_", "-") for name, value in given.items() if value is None]
+    if no_verify and missing:
+        raise UsageError(f"With --no-verify nothing is looked up: give {', '.join(missing)} as well.")
     if public_url is not None:
-        public_url = _read_address(public_url)
-    flags: dict[str, dict[str, object]] = {
+        try:
+            public_url = read_public_url(public_url)
+        except BadPublicUrl as error:
+            raise SettingsError(f"--public-url can't be right. {error}") from error
+    overrides: dict[str, dict[str, object]] = {
         "callrail": {"api_url": api_url, **(given if no_verify else {})},
         "server": {"public_url": public_url},
     }
-    context = load_context(config, overrides=flags, must_exist=False)
+    context = load_context(config, overrides=overrides, must_exist=False)
     known = await known_api_key(context, use_file=secrets_file)
     _settle_terms(context, accepted=accept_terms)
     key, is_new = _settle_key(known, from_stdin=api_key_stdin)
-    route = _given_route(context) if no_verify else await _find_route(context, key, given)
+    if no_verify:
+        say("Nothing was asked of CallRail: `callrail-relay doctor` tells whether it knows these.")
+        route: dict[str, object] = {name: getattr(context.settings.callrail, name) for name in given}
+    else:
+        route = await _find_route(context, key, given)
     address = public_url or _ask_for_address(context)
     changes: dict[str, dict[str, object]] = {
-        "callrail": {**({"api_url": api_url} if api_url else {}), **route, "accepted_terms": True}
+        "callrail": {**({"api_url": api_url} if api_url else {}), **route, "accepted_terms": True},
+        **({"server": {"public_url": address}} if address else {}),
     }
-    if address:
-        changes["server"] = {"public_url": address}
     saved = await save_setup(context, changes, new_key=key if is_new else None, use_file=secrets_file)
-    _report(context, saved)
-    more: dict[str, object] = {}
+    say(f"Settings: {context.config_path}")
+    say(f"API key: {saved.key_place}")
+    if saved.outranks_key:
+        say(f"  The {saved.outranks_key} wins over it; unset that to use the stored key.")
+    say(f"Webhook secret: {saved.token_place}")
+    for name in saved.overruled:
+        say(f"The environment sets {name} otherwise, and wins over the settings file; unset it there.")
+    say(
+        "Whether this API key may send cannot be seen without sending: keys are read-only until CallRail "
+        "gives them write access. Ask CallRail's support for it if that is not done; `callrail-relay send` "
+        "to your own phone proves it."
+    )
+    say("Next: start the relay with `callrail-relay serve`. Then `callrail-relay doctor` checks your setup.")
+    document = {"settings_file": str(context.config_path), **route}
     if webhooks:
-        more["webhooks"] = (await register(load_context(config), use_file=secrets_file)).document()
-    _show(context, saved, {**route, **more}, as_json=as_json)
-    if has_terminal() and not as_json:
-        await offer(config)
-
-
-def _require_all(given: Mapping[str, str | None]) -> None:
-    missing = [f"--{name}".replace("_", "-") for name, value in given.items() if value is None]
-    if missing:
-        raise UsageError(f"With --no-verify nothing is looked up: give {', '.join(missing)} as well.")
+        document["webhooks"] = await _register(load_context(config), use_file=secrets_file)
+    say(
+        why_not_for_if3(saved.settings.server.public_url)
+        or "When it runs, paste this URL into IF3, as Owner or Manager: Team Dashboard > Settings > "
+        'Messaging > "Outbound Text Webhook". It is saved when you click outside the field.'
+    )
+    url = hook_url(saved.settings, saved.token)
+    document |= {"hook_url": url, "secrets": {"api_key": saved.key_place, "hook_token": saved.token_place}}
+    show(document, url, as_json=as_json)
+    await offer(config, as_json=as_json)
 
 
 def _settle_terms(context: "AppContext", *, accepted: bool) -> None:
@@ -157,52 +157,31 @@ def _settle_terms(context: "AppContext", *, accepted: bool) -> None:
         raise SettingsError("This rule was not accepted; nothing was written.")
 
 
-# The key
-
-
 def _settle_key(known: "KnownKey | None", *, from_stdin: bool) -> tuple[str, bool]:
     """The API key, and whether it is a new one to be stored."""
     from callrail_relay.service.setup import read_key
 
     if from_stdin and not has_terminal():
-        return read_key(_piped_key()), True
+        try:
+            return read_key(sys.stdin.buffer.read(_LONGEST_KEY).decode("utf-8-sig")), True
+        except UnicodeDecodeError as error:
+            raise SecretError("Standard input is not text. Pipe in the API key and nothing else.") from error
     if known is not None and known.outside and not from_stdin:
         say(f"The API key is that of the {known.place}; it is not stored.")
         return known.value, False
     if has_terminal():
-        question = "CallRail API key (not shown while you type or paste it)"
-        if known is None:
-            return read_key(ask(question, hidden=True)), True
-        say(f"There is an API key in the {known.place}; Enter keeps it.")
-        answer = ask(question, hidden=True)
-        return (read_key(answer), True) if answer else (known.value, False)
-    if known is not None:
+        if known is not None:
+            say(f"There is an API key in the {known.place}; Enter keeps it.")
+        answer = ask("CallRail API key (not shown while you type or paste it)", hidden=True)
+        if answer or known is None:
+            return read_key(answer), True
+    elif known is None:
+        raise SecretError(
+            "There is no CallRail API key yet. Pipe it in with --api-key-stdin, or set CALLRAIL_API_KEY."
+        )
+    else:
         say(f"The API key in the {known.place} is kept.")
-        return known.value, False
-    raise SecretError(
-        "There is no CallRail API key yet. Pipe it in with --api-key-stdin, or set CALLRAIL_API_KEY."
-    )
-
-
-def _piped_key() -> str:
-    piped = b"" if sys.stdin is None else sys.stdin.buffer.read(_LONGEST_KEY)
-    try:
-        return piped.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SecretError("Standard input is not text. Pipe in the API key and nothing else.") from error
-
-
-# Account, company, number
-
-
-def _given_route(context: "AppContext") -> dict[str, object]:
-    say("Nothing was asked of CallRail: `callrail-relay doctor` tells whether it knows these.")
-    callrail = context.settings.callrail
-    return {
-        "account_id": callrail.account_id,
-        "company_id": callrail.company_id,
-        "tracking_number": callrail.tracking_number,
-    }
+    return known.value, False
 
 
 async def _find_route(context: "AppContext", key: str, given: Mapping[str, str | None]) -> dict[str, object]:
@@ -212,8 +191,7 @@ async def _find_route(context: "AppContext", key: str, given: Mapping[str, str |
 
     former = context.settings.callrail
     async with open_callrail(context, key) as callrail:
-        accounts = await ask_for_account(callrail)
-        account = _settle(accounts, given["account_id"], former.account_id)
+        account = _settle(await ask_for_account(callrail), given["account_id"], former.account_id)
         companies = await ask_for_company(callrail, account)
         company = _settle(companies, given["company_id"], former.company_id)
         numbers = await ask_for_number(callrail, account, company)
@@ -229,28 +207,22 @@ def _settle(question: "Question", given: str | None, former: str | None) -> str:
         _list(question)
         raise
     if answer is not None:
-        say(f"{question.what.capitalize()}: {answer.choice.line}, {answer.because}.")
-        return answer.choice.value
+        choice, because = answer
+        say(f"{question.what.capitalize()}: {choice.line}, {because}.")
+        return choice.value
     known = question.find(former) if former else None
     if has_terminal():
-        return _ask_which(question, known).value
+        _list(question)
+        last = len(question.choices)
+        which = f"Which {question.what}? 1 to {last}{f', Enter for {known.value}' if known else ''}"
+        while (chosen := question.answered(ask(which, default=known.value if known else None))) is None:
+            say(f"Answer with a number from 1 to {last}.")
+        return chosen.value
     if known is not None:
         say(f"{question.what.capitalize()}: {known.line}, as in the settings.")
         return known.value
     _list(question)
     raise UsageError(f"There are several {question.plural}, listed above. Name one with {question.option}.")
-
-
-def _ask_which(question: "Question", known: "Choice | None") -> "Choice":
-    _list(question)
-    last = len(question.choices)
-    keeps = f", Enter for {known.value}" if known else ""
-    while True:
-        answer = ask(f"Which {question.what}? 1 to {last}{keeps}", default=known.value if known else None)
-        choice = question.answered(answer)
-        if choice is not None:
-            return choice
-        say(f"Answer with a number from 1 to {last}.")
 
 
 def _list(question: "Question") -> None:
@@ -260,24 +232,11 @@ def _list(question: "Question") -> None:
         say(f"  {place}. {choice.line}")
 
 
-# The public address
-
-
-def _read_address(given: str) -> str:
-    """A public address that can be right. Raises SettingsError."""
-    try:
-        return read_public_url(given)
-    except BadPublicUrl as error:
-        raise SettingsError(f"--public-url can't be right. {error}") from error
-
-
 def _ask_for_address(context: "AppContext") -> str | None:
     """The public address; None if it stays as it is."""
-    if not has_terminal():
-        return None
     former = context.settings.server.public_url
     empty = f"Enter keeps {former}" if former else "Enter to skip"
-    while answer := ask(f"Public URL, https://...; {empty}"):
+    while has_terminal() and (answer := ask(f"Public URL, https://...; {empty}")):
         try:
             return read_public_url(answer)
         except BadPublicUrl as error:
@@ -285,43 +244,14 @@ def _ask_for_address(context: "AppContext") -> str | None:
     return None
 
 
-# The end
-
-
-def _report(context: "AppContext", saved: "SavedSetup") -> None:
-    say(f"Settings: {context.config_path}")
-    say(f"API key: {saved.key_place}")
-    if saved.outranks_key:
-        say(f"  The {saved.outranks_key} wins over it; unset that to use the stored key.")
-    say(f"Webhook secret: {saved.token_place}")
-    for key in saved.overruled:
-        say(f"The environment sets {key} otherwise, and wins over the settings file; unset it there.")
-    say(_WRITE_ACCESS)
-    say("Next: start the relay with `callrail-relay serve`. Then `callrail-relay doctor` checks your setup.")
-
-
-def _show(context: "AppContext", saved: "SavedSetup", route: Mapping[str, object], *, as_json: bool) -> None:
-    from callrail_relay.bootstrap.credentials import hook_url
-
-    say(why_not_for_if3(saved.settings.server.public_url) or _PASTE)
-    url = hook_url(saved.settings, saved.token)
-    secrets = {"api_key": saved.key_place, "hook_token": saved.token_place}
-    document = {"settings_file": str(context.config_path), **route, "hook_url": url, "secrets": secrets}
-    show(document, url, as_json=as_json)
-
-
 _CHANGES = {
     "created": "the webhooks are new at CallRail.",
     "added": "our URLs were added to the webhooks at CallRail; those of others stay.",
     "unchanged": "our URLs are at CallRail already.",
 }
-_INACTIVE = (
-    "  They are switched off at CallRail, which does that after many failures. Switch them on in CallRail's "
-    "settings, under Integrations > Webhooks."
-)
 
 
-async def register(context: "AppContext", *, use_file: bool) -> "Registered":
+async def _register(context: "AppContext", *, use_file: bool) -> dict[str, Any]:
     """Register at CallRail and say what was done. Raises SecretError if CallRail tells no signing key."""
     from callrail_relay.bootstrap.credentials import register_webhooks
 
@@ -329,7 +259,10 @@ async def register(context: "AppContext", *, use_file: bool) -> "Registered":
     for one in registered.registrations:
         say(f"Company {one.company_id}: {_CHANGES[one.change.value]}")
         if not one.active:
-            say(_INACTIVE)
+            say(
+                "  They are switched off at CallRail, which does that after many failures. Switch them on in "
+                "CallRail's settings, under Integrations > Webhooks."
+            )
     if registered.key_place is not None:
         say(f"CallRail's signing keys: {registered.key_place}")
     if registered.outranked_by is not None:
@@ -340,4 +273,4 @@ async def register(context: "AppContext", *, use_file: bool) -> "Registered":
             f"{', '.join(registered.missing_keys)}. Copy it from CallRail's settings, under Integrations > "
             "Webhooks, and set CALLRAIL_SIGNING_KEY to it (several with commas between them)."
         )
-    return registered
+    return registered.document()

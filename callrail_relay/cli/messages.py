@@ -1,15 +1,13 @@
-"""``messages``: the texts, and a person's word on them."""
+"""``messages``: the texts as people and programs read them, and a person's word on them."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
-from callrail_relay.cli import documents
 from callrail_relay.cli.console import (
-    STANDARD,
     Config,
     Json,
     OutputFile,
@@ -24,57 +22,37 @@ from callrail_relay.cli.console import (
     progress,
     read_number,
     say,
+    show,
 )
-from callrail_relay.cli.documents import message_document
 from callrail_relay.clock import SystemClock
-from callrail_relay.domain.message import ANONYMOUS, Actor, Message, MessageFilter, Status
+from callrail_relay.domain.message import ANONYMOUS, Actor, Attempt, Message, MessageFilter, Status, instant
+from callrail_relay.domain.printable import guarded, lines, printable
 from callrail_relay.errors import UsageError, Waiting
 from callrail_relay.sentences import explain_all, plural
 
-if TYPE_CHECKING:
-    from callrail_relay.service.operations import Operations
-
 app = typer.Typer(no_args_is_help=True, help="List, review and resend texts.")
 
-
-class Form(StrEnum):
-    """What `messages export` writes."""
-
-    CSV = "csv"
-    JSONL = "jsonl"
-
-
-Statuses = Annotated[
-    list[str] | None, typer.Option("--status", help="Only texts with this status; can be repeated.")
-]
-Recipient = Annotated[
-    str | None, typer.Option("--recipient", metavar="NUMBER", help="Only texts to this person.")
-]
-Since = Annotated[
-    str | None, typer.Option("--since", metavar="WHEN", help="Only texts since then: 2h, 3d, 2026-11-23.")
-]
-Search = Annotated[
-    str | None, typer.Option("--search", metavar="WORDS", help="Only texts with these words in them.")
-]
-
-Note = Annotated[
-    str | None, typer.Option("--note", metavar="WORDS", help="Why, kept with the text and your name.")
-]
+Statuses = Annotated[list[str] | None, typer.Option(help="Only texts with this status; can be repeated.")]
+Recipient = Annotated[str | None, typer.Option(metavar="NUMBER", help="Only texts to this person.")]
+Since = Annotated[str | None, typer.Option(metavar="WHEN", help="Only texts since then: 2h, 3d, 2026-11-23.")]
+Search = Annotated[str | None, typer.Option(metavar="WORDS", help="Only texts with these words in them.")]
+Note = Annotated[str | None, typer.Option(metavar="WORDS", help="Why, kept with the text and your name.")]
 SameWording = Annotated[
     bool, typer.Option("--same-wording", help="Also all others on hold with the same wording.")
 ]
-
 Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of texts or requests.")]
 
+Decide = Callable[[str, Actor], Awaitable[Sequence[Message]]]
+FindAlike = Callable[..., Awaitable[list[str]]]
 
-@app.command("list")
-@command
+
+@command(app, "list")
 async def list_messages(
     status: Statuses = None,
     recipient: Recipient = None,
     since: Since = None,
     search: Search = None,
-    limit: Annotated[int, typer.Option("--limit", min=0, help="How many; 0 for all.")] = 50,
+    limit: Annotated[int, typer.Option(min=0, help="How many; 0 for all.")] = 50,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -93,12 +71,11 @@ async def list_messages(
     print_json([message_document(one) for one in found]) if as_json else print_messages(found)
 
 
-@app.command("export")
-@command
+@command(app, "export")
 async def export(
-    file: OutputFile = STANDARD,
+    file: OutputFile = "-",
     form: Annotated[
-        Form | None,
+        Literal["csv", "jsonl"] | None,
         typer.Option("--format", help="The file format; default: by the file's name.", show_default=False),
     ] = None,
     status: Statuses = None,
@@ -120,42 +97,34 @@ async def export(
     $ callrail-relay messages export texts.csv
     $ callrail-relay messages export --since 30d --format jsonl > t.jsonl
     """
-    if as_json and file == STANDARD:
+    if as_json and file == "-":
         raise UsageError(
             "Both the texts and --json want standard output; name a file, or use --format jsonl."
         )
     wanted = _filter(status, recipient, since, search, limit=0)
-    form = form or (Form.JSONL if file.lower().endswith((".jsonl", ".ndjson")) else Form.CSV)
+    form = form or ("jsonl" if file.lower().endswith((".jsonl", ".ndjson")) else "csv")
+    # The mark of utf-8-sig tells Excel that it is UTF-8.
+    encoding, count = "utf-8-sig" if form == "csv" else "utf-8", 0
     async with opened_relay(config) as relay:
-        count = await _export(relay.operations, wanted, file, form)
+        plan = await relay.operations.plan_export(wanted)
+        with output(file, encoding=encoding) as write, progress("Exporting", plan.count) as advance:
+            if form == "csv":
+                write(EXPORT_HEADER)
+            async for portion in relay.operations.export(plan):
+                if form == "csv":
+                    write(export_rows(portion))
+                else:
+                    write("".join(f"{json_text(message_document(message))}\n" for message in portion))
+                count += len(portion)
+                advance(len(portion))
     if as_json:
         print_json({"file": file, "format": form, "messages": count})
-    elif file != STANDARD:
+    elif file != "-":
         say(f"{plural(count, 'text')}, written to {file}.")
 
 
-async def _export(operations: "Operations", wanted: MessageFilter, file: str, form: Form) -> int:
-    """Write the texts, and say how many they were."""
-    export = await operations.plan_export(wanted)
-    count = 0
-    with output(file) as out, progress("Exporting", export.count) as advance:
-        if form is Form.CSV:
-            # The mark tells Excel that it is UTF-8; programs that read a pipe do not want it.
-            out.write(documents.export_header().encode("utf-8" if file == STANDARD else "utf-8-sig"))
-        async for portion in operations.export(export):
-            if form is Form.CSV:
-                rows = documents.export_rows(portion)
-            else:
-                rows = "".join(f"{json_text(message_document(message))}\n" for message in portion)
-            out.write(rows.encode())
-            count += len(portion)
-            advance(len(portion))
-    return count
-
-
-@app.command("show")
-@command
-async def show(
+@command(app, "show")
+async def show_message(
     id_: Annotated[str, typer.Argument(metavar="ID", help="The id of a text or a request.")],
     config: Config = None,
     as_json: Json = False,
@@ -180,8 +149,7 @@ async def show(
         print_message(message)
 
 
-@app.command("approve")
-@command
+@command(app, "approve")
 async def approve(
     ids: Ids,
     note: Note = None,
@@ -202,15 +170,14 @@ async def approve(
     async with opened_relay(config) as relay:
         chosen, opted_out = ids, 0
         if same_wording:
-            chosen = await _with_alike(relay.operations, ids, approvable=True)
-            opted_out = len(await _with_alike(relay.operations, ids)) - len(chosen)
+            chosen = await _with_alike(relay.operations.held_alike, ids, approvable=True)
+            opted_out = len(await _with_alike(relay.operations.held_alike, ids)) - len(chosen)
         await _decide(relay.operations.approve, chosen, note, as_json=as_json)
     if opted_out:
         say(f"{plural(opted_out, 'text')} like it stay on hold: these people opted out.")
 
 
-@app.command("remap")
-@command
+@command(app, "remap")
 async def remap(
     ids: Ids, note: Note = None, _yes: Yes = False, config: Config = None, as_json: Json = False
 ) -> int:
@@ -233,8 +200,7 @@ async def remap(
     return Waiting.exit_code if held else 0
 
 
-@app.command("resend")
-@command
+@command(app, "resend")
 async def resend(
     ids: Ids, note: Note = None, yes: Yes = False, config: Config = None, as_json: Json = False
 ) -> None:
@@ -256,8 +222,7 @@ async def resend(
         await _decide(relay.operations.resend, ids, note, as_json=as_json)
 
 
-@app.command("mark-sent")
-@command
+@command(app, "mark-sent")
 async def mark_sent(
     ids: Ids, note: Note = None, _yes: Yes = False, config: Config = None, as_json: Json = False
 ) -> None:
@@ -274,8 +239,7 @@ async def mark_sent(
         await _decide(relay.operations.mark_sent, ids, note, as_json=as_json)
 
 
-@app.command("cancel")
-@command
+@command(app, "cancel")
 async def cancel(
     ids: Ids,
     note: Note = None,
@@ -294,21 +258,20 @@ async def cancel(
         019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
     async with opened_relay(config) as relay:
-        chosen = await _with_alike(relay.operations, ids) if same_wording else ids
+        chosen = await _with_alike(relay.operations.held_alike, ids) if same_wording else ids
         if not confirmed(f"Cancel {len(chosen)} for good?", yes=yes):
             say("Nothing was cancelled.")
             return
         await _decide(relay.operations.cancel, chosen, note, as_json=as_json)
 
 
-async def _with_alike(operations: "Operations", ids: list[str], *, approvable: bool = False) -> list[str]:
+async def _with_alike(find: FindAlike, ids: list[str], **approvable: bool) -> list[str]:
     """The ids, and those of all texts that are held as one mass text together with one of them."""
-    alike = [other for id_ in ids for other in await operations.held_alike(id_, approvable=approvable)]
-    return list(dict.fromkeys(alike))
+    return list(dict.fromkeys([other for id_ in ids for other in await find(id_, **approvable)]))
 
 
-def _actor(note: str | None) -> Actor:
-    """Who is at the terminal."""
+async def _decide(decide: Decide, ids: list[str], note: str | None, *, as_json: bool) -> list[Message]:
+    """Decide on each of the ids, and show what became of the texts."""
     import getpass
 
     try:
@@ -316,32 +279,20 @@ def _actor(note: str | None) -> Actor:
     except (OSError, KeyError, ImportError):
         # A user without a name, as in some containers.
         name = ANONYMOUS.name
-    return Actor(name=name, note=note)
-
-
-async def _decide(
-    decide: Callable[[str, Actor], Awaitable[Sequence[Message]]],
-    ids: Sequence[str],
-    note: str | None,
-    *,
-    as_json: bool,
-) -> list[Message]:
-    """Decide on each of the ids, and show what became of the texts."""
-    actor = _actor(note)
-    changed = [message for id_ in ids for message in await decide(id_, actor)]
-    if as_json:
-        print_json([message_document(message) for message in changed])
-    else:
-        for message in changed:
-            echo(f"{message.status:<10} {message.id}")
+    changed = [message for id_ in ids for message in await decide(id_, Actor(name=name, note=note))]
+    shown = [f"{message.status:<10} {message.id}" for message in changed]
+    show([message_document(message) for message in changed], "\n".join(shown), as_json=as_json)
     return changed
 
 
 def _filter(
     status: list[str] | None, recipient: str | None, since: str | None, search: str | None, *, limit: int
 ) -> MessageFilter:
+    for name in status or ():
+        if name.lower() not in set(Status):
+            raise UsageError(f"There is no status {name}; there are {', '.join(Status)}.")
     return MessageFilter(
-        statuses=tuple(_status(name) for name in status or ()),
+        statuses=tuple(Status(name.lower()) for name in status or ()),
         recipient=None if recipient is None else read_number("--recipient", recipient),
         since=None if since is None else _since(since),
         search=search,
@@ -349,24 +300,84 @@ def _filter(
     )
 
 
-def _status(name: str) -> Status:
-    try:
-        return Status(name.lower())
-    except ValueError as error:
-        raise UsageError(f"There is no status {name}; there are {', '.join(Status)}.") from error
-
-
 def _since(when: str) -> datetime:
     """An instant: so long ago, or a date, or a date with a time, by this machine's clock."""
     from callrail_relay.bootstrap.context import read_duration
 
-    try:
+    with contextlib.suppress(ValueError):
         return SystemClock().now() - read_duration(when)
-    except ValueError:
-        pass
     try:
         return datetime.fromisoformat(when).astimezone()
     except ValueError as error:
         raise UsageError(
             f"--since does not understand {when!r}; write 2h, 3d, or 2026-11-23T09:00."
         ) from error
+
+
+EXPORT_HEADER = (
+    "id,status,reason,source,recipient,tracking_number,company_id,account_id,text,segments,attempts,"
+    "opportunity_id,sender_id,seller_id,seller,team_id,received_at,sent_at,conversation_id\n"
+)
+"""The keys of a message's document; ``segments`` is their number, and ``attempts`` that of all of them."""
+
+EXPORT_COLUMNS = EXPORT_HEADER.strip().split(",")
+
+# Written by us: an E.164 number begins with a plus, and no program should have to take an apostrophe off it.
+_OUR_OWN = ("recipient", "tracking_number")
+
+
+def message_document(message: Message) -> dict[str, Any]:
+    route = message.route
+    return {
+        "id": message.id,
+        "status": message.status,
+        "reason": explain_all(message.reasons),
+        "reasons": [reason.document() for reason in message.reasons],
+        "source": message.source,
+        "recipient": message.recipient,
+        "tracking_number": route and route.tracking_number,
+        "company_id": route and route.company_id,
+        "account_id": route and route.account_id,
+        "text": message.text,
+        "segments": [
+            {
+                "position": segment.position,
+                "content": segment.content,
+                "status": segment.status,
+                "attempts": [_attempt_document(attempt) for attempt in segment.attempts],
+            }
+            for segment in message.segments
+        ],
+        "opportunity_id": message.opportunity_id,
+        "sender_id": message.sender_id,
+        "seller_id": message.seller_id,
+        "seller": message.seller,
+        "team_id": message.team_id,
+        "received_at": instant(message.received_at),
+        "sent_at": instant(message.sent_at),
+        "conversation_id": message.conversation_id,
+    }
+
+
+def _attempt_document(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "started_at": instant(attempt.started_at),
+        "finished_at": instant(attempt.finished_at),
+        "outcome": attempt.outcome,
+        "http_status": attempt.http_status,
+        "detail": attempt.detail,
+        "look_at": instant(attempt.look_at),
+        "evidence": [{"noted_at": instant(one.noted_at), "detail": one.detail} for one in attempt.evidence],
+    }
+
+
+def export_rows(messages: Iterable[Message]) -> str:
+    """A line for each message: formulas have an apostrophe before them, and terminal controls are shown."""
+    rows = []
+    for message in messages:
+        attempts = sum(len(segment.attempts) for segment in message.segments)
+        counts = {"segments": len(message.segments), "attempts": attempts}
+        document = message_document(message) | counts
+        cells = {name: "" if document[name] is None else str(document[name]) for name in EXPORT_COLUMNS}
+        rows.append([cell if name in _OUR_OWN else guarded(printable(cell)) for name, cell in cells.items()])
+    return lines(rows)

@@ -1,7 +1,8 @@
-"""Commands that run a relay: pausing, checks, the sign-in link, the webhook URL, alerts and the database."""
+"""Commands that run a relay: status, checks, pausing, links and URLs, alerts, the database."""
 
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Annotated
+import asyncio
+import contextlib
+from typing import Annotated
 
 import typer
 
@@ -9,29 +10,73 @@ from callrail_relay.cli.console import (
     Config,
     Json,
     command,
-    echo,
     opened_relay,
     print_json,
     progress,
     say,
     show,
+    stop_signal,
 )
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
-from callrail_relay.errors import Unavailable, UsageError
+from callrail_relay.errors import RelayError, Unavailable, UsageError
 
-if TYPE_CHECKING:
-    from callrail_relay.bootstrap.context import AppContext
-
-
-Account = Annotated[str | None, typer.Option("--account", metavar="ID", help="One account; default: all.")]
+Account = Annotated[str | None, typer.Option(metavar="ID", help="One account; default: all.")]
+PauseReason = Annotated[str, typer.Option(metavar="TEXT", help="Shown with the pause.")]
 
 
-@command
+async def status(
+    watch: Annotated[bool, typer.Option("--watch", help="Show every change until Ctrl-C.")] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> int:
+    """
+    Show sending limits, the queue and problems.
+
+    With --watch and --json, each change is one line of JSON.
+
+    Example:
+    $ callrail-relay status
+    $ callrail-relay status --watch
+    """
+    from callrail_relay.cli.render import print_status, watch_status
+    from callrail_relay.domain.health import FailedCheck
+    from callrail_relay.service.operations import StatusReport
+
+    async with opened_relay(config) as relay:
+
+        async def read() -> StatusReport:
+            """With the public URL's last check if a relay is running that it could lead to."""
+            report = await relay.operations.status()
+            if not report.facts.running:
+                return report
+            with contextlib.suppress(RelayError):  # what is wrong is in what was seen
+                await relay.public_address.recent()
+            return report.with_facts(public_url=relay.public_address.seen)
+
+        if watch:
+            async with stop_signal() as stopped:
+                watching = asyncio.create_task(watch_status(read, relay.context.clock, as_json=as_json))
+                stopping = asyncio.create_task(stopped.wait())
+                await asyncio.wait((watching, stopping), return_when=asyncio.FIRST_COMPLETED)
+                stopping.cancel()
+                watching.cancel()
+                # It ends by itself only if it fails; then this raises why.
+                with contextlib.suppress(asyncio.CancelledError):
+                    await watching
+            return 0
+        report, exit_code = await read(), 0
+        try:
+            await relay.store.write_probe()
+        except Unavailable as error:
+            report = report.with_facts(failed_checks=[FailedCheck(name="the database", detail=str(error))])
+            exit_code = error.exit_code
+    print_json(report.document()) if as_json else print_status(report)
+    return exit_code
+
+
 async def pause(
     account: Account = None,
-    reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", help="Shown with the pause.")
-    ] = "A person paused it.",
+    reason: PauseReason = "A person paused it.",
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -46,7 +91,6 @@ async def pause(
     show(ids, _done("Paused", ids), as_json=as_json)
 
 
-@command
 async def resume(account: Account = None, config: Config = None, as_json: Json = False) -> None:
     """
     Resume sending.
@@ -68,8 +112,7 @@ def _done(what: str, ids: list[str]) -> str:
 alerts_app = typer.Typer(no_args_is_help=True, help="Test your alerts.")
 
 
-@alerts_app.command("test")
-@command
+@command(alerts_app, "test")
 async def try_channels(config: Config = None, as_json: Json = False) -> None:
     """
     Send a test alert to every channel of alerts.urls.
@@ -92,16 +135,13 @@ async def try_channels(config: Config = None, as_json: Json = False) -> None:
         )
     except Unavailable:
         failed = channels.names
-    if as_json:
-        print_json([{"channel": name, "delivered": name not in failed} for name in channels.names])
-    else:
-        for name in channels.names:
-            echo(f"{'failed' if name in failed else 'sent':<7} {name}")
+    document = [{"channel": name, "delivered": name not in failed} for name in channels.names]
+    lines = [f"{'failed' if name in failed else 'sent':<7} {name}" for name in channels.names]
+    show(document, "\n".join(lines), as_json=as_json)
     if failed:
         raise Unavailable(f"{', '.join(failed)} did not take the alert; check the address and the network.")
 
 
-@command
 async def dashboard(config: Config = None, as_json: Json = False) -> None:
     """
     Print a sign-in link to the dashboard.
@@ -120,7 +160,6 @@ async def dashboard(config: Config = None, as_json: Json = False) -> None:
     show({"url": link}, link, as_json=as_json)
 
 
-@command
 async def doctor(config: Config = None, as_json: Json = False) -> int:
     """
     Check your setup and show how to fix problems.
@@ -143,8 +182,7 @@ async def doctor(config: Config = None, as_json: Json = False) -> int:
 database_app = typer.Typer(no_args_is_help=True, help="Copy a database.")
 
 
-@database_app.command("copy")
-@command
+@command(database_app, "copy")
 async def copy(
     source: Annotated[
         str, typer.Argument(metavar="FROM", help="The database to copy, such as sqlite:///relay.db.")
@@ -172,39 +210,32 @@ async def copy(
     """
     from callrail_relay.bootstrap.wiring import copy_database
 
-    with ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         copied = await copy_database(
             source, target, lambda rows: stack.enter_context(progress("Copying", rows))
         )
-    if as_json:
-        print_json({"tables": [{"table": table, "copied": rows} for table, rows in copied.items()]})
-    else:
-        for table, rows in copied.items():
-            echo(f"{table:<20} {rows:>10}")
-
-
-_NO_PUBLIC_URL = (
-    "The URL below works on this computer only. IF3 needs a public https address that leads here, from a "
-    "tunnel or a reverse proxy. Set it with `callrail-relay configure --public-url https://...`, then run "
-    "`callrail-relay hook-url`."
-)
+    document = {"tables": [{"table": table, "copied": rows} for table, rows in copied.items()]}
+    lines = [f"{table:<20} {rows:>10}" for table, rows in copied.items()]
+    show(document, "\n".join(lines), as_json=as_json)
 
 
 def why_not_for_if3(public_url: str | None) -> str | None:
     """Return why IF3 can't use a URL with this public address, and what to do; None when it can."""
+    what_to_do = (
+        "Set it with `callrail-relay configure --public-url https://...`, then run `callrail-relay hook-url`."
+    )
     if public_url is None:
-        return _NO_PUBLIC_URL
+        return (
+            "The URL below works on this computer only. IF3 needs a public https address that leads here, "
+            f"from a tunnel or a reverse proxy. {what_to_do}"
+        )
     try:
         read_public_url(public_url)
     except BadPublicUrl as error:
-        return (
-            f"IF3 can't use the URL below: server.public_url can't be right. {error} Set it with "
-            "`callrail-relay configure --public-url https://...`, then run `callrail-relay hook-url`."
-        )
+        return f"IF3 can't use the URL below: server.public_url can't be right. {error} {what_to_do}"
     return None
 
 
-@command
 async def hook_url(
     rotate: Annotated[
         bool, typer.Option("--rotate", help="Make a new URL first; the old one works for 24 more hours.")
@@ -244,22 +275,17 @@ async def hook_url(
             )
             say("until it has this URL, so paste it into IF3 now.")
         else:
-            until = local(rotation.former_until)
-            say(f"The former URL works until {until}; paste this one into IF3 by then.")
-        await _say_who_else(context)
+            say(
+                f"The former URL works until {local(rotation.former_until)}; paste this one into IF3 by then."
+            )
+        # Others besides IF3 who know the former secret.
+        if (await credentials.find_signing_keys(context))[0]:
+            say("CallRail's webhooks use this secret as well: run `callrail-relay configure --webhooks`.")
+        if not context.settings.database.url.startswith("sqlite"):
+            say("Every other computer that runs this relay needs the new secret as well.")
     else:
         token = await credentials.require_hook_token(context)
     if why := why_not_for_if3(context.settings.server.public_url):
         say(why)
     url = credentials.hook_url(context.settings, token)
     show({"url": url}, url, as_json=as_json)
-
-
-async def _say_who_else(context: "AppContext") -> None:
-    """Name those besides IF3 who know the former secret, and need the new one."""
-    from callrail_relay.bootstrap.credentials import find_signing_keys
-
-    if await find_signing_keys(context) is not None:
-        say("CallRail's webhooks use this secret as well: run `callrail-relay configure --webhooks`.")
-    if not context.settings.database.url.startswith("sqlite"):
-        say("Every other computer that runs this relay needs the new secret as well.")

@@ -5,13 +5,10 @@ from typing import Annotated
 import typer
 
 from callrail_relay.cli.console import (
-    STANDARD,
     Config,
     Json,
     OutputFile,
     command,
-    complain,
-    echo,
     opened_relay,
     output,
     print_json,
@@ -26,19 +23,13 @@ from callrail_relay.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True, help="List and change who opted out.")
 
-Recipient = Annotated[str, typer.Option("--recipient", metavar="NUMBER", help="The person's number.")]
+Recipient = Annotated[str, typer.Option(metavar="NUMBER", help="The person's number.")]
 TrackingNumber = Annotated[
-    str | None,
-    typer.Option("--tracking-number", metavar="NUMBER", help="One of your numbers; default: all of them."),
+    str | None, typer.Option(metavar="NUMBER", help="One of your numbers; default: all of them.")
 ]
 
 
-def _one_of_ours(number: str | None) -> str | None:
-    return None if number is None else read_number("--tracking-number", number)
-
-
-@app.command("list")
-@command
+@command(app, "list")
 async def list_opt_outs(config: Config = None, as_json: Json = False) -> None:
     """
     List the people who opted out, newest first.
@@ -50,23 +41,17 @@ async def list_opt_outs(config: Config = None, as_json: Json = False) -> None:
 
     async with opened_relay(config) as relay:
         found = await relay.operations.opt_outs()
-    if as_json:
-        print_json([one.document() for one in found])
-        return
-    for one in found:
-        echo(f"{local(one.created_at)}  {one.recipient}  from {one.tracking_number}  {one.reason}")
-    if not found:
-        echo("No opt-outs yet.")
+    lines = [
+        f"{local(one.created_at)}  {one.recipient}  from {one.tracking_number}  {one.reason}" for one in found
+    ]
+    show([one.document() for one in found], "\n".join(lines) or "No opt-outs yet.", as_json=as_json)
 
 
-@app.command("add")
-@command
+@command(app, "add")
 async def add(
     recipient: Recipient,
     tracking_number: TrackingNumber = None,
-    reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", help="Shown in the list.")
-    ] = "A person added it.",
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Shown in the list.")] = "A person added it.",
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -77,15 +62,15 @@ async def add(
     $ callrail-relay opt-outs add --recipient +12025550122 \
         --reason "Asked by phone."
     """
-    person, ours = read_number("--recipient", recipient), _one_of_ours(tracking_number)
+    person = read_number("--recipient", recipient)
+    ours = None if tracking_number is None else read_number("--tracking-number", tracking_number)
     async with opened_relay(config, with_route=ours is None) as relay:
         entries = await relay.operations.opt_out(person, ours, reason)
     done = f"Opted out {person} from {', '.join(one.tracking_number for one in entries)}."
     show([one.document() for one in entries], done, as_json=as_json)
 
 
-@app.command("remove")
-@command
+@command(app, "remove")
 async def remove(
     recipient: Recipient, tracking_number: TrackingNumber = None, config: Config = None, as_json: Json = False
 ) -> None:
@@ -98,20 +83,19 @@ async def remove(
     Example:
     $ callrail-relay opt-outs remove --recipient +12025550122
     """
-    person, ours = read_number("--recipient", recipient), _one_of_ours(tracking_number)
+    person = read_number("--recipient", recipient)
+    ours = None if tracking_number is None else read_number("--tracking-number", tracking_number)
     async with opened_relay(config) as relay:
         removed = await relay.operations.remove_opt_out(person, ours)
-    document = {"recipient": person, "removed": removed}
-    show(document, f"Removed the opt-out of {person}.", as_json=as_json)
+    show({"recipient": person, "removed": removed}, f"Removed the opt-out of {person}.", as_json=as_json)
 
 
-@app.command("import")
-@command
+@command(app, "import")
 async def import_(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A CSV file; - for standard input.")],
     config: Config = None,
     as_json: Json = False,
-) -> int:
+) -> None:
     """
     Add everyone in a CSV file to the list.
 
@@ -144,19 +128,14 @@ async def import_(
         say(f"Ignored the column(s) {', '.join(listed.ignored_columns)}.")
     for one in listed.bad_lines:
         say(f"Line {one.number}: {one.reason}")
-    if not listed.bad_lines:
-        return 0
-    complain(f"{len(listed.bad_lines)} line(s) were not imported; fix them, and import the file again.")
-    return UsageError.exit_code
+    if listed.bad_lines:
+        raise UsageError(
+            f"{len(listed.bad_lines)} line(s) were not imported; fix them, and import the file again."
+        )
 
 
-@app.command("export")
-@command
-async def export(
-    file: OutputFile = STANDARD,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
+@command(app, "export")
+async def export(file: OutputFile = "-", config: Config = None, as_json: Json = False) -> None:
     """
     Save the list as CSV, newest first.
 
@@ -170,15 +149,15 @@ async def export(
     """
     from callrail_relay.domain.opt_outs import write_list
 
-    if as_json and file == STANDARD:
+    if as_json and file == "-":
         raise UsageError(
             "The list and --json can't both go to standard output; name a file, or use `opt-outs list`."
         )
     async with opened_relay(config) as relay:
         found = await relay.operations.opt_outs()
-    with output(file) as out:
-        out.write(write_list(found).encode("utf-8" if file == STANDARD else "utf-8-sig"))
+    with output(file, encoding="utf-8-sig") as write:
+        write(write_list(found))
     if as_json:
         print_json({"file": file, "entries": len(found)})
-    elif file != STANDARD:
+    elif file != "-":
         say(f"{len(found)} on the list, written to {file}.")

@@ -13,7 +13,6 @@ from rich.text import Text
 from callrail_relay import sentences
 from callrail_relay.cli.console import echo, json_text
 from callrail_relay.clock import Clock
-from callrail_relay.domain.account import Window
 from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Code, Facts, Level, Point, judge
 from callrail_relay.domain.message import Message, Reason, Status
@@ -32,25 +31,13 @@ STYLES = {
     Status.CANCELLED: "dim",
 }
 _MARKS = {Condition.OK: ("✓", "green"), Condition.WARNING: ("!", "yellow"), Condition.FAILED: ("✗", "red")}
-_LONGEST_TEXT = 76
-
-_GAUGE = 20
-"""Characters of a full gauge."""
-
-_TIGHT, _FULL = 0.7, 0.9
-"""From which share of a budget on its gauge is yellow, and red."""
-
+_GAUGE = 20  # characters of a full gauge
+_TIGHT, _FULL = 0.7, 0.9  # from which share of a budget on its gauge is yellow, and red
 _LEVEL_STYLES = {Level.BAD: "red", Level.ASK: "yellow", Level.NOTE: "yellow", Level.WELL: "green"}
-
-Read = Callable[[], Awaitable[StatusReport]]
 
 
 class _SafeConsole(Console):
-    """
-    A console that shows nothing raw that could steer the terminal, whatever is printed.
-
-    The command ends by itself when its output is not read any more.
-    """
+    """Shows nothing raw that could steer the terminal, and ends the command when its output isn't read."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
@@ -61,11 +48,7 @@ class _SafeConsole(Console):
 
 
 def console() -> Console:
-    """
-    Standard output, in which no text is taken for mark-up of Rich's.
-
-    Lines are broken to the width of a terminal, and left whole for a program that reads them.
-    """
+    """Standard output, without Rich's mark-up: lines are broken for a terminal, and whole for a program."""
     made = _SafeConsole(markup=False, highlight=False, emoji=False)
     made.soft_wrap = not made.is_terminal
     return made
@@ -104,17 +87,13 @@ def print_messages(messages: Sequence[Message]) -> None:
         )
         out.print(safe(f"    {shortened(message.text)}"))
         if message.reasons and message.status is not Status.SENT:
-            _print_indented(out, safe(explain_all(message.reasons) or "", STYLES[message.status]))
+            why = safe(explain_all(message.reasons) or "", STYLES[message.status])
+            out.print(Text("    ").append(why) if out.soft_wrap else Padding(why, (0, 0, 0, 4)))
     if not messages:
         out.print("No texts.")
 
 
-def _print_indented(out: Console, shown: Text) -> None:
-    """Each line of *shown* behind four spaces."""
-    out.print(Text("    ").append(shown) if out.soft_wrap else Padding(shown, (0, 0, 0, 4)))
-
-
-def shortened(text: str | None, longest: int = _LONGEST_TEXT) -> str:
+def shortened(text: str | None, longest: int = 76) -> str:
     line = " ".join((text or "-").split())
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
@@ -122,7 +101,26 @@ def shortened(text: str | None, longest: int = _LONGEST_TEXT) -> str:
 def print_message(message: Message) -> None:
     """One message with its whole way."""
     out = console()
-    for name, value in _facts(message):
+    route = message.route
+    facts = [
+        ("Id", message.id),
+        ("Status", message.status),
+        *(("Reason", explain(reason)) for reason in message.reasons),
+        ("To", message.recipient or "-"),
+        ("From", route.tracking_number if route else "-"),
+        ("Account", f"{route.account_id}, company {route.company_id}" if route else "-"),
+        ("Received", f"{local(message.received_at)} by {message.source}"),
+        ("Sent", local(message.sent_at)),
+    ]
+    more = [
+        ("Seller", message.seller),
+        ("Opportunity", message.opportunity_id),
+        ("Sender", message.sender_id),
+        ("Team", message.team_id),
+        ("Conversation", message.conversation_id),
+    ]
+    facts += [(name, value) for name, value in more if value]
+    for name, value in [*facts, ("Text", message.text or "-")]:
         out.print(Text(f"{name:<16}", style="bold"), safe(value), sep="")
     for decision in message.decisions:
         why = f": {decision.actor.note}" if decision.actor.note else ""
@@ -141,29 +139,6 @@ def print_message(message: Message) -> None:
                 out.print(safe(f"  {local(learnt.noted_at)}    {learnt.detail}", "dim"))
             if attempt.look_at is not None:
                 out.print(Text(f"  {local(attempt.look_at)}    is looked up in CallRail", style="dim"))
-
-
-def _facts(message: Message) -> Iterable[tuple[str, str]]:
-    route = message.route
-    yield "Id", message.id
-    yield "Status", message.status
-    for reason in message.reasons:
-        yield "Reason", explain(reason)
-    yield "To", message.recipient or "-"
-    yield "From", route.tracking_number if route else "-"
-    yield "Account", f"{route.account_id}, company {route.company_id}" if route else "-"
-    yield "Received", f"{local(message.received_at)} by {message.source}"
-    yield "Sent", local(message.sent_at)
-    for name, value in (
-        ("Seller", message.seller),
-        ("Opportunity", message.opportunity_id),
-        ("Sender", message.sender_id),
-        ("Team", message.team_id),
-        ("Conversation", message.conversation_id),
-    ):
-        if value:
-            yield name, value
-    yield "Text", message.text or "-"
 
 
 def print_health(report: HealthReport) -> None:
@@ -186,7 +161,9 @@ def _lines(report: StatusReport) -> Iterator[Text]:
     yield Text(sentence(head, facts), style=f"bold {_LEVEL_STYLES[head.level]}")
     for point in others:
         yield Text(sentence(point, facts), style=_LEVEL_STYLES[point.level])
-    yield from _running_lines(facts)
+    for node in facts.running.nodes:
+        name = f"{node.name}: running" if len(facts.running.nodes) > 1 else "Running"
+        yield Text(name if node.since is None else f"{name} since {clock_time(node.since, facts.now)}.")
     for standing in facts.standings:
         yield Text()
         yield from _standing_lines(standing)
@@ -206,9 +183,7 @@ SENTENCES = {
         "No relay is running, so no messages are received or sent. Start it with `callrail-relay serve`."
     ),
     Code.CHECK_FAILED: "Problem with {name}: {detail}",
-    Code.PAUSED: (
-        "Sending{whose} is paused. New messages are saved and go out after `callrail-relay resume`."
-    ),
+    Code.PAUSED: "Sending{whose} is paused. New messages are saved and go out after `callrail-relay resume`.",
     Code.UNREACHABLE: (
         "Problem: no connection to CallRail{whose}. Messages are saved, and the relay keeps trying. "
         "`callrail-relay doctor` shows why."
@@ -252,13 +227,6 @@ def _why(reason: Reason | None) -> str:
     return "" if reason is None else explain(reason)
 
 
-def _running_lines(facts: Facts) -> Iterator[Text]:
-    several = len(facts.running.nodes) > 1
-    for node in facts.running.nodes:
-        name = f"{node.name}: running" if several else "Running"
-        yield Text(name if node.since is None else f"{name} since {clock_time(node.since, facts.now)}.")
-
-
 def _queue_words(facts: Facts) -> str:
     if facts.drains_at is not None:
         return f"The queue will be empty at {local(facts.drains_at)}."
@@ -274,8 +242,18 @@ def _queue_words(facts: Facts) -> str:
 def _standing_lines(standing: AccountStatus) -> Iterator[Text]:
     account = standing.account
     yield safe(account.id, "bold")
-    yield _window_line("hour", standing.hour)
-    yield _window_line("day", standing.day)
+    for name, window in ("hour", standing.hour), ("day", standing.day):
+        share = min(1.0, window.used / window.allowed) if window.allowed else 1.0
+        # Rounded down but for the first: a gauge is full when the budget is, and not empty when it is not.
+        filled = max(math.floor(share * _GAUGE), 1 if window.used else 0)
+        style = "red" if share >= _FULL else "yellow" if share >= _TIGHT else "green"
+        room = f", room again at {local(window.free_at)}" if window.free_at else ""
+        yield Text.assemble(
+            f"  {name:<5} ",
+            ("█" * filled, style),
+            ("░" * (_GAUGE - filled), "dim"),
+            f" {window.used} of {window.allowed} used{room}",
+        )
     if account.paused_since is not None:
         yield safe(f"  paused since {local(account.paused_since)}: {_why(account.paused_reason)}", "red")
     if account.wait_until is not None:
@@ -285,51 +263,25 @@ def _standing_lines(standing: AccountStatus) -> Iterator[Text]:
         yield Text(f"  {standing.pending} {waits} to be sent")
 
 
-def _window_line(name: str, window: Window) -> Text:
-    share = min(1.0, window.used / window.allowed) if window.allowed else 1.0
-    # Rounded down but for the first: a gauge is full when the budget is, and not empty when it is not.
-    filled = max(math.floor(share * _GAUGE), 1 if window.used else 0)
-    style = "red" if share >= _FULL else "yellow" if share >= _TIGHT else "green"
-    room = f", room again at {local(window.free_at)}" if window.free_at else ""
-    return Text.assemble(
-        f"  {name:<5} ",
-        ("█" * filled, style),
-        ("░" * (_GAUGE - filled), "dim"),
-        f" {window.used} of {window.allowed} used{room}",
-    )
-
-
-async def watch_status(read: Read, clock: Clock, *, as_json: bool) -> None:
-    """
-    Show the status again every second, until the task is cancelled; without a terminal, only what changed.
-
-    As JSON each change is one line.
-    """
+async def watch_status(read: Callable[[], Awaitable[StatusReport]], clock: Clock, *, as_json: bool) -> None:
+    """Show the status every second until cancelled; as JSON or without a terminal, only what changed."""
     out = console()
-    if as_json or not out.is_terminal:
-        await _tell_changes(read, clock, out, as_json=as_json)
-        return
-    with Live(console=out, auto_refresh=False) as live:
-        while True:
-            live.update(Group(*_lines(await read())), refresh=True)
-            await clock.sleep(1)
-
-
-async def _tell_changes(read: Read, clock: Clock, out: Console, *, as_json: bool) -> None:
+    if out.is_terminal and not as_json:
+        with Live(console=out, auto_refresh=False) as live:
+            while True:
+                live.update(Group(*_lines(await read())), refresh=True)
+                await clock.sleep(1)
     shown = None
     while True:
         report = await read()
         # Compared as it is shown: the time of the look alone is no change.
-        text = _as_text(report, out, as_json=as_json)
+        if as_json:
+            text = json_text(report.document())
+        else:
+            with out.capture() as captured:
+                out.print(Group(*_lines(report)), end="")
+            text = captured.get().rstrip("\n")
         if text != shown:
             echo(text)
             shown = text
         await clock.sleep(1)
-
-
-def _as_text(report: StatusReport, out: Console, *, as_json: bool) -> str:
-    if as_json:
-        return json_text(report.document())
-    with out.capture() as captured:
-        out.print(Group(*_lines(report)), end="")
-    return captured.get().rstrip("\n")

@@ -1,40 +1,42 @@
-"""``serve``: both listeners and the delivery worker in one process."""
+"""``serve``, the relay; ``sandbox``, the CallRail simulator; ``demo``, one text on its way through both."""
 
 import asyncio
 import gc
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Annotated, Any
+import json
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callrail_relay.cli.console import Config, Json, print_json, say, server, stop_signal
-from callrail_relay.errors import AlreadyRunning, Unavailable
+from callrail_relay.cli.console import Config, Json, print_json, say, show, stop_signal
+from callrail_relay.cli.messages import message_document
+from callrail_relay.domain.message import OPEN, Status
+from callrail_relay.errors import AlreadyRunning, NotFound, Unavailable
+from callrail_relay.sentences import explain_all
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
-    from callrail_relay.bootstrap.listeners import Listening
-    from callrail_relay.service.delivery import TaskGroup
+
+Host = Annotated[str | None, typer.Option(metavar="ADDRESS", help="The webhook's address to listen on.")]
+Port = Annotated[
+    int | None, typer.Option(metavar="PORT", min=0, max=65535, help="The webhook's port; 0 for any free one.")
+]
+SandboxPort = Annotated[
+    int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="The port; 0 for any free one.")
+]
+Faults = Annotated[Path | None, typer.Option(metavar="FILE", help="A JSON list of errors to simulate.")]
+NoConfig = Annotated[Path | None, typer.Option("--config", hidden=True)]
+LogLevel = Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")]
 
 
-@server
 async def serve(
-    host: Annotated[
-        str | None, typer.Option("--host", metavar="ADDRESS", help="The webhook's address to listen on.")
-    ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            "--port", metavar="PORT", min=0, max=65535, help="The webhook's port; 0 for any free one."
-        ),
-    ] = None,
-    dashboard: Annotated[
-        bool | None,
-        typer.Option("--dashboard/--no-dashboard", help="Serve the dashboard.", show_default=False),
-    ] = None,
+    host: Host = None,
+    port: Port = None,
+    dashboard: Annotated[bool | None, typer.Option(help="Serve the dashboard.", show_default=False)] = None,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Send to a simulated CallRail.")] = False,
-    log_level: Annotated[
-        str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
-    ] = None,
+    log_level: LogLevel = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -50,50 +52,47 @@ async def serve(
     $ callrail-relay serve --sandbox
     """
     from callrail_relay.bootstrap.context import load_context
+    from callrail_relay.cli.render import clock_time
 
     overrides: dict[str, object] = {
         "server": {"host": host, "port": port},
         "dashboard": {"enabled": dashboard},
         "log": {"level": log_level},
     }
-    if not sandbox:
-        await _serve_alone(load_context(config, overrides=overrides), as_json=as_json)
-        return
-    from callrail_relay.bootstrap.sandbox import open_sandbox
+    async with AsyncExitStack() as stack:
+        throwaway = False
+        if sandbox:
+            from callrail_relay.bootstrap.sandbox import open_sandbox
 
-    async with open_sandbox(port=0) as box:
-        say(f"Sandbox: nothing real is sent. What it takes is at {box.url}/sandbox/texts.")
-        context = load_context(config, overrides=overrides | box.overrides(), environ=box.environ())
-        context, throwaway = await box.with_hook_token(context)
-        await _serve_alone(context, as_json=as_json, show_hook_url=throwaway)
-
-
-async def _serve_alone(context: "AppContext", *, as_json: bool, show_hook_url: bool = False) -> None:
-    """Serve, or say who serves this store already."""
-    from callrail_relay.cli.render import clock_time
-
-    try:
-        await _serve(context, as_json=as_json, show_hook_url=show_hook_url)
-    except AlreadyRunning as error:
-        since = "" if error.since is None else f" since {clock_time(error.since, context.clock.now())}"
-        process = "" if error.pid is None else f" (process {error.pid})"
-        if error.by != "serve":
-            raise Unavailable(
-                f"`callrail-relay {error.by}` is using the database{since}{process}. Start the relay when it "
-                "has ended."
-            ) from error
-        dashboard = " Open its dashboard with `callrail-relay dashboard`." if error.has_dashboard else ""
-        raise Unavailable(f"The relay is already running{since}{process}.{dashboard}") from error
+            box = await stack.enter_async_context(open_sandbox(port=0))
+            say(f"Sandbox: nothing real is sent. What it takes is at {box.url}/sandbox/texts.")
+            context = load_context(config, overrides=overrides | box.overrides(), environ=box.environ())
+            context, throwaway = box.with_hook_token(context)
+        else:
+            context = load_context(config, overrides=overrides)
+        try:
+            await _serve(context, as_json=as_json, show_hook_url=throwaway)
+        except AlreadyRunning as error:
+            since = "" if error.since is None else f" since {clock_time(error.since, context.clock.now())}"
+            process = "" if error.pid is None else f" (process {error.pid})"
+            if error.by != "serve":
+                raise Unavailable(
+                    f"`callrail-relay {error.by}` is using the database{since}{process}. Start the relay "
+                    "when it has ended."
+                ) from error
+            link = " Open its dashboard with `callrail-relay dashboard`." if error.has_dashboard else ""
+            raise Unavailable(f"The relay is already running{since}{process}.{link}") from error
 
 
-async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool = False) -> None:
+async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool) -> None:
     from callrail_relay.bootstrap import credentials
     from callrail_relay.bootstrap.listeners import check_listening, open_listeners
     from callrail_relay.bootstrap.wiring import count_events, log_events, open_relay, open_worker
     from callrail_relay.domain.events import every
-    from callrail_relay.service.changes import ChangeSignal
+    from callrail_relay.service.overview import ChangeSignal
 
-    context.require_ready_to_send()
+    context.require_route()
+    context.require_terms()
     metrics = count_events(context)
     signal = ChangeSignal()
     hook = every(log_events(context), metrics, signal)
@@ -105,34 +104,128 @@ async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool = 
             open_worker(relay, hook, long_running=True) as worker,
             open_listeners(relay, worker, known, hook=hook, metrics=metrics, signal=signal) as listening,
         ):
-            _show(listening, as_json=as_json)
+            if as_json:
+                print_json({"public_url": listening.public_url, "private_url": listening.private_url})
+            # The webhook's URL holds a secret and stays out of service logs.
+            say(f"Listening at {listening.public_url}; `callrail-relay hook-url` prints the URL for IF3.")
+            if listening.login_url is not None:
+                say(f"Dashboard, good for one log-in: {listening.login_url}")
             if show_hook_url:
                 token = await credentials.require_hook_token(context)
                 url = credentials.hook_url(context.settings, token, listening.public_url)
                 say(f"Webhook of this run: {url}")
             # What is loaded by now stays. To look through all of it stops everything for 30 ms.
             gc.freeze()
-            await _work(worker, stopped, check_listening(context, listening, hook))
+            running = asyncio.create_task(worker.run())
+            waiting = asyncio.create_task(stopped.wait())
+            checking = asyncio.create_task(check_listening(context, listening, hook))
+            await asyncio.wait((running, waiting, checking), return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            # What is under way finishes first.
+            worker.stop()
+            await running
+            if checking.done():
+                checking.result()
+            checking.cancel()
 
 
-async def _work(worker: "TaskGroup", stopped: asyncio.Event, listening: Coroutine[Any, Any, None]) -> None:
-    """Deliver until the stop signal, or until *listening* fails; what is under way then finishes first."""
-    running = asyncio.create_task(worker.run())
-    waiting = asyncio.create_task(stopped.wait())
-    checking = asyncio.create_task(listening)
-    await asyncio.wait((running, waiting, checking), return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
-    worker.stop()
-    await running
-    if checking.done():
-        checking.result()
-    checking.cancel()
+async def sandbox(
+    port: SandboxPort = 8789, faults: Faults = None, _config: NoConfig = None, as_json: Json = False
+) -> None:
+    """
+    Run a simulated CallRail: no account, no real texts.
+
+    It prints what to configure, and runs until Ctrl-C. See the texts it took at
+    /sandbox/texts, and simulate errors at /sandbox/faults.
+
+    Example:
+    $ callrail-relay sandbox
+    $ callrail-relay sandbox --port 0 --json --faults faults.json
+    """
+    from callrail_relay.bootstrap.sandbox import open_sandbox
+
+    try:
+        text = None if faults is None else faults.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotFound(f"The file {faults} cannot be read; check its name and its rights.") from error
+    async with open_sandbox(port=port, faults=text) as box, stop_signal() as stopped:
+        lines = [f"{name:<16} {value}" for name, value in box.document().items()]
+        show(box.document(), "\n".join(lines), as_json=as_json)
+        if not as_json:
+            say("Listening. Ctrl-C ends it.")
+        await stopped.wait()
 
 
-def _show(listening: "Listening", *, as_json: bool) -> None:
-    """Where the relay listens. The webhook's URL holds a secret and stays out of service logs."""
-    if as_json:
-        print_json({"public_url": listening.public_url, "private_url": listening.private_url})
-    say(f"Listening at {listening.public_url}; `callrail-relay hook-url` prints the URL for IF3.")
-    if listening.login_url is not None:
-        say(f"Dashboard, good for one log-in: {listening.login_url}")
+PAYLOAD = {
+    "opportunity_id": 123456,
+    "message": "Hi Dana, are you still thinking of selling 12 Oak St?",
+    "sender_id": 789,
+    "seller_id": 4567,
+    "seller": "Dana Example",
+    "seller_phone": "+12025550122",
+    "seller_phone_non_international": "2025550122",
+    "team_id": 42,
+}
+
+
+async def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Keep running until Ctrl-C, to try more.")] = False,
+    _config: NoConfig = None,
+    as_json: Json = False,
+) -> None:
+    """
+    Send one simulated text end to end.
+
+    It needs no account and sends nothing real. It uses a temporary directory,
+    and doesn't touch your settings or keyring.
+
+    Example:
+    $ callrail-relay demo
+    $ callrail-relay demo --keep
+    """
+    import httpx
+
+    from callrail_relay.bootstrap.credentials import hook_tokens, hook_url, require_hook_token
+    from callrail_relay.bootstrap.listeners import open_listeners
+    from callrail_relay.bootstrap.sandbox import demonstration, open_sandbox
+    from callrail_relay.bootstrap.wiring import open_relay, open_worker
+
+    async with AsyncExitStack() as stack:
+        directory = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="callrail-relay-demo-", ignore_cleanup_errors=True)
+        )
+        sandbox = await stack.enter_async_context(open_sandbox(port=0))
+        context = demonstration(Path(directory), sandbox)
+        tokens = await hook_tokens(context)
+        stopped = await stack.enter_async_context(stop_signal())
+        relay = await stack.enter_async_context(open_relay(context, long_running=True))
+        worker = await stack.enter_async_context(open_worker(relay))
+        listening = await stack.enter_async_context(open_listeners(relay, worker, tokens))
+        running = asyncio.create_task(worker.run())
+        url = hook_url(context.settings, await require_hook_token(context), base=listening.public_url)
+        say("1. A simulated CallRail and the relay are up, both on this machine only.")
+        say(f"2. InvestorFuse posts a text to the relay's webhook:\n     {json.dumps(PAYLOAD['message'])}")
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = (await client.post(url, json=PAYLOAD)).raise_for_status().json()
+        say(f"3. The relay has it on disk and answers {answer['status']}, id {answer['id']}.")
+        async with asyncio.timeout(30):
+            [message] = await relay.operations.find(answer["id"])
+            while message.status in OPEN:
+                await context.clock.sleep(0.02)
+                [message] = await relay.operations.find(answer["id"])
+        if message.status is not Status.SENT:
+            why = explain_all(message.reasons)
+            raise Unavailable(f"The demonstration failed: the text is {message.status}. {why}")
+        [text] = sandbox.simulator.texts
+        say(f"4. The relay sends it from {text.tracking_number} to {text.recipient}.")
+        attempt = message.segments[0].attempts[0]
+        say(f"5. CallRail answers {attempt.http_status}: conversation {message.conversation_id}.")
+        say("\nSent. With your own account it works the same: `callrail-relay configure`.")
+        if as_json:
+            print_json(message_document(message))
+        if keep:
+            say(f"\nStill up; Ctrl-C ends it.\n  Webhook:   {url}\n  Dashboard: {listening.login_url}")
+            say(f"  CallRail:  {sandbox.url}/sandbox/texts")
+            await stopped.wait()
+        worker.stop()
+        await running

@@ -1,5 +1,6 @@
 """``service``: ``serve`` starts with the computer, and again after a crash."""
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,7 @@ from callrail_relay.cli.console import (
     complain,
     confirmed,
     echo,
-    interruptible,
+    has_terminal,
     print_json,
     say,
     show,
@@ -28,8 +29,7 @@ app = typer.Typer(no_args_is_help=True, help="Run the relay with this computer."
 System = Annotated[bool, typer.Option("--system", help="Linux: the hardened service of the whole system.")]
 
 
-@app.command("install")
-@command
+@command(app, "install")
 async def install(
     *,
     system: System = False,
@@ -122,8 +122,7 @@ def _ask(needs: "Needs", *, yes: bool) -> None:
             raise typer.Exit
 
 
-@app.command("uninstall")
-@command
+@command(app, "uninstall")
 async def uninstall(
     system: System = False,
     yes: Yes = False,
@@ -157,8 +156,7 @@ async def uninstall(
     echo("The service is removed. The data is as it was.")
 
 
-@app.command("status")
-@command
+@command(app, "status")
 async def status(system: System = False, config: Config = None, as_json: Json = False) -> int:
     """
     Show whether the service is installed and running.
@@ -213,8 +211,7 @@ def _sentence(state: "ServiceState") -> str:
     return f"The service is running{since} ({state.path}).{later}"
 
 
-@app.command("logs")
-@command
+@command(app, "logs")
 async def logs(
     lines: Annotated[int, typer.Option("--lines", "-n", metavar="N", min=0, help="How many lines.")] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show new lines until Ctrl-C.")] = False,
@@ -238,9 +235,9 @@ async def logs(
         print_json(manager.logs(lines))
         return
     if follow:
-        with interruptible():
-            for line in manager.follow(lines):
-                echo(line)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # asyncio's would wait for the next line
+        for line in manager.follow(lines):
+            echo(line)
         return
     found = manager.logs(lines)
     for line in found:
@@ -251,8 +248,7 @@ async def logs(
         )
 
 
-@app.command("restart")
-@command
+@command(app, "restart")
 async def restart(system: System = False, config: Config = None, as_json: Json = False) -> None:
     """
     Restart the service, such as after a change of the settings.
@@ -273,8 +269,10 @@ async def restart(system: System = False, config: Config = None, as_json: Json =
     show(_document(state), "The service runs and answers.", as_json=as_json)
 
 
-async def offer(config: Path | None) -> None:
+async def offer(config: Path | None, *, as_json: bool) -> None:
     """Ask a person who has just set up the relay whether to install the service, if it can be."""
+    if as_json or not has_terminal():
+        return
     from callrail_relay.bootstrap import service_setup
 
     try:

@@ -28,37 +28,20 @@ _FLAGS: dict[tuple[int | str, ...], str] = {
 }
 
 _SOUNDS_SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
-_LOOKS_SECRET = re.compile(r"[0-9A-Za-z_+/=-]{20,}|@", re.ASCII)
+_MAY_BE_SECRET = re.compile(rf"[0-9A-Za-z_+/=-]{{20,}}|@|(?i:{_SOUNDS_SECRET.pattern})")
 _NEVER_SHOWN = {"url", "urls"}
 _TABLE = re.compile(r"\s*(\[\[?)\s*([\w-]+)\s*\]")
 _KEY = re.compile(r"""\s*["']?([\w-]+)["']?\s*=""")
 
 Values = dict[str, Any]
 Location = tuple[int | str, ...]
-
-
-_Source = tuple[Values, Callable[[Location], str]]
-"""The values of one source, and what it is called if the one at a location is at fault."""
-
-
-def _holds(found: Any, location: Location) -> bool:  # noqa: ANN401 - whatever a source holds
-    try:
-        for step in location:
-            found = found[step]
-    except (KeyError, IndexError, TypeError):
-        return False
-    return True
+_Source = tuple[Values, Callable[[Location], str]]  # its values, and its name for a fault at a location
 
 
 def load(
     config: Path | None = None, *, overrides: Mapping[str, object] | None = None, must_exist: bool = True
 ) -> Settings:
-    """
-    The settings of this run.
-
-    *config* is ``--config``. *overrides* are the flags, nested as the tables are; None is one not given.
-    A named file must exist unless *must_exist* is false. Raises SettingsError with a line for each fault.
-    """
+    """The settings of this run; *overrides* are the flags, nested as the tables are. Raises SettingsError."""
     path = config_file(config)
     text = read_text(path)
     if text is None and must_exist and override_path(config) is not None:
@@ -114,7 +97,6 @@ def read_text(path: Path) -> str | None:
 
 
 def parse(path: Path, text: str) -> Values:
-    """*text* as TOML; a syntax error names the line and column."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -124,19 +106,16 @@ def parse(path: Path, text: str) -> Values:
         ) from error
 
 
-def _merged(below: Values, above: Values) -> Values:
+def _merged(below: object, above: object) -> Any:  # noqa: ANN401 - whatever a source holds
     """*above* laid over *below*, table by table; a list replaces a list."""
-    tables = [key for key in above.keys() & below.keys() if isinstance(above[key], dict)]
-    both = {key: _merged(below[key], above[key]) for key in tables if isinstance(below[key], dict)}
-    return below | above | both
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above
+    return below | {key: _merged(below.get(key), value) for key, value in above.items()}
 
 
 def _flags(given: Mapping[str, object]) -> Values:
     given = {key: value for key, value in given.items() if value is not None}
     return {key: _flags(value) if isinstance(value, Mapping) else value for key, value in given.items()}
-
-
-# Environment
 
 
 class _EnvironmentNames(Settings, BaseSettings):
@@ -156,20 +135,16 @@ class _Environment(EnvSettingsSource):
         return {name.lower(): value for name, value in self._variables.items()}
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ANN401, ARG002 - pydantic's
-        return _decoded(value)
-
-
-def _decoded(text: str) -> object:
-    """A list or table as JSON, or a list as words between commas."""
-    try:
-        decoded = json.loads(text)
-    except ValueError:
-        decoded = None
-    if isinstance(decoded, list | dict):
-        return decoded
-    if text.lstrip().startswith(("[", "{")):
-        return text  # meant as JSON: the fault is reported as "must be a list"
-    return [word.strip() for word in text.split(",") if word.strip()]
+        """A list or table as JSON, or a list as words between commas."""
+        try:
+            decoded = json.loads(value)
+        except ValueError:
+            decoded = None
+        if isinstance(decoded, list | dict):
+            return decoded
+        if value.lstrip().startswith(("[", "{")):
+            return value  # meant as JSON: the fault is reported as "must be a list"
+        return [word.strip() for word in value.split(",") if word.strip()]
 
 
 def _variables() -> tuple[dict[str, str], list[str]]:
@@ -223,9 +198,6 @@ def _variable(location: Location, variables: Mapping[str, str]) -> str:
     return f"environment variable {own or ', '.join(name for name in variables if name.startswith(names[0]))}"
 
 
-# File
-
-
 def _line(location: Location, path: Path, text: str) -> str:
     """The file, with the line of a key or table that is written in the usual way."""
     table: Location = ()
@@ -242,31 +214,30 @@ def _line(location: Location, path: Path, text: str) -> str:
     return str(path)
 
 
-# Words
-
-
 def _sentence(location: Location, value: object, words: str | None, sources: list[_Source]) -> str:
     above = [location[:depth] for depth in range(len(location), -1, -1)]
     source = next(name(at) for at in above for values, name in sources if _holds(values, at))
     key = _key(location)
     if words is None:
         return f"{key} ({source}) is not a setting{_instead(location)}."
-    shown = _shown(location, value)
-    return f"{key} ({source}) {f'is {shown} and ' if shown else ''}{words}."
+    written = json.dumps(value, ensure_ascii=False) if isinstance(value, str | int | float) else ""
+    may_be_secret = _NEVER_SHOWN.intersection(location) or _MAY_BE_SECRET.search(written)
+    shown = f"is {written} and " if written and len(written) <= 40 and not may_be_secret else ""
+    return f"{key} ({source}) {shown}{words}."
+
+
+def _holds(found: Any, location: Location) -> bool:  # noqa: ANN401 - whatever a source holds
+    try:
+        for step in location:
+            found = found[step]
+    except (KeyError, IndexError, TypeError):
+        return False
+    return True
 
 
 def _key(location: Location) -> str:
     steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
     return "".join(steps).removeprefix(".")
-
-
-def _shown(location: Location, value: object) -> str | None:
-    """A short, plain value; None for one that may be secret."""
-    if isinstance(value, str | int | float) and not _NEVER_SHOWN.intersection(location):
-        written = json.dumps(value, ensure_ascii=False)
-        if len(written) <= 40 and not _LOOKS_SECRET.search(written) and not _SOUNDS_SECRET.search(written):
-            return written
-    return None
 
 
 def _instead(location: Location) -> str:

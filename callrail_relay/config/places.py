@@ -1,4 +1,4 @@
-"""Where the settings, the data and the secrets of this machine's user are, and how private files are made."""
+"""Where the settings, the data and the secrets of this user are, and how private files are made."""
 
 import contextlib
 import os
@@ -15,6 +15,10 @@ from callrail_relay.replacing import replace
 APPLICATION = "callrail-relay"
 CONFIG_VARIABLE = "CALLRAIL_RELAY_CONFIG"
 DATA_VARIABLE = "CALLRAIL_RELAY_DATA"
+_NO_HOME = (
+    f"This user has no home directory. Set {CONFIG_VARIABLE} to the settings file and {DATA_VARIABLE} "
+    "to a directory for the data, or set HOME."
+)
 
 
 def config_file(override: Path | None = None) -> Path:
@@ -57,22 +61,11 @@ def _users_own(directory: Callable[..., Path]) -> Path:
     try:
         return directory(APPLICATION, appauthor=False)
     except RuntimeError as error:  # no HOME, and a user id that is not in passwd, as in many containers
-        raise _no_home() from error
-
-
-def _no_home() -> SettingsError:
-    return SettingsError(
-        f"This user has no home directory. Set {CONFIG_VARIABLE} to the settings file and {DATA_VARIABLE} "
-        "to a directory for the data, or set HOME."
-    )
+        raise SettingsError(_NO_HOME) from error
 
 
 def private_directory(path: Path) -> Path:
-    """
-    Make *path* and its missing parents with mode 0700; existing directories don't change.
-
-    The relay's own data directory is closed to other users, no matter who created it.
-    """
+    """Make *path* and its missing parents with mode 0700; of existing ones only our own data directory."""
     missing = [directory for directory in (path, *path.parents) if not directory.exists()]
     for directory in reversed(missing):
         directory.mkdir(mode=0o700, exist_ok=True)
@@ -84,12 +77,8 @@ def private_directory(path: Path) -> Path:
 
 
 def write_privately(path: Path, text: str) -> None:
-    """
-    Put *text* at *path* as a file of mode 0600, whole or not at all, even when the power fails.
-
-    A link stays a link: the file it points to is the one that is replaced.
-    """
-    target = path.resolve()
+    """Put *text* at *path* as a file of mode 0600, whole or not at all, even when the power fails."""
+    target = path.resolve()  # a link stays a link
     private_directory(target.parent)
     descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # of mode 0600
     try:
@@ -113,7 +102,7 @@ def _absolute(path: Path) -> Path:
     # Path's own methods either fail for an unknown ~name or follow links; these do neither.
     expanded = os.path.expanduser(path)  # noqa: PTH111  # see above
     if Path(expanded).parts[:1] == ("~",):
-        raise _no_home()
+        raise SettingsError(_NO_HOME)
     try:
         return Path(os.path.abspath(expanded))  # noqa: PTH100  # see above
     except OSError as error:

@@ -22,12 +22,7 @@ _HEADING = "Settings of callrail-relay. Secrets are not kept here: `callrail-rel
 
 
 def update(path: Path, changes: Mapping[str, object]) -> None:
-    """
-    Set what *changes* names, nested as the tables are, in the file or in a new one. Raises SettingsError.
-
-    None takes a key out, a list replaces a list; values may be as ``Settings`` holds them. Comments and
-    layout stay, and a new key gets its description as a comment. The file is replaced whole, with mode 0600.
-    """
+    """Set *changes*, nested as the tables are; None takes a key out, a list replaces a list."""
     text = read_text(path)
     if text is None:
         document = tomlkit.document()
@@ -69,23 +64,18 @@ def _set_section(document: MutableMapping[str, Any], section: str, content: obje
 def _set_key(table: MutableMapping[str, Any], section: str, key: str, value: object) -> None:
     if value is None:
         table.pop(key, None)
-    elif key in table:
-        if _plain(table[key]) != _plain(value):
-            table[key] = _plain(value)
-    elif isinstance(table, Table):
+    elif key not in table and isinstance(table, Table):  # an inline table has no room for a comment
         item: Item = tomlkit.item(_plain(value))
         item.comment(TABLES[section].model_fields[key].description or "")
         _add(table, key, item)
-    else:  # an inline table has no room for a comment
+    elif _plain(table.get(key)) != _plain(value):
         table[key] = _plain(value)
 
 
 def _add(table: Table, key: str, item: Item) -> None:
     """Add a key after the last one: comments at a table's end mostly speak of the next table."""
     body = table.value.body
-    end = len(body)
-    while end and body[end - 1][0] is None:
-        end -= 1
+    end = max((at for at, (name, _) in enumerate(body, start=1) if name is not None), default=0)
     rest = [trivia for _, trivia in body[end:]]
     del body[end:]
     table.append(key, item)
@@ -119,8 +109,7 @@ async def save(
     """
     Write *changes* to the settings and store the secrets of *kept*; says in words where each secret went.
 
-    A new secret is taken out again when something fails after it; one that replaces another is not, so it
-    comes last in *kept*. Raises SettingsError before what can't be read again is written, and SecretError.
+    A new secret is taken out again when something fails after it; one that replaces another is not.
     """
     load(path, overrides=changes, must_exist=False)
     places: dict[SecretName, str] = {}

@@ -31,7 +31,7 @@ _HEADING = "Secrets of callrail-relay. Only you may read this file."
 
 
 class SecretFile:
-    """``secrets.toml``: one text per key. It is used only if no other user can read it."""
+    """``secrets.toml``: one text per key, used only if no other user can read it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -115,19 +115,13 @@ _REMEDY = (
 
 
 class OsKeyring:
-    """
-    Entries of this program in the OS keyring, under a user name each. Raises SecretError.
-
-    Each question is asked in a daemon thread and has *timeout* seconds: a keyring may wait for a dialog that
-    no one sees, and must hold up neither the event loop nor the end of the process.
-    """
+    """The OS keyring, which may wait for a dialog that no one sees: it holds up neither loop nor process."""
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self._hangs = False
 
     async def words(self) -> str | None:
-        """What this keyring is called, None if there is none."""
         return await self._ask(_words)
 
     async def get(self, user: str) -> str | None:
@@ -181,11 +175,7 @@ def _words() -> str | None:
 
 
 def _may_be_there() -> bool:
-    """
-    Whether it is worth asking: a Linux server has no keyring, and the library takes 10 MB to say so.
-
-    It reaches its own backends there by D-Bus; others come with other packages, or are named by the user.
-    """
+    """Whether it is worth asking: a Linux server has no keyring, and the library takes 10 MB to say so."""
     if sys.platform != "linux":
         return True
     bus = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}", "bus")
@@ -271,11 +261,7 @@ class Found:
 
 
 class Secrets:
-    """
-    The secrets that go with one settings file, and are never shared with another.
-
-    The keyring's entries carry the file's path unless it is the default one; ``secrets.toml`` is beside it.
-    """
+    """The secrets of one settings file: the keyring's entries name it, and ``secrets.toml`` is beside it."""
 
     def __init__(
         self, config_file: Path, environ: Mapping[str, str] = os.environ, keyring_timeout: float = 3.0
@@ -288,23 +274,15 @@ class Secrets:
 
     @property
     def file_in_use(self) -> bool:
-        """Whether its owner opted in to the file of secrets."""
         return self._file.path.exists()
 
     @property
     def file(self) -> Path:
-        """The opt-in file, whether it is in use or not."""
         return self._file.path
 
     async def find(self, name: SecretName) -> Found | None:
-        """
-        The secret from the first place that has it, else None.
-
-        Raises SecretError for a place that can't be read and might have it, unless it is the keyring and the
-        file is in use.
-        """
-        found = self._from_environment(name) or self._from_credential(name)
-        if found is not None:
+        """The secret from the first place that has it; SecretError for one that might and can't be read."""
+        if found := self._from_environment(name) or self._from_credential(name):
             return found
         try:
             found = await self._from_keyring(name)
@@ -334,12 +312,7 @@ class Secrets:
         return found
 
     async def store(self, name: SecretName, value: str, *, use_file: bool) -> str:
-        """
-        Keep *value* in the OS keyring, or in the file; returns in words where it went.
-
-        Without a keyring, a file that is in use serves. The other of the two forgets what it held, so that an
-        old secret can't come back.
-        """
+        """Keep *value* in the OS keyring or in the file, and take it out of the other; says where it went."""
         secret = _checked(value, f"The {name.words}")
         if secret is None:
             raise SecretError(f"The {name.words} is empty. Give it again.")
@@ -359,7 +332,6 @@ class Secrets:
         return self._file.words
 
     async def remove(self, name: SecretName) -> None:
-        """Take the secret out of the file and the keyring; the environment is its owner's."""
         self._file.delete(name.key)
         await self._delete_from_keyring(name)
 
@@ -410,11 +382,7 @@ def _found(raw: str | None, source: str) -> Found | None:
 
 
 def _checked(raw: str, what: str) -> Secret | None:
-    """
-    *raw* without the white space around it, None if nothing is left.
-
-    Secrets travel in headers and paths: one with a line break or not in ASCII was not copied alone, or whole.
-    """
+    """*raw* without the white space around it, None if nothing is left: it travels in headers and paths."""
     text = raw.strip()
     if not all(" " <= character <= "~" for character in text):
         raise SecretError(

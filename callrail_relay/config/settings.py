@@ -1,8 +1,6 @@
 """Everything that can be set. The words beside a default are comments in a new file, and the reference."""
 
-from collections.abc import Iterable
 from datetime import time, timedelta
-from itertools import pairwise
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -10,8 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from callrail_relay.config import types as t
 from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.routing import Route, RouteRule, Routes
-
-_PARTS = ("account_id", "company_id", "tracking_number")
 
 
 class Table(BaseModel):
@@ -64,15 +60,11 @@ class RouteSettings(Table):
 
     def rule(self, fallback: CallRail) -> RouteRule:
         """This route with its gaps filled from *fallback*; ValueError names a gap that stays."""
-        parts = {part: getattr(self, part) or getattr(fallback, part) for part in _PARTS}
+        parts = {part: getattr(self, part) or getattr(fallback, part) for part in Route.__slots__}
         for part, value in parts.items():
             if value is None:
                 raise ValueError(f"must each have {part}, of their own or from [callrail]")
         return RouteRule(Route(**parts), team_id=self.team_id, sender_id=self.sender_id)
-
-
-def _rises(values: Iterable[Any]) -> bool:
-    return all(earlier < later for earlier, later in pairwise(values))
 
 
 class Server(Table):
@@ -114,20 +106,11 @@ class Delivery(Table):
     max_age: t.SomeTime = _key(timedelta(hours=4), "a text that waited longer is held")
     connect_timeout: t.SomeTime = _key(timedelta(seconds=5), "for a connection to CallRail")
     read_timeout: t.SomeTime = _key(timedelta(seconds=60), "for CallRail's answer")
-    reconcile_after: tuple[t.SomeTime, ...] = _key(
+    reconcile_after: t.RisingTimes = _key(
         (timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15)),
         "when a text with an unknown outcome is looked up, counted from the moment it became so",
     )
     on_unknown: t.OnUnknown = _key("ask", "ask a person when a look-up finds nothing, or resend_once")
-
-    @field_validator("reconcile_after")
-    @classmethod
-    def _rises(cls, after: tuple[timedelta, ...]) -> tuple[timedelta, ...]:
-        if not (after and _rises(after)):
-            raise ValueError(
-                'must be one or more times, each longer than the one before, such as ["15s", "1m"]'
-            )
-        return after
 
 
 class Guards(Table):
@@ -176,20 +159,13 @@ class Alerts(Table):
     urls: tuple[t.AlertUrl, ...] = _key(
         (), "Apprise addresses: email, Slack, Telegram and others; empty: no alerts"
     )
-    budget: tuple[t.Percent, ...] = _key(
+    budget: t.RisingPercent = _key(
         (50, 70, 90, 100), "percent of the hourly or daily limit at which to alert"
     )
     waiting: t.SomeTime = _key(
         timedelta(minutes=15), "how long a text may be held or unknown before an alert"
     )
     failures: t.Count = _key(5, "how many texts must fail within 10 minutes for an alert")
-
-    @field_validator("budget")
-    @classmethod
-    def _budget_rises(cls, budget: tuple[int, ...]) -> tuple[int, ...]:
-        if not _rises(budget):
-            raise ValueError("must rise, such as [50, 70, 90, 100]")
-        return budget
 
 
 class Retention(Table):
@@ -253,4 +229,3 @@ TABLES: dict[str, type[Table]] = {
     name: RouteSettings if name == "routes" else field.annotation  # type: ignore[misc]  # a class
     for name, field in Settings.model_fields.items()
 }
-"""What a table of the settings file is read by."""

@@ -1,20 +1,16 @@
-"""
-The type of each setting, with the rule by which it is read.
-
-A rule takes what a person wrote. Its ValueErrors begin with "must", to go on from "limits.per_hour ...";
-``explain`` says what pydantic finds in the same way.
-"""
+"""The type of each setting, with the rule by which it is read; a fault goes on from "limits.per_hour ..."."""
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import time, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, unquote, urlsplit
 from zoneinfo import available_timezones
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from callrail_relay.config.places import data_directory
 from callrail_relay.domain.guards import Mode
@@ -35,11 +31,7 @@ _DATABASES = ("sqlite:///", "postgresql://", "postgresql+psycopg://")
 
 
 def parse_duration(raw: object) -> timedelta:
-    """
-    Return a time of ten years at most, given as a timedelta, a number of seconds, or text such as ``4h``.
-
-    Raises ValueError.
-    """
+    """Return a time of ten years at most, from a timedelta, a number of seconds, or text such as ``4h``."""
     if isinstance(raw, timedelta):
         duration = raw
     else:
@@ -56,39 +48,32 @@ def parse_duration(raw: object) -> timedelta:
 
 def duration_text(duration: timedelta) -> str:
     """Return the shortest text that ``parse_duration`` reads as *duration*, for example ``4h``."""
-    microseconds = duration // timedelta(microseconds=1)
     for unit in ("d", "h", "m"):
-        whole, rest = divmod(microseconds, _SECONDS[unit] * 1_000_000)
+        whole, rest = divmod(duration, timedelta(seconds=_SECONDS[unit]))
         if whole and not rest:
             return f"{whole}{unit}"
-    return f"{Decimal(microseconds).scaleb(-6).normalize():f}s"
+    return f"{Decimal(duration // timedelta.resolution).scaleb(-6).normalize():f}s"
 
 
-def _some_time(raw: object) -> timedelta:
-    duration = parse_duration(raw)
-    if not duration:
-        raise ValueError("must be longer than 0 seconds")
-    return duration
-
-
-def _unless_off(shortest: timedelta, words: str) -> Callable[[object], timedelta | None]:
+def _at_least(shortest: timedelta, words: str, *off: str | None) -> BeforeValidator:
     def read(raw: object) -> timedelta | None:
-        if _lower(raw) in (None, "off"):
+        if _lower(raw) in off:
             return None
         duration = parse_duration(raw)
         if duration < shortest:
             raise ValueError(words)
         return duration
 
-    return read
+    return BeforeValidator(read)
 
 
-_poll_every = _unless_off(
-    timedelta(minutes=1), 'must be 1 minute or more, since CallRail limits requests, or "off"'
-)
-_kept_for = _unless_off(
-    timedelta(days=2), 'must be at least 2d, which the limit of a day looks back on, or "off"'
-)
+def _rising(words: str, *, least: int = 0) -> AfterValidator:
+    def check(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(values) < least or any(earlier >= later for earlier, later in pairwise(values)):
+            raise ValueError(words)
+        return values
+
+    return AfterValidator(check)
 
 
 def _minute(raw: object) -> time:
@@ -120,10 +105,9 @@ def _tracking_number(raw: object) -> str:
 
 def _time_zone(raw: object) -> str:
     """Return the name of a time zone with its area. Short ones are refused: "EST" has no summer time."""
-    name = _text(raw)
-    if "/" not in name or name not in available_timezones():
-        raise ValueError('must be a time zone as the IANA names it, such as "America/New_York"')
-    return name
+    if "/" in (name := _text(raw)) and name in available_timezones():
+        return name
+    raise ValueError('must be a time zone as the IANA names it, such as "America/New_York"')
 
 
 def _network(raw: object) -> Network:
@@ -172,14 +156,13 @@ def check_database_url(raw: object) -> str:
 
 def _check_postgresql_url(url: str) -> None:
     """Refuse what SQLAlchemy or libpq would refuse in their own words, or read a part of a password as."""
-    from sqlalchemy import make_url  # noqa: PLC0415 - slow to import, and a store in a file needs none of it
-    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
+    from sqlalchemy import exc, make_url  # noqa: PLC0415 - slow to import, and a store in a file needs none
 
     try:
         urlsplit(url)  # which sees a bracket that nothing closes
         address = make_url(url)
         host, port, name = address.host or "", address.port or 5432, address.database or ""
-    except (ArgumentError, ValueError) as fault:
+    except (exc.ArgumentError, ValueError) as fault:
         raise ValueError(_POSTGRESQL) from fault
     if re.search(r"\s", url) or "@" in host or "@" in name or not 0 < port < 65536:
         raise ValueError(_POSTGRESQL)
@@ -191,9 +174,8 @@ def _check_postgresql_url(url: str) -> None:
         try:
             conninfo.make_conninfo(**{option: ""})
         except (ProgrammingError, TypeError) as fault:
-            raise ValueError(
-                f"must not have the option {option!r}, which PostgreSQL does not know"
-            ) from fault
+            words = f"must not have the option {option!r}, which PostgreSQL does not know"
+            raise ValueError(words) from fault
 
 
 def default_database_url() -> str:
@@ -236,14 +218,19 @@ DatabaseUrl = Annotated[str, BeforeValidator(check_database_url)]
 TimeZone = Annotated[str, BeforeValidator(_time_zone)]
 Networks = tuple[Annotated[Network, BeforeValidator(_network)], ...]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-SomeTime = Annotated[timedelta, BeforeValidator(_some_time)]
-PollEvery = Annotated[timedelta | None, BeforeValidator(_poll_every)]
-KeptFor = Annotated[timedelta | None, BeforeValidator(_kept_for)]
+SomeTime = Annotated[timedelta, _at_least(timedelta.resolution, "must be longer than 0 seconds")]
+_TIMES_WORDS = 'must be one or more times, each longer than the one before, such as ["15s", "1m"]'
+RisingTimes = Annotated[tuple[SomeTime, ...], _rising(_TIMES_WORDS, least=1)]
+_POLL_WORDS = 'must be 1 minute or more, since CallRail limits requests, or "off"'
+PollEvery = Annotated[timedelta | None, _at_least(timedelta(minutes=1), _POLL_WORDS, "off", None)]
+_KEPT_WORDS = 'must be at least 2d, which the limit of a day looks back on, or "off"'
+KeptFor = Annotated[timedelta | None, _at_least(timedelta(days=2), _KEPT_WORDS, "off", None)]
 Minute = Annotated[time, BeforeValidator(_minute)]
 Flag = Annotated[bool, BeforeValidator(_lower)]
 Port = Annotated[int, Field(ge=0, le=65535), BeforeValidator(_whole_number)]
 Count = Annotated[int, Field(ge=1), BeforeValidator(_whole_number)]
 Percent = Annotated[int, Field(ge=1, le=100), BeforeValidator(_whole_number)]
+RisingPercent = Annotated[tuple[Percent, ...], _rising("must rise, such as [50, 70, 90, 100]")]
 MaxCharacters = Annotated[int, Field(ge=1, le=1530), BeforeValidator(_whole_number)]
 Concurrency = Annotated[int, Field(ge=1, le=64), BeforeValidator(_whole_number)]
 GuardMode = Annotated[Mode, BeforeValidator(_lower)]
@@ -267,9 +254,8 @@ _WORDS = {
 
 def explain(kind: str, context: Mapping[str, Any]) -> str | None:
     """Return what a value must be, by the kind of pydantic's error; None if there is no such setting."""
-    if kind == "string_pattern_mismatch":
-        return _PATTERNS[context["pattern"]]
     if kind == "extra_forbidden":
         return None
-    words = _WORDS.get(kind) or _WORDS[kind.partition("_")[0]]
-    return words.format_map(context)
+    if kind == "string_pattern_mismatch":
+        return _PATTERNS[context["pattern"]]
+    return (_WORDS.get(kind) or _WORDS[kind.partition("_")[0]]).format_map(context)

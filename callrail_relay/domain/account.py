@@ -13,13 +13,10 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many texts may be sent in any hour and in any day."""
-
     per_hour: int
     per_day: int
 
     def lowered(self, *, hour_allowed: int | None, day_allowed: int | None) -> "Limits":
-        """These limits, or CallRail's own if those are smaller."""
         return Limits(
             per_hour=self.per_hour if hour_allowed is None else min(self.per_hour, hour_allowed),
             per_day=self.per_day if day_allowed is None else min(self.per_day, day_allowed),
@@ -28,15 +25,12 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One window of a budget; ``free_at`` is when the next text fits, None if one fits now."""
-
     used: int
     allowed: int
-    free_at: datetime | None = None
+    free_at: datetime | None = None  # when the next text fits; None if one fits now
 
     @property
     def room(self) -> int:
-        """How many more fit now."""
         return max(0, self.allowed - self.used)
 
     def lacks(self, needed: int) -> int:
@@ -75,8 +69,6 @@ FIREWALLED_MESSAGES = 3  # so many different messages refused in a row are no ac
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """What is known of one account."""
-
     id: str
     paused_since: datetime | None = None  # nothing is sent until a person, or a successful set-up, resumes it
     paused_reason: Reason | None = None
@@ -136,12 +128,7 @@ class Account:
         return [self.excess_at - HOUR] * earlier + [self.excess_at] * self.hour_excess
 
     def corrected(self, usage: Usage, *, hour_used: int, day_used: int, now: datetime) -> "Account":
-        """
-        After CallRail told its own count, beside what this relay counted.
-
-        Another program on the account shows up as excess. A smaller count than ours is not believed, since
-        CallRail's window may have begun later. What CallRail doesn't tell of a window stays as it was.
-        """
+        """By CallRail's own count; a smaller one than ours isn't believed: its window may be younger."""
         account = replace(
             self,
             hour_allowed=self.hour_allowed if usage.hour_allowed is None else usage.hour_allowed,

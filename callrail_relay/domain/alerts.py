@@ -1,8 +1,4 @@
-"""
-Which alerts to send, decided from the verdict on the relay and from what was sent before.
-
-An *incident* is opened once, told once, and told once more when it is over.
-"""
+"""Which alerts to send: an *incident* is opened once, told once, and told once more when it is over."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,11 +14,9 @@ BAND = 10  # percent that a limit's use has to fall below a threshold before tha
 
 
 class Level(StrEnum):
-    """How loud an incident is; OVER is one whose end still has to be reported."""
-
     WARNING = "warning"
     ERROR = "error"
-    OVER = "over"
+    OVER = "over"  # its end still has to be reported
 
 
 class Code(StrEnum):
@@ -45,8 +39,6 @@ Parameters = Mapping[str, Any]  # JSON values; instants are in ISO format
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertPolicy:
-    """When to send an alert."""
-
     budget: tuple[int, ...]  # percent of the hourly and the daily limit, rising
     waiting: timedelta  # how long a text may wait for a person
     failures: int  # how many texts within FAILURE_WINDOW are a burst
@@ -55,28 +47,22 @@ class AlertPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undecided:
-    """Since when each text waits for a person, of those that do so for longer than the policy allows."""
-
-    held: tuple[datetime, ...] = ()
+    held: tuple[datetime, ...] = ()  # since when each waits for a person, of those that do so for too long
     unknown: tuple[datetime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertFacts:
-    """The facts of the verdict, and what alerts need besides; *free_bytes* is None if it can't be known."""
-
     health: health.Facts
-    undecided: Undecided = field(default_factory=Undecided)
+    undecided: Undecided = Undecided()
     failures: int = 0
     machine: str = ""
-    free_bytes: int | None = None
+    free_bytes: int | None = None  # None if it can't be known
     pauses: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    """Something that is wrong."""
-
     key: str  # begins with the code
     level: Level
     parameters: Parameters = field(default_factory=dict)
@@ -95,18 +81,14 @@ class Incident:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One incident before and after; None if there is none."""
-
     before: Incident | None
     after: Incident | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Finding:
-    """One thing that can be wrong."""
-
     key: str
-    wrong: bool | None  # None: the incident, if there is one, stays
+    wrong: bool | None  # None: an incident stays
     parameters: Parameters = field(default_factory=dict)
     again: bool | None = None  # tell an open incident anew, only note the parameters (False), or neither
 
@@ -128,30 +110,20 @@ def decide(facts: AlertFacts, known: Sequence[Incident], policy: AlertPolicy) ->
 
 def _change(finding: _Finding, known: Incident | None, now: datetime) -> Change:
     """*known* is the incident of this key, if there is one: open, or over and not reported yet."""
+    level = Code(finding.key.partition(":")[0]).level
+    opened = Incident(key=finding.key, level=level, parameters=finding.parameters, opened_at=now)
     heard = known is not None and (known.told_at is not None or known.in_hand)
     after = known
     if known is None or not known.is_open:
         if finding.wrong:
             # If its end was not reported yet, it simply goes on for the person.
-            told_at = None if known is None else now
-            after = _opened(finding, now, told_at=told_at)
+            after = replace(opened, told_at=None if known is None else now)
     elif finding.wrong is False:
-        over = replace(known, level=Level.OVER, told_at=None, in_hand=False)
-        after = over if heard else None
+        after = replace(known, level=Level.OVER, told_at=None, in_hand=False) if heard else None
     elif finding.wrong and finding.again is not None:
-        after = _opened(finding, now, told_at=None if finding.again else known.told_at, in_hand=heard)
+        told_at = None if finding.again else known.told_at
+        after = replace(opened, told_at=told_at, in_hand=heard and told_at is None)
     return Change(before=known, after=after)
-
-
-def _opened(finding: _Finding, now: datetime, *, told_at: datetime | None, in_hand: bool = False) -> Incident:
-    return Incident(
-        key=finding.key,
-        level=Code(finding.key.partition(":")[0]).level,
-        parameters=finding.parameters,
-        opened_at=now,
-        told_at=told_at,
-        in_hand=in_hand and told_at is None,
-    )
 
 
 def _findings(facts: AlertFacts, known: Mapping[str, Incident], policy: AlertPolicy) -> Iterator[_Finding]:
@@ -166,11 +138,9 @@ def _findings(facts: AlertFacts, known: Mapping[str, Incident], policy: AlertPol
     yield _Finding(key=Code.FAILURES, wrong=burst, parameters={"count": facts.failures})
     if facts.free_bytes is not None:
         little = facts.free_bytes < policy.little_space
-        yield _Finding(
-            key=f"{Code.DISK}:{facts.machine}",
-            wrong=little or (None if facts.free_bytes < policy.little_space * 5 // 4 else False),
-            parameters={"machine": facts.machine, "free_bytes": facts.free_bytes},
-        )
+        full = little or (None if facts.free_bytes < policy.little_space * 5 // 4 else False)
+        parameters = {"machine": facts.machine, "free_bytes": facts.free_bytes}
+        yield _Finding(key=f"{Code.DISK}:{facts.machine}", wrong=full, parameters=parameters)
 
 
 def _of_verdict(facts: health.Facts) -> Iterator[_Finding]:
@@ -179,28 +149,22 @@ def _of_verdict(facts: health.Facts) -> Iterator[_Finding]:
     for standing in facts.standings:
         account = standing.account
         paused = points.get((health.Code.PAUSED, account.id))
-        since = "" if account.paused_since is None else account.paused_since.isoformat()
         reason = None if paused is None or paused.reason is None else paused.reason.document()
-        yield _Finding(
-            key=f"{Code.PAUSED}:{account.id}",
-            wrong=paused is not None,
-            parameters={"account": account.id, "since": since, "reason": reason},
-        )
+        parameters = {"account": account.id, "since": _iso(account.paused_since), "reason": reason}
+        yield _Finding(key=f"{Code.PAUSED}:{account.id}", wrong=paused is not None, parameters=parameters)
         contact = facts.contacts.get(account.id)
         # For a moment CallRail is often out of reach.
         lasts = contact is None or not contact.is_recent(facts.now)
-        lost = (health.Code.UNREACHABLE, account.id) in points
-        yield _Finding(
-            key=f"{Code.UNREACHABLE}:{account.id}",
-            wrong=(lasts or None) if lost else False,
-            parameters={"account": account.id},
-        )
+        lost = (lasts or None) if (health.Code.UNREACHABLE, account.id) in points else False
+        yield _Finding(key=f"{Code.UNREACHABLE}:{account.id}", wrong=lost, parameters={"account": account.id})
     if (public := facts.public_url) is not None:
-        yield _Finding(
-            key=Code.PUBLIC_URL,
-            wrong=None if public.answered is None else not public.answered,
-            parameters={"url": public.url, "detail": public.detail},
-        )
+        wrong = None if public.answered is None else not public.answered
+        parameters = {"url": public.url, "detail": public.detail}
+        yield _Finding(key=Code.PUBLIC_URL, wrong=wrong, parameters=parameters)
+
+
+def _iso(at: datetime | None) -> str:
+    return "" if at is None else at.isoformat()
 
 
 def _limit(key: str, window: Window, known: Incident | None, policy: AlertPolicy) -> _Finding:
@@ -211,27 +175,14 @@ def _limit(key: str, window: Window, known: Incident | None, policy: AlertPolicy
     kept = [one for one in policy.budget if one <= told and percent >= max(one - BAND, 1)]
     threshold = max((*passed, *kept), default=0)
     _, account_id, name = key.split(":")
-    return _Finding(
-        key=key,
-        wrong=threshold > 0,
-        parameters={
-            "account": account_id,
-            "window": name,
-            "used": window.used,
-            "allowed": window.allowed,
-            "threshold": threshold,
-            "free_at": "" if window.free_at is None else window.free_at.isoformat(),
-        },
-        again=None if threshold == told else threshold > told,
-    )
+    again = None if threshold == told else threshold > told
+    use = {"account": account_id, "window": name, "used": window.used, "allowed": window.allowed}
+    parameters = {**use, "threshold": threshold, "free_at": _iso(window.free_at)}
+    return _Finding(key=key, wrong=threshold > 0, parameters=parameters, again=again)
 
 
 def _review(facts: AlertFacts, known: Incident | None, policy: AlertPolicy) -> _Finding:
-    """
-    Texts that wait for a person are reported together.
-
-    Later ones are reported when the last alert is as old as a text may wait, or none of its texts waits.
-    """
+    """Later texts are reported when the last alert is as old as a text may wait, or settled."""
     undecided = facts.undecided
     instants = sorted((*undecided.held, *undecided.unknown))
     if not instants:
@@ -241,14 +192,6 @@ def _review(facts: AlertFacts, known: Incident | None, policy: AlertPolicy) -> _
         told_until = datetime.fromisoformat(str(known.parameters["until"]))
         rested = facts.health.now - known.opened_at >= policy.waiting or instants[0] > told_until
         again = True if instants[-1] > told_until and rested else None
-    return _Finding(
-        key=Code.REVIEW,
-        wrong=True,
-        parameters={
-            "held": len(undecided.held),
-            "unknown": len(undecided.unknown),
-            "oldest": instants[0].isoformat(),
-            "until": instants[-1].isoformat(),
-        },
-        again=again,
-    )
+    counts = {"held": len(undecided.held), "unknown": len(undecided.unknown)}
+    span = {"oldest": instants[0].isoformat(), "until": instants[-1].isoformat()}
+    return _Finding(key=Code.REVIEW, wrong=True, parameters={**counts, **span}, again=again)

@@ -1,9 +1,4 @@
-"""
-Bytes to text: UTF-8 whenever they are UTF-8, and the character set on their label only after that.
-
-Labels lie: many HTTP clients write ISO-8859-1 above UTF-8 because that was once the default. The reverse does
-not happen by accident, since other text almost never decodes as UTF-8.
-"""
+"""Bytes to text: UTF-8 if they decode so, which other text almost never does, and only then their label."""
 
 import codecs
 import re
@@ -29,14 +24,12 @@ _WIDE = {
 }
 
 # Python's registry also knows codecs that are not character sets, so only these count.
-_CHARACTER_SETS = frozenset(
-    [
-        *("utf_8", "utf_16_le", "utf_16_be", "utf_32_le", "utf_32_be", "mac_roman", "mac_cyrillic", "koi8_r"),
-        *("koi8_u", "cp866", "cp874", "cp932", "cp949", "gb18030", "big5hkscs", "euc_jp", "iso2022_jp"),
-    ]
-    + [f"cp125{number}" for number in range(9)]
-    + [f"iso8859_{number}" for number in (2, 3, 4, 5, 6, 7, 8, 10, 13, 14, 15, 16)]
-)
+_CHARACTER_SETS = {
+    *("utf_8", "utf_16_le", "utf_16_be", "utf_32_le", "utf_32_be", "mac_roman", "mac_cyrillic", "koi8_r"),
+    *("koi8_u", "cp866", "cp874", "cp932", "cp949", "gb18030", "big5hkscs", "euc_jp", "iso2022_jp"),
+    *(f"cp125{number}" for number in range(9)),
+    *(f"iso8859_{number}" for number in (2, 3, 4, 5, 6, 7, 8, 10, 13, 14, 15, 16)),
+}
 # What a label means in practice (https://encoding.spec.whatwg.org/#names-and-labels).
 _IN_PRACTICE = {
     "ascii": "utf_8", "latin_1": "cp1252", "iso8859_9": "cp1254", "iso8859_11": "cp874", "tis_620": "cp874",
@@ -44,8 +37,7 @@ _IN_PRACTICE = {
     "utf_16": "utf_16_le", "utf_32": "utf_32_le",
 }  # fmt: skip
 
-# What UTF-8's commonest sequences look like when they are read as Windows-1252. People don't type that, so
-# such text is UTF-8 with a broken byte in it, and not Windows-1252.
+# UTF-8's commonest sequences. People don't type what they are in Windows-1252: a byte of the text is broken.
 _BROKEN_UTF8 = re.compile(rb"\xc3[\x80-\xbf]|\xe2\x80[\x80-\xbf]|\xf0\x9f[\x80-\xbf]{2}")
 
 # The only one of them whose text decodes as UTF-8 as well: it shifts between character sets by escapes.
@@ -55,8 +47,6 @@ _ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
 
 
 class UnparsedError(Exception):
-    """Raised for bytes or text that can't be read; ``reason`` says why."""
-
     def __init__(self, problem: str, **parameters: str | int) -> None:
         self.reason = Reason("unreadable", {"problem": problem, **parameters})
         super().__init__(problem)
@@ -74,11 +64,7 @@ def label(content_type: str | None) -> str | None:
 
 
 def decode(body: bytes, content_type: str | None) -> str:
-    """
-    *body* as text: by its byte order mark, else as UTF-8, else as its content type says.
-
-    Raises UnparsedError for what is none of these.
-    """
+    """*body* as text: by its byte order mark, else as UTF-8, else by its label. Raises UnparsedError."""
     for mark, encoding in _BYTE_ORDER_MARKS:
         if body.startswith(mark):
             return _decode(body[len(mark) :], encoding)
@@ -86,9 +72,8 @@ def decode(body: bytes, content_type: str | None) -> str:
     wide = _WIDE.get(bytes(map(bool, body[:4])))
     if wide is not None:
         return _decode(body, wide)
-    if labeled and (
-        (labeled == _SEVEN_BIT and b"\x1b" in body) or (labeled.startswith("utf_") and b"\0" in body)
-    ):
+    mark = b"\x1b" if labeled == _SEVEN_BIT else b"\0"
+    if labeled and labeled.startswith((_SEVEN_BIT, "utf_")) and mark in body:
         return _decode(body, labeled)
     try:
         return body.decode()

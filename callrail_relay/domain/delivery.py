@@ -14,8 +14,6 @@ from callrail_relay.domain.routing import Route
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountStatus:
-    """The state of one account now: its budget, and the segments that still wait for it."""
-
     account: Account
     hour: Window
     day: Window
@@ -25,8 +23,6 @@ class AccountStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordResult:
-    """What an outcome changed."""
-
     message_id: str
     account_before: Account
     account: Account
@@ -39,21 +35,17 @@ class RecordResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimPolicy:
-    """The rules a claim keeps; texts of other accounts wait. After *lease* an attempt is unknown."""
-
     accounts: frozenset[str]
     limits: Limits
     recipient_interval: timedelta
-    lease: timedelta
+    lease: timedelta  # after it an attempt is unknown
     max_characters: int
     guards: GuardPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A segment taken for sending; its attempt is on disk and its place in the budget is kept."""
-
-    attempt_id: int
+    attempt_id: int  # on disk; its place in the budget is kept
     message_id: str
     position: int
     route: Route
@@ -63,36 +55,25 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A queued message that a guard held when its turn came."""
-
     message_id: str
     reasons: tuple[Reason, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimResult:
-    """Without a ``claim``, ``wake_at`` is when something may be claimed next; None for something new only."""
-
     claim: Claim | None = None
-    wake_at: datetime | None = None
+    wake_at: datetime | None = None  # when something may be claimed next; None for something new only
     held: tuple[Held, ...] = ()
 
 
 UNDONE = (Status.HELD, Status.QUEUED, Status.SENDING, Status.UNKNOWN)  # what still has to be worked on
-RECENT = timedelta(days=1)  # how far back texts are counted whatever became of them
+RECENT = timedelta(days=1)  # how far back the others are counted, so that it costs the same in ten years
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """
-    How many texts there are, found by indexes and within RECENT: it costs the same in ten years.
-
-    ``undone`` and ``oldest`` are by status of UNDONE. ``releasing`` held texts are sent by themselves, and
-    ``look_ups`` attempts are still to be looked up.
-    """
-
     undone: Mapping[Status, int]
     oldest: Mapping[Status, datetime]
     recent: Mapping[Status, int]
-    releasing: int
-    look_ups: int
+    releasing: int  # held texts that are sent by themselves
+    look_ups: int  # attempts still to be looked up

@@ -36,11 +36,7 @@ _APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\u2032\u00b4`", "'
 
 @lru_cache(maxsize=4096)
 def similarity_words(text: str, name: str | None = None) -> frozenset[str] | None:
-    """
-    Return the words of *text* that count in a comparison; None if there are too few to judge.
-
-    Words with digits, links, street addresses, and the parts of the recipient's *name* don't count.
-    """
+    """Return the words of *text* that count in a comparison, without *name*; None if too few to judge."""
     plain = _plain(text)
     words = frozenset(_WORD.findall(_ADDRESS.sub(" ", _LINK.sub(" ", plain))))
     if name:
@@ -72,8 +68,6 @@ RECENT_TEXTS = 200  # how many of an account's latest texts a new one is compare
 
 
 class Mode(StrEnum):
-    """What a guard's reason does to a message."""
-
     HOLD = "hold"
     WARN = "warn"
     OFF = "off"
@@ -81,8 +75,6 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardPolicy:
-    """The mode of each guard, and its limits; ``quiet_zone`` is that of all recipients, if known."""
-
     duplicate: Mode
     duplicate_window: timedelta
     mass_text: Mode
@@ -93,16 +85,14 @@ class GuardPolicy:
     max_age: timedelta
     quiet_start: time
     quiet_end: time
-    quiet_zone: str | None
+    quiet_zone: str | None  # that of all recipients, if known
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Reasons that hold the message, and warnings. Without ``release_at`` it waits for a person."""
-
     holds: tuple[Reason, ...] = ()
     warnings: tuple[Reason, ...] = ()
-    release_at: datetime | None = None
+    release_at: datetime | None = None  # None: it waits for a person
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
@@ -122,8 +112,6 @@ NOTHING_FOUND = Verdict()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
-    """What there is to know around a text when it is judged; what is left out is not asked."""
-
     now: datetime
     same_text: Reason | None = None
     people: int = 0  # how many people got a similar text lately, this one among them
@@ -140,34 +128,26 @@ def judge(
     verdict: Verdict = NOTHING_FOUND,
     approved: Collection[str] = (),
 ) -> Verdict:
-    """
-    *verdict* with the answers of all guards that look around a text.
-
-    A person's approval never overrides an opt-out. A text held for anything else is not held for quiet hours
-    as well: an approval would override that unseen.
-    """
+    """*verdict* with the answers of all guards that look around a text."""
     age = too_old(around.waiting_since, around.now, policy.max_age)
     answers = [around.same_text, mass_text(around.people), age]
     for mode, reason in zip((policy.duplicate, policy.mass_text, policy.too_old), answers, strict=True):
         if reason is not None and reason.code not in approved:
             verdict = verdict.joined(mode, reason)
-    verdict = verdict.joined(policy.opt_out, opt_out(opted_out=around.opted_out))
-    if around.possible_opt_out is not None and not around.opted_out:
+    if around.opted_out:  # which no approval overrides
+        verdict = verdict.joined(policy.opt_out, Reason("opt_out"))
+    elif around.possible_opt_out is not None:
         # Approving a text settles the reply that it showed: one that is still there is another one.
         verdict = verdict.joined(policy.opt_out, maybe_opted_out(around.possible_opt_out))
-    if verdict.holds or around.recipient is None or "quiet_hours" in approved:
+    off = policy.quiet_hours is Mode.OFF or "quiet_hours" in approved
+    # What is held for anything else is not held for this as well: an approval would override it unseen.
+    if off or verdict.holds or around.recipient is None:
         return verdict
-    return _kept_for_the_night(policy, verdict, around.recipient, around.now)
-
-
-def _kept_for_the_night(policy: GuardPolicy, verdict: Verdict, recipient: str, now: datetime) -> Verdict:
-    if policy.quiet_hours is Mode.OFF:
-        return verdict
-    start, end = policy.quiet_start, policy.quiet_end
-    until = quiet_until(recipient, now, start=start, end=end, zone=policy.quiet_zone)
+    start, end, zone = policy.quiet_start, policy.quiet_end, policy.quiet_zone
+    until = quiet_until(around.recipient, around.now, start=start, end=end, zone=zone)
     if until is None:
         return verdict
-    verdict = verdict.joined(policy.quiet_hours, quiet_hours(until))
+    verdict = verdict.joined(policy.quiet_hours, Reason("quiet_hours", {"until": instant(until)}))
     return replace(verdict, release_at=until if verdict.holds else None)
 
 
@@ -181,11 +161,7 @@ def is_after_sleep(came: datetime, woke: datetime | None) -> bool:
 
 
 def duplicates_since(came: datetime, window: timedelta, woke: datetime | None) -> datetime:
-    """
-    Since when the same text is a duplicate of one that *came* then.
-
-    Senders repeat what a sleeping machine doesn't answer: for a while this reaches back to when it *woke*.
-    """
+    """Since when the same text is a duplicate: senders repeat what a machine that slept didn't answer."""
     since = came - window
     return min(since, woke) if woke is not None and is_after_sleep(came, woke) else since
 
@@ -194,9 +170,8 @@ def duplicate(earlier_id: str | None, window: timedelta, *, after_sleep: bool = 
     """*earlier_id* is the same text to the same person, within *window* or *after_sleep*, if there is one."""
     if earlier_id is None:
         return None
-    if after_sleep:
-        return Reason("duplicate", {"problem": "after_sleep", "message_id": earlier_id})
-    return Reason("duplicate", {"message_id": earlier_id, "window_seconds": window.total_seconds()})
+    why = {"problem": "after_sleep"} if after_sleep else {"window_seconds": window.total_seconds()}
+    return Reason("duplicate", {"message_id": earlier_id, **why})
 
 
 def repeated(other_id: str | None) -> Reason | None:
@@ -213,8 +188,6 @@ def merge_tag(text: str | None) -> Reason | None:
 
 @dataclass(frozen=True, slots=True)
 class RecentText:
-    """The words of a text that an account sent lately, and to whom."""
-
     recipient: str
     words: frozenset[str]
 
@@ -232,40 +205,24 @@ def count_people(recipient: str, words: frozenset[str] | None, recent: Iterable[
 
 def mass_text(people: int) -> Reason | None:
     """*people* is how many got a similar text within MASS_TEXT_WINDOW, this one among them."""
-    if people < MASS_TEXT_RECIPIENTS:
-        return None
-    return Reason(
-        "mass_text", {"people": MASS_TEXT_RECIPIENTS, "window_seconds": MASS_TEXT_WINDOW.total_seconds()}
-    )
-
-
-def quiet_hours(until: datetime) -> Reason:
-    """*until* is the minute, in UTC, at which the text can be sent."""
-    return Reason("quiet_hours", {"until": instant(until)})
-
-
-def opt_out(*, opted_out: bool) -> Reason | None:
-    return Reason("opt_out") if opted_out else None
+    limit = {"people": MASS_TEXT_RECIPIENTS, "window_seconds": MASS_TEXT_WINDOW.total_seconds()}
+    return Reason("mass_text", limit) if people >= MASS_TEXT_RECIPIENTS else None
 
 
 def maybe_opted_out(reply: PossibleOptOut) -> Reason:
-    """*reply* may ask for no more texts."""
     words = {"words": shortened(reply.words)} if reply.words else {}
     return Reason("maybe_opted_out", {**words, "written_at": instant(reply.written_at)})
 
 
 def shortened(words: str, most: int = 160) -> str:
-    """Return the beginning of a person's words on one line."""
     line = " ".join("".join(one if one.isprintable() else " " for one in words).split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def too_old(waiting_since: datetime | None, now: datetime, max_age: timedelta) -> Reason | None:
-    if waiting_since is None or now - waiting_since <= max_age:
-        return None
-    return Reason("too_old", {"max_age_seconds": max_age.total_seconds()})
+    is_too_old = waiting_since is not None and now - waiting_since > max_age
+    return Reason("too_old", {"max_age_seconds": max_age.total_seconds()}) if is_too_old else None
 
 
 def too_long(needed: int, allowed: int) -> Reason:
-    """Why a text that no window can ever take is held."""
     return Reason("too_long", {"needed": needed, "allowed": allowed})

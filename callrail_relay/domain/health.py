@@ -17,18 +17,14 @@ _RECENT = CONTACT_AGE * 2  # how old it may be to count as one of now: asking ta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A process that serves a store. ``since`` is None for the instant between its start and its note."""
-
     name: str
-    since: datetime | None = None
+    since: datetime | None = None  # None for the instant between its start and its note
     pid: int | None = None
     private_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """Every ``serve`` that works on a store now."""
-
     nodes: tuple[Node, ...] = ()
 
     def __bool__(self) -> bool:
@@ -36,23 +32,17 @@ class Running:
 
     @property
     def since(self) -> datetime | None:
-        """When the first of them started."""
         return min((node.since for node in self.nodes if node.since is not None), default=None)
 
     def document(self) -> dict[str, Any]:
-        return {
-            "running": bool(self.nodes),
-            "since": instant(self.since),
-            "nodes": [{"name": node.name, "since": instant(node.since)} for node in self.nodes],
-        }
+        nodes = [{"name": node.name, "since": instant(node.since)} for node in self.nodes]
+        return {"running": bool(nodes), "since": instant(self.since), "nodes": nodes}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contact:
-    """When CallRail last answered for an account, and whether the latest requests since then failed."""
-
     answered_at: datetime | None = None
-    is_lost: bool = False
+    is_lost: bool = False  # the latest requests since then failed
 
     def is_recent(self, now: datetime, age: timedelta = CONTACT_AGE) -> bool:
         return self.answered_at is not None and now - self.answered_at < age
@@ -60,10 +50,8 @@ class Contact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicUrl:
-    """The public URL and its last check. ``answered`` is None when there was none yet."""
-
     url: str
-    answered: bool | None = None
+    answered: bool | None = None  # None before its first check
     detail: str = ""
 
 
@@ -75,13 +63,11 @@ class FailedCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What the verdict is made of; ``contacts`` has an entry for each account in the settings."""
-
     now: datetime
     running: Running
     standings: Sequence[AccountStatus]
     waiting: Waiting
-    contacts: Mapping[str, Contact] = field(default_factory=dict)
+    contacts: Mapping[str, Contact] = field(default_factory=dict)  # one for each account in the settings
     any_texts: bool = True
     failed_checks: Sequence[FailedCheck] = ()
     public_url: PublicUrl | None = None
@@ -104,17 +90,13 @@ class Facts:
 
 
 class Level(StrEnum):
-    """How much a point matters, most first."""
-
     BAD = "bad"  # nothing is sent or received, or something may be lost: fix it now
     ASK = "ask"  # something needs a person
     NOTE = "note"  # it ends by itself
     WELL = "well"
 
 
-class Code(IntEnum):
-    """What a point is about, in order of urgency."""
-
+class Code(IntEnum):  # in order of urgency
     NOT_SET_UP = auto()
     NOT_RUNNING = auto()
     CHECK_FAILED = auto()
@@ -142,13 +124,11 @@ class Code(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One thing to know. ``at`` is when it ends by itself, and ``name`` that of a check, or a URL."""
-
     code: Code
     account_id: str = ""
     count: int = 0
-    at: datetime | None = None
-    name: str = ""
+    at: datetime | None = None  # when it ends by itself
+    name: str = ""  # of a check, or a URL
     detail: str = ""
     reason: Reason | None = None
 
@@ -159,23 +139,14 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreStats:
-    """What metrics show of the store: the facts of the verdict, the counts, and how many people opted out."""
-
     facts: Facts
     counts: Counts
     opt_outs: int
 
 
 def judge(facts: Facts) -> tuple[Point, ...]:
-    """
-    Everything there is to know, the most urgent first.
-
-    WELL is among it only if a ``serve`` runs, every account can send now, nothing needs a person, and the
-    public URL, if one is set, answered.
-    """
-    points = list(_troubles(facts))
-    if facts.running:
-        points += _in_progress(facts)
+    """Everything there is to know, the most urgent first; WELL only if texts come in and can be sent now."""
+    points = [*_troubles(facts), *(_in_progress(facts) if facts.running else ())]
     if not points:
         points.append(Point(code=Code.WELL, count=facts.waiting.queued, at=facts.drains_at))
     if facts.running and facts.waiting.released_later.count:
@@ -207,22 +178,19 @@ def _troubles(facts: Facts) -> Iterator[Point]:
 def _in_progress(facts: Facts) -> Iterator[Point]:
     """What keeps messages from being sent now and ends by itself while a relay is running."""
     for standing in facts.standings:
-        if standing.account.paused_since is None:
-            yield from _of_sending(standing, facts)
+        account, contact = standing.account, facts.contacts.get(standing.account.id)
+        if account.paused_since is not None:
+            continue
+        if facts.is_unreachable(standing):
+            yield Point(code=Code.UNREACHABLE, account_id=account.id)
+        elif account.wait_until is not None:
+            until, reason = account.wait_until, account.wait_reason
+            yield Point(code=Code.WAITS, account_id=account.id, at=until, reason=reason)
+        elif contact is not None and not contact.is_recent(facts.now, _RECENT):
+            yield Point(code=Code.NOT_CONNECTED, account_id=account.id)
+        full = Code.DAY_FULL if standing.day.free_at is not None else Code.HOUR_FULL
+        window = standing.day if full is Code.DAY_FULL else standing.hour
+        if window.free_at is not None:
+            yield Point(code=full, account_id=account.id, count=window.allowed, at=window.free_at)
     if facts.waiting.looked_up.count:
         yield Point(code=Code.LOOKED_UP, count=facts.waiting.looked_up.count)
-
-
-def _of_sending(standing: AccountStatus, facts: Facts) -> Iterator[Point]:
-    account = standing.account
-    contact = facts.contacts.get(account.id)
-    if facts.is_unreachable(standing):
-        yield Point(code=Code.UNREACHABLE, account_id=account.id)
-    elif account.wait_until is not None:
-        yield Point(code=Code.WAITS, account_id=account.id, at=account.wait_until, reason=account.wait_reason)
-    elif contact is not None and not contact.is_recent(facts.now, _RECENT):
-        yield Point(code=Code.NOT_CONNECTED, account_id=account.id)
-    for code, window in ((Code.DAY_FULL, standing.day), (Code.HOUR_FULL, standing.hour)):
-        if window.free_at is not None:
-            yield Point(code=code, account_id=account.id, count=window.allowed, at=window.free_at)
-            return

@@ -13,24 +13,18 @@ SAME_TEXT = timedelta(minutes=2)  # how far apart CallRail's webhook and convers
 
 
 class Direction(StrEnum):
-    """Which way a text went: IN from the person to one of our numbers, or OUT, from any sender."""
-
-    IN = "in"
-    OUT = "out"
+    IN = "in"  # from the person to one of our numbers
+    OUT = "out"  # from any sender
 
 
 @dataclass(frozen=True, slots=True)
 class ShownNumber:
-    """A phone number as CallRail shows it: in full as E.164, or its last digits, or nothing."""
-
-    full: str | None = None
-    ending: str = ""
+    full: str | None = None  # as E.164
+    ending: str = ""  # its last digits
 
     def fits(self, number: str) -> bool:
         """Whether it can be *number*; one of which nothing is shown can be none in particular."""
-        if self.full is not None:
-            return number == self.full
-        return bool(self.ending) and number.endswith(self.ending)
+        return number == self.full if self.full else bool(self.ending) and number.endswith(self.ending)
 
     def excludes(self, number: str) -> bool:
         """Whether it cannot be *number*; one of which nothing is shown excludes none."""
@@ -42,63 +36,47 @@ Pair = tuple[str, str]  # a tracking number and a recipient
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ends:
-    """The two numbers of a text: one of ours, and the person's."""
-
     ours: ShownNumber
     person: ShownNumber
 
     @property
     def pair(self) -> Pair | None:
-        """Both numbers, if both are shown in full."""
-        if self.ours.full is None or self.person.full is None:
-            return None
-        return self.ours.full, self.person.full
+        return (self.ours.full, self.person.full) if self.ours.full and self.person.full else None
 
     def allow(self, pair: Pair) -> bool:
-        """Whether the text can be between these two."""
         return not self.ours.excludes(pair[0]) and not self.person.excludes(pair[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRailText:
-    """One text as CallRail reports it; without ``direction`` it doesn't say which way it went."""
-
     key: str  # CallRail's id of the text, or a digest of what tells it from others
     content: str
     source: ShownNumber  # who sent it: the person, or one of our numbers
     destination: ShownNumber
     written_at: datetime | None = None
-    direction: Direction | None = None
+    direction: Direction | None = None  # None if CallRail does not say which way it went
     conversation_id: str | None = None
     thread_id: str | None = None
     company_id: str | None = None
     seen: bool = False  # read in a conversation, where texts have no ids
 
     def ends(self, direction: Direction) -> Ends:
-        if direction is Direction.IN:
-            return Ends(ours=self.destination, person=self.source)
-        return Ends(ours=self.source, person=self.destination)
+        ours, person = self.source, self.destination
+        return Ends(ours=person, person=ours) if direction is Direction.IN else Ends(ours=ours, person=person)
 
     def going(self, hint: Direction | None, tracking_numbers: Collection[str]) -> Direction:
-        """
-        Which way it went: as CallRail says, else as our *tracking_numbers* show, else as *hint* has it.
-
-        Without any of these it is taken for one from a person, so that no STOP is overlooked.
-        """
+        """Which way it went: as CallRail says, else as our *tracking_numbers* show, else as *hint* has it."""
         if self.direction is not None:
             return self.direction
-        from_us = any(self.source.fits(number) for number in tracking_numbers)
-        to_us = any(self.destination.fits(number) for number in tracking_numbers)
+        from_us, to_us = (any(map(end.fits, tracking_numbers)) for end in (self.source, self.destination))
         if from_us != to_us:
             return Direction.OUT if from_us else Direction.IN
-        return hint or Direction.IN
+        return hint or Direction.IN  # so that no STOP is overlooked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboundPolicy:
-    """Whose texts are ours: the account of each company, and the tracking numbers; and what follows."""
-
-    accounts: dict[str, str]
+    accounts: dict[str, str]  # by company
     tracking_numbers: frozenset[str]
     recipient_interval: timedelta
     forwards: bool
@@ -106,8 +84,6 @@ class InboundPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingested:
-    """What became of a text that CallRail reported."""
-
     key: str
     direction: Direction
     is_new: bool
@@ -123,15 +99,12 @@ class Ingested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenReplies:
-    """Replies by conversation, oldest first; *fault* is why not all could be read in so many *requests*."""
-
-    conversations: tuple[tuple[CallRailText, ...], ...] = ()
+    conversations: tuple[tuple[CallRailText, ...], ...] = ()  # each oldest first
     requests: int = 0
-    fault: str | None = None
+    fault: str | None = None  # why not all could be read
 
 
 ReadText = Callable[[bytes, str | None], CallRailText | None]  # None if it has no text
-
 
 FIRST_RETRY = timedelta(minutes=1)
 LONGEST_RETRY = timedelta(hours=1)
@@ -140,13 +113,11 @@ GIVE_UP = timedelta(days=1)  # after this a reply is not tried any more; it stay
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forward:
-    """A reply to pass on, with what IF3 said of the person last; *tries* counts this one."""
-
     resource_id: str
     text: str
     written_at: datetime
     received_at: datetime
-    tries: int
+    tries: int  # this one counts
     tracking_number: str | None = None
     recipient: str | None = None
     seller: str | None = None
@@ -160,7 +131,6 @@ class Forward:
 
     @property
     def words(self) -> str:
-        """The text, and below it whose it is and which opportunity it belongs to."""
         ids = {"opportunity": self.opportunity_id, "seller": self.seller_id, "sender": self.sender_id}
         told = {"From": self.recipient, "To": self.tracking_number, **{f"IF3 {k}": v for k, v in ids.items()}}
         lines = [f"{name}: {value}" for name, value in told.items() if value]
@@ -172,9 +142,7 @@ class Forward:
         return now + wait if now - self.received_at < GIVE_UP else None
 
 
-OVERLAP = timedelta(minutes=10)
-"""How far each poll reaches behind the last one: CallRail may show a text late."""
-
+OVERLAP = timedelta(minutes=10)  # how far a poll reaches behind the last one: CallRail may show a text late
 FIRST = timedelta(days=1)  # how far the very first poll reaches back
 LONGEST = timedelta(days=7)  # how far a poll reaches back at most, after the relay was off
 Company = tuple[str, str]  # an account and a company of it
@@ -182,8 +150,6 @@ Company = tuple[str, str]  # an account and a company of it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollPolicy:
-    """How often to read replies from CallRail's conversations, and of which companies."""
-
     companies: tuple[Company, ...]
     every: timedelta
     requests_per_hour: int  # shared with looking up texts
@@ -202,8 +168,6 @@ class PollPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DuePoll:
-    """A poll that is ours to make now."""
-
     id: int
     account_id: str
     company_id: str
@@ -212,36 +176,28 @@ class DuePoll:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookUrls:
-    """Where CallRail posts; whatever else begins with *base* was ours, and opens nothing any more."""
-
-    base: str
+    base: str  # whatever else begins with it was ours, and opens nothing any more
     received: str
     sent: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookIntegration:
-    """What CallRail has of a company's webhooks; *config* is its own, and not looked into here."""
-
     id: str
-    config: Mapping[str, Any]
+    config: Mapping[str, Any]  # CallRail's own, and not looked into here
     signing_key: str | None
     active: bool
 
 
 class Change(StrEnum):
-    """The result of registering our URLs; they were ADDED to those that the company had before."""
-
     CREATED = "created"
-    ADDED = "added"
+    ADDED = "added"  # to those that the company had before
     UNCHANGED = "unchanged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
-    """What was done for one company; *active* is False if its webhooks are switched off."""
-
     company_id: str
     change: Change
     signing_key: str | None
-    active: bool
+    active: bool  # False if its webhooks are switched off

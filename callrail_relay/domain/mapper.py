@@ -1,13 +1,9 @@
-"""
-From what came in to messages: IF3's fields become CallRail's parameters, judged without the store.
-
-The webhook, ``send``, ``replay`` and the core library all map by ``map_entry``.
-"""
+"""IF3's fields become CallRail's parameters: what came in is made into messages, judged without the store."""
 
 import hashlib
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -16,7 +12,15 @@ from callrail_relay.domain import guards
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.guards import GuardPolicy, Verdict, similarity_words
 from callrail_relay.domain.message import Message, Reason, Segment, Source, Status
-from callrail_relay.domain.payload import Entry, Payload, Unreadable, from_mapping, is_storable, read_request
+from callrail_relay.domain.payload import (
+    Entry,
+    Payload,
+    Unreadable,
+    as_json,
+    is_storable,
+    read_request,
+    to_entry,
+)
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.domain.saved import read_saved
@@ -28,12 +32,7 @@ _DECIDED_BY_FIELD = frozenset({"bad_phone", "two_phones", "bad_text", "bad_id"})
 
 @dataclass(frozen=True, slots=True)
 class MappedText:
-    """
-    One text of IF3's as CallRail takes it, or the reasons why it can't be sent.
-
-    ``recipient`` is E.164 (``+12025550122``), ``text`` what the person wrote, unchanged, and ``route`` where
-    it is sent from. What is missing is None; ``reasons`` is empty if nothing is wrong.
-    """
+    """One text of IF3's as CallRail takes it; ``reasons`` say why it can't be sent."""
 
     recipient: str | None = None
     text: str | None = None
@@ -46,20 +45,13 @@ class MappedText:
     team_id: str | None = None
 
     def callrail_parameters(self) -> dict[str, str]:
-        """
-        Return the body of CallRail's ``text-messages.json``, for a text of any length.
-
-        The keys are ``company_id``, ``tracking_number``, ``customer_phone_number`` and ``content``
-        (https://apidocs.callrail.com/#sending-a-text-message). CallRail documents 140 characters as the
-        longest content; ``split_text`` cuts a longer one. Raises ValueError if there are reasons not to send.
-        """
+        """Return CallRail's parameters of the text, of any length; ValueError if there are reasons not to."""
         if self.reasons or self.recipient is None or self.text is None or self.route is None:
             codes = ", ".join(reason.code for reason in self.reasons) or "it is incomplete"
             raise ValueError(f"this text can't be sent: {codes}")
         return send_parameters(self.route, self.recipient, self.text)
 
     def similarity_words(self) -> frozenset[str] | None:
-        """Return the words by which mass texts are found; None if there are too few to judge."""
         return None if self.text is None else similarity_words(self.text, self.seller)
 
 
@@ -76,42 +68,27 @@ def send_parameters(route: Route, recipient: str, content: str) -> dict[str, str
 def map_webhook(
     body: bytes, *, content_type: str | None = None, query: str = "", routes: Routes | Route
 ) -> list[MappedText]:
-    """
-    Return every text in one request of IF3's "Outbound Text Webhook", in order; ``[]`` for a ping.
-
-    *body* is as it came, already decompressed: JSON or a URL-encoded form. *content_type* is the request's
-    header, and *query* its query string, which is read if the body is empty. *routes* says where texts are
-    sent from. Nothing in a body raises: what can't be sent has ``reasons``. The fields are those of the IF3
-    help article "Callrail API V3" (https://investorfuse.document360.io/docs/callrail-api-v3).
-    """
+    """Return every text in one request of IF3's webhook; ``[]`` for a ping. Nothing in a body raises."""
     table = _as_table(routes)
     try:
         entries = read_request(body, content_type=content_type, query=query)
     except Exception as error:  # noqa: BLE001 - a request with the right secret is never refused for its content
         return [_failed(error)]
-    return [_map_safely(entry, table) for entry in entries]
+    return [_safely(partial(map_entry, entry, table)) for entry in entries]
 
 
 def map_payload(fields: Mapping[str, object], *, routes: Routes | Route) -> MappedText:
-    """
-    Return the text of one payload that is a mapping already, such as parsed JSON, as ``map_webhook`` does.
-
-    Names are IF3's, in any case; ids may be text or numbers. Nothing in *fields* raises.
-    """
-    table = _as_table(routes)
-    try:
-        return map_entry(from_mapping(fields), table)
-    except Exception as error:  # noqa: BLE001 - as above
-        return _failed(error)
+    """Return the text of one payload that is a mapping already, such as parsed JSON; nothing in it raises."""
+    return _safely(lambda: map_entry(to_entry(as_json(fields)), _as_table(routes)))
 
 
 def _as_table(routes: Routes | Route) -> Routes:
     return Routes(default=routes) if isinstance(routes, Route) else routes
 
 
-def _map_safely(entry: Entry, routes: Routes) -> MappedText:
+def _safely(map_one: Callable[[], MappedText]) -> MappedText:
     try:
-        return map_entry(entry, routes)
+        return map_one()
     except Exception as error:  # noqa: BLE001 - as above
         return _failed(error)
 
@@ -125,9 +102,12 @@ def map_entry(entry: Entry, routes: Routes) -> MappedText:
     if isinstance(entry, Unreadable):
         return MappedText(reasons=entry.faults)
     recipient, phone_faults = _recipient(entry)
-    text, text_faults = _text(entry)
-    route, route_faults = _route(entry, routes)
-    others = tuple(fault for fault in entry.faults if fault.code not in _DECIDED_BY_FIELD)
+    bad_text, bad_id = _faults(entry, "bad_text"), _faults(entry, "bad_id")
+    text = None if bad_text or _shows_nothing(entry.message or "") else entry.message
+    route = None if bad_id else routes.choose(team_id=entry.team_id, sender_id=entry.sender_id)
+    text_faults = bad_text or (() if text else (Reason("no_text"),))
+    route_faults = bad_id or (() if route else (Reason("no_route"),))
+    others = (fault for fault in entry.faults if fault.code not in _DECIDED_BY_FIELD)
     return MappedText(
         recipient=recipient,
         text=text,
@@ -145,16 +125,13 @@ def _context(source: Payload | MappedText) -> dict[str, Any]:
 
 def map_direct(*, to: str, text: str, routes: Routes, sender: str | Route | None) -> MappedText:
     """A text that a person types here; *sender* is the tracking number to send it from, or its route."""
-    recipient, phone_faults = _given_phone(to, "bad_phone")
-    text_faults: tuple[Reason, ...] = ()
+    recipient, faults = _given_phone(to, "bad_phone")
     if _shows_nothing(text):
-        text_faults = (Reason("no_text"),)
+        faults += (Reason("no_text"),)
     elif not is_storable(text):
-        text_faults = (Reason("bad_text", {"problem": "broken_character"}),)
+        faults += (Reason("bad_text", {"problem": "broken_character"}),)
     route, route_faults = (sender, ()) if isinstance(sender, Route) else _given_route(routes, sender)
-    return MappedText(
-        recipient=recipient, text=text, route=route, reasons=(*phone_faults, *text_faults, *route_faults)
-    )
+    return MappedText(recipient=recipient, text=text, route=route, reasons=faults + route_faults)
 
 
 def _faults(payload: Payload, code: str) -> tuple[Reason, ...]:
@@ -165,34 +142,17 @@ def _recipient(payload: Payload) -> tuple[str | None, tuple[Reason, ...]]:
     """The one valid phone of the two fields; an invalid one beside it does no harm."""
     if twice := _faults(payload, "two_phones"):
         return None, twice
+    faults = _faults(payload, "bad_phone")
     valid: list[str] = []
-    faults = [*_faults(payload, "bad_phone")]
-    for raw in (payload.seller_phone_non_international, payload.seller_phone):
-        try:
-            valid += [normalise(raw)] if raw else []
-        except BadPhone as exc:
-            faults.append(exc.reason)
+    for raw in filter(None, (payload.seller_phone_non_international, payload.seller_phone)):
+        number, reasons = _given_phone(raw, "bad_phone")
+        valid += [number] if number else []
+        faults += reasons
     if not valid:
         return None, tuple(dict.fromkeys(faults)) or (Reason("no_phone"),)
     if len(set(valid)) > 1:
         return None, (Reason("two_phones", {"first": valid[0], "second": valid[1]}),)
     return valid[0], ()
-
-
-def _text(payload: Payload) -> tuple[str | None, tuple[Reason, ...]]:
-    """The person's words, unchanged, white space around them included."""
-    if bad := _faults(payload, "bad_text"):
-        return None, bad
-    if payload.message is None or _shows_nothing(payload.message):
-        return None, (Reason("no_text"),)
-    return payload.message, ()
-
-
-def _route(payload: Payload, routes: Routes) -> tuple[Route | None, tuple[Reason, ...]]:
-    if bad := _faults(payload, "bad_id"):
-        return None, bad
-    route = routes.choose(team_id=payload.team_id, sender_id=payload.sender_id)
-    return route, () if route is not None else (Reason("no_route"),)
 
 
 def _given_phone(raw: str, code: str) -> tuple[str | None, tuple[Reason, ...]]:
@@ -226,8 +186,6 @@ def _shows_nothing(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MappingPolicy:
-    """How what comes in becomes messages: routes, guards, and the size of a text and of the budget."""
-
     routes: Routes
     guards: GuardPolicy
     max_characters: int
@@ -236,35 +194,29 @@ class MappingPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewMessage:
-    """One text, mapped and judged, ready to be stored."""
-
     id: str
     draft: MappedText
     verdict: Verdict
     segment_count: int
     skip_identical: bool = False  # leave it out if the same text is in the store already (a replay)
     approved: tuple[str, ...] = ()  # codes of reasons that a person overrode in advance
-    fingerprint: bytes | None = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "fingerprint", fingerprint(self.draft))
+    @property
+    def fingerprint(self) -> bytes | None:
+        return fingerprint(self.draft)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawSubmission:
-    """One request as it came in, byte for byte; ``repeat_key`` is equal for one that is sent again."""
-
     id: str
     body: bytes
     content_type: str | None = None
     query: str | None = None
-    repeat_key: bytes | None = None
+    repeat_key: bytes | None = None  # equal for a request that is sent again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSubmission(RawSubmission):
-    """A request with the messages it holds."""
-
     source: Source
     messages: tuple[NewMessage, ...]
     guards: GuardPolicy  # for those guards that only the store can ask
@@ -273,43 +225,33 @@ class NewSubmission(RawSubmission):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredSubmission:
-    """A request as it was stored, with the ids of its messages in the order in which it held them."""
-
     source: Source
     body: bytes
     content_type: str | None
     query: str | None
-    message_ids: tuple[str, ...]
+    message_ids: tuple[str, ...]  # in the order in which it held them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """What a new message became: stored, or left out because *duplicate_of* is the same text."""
-
     message_id: str
     status: Status
     verdict: Verdict
-    duplicate_of: str | None = None
+    duplicate_of: str | None = None  # the same text, because of which it was left out
 
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """A request that its sender repeated: what came the first time is stored as *submission_id*."""
-
-    submission_id: str
+    submission_id: str  # of the first one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedPayloads:
-    """What a saved file holds: texts to send, and reasons why other entries are no payloads."""
-
     drafts: tuple[MappedText, ...]
     skipped: tuple[Reason, ...]
 
 
 class Mapper:
-    """Makes submissions by one policy; *new_id* makes the ids of messages."""
-
     def __init__(self, policy: MappingPolicy, new_id: Callable[[], str]) -> None:
         self._policy = policy
         self._new_id = new_id
@@ -318,9 +260,7 @@ class Mapper:
     def __call__(self, raw: RawSubmission) -> NewSubmission:
         """What a request to the webhook holds; a ping has no messages. It never fails."""
         try:
-            query, routes = raw.query or "", self._policy.routes
-            texts = map_webhook(raw.body, content_type=raw.content_type, query=query, routes=routes)
-            return self._submission(Source.WEBHOOK, raw, texts)
+            return self._submission(Source.WEBHOOK, raw, _map_request(raw, self._policy.routes))
         except Exception as error:  # noqa: BLE001 - as above
             return self.give_up(raw, error)
 
@@ -329,38 +269,20 @@ class Mapper:
         return self._submission(Source.WEBHOOK, raw, [_failed(error)])
 
     def direct(self, id_: str, draft: MappedText) -> NewSubmission:
-        """One text from the command line or the dashboard."""
         raw = RawSubmission(id=id_, body=(draft.text or "").encode())
         return self._submission(Source.SEND, raw, [draft])
 
     def saved(self, id_: str, document: bytes, drafts: Iterable[MappedText], *, force: bool) -> NewSubmission:
         """The texts of a saved file; what the store knows already is to be left out unless *force*."""
-        raw = RawSubmission(id=id_, body=document)
+        new = self._submission(Source.REPLAY, RawSubmission(id=id_, body=document), drafts)
         approved = ("duplicate",) if force else ()
-        return self._submission(Source.REPLAY, raw, drafts, skip_identical=not force, approved=approved)
+        messages = (replace(one, skip_identical=not force, approved=approved) for one in new.messages)
+        return replace(new, messages=tuple(messages))
 
-    def _submission(
-        self,
-        source: Source,
-        raw: RawSubmission,
-        drafts: Iterable[MappedText],
-        *,
-        skip_identical: bool = False,
-        approved: tuple[str, ...] = (),
-    ) -> NewSubmission:
-        judge = partial(new_message, policy=self._policy, skip_identical=skip_identical, approved=approved)
-        messages = tuple(judge(self._new_id(), draft) for draft in drafts)
-        return NewSubmission(
-            id=raw.id,
-            source=source,
-            body=raw.body,
-            content_type=raw.content_type,
-            query=raw.query,
-            messages=messages,
-            guards=self._policy.guards,
-            woke_at=self.woke_at,
-            repeat_key=raw.repeat_key,
-        )
+    def _submission(self, source: Source, raw: RawSubmission, drafts: Iterable[MappedText]) -> NewSubmission:
+        messages = tuple(new_message(self._new_id(), draft, self._policy) for draft in drafts)
+        guards, woke_at = self._policy.guards, self.woke_at
+        return NewSubmission(**asdict(raw), source=source, messages=messages, guards=guards, woke_at=woke_at)
 
 
 def is_ping(body: bytes, query: str) -> bool:
@@ -369,17 +291,18 @@ def is_ping(body: bytes, query: str) -> bool:
 
 
 def map_stored(stored: StoredSubmission, policy: MappingPolicy) -> list[MappedText]:
-    """The texts of a request that came in before, under the settings of now."""
     if stored.source is Source.SEND:  # what is mapped wrong there is never stored
         return []
     if stored.source is Source.REPLAY:
         return list(map_saved(stored.body, policy.routes).drafts)
-    query = stored.query or ""
-    return map_webhook(stored.body, content_type=stored.content_type, query=query, routes=policy.routes)
+    return _map_request(stored, policy.routes)
+
+
+def _map_request(raw: RawSubmission | StoredSubmission, routes: Routes) -> list[MappedText]:
+    return map_webhook(raw.body, content_type=raw.content_type, query=raw.query or "", routes=routes)
 
 
 def map_saved(document: bytes, routes: Routes) -> SavedPayloads:
-    """The payloads of a saved file."""
     entries = read_saved(document)
     return SavedPayloads(
         drafts=tuple(map_entry(entry, routes) for entry in entries if isinstance(entry, Payload)),
@@ -387,40 +310,24 @@ def map_saved(document: bytes, routes: Routes) -> SavedPayloads:
     )
 
 
-def new_message(
-    id_: str,
-    draft: MappedText,
-    policy: MappingPolicy,
-    *,
-    skip_identical: bool = False,
-    approved: tuple[str, ...] = (),
-) -> NewMessage:
+def new_message(id_: str, draft: MappedText, policy: MappingPolicy) -> NewMessage:
     """*draft*, judged without the store."""
     count = len(split_text(draft.text, max_characters=policy.max_characters)) if draft.text else 0
     most = min(policy.limits.per_hour, policy.limits.per_day)
     holds = (*draft.reasons, guards.too_long(count, most)) if count > most else draft.reasons
-    return NewMessage(
-        id=id_,
-        draft=draft,
-        verdict=Verdict(holds).joined(policy.guards.merge_tag, guards.merge_tag(draft.text)),
-        segment_count=max(1, count),
-        skip_identical=skip_identical,
-        approved=approved,
-    )
+    verdict = Verdict(holds).joined(policy.guards.merge_tag, guards.merge_tag(draft.text))
+    return NewMessage(id=id_, draft=draft, verdict=verdict, segment_count=max(1, count))
 
 
 def planned_segments(text: str | None, max_characters: int) -> tuple[Segment, ...]:
-    """The segments that a text not claimed yet will be cut into."""
     pieces = enumerate(split_text(text or "", max_characters=max_characters), start=1)
     return tuple(Segment(position=number, content=one, status=Status.QUEUED) for number, one in pieces)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """What a new message would become, for a dry run; its ids are empty, since nothing is stored."""
-
     message: Message
-    duplicate_of: str | None = None  # the earlier message for which it would be left out
+    duplicate_of: str | None = None  # the earlier message because of which it would be left out
     repeats: bool = False  # that one comes earlier in the same files
 
     @property
@@ -437,34 +344,27 @@ def plan(
 ) -> list[Planned]:
     """Return each message of *batch* as it would be stored, by what the store answered with."""
     ours = {message.id for submission in batch for message in submission.messages}
-    return [
-        Planned(
-            message=_preview(message.draft, accepted, submission.source, max_characters, now),
-            duplicate_of=None if accepted.duplicate_of in ours else accepted.duplicate_of,
-            repeats=accepted.duplicate_of in ours,
-        )
-        for submission, answers in zip(batch, results, strict=True)
-        for message, accepted in zip(submission.messages, answers, strict=True)
-    ]
-
-
-def _preview(
-    draft: MappedText, accepted: Accepted, source: Source, max_characters: int, now: datetime
-) -> Message:
-    return Message(
-        id="",
-        submission_id="",
-        status=accepted.status,
-        source=source,
-        received_at=now,
-        reasons=accepted.verdict.reasons,
-        recipient=draft.recipient,
-        text=draft.text,
-        route=draft.route,
-        segments=planned_segments(draft.text, max_characters),
-        release_at=accepted.verdict.release_at,
-        **_context(draft),
-    )
+    planned = []
+    for submission, answers in zip(batch, results, strict=True):
+        for new, accepted in zip(submission.messages, answers, strict=True):
+            message = Message(
+                id="",
+                submission_id="",
+                status=accepted.status,
+                source=submission.source,
+                received_at=now,
+                recipient=new.draft.recipient,
+                text=new.draft.text,
+                route=new.draft.route,
+                segments=planned_segments(new.draft.text, max_characters),
+                reasons=accepted.verdict.reasons,
+                release_at=accepted.verdict.release_at,
+                **_context(new.draft),
+            )
+            repeats = accepted.duplicate_of in ours
+            duplicate_of = None if repeats else accepted.duplicate_of
+            planned.append(Planned(message=message, duplicate_of=duplicate_of, repeats=repeats))
+    return planned
 
 
 def repeat_key(key: str, body: bytes, query: str) -> bytes:

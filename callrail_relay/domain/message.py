@@ -13,8 +13,6 @@ from callrail_relay.domain.routing import Route
 
 
 class Verb(StrEnum):
-    """What a person may decide."""
-
     APPROVE = "approve"
     CANCEL = "cancel"
     RESEND = "resend"
@@ -24,8 +22,6 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Who decides, and why, in their own words."""
-
     name: str
     note: str | None = None
 
@@ -35,12 +31,10 @@ ANONYMOUS = Actor(name="a person")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """A decision as it is kept; *overridden* are the codes of the reasons that the message showed."""
-
     decided_at: datetime
     verb: Verb
     actor: Actor
-    overridden: tuple[str, ...] = ()
+    overridden: tuple[str, ...] = ()  # codes of the reasons that the message showed
 
 
 _TYPED_BY_PEOPLE = frozenset({"typed", "first", "second", "placeholder", "words"})
@@ -48,14 +42,10 @@ _TYPED_BY_PEOPLE = frozenset({"typed", "first", "second", "placeholder", "words"
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """
-    Why a message is held, failed, unconfirmed or waiting; ``docs/reference/library.md`` lists every code.
-
-    Parameters are JSON values: instants are ISO 8601 in UTC, spans end in ``_seconds``. Some show what was
-    typed, so that only the code is logged.
-    """
+    """Why a message is held, failed, unconfirmed or waiting; docs/reference/library.md lists every code."""
 
     code: str
+    # JSON values: instants are ISO 8601 in UTC, spans end in _seconds; some hold what was typed
     parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def document(self) -> dict[str, Any]:
@@ -68,8 +58,6 @@ class Reason:
 
 
 class Status(StrEnum):
-    """The status of a message, or of one of its segments."""
-
     HELD = "held"  # a guard or a fault holds it; it waits for a person, unless its reason says until when
     QUEUED = "queued"  # it is sent as soon as its turn, the sending limits and the account allow
     SENDING = "sending"  # an attempt is under way, or some of its segments were sent and the next one follows
@@ -80,13 +68,10 @@ class Status(StrEnum):
 
 
 ENDED = (Status.SENT, Status.FAILED, Status.CANCELLED)  # nothing happens any more, unless a person wants it
-OPEN = (Status.QUEUED, Status.SENDING)
-"""What delivery has to work on, and later texts to the same person wait for."""
+OPEN = (Status.QUEUED, Status.SENDING)  # delivery works on it, and later texts to the same person wait for it
 
 
 class Source(StrEnum):
-    """How a submission came in."""
-
     WEBHOOK = "webhook"
     SEND = "send"
     REPLAY = "replay"
@@ -94,8 +79,6 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What was learnt of an attempt after its outcome was recorded."""
-
     noted_at: datetime
     detail: str
 
@@ -121,8 +104,6 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One text to one person, and why it is held, failed or unknown, or what a guard set to "warn" found."""
-
     id: str
     submission_id: str
     status: Status
@@ -146,28 +127,23 @@ class Message:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it has all that sending needs: a person, words, and a route."""
         return self.recipient is not None and self.text is not None and self.route is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageFilter:
-    """Which messages to list; *limit* 0 means all."""
-
     statuses: tuple[Status, ...] = ()
     recipient: str | None = None
     since: datetime | None = None
     search: str | None = None
-    limit: int = 50
+    limit: int = 50  # 0 for all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """The *count* messages that pass *wanted* and had come in when it began, up to the place *last*."""
-
     wanted: MessageFilter
-    count: int
-    last: int
+    count: int  # how many had come in when it began
+    last: int  # the place of the last of them
 
 
 def instant(value: datetime | None) -> str | None:
@@ -175,21 +151,18 @@ def instant(value: datetime | None) -> str | None:
     return None if value is None else value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-_MILLISECOND = 1000
-
-
 def uuid7(now: datetime, random: Random) -> str:
     """A UUID of version 7 (RFC 9562): sorts by *now*, to a quarter of a microsecond, with 62 random bits."""
     microseconds = int(now.timestamp() * 1_000_000)
-    milliseconds, rest = divmod(microseconds, _MILLISECOND)
-    fraction = rest * 4096 // _MILLISECOND
+    milliseconds, rest = divmod(microseconds, 1000)
+    fraction = rest * 4096 // 1000
     value = (milliseconds << 80) | (0x7 << 76) | (fraction << 64) | (0b10 << 62) | random.getrandbits(62)
     return str(UUID(int=value))
 
 
 def first_id(instant: datetime) -> str:
     """What every ``uuid7`` of *instant* and later is not less than."""
-    return str(UUID(int=int(instant.timestamp() * _MILLISECOND) << 80))
+    return str(UUID(int=int(instant.timestamp() * 1000) << 80))
 
 
 def made_at(id_: str) -> datetime | None:
@@ -198,6 +171,4 @@ def made_at(id_: str) -> datetime | None:
         value = UUID(id_)
     except ValueError:
         return None
-    if value.version != 7:
-        return None
-    return datetime.fromtimestamp((value.int >> 80) / _MILLISECOND, UTC)
+    return datetime.fromtimestamp((value.int >> 80) / 1000, UTC) if value.version == 7 else None

@@ -1,10 +1,8 @@
 """
-What a reply says about being texted: stop, perhaps stop, start, or nothing.
+What a reply says about being texted. What is clear counts at once, what is doubtful is put to the owner.
 
-A fixed set of rules that a person can read and dispute. A missed opt-out breaks the law: 47 CFR
-64.1200(a)(10) lets people revoke consent "in any reasonable manner". A false one loses a seller. So there are
-three answers: what is clear counts at once, what is doubtful is put to the owner, and the rest is ordinary.
-tests/domain/replies/ has the replies that the rules were tuned on, and those that they are measured by.
+A missed opt-out breaks the law: 47 CFR 64.1200(a)(10) lets people revoke consent "in any reasonable manner".
+A false one loses a seller. tests/domain/replies/ has what the rules were tuned on, and what measures them.
 """
 
 import re
@@ -13,8 +11,6 @@ from enum import StrEnum
 
 
 class OptKeyword(StrEnum):
-    """What a reply says about being texted."""
-
     STOP = "stop"  # no more texts from this number
     MAYBE_STOP = "maybe_stop"  # it may mean that; a person has to read it
     START = "start"  # texts are welcome again
@@ -63,9 +59,8 @@ def _plain(content: str) -> str:
 def _words(text: str) -> str:
     """Its words in lower case, with a bar between sentences and lines: "no thanks | stop"."""
     marked = re.sub(r"[.,;:!?()\n\r…]+|\s[-\u2013\u2014~]+\s|--+", " | ", text.casefold())
-    marked = marked.replace("#", " number ")
     # Letters and digits, and of all else nothing: emoji, dashes within words, asterisks.
-    words = re.sub(r"[^\w|]+|_", " ", marked)
+    words = re.sub(r"[^\w|]+|_", " ", marked.replace("#", " number "))
     words = re.sub(r"([a-z])\1{2,}", r"\1", words)
     return _bars(" ".join(words.split()))
 
@@ -79,11 +74,8 @@ def _gist(words: str) -> str:
     # "S T O P"
     plain = re.sub(r"\b(?:[a-z] ){2,}[a-z]\b", lambda spelled: spelled[0].replace(" ", ""), words)
     if all(part.isalnum() for part in plain.split(" | ")):
-        # "Quit. Texting. Me."
-        plain = plain.replace(" | ", " ")
-    plain = _FILLERS.sub("", plain)
-    plain = _NEGATED.sub("unsaid", _INSTRUCTION.sub("", plain))
-    return _bars(plain)
+        plain = plain.replace(" | ", " ")  # "Quit. Texting. Me."
+    return _bars(_NEGATED.sub("unsaid", _INSTRUCTION.sub("", _FILLERS.sub("", plain))))
 
 
 # A keyword alone.
@@ -95,16 +87,13 @@ _OF_CALLRAIL = ("stop", "end", "cancel", "unsubscribe", "quit")
 
 # Keywords that mean nothing else in a seller's reply.
 _SURE = ("stop", "stopall", "stop all", "unsubscribe", "unsub", "optout", "opt out", "arret", "desabonner")
-# CallRail's own, STOPALL, which IF3 honors, those that the FCC names (stop, quit, end, revoke, opt out,
-# cancel, unsubscribe), French and Spanish ones.
-_KEYWORDS = frozenset(
-    (
-        *_SURE,
-        *("end", "cancel", "quit", "revoke", "remove", "delete", "desist", "discontinue", "un subscribe"),
-        *("arrete", "arreter", "arretez", "desabonne", "desabonnement", "desinscrire", "me desabonner"),
-        *("me desinscrire", "annuler", "fin", "alto", "pare", "baja", "cancelar", "basta"),
-    )
-)
+# CallRail's own, STOPALL, which IF3 honors, those that the FCC names, French and Spanish ones.
+_KEYWORDS = {
+    *_SURE,
+    *("end", "cancel", "quit", "revoke", "remove", "delete", "desist", "discontinue", "un subscribe"),
+    *("arrete", "arreter", "arretez", "desabonne", "desabonnement", "desinscrire", "me desabonner"),
+    *("me desinscrire", "annuler", "fin", "alto", "pare", "baja", "cancelar", "basta"),
+}
 
 _COURTESY = (
     r"(?:just|now|ok|okay|sorry|no|nope|nah|not interested|im not interested|not selling|not for sale"
@@ -117,14 +106,9 @@ _AFTER = re.compile(rf"(?: {_COURTESY})+$")
 def _core(words: str) -> str:
     """What is left without courtesies at both ends, and of a repetition the first: "please stop stop"."""
     core = _AFTER.sub("", _BEFORE.sub("", words)).strip(" |")
-    parts = [part for part in re.split(r"(?: \|)+ ?", core) if part]
-    every = {_repeated_once(part.strip()) for part in parts}
+    parts = [part.split() for part in re.split(r"(?: \|)+ ?", core)]
+    every = {words[0] if _KEYWORDS.issuperset(words) else " ".join(words) for words in parts if words}
     return every.pop() if len(every) == 1 else core
-
-
-def _repeated_once(part: str) -> str:
-    words = part.split()
-    return words[0] if words and _KEYWORDS.issuperset(words) else part
 
 
 _NAME = re.compile(r"[\W_]*(?:(?:[A-Z][\w.]*+|(?:de|la|van|von)\b)[\s,]*+){1,4}[\W_]*")

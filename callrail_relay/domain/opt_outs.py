@@ -1,4 +1,4 @@
-"""Opt-outs, and their list as a CSV file: written for a spreadsheet, read from whatever one made of it."""
+"""Opt-outs, and their list as a CSV file: written for a spreadsheet, read from what one made of it."""
 
 import csv
 import io
@@ -9,15 +9,13 @@ from enum import StrEnum
 from typing import Any
 
 from callrail_relay.domain.charset import UnparsedError, decode
-from callrail_relay.domain.csv_rows import guarded, lines, unguarded
 from callrail_relay.domain.message import instant
 from callrail_relay.domain.phone import BadPhone, normalise
+from callrail_relay.domain.printable import guarded, lines, unguarded
 from callrail_relay.errors import UsageError
 
 
 class Origin(StrEnum):
-    """Who opted the person out."""
-
     REPLY = "reply"  # the person, by a keyword for which CallRail opts them out as well
     WORDS = "own words"  # the person, in words that mean nothing to CallRail: YES answers something else
     REFUSAL = "refusal"  # CallRail: it rejected a text because the person had opted out there
@@ -26,16 +24,12 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PossibleOptOut:
-    """A reply that may ask for no more texts; ``words`` are empty once they were removed for their age."""
-
-    words: str
+    words: str  # empty once they were removed for their age
     written_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptOut:
-    """A person who opted out of texts from one tracking number, since when and why."""
-
     tracking_number: str
     recipient: str
     reason: str
@@ -51,31 +45,24 @@ COLUMNS = ("tracking_number", "recipient", "reason", "created_at")
 IMPORTED = "From an imported list."
 
 _LONGEST_REASON = 1000
-_DELIMITERS = ",;\t"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedPerson:
-    """A line of a list; without a ``tracking_number`` for all of ours, without ``created_at`` from now on."""
-
     recipient: str
-    tracking_number: str | None = None
+    tracking_number: str | None = None  # None for all of ours
     reason: str = IMPORTED
-    created_at: datetime | None = None
+    created_at: datetime | None = None  # None for from now on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadLine:
-    """A line that can't be imported: its number in the file, and why."""
-
     number: int
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedList:
-    """What an imported file holds, and the names of its columns that were ignored."""
-
     people: tuple[ListedPerson, ...]
     bad_lines: tuple[BadLine, ...] = ()
     ignored_columns: tuple[str, ...] = ()
@@ -83,33 +70,27 @@ class ImportedList:
 
 def write_list(entries: Iterable[OptOut]) -> str:
     """*entries* as CSV, with a header."""
-    rows = (
+    rows = [
         (one.tracking_number, one.recipient, guarded(one.reason), instant(one.created_at) or "")
         for one in entries
-    )
+    ]
     return lines([COLUMNS, *rows])
 
 
 def read_list(document: bytes, *, now: datetime) -> ImportedList:
-    """
-    The people in a CSV file, each line judged by itself.
-
-    Takes commas, semicolons or tabs, columns in any order, and phone numbers alone without a header. Raises
-    UsageError if nothing of it can be read.
-    """
+    """The people in a CSV file, each line judged by itself. Raises UsageError if nothing can be read."""
     rows = list(_rows(_text(document)))
     if not rows:
         raise UsageError(f"The file is empty; it needs the header {','.join(COLUMNS)}.")
     names = [cell.strip().lower().replace(" ", "_") for cell in rows[0][1]]
     if "recipient" in names:
-        doubled = sorted({name for name in names if name in COLUMNS and names.count(name) > 1})
-        if doubled:
+        if doubled := sorted(name for name in COLUMNS if names.count(name) > 1):
             raise UsageError(f"The file has the column {doubled[0]} twice; leave one.")
         judged = [_judge(number, names, cells, now) for number, cells in rows[1:]]
     else:
+        names = []
         alone = [(number, [cell for cell in cells if cell.strip()]) for number, cells in rows]
         judged = [_judge(number, ["recipient"], cells, now) for number, cells in alone]
-        names = []
         if any(len(cells) > 1 for _, cells in alone) or all(isinstance(one, BadLine) for one in judged):
             raise UsageError(
                 f"The file has no column recipient; its first line must be {','.join(COLUMNS)}, of which "
@@ -135,8 +116,7 @@ def _text(document: bytes) -> str:
 def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
     """The rows that hold anything, each with the number of its first line."""
     head = text.lstrip().partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=head.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
     ended = 0
     try:
         for cells in reader:
@@ -153,14 +133,14 @@ def _judge(number: int, names: Sequence[str], cells: Sequence[str], now: datetim
     if any(cell.strip() for cell in cells[len(names) :]):
         # A comma in a reason without quotes: what follows it is in the wrong column.
         return BadLine(number=number, reason="it has more cells than there are columns.")
-    row = dict(zip(names, cells, strict=False))
-    tracking_number = row.get("tracking_number", "")
+    row = dict.fromkeys(COLUMNS, "") | dict(zip(names, cells, strict=False))
+    number_of_ours = row["tracking_number"]
     try:
         return ListedPerson(
-            recipient=_phone("recipient", row.get("recipient", "")),
-            tracking_number=_phone("tracking_number", tracking_number) if tracking_number.strip() else None,
-            reason=_reason(row.get("reason", "")),
-            created_at=_instant(row.get("created_at", ""), now),
+            recipient=_phone("recipient", row["recipient"]),
+            tracking_number=_phone("tracking_number", number_of_ours) if number_of_ours.strip() else None,
+            reason=_reason(row["reason"]),
+            created_at=_instant(row["created_at"].strip(), now),
         )
     except ValueError as fault:
         return BadLine(number=number, reason=f"{fault}.")
@@ -183,14 +163,13 @@ def _reason(cell: str) -> str:
 
 
 def _instant(cell: str, now: datetime) -> datetime | None:
-    if not cell.strip():
+    if not cell:
         return None
     try:
-        read = datetime.fromisoformat(cell.strip())
+        read = datetime.fromisoformat(cell)
     except ValueError as fault:
-        raise ValueError(
-            "its created_at is no date such as 2026-11-23T15:00:00Z; write it so, or leave it empty"
-        ) from fault
+        wanted = "its created_at is no date such as 2026-11-23T15:00:00Z; write it so, or leave it empty"
+        raise ValueError(wanted) from fault
     when = (read if read.tzinfo is not None else read.replace(tzinfo=UTC)).astimezone(UTC)
     if when > now:
         raise ValueError(

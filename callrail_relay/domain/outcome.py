@@ -3,7 +3,7 @@ The outcome of one attempt.
 
     Sent         CallRail took the text
     NotSent      proven: no byte of the request was sent, so it may be tried again freely
-    Rejected     CallRail answered and refused it
+    Rejected     CallRail answered and refused it, or no request can be made of it
     RateLimited  CallRail refused it for now; it may be sent again later
     Unknown      CallRail may or may not have taken it; it is never sent again blindly
 """
@@ -13,8 +13,6 @@ from enum import StrEnum
 
 
 class OutcomeKind(StrEnum):
-    """The name of an outcome, as it is stored and shown."""
-
     SENT = "Sent"
     NOT_SENT = "NotSent"
     REJECTED = "Rejected"
@@ -23,21 +21,18 @@ class OutcomeKind(StrEnum):
 
 
 class Refusal(StrEnum):
-    """What CallRail refused, by its status and its words."""
-
     CONTENT = "content"  # the words of the text, or something not told: 400 or 422
     RECIPIENT = "recipient"  # this person cannot be texted at all (land line, blocked, invalid)
     OPTED_OUT = "opted_out"  # this person replied STOP to this tracking number
     AUTHORIZATION = "authorization"  # the key, or what it may do: 401, or 403 without HTML
     FIREWALL = "firewall"  # a firewall in front of CallRail stopped this text: 403 with HTML
     REQUEST = "request"  # the address or the form of the request: 404, 405 or 406
+    UNSENDABLE = "unsendable"  # no request can be made of it, so that CallRail was not asked
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """CallRail's own count for an account, from the ``x-rate-limit-*`` headers; None if one is absent."""
-
-    hour_allowed: int | None = None
+    hour_allowed: int | None = None  # by the x-rate-limit-* headers, None if one is absent
     hour_used: int | None = None
     day_allowed: int | None = None
     day_used: int | None = None
@@ -55,17 +50,17 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """*own_fault* is true if this relay gave up on the text, so that it says nothing about CallRail."""
-
     detail: str
-    own_fault: bool = False
+    own_fault: bool = False  # this relay gave up on it: that says nothing about CallRail
     kind = OutcomeKind.NOT_SENT
     http_status = None
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    http_status: int
+    """*http_status* is None if CallRail was not asked."""
+
+    http_status: int | None
     detail: str
     refusal: Refusal
     usage: Usage = Usage()
@@ -74,23 +69,23 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class RateLimited:
-    """*retry_after* is in seconds, and None if CallRail named no sane one."""
-
     http_status: int
     detail: str
-    retry_after: float | None = None
+    retry_after: float | None = None  # in seconds; None if CallRail named no sane one
     usage: Usage = Usage()
     kind = OutcomeKind.RATE_LIMITED
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """*own_fault* is true if this relay stopped or failed, so that it says nothing about CallRail."""
-
     detail: str
     http_status: int | None = None
-    own_fault: bool = False
+    own_fault: bool = False  # this relay stopped or failed: that says nothing about CallRail
     kind = OutcomeKind.UNKNOWN
+
+
+class Unsendable(ValueError):
+    """Raised before any byte is sent: CallRail can't be asked to send this text to this number."""
 
 
 Outcome = Sent | NotSent | Rejected | RateLimited | Unknown

@@ -1,8 +1,7 @@
 """
-Reads what IF3 sends into payloads: bytes to text, JSON or a form to fields, fields to a payload.
+Reads what IF3 sends into payloads. Nothing in a body is an error: what reads wrong becomes a reason.
 
-Nothing in a body is an error here: what reads wrong becomes a reason that a person sees. Field names and
-variants: the IF3 help article "Callrail API V3" (https://investorfuse.document360.io/docs/callrail-api-v3).
+Field names: the IF3 help article "Callrail API V3" (https://investorfuse.document360.io/docs/callrail-api-v3).
 """
 
 import json
@@ -11,56 +10,41 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
-from typing import Self, TypeGuard
+from typing import NamedTuple, Self, TypeGuard
 
 from callrail_relay.domain import charset
 from callrail_relay.domain.charset import UnparsedError, decode
-from callrail_relay.domain.csv_rows import whole_number
 from callrail_relay.domain.message import Reason
+from callrail_relay.domain.printable import whole_number
 
 IF3_FIELDS = frozenset((
     "message", "seller_phone", "seller_phone_non_international", "seller", "seller_id", "sender_id",
     "opportunity_id", "team_id",
 ))  # fmt: skip
 
-# More texts in one request than a person types look like a mass text, which CallRail's terms forbid.
-MOST_PAYLOADS = 20
-
-# More than these in one request are one entry: none of them has room for a text and a phone number.
-MOST_ENTRIES = 1000
-
-# Names are for display; a longer one is cut.
-_LONGEST_NAME = 200
-_LONGEST_PHONE = 200
-
-_ROUTING_IDS = ("team_id", "sender_id")
-# PostgreSQL keeps no NUL, and no database keeps half a surrogate pair.
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+MOST_PAYLOADS = 20  # more texts in one request look like a mass text, which CallRail's terms forbid
+MOST_ENTRIES = 1000  # more in one request are one entry: none of them has room for a text and a phone number
 _MOST_FORM_FIELDS = 1000
+_LONGEST = 200  # of a phone number, and of a name, which is cut: it is for display
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL keeps no NUL, no database half a surrogate pair
 
-# A JSON object or a form: every value a name was given, in order, so that a name given twice shows.
-Fields = dict[str, list[object]]
+Fields = dict[str, list[object]]  # every value a name was given, in order, so that a name given twice shows
 
 
-class Number(str):
-    """A JSON number as it was written: no length is too long for it, and no digit gets lost."""
-
+class Number(str):  # a JSON number as it was written: no length is too long for it, no digit gets lost
     __slots__ = ()
 
     def whole(self) -> str | None:
         """The number in plain digits; None if it isn't a whole one."""
         if re.fullmatch("-?[0-9]+", self):
             return str(self)
-        value = float(self)
-        # Beyond 2**53 a float no longer tells neighbouring whole numbers apart.
+        value = float(self)  # which beyond 2**53 no longer tells neighboring whole numbers apart
         return str(int(value)) if value.is_integer() and abs(value) < 2**53 else None
 
 
 class Doubtful(str):
-    """A value of a form that may not read as it was written; ``problem`` says why."""
-
     __slots__ = ("problem",)
-    problem: str
+    problem: str  # why the value may not read as it was written
 
     def __new__(cls, text: str, problem: str) -> Self:
         self = super().__new__(cls, text)
@@ -70,9 +54,7 @@ class Doubtful(str):
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """One text as IF3 sent it: its fields as text, None if missing or unusable, and their faults."""
-
-    message: str | None = None
+    message: str | None = None  # as all of them, None if missing or unusable
     seller_phone: str | None = None
     seller_phone_non_international: str | None = None
     opportunity_id: str | None = None
@@ -85,8 +67,6 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Something in which no text could be found, and why."""
-
     faults: tuple[Reason, ...]
 
 
@@ -94,12 +74,7 @@ Entry = Payload | Unreadable
 
 
 def read_request(body: bytes, *, content_type: str | None, query: str = "") -> list[Entry]:
-    """
-    The texts in one request to the webhook, in their order; none for a ping (no body, ``{}`` or ``[]``).
-
-    The caller limits the size of *body*. *query* is the query string, read if the body is empty. More than
-    ``MOST_PAYLOADS`` texts all have the fault ``bulk``.
-    """
+    """The texts in one request to the webhook, in their order; *query* is read if the body is empty."""
     try:
         text = decode(body, content_type)
         value = parse(text, content_type)
@@ -110,13 +85,10 @@ def read_request(body: bytes, *, content_type: str | None, query: str = "") -> l
     if value in (None, {}, []):
         is_ping = "".join(text.split()) in ("", "{}", "[]")
         return _from_query(query) or ([] if is_ping else [no_payload()])
-    if isinstance(value, list):
-        return _from_list(value)
-    return [to_entry(value)]
+    return _from_list(value) if isinstance(value, list) else [to_entry(value)]
 
 
 def is_storable(text: str) -> bool:
-    """Whether every database can keep *text*: it holds no NUL and no half of a surrogate pair."""
     return _UNSTORABLE.search(text) is None
 
 
@@ -131,16 +103,12 @@ def to_entry(value: object, *faults: Reason) -> Entry:
     return _Reader(value).payload(faults) if is_payload(value) else no_payload()
 
 
-def from_mapping(fields: Mapping[str, object]) -> Entry:
-    """Return what a mapping of IF3's fields holds; its numbers may be Python's own."""
-    return to_entry(_as_json(fields))
-
-
-def _as_json(value: object) -> object:
+def as_json(value: object) -> object:
+    """*value*, which a Python program made, as ``parse`` would return it."""
     if isinstance(value, Mapping):
-        return _fields((str(name), _as_json(one)) for name, one in value.items())
+        return _fields((str(name), as_json(one)) for name, one in value.items())
     if isinstance(value, list | tuple):
-        return [_as_json(one) for one in value]
+        return [as_json(one) for one in value]
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
         return Number(str(value))
     return value
@@ -154,8 +122,9 @@ def _from_query(query: str) -> list[Entry]:
     """The text whose fields came in the query string; a query of other things does not make a ping a text."""
     try:
         fields = form(query, None)
-    except UnparsedError as fault:
-        # A form that is too large may hold a text; what is no form is of other things.
+    except (
+        UnparsedError
+    ) as fault:  # a form that is too large may hold a text; what is no form is of other things
         return [Unreadable((fault.reason,))] if "=" in query and not query.startswith("<") else []
     return [to_entry(fields)] if fields.keys() & IF3_FIELDS else []
 
@@ -180,87 +149,65 @@ def _from_list(values: list[object]) -> list[Entry]:
 
 @dataclass(slots=True)
 class _Reader:
-    """Takes IF3's fields out of an object, and notes what is wrong with them."""
-
     fields: Fields
     faults: list[Reason] = field(default_factory=list)
 
     def payload(self, faults: tuple[Reason, ...]) -> Payload:
-        return Payload(
-            message=self._message(),
-            seller_phone=self._phone("seller_phone"),
-            seller_phone_non_international=self._phone("seller_phone_non_international"),
-            opportunity_id=self._id("opportunity_id"),
-            sender_id=self._id("sender_id"),
-            seller_id=self._id("seller_id"),
-            seller=_name_in(self._one("seller", None)),
-            team_id=self._id("team_id"),
-            faults=(*self.faults, *faults),
-        )
+        message, seller = self._message(), _name(self._one("seller", None))
+        phones = {name: self._phone(name) for name in ("seller_phone", "seller_phone_non_international")}
+        ids = {name: self._id(name) for name in ("opportunity_id", "sender_id", "seller_id", "team_id")}
+        return Payload(message=message, seller=seller, faults=(*self.faults, *faults), **phones, **ids)
 
     def _message(self) -> str | None:
         value = self._one("message", "bad_text")
-        if value is None:
-            return None
         text = _text(value)
-        if text is None:
+        if text is None and value is not None:
             self._fault("bad_text", "not_text", kind=_kind(value))
-        elif "\x00" in text:
-            self._fault("bad_text", "nul")
-        elif not is_storable(text):
-            self._fault("bad_text", "broken_character")
-        else:
-            if isinstance(value, Doubtful):
-                self._fault("doubtful_text", value.problem)
-            return text
-        return None
+        elif text is not None and not is_storable(text):
+            self._fault("bad_text", "nul" if "\x00" in text else "broken_character")
+            return None
+        elif isinstance(value, Doubtful):
+            self._fault("doubtful_text", value.problem)
+        return text
 
     def _phone(self, name: str) -> str | None:
         value = self._one(name, "two_phones")
-        if value is None:
-            return None
         text = _text(value)
         if isinstance(value, Number) and whole_number(value) is None:
             self._fault("bad_phone", "rounded", typed=str(value))
-        elif text is None:
+        elif text is None and value is not None:
             self._fault("bad_phone", "not_text", field=name, kind=_kind(value))
-        elif not is_storable(text) or len(text.strip()) > _LONGEST_PHONE:
+        elif text is not None and (not is_storable(text) or len(text.strip()) > _LONGEST):
             self._fault("bad_phone", "not_written", field=name)
         else:
-            return text.strip() or None
+            return (text or "").strip() or None
         return None
 
     def _id(self, name: str) -> str | None:
         # A wrong route would be worse than a text that waits; nothing depends on the other ids.
-        routing = name in _ROUTING_IDS
+        routing = name in ("team_id", "sender_id")
         value = self._one(name, "bad_id" if routing else None)
-        if value is None:
-            return None
         text = _text(value)
         plain = None if text is None else whole_number(text.strip())
-        if routing and text is None:
+        if routing and text is None and value is not None:
             self._fault("bad_id", "not_text", field=name, kind=_kind(value))
-        elif routing and plain is None:
+        elif routing and text is not None and plain is None:
             self._fault("bad_id", "rounded", field=name)
         return _shown(plain)
 
     def _one(self, name: str, code: str | None) -> object:
         """The value of *name*; None, with a fault of this *code* if there is one, if it has two."""
-        given = self.fields.get(name)
-        if given is None:
-            return None
+        given = self.fields.get(name, [None])
         if len(given) == 1:
             return given[0]
         values = [value for value in given if value is not None]
         values = [value for value in values if not is_blank(value)] or values
-        if not values:
-            return None
-        texts = [_text(value) for value in values]
-        if None in texts or len(set(texts)) > 1:
-            if code is not None:
-                self._fault(code, "given_twice", field=name)
-            return None
-        return values[0]
+        texts = {_text(value) for value in values}
+        if None not in texts and len(texts) <= 1:
+            return values[0] if values else None
+        if code is not None:
+            self._fault(code, "given_twice", field=name)
+        return None
 
     def _fault(self, code: str, problem: str, **parameters: str) -> None:
         self.faults.append(Reason(code, {"problem": problem, **parameters}))
@@ -274,41 +221,27 @@ def _text(value: object) -> str | None:
 
 
 def _kind(value: object) -> str:
-    if isinstance(value, bool):
-        return "true or false"
-    if isinstance(value, list):
-        return "a list"
-    if isinstance(value, dict):
-        return "an object"
-    return "a number that isn't whole" if isinstance(value, Number) else "not text"
+    kinds = {bool: "true or false", list: "a list", dict: "an object", Number: "a number that isn't whole"}
+    return kinds.get(type(value), "not text")
 
 
-def _shown(text: str | None) -> str | None:
-    """*text* as it can be stored and shown; None if nothing is left of it."""
-    if text is None:
-        return None
-    return _UNSTORABLE.sub("\ufffd", text.strip()[:_LONGEST_NAME]) or None
+def _shown(value: object) -> str | None:
+    """*value* as it can be stored and shown; None if it is no text, or nothing is left of it."""
+    return _UNSTORABLE.sub("\ufffd", (_text(value) or "").strip()[:_LONGEST]) or None
 
 
-def _name_in(seller: object) -> str | None:
+def _name(seller: object) -> str | None:
     """The contact's name, from a text or from the entry of a contact."""
-    if seller is None:
-        return None
     if not isinstance(seller, dict):
-        return _shown(_text(seller))
+        return _shown(seller)
     for names in (("name",), ("full_name",), ("display_name",), ("first_name", "last_name")):
-        parts = [_shown(_text(first(seller, name))) for name in names]
-        if any(parts):
-            return _shown(" ".join(part for part in parts if part))
+        if parts := [part for name in names if (part := _shown(first(seller, name)))]:
+            return _shown(" ".join(parts))
     return None
 
 
 def parse(text: str, content_type: str | None) -> object:
-    """
-    *text* as JSON values or ``Fields``, by its first character rather than by its type; None for nothing.
-
-    JSON that was encoded twice is unwrapped once. Raises UnparsedError.
-    """
+    """*text* as JSON values or ``Fields``, by its first character; None for nothing. Raises UnparsedError."""
     start = len(text) - len(text.lstrip())
     if start == len(text):
         return None
@@ -329,7 +262,7 @@ def _whole_json(text: str, start: int) -> object:
 
 
 def json_at(text: str, start: int) -> tuple[object, int]:
-    """The JSON document that begins at *start*, and where it ends. Raises UnparsedError."""
+    """The JSON document that begins at *start*, unwrapped if it was encoded twice, and where it ends."""
     value, end = _json_at(text, start)
     if not isinstance(value, str):
         return value, end
@@ -405,23 +338,15 @@ _FIELD_NAME = re.compile(r"[\w.+~!*'()$%\[\]-]+", re.ASCII)
 _LONGEST_LINK = 2000
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """What is between two ``&`` of a form; *name* is None if it cannot be a field of any form."""
-
+class _Piece(NamedTuple):
     raw: str
-    name: str | None
+    name: str | None  # None if it cannot be a field of any form
     value: str
 
 
 def form(text: str, content_type: str | None) -> Fields:
-    """
-    The fields of a URL-encoded form. Raises UnparsedError.
-
-    An ``&`` that wasn't escaped is part of the text if that is certain; if not, the whole is ``Doubtful``.
-    """
-    # Inside another format a person's words could look like fields.
-    if "multipart/" in (content_type or "").lower():
+    """The fields of a URL-encoded form. Raises UnparsedError."""
+    if "multipart/" in (content_type or "").lower():  # in which a person's words could look like fields
         raise UnparsedError("multipart")
     if "=" not in text or text.lstrip().startswith("<"):
         raise UnparsedError("no_form")
@@ -439,21 +364,18 @@ def _piece(raw: str, labeled: str | None) -> _Piece:
 
 
 def _pairs(pieces: Sequence[_Piece], labeled: str | None) -> Iterator[tuple[str, str]]:
-    known = [piece.name for piece in pieces if piece.name in IF3_FIELDS]
+    known = [piece for piece in pieces if piece.name in IF3_FIELDS]
     # Where a text may go on behind a field's name, the field's real value is there as well.
-    twice = len(known) > len(set(known)) or any(
-        piece.name in IF3_FIELDS and piece.raw[:1].isspace() for piece in pieces
-    )
+    twice = len(known) > len({one.name for one in known}) or any(one.raw[:1].isspace() for one in known)
     at = 0
     while at < len(pieces):
         piece, at = pieces[at], at + 1
-        if piece.name not in _WRITTEN:
-            if piece.name is not None:
-                yield piece.name, _value(piece.value, labeled)
-            continue
-        end = next((i for i in range(at, len(pieces)) if pieces[i].name in IF3_FIELDS), len(pieces))
-        yield piece.name, _written(piece.value, pieces[at:end], labeled, twice=twice)
-        at = end
+        if piece.name in _WRITTEN:
+            end = next((i for i in range(at, len(pieces)) if pieces[i].name in IF3_FIELDS), len(pieces))
+            yield piece.name, _written(piece.value, pieces[at:end], labeled, twice=twice)
+            at = end
+        elif piece.name is not None:
+            yield piece.name, _value(piece.value, labeled)
 
 
 def _written(value: str, others: Sequence[_Piece], labeled: str | None, *, twice: bool) -> str:
@@ -463,9 +385,8 @@ def _written(value: str, others: Sequence[_Piece], labeled: str | None, *, twice
     They are part of it if no form could hold them as fields, or if they go on with a link's query. A field of
     a sender that escapes its values is left out. All else is doubtful.
     """
-    raw = bool(_RAW.search(value)) or any(
-        _NEVER_IN_FORMS.search(piece.value if piece.name else piece.raw) for piece in others
-    )
+    unescaped = (_NEVER_IN_FORMS.search(piece.value if piece.name else piece.raw) for piece in others)
+    raw = bool(_RAW.search(value)) or any(unescaped)
     escaped = not raw and bool(_ESCAPED.search(value))
     if not raw:
         last = max((i for i, piece in enumerate(others) if piece.raw and piece.name is None), default=-1)
@@ -475,26 +396,21 @@ def _written(value: str, others: Sequence[_Piece], labeled: str | None, *, twice
         is_text = piece.name is None and piece.raw
         doubtful |= escaped if is_text else not (raw and piece.raw and _is_in_query(value))
         value += f"&{piece.raw}"
-    if doubtful:
-        return Doubtful(_value(value, labeled), "loose_ampersand")
     read = _value(value, labeled)
-    return Doubtful(read, "half_escaped") if _has_space(value) and read != value else read
+    if doubtful:
+        return Doubtful(read, "loose_ampersand")
+    return Doubtful(read, "half_escaped") if re.search(r"\s", value) and read != value else read
 
 
 def _is_in_query(text: str) -> bool:
     """Whether *text* ends inside the query of a link."""
-    tail = text[-_LONGEST_LINK:]
-    link, _, query = "".join(tail.split()[-1:] if not tail[-1:].isspace() else ()).partition("?")
+    link, _, query = re.split(r"\s", text[-_LONGEST_LINK:])[-1].partition("?")
     return "=" in query and ("." in link or "/" in link)
 
 
 def _value(value: str, labeled: str | None) -> str:
     """A value without its escapes. One with a plain space was not escaped, and a "+" in it is a plus."""
-    return charset.unescape(value if _has_space(value) else value.replace("+", " "), labeled)
-
-
-def _has_space(text: str) -> bool:
-    return re.search(r"\s", text) is not None
+    return charset.unescape(value if re.search(r"\s", value) else value.replace("+", " "), labeled)
 
 
 def _fields(pairs: Iterable[tuple[str, object]]) -> Fields:
@@ -521,5 +437,4 @@ def is_blank(value: object) -> bool:
 
 
 def first(fields: Fields, name: str) -> object:
-    """The first value of *name* that is not null."""
     return next((value for value in fields.get(name, []) if value is not None), None)

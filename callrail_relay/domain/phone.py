@@ -1,8 +1,7 @@
 """
 Phone numbers: one way to write them inside.
 
-A number is refused only if it is known to be in another country or of a kind that takes no texts. An area
-code that is not in the tables here is texted, and CallRail decides: new ones come every year.
+What is known to be abroad or to take no texts is refused; an unknown area code is texted.
 """
 
 import re
@@ -10,11 +9,10 @@ import unicodedata
 
 from phonenumbers import Leniency, PhoneNumberMatcher
 
-from callrail_relay.domain.csv_rows import whole_number
 from callrail_relay.domain.message import Reason
+from callrail_relay.domain.printable import whole_number
 
-# +1 is shared with other countries, and their area codes are known (https://www.nanpa.com/numbering).
-# Puerto Rico, Guam, the US Virgin Islands, American Samoa and the Northern Marianas are of the US.
+# +1 is shared with other countries (https://www.nanpa.com/numbering); Puerto Rico, Guam and others are US.
 _COUNTRIES = {
     "242": "the Bahamas", "246": "Barbados", "264": "Anguilla", "268": "Antigua and Barbuda",
     "284": "the British Virgin Islands", "345": "the Cayman Islands", "441": "Bermuda", "473": "Grenada",
@@ -32,8 +30,7 @@ _PERSONAL = re.compile("5(?:00|2[1-9]|3[23]|44|66|77|88)|6(?:00|22|33)")
 _PLAIN = re.compile(r"(?:\+?1)?([2-9][0-9]{9})")
 _NATIONAL = re.compile("[2-9](?!11)[0-9]{2}[2-9][0-9]{6}")
 
-# Marks that come along unseen when a number is copied from a contact or a page: soft hyphen, zero-width
-# characters, directions, byte order mark.
+# Marks that come along unseen when a number is copied: soft hyphen, zero-width characters, directions, BOM.
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 _DOTS = re.compile("(?<=[0-9])[\u00b7\u2022\u2027\u2219_](?=[0-9])")
 _ESCAPED_PLUS = re.compile("%2B(?=[0-9])", re.IGNORECASE)
@@ -67,12 +64,7 @@ class BadPhone(ValueError):
 
 
 def normalise(raw: str) -> str:
-    """
-    The one number in *raw* as E.164, ``+1NXXNXXXXXX``, however people, forms and spreadsheets write it.
-
-    Raises ``BadPhone`` for none, for several, for an extension, and for what is known to take no texts.
-    Numbers in use nowhere, as 555-01xx, pass: an area code can be checked here, a line cannot.
-    """
+    """The one number in *raw* as E.164, however people and spreadsheets write it. Raises BadPhone."""
     plain = _PLAIN.fullmatch(raw)
     national = plain[1] if plain else _national_number(raw)
     if not _NATIONAL.fullmatch(national):
@@ -139,6 +131,5 @@ def _cleaned(raw: str) -> str:
 
 
 def _shown(raw: str) -> str:
-    """*raw* as it was written, without what can't be shown and what is too long."""
     text = "".join(c if c.isprintable() else "\ufffd" for c in raw.strip())
     return f"{text[:_LONGEST_SHOWN]}…" if len(text) > _LONGEST_SHOWN else text

@@ -1,14 +1,11 @@
 """
 Unfilled placeholders: what a CRM or a sheet puts where a name or an address should be.
 
-Braces, percent signs and brackets are in ordinary texts too. So most syntaxes count only around the name of a
-field, such as first_name, or around what people don't write, such as firstName or first|last.
+Most syntaxes count only around the name of a field, such as first_name, or what only programs write.
 """
 
 import re
 from collections.abc import Iterator
-
-_LONGEST_SHOWN = 60
 
 _FIELDS = """
     address agency agent amount appointment arv broker business buyer calendar city client closing company
@@ -107,7 +104,7 @@ _NAMED_NOTHING = re.compile(
 def find_placeholder(text: str) -> str | None:
     """The first placeholder in *text* that was not filled in, as it is written there."""
     found = min(_placeholders(text), key=lambda match: match.start(), default=None)
-    return None if found is None else found[0].strip()[:_LONGEST_SHOWN]
+    return None if found is None else found[0].strip()[:60]
 
 
 def _placeholders(text: str) -> Iterator[re.Match[str]]:
@@ -117,8 +114,7 @@ def _placeholders(text: str) -> Iterator[re.Match[str]]:
     if _WORDS_OF_NOTHING.search(text):
         yield from _GREETED_NOTHING.finditer(text)
         yield from _NAMED_NOTHING.finditer(text)
-        only = _ONLY_NOTHING.fullmatch(text)
-        if only is not None:
+        if only := _ONLY_NOTHING.fullmatch(text):
             yield only
     for match in _PERCENT.finditer(text) if "%" in text else ():
         if not _ESCAPE.match(match[1]) and not _is_in_link(text, match):
@@ -136,7 +132,8 @@ def _is_in_link(text: str, match: re.Match[str]) -> bool:
 
 def _names_a_field(inside: str, whole: str) -> bool:
     """Whether all words of it are those of fields; in braces also what only a program writes as one word."""
-    words = _words(inside)
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Za-z])(?=[0-9])", " ", inside)
+    words = re.split(r"[\s_.'\u2019-]+", apart.strip().lower())
     known = sum(word in _KNOWN for word in words)
     if known == len(words) and len(words) <= 5:
         # "[last]" may be a person's own; a brace around it is not.
@@ -144,8 +141,3 @@ def _names_a_field(inside: str, whole: str) -> bool:
     if whole[0] in "{[(<%#~$":
         return bool(_JOINED.fullmatch(inside)) and (whole[0] == "{" or known > 0)
     return False
-
-
-def _words(inside: str) -> list[str]:
-    apart = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Za-z])(?=[0-9])", " ", inside)
-    return re.split(r"[\s_.'\u2019-]+", apart.strip().lower())

@@ -11,11 +11,9 @@ from urllib.parse import urlsplit
 EXAMPLE = "https://texts.example.com"
 
 _HOST = re.compile(r"(?!-)[\w-]{1,63}(?<!-)(\.(?!-)[\w-]{1,63}(?<!-))*")
-_OWN_NETWORK = frozenset({
+_OWN_NETWORK = frozenset({  # last labels that no public DNS has
     "localhost", "localdomain", "local", "lan", "home", "internal", "intranet", "private", "corp", "arpa"
 })  # fmt: skip
-"""Last labels that no public DNS has: the names of one's own network."""
-
 _NEEDED = f"IF3 needs an address that the internet can reach, from a tunnel or a proxy, such as {EXAMPLE}"
 
 _PROOF = re.compile(rb"[0-9a-f]{64}")
@@ -29,11 +27,7 @@ class BadPublicUrl(ValueError):
 
 
 def read_public_url(text: str) -> str:
-    """
-    Return *text* as the relay keeps it, without white space around it or a slash at its end.
-
-    Raises BadPublicUrl for one that can't be right. Its words never hold a path, which may be the secret's.
-    """
+    """Return *text* as the relay keeps it. Raises BadPublicUrl, without its path: that may be secret."""
     url = text.strip().rstrip("/")
     try:
         parts = urlsplit(url)
@@ -42,7 +36,8 @@ def read_public_url(text: str) -> str:
         raise BadPublicUrl(f"It isn't a URL. Write it like this: {EXAMPLE}") from None
     if parts.scheme not in ("http", "https") or not host or re.search(r"[\s\\]", url):
         raise BadPublicUrl(f"It isn't a web address. Write it like this: {EXAMPLE}")
-    right = f"https://{_in_brackets(host)}{f':{port}' if port and parts.scheme == 'https' else ''}"
+    in_brackets = f"[{host}]" if ":" in host else host
+    right = f"https://{in_brackets}{f':{port}' if port and parts.scheme == 'https' else ''}"
     address = _read_address(host)
     if address is None and (not _HOST.fullmatch(host) or host.rpartition(".")[2].isdigit()):
         raise BadPublicUrl(f"{_printable(host)} isn't a host name. Write the URL like this: {EXAMPLE}")
@@ -60,17 +55,12 @@ def read_public_url(text: str) -> str:
 
 
 def is_public(address: Address) -> bool:
-    """Return whether *address* can be reached from the internet."""
     address = getattr(address, "ipv4_mapped", None) or address
     return address.is_global and not address.is_multicast
 
 
 def proves_nothing(addresses: tuple[str, ...]) -> str | None:
-    """
-    Return what keeps a name with these addresses from being tried on this computer, or None.
-
-    A name that leads into one's own network here may lead elsewhere from outside.
-    """
+    """Return why a name that leads to these addresses here can't be tried from this computer, or None."""
     for address in map(_read_address, addresses):
         if address is not None and address in _TAILSCALE:
             return f"this computer's own Tailscale answers for the name ({address})"
@@ -86,31 +76,31 @@ def _read_address(host: str) -> Address | None:
         return None
 
 
-def _in_brackets(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
 def _printable(host: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in host)[:120]
 
 
 class Trouble(StrEnum):
-    """Why there was no answer."""
+    """Why there was no answer, and what to do."""
 
-    NO_NAME = "no_name"
-    REFUSED = "refused"
-    TIME_OUT = "time_out"
-    EXPIRED = "expired"
-    WRONG_NAME = "wrong_name"
-    UNTRUSTED = "untrusted"
-    TLS = "tls"
-    PROXY = "proxy"
-    BROKEN = "broken"
+    NO_NAME = "DNS doesn't know {host}. Check the spelling, or add the name to your DNS."
+    REFUSED = "{host} refuses connections. Start your proxy or tunnel."
+    TIME_OUT = (
+        "{host} doesn't answer. Check your tunnel or proxy and the firewall. Some routers can't reach "
+        "their own public address from inside: try {url}/healthz on a phone that isn't in your network."
+    )
+    EXPIRED = "The certificate of {host} has expired, so IF3 can't post. Renew it."
+    WRONG_NAME = "The certificate of {host} is for another name, so IF3 can't post. Get one for {host}."
+    UNTRUSTED = (
+        "The certificate of {host} isn't trusted{detail}, so IF3 can't post. Use one of a public "
+        "authority, with its whole chain."
+    )
+    TLS = "{host} doesn't speak https as it should{detail}. Check the https setup of your proxy."
+    PROXY = "The proxy of this computer's environment can't be used{detail}. Check HTTPS_PROXY."
+    BROKEN = "The connection to {host} broke{detail}. Check your tunnel or proxy."
 
 
 class NoAnswer(Exception):
-    """Raised when an address gives no answer at all. ``addresses`` are as in an Answer."""
-
     def __init__(self, trouble: Trouble, detail: str = "", addresses: tuple[str, ...] = ()) -> None:
         super().__init__(trouble, detail)
         self.trouble = trouble
@@ -120,12 +110,10 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer over HTTP; ``addresses`` are those of the name, none if a proxy looked it up."""
-
     status: int
     body: bytes = b""
     location: str = ""
-    addresses: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()  # of the name; none if a proxy looked it up
 
 
 def proof(secret: str, nonce: str) -> str:
@@ -158,25 +146,5 @@ def wrong_answer(answer: Answer, url: str, target: str) -> str:
 
 
 def no_answer(error: NoAnswer, url: str) -> str:
-    """Return why *url* doesn't answer, and what to do."""
-    host = urlsplit(url).hostname
     detail = f" ({_printable(error.detail)})" if error.detail else ""
-    return {
-        Trouble.NO_NAME: f"DNS doesn't know {host}. Check the spelling, or add the name to your DNS.",
-        Trouble.REFUSED: f"{host} refuses connections. Start your proxy or tunnel.",
-        Trouble.TIME_OUT: (
-            f"{host} doesn't answer. Check your tunnel or proxy and the firewall. Some routers can't reach "
-            f"their own public address from inside: try {url}/healthz on a phone that isn't in your network."
-        ),
-        Trouble.EXPIRED: f"The certificate of {host} has expired, so IF3 can't post. Renew it.",
-        Trouble.WRONG_NAME: (
-            f"The certificate of {host} is for another name, so IF3 can't post. Get one for {host}."
-        ),
-        Trouble.UNTRUSTED: (
-            f"The certificate of {host} isn't trusted{detail}, so IF3 can't post. Use one of a public "
-            "authority, with its whole chain."
-        ),
-        Trouble.TLS: f"{host} doesn't speak https as it should{detail}. Check the https setup of your proxy.",
-        Trouble.PROXY: f"The proxy of this computer's environment can't be used{detail}. Check HTTPS_PROXY.",
-        Trouble.BROKEN: f"The connection to {host} broke{detail}. Check your tunnel or proxy.",
-    }[error.trouble]
+    return error.trouble.value.format(host=urlsplit(url).hostname, detail=detail, url=url)

@@ -1,14 +1,13 @@
 """
 Quiet hours: when it is night where the recipient may be.
 
-A number says where its owner may live, not where they do live. So a text is sent only when it is allowed
-in every time zone that the number may belong to. All is reckoned in whole minutes: no zone of our time
-changes its clock by less.
+A number says where its owner may live, so a text is sent only when it is allowed in every zone that the
+number may belong to. All is reckoned in whole minutes: no zone of our time changes its clock by less.
 """
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta, tzinfo
-from functools import cache, lru_cache
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from callrail_relay.domain.zones import AREA_CODES
@@ -23,14 +22,8 @@ _FAR_ISLANDS = frozenset({"Pacific/Guam", "Pacific/Pago_Pago", "Pacific/Saipan"}
 def quiet_until(
     recipient: str, now: datetime, *, start: time, end: time, zone: str | None = None
 ) -> datetime | None:
-    """
-    The minute, in UTC, at which a text to *recipient* (E.164) can be sent; None if it can be sent now.
-
-    It is quiet from *start* until *end* by the recipient's own clock, across midnight if *start* is later: in
-    any zone that the number may belong to, or in *zone* (an IANA name) if known. If it is always quiet in one
-    of them, the answer is the first minute that is quiet by the fewest of their clocks.
-    """
-    zones = (_zone(zone),) if zone else zones_of(recipient)
+    """The minute, in UTC, at which a text can be sent to all zones of *recipient*; None if that is now."""
+    zones = (ZoneInfo(zone),) if zone else zones_of(recipient)
     minute = now.astimezone(UTC).replace(second=0, microsecond=0)
     release = _release(minute, zones, start.hour * 60 + start.minute, end.hour * 60 + end.minute)
     return None if release == minute else release
@@ -38,30 +31,21 @@ def quiet_until(
 
 @lru_cache(maxsize=1024)
 def zones_of(recipient: str) -> tuple[tzinfo, ...]:
-    """
-    The time zones that a number (E.164, +1 …) may belong to: all that its area code touches.
-
-    A number of no area, such as a toll-free one, or of an unknown one may belong to any from St. John's to
-    Honolulu.
-    """
+    """The time zones that a number may belong to: those its area code touches; else nearly all."""
     area = recipient.removeprefix("+1")[:3]
     names = {zone for zone, areas in AREA_CODES.items() if area in areas.split()}
-    return tuple(map(_zone, sorted(names or AREA_CODES.keys() - _FAR_ISLANDS)))
+    return tuple(map(ZoneInfo, sorted(names or AREA_CODES.keys() - _FAR_ISLANDS)))
 
 
 def _release(minute: datetime, zones: Sequence[tzinfo], start: int, end: int) -> datetime:
     """The first minute from *minute* on that isn't quiet; a day's pattern holds until a clock changes."""
-    offsets = _offsets(minute, zones)
-    release = minute + _wait(minute, offsets, start, end)
-    while release > minute and _offsets(release, zones) != offsets:
-        minute = _change(minute, release, zones)
+    while True:
         offsets = _offsets(minute, zones)
-        release = minute + _wait(minute, offsets, start, end)
-    return release
-
-
-def _wait(minute: datetime, offsets: tuple[int, ...], start: int, end: int) -> timedelta:
-    return _MINUTE * _waits(frozenset(offsets), start, end)[minute.hour * 60 + minute.minute]
+        wait = _waits(frozenset(offsets), start, end)[minute.hour * 60 + minute.minute]
+        release = minute + wait * _MINUTE
+        if not wait or _offsets(release, zones) == offsets:
+            return release
+        minute = _change(minute, release, zones)
 
 
 def _offsets(minute: datetime, zones: Sequence[tzinfo]) -> tuple[int, ...]:
@@ -84,23 +68,12 @@ def _change(before: datetime, after: datetime, zones: Sequence[tzinfo]) -> datet
 @lru_cache(maxsize=64)
 def _waits(offsets: frozenset[int], start: int, end: int) -> tuple[int, ...]:
     """For each minute of a day in UTC, how many minutes are left until it is not quiet."""
-    quiet = [_is_quiet(minute, start, end) for minute in range(_DAY)]
-    loud = [sum(not quiet[(minute + one) % _DAY] for one in offsets) for minute in range(_DAY)]
-    most = max(loud)
+    night = {*range(start, end)} if start <= end else {*range(end), *range(start, _DAY)}
+    loud = [sum((minute + one) % _DAY not in night for one in offsets) for minute in range(_DAY)]
+    most = max(loud)  # where it is always quiet for one of them, the fewest count
     waits = [0] * _DAY
     # Twice backwards through the day, so that the evening knows of the next morning.
     for minute in reversed(range(2 * _DAY)):
         at = minute % _DAY
         waits[at] = 0 if loud[at] == most else waits[(at + 1) % _DAY] + 1
     return tuple(waits)
-
-
-def _is_quiet(minute: int, start: int, end: int) -> bool:
-    if start <= end:
-        return start <= minute < end
-    return minute >= start or minute < end
-
-
-@cache
-def _zone(name: str) -> ZoneInfo:
-    return ZoneInfo(name)

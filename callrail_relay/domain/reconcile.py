@@ -17,16 +17,12 @@ AUDIT_AFTER = timedelta(minutes=2)  # when to look for the first try of a text t
 
 
 class OnUnknown(StrEnum):
-    """What becomes of a text that no look-up found."""
-
     ASK = "ask"
     RESEND_ONCE = "resend_once"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookupPolicy:
-    """When and how to look up."""
-
     accounts: frozenset[str]
     ladder: tuple[timedelta, ...]  # the spans from when an outcome became unknown to each look-up
     on_unknown: OnUnknown
@@ -35,12 +31,7 @@ class LookupPolicy:
     recipient_interval: timedelta
 
     def next_look(self, unknown_since: datetime, *, answered: bool, now: datetime) -> datetime | None:
-        """
-        Return when to look again after a look-up; None if nothing more is to be expected.
-
-        One that CallRail did not answer is tried again, and is no rung of the ladder. One that it answered
-        late replaces all the rungs before it.
-        """
+        """Return when to look again after a look-up; one that CallRail did not *answer* is no rung."""
         if answered:
             rungs = (unknown_since + rung for rung in self.ladder)
             return next((rung for rung in rungs if rung > now), None)
@@ -55,25 +46,21 @@ class LookupPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueLookup:
-    """An attempt to be looked up now, by one node until ``lease_until``."""
-
     attempt_id: int
     message_id: str
     route: Route
     recipient: str
     started_at: datetime
     conversation_id: str | None
-    lease_until: datetime
+    lease_until: datetime  # until then one node has it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """What a look-up, or a late answer, made of a message; ``twice`` if CallRail took it more than once."""
-
     message_id: str
     status: Status
     detail: str
-    twice: bool = False
+    twice: bool = False  # CallRail took it more than once
 
 
 BEFORE = timedelta(minutes=2)  # how far CallRail's clock may be behind ours
@@ -95,60 +82,44 @@ _LONGEST_WORDING = 160
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundText:
-    """An outgoing text of a conversation, as CallRail shows it."""
-
     content: str
     created_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lookup:
-    """What reading CallRail's conversation brought, and how many requests it took."""
-
     texts: tuple[FoundText, ...]
     requests: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedLookup:
-    """Why CallRail's conversation could not be read, and how many requests that took."""
-
     detail: str
     requests: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sending:
-    """One attempt of ours: *certain* if CallRail confirmed it, else its outcome is the question."""
-
     attempt_id: int
     content: str
     started_at: datetime
-    certain: bool
+    certain: bool  # CallRail confirmed it; else its outcome is the question
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """A sending whose outcome was the question, and the text that shows that it arrived."""
-
     sending: Sending
     found: FoundText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matches:
-    """What a conversation proves, and what it leaves unclear."""
-
     matches: tuple[Match, ...] = ()
     unclear: Mapping[int, int] = field(default_factory=dict)  # by a sending's id, how many texts could be it
 
 
 def reach(started_at: datetime, found: Iterable[FoundText]) -> tuple[datetime, datetime]:
-    """
-    Between which instants every sending was started that has to do with one of *started_at*.
-
-    One nearby may own a text that another could have, and so on: the whole chain must be matched at once.
-    """
+    """Between which instants every sending began that one of *started_at* has to do with, as a chain."""
     first = last = started_at
     written = sorted(text.created_at for text in found)
     while True:
@@ -180,8 +151,7 @@ def match(sendings: Iterable[Sending], found: Sequence[FoundText]) -> Matches:
             unclear[sending.attempt_id] = left + 1
         elif not sending.certain:
             matches.append(Match(sending=sending, found=found[text]))
-    matches.sort(key=lambda one: _rank(one.sending))
-    return Matches(matches=tuple(matches), unclear=unclear)
+    return Matches(matches=tuple(sorted(matches, key=lambda one: _rank(one.sending))), unclear=unclear)
 
 
 def owner(sendings: Iterable[Sending], found: FoundText) -> Sending | None:
@@ -205,8 +175,7 @@ def _give(number: int, fitting: Sequence[Sequence[int]], owners: dict[int, int],
 
 def normalise(content: str) -> str:
     """A text without the differences that CallRail's history makes."""
-    plain = unicodedata.normalize("NFC", content).translate(_QUOTES)
-    return " ".join(plain.split())
+    return " ".join(unicodedata.normalize("NFC", content).translate(_QUOTES).split())
 
 
 def _fitting(sendings: Sequence[Sending], found: Sequence[FoundText]) -> list[list[int]]:

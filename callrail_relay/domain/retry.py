@@ -20,8 +20,6 @@ NO_ANSWER = Reason("no_answer")
 
 @dataclass(frozen=True, slots=True)
 class Consequence:
-    """What becomes of a segment, its message and its account."""
-
     segment: Status
     costs_budget: bool  # the attempt keeps its place in the budget
     account: Account
@@ -33,7 +31,6 @@ class Consequence:
 def decide(
     outcome: Outcome, *, message_id: str, content: str, account: Account, now: datetime, random: Random
 ) -> Consequence:
-    """What follows from *outcome* for the segment *content* of a message and its *account*."""
     match outcome:
         case Sent():
             return Consequence(Status.SENT, costs_budget=True, account=account.answered(now))
@@ -41,7 +38,8 @@ def decide(
             after = account if outcome.own_fault else _backed_off(account, now, random, UNREACHABLE)
             return Consequence(Status.QUEUED, costs_budget=False, account=after)
         case RateLimited():
-            until = now + _rate_limit_wait(outcome, account.strikes_before(now))
+            doubled = _doubled(account.strikes_before(now), RATE_LIMIT_FIRST, RATE_LIMIT_LONGEST)
+            until = now + (doubled if outcome.retry_after is None else timedelta(seconds=outcome.retry_after))
             return Consequence(
                 Status.QUEUED, costs_budget=False, account=account.waiting(now, until, Reason("rate_limited"))
             )
@@ -61,6 +59,9 @@ def _decide_rejected(
         case Refusal.AUTHORIZATION:
             reason = Reason("unauthorized" if outcome.http_status == 401 else "forbidden")
             return Consequence(Status.QUEUED, costs_budget=False, account=account.paused(now, reason))
+        case Refusal.UNSENDABLE:
+            reason = Reason("unsendable", {"detail": outcome.detail})
+            return Consequence(Status.FAILED, costs_budget=False, account=account, reasons=(reason,))
         case Refusal.FIREWALL if account.is_firewalled:
             # It was under way when the third one was refused: what is known of the address now counts.
             return Consequence(Status.QUEUED, costs_budget=False, account=account)
@@ -83,15 +84,8 @@ def _decide_rejected(
 
 
 def _backed_off(account: Account, now: datetime, random: Random, reason: Reason) -> Account:
-    """Exponential backoff with full jitter."""
     longest = _doubled(account.strikes_before(now), UNREACHABLE_FIRST, UNREACHABLE_LONGEST)
     return account.waiting(now, now + random.random() * longest, reason)
-
-
-def _rate_limit_wait(outcome: RateLimited, strikes: int) -> timedelta:
-    if outcome.retry_after is not None:
-        return timedelta(seconds=outcome.retry_after)
-    return _doubled(strikes, RATE_LIMIT_FIRST, RATE_LIMIT_LONGEST)
 
 
 def _doubled(strikes: int, first: timedelta, longest: timedelta) -> timedelta:

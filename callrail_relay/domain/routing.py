@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from callrail_relay.domain.csv_rows import whole_number
+from callrail_relay.domain.printable import whole_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,25 +19,20 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class RouteRule:
-    """
-    The *route* of one team, one sender, or one sender of one team; without ids it always matches.
-
-    Ids may be text or int, and are compared as text, so that 0042 is not 42; the 42.0 that a spreadsheet or
-    a float writes is 42.
-    """
+    """The *route* of one team, one sender, or one sender of one team; without ids it always matches."""
 
     route: Route
     team_id: str | int | None = None
     sender_id: str | int | None = None
 
     def matches(self, *, team_id: str | None, sender_id: str | None) -> bool:
-        return _fits(self.team_id, team_id) and _fits(self.sender_id, sender_id)
-
-
-def _fits(wanted: str | int | None, given: str | None) -> bool:
-    if wanted is None:
+        # Ids are compared as text: 0042 is not 42, but the 42.0 that a spreadsheet or a float writes is.
+        for wanted, given in ((self.team_id, team_id), (self.sender_id, sender_id)):
+            if wanted is None:
+                continue
+            if given is None or whole_number(str(wanted).strip()) != whole_number(given.strip()):
+                return False
         return True
-    return given is not None and whole_number(str(wanted).strip()) == whole_number(given.strip())
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +43,17 @@ class Routes:
     default: Route | None = None
 
     def choose(self, *, team_id: str | None, sender_id: str | None) -> Route | None:
-        """The first route that matches, else the default, else None."""
         for rule in self.rules:
             if rule.matches(team_id=team_id, sender_id=sender_id):
                 return rule.route
         return self.default
 
     def __iter__(self) -> Iterator[Route]:
-        """Every route once."""
         default = () if self.default is None else (self.default,)
         return iter(dict.fromkeys([*(rule.route for rule in self.rules), *default]))
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -70,11 +62,9 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class AccountEntry:
-    """An account that the key can see. *numeric_id* is the nine-digit number that CallRail's pages show."""
-
     id: str
     name: str
-    numeric_id: str | None
+    numeric_id: str | None  # the nine-digit number that CallRail's pages show
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +76,10 @@ class CompanyEntry:
 
 @dataclass(frozen=True, slots=True)
 class NumberEntry:
-    """A tracking number that can send texts. *pooled* ones belong to a session pool and may be recycled."""
-
     number: str
     name: str
     company_id: str
-    pooled: bool
+    pooled: bool  # of a session pool, which may recycle it
 
 
 class Discovery(Protocol):

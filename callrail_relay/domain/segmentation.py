@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import regex  # type: ignore[import-untyped]  # the library ships no types
 
-DOCUMENTED_LENGTH = 140  # characters that CallRail documents as its limit
+DOCUMENTED_LENGTH = 140  # https://apidocs.callrail.com/#sending-a-text-message
 LONGEST_LIMIT = 1530
 
 # 10 carrier segments of 67 UTF-16 units, or of 153 septets if the text is GSM-7 (3GPP TS 23.038).
@@ -19,8 +19,8 @@ _NOT_GSM = re.compile(
 _GSM_DOUBLE = re.compile(r"[\f^{}\\\[~\]|€]")
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 
-# White space as str.isspace() has it. After one of the first kind a grapheme cluster always ends; one of
-# the other kinds can carry a combining mark or follow a prefix, and is then a letter like any other.
+# White space as str.isspace() has it. After a break a grapheme cluster always ends; the others can carry a
+# combining mark or follow a prefix, and are then letters like any other.
 _BREAKS = r"\t-\r\x1c-\x1f\x85\u2028\u2029"
 _SPACES = r" \u1680\u2000-\u2006\u2008-\u200a\u205f\u3000"
 _NO_BREAK_SPACES = r"\u00a0\u2007\u202f"
@@ -43,18 +43,11 @@ def length(text: str) -> int:
 
 def split_text(text: str, *, max_characters: int = DOCUMENTED_LENGTH) -> list[str]:
     """
-    Return the segments of *text*, as the relay sends them; a text that fits is its only segment.
+    Return the segments of *text*, as the relay sends them; ValueError for another limit than 1 to 1,530.
 
-    *max_characters*, 1 to 1,530, is the longest segment, counted as ``length`` does: in code points or UTF-16
-    units, whichever are more. 140 is what CallRail documents
-    (https://apidocs.callrail.com/#sending-a-text-message). Raises ValueError for another limit.
-
-    Every piece is a slice of the text, in order, not blank, and only white space is left out between
-    them. A cut is made between words, else between grapheme clusters, and inside a cluster only
-    where the cluster alone is too long. White space around the whole text stays wherever a piece has
-    room for it. A text of white space only has no pieces.
-
-    Above a limit of 670 a piece also fits ten carrier segments: 1,530 septets of GSM-7, else 670 units.
+    Every piece is a slice of the text, not blank, and at most *max_characters* by ``length``; only white
+    space is left out between them. A cut is made between words, else between grapheme clusters, and inside a
+    cluster only if it alone is too long. Above a limit of 670 a piece also fits ten carrier segments.
     """
     limit = max_characters
     if not 1 <= limit <= LONGEST_LIMIT:
@@ -67,11 +60,7 @@ def split_text(text: str, *, max_characters: int = DOCUMENTED_LENGTH) -> list[st
 
 
 class _Cutter:
-    """
-    Walks once through one text; every step looks at no more of it than one segment can hold.
-
-    Slices matter: the regex engine looks back to their beginning, in quadratic time for a row of flags.
-    """
+    """Walks once through one text; no step looks at more of it than one segment can hold."""
 
     def __init__(self, text: str, limit: int) -> None:
         self._text = text
@@ -98,11 +87,7 @@ class _Cutter:
             start = start_of_next
 
     def _begin(self, start: int) -> tuple[int, int, int]:
-        """
-        Where a piece begins, where its first visible cluster does, and how far the piece can reach.
-
-        White space before that cluster is left out if the cluster wouldn't fit behind it.
-        """
+        """Where a piece begins, where its first visible cluster does, and how far the piece can reach."""
         reach = _reach(self._text, start, self._limit)
         if not self._text[start].isspace():
             return start, start, reach

@@ -10,8 +10,6 @@ QUARTER = timedelta(minutes=15)  # arrivals are counted by these: days and hours
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextFilter:
-    """Which texts a page shows, newest first; each of *words* must occur in the seller's name or the text."""
-
     statuses: tuple[Status, ...] = ()
     recipient: str | None = None
     tracking_number: str | None = None
@@ -20,15 +18,13 @@ class TextFilter:
     sender_id: str | None = None
     since: datetime | None = None
     until: datetime | None = None
-    words: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()  # each must occur in the seller's name or the text
     before: int | None = None  # where the page before this one ended
     limit: int = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageSummary:
-    """One text in a list; ``looked_up`` while its unknown outcome is being looked up."""
-
     seq: int
     id: str
     status: Status
@@ -41,19 +37,16 @@ class MessageSummary:
     text: str | None = None
     sent_at: datetime | None = None
     release_at: datetime | None = None
-    looked_up: bool = False
+    looked_up: bool = False  # its unknown outcome is being looked up
     opted_out: bool = False
 
     @property
     def complete(self) -> bool:
-        """Whether it has all that sending needs."""
         return None not in (self.recipient, self.text, self.tracking_number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextPage:
-    """One page of texts."""
-
     rows: tuple[MessageSummary, ...]
     older: int | None = None  # where the next page begins, None at the end
     searched_to: datetime | None = None  # a search for words stopped for now, and has looked so far back
@@ -61,16 +54,12 @@ class TextPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bucket:
-    """Texts of one kind that wait: how many, and the newest of them."""
-
     count: int = 0
     rows: tuple[MessageSummary, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """What waits for a person (held, unknown, failed lately), or by itself."""
-
     held: Bucket = field(default_factory=Bucket)
     unknown: Bucket = field(default_factory=Bucket)
     failed: Bucket = field(default_factory=Bucket)
@@ -85,25 +74,19 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrivals:
-    """How many texts came in during one QUARTER, and have one status by now."""
-
-    begins: datetime
-    status: Status
+    begins: datetime  # of a QUARTER
+    status: Status  # what they have by now
     count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OldestUse:
-    """The uses of an account's budget that drop out of the hour and the day next; None if there is none."""
-
     hour: datetime | None
     day: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """What the first page shows beside the accounts' standings."""
-
     now: datetime
     waiting: Waiting
     arrivals: tuple[Arrivals, ...]
@@ -113,8 +96,6 @@ class Overview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawRequest:
-    """The request that a text came with, byte for byte."""
-
     received_at: datetime
     content_type: str | None
     query: str | None
@@ -123,8 +104,6 @@ class RawRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextHistory:
-    """What is known of one text beside the message itself."""
-
     approved: tuple[str, ...] = ()
     release_at: datetime | None = None
     raw: RawRequest | None = None
@@ -133,22 +112,18 @@ class TextHistory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatMessage:
-    """One message of a conversation; without ``message_id`` it is the person's or another program's."""
-
     at: datetime
     inbound: bool
     content: str | None
-    message_id: str | None = None
+    message_id: str | None = None  # None for the person's and another program's
     status: Status | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
-    """What one person and one of our numbers wrote, oldest first; ``older`` is where it goes on, or None."""
-
     recipient: str
     tracking_number: str
     seller: str | None
     messages: tuple[ChatMessage, ...]
-    older: datetime | None = None
+    older: datetime | None = None  # where it goes on
     opted_out: bool = False

@@ -16,8 +16,8 @@ ANSWER_WITHIN = 10.0
 ALL_WITHIN = 20.0
 LARGEST_ANSWER = 1024
 
-_EXPIRED, _WRONG_NAME, _WRONG_ADDRESS = 10, 62, 64
-"""OpenSSL's numbers of what is wrong with a certificate."""
+_CERTIFICATE = {10: Trouble.EXPIRED, 62: Trouble.WRONG_NAME, 64: Trouble.WRONG_NAME}
+"""OpenSSL's numbers of what is wrong with one; 64 is of an IP address."""
 
 
 class Network(Protocol):
@@ -46,11 +46,7 @@ async def fetch(url: str, find_network: Callable[[str], Network]) -> Answer:
                 httpx.AsyncClient(timeout=timeout, trust_env=False, transport=transport) as http,
                 http.stream("GET", url) as response,
             ):
-                body = b""
-                async for piece in response.aiter_raw():
-                    body = (body + piece)[:LARGEST_ANSWER]
-                    if len(body) == LARGEST_ANSWER:
-                        break
+                body = await anext(response.aiter_raw(LARGEST_ANSWER), b"")
                 location = response.headers.get("location", "")
                 return Answer(status=response.status_code, body=body, location=location, addresses=addresses)
     except (TimeoutError, httpx.TimeoutException) as error:
@@ -66,8 +62,8 @@ async def fetch(url: str, find_network: Callable[[str], Network]) -> Answer:
 
 
 async def _resolve(url: httpx.URL) -> tuple[str, ...]:
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(url.host, url.port or 443, type=socket.SOCK_STREAM)
+    find = asyncio.get_running_loop().getaddrinfo
+    found = await find(url.host, url.port or 443, type=socket.SOCK_STREAM)
     return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
@@ -75,10 +71,7 @@ def _trouble(error: BaseException) -> tuple[Trouble, str]:
     for cause in _causes(error):
         match cause:
             case ssl.SSLCertVerificationError(verify_code=code, verify_message=message):
-                if code == _EXPIRED:
-                    return Trouble.EXPIRED, ""
-                wrong_name = code in (_WRONG_NAME, _WRONG_ADDRESS)
-                return (Trouble.WRONG_NAME, "") if wrong_name else (Trouble.UNTRUSTED, message)
+                return (_CERTIFICATE[code], "") if code in _CERTIFICATE else (Trouble.UNTRUSTED, message)
             case ssl.SSLError():
                 return Trouble.TLS, cause.reason or ""
             case socket.gaierror():

@@ -17,6 +17,7 @@ from callrail_relay.outbox.opt_outs import read_possible_opt_outs
 from callrail_relay.outbox.rows import insert_into, portions
 from callrail_relay.outbox.tables import (
     EPOCH,
+    NOW,
     Instant,
     accounts,
     accounts_in_order,
@@ -26,11 +27,8 @@ from callrail_relay.outbox.tables import (
     submissions,
 )
 
-KEY_LASTS = timedelta(hours=24)
-"""How long a sender's key means one request; after that the same key is a fixed header, not a repeat."""
-
-Stored = list[Accepted] | Repeated
-"""What became of a submission: its messages, or Repeated if it is stored already."""
+KEY_LASTS = timedelta(hours=24)  # how long a key means one request; then it is a fixed header, and no repeat
+Stored = list[Accepted] | Repeated  # what became of a submission: its messages, or that it is stored already
 
 
 def store(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> list[Stored]:
@@ -82,29 +80,20 @@ _OF_KEYS = (
 
 
 def accept(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> list[list[Accepted]]:
-    """
-    Store all submissions of *batch* with their messages, or none of them.
-
-    The guards that depend on earlier texts are asked here. Texts of one batch see each other, and those of
-    two nodes come one after the other.
-    """
+    """Store all of *batch*, or none of it; its texts see each other, and earlier ones of other nodes."""
     _lock_accounts(connection, now, batch)
     facts = _read_facts(connection, now, batch)
-    results = [
-        [_decide(now, facts, message, submission) for message in submission.messages] for submission in batch
-    ]
-    _insert(connection, now, batch, results)
-    return results
+    decided = [[_decide(now, facts, text, one) for text in one.messages] for one in batch]
+    _insert(connection, now, batch, decided)
+    return decided
 
 
 def _lock_accounts(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> None:
     """Lock the accounts of *batch*, since something new is in them, and add those that are missing."""
     routes = (message.draft.route for item in batch for message in item.messages)
     ids = {route.account_id for route in routes if route is not None}
-    if not ids:
-        return
     asked = {"account_ids": list(ids), "now": now}
-    if missing := ids - set(connection.scalars(_LOCK_ACCOUNTS, asked)):
+    if ids and (missing := ids - set(connection.scalars(_LOCK_ACCOUNTS, asked))):
         for account_id in sorted(missing):
             ensure_account(connection, account_id)
         # Again, with those that were made just now.
@@ -112,8 +101,7 @@ def _lock_accounts(connection: sa.Connection, now: datetime, batch: Sequence[New
 
 
 # An account with something new is looked at now, or once it is not closed, unless it is due before.
-_NOW = sa.bindparam("now", type_=Instant)
-_OPENS_AT = sa.case((accounts.c.closed_until > _NOW, accounts.c.closed_until), else_=_NOW)
+_OPENS_AT = sa.case((accounts.c.closed_until > NOW, accounts.c.closed_until), else_=NOW)
 _LOCK_ACCOUNTS = (
     sa.update(accounts)
     .where(accounts_in_order(accounts.c.id.in_(sa.bindparam("account_ids", expanding=True))))
@@ -127,49 +115,17 @@ def ensure_account(connection: sa.Connection, account_id: str) -> None:
     connection.execute(insert_into(connection, accounts).values(id=account_id).on_conflict_do_nothing())
 
 
+_Earlier = tuple[str, datetime]  # the id of a message, and when it came
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Facts:
-    """
-    What is known of earlier texts, and of those of the batch that were decided on already.
+    """What is known of earlier texts, and of those of the batch that were decided on already."""
 
-    ``earlier`` has the latest message with a fingerprint (its id and instant), ``recent`` what an account
-    sent lately, ``opted_out`` pairs of a tracking number and a person, ``possible_opt_outs`` their replies.
-    """
-
-    earlier: dict[bytes, tuple[str, datetime]]
-    recent: dict[str, deque[guards.RecentText]]
-    opted_out: set[tuple[str, str]]
+    earlier: dict[bytes, _Earlier]  # the latest message with each fingerprint
+    recent: dict[str, deque[guards.RecentText]]  # what each account sent lately
+    opted_out: set[tuple[str, str]]  # tracking number and person
     possible_opt_outs: dict[tuple[str, str], PossibleOptOut]
-
-    def add(self, now: datetime, message: NewMessage) -> None:
-        """Count *message*, which is stored, among those that came before."""
-        if message.fingerprint is not None:
-            self.earlier[message.fingerprint] = (message.id, now)
-        draft = message.draft
-        words = draft.similarity_words()
-        if words is not None and draft.route is not None and draft.recipient is not None:
-            self.recent[draft.route.account_id].appendleft(guards.RecentText(draft.recipient, words))
-
-    def around(self, now: datetime, message: NewMessage, submission: NewSubmission) -> guards.Circumstances:
-        """What there is to know around a new message."""
-        draft = message.draft
-        if draft.route is None or draft.recipient is None:
-            return guards.Circumstances(now=now)
-        earlier = None if message.fingerprint is None else self.earlier.get(message.fingerprint)
-        return guards.Circumstances(
-            now=now,
-            same_text=guards.duplicate(
-                earlier[0] if earlier is not None and earlier[1] > _since(submission, now) else None,
-                submission.guards.duplicate_window,
-                after_sleep=guards.is_after_sleep(now, submission.woke_at),
-            ),
-            people=guards.count_people(
-                draft.recipient, draft.similarity_words(), self.recent[draft.route.account_id]
-            ),
-            opted_out=(draft.route.tracking_number, draft.recipient) in self.opted_out,
-            possible_opt_out=self.possible_opt_outs.get((draft.route.tracking_number, draft.recipient)),
-            recipient=draft.recipient,
-        )
 
 
 def _since(submission: NewSubmission, now: datetime) -> datetime:
@@ -184,19 +140,7 @@ def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSub
     recipients = {one.draft.recipient for one in new if one.draft.recipient}
     slept = any(guards.is_after_sleep(now, one.woke_at) for one in batch)
     just_before = EPOCH if slept else min((_since(one, now) for one in batch), default=now)
-    earlier = _earlier(connection, recent - ever, just_before, on_its_way_at=now if slept else None)
-    return _Facts(
-        earlier=earlier | _earlier(connection, ever, EPOCH),
-        recent=_recent(connection, now, batch),
-        opted_out=_opted_out(connection, recipients),
-        possible_opt_outs=read_possible_opt_outs(connection, recipients),
-    )
-
-
-def _recent(
-    connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]
-) -> dict[str, deque[guards.RecentText]]:
-    """What the accounts of *batch* sent lately that one of the new texts is to be compared with."""
+    earlier = _earlier(connection, recent - ever, just_before, unsent_at=now if slept else None)
     compared = {
         message.draft.route.account_id
         for submission in batch
@@ -207,7 +151,18 @@ def _recent(
     # The newest texts come first, and the oldest make room: a large batch costs no more than a small one.
     newest = partial(deque[guards.RecentText], maxlen=guards.RECENT_TEXTS)
     since = now - guards.MASS_TEXT_WINDOW
-    return defaultdict(newest, {one: newest(read_recent(connection, one, since)) for one in compared})
+    opted_out = (connection.execute(_OPTED_OUT, {"recipients": some}) for some in portions(recipients))
+    return _Facts(
+        earlier=earlier | _earlier(connection, ever, EPOCH),
+        recent=defaultdict(newest, {one: newest(read_recent(connection, one, since)) for one in compared}),
+        opted_out={(number, recipient) for rows in opted_out for number, recipient in rows},
+        possible_opt_outs=read_possible_opt_outs(connection, recipients),
+    )
+
+
+_OPTED_OUT = sa.select(opt_outs.c.tracking_number, opt_outs.c.recipient).where(
+    opt_outs.c.recipient.in_(sa.bindparam("recipients", expanding=True))
+)
 
 
 def read_recent(connection: sa.Connection, account_id: str, since: datetime) -> list[guards.RecentText]:
@@ -233,37 +188,16 @@ _RECENT = (
 )
 
 
-def _opted_out(connection: sa.Connection, recipients: set[str]) -> set[tuple[str, str]]:
-    """Which of *recipients* opted out, and of which number."""
-    return {
-        (number, recipient)
-        for portion in portions(recipients)
-        for number, recipient in connection.execute(_OPTED_OUT, {"recipients": portion})
-    }
-
-
-_OPTED_OUT = sa.select(opt_outs.c.tracking_number, opt_outs.c.recipient).where(
-    opt_outs.c.recipient.in_(sa.bindparam("recipients", expanding=True))
-)
-
-
 def _earlier(
-    connection: sa.Connection,
-    fingerprints: set[bytes],
-    since: datetime,
-    on_its_way_at: datetime | None = None,
-) -> dict[bytes, tuple[str, datetime]]:
-    """
-    Return the latest message with each of *fingerprints* that came after *since*, and when it came.
-
-    With *on_its_way_at*, a message that was not sent yet counts as of that instant.
-    """
-    found: dict[bytes, tuple[str, datetime]] = {}
+    connection: sa.Connection, fingerprints: set[bytes], since: datetime, unsent_at: datetime | None = None
+) -> dict[bytes, _Earlier]:
+    """The latest message with each of *fingerprints* since then; with *unsent_at*, unsent ones as of that."""
+    found: dict[bytes, _Earlier] = {}
     for portion in portions(fingerprints):
         for row in connection.execute(_EARLIER, {"fingerprints": portion, "since": since}):
             at = row.received_at
-            if on_its_way_at is not None:
-                at = max(at, on_its_way_at if row.status in _ON_ITS_WAY else row.sent_at or at)
+            if unsent_at is not None:
+                at = max(at, unsent_at if row.status in _ON_ITS_WAY else row.sent_at or at)
             if row.fingerprint not in found or at >= found[row.fingerprint][1]:
                 found[row.fingerprint] = row.id, at
     return found
@@ -284,78 +218,79 @@ _EARLIER = (
 
 def _decide(now: datetime, facts: _Facts, message: NewMessage, submission: NewSubmission) -> Accepted:
     """What becomes of one message, by what it is and by *facts*, in which it is counted then."""
-    earlier = None if message.fingerprint is None else facts.earlier.get(message.fingerprint)
-    if message.skip_identical and earlier is not None:
+    earlier_id, came_at = facts.earlier.get(message.fingerprint or b"", (None, EPOCH))
+    if message.skip_identical and earlier_id is not None:
         return Accepted(
-            message_id=message.id, status=Status.CANCELLED, verdict=message.verdict, duplicate_of=earlier[0]
+            message_id=message.id, status=Status.CANCELLED, verdict=message.verdict, duplicate_of=earlier_id
         )
-    around = facts.around(now, message, submission)
+    around = guards.Circumstances(now=now)
+    draft, route = message.draft, message.draft.route
+    if route is not None and draft.recipient is not None:
+        pair = (route.tracking_number, draft.recipient)
+        words, recent = draft.similarity_words(), facts.recent[route.account_id]
+        around = guards.Circumstances(
+            now=now,
+            same_text=guards.duplicate(
+                earlier_id if came_at > _since(submission, now) else None,
+                submission.guards.duplicate_window,
+                after_sleep=guards.is_after_sleep(now, submission.woke_at),
+            ),
+            people=guards.count_people(draft.recipient, words, recent),
+            opted_out=pair in facts.opted_out,
+            possible_opt_out=facts.possible_opt_outs.get(pair),
+            recipient=draft.recipient,
+        )
+        if words is not None:
+            recent.appendleft(guards.RecentText(draft.recipient, words))
+    if message.fingerprint is not None:
+        facts.earlier[message.fingerprint] = (message.id, now)
     verdict = guards.judge(submission.guards, around, verdict=message.verdict, approved=message.approved)
-    facts.add(now, message)
     status = Status.HELD if verdict.holds else Status.QUEUED
     return Accepted(message_id=message.id, status=status, verdict=verdict)
 
 
 def _insert(
-    connection: sa.Connection,
-    now: datetime,
-    batch: Sequence[NewSubmission],
-    results: Sequence[Sequence[Accepted]],
+    connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission], decided: list[list[Accepted]]
 ) -> None:
     """Write what is new; a replay in which nothing was new leaves nothing behind."""
     new_submissions: list[dict[str, object]] = []
     new_messages: list[dict[str, object]] = []
-    for submission, accepted in zip(batch, results, strict=True):
-        pairs = zip(submission.messages, accepted, strict=True)
-        kept = [_message_row(now, *pair, submission) for pair in pairs if pair[1].duplicate_of is None]
+    for submission, accepted in zip(batch, decided, strict=True):
+        kept = [
+            {
+                "id": message.id,
+                "submission_id": submission.id,
+                "status": one.status,
+                "source": submission.source,
+                "received_at": now,
+                "not_before": now,
+                "release_at": one.verdict.release_at,
+                "reasons": one.verdict.reasons,
+                "approved": list(message.approved),
+                **mapped_columns(message),
+            }
+            for message, one in zip(submission.messages, accepted, strict=True)
+            if one.duplicate_of is None
+        ]
         if kept:
+            row = {name: getattr(submission, name) for name in _SUBMITTED}
+            new_submissions.append(row | {"received_at": now})
             new_messages += kept
-            new_submissions.append(
-                {
-                    "id": submission.id,
-                    "source": submission.source,
-                    "received_at": now,
-                    "content_type": submission.content_type,
-                    "query": submission.query,
-                    "body": submission.body,
-                }
-            )
     if new_submissions:
         connection.execute(sa.insert(submissions), new_submissions)
         connection.execute(sa.insert(messages), new_messages)
 
 
-def _message_row(
-    now: datetime, message: NewMessage, accepted: Accepted, submission: NewSubmission
-) -> dict[str, object]:
-    return {
-        "id": message.id,
-        "submission_id": submission.id,
-        "status": accepted.status,
-        "source": submission.source,
-        "received_at": now,
-        "not_before": now,
-        "release_at": accepted.verdict.release_at,
-        "reasons": accepted.verdict.reasons,
-        "approved": list(message.approved),
-        **mapped_columns(message),
-    }
+_SUBMITTED = ("id", "source", "content_type", "query", "body")
+_FROM_DRAFT = ("recipient", "text", "opportunity_id", "sender_id", "seller_id", "seller", "team_id")
+_FROM_ROUTE = ("account_id", "company_id", "tracking_number")
 
 
 def mapped_columns(message: NewMessage) -> dict[str, object]:
     """The columns of a message that follow from its draft."""
-    draft, route = message.draft, message.draft.route
     return {
-        "recipient": draft.recipient,
-        "text": draft.text,
-        "account_id": route and route.account_id,
-        "company_id": route and route.company_id,
-        "tracking_number": route and route.tracking_number,
         "fingerprint": message.fingerprint,
         "segment_count": message.segment_count,
-        "opportunity_id": draft.opportunity_id,
-        "sender_id": draft.sender_id,
-        "seller_id": draft.seller_id,
-        "seller": draft.seller,
-        "team_id": draft.team_id,
+        **{name: getattr(message.draft, name) for name in _FROM_DRAFT},
+        **{name: getattr(message.draft.route, name, None) for name in _FROM_ROUTE},
     }

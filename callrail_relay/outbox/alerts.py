@@ -9,22 +9,17 @@ import sqlalchemy as sa
 from callrail_relay.domain.alerts import FAILURE_WINDOW, Change, Incident, Level, Undecided
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.outbox.rows import Row, insert_into
-from callrail_relay.outbox.tables import attempts, incidents, messages, segments
+from callrail_relay.outbox.rows import Row, from_row, insert_into
+from callrail_relay.outbox.tables import Condition, attempts, incidents, messages, segments
 
-_MOST = 10_000
-"""How many undecided texts are read, newest first; more than a person would ever review."""
+_MOST = 10_000  # undecided texts that are read, newest first; more than a person would ever review
 
 
 def read_undecided(connection: sa.Connection, now: datetime, longer_than: timedelta) -> Undecided:
     """When texts began to wait for a person, if that is at least *longer_than* ago: held and unknown ones."""
     before = now - longer_than
-    held = (
-        sa.select(messages.c.received_at)
-        .where(messages.c.status == Status.HELD, messages.c.release_at.is_(None))
-        .where(messages.c.received_at <= before)
-        .order_by(messages.c.seq.desc())
-        .limit(_MOST)
+    held = sa.select(messages.c.received_at).where(
+        messages.c.status == Status.HELD, messages.c.release_at.is_(None), messages.c.received_at <= before
     )
     became = sa.func.max(attempts.c.finished_at)
     unknown = (
@@ -34,24 +29,22 @@ def read_undecided(connection: sa.Connection, now: datetime, longer_than: timede
         .where(messages.c.status == Status.UNKNOWN, attempts.c.outcome == OutcomeKind.UNKNOWN)
         .group_by(messages.c.seq)
         .having(became <= before)
-        .order_by(messages.c.seq.desc())
-        .limit(_MOST)
     )
-    return Undecided(held=tuple(connection.scalars(held)), unknown=tuple(connection.scalars(unknown)))
+    newest = messages.c.seq.desc()
+    held_since = tuple(connection.scalars(held.order_by(newest).limit(_MOST)))
+    unknown_since = tuple(connection.scalars(unknown.order_by(newest).limit(_MOST)))
+    return Undecided(held=held_since, unknown=unknown_since)
 
 
 def count_failures(connection: sa.Connection, now: datetime, account_ids: Iterable[str]) -> int:
     """Count segments of these accounts that were refused, or became unknown, within FAILURE_WINDOW."""
-    query = (
-        sa.select(sa.func.count(sa.distinct(attempts.c.segment_id)))
-        .join(segments, segments.c.id == attempts.c.segment_id)
-        .where(
-            # Both cost budget, so that its index finds them.
-            attempts.c.account_id.in_(tuple(account_ids)),
-            attempts.c.counted_at > now - FAILURE_WINDOW,
-            attempts.c.outcome.in_([OutcomeKind.REJECTED, OutcomeKind.UNKNOWN]),
-            segments.c.status.in_([Status.FAILED, Status.UNKNOWN]),
-        )
+    number = sa.select(sa.func.count(sa.distinct(attempts.c.segment_id)))
+    query = number.join(segments, segments.c.id == attempts.c.segment_id).where(
+        # Both cost budget, so that its index finds them.
+        attempts.c.account_id.in_(tuple(account_ids)),
+        attempts.c.counted_at > now - FAILURE_WINDOW,
+        attempts.c.outcome.in_([OutcomeKind.REJECTED, OutcomeKind.UNKNOWN]),
+        segments.c.status.in_([Status.FAILED, Status.UNKNOWN]),
     )
     return connection.scalar(query) or 0
 
@@ -63,14 +56,8 @@ def read_incidents(connection: sa.Connection, now: datetime) -> list[Incident]:
 
 
 def _incident(row: Row) -> Incident:
-    return Incident(
-        key=row.key,
-        level=Level(row.level),
-        parameters=json.loads(row.detail),
-        opened_at=row.opened_at,
-        told_at=row.told_at,
-        in_hand=row.telling_until is not None and row.told_at is None,
-    )
+    in_hand = row.telling_until is not None and row.told_at is None
+    return from_row(Incident, row, level=Level(row.level), parameters=json.loads(row.detail), in_hand=in_hand)
 
 
 def change_incidents(connection: sa.Connection, now: datetime, changes: Iterable[Change]) -> None:
@@ -90,8 +77,8 @@ def change_incidents(connection: sa.Connection, now: datetime, changes: Iterable
             "told_at": after.told_at,
         }
         if before is None:
-            insert = insert_into(connection, incidents).values(key=after.key, **values)
-            connection.execute(insert.on_conflict_do_nothing())
+            new = insert_into(connection, incidents).values(key=after.key, **values)
+            connection.execute(new.on_conflict_do_nothing())
         else:
             connection.execute(sa.update(incidents).where(_same(before)).values(**values))
 
@@ -121,7 +108,7 @@ def mark_told(connection: sa.Connection, now: datetime, claimed: Sequence[Incide
             connection.execute(sa.update(incidents).where(_same(one)).values(told_at=now, telling_until=None))
 
 
-def _same(incident: Incident) -> sa.ColumnElement[bool]:
+def _same(incident: Incident) -> Condition:
     """It is as it was, whichever node is about to tell it."""
     return sa.and_(
         incidents.c.key == incident.key,

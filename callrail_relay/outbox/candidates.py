@@ -9,8 +9,11 @@ import sqlalchemy as sa
 from callrail_relay.domain.account import Account
 from callrail_relay.domain.delivery import ClaimPolicy
 from callrail_relay.domain.message import Status
-from callrail_relay.outbox.rows import Row, of_pair
+from callrail_relay.outbox.rows import Row, of_pair, soonest
 from callrail_relay.outbox.tables import (
+    ACCOUNT_ID,
+    NOW,
+    Condition,
     Instant,
     attempts,
     is_open,
@@ -41,31 +44,21 @@ def next_due(
     """Return when a message that waits for its own time may be sent; None if all wait for something else."""
     asked = {"account_id": account.id, "now": now, "since": now - policy.recipient_interval}
     found = connection.execute(_NEXT, asked).one()
-    return soonest(
-        found.not_before,
-        found.just_sent and found.just_sent + policy.recipient_interval,
-        found.looked_up,
-        found.released,
-    )
-
-
-def soonest(*instants: datetime | None) -> datetime | None:
-    return min((instant for instant in instants if instant is not None), default=None)
+    just_sent = found.just_sent and found.just_sent + policy.recipient_interval
+    return soonest(found.not_before, just_sent, found.looked_up, found.released)
 
 
 # The statements are put together once, since that takes longer than to carry them out. They ask by:
-_ACCOUNT = sa.bindparam("account_id", type_=sa.String)
-_NOW = sa.bindparam("now", type_=Instant)
 _SINCE = sa.bindparam("since", type_=Instant)
 
 
-def _turn(status: Status, *conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
+def _turn(status: Status, *conditions: Condition) -> sa.Select[Any]:
     """The first message in the order of arrival that is due, with nothing just sent to that person."""
     just_sent = sa.exists().where(
         *_to_the_same(attempts), attempts.c.finished_at > _SINCE, attempts.c.counted_at.is_not(None)
     )
     # As an expression, so that no index by time is taken: the one by arrival gives the first without sorting.
-    is_due = sa.literal_column("messages.not_before + 0", Instant) <= _NOW
+    is_due = sa.literal_column("messages.not_before + 0", Instant) <= NOW
     return (
         sa.select(
             messages,
@@ -73,14 +66,8 @@ def _turn(status: Status, *conditions: sa.ColumnElement[bool]) -> sa.Select[Any]
             sa.exists().where(*_to_the_same(possible_opt_outs)).label("is_doubted"),
             sa.exists().where(segments.c.message_seq == messages.c.seq).label("is_cut"),
         )
-        .where(
-            messages.c.account_id == _ACCOUNT,
-            is_open(),
-            messages.c.status == status,
-            is_due,
-            *conditions,
-            ~just_sent,
-        )
+        .where(messages.c.account_id == ACCOUNT_ID, is_open(), messages.c.status == status, is_due)
+        .where(*conditions, ~just_sent)
         .order_by(messages.c.seq)
         .limit(1)
         # The row is locked, so that another node cannot cancel what is being claimed here.
@@ -96,7 +83,7 @@ def _under_way() -> sa.Select[Any]:
     last goes on to its end, so that parts of one text stay together.
     """
     in_flight = sa.exists().where(
-        attempts.c.account_id == _ACCOUNT, attempts.c.finished_at.is_(None), *_to_the_same(attempts)
+        attempts.c.account_id == ACCOUNT_ID, attempts.c.finished_at.is_(None), *_to_the_same(attempts)
     )
     other = messages.alias()
     began_later = sa.exists().where(
@@ -117,50 +104,42 @@ def _queued() -> sa.Select[Any]:
     return _turn(Status.QUEUED, ~blocked, ~_looked_up())
 
 
-def _to_the_same(table: sa.FromClause) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+def _to_the_same(table: sa.FromClause) -> tuple[Condition, Condition]:
     """Whether a row is about the person and the number of the message."""
     return of_pair(table, messages.c.tracking_number, messages.c.recipient)
 
 
-def _same_key(other: sa.FromClause) -> sa.ColumnElement[bool]:
-    """
-    Whether another open message goes to the same person from the same number.
-
-    A number belongs to one account: what waits for one that is not ours any more must not stop the others.
-    """
+def _same_key(other: sa.FromClause) -> Condition:
+    """Whether another open message goes to the same person from the same number."""
+    # A number belongs to one account: what waits for one that is not ours any more must not stop the others.
     return sa.and_(*_to_the_same(other), is_open(other), other.c.account_id == messages.c.account_id)
 
 
 def _last_attempt(table: sa.FromClause) -> sa.ScalarSelect[int]:
     """The latest attempt at any segment of a message."""
-    return (
-        sa.select(sa.func.max(attempts.c.id))
-        .join(segments, segments.c.id == attempts.c.segment_id)
-        .where(segments.c.message_seq == table.c.seq)
-        .correlate(table)
-        .scalar_subquery()
-    )
+    query = sa.select(sa.func.max(attempts.c.id)).join(segments, segments.c.id == attempts.c.segment_id)
+    return query.where(segments.c.message_seq == table.c.seq).correlate(table).scalar_subquery()
 
 
-def _looked_up(*which: sa.ColumnElement[bool]) -> sa.Exists:
+def _looked_up(*which: Condition) -> sa.Exists:
     """Whether it is not known yet if an earlier text to the same person arrived."""
-    return sa.exists().where(*_to_the_same(attempts), attempts.c.blocks_until > _NOW, *which)
+    return sa.exists().where(*_to_the_same(attempts), attempts.c.blocks_until > NOW, *which)
 
 
 def _next() -> sa.Select[datetime, datetime, datetime, datetime]:
     """When what waits for its own time is due, by what it waits for."""
-    waiting = sa.exists().where(messages.c.account_id == _ACCOUNT, is_open(), *_to_the_same(attempts))
+    waiting = sa.exists().where(messages.c.account_id == ACCOUNT_ID, is_open(), *_to_the_same(attempts))
 
-    def first(column: sa.Column[datetime], *which: sa.ColumnElement[bool]) -> sa.ScalarSelect[datetime]:
-        earliest = sa.select(sa.func.min(column)).where(column.table.c.account_id == _ACCOUNT, *which)
+    def first(column: sa.Column[datetime], *which: Condition) -> sa.ScalarSelect[datetime]:
+        earliest = sa.select(sa.func.min(column)).where(column.table.c.account_id == ACCOUNT_ID, *which)
         return earliest.scalar_subquery()
 
     return sa.select(
-        first(messages.c.not_before, is_open(), messages.c.not_before > _NOW).label("not_before"),
+        first(messages.c.not_before, is_open(), messages.c.not_before > NOW).label("not_before"),
         first(attempts.c.finished_at, attempts.c.counted_at > _SINCE, waiting).label("just_sent"),
-        first(attempts.c.blocks_until, attempts.c.blocks_until > _NOW, waiting).label("looked_up"),
+        first(attempts.c.blocks_until, attempts.c.blocks_until > NOW, waiting).label("looked_up"),
         # What was held just now is released again, too.
-        first(messages.c.release_at, is_released_by_itself(), messages.c.release_at > _NOW).label("released"),
+        first(messages.c.release_at, is_released_by_itself(), messages.c.release_at > NOW).label("released"),
     )
 
 

@@ -10,46 +10,33 @@ from callrail_relay.domain import guards
 from callrail_relay.domain.account import DAY, HOUR, Account, Limits, Window
 from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, Held
 from callrail_relay.domain.message import Status
-from callrail_relay.domain.routing import Route
 from callrail_relay.domain.segmentation import split_text
-from callrail_relay.outbox.candidates import candidates, next_due, soonest
+from callrail_relay.outbox.candidates import candidates, next_due
 from callrail_relay.outbox.opt_outs import read_possible_opt_outs
-from callrail_relay.outbox.rows import (
-    Row,
-    set_message,
-    try_account,
-    write_segments,
-)
+from callrail_relay.outbox.rows import Row, change, last_of, route_of, soonest, try_account, write_segments
 from callrail_relay.outbox.tables import (
+    ACCOUNT_ID,
     EPOCH,
     MICROSECOND,
+    NOW,
+    Condition,
     Instant,
     accounts,
     accounts_in_order,
     attempts,
     callrail_texts,
+    is_by_others,
     is_open,
     is_released_by_itself,
     messages,
     segments,
 )
 
-LOCKED_RETRY = timedelta(seconds=0.05)
-"""When to look again at an account that another node had locked."""
-
-PAUSED_RETRY = timedelta(seconds=60)
-"""How long a text that comes in brings no look at a paused account."""
-
-ROOM_RETRY = timedelta(seconds=60)
-"""When to look again at an account that has some room, but not enough for the next text."""
-
-_ACCOUNT = sa.bindparam("account_id", type_=sa.String)
-
-AT_ONCE = 50
-"""So many texts are held or released in one transaction: while it lasts, webhooks wait for the database."""
-
-_PORTION = 20
-"""Accounts that are due are read so many at a time: mostly the first one will do."""
+LOCKED_RETRY = timedelta(seconds=0.05)  # when to look again at an account that another node had locked
+PAUSED_RETRY = timedelta(seconds=60)  # how long a text that comes in brings no look at a paused account
+ROOM_RETRY = timedelta(seconds=60)  # when to look again if there is room, but not enough for the next text
+AT_ONCE = 50  # texts held or released in one transaction: while it lasts, webhooks wait for the database
+_PORTION = 20  # due accounts that are read at a time: mostly the first one will do
 
 
 def claim(connection: sa.Connection, now: datetime, node: str, policy: ClaimPolicy) -> ClaimResult:
@@ -88,35 +75,27 @@ def _lock_due(
     connection: sa.Connection, now: datetime, policy: ClaimPolicy, locked: list[str]
 ) -> Iterator[Account]:
     """
-    Yield the due accounts, each locked when its turn comes; those locked by another node go into *locked*.
+    Yield our due accounts, each locked in its turn; *locked* gets those that another node has locked.
 
     If all are, the first one is waited for. While one is locked here, none is waited for: two nodes would
     come to wait for each other.
     """
-    alone = True
-    for account_id in _due_accounts(connection, now, policy):
-        account = try_account(connection, account_id, wait=False)
-        if account is None:
-            locked.append(account_id)
-        else:
-            alone = False
-            yield account
+    alone, after, last = True, EPOCH - MICROSECOND, ""
+    while rows := connection.execute(_DUE, {"now": now, "after": after, "last": last}).all():
+        for account_id in (row.id for row in rows if row.id in policy.accounts):
+            account = try_account(connection, account_id, wait=False)
+            if account is None:
+                locked.append(account_id)
+            else:
+                alone = False
+                yield account
+        if len(rows) < _PORTION:
+            break
+        after, last = rows[-1].due_at, rows[-1].id
     if alone and locked:
         account = try_account(connection, locked.pop(0), wait=True)
         if account is not None:
             yield account
-
-
-def _due_accounts(connection: sa.Connection, now: datetime, policy: ClaimPolicy) -> Iterator[str]:
-    """Those of our accounts that are to be looked at, the one whose turn was longest ago first."""
-    after, last = EPOCH - MICROSECOND, ""
-    while rows := connection.execute(_DUE, {"now": now, "after": after, "last": last}).all():
-        for row in rows:
-            if row.id in policy.accounts:
-                yield row.id
-        if len(rows) < _PORTION:
-            return
-        after, last = rows[-1].due_at, rows[-1].id
 
 
 _Facts = sa.Row[bool, bool, int, int, int]
@@ -124,7 +103,7 @@ _Facts = sa.Row[bool, bool, int, int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Look:
-    """The result of a look at one account: a claim, or when to look again."""
+    """The result of a look at an account: a claim, or when to look again."""
 
     claim: Claim | None = None
     due_at: datetime | None = None
@@ -185,36 +164,26 @@ def _release(connection: sa.Connection, now: datetime, account_id: str) -> int:
     released = connection.execute(_RELEASED, {"account_id": account_id, "now": now}).all()
     for row in released:
         others = [reason for reason in row.reasons if reason.code != "quiet_hours"]
-        set_message(connection, row.seq, status=Status.QUEUED, reasons=others)
+        change(connection, messages, row.seq, status=Status.QUEUED, reasons=others)
     return len(released)
 
 
-Conditions = tuple[sa.ColumnElement[bool], ...]
-
-
-def used(since: sa.ColumnElement[datetime]) -> sa.ColumnElement[int]:
-    """How many uses of the budget of ``account_id`` began to count after *since*."""
-    count = sa.select(sa.func.count())
-    ours = count.where(*_ours(since)).scalar_subquery()
-    return ours + count.where(*_others(since)).scalar_subquery()
-
-
-def _ours(since: sa.ColumnElement[datetime]) -> Conditions:
-    return attempts.c.account_id == _ACCOUNT, attempts.c.counted_at > since
-
-
-def _others(since: sa.ColumnElement[datetime]) -> Conditions:
+def _ours_and_others(since: sa.ColumnElement[datetime]) -> tuple[tuple[Condition, ...], ...]:
+    """Which attempts, and which texts by others, count in the budget of ``account_id`` after *since*."""
     return (
-        callrail_texts.c.account_id == _ACCOUNT,
-        callrail_texts.c.written_at > since,
-        # In the very words of the partial index, which holds no others.
-        callrail_texts.c.direction == sa.literal_column("'out'"),
-        callrail_texts.c.attempt_id.is_(None),
+        (attempts.c.account_id == ACCOUNT_ID, attempts.c.counted_at > since),
+        (callrail_texts.c.account_id == ACCOUNT_ID, callrail_texts.c.written_at > since, is_by_others),
     )
 
 
-USED = [used(sa.bindparam(f"since_{span}", type_=Instant)).label(span) for span in ("hour", "day")]
-_USED = sa.select(*USED)
+def _used(since: str) -> sa.ColumnElement[int]:
+    both = _ours_and_others(sa.bindparam(since, type_=Instant))
+    ours, others = (sa.select(sa.func.count()).where(*which).scalar_subquery() for which in both)
+    return ours + others
+
+
+_HOUR_AND_DAY = _used("since_hour").label("hour"), _used("since_day").label("day")
+_USED = sa.select(*_HOUR_AND_DAY)
 
 
 def count_used(connection: sa.Connection, now: datetime, account_id: str) -> tuple[int, int]:
@@ -224,28 +193,14 @@ def count_used(connection: sa.Connection, now: datetime, account_id: str) -> tup
     return row.hour, row.day
 
 
-def uses(*which: sa.ColumnElement[bool]) -> sa.Subquery:
+def uses(*which: Condition) -> sa.Subquery:
     """The instants (``at``) from which each use of the budget counts; by ``account_id`` and ``since``."""
-    since = sa.bindparam("since", type_=Instant)
-    ours = sa.select(attempts.c.counted_at.label("at")).where(*_ours(since), *which)
-    others = sa.select(callrail_texts.c.written_at.label("at")).where(*_others(since))
-    return sa.union_all(ours, others).subquery()
+    ours, others = _ours_and_others(sa.bindparam("since", type_=Instant))
+    of_ours = sa.select(attempts.c.counted_at.label("at")).where(*ours, *which)
+    return sa.union_all(of_ours, sa.select(callrail_texts.c.written_at.label("at")).where(*others)).subquery()
 
 
 _USES = sa.select(uses().c.at)
-
-RESERVED = (
-    sa.select(sa.func.count())
-    .select_from(messages.join(segments, segments.c.message_seq == messages.c.seq))
-    .where(
-        messages.c.account_id == _ACCOUNT,
-        is_open(),
-        messages.c.status == Status.SENDING,
-        segments.c.status == Status.QUEUED,
-    )
-    .scalar_subquery()
-)
-"""Segments still to be sent of messages that are under way: their room is not given to others."""
 
 
 def read_windows(
@@ -258,11 +213,7 @@ def read_windows(
     needed: int = 1,
     kept: int = 0,
 ) -> tuple[Window, Window]:
-    """
-    Return the hour and the day of *account*; *used* are its own uses in both.
-
-    ``free_at`` is when *needed* more fit, beside *kept* that are spoken for.
-    """
+    """The hour and the day, of *used* each; ``free_at`` is when *needed* more fit, beside *kept* reserved."""
     allowed = limits.lowered(hour_allowed=account.hour_allowed, day_allowed=account.day_allowed)
 
     def window(length: timedelta, allowed: int, excess: int, own: int) -> Window:
@@ -283,30 +234,21 @@ def read_windows(
     )
 
 
-_NOW = sa.bindparam("now", type_=Instant)
-
+_LAST = sa.tuple_(sa.bindparam("after", type_=Instant), sa.bindparam("last", type_=sa.String))
 _DUE = (
     sa.select(accounts.c.id, accounts.c.due_at)
-    .where(
-        accounts.c.due_at <= _NOW,
-        sa.tuple_(accounts.c.due_at, accounts.c.id)
-        > sa.tuple_(sa.bindparam("after", type_=Instant), sa.bindparam("last", type_=sa.String)),
-    )
+    .where(accounts.c.due_at <= NOW, sa.tuple_(accounts.c.due_at, accounts.c.id) > _LAST)
     .order_by(accounts.c.due_at, accounts.c.id)
     .limit(_PORTION)
 )
-_NEXT_DUE = sa.select(sa.func.min(accounts.c.due_at)).where(accounts.c.due_at > _NOW)
+_NEXT_DUE = sa.select(sa.func.min(accounts.c.due_at)).where(accounts.c.due_at > NOW)
 _PUT_OFF = (
     sa.update(accounts)
     .where(accounts.c.id == sa.bindparam("of"))
     .values(due_at=sa.bindparam("due", type_=Instant), closed_until=sa.bindparam("closed", type_=Instant))
 )
 
-_IS_RELEASED = (
-    is_released_by_itself(),
-    messages.c.account_id == _ACCOUNT,
-    messages.c.release_at <= _NOW,
-)
+_IS_RELEASED = is_released_by_itself(), messages.c.account_id == ACCOUNT_ID, messages.c.release_at <= NOW
 _RELEASED = (
     sa.select(messages.c.seq, messages.c.reasons)
     .where(*_IS_RELEASED)
@@ -314,15 +256,21 @@ _RELEASED = (
     .limit(AT_ONCE)
     .with_for_update()
 )
+_IN_FLIGHT = sa.exists().where(attempts.c.account_id == ACCOUNT_ID, attempts.c.finished_at.is_(None))
+# Segments still to be sent of messages that are under way: their room is not given to others.
+_RESERVED = (
+    sa.select(sa.func.count())
+    .join_from(messages, segments, segments.c.message_seq == messages.c.seq)
+    .where(messages.c.account_id == ACCOUNT_ID, is_open(), messages.c.status == Status.SENDING)
+    .where(segments.c.status == Status.QUEUED)
+)
+# What there is to know of an account before a text is chosen: all of it in one statement.
 _FACTS = sa.select(
     sa.exists().where(*_IS_RELEASED).label("is_releasing"),
-    sa.exists()
-    .where(attempts.c.account_id == _ACCOUNT, attempts.c.finished_at.is_(None))
-    .label("is_in_flight"),
-    RESERVED.label("reserved"),
-    *USED,
+    _IN_FLIGHT.label("is_in_flight"),
+    _RESERVED.scalar_subquery().label("reserved"),
+    *_HOUR_AND_DAY,
 )
-"""What there is to know of an account before a text is chosen: all of it in one statement."""
 
 
 def _judge(connection: sa.Connection, now: datetime, policy: ClaimPolicy, row: Row) -> guards.Verdict:
@@ -339,7 +287,7 @@ def _judge(connection: sa.Connection, now: datetime, policy: ClaimPolicy, row: R
     verdict = guards.judge(policy.guards, around, approved=row.approved)
     new = [warning for warning in verdict.warnings if warning not in row.reasons]
     if new:
-        set_message(connection, row.seq, reasons=(*row.reasons, *new))
+        change(connection, messages, row.seq, reasons=(*row.reasons, *new))
     return verdict
 
 
@@ -350,7 +298,7 @@ def _waiting_since(row: Row) -> datetime:
 
 def _hold(connection: sa.Connection, row: Row, verdict: guards.Verdict) -> Held:
     held = {"status": Status.HELD, "release_at": verdict.release_at}
-    set_message(connection, row.seq, **held, reasons=(*row.reasons, *verdict.holds))
+    change(connection, messages, row.seq, **held, reasons=(*row.reasons, *verdict.holds))
     return Held(message_id=row.id, reasons=verdict.holds)
 
 
@@ -363,11 +311,13 @@ def _begin(
     row: Row,
     facts: _Facts,
 ) -> _Look:
-    """Claim the next segment of *row* if its whole message fits both windows, else say when it will."""
+    """
+    Claim the next segment of *row* if its whole message fits both windows: mark both as being sent, and write
+    the attempt. Else say when it will fit; until then those behind it wait as well.
+    """
     waiting: list[tuple[int, str]] = []
     if row.is_cut:
-        found = connection.execute(_STORED_SEGMENTS, {"message_seq": row.seq})
-        waiting = [(segment.position, segment.content) for segment in found]
+        waiting = [(at, content) for at, content in connection.execute(_WAITING_SEGMENTS, {"of": row.seq})]
     if not waiting:
         # Cut when its turn comes, by the length that holds now.
         limit = min(policy.max_characters, account.max_characters or policy.max_characters)
@@ -383,65 +333,17 @@ def _begin(
     if needed > min(hour.allowed, day.allowed) > 0:
         too_long = guards.Verdict(holds=(guards.too_long(needed, min(hour.allowed, day.allowed)),))
         return _Look(held=(_hold(connection, row, too_long),))
-    free_at = _free_at((hour, day))
+    free_at = last_of(hour.free_at, day.free_at)
     if free_at is not None:
-        return _wait_for_room(now, policy, row, free_at, room_at=_free_at(windows_for(1)))
+        room_at = last_of(*(window.free_at for window in windows_for(1)))
+        if room_at is not None:
+            return _Look(due_at=room_at, closed_until=room_at)
+        # A shorter one could be sent now, and may be once this one is too old, or is held.
+        too_old_at = _waiting_since(row) + policy.guards.max_age + MICROSECOND
+        return _Look(due_at=soonest(free_at, now + ROOM_RETRY, too_old_at if too_old_at > now else None))
     if not row.is_cut:
         write_segments(connection, row.seq, waiting)
-    return _Look(claim=_take(connection, now, node, policy, row, *waiting[0]))
-
-
-def _free_at(both: tuple[Window, Window]) -> datetime | None:
-    return max((window.free_at for window in both if window.free_at is not None), default=None)
-
-
-def _wait_for_room(
-    now: datetime, policy: ClaimPolicy, row: Row, free_at: datetime, *, room_at: datetime | None
-) -> _Look:
-    """
-    Until a message fits the budget, at *free_at*, those behind it wait as well.
-
-    *room_at* is when any text may be sent again; None if a shorter one could be sent now. Then it is looked
-    at again before *free_at*: once the first is too old, or is held, the next one may be sent.
-    """
-    if room_at is not None:
-        return _Look(due_at=room_at, closed_until=room_at)
-    too_old_at = _waiting_since(row) + policy.guards.max_age + MICROSECOND
-    return _Look(due_at=soonest(free_at, now + ROOM_RETRY, too_old_at if too_old_at > now else None))
-
-
-_STORED_SEGMENTS = (
-    sa.select(segments.c.position, segments.c.content)
-    .where(segments.c.message_seq == sa.bindparam("message_seq"), segments.c.status == Status.QUEUED)
-    .order_by(segments.c.position)
-)
-"""Position and content of every segment still to be sent."""
-
-
-_TAKE_SEGMENT = (
-    sa.update(segments)
-    .where(
-        segments.c.message_seq == sa.bindparam("of"),
-        segments.c.position == sa.bindparam("at"),
-        segments.c.status == Status.QUEUED,
-    )
-    .values(status=Status.SENDING)
-    .returning(segments.c.id)
-)
-_TAKE_MESSAGE = sa.update(messages).where(messages.c.seq == sa.bindparam("of")).values(status=Status.SENDING)
-_INSERT_ATTEMPT = sa.insert(attempts).returning(attempts.c.id)
-
-
-def _take(
-    connection: sa.Connection,
-    now: datetime,
-    node: str,
-    policy: ClaimPolicy,
-    row: Row,
-    position: int,
-    content: str,
-) -> Claim:
-    """Mark a segment and its message as being sent, and write the attempt."""
+    position, content = waiting[0]
     segment_id = connection.execute(_TAKE_SEGMENT, {"of": row.seq, "at": position}).scalar_one()
     connection.execute(_TAKE_MESSAGE, {"of": row.seq})
     attempt = {
@@ -456,23 +358,37 @@ def _take(
         "counted_at": now,
     }
     attempt_id = connection.execute(_INSERT_ATTEMPT, attempt).scalar_one()
-    return Claim(
+    claim = Claim(
         attempt_id=attempt_id,
         message_id=row.id,
         position=position,
-        route=Route(row.account_id, row.company_id, row.tracking_number),
+        route=route_of(row),
         recipient=row.recipient,
         content=content,
     )
+    return _Look(claim=claim)
+
+
+_OF_MESSAGE = segments.c.message_seq == sa.bindparam("of"), segments.c.status == Status.QUEUED
+_WAITING_SEGMENTS = (
+    sa.select(segments.c.position, segments.c.content).where(*_OF_MESSAGE).order_by(segments.c.position)
+)
+_TAKE_SEGMENT = (
+    sa.update(segments)
+    .where(*_OF_MESSAGE, segments.c.position == sa.bindparam("at"))
+    .values(status=Status.SENDING)
+    .returning(segments.c.id)
+)
+_TAKE_MESSAGE = sa.update(messages).where(messages.c.seq == sa.bindparam("of")).values(status=Status.SENDING)
+_INSERT_ATTEMPT = sa.insert(attempts).returning(attempts.c.id)
 
 
 Due = tuple[datetime | None, datetime | None]
-"""When the account, and when the look-up, that became due last did so; None if none is due."""
 
 
 def newest_due(connection: sa.Connection, now: datetime) -> Due:
     """
-    Return what became due last: a process that got another answer before has something to do.
+    When the account, and the look-up, that became due last did so.
 
     Every change that lets a text be sent, or an outcome be looked up, records in the store when that is due.
     So a process that sleeps asks this once a second, and needs no other one to wake it.
@@ -482,7 +398,7 @@ def newest_due(connection: sa.Connection, now: datetime) -> Due:
 
 
 def _newest(column: sa.Column[datetime]) -> sa.ScalarSelect[datetime]:
-    return sa.select(sa.func.max(column)).where(column <= _NOW).scalar_subquery()
+    return sa.select(sa.func.max(column)).where(column <= NOW).scalar_subquery()
 
 
 _NEWEST_DUE = sa.select(_newest(accounts.c.due_at), _newest(attempts.c.look_at))

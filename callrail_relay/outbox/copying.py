@@ -24,17 +24,12 @@ from callrail_relay.outbox.schema import current_version, migrate
 from callrail_relay.outbox.tables import metadata
 from callrail_relay.outbox.times import database_now
 
-PORTION = 1_000
-"""Rows that are read and written at a time."""
+PORTION = 1_000  # rows that are read and written at a time
+ASKED_AGAIN = 10  # how often, a tenth of a second apart, PostgreSQL is asked who is connected
+KEPT_BY_THE_STORE = frozenset({"probe", "tallies", "nodes", "contacts"})  # each store writes these by itself
 
-ASKED_AGAIN = 10
-"""How often, a tenth of a second apart, PostgreSQL is asked who is connected."""
-
-KEPT_BY_THE_STORE = frozenset({"probe", "tallies", "nodes", "contacts"})
-"""Tables that each store writes by itself."""
-
+# Takes the number of rows to copy, and returns what is called with how many more were copied.
 Begin = Callable[[int], Callable[[int], None]]
-"""Takes the number of rows to copy, and returns what is called with how many more were copied."""
 
 
 def copy_store(source_url: str, target_url: str, begin: Begin, *, now: datetime) -> dict[str, int]:
@@ -51,12 +46,12 @@ def copy_store(source_url: str, target_url: str, begin: Begin, *, now: datetime)
     if file is not None and not file.is_file():
         raise NotFound(f"There is no file {file} to copy from; check FROM.")
     with ExitStack() as stack:
-        source = stack.enter_context(_opened(source_url))
+        source = _opened(source_url, stack)
         with translated(source), source.connect() as connection:
             if current_version(connection) is None:
                 raise UsageError(f"{describe(source)} is no store of callrail-relay; check FROM.")
         stack.enter_context(_kept_from_relays(source, now))
-        target = stack.enter_context(_opened(target_url))
+        target = _opened(target_url, stack)
         stack.enter_context(_kept_from_relays(target, now))
         for engine in (source, target):
             with translated(engine):
@@ -105,13 +100,10 @@ def _place(url: str) -> tuple[object, ...]:
     return (address.get_backend_name(), address.host, address.port or 5432, address.database)
 
 
-@contextmanager
-def _opened(url: str) -> Iterator[sa.Engine]:
+def _opened(url: str, stack: ExitStack) -> sa.Engine:
     engine = open_engine(url, COPYING)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
+    stack.callback(engine.dispose)
+    return engine
 
 
 @contextmanager

@@ -17,38 +17,46 @@ from callrail_relay.outbox.lookups import requeue, settle_as_sent
 from callrail_relay.outbox.opt_outs import is_opted_out, read_possible_opt_outs, settle_possible_opt_out
 from callrail_relay.outbox.rows import (
     Row,
+    change,
     change_account,
-    keep_decision,
+    from_row,
     latest,
     message_status,
     of_pair,
-    set_message,
     write_account,
 )
-from callrail_relay.outbox.tables import accounts, attempts, messages, opt_outs, segments, submissions
+from callrail_relay.outbox.tables import (
+    Condition,
+    accounts,
+    attempts,
+    decisions,
+    messages,
+    opt_outs,
+    segments,
+    submissions,
+)
 
 
 def approve(connection: sa.Connection, now: datetime, message_id: str, actor: Actor = ANONYMOUS) -> bool:
     """Queue a held message, overriding the reasons it shows, to go on where it stopped; False if not held."""
-    row = _locked(connection, now, message_id, (Status.HELD,))
+    row = _decided(connection, now, message_id, (Status.HELD,), Verb.APPROVE, actor)
     if row is None:
         return False
-    reasons = row.reasons
-    codes = [reason.code for reason in reasons]
-    keep_decision(connection, now, row.seq, Verb.APPROVE, actor, codes)
+    codes = [reason.code for reason in row.reasons]
     if row.recipient is not None:
         # The reply that held it is no opt-out; one that came later was not shown, and holds the next one.
         pair = (row.tracking_number, row.recipient)
         reply = read_possible_opt_outs(connection, [row.recipient]).get(pair)
-        if reply is not None and guards.maybe_opted_out(reply) in reasons:
+        if reply is not None and guards.maybe_opted_out(reply) in row.reasons:
             settle_possible_opt_out(connection, *pair)
-    set_message(
+    change(
         connection,
+        messages,
         row.seq,
         status=message_status(connection, row.seq),
         approved=sorted({*row.approved, *codes}),
         # That it was sent twice is news, and no reason to hold it.
-        reasons=[reason for reason in reasons if reason.code == "sent_twice"],
+        reasons=[reason for reason in row.reasons if reason.code == "sent_twice"],
         not_before=now,
         # What was kept for the night grows old from now on.
         release_at=now if "quiet_hours" in codes else None,
@@ -64,17 +72,15 @@ def held_alike(
     words = None if one is None or one.text is None else similarity_words(one.text, one.seller)
     if one is None or words is None:
         return []
-    query = (
-        sa.select(messages.c.id, messages.c.text, messages.c.seller, messages.c.reasons)
-        .where(messages.c.account_id == one.account_id, messages.c.status == Status.HELD)
-        .order_by(messages.c.seq)
+    query = sa.select(messages).where(
+        messages.c.account_id == one.account_id, messages.c.status == Status.HELD
     )
     if approvable:
         to_them = of_pair(opt_outs, messages.c.tracking_number, messages.c.recipient)
         query = query.where(~sa.exists().where(*to_them))
     return [
         row.id
-        for row in connection.execute(query)
+        for row in connection.execute(query.order_by(messages.c.seq))
         if any(reason.code == "mass_text" for reason in row.reasons)
         and (other := similarity_words(row.text, row.seller)) is not None
         and are_similar(words, other)
@@ -82,66 +88,34 @@ def held_alike(
 
 
 def resend(connection: sa.Connection, now: datetime, message_id: str, actor: Actor = ANONYMOUS) -> bool:
-    """
-    Queue an unknown, failed or cancelled message again; False if it is none of these.
-
-    What was unknown is looked up once more later, so that a text that arrives twice is seen. Its age does not
-    hold it.
-    """
-    row = _locked(connection, now, message_id, (Status.UNKNOWN, Status.FAILED, Status.CANCELLED))
-    if row is None or row.text is None or row.recipient is None:
-        # Its words may have been removed since a person looked at it.
+    """Queue an unknown, failed or cancelled message again; what was unknown is looked up once more later."""
+    ended = (Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
+    row = _decided(connection, now, message_id, ended, Verb.RESEND, actor)
+    if row is None:
         return False
-    keep_decision(connection, now, row.seq, Verb.RESEND, actor)
-    unknown = (_of_message(row.seq), attempts.c.outcome == OutcomeKind.UNKNOWN)
-    connection.execute(
-        sa.update(attempts).where(*unknown).values(look_at=now + AUDIT_AFTER, blocks_until=None)
-    )
-    set_message(connection, row.seq, approved=sorted({*row.approved, "too_old"}))
+    unknown = attempts.c.outcome == OutcomeKind.UNKNOWN
+    _set_attempts(connection, row, unknown, look_at=now + AUDIT_AFTER, blocks_until=None)
+    change(connection, messages, row.seq, approved=sorted({*row.approved, "too_old"}))
     requeue(connection, now, row)
     return True
 
 
 def mark_sent(connection: sa.Connection, now: datetime, message_id: str, actor: Actor = ANONYMOUS) -> bool:
-    """
-    Record that CallRail has an unknown message, as a person says; False if not unknown. The rest follows.
-
-    If it was sent again, and that is unknown too, only the last one counts as sent: it arrived, not twice.
-    """
-    row = _locked(connection, now, message_id, (Status.UNKNOWN,))
+    """Record that CallRail has an unknown message, as a person says; False if not. The rest follows."""
+    row = _decided(connection, now, message_id, (Status.UNKNOWN,), Verb.MARK_SENT, actor)
     if row is None:
         return False
-    keep_decision(connection, now, row.seq, Verb.MARK_SENT, actor)
-    unknown = connection.scalars(
-        sa.select(sa.func.max(attempts.c.id))
-        .join(segments, segments.c.id == attempts.c.segment_id)
-        .where(
-            segments.c.message_seq == row.seq,
-            segments.c.status == Status.UNKNOWN,
-            attempts.c.outcome == OutcomeKind.UNKNOWN,
-        )
-        .group_by(segments.c.id)
-    ).all()
-    for attempt_id in unknown:
+    # If it was sent again, only the last one counts as sent: it arrived, not twice.
+    latest_one = sa.select(sa.func.max(attempts.c.id)).group_by(segments.c.id)
+    unknown = latest_one.join(segments, segments.c.id == attempts.c.segment_id).where(
+        segments.c.message_seq == row.seq,
+        segments.c.status == Status.UNKNOWN,
+        attempts.c.outcome == OutcomeKind.UNKNOWN,
+    )
+    for attempt_id in connection.scalars(unknown).all():
         settle_as_sent(connection, now, attempt_id, "A person says that it was sent.", timedelta())
-    _stop_blocking(connection, row.seq)
+    _set_attempts(connection, row, attempts.c.blocks_until.is_not(None), blocks_until=None)
     return True
-
-
-def _locked(
-    connection: sa.Connection, now: datetime, message_id: str, statuses: Iterable[Status]
-) -> Row | None:
-    """Lock and return the message if it has one of *statuses*; its account first, as everywhere."""
-    account_id = connection.scalar(sa.select(messages.c.account_id).where(messages.c.id == message_id))
-    if account_id is not None:
-        change_account(connection, now, account_id)
-    query = sa.select(messages).where(messages.c.id == message_id, messages.c.status.in_(tuple(statuses)))
-    return connection.execute(query.with_for_update()).one_or_none()
-
-
-def _of_message(message_seq: int) -> sa.ColumnElement[bool]:
-    """Whether an attempt is one of this message; through its segment, which is indexed."""
-    return attempts.c.segment_id.in_(sa.select(segments.c.id).where(segments.c.message_seq == message_seq))
 
 
 def cancel(
@@ -152,19 +126,47 @@ def cancel(
     actor: Actor = ANONYMOUS,
 ) -> bool:
     """Cancel a message that has one of *statuses*; False if it has another by now."""
-    row = _locked(connection, now, message_id, statuses)
+    row = _decided(connection, now, message_id, statuses, Verb.CANCEL, actor)
     if row is None:
         return False
-    keep_decision(connection, now, row.seq, Verb.CANCEL, actor)
-    set_message(connection, row.seq, status=Status.CANCELLED)
-    _stop_blocking(connection, row.seq)
+    change(connection, messages, row.seq, status=Status.CANCELLED)
+    _set_attempts(connection, row, attempts.c.blocks_until.is_not(None), blocks_until=None)
     return True
 
 
-def _stop_blocking(connection: sa.Connection, message_seq: int) -> None:
-    """Stop other texts from waiting for what becomes of a message."""
-    blocking = (_of_message(message_seq), attempts.c.blocks_until.is_not(None))
-    connection.execute(sa.update(attempts).where(*blocking).values(blocks_until=None))
+def _decided(
+    connection: sa.Connection,
+    now: datetime,
+    message_id: str,
+    statuses: Iterable[Status],
+    verb: Verb,
+    actor: Actor,
+) -> Row | None:
+    """Lock a message that has one of *statuses*, its account first, as everywhere; keep who decided what."""
+    account_id = connection.scalar(sa.select(messages.c.account_id).where(messages.c.id == message_id))
+    if account_id is not None:
+        change_account(connection, now, account_id)
+    query = sa.select(messages).where(messages.c.id == message_id, messages.c.status.in_(tuple(statuses)))
+    row = connection.execute(query.with_for_update()).one_or_none()
+    if row is None or (verb is Verb.RESEND and None in (row.text, row.recipient)):
+        # Its words may have been removed since a person looked at it.
+        return None
+    _keep(connection, now, row, verb, actor)
+    return row
+
+
+def _keep(connection: sa.Connection, now: datetime, row: Row, verb: Verb, actor: Actor) -> None:
+    """Keep who decided what on a message, and why."""
+    overridden = [reason.code for reason in row.reasons] if verb is Verb.APPROVE else []
+    decided = {"message_seq": row.seq, "decided_at": now, "verb": verb, "reasons": overridden}
+    connection.execute(sa.insert(decisions).values(decided | {"person": actor.name, "note": actor.note}))
+
+
+def _set_attempts(connection: sa.Connection, row: Row, which: Condition, **values: object) -> None:
+    """Change such attempts of a message; through its segments, which are indexed."""
+    of_message = sa.select(segments.c.id).where(segments.c.message_seq == row.seq)
+    query = sa.update(attempts).where(attempts.c.segment_id.in_(of_message), which)
+    connection.execute(query.values(**values))
 
 
 def pause(connection: sa.Connection, now: datetime, account_id: str, reason: str) -> None:
@@ -190,13 +192,8 @@ def read_submission(connection: sa.Connection, now: datetime, submission_id: str
     """A request as it came in; it never changes."""
     row = connection.execute(sa.select(submissions).where(submissions.c.id == submission_id)).one()
     query = sa.select(messages.c.id).where(messages.c.submission_id == submission_id).order_by(messages.c.seq)
-    return StoredSubmission(
-        source=Source(row.source),
-        body=bytes(row.body),
-        content_type=row.content_type,
-        query=row.query,
-        message_ids=tuple(connection.scalars(query)),
-    )
+    ids = tuple(connection.scalars(query))
+    return from_row(StoredSubmission, row, source=Source(row.source), body=bytes(row.body), message_ids=ids)
 
 
 def remap(
@@ -206,12 +203,7 @@ def remap(
     policy: GuardPolicy,
     actor: Actor = ANONYMOUS,
 ) -> Status | None:
-    """
-    Replace a mapping that left something out; None if the message is not held for that.
-
-    The guards are asked again. What passes is queued at its place in the order of arrival; the rest stays
-    held for what is found now.
-    """
+    """Replace a mapping that left something out, and ask the guards again; None if not held for that."""
     route = remapped.draft.route
     if route is not None:
         # The account is locked, as when a text is stored: of two equal ones, each sees the other.
@@ -222,11 +214,11 @@ def remap(
     row = connection.execute(query.where(left_out).with_for_update()).one_or_none()
     if row is None:
         return None
-    keep_decision(connection, now, row.seq, Verb.REMAP, actor)
+    _keep(connection, now, row, Verb.REMAP, actor)
     verdict = _judged(connection, now, row, remapped, policy)
     status = Status.HELD if verdict.holds else Status.QUEUED
     judged = {"status": status, "release_at": verdict.release_at, "reasons": verdict.reasons}
-    set_message(connection, row.seq, not_before=now, **judged, **mapped_columns(remapped))
+    change(connection, messages, row.seq, not_before=now, **judged, **mapped_columns(remapped))
     return status
 
 
@@ -238,23 +230,7 @@ def _judged(
     if draft.route is None or draft.recipient is None or draft.text is None:
         return remapped.verdict
     pair = (draft.route.tracking_number, draft.recipient)
-    recent = read_recent(connection, draft.route.account_id, now - guards.MASS_TEXT_WINDOW)
-    around = guards.Circumstances(
-        now=now,
-        same_text=guards.repeated(_same_text(connection, row, remapped, policy)),
-        people=guards.count_people(draft.recipient, draft.similarity_words(), recent),
-        opted_out=is_opted_out(connection, now, *pair),
-        possible_opt_out=read_possible_opt_outs(connection, [draft.recipient]).get(pair),
-        waiting_since=row.received_at,
-        recipient=draft.recipient,
-    )
-    return guards.judge(policy, around, verdict=remapped.verdict)
-
-
-def _same_text(connection: sa.Connection, row: Row, remapped: NewMessage, policy: GuardPolicy) -> str | None:
-    """Return the id of the same text to the same person from just before, or from any time since."""
-    if remapped.fingerprint is None:
-        return None
+    # The same text to the same person from just before, or from any time since.
     same_text = latest(
         messages.c.id,
         messages.c.fingerprint == remapped.fingerprint,
@@ -262,5 +238,14 @@ def _same_text(connection: sa.Connection, row: Row, remapped: NewMessage, policy
         messages.c.received_at > row.received_at - policy.duplicate_window,
         messages.c.status != Status.CANCELLED,
     )
-    id_: str | None = connection.scalar(same_text)
-    return id_
+    recent = read_recent(connection, draft.route.account_id, now - guards.MASS_TEXT_WINDOW)
+    around = guards.Circumstances(
+        now=now,
+        same_text=guards.repeated(connection.scalar(same_text) if remapped.fingerprint else None),
+        people=guards.count_people(draft.recipient, draft.similarity_words(), recent),
+        opted_out=is_opted_out(connection, now, *pair),
+        possible_opt_out=read_possible_opt_outs(connection, [draft.recipient]).get(pair),
+        waiting_since=row.received_at,
+        recipient=draft.recipient,
+    )
+    return guards.judge(policy, around, verdict=remapped.verdict)

@@ -15,14 +15,9 @@ from sqlalchemy import exc
 
 from callrail_relay.errors import Unavailable
 
-BUSY_TIMEOUT = 5.0
-"""Seconds to wait for another process that writes to the same SQLite file."""
-
-CONNECT_TIMEOUT = 5
-"""Seconds to wait for PostgreSQL to answer."""
-
-APPLICATION = "callrail-relay"
-"""What PostgreSQL calls the connections of every command; each command's own name begins with it."""
+BUSY_TIMEOUT = 5.0  # seconds to wait for another process that writes to the same SQLite file
+CONNECT_TIMEOUT = 5  # seconds to wait for PostgreSQL to answer
+APPLICATION = "callrail-relay"  # what PostgreSQL calls the connections; each command's name begins with it
 
 
 def open_engine(url: str, application: str = APPLICATION) -> sa.Engine:
@@ -195,11 +190,10 @@ def _open_postgresql(address: sa.URL, application: str) -> sa.Engine:
         ) from error
 
 
-LITTLE_ROOM = 64 * 1024
-"""Bytes without which SQLite cannot even begin."""
+LITTLE_ROOM = 64 * 1024  # bytes without which SQLite cannot even begin
 
+# What a database raises that cannot do its part now, whatever it is asked.
 OUT_OF_ORDER = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError)
-"""What a database raises that cannot do its part now, whatever it is asked."""
 
 
 @contextmanager
@@ -226,14 +220,6 @@ _SQLITE_WORDS = (
 )
 
 
-def _is_full(directory: Path) -> bool:
-    """Whether there is no room for SQLite's side files, of which it says only that the disk failed."""
-    try:
-        return shutil.disk_usage(directory).free < LITTLE_ROOM
-    except OSError:
-        return False
-
-
 def _words(engine: sa.Engine, error: exc.SQLAlchemyError) -> str:
     if not is_sqlite(engine):
         return (
@@ -241,8 +227,11 @@ def _words(engine: sa.Engine, error: exc.SQLAlchemyError) -> str:
             "database.url is right, and that the user may use the database."
         )
     cause = str(getattr(error, "orig", error))
-    if "disk I/O error" in cause and _is_full(Path(str(engine.url.database)).parent):
-        cause = "database or disk is full"
+    with contextlib.suppress(OSError):
+        # Without room for its side files, SQLite says only that the disk failed.
+        directory = Path(str(engine.url.database)).parent
+        if "disk I/O error" in cause and shutil.disk_usage(directory).free < LITTLE_ROOM:
+            cause = "database or disk is full"
     for words, sentence in _SQLITE_WORDS:
         if words in cause:
             return f"The store {describe(engine)} {sentence}."

@@ -3,34 +3,20 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
+from callrail_relay.domain import views
 from callrail_relay.domain.account import DAY, HOUR
 from callrail_relay.domain.message import OPEN, Source, Status
-from callrail_relay.domain.views import (
-    QUARTER,
-    Arrivals,
-    Bucket,
-    ChatMessage,
-    Conversation,
-    MessageSummary,
-    OldestUse,
-    Overview,
-    RawRequest,
-    TextFilter,
-    TextHistory,
-    TextPage,
-    Waiting,
-)
 from callrail_relay.outbox.opt_outs import is_opted_out
-from callrail_relay.outbox.rows import Row, contains, latest, mentions, of_pair
+from callrail_relay.outbox.rows import Row, from_row, latest, of_pair
 from callrail_relay.outbox.tables import (
     EPOCH,
     MICROSECOND,
-    Instant,
+    Condition,
     accounts,
     attempts,
     callrail_texts,
@@ -43,30 +29,13 @@ from callrail_relay.outbox.tables import (
     tallies,
 )
 
-PILE = 10
-"""Texts of one kind that are read to be shown; the others are only counted."""
-
-LOOKED_THROUGH = 30_000
-"""Texts that one search for words looks through; it goes on from there when asked to."""
+PILE = 10  # texts of one kind that are read to be shown; the others are only counted
+LOOKED_THROUGH = 30_000  # texts that one search for words looks through; it goes on from there when asked to
 
 _TO_THEM = of_pair(opt_outs, messages.c.tracking_number, messages.c.recipient)
-_IS_OPTED_OUT = sa.exists().where(*_TO_THEM).correlate(messages)
-
-ROW_COLUMNS: Sequence[sa.ColumnElement[Any]] = (
-    messages.c.seq,
-    messages.c.id,
-    messages.c.status,
-    messages.c.source,
-    messages.c.received_at,
-    messages.c.reasons,
-    messages.c.recipient,
-    messages.c.tracking_number,
-    messages.c.seller,
-    messages.c.text,
-    messages.c.sent_at,
-    messages.c.release_at,
-    _IS_OPTED_OUT.label("is_opted_out"),
-)
+_OPTED_OUT = sa.exists().where(*_TO_THEM).correlate(messages).label("opted_out")
+_COLUMNS = [messages.c[name] for name in views.MessageSummary.__annotations__ if name in messages.c]
+_SUMMARIES: sa.Select[Any] = sa.select(*_COLUMNS, _OPTED_OUT).order_by(messages.c.seq.desc())
 
 
 def read_overview(
@@ -75,13 +44,20 @@ def read_overview(
     account_ids: Sequence[str],
     arrivals_since: datetime,
     failed_since: datetime,
-) -> Overview:
+) -> views.Overview:
     """What waits, and how many texts came in since *arrivals_since*."""
-    return Overview(
+
+    def oldest(account_id: str, length: timedelta) -> datetime | None:
+        counted_at = attempts.c.counted_at
+        of_account = (attempts.c.account_id == account_id, counted_at > now - length)
+        first: datetime | None = connection.scalar(sa.select(sa.func.min(counted_at)).where(*of_account))
+        return first
+
+    return views.Overview(
         now=now,
         waiting=read_waiting(connection, now, failed_since),
         arrivals=read_arrivals(connection, now, arrivals_since, None),
-        oldest={one: _oldest_use(connection, now, one) for one in account_ids},
+        oldest={id_: views.OldestUse(hour=oldest(id_, HOUR), day=oldest(id_, DAY)) for id_ in account_ids},
         any_texts=connection.scalar(sa.select(messages.c.seq).limit(1)) is not None,
     )
 
@@ -94,13 +70,13 @@ class _Kind:
     count: sa.ScalarSelect[int]
 
 
-def _kind(*which: sa.ColumnElement[bool], count: sa.ScalarSelect[int] | None = None) -> _Kind:
+def _kind(*which: Condition, count: sa.ScalarSelect[int] | None = None) -> _Kind:
     """Texts that fulfill this; *count* is how many those are, if that is known without going through them."""
-    rows = sa.select(*ROW_COLUMNS).where(*which).order_by(messages.c.seq.desc())
-    return _Kind(rows.limit(sa.bindparam("shown")), _number(messages, *which) if count is None else count)
+    rows = _SUMMARIES.where(*which).limit(sa.bindparam("shown"))
+    return _Kind(rows, _number(messages, *which) if count is None else count)
 
 
-def _number(table: sa.FromClause, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+def _number(table: sa.FromClause, *where: Condition) -> sa.ScalarSelect[int]:
     return sa.select(sa.func.count()).select_from(table).where(*where).scalar_subquery()
 
 
@@ -126,10 +102,10 @@ _FOR_PERSON = sa.select(HELD.count + UNKNOWN.count + FAILED.count)
 _QUEUED = sa.select(_tallied(*OPEN))
 
 
-def read_waiting(connection: sa.Connection, now: datetime, failed_since: datetime) -> Waiting:
+def read_waiting(connection: sa.Connection, now: datetime, failed_since: datetime) -> views.Waiting:
     """What waits for a person or by itself, and what failed since *failed_since*."""
     found = _pile(connection, LOOKED_UP)
-    return Waiting(
+    return views.Waiting(
         held=_pile(connection, HELD),
         unknown=_pile(connection, UNKNOWN),
         failed=_pile(connection, FAILED, first=_first_since(connection, failed_since)),
@@ -139,15 +115,14 @@ def read_waiting(connection: sa.Connection, now: datetime, failed_since: datetim
     )
 
 
-def _pile(connection: sa.Connection, kind: _Kind, **parameters: int | None) -> Bucket:
-    rows = connection.execute(kind.rows, {"shown": PILE, **parameters}).all()
-    count = len(rows)
-    if count == PILE:
-        count = int(connection.scalar(sa.select(kind.count), parameters) or 0)
-    return Bucket(count=count, rows=tuple(_text_row(row) for row in rows))
+def _pile(connection: sa.Connection, kind: _Kind, **parameters: int | None) -> views.Bucket:
+    rows = tuple(_summary(row) for row in connection.execute(kind.rows, {"shown": PILE, **parameters}))
+    all_shown = len(rows) < PILE
+    count = len(rows) if all_shown else connection.scalar(sa.select(kind.count), parameters)
+    return views.Bucket(count=int(count or 0), rows=rows)
 
 
-def from_seq(connection: sa.Connection, since: datetime) -> sa.ColumnElement[bool]:
+def from_seq(connection: sa.Connection, since: datetime) -> Condition:
     """Whether a message came in since *since*, as a bound of its number, which every index has at its end."""
     first = _first_since(connection, since)
     return sa.false() if first is None else messages.c.seq >= first
@@ -161,75 +136,50 @@ def count_for_person(connection: sa.Connection, now: datetime, failed_since: dat
 
 def _first_since(connection: sa.Connection, since: datetime) -> int | None:
     """The number of the first message that came in since *since*, which every index has at its end."""
-    return connection.scalar(_FIRST_SINCE, {"since": since})
-
-
-_FIRST_SINCE = (
-    sa.select(messages.c.seq)
-    .where(messages.c.received_at >= sa.bindparam("since", type_=Instant))
-    .order_by(messages.c.received_at, messages.c.seq)
-    .limit(1)
-)
+    query = sa.select(messages.c.seq).where(messages.c.received_at >= since)
+    return connection.scalar(query.order_by(messages.c.received_at, messages.c.seq).limit(1))
 
 
 def read_arrivals(
     connection: sa.Connection, now: datetime, since: datetime, until: datetime | None
-) -> tuple[Arrivals, ...]:
+) -> tuple[views.Arrivals, ...]:
     """Count the texts that came from *since* to before *until*, by quarter of an hour and by status."""
-    length = sa.literal(QUARTER // MICROSECOND, sa.BigInteger, literal_execute=True)
+    length = sa.literal(views.QUARTER // MICROSECOND, sa.BigInteger, literal_execute=True)
     quarter = (sa.type_coerce(messages.c.received_at, sa.BigInteger) // length).label("quarter")
-    query = (
-        sa.select(quarter, messages.c.status, sa.func.count())
-        .where(messages.c.received_at >= since)
-        .group_by(quarter, messages.c.status)
-    )
+    query = sa.select(quarter, messages.c.status, sa.func.count()).where(messages.c.received_at >= since)
     if until is not None:
         query = query.where(messages.c.received_at < until)
     return tuple(
-        Arrivals(begins=EPOCH + int(number) * QUARTER, status=Status(status), count=count)
-        for number, status, count in connection.execute(query)
+        views.Arrivals(begins=EPOCH + int(number) * views.QUARTER, status=Status(status), count=count)
+        for number, status, count in connection.execute(query.group_by(quarter, messages.c.status))
     )
 
 
-def _oldest_use(connection: sa.Connection, now: datetime, account_id: str) -> OldestUse:
-    hour, day = (
-        connection.scalar(_OLDEST_USE, {"account_id": account_id, "since": now - length})
-        for length in (HOUR, DAY)
-    )
-    return OldestUse(hour=hour, day=day)
-
-
-_OLDEST_USE = sa.select(sa.func.min(attempts.c.counted_at)).where(
-    attempts.c.account_id == sa.bindparam("account_id"),
-    attempts.c.counted_at > sa.bindparam("since", type_=Instant),
-)
-
-
-def read_page(connection: sa.Connection, now: datetime, wanted: TextFilter) -> TextPage:
+def read_page(connection: sa.Connection, now: datetime, wanted: views.TextFilter) -> views.TextPage:
     """Return the next page; words are looked for in LOOKED_THROUGH texts at a time."""
     bounds, floor = _bounds(connection, wanted)
     where = [*_narrow(connection, wanted), *bounds]
     narrow = any((wanted.recipient, wanted.opportunity_id, wanted.sender_id))
-    query = sa.select(*ROW_COLUMNS).where(*where).order_by(messages.c.seq.desc()).limit(wanted.limit + 1)
+    query = _SUMMARIES.where(*where).limit(wanted.limit + 1)
     # By one status at a time: only so the index holds them in the order of the page.
-    found = [
+    found: list[Row] = [
         row
         for one in wanted.statuses or (None,)
         for row in connection.execute(query.where(*of_status(one, narrow=narrow)))
     ]
     found.sort(key=lambda row: row.seq, reverse=True)
-    rows = tuple(_text_row(row) for row in found[: wanted.limit])
+    rows = tuple(_summary(row) for row in found[: wanted.limit])
     if len(found) > wanted.limit:
-        return TextPage(rows=rows, older=rows[-1].seq)
+        return views.TextPage(rows=rows, older=rows[-1].seq)
     rest = floor and connection.execute(latest(messages, messages.c.seq <= floor)).first()
     if not rest:
-        return TextPage(rows=rows)
-    return TextPage(rows=rows, older=rest.seq + 1, searched_to=rest.received_at)
+        return views.TextPage(rows=rows)
+    return views.TextPage(rows=rows, older=rest.seq + 1, searched_to=rest.received_at)
 
 
-def _bounds(connection: sa.Connection, wanted: TextFilter) -> tuple[list[sa.ColumnElement[bool]], int | None]:
+def _bounds(connection: sa.Connection, wanted: views.TextFilter) -> tuple[list[Condition], int | None]:
     """The part of the numbers that a page is looked for in, and where it ends although there may be more."""
-    bounds: list[sa.ColumnElement[bool]] = []
+    bounds: list[Condition] = []
     if wanted.before is not None:
         bounds.append(messages.c.seq < wanted.before)
     if wanted.since is not None:
@@ -243,57 +193,52 @@ def _bounds(connection: sa.Connection, wanted: TextFilter) -> tuple[list[sa.Colu
     return [*bounds, messages.c.seq >= floor], floor - 1
 
 
-def _to_seq(connection: sa.Connection, until: datetime) -> sa.ColumnElement[bool]:
+def _to_seq(connection: sa.Connection, until: datetime) -> Condition:
     before = sa.select(messages.c.seq).where(messages.c.received_at < until)
     newest = before.order_by(messages.c.received_at.desc(), messages.c.seq.desc()).limit(1)
     last = connection.scalar(newest)
     return sa.false() if last is None else messages.c.seq <= last
 
 
-def _narrow(connection: sa.Connection, wanted: TextFilter) -> Iterable[sa.ColumnElement[bool]]:
-    for column, value in (
-        (messages.c.recipient, wanted.recipient),
-        (messages.c.tracking_number, wanted.tracking_number),
-        (messages.c.opportunity_id, wanted.opportunity_id),
-        (messages.c.sender_id, wanted.sender_id),
-    ):
-        if value is not None:
-            yield column == value
+def _narrow(connection: sa.Connection, wanted: views.TextFilter) -> Iterable[Condition]:
+    for name in ("recipient", "tracking_number", "opportunity_id", "sender_id"):
+        if (value := getattr(wanted, name)) is not None:
+            yield messages.c[name] == value
     if wanted.name is not None:
-        yield contains(connection, messages.c.seller, wanted.name)
+        yield _contains(connection, messages.c.seller, wanted.name)
     for word in wanted.words:
         yield mentions(connection, word)
 
 
-def of_status(status: Status | None, *, narrow: bool) -> list[sa.ColumnElement[bool]]:
-    """
-    Whether a message has *status*; beside a *narrow* condition so that no index of the status is used.
+def mentions(connection: sa.Connection, word: str) -> Condition:
+    """Whether a text, or the name of whom it goes to, contains *word*."""
+    return sa.or_(*(_contains(connection, column, word) for column in (messages.c.text, messages.c.seller)))
 
-    Without statistics a database takes all indexes for equally good, and would walk all sent texts.
-    """
+
+def _contains(connection: sa.Connection, column: sa.Column[str | None], words: str) -> Condition:
+    """Whether *column* contains *words* in any case, which SQLite's LIKE ignores by itself, twice as fast."""
+    pattern = "%" + "".join(f"/{letter}" if letter in "/%_" else letter for letter in words) + "%"
+    if connection.dialect.name == "sqlite":
+        return column.like(pattern, escape="/")
+    return column.ilike(pattern, escape="/")
+
+
+def of_status(status: Status | None, *, narrow: bool) -> list[Condition]:
+    """Whether a message has *status*; beside a *narrow* condition so that no index of the status is used."""
+    # Without statistics a database takes all indexes for equally good, and would walk all sent texts.
     if status is None:
         return []
     return [sa.func.coalesce(messages.c.status, "") == status if narrow else messages.c.status == status]
 
 
-def read_history(connection: sa.Connection, now: datetime, message_id: str) -> TextHistory:
+def read_history(connection: sa.Connection, now: datetime, message_id: str) -> views.TextHistory:
     """What is known of one text beside the message itself."""
+    query = sa.select(submissions, messages.c.approved, messages.c.release_at, _OPTED_OUT)
     of_message = (messages.c.id == message_id, submissions.c.id == messages.c.submission_id)
-    query = sa.select(
-        submissions,
-        messages.c.approved,
-        messages.c.release_at,
-        _IS_OPTED_OUT.label("is_opted_out"),
-    )
     row = connection.execute(query.where(*of_message)).first()
     if row is None:
-        return TextHistory()
-    raw = RawRequest(
-        received_at=row.received_at, content_type=row.content_type, query=row.query, body=row.body
-    )
-    return TextHistory(
-        approved=tuple(row.approved), release_at=row.release_at, raw=raw, opted_out=row.is_opted_out
-    )
+        return views.TextHistory()
+    return from_row(views.TextHistory, row, approved=tuple(row.approved), raw=from_row(views.RawRequest, row))
 
 
 def read_conversation(
@@ -303,13 +248,30 @@ def read_conversation(
     recipient: str,
     before: datetime | None,
     limit: int,
-) -> Conversation:
+) -> views.Conversation:
     """The latest *limit* texts between a person and one of our numbers, before *before* if it is given."""
-    said = [*_ours(connection, tracking_number, recipient, before, limit + 1)]
-    said += _theirs(connection, tracking_number, recipient, before, limit + 1)
+    ours = sa.select(messages).where(*of_pair(messages, tracking_number, recipient))
+    # What the person wrote, and what others sent from our number.
+    written_at = callrail_texts.c.written_at
+    theirs = sa.select(written_at, callrail_texts.c.direction, callrail_texts.c.content).where(
+        *of_pair(callrail_texts, tracking_number, recipient),
+        sa.or_(callrail_texts.c.direction == "in", callrail_texts.c.attempt_id.is_(None)),
+    )
+    if before is not None:
+        ours, theirs = ours.where(messages.c.received_at < before), theirs.where(written_at < before)
+    said = [
+        views.ChatMessage(
+            at=row.received_at, inbound=False, content=row.text, message_id=row.id, status=Status(row.status)
+        )
+        for row in connection.execute(ours.order_by(messages.c.seq.desc()).limit(limit + 1))
+    ]
+    said += [
+        views.ChatMessage(at=row.written_at, inbound=row.direction == "in", content=row.content)
+        for row in connection.execute(theirs.order_by(written_at.desc()).limit(limit + 1))
+    ]
     said.sort(key=lambda one: one.at)
     shown = said[-limit:]
-    return Conversation(
+    return views.Conversation(
         recipient=recipient,
         tracking_number=tracking_number,
         seller=connection.scalar(latest(messages.c.seller, messages.c.recipient == recipient)),
@@ -319,46 +281,9 @@ def read_conversation(
     )
 
 
-def _ours(
-    connection: sa.Connection, tracking_number: str, recipient: str, before: datetime | None, limit: int
-) -> Iterable[ChatMessage]:
-    query = (
-        sa.select(messages)
-        .where(*of_pair(messages, tracking_number, recipient))
-        .order_by(messages.c.seq.desc())
-        .limit(limit)
-    )
-    if before is not None:
-        query = query.where(messages.c.received_at < before)
-    for row in connection.execute(query):
-        yield ChatMessage(
-            at=row.received_at, inbound=False, content=row.text, message_id=row.id, status=Status(row.status)
-        )
-
-
-def _theirs(
-    connection: sa.Connection, tracking_number: str, recipient: str, before: datetime | None, limit: int
-) -> Iterable[ChatMessage]:
-    """What the person wrote, and what others sent from our number."""
-    table = callrail_texts
-    query = (
-        sa.select(table.c.written_at, table.c.direction, table.c.content)
-        .where(
-            *of_pair(table, tracking_number, recipient),
-            sa.or_(table.c.direction == "in", table.c.attempt_id.is_(None)),
-        )
-        .order_by(table.c.written_at.desc())
-        .limit(limit)
-    )
-    if before is not None:
-        query = query.where(table.c.written_at < before)
-    for row in connection.execute(query):
-        yield ChatMessage(at=row.written_at, inbound=row.direction == "in", content=row.content)
-
-
 def read_marker(connection: sa.Connection, now: datetime) -> str:
     """Return a value that changes with all that a page could show, from the ends of indexes alone."""
-    standing = connection.execute(_STANDING).all()
+    standing = connection.execute(sa.select(accounts).order_by(accounts.c.id)).all()
     seen = repr((tuple(connection.execute(_MARKER).one()), [tuple(row) for row in standing]))
     return hashlib.blake2b(seen.encode(), digest_size=8).hexdigest()
 
@@ -381,22 +306,7 @@ _MARKER = sa.select(
         for status in (Status.HELD, Status.UNKNOWN, *OPEN)
     ),
 )
-_STANDING = sa.select(accounts).order_by(accounts.c.id)
 
 
-def _text_row(row: Row) -> MessageSummary:
-    return MessageSummary(
-        seq=row.seq,
-        id=row.id,
-        status=Status(row.status),
-        source=Source(row.source),
-        received_at=row.received_at,
-        reasons=row.reasons,
-        recipient=row.recipient,
-        tracking_number=row.tracking_number,
-        seller=row.seller,
-        text=row.text,
-        sent_at=row.sent_at,
-        release_at=row.release_at,
-        opted_out=row.is_opted_out,
-    )
+def _summary(row: Row) -> views.MessageSummary:
+    return from_row(views.MessageSummary, row, status=Status(row.status), source=Source(row.source))

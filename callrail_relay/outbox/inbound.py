@@ -1,7 +1,7 @@
 """Ingesting what CallRail's webhooks and conversations tell: replies, opt-outs, and texts that were sent."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -21,55 +21,22 @@ from callrail_relay.domain.opt_keywords import OptKeyword, is_callrails_keyword,
 from callrail_relay.domain.opt_outs import Origin, PossibleOptOut
 from callrail_relay.domain.outcome import Outcome, OutcomeKind, Sent
 from callrail_relay.domain.reconcile import AFTER, BEFORE, FoundText, Settled, normalise, owner
-from callrail_relay.outbox.lookups import (
-    MAY_HAVE_ARRIVED,
-    known_conversation,
-    sending_from_row,
-    settle_as_sent,
-)
-from callrail_relay.outbox.opt_outs import (
-    add_opt_out,
-    ask_about,
-    settle_possible_opt_out,
-    with_known_numbers,
-)
+from callrail_relay.outbox.lookups import MAY_HAVE_ARRIVED, known_conversation, sending_of, settle_as_sent
+from callrail_relay.outbox.opt_outs import add_opt_out, ask_about, settle_possible_opt_out, with_known_numbers
 from callrail_relay.outbox.rows import (
     Row,
+    change,
     change_account,
     insert_into,
     latest,
     message_of,
     of_pair,
-    set_attempt,
-    set_text,
     write_account,
 )
 from callrail_relay.outbox.tables import attempts, callrail_texts, messages, opt_outs, segments
 
-E164_LENGTH = len("+12025550122")
-"""Of all numbers that are texted: those of North America."""
-
-SEEN = "seen:"
-"""Begins the keys of texts that were read in a conversation, which has no ids for them."""
-
-WORDS = "CallRail's webhook says that it went out, at {:%Y-%m-%dT%H:%M:%SZ}."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Arrival:
-    """A text with what follows from it: which way it went, what it asks for, and whose it may be."""
-
-    text: CallRailText
-    direction: Direction
-    ends: Ends
-    written_at: datetime
-    keyword: OptKeyword | None
-    people: Sequence[Pair] = ()
-
-    @property
-    def pair(self) -> Pair | None:
-        """Between whom it was, if that is certain."""
-        return self.people[0] if len(self.people) == 1 else None
+E164_LENGTH = len("+12025550122")  # of all numbers that are texted: those of North America
+SEEN = "seen:"  # begins the keys of texts that were read in a conversation, which has no ids for them
 
 
 def ingest(
@@ -102,58 +69,78 @@ def _ingest(
     if account_id is not None:
         change_account(connection, now, account_id)
     direction = text.going(hint, policy.tracking_numbers)
-    arrival = _Arrival(
-        text=text,
-        direction=direction,
-        ends=text.ends(direction),
-        # CallRail's clock may be ahead, and nothing was written in the future.
-        written_at=min(text.written_at or now, now),
-        keyword=read_opt_keyword(text.content) if direction is Direction.IN else None,
-    )
-    arrival = replace(arrival, people=_people(connection, arrival, policy))
-    ingested = Ingested(key=text.key, direction=arrival.direction, is_new=False)
-    known = _find_known(connection, arrival, taken)
+    ends = text.ends(direction)
+    keyword = read_opt_keyword(text.content) if direction is Direction.IN else None
+    people = _people(connection, text, ends, keyword, policy.tracking_numbers)
+    pair = people[0] if len(people) == 1 else None
+    # CallRail's clock may be ahead, and nothing was written in the future.
+    written_at = min(text.written_at or now, now)
+    ingested = Ingested(key=text.key, direction=direction, is_new=False)
+    known = _find_known(connection, text, direction, written_at, pair, taken)
     if known is not None:
         taken.add(known.resource_id)
-        _learn(connection, known, arrival)
+        if known.resource_id != text.key:
+            changes: dict[str, object] = {} if text.seen else {"resource_id": text.key}
+            if keyword is OptKeyword.STOP and known.written_at < written_at:
+                # Perhaps another of the same words, after a START. The known one is dated by it, so that it
+                # says nothing new when it is seen again: one that was removed by hand meanwhile stays so.
+                _stop(connection, people, text.content, written_at)
+                changes["written_at"] = written_at
+            if changes:
+                change(connection, callrail_texts, known.resource_id, **changes)
         return ingested
     taken.add(text.key)
-    account_id = account_id or _account_of(connection, arrival.people)
-    row = _insert(connection, now, arrival, account_id, policy)
+    account_id = account_id or _account_of(connection, people)
+    # CallRail reports the texts of all the company's numbers; the words of the others are not for us.
+    of_ours = any(not ends.ours.excludes(number) for number in policy.tracking_numbers)
+    of_ours = of_ours or _account_of(connection, people) is not None
+    stored = insert_into(connection, callrail_texts).values(
+        resource_id=text.key,
+        direction=direction,
+        written_at=written_at,
+        received_at=now,
+        account_id=account_id,
+        company_id=text.company_id,
+        tracking_number=pair and pair[0],
+        recipient=pair and pair[1],
+        conversation_id=text.conversation_id,
+        thread_id=text.thread_id,
+        content=text.content if of_ours else None,
+        forward_at=now if of_ours and policy.forwards and direction is Direction.IN else None,
+    )
+    row = connection.execute(stored.on_conflict_do_nothing().returning(callrail_texts)).one_or_none()
     if row is None:
         return ingested
-    ingested = replace(
-        ingested, is_new=True, account_id=account_id, keyword=arrival.keyword, people=len(arrival.people)
-    )
-    if arrival.direction is Direction.IN:
-        return _apply_opt_keyword(connection, ingested, arrival.people, text.content, arrival.written_at)
-    settled = link_sent_text(connection, now, row, arrival.ends.allow, policy.recipient_interval)
+    ingested = replace(ingested, is_new=True, account_id=account_id, keyword=keyword, people=len(people))
+    if direction is Direction.IN:
+        return _apply_opt_keyword(connection, ingested, people, text.content, written_at)
+    settled = link_sent_text(connection, now, row, ends.allow, policy.recipient_interval)
     linked = sa.select(callrail_texts.c.attempt_id).where(callrail_texts.c.resource_id == text.key)
     return replace(ingested, settled=settled, by_others=connection.scalar(linked) is None)
 
 
-def _find_known(connection: sa.Connection, arrival: _Arrival, taken: set[str]) -> Row | None:
-    """
-    The stored text that this one is, if there is one that isn't *taken* by another.
-
-    If a text was so far only seen in a conversation, a webhook about it belongs to that text.
-    """
-    text = arrival.text
+def _find_known(
+    connection: sa.Connection,
+    text: CallRailText,
+    direction: Direction,
+    written_at: datetime,
+    pair: Pair | None,
+    taken: set[str],
+) -> Row | None:
+    """The stored text that this one is, not *taken* by another; a webhook's is known by a poll's as well."""
     by_key = sa.select(callrail_texts).where(callrail_texts.c.resource_id == text.key)
     found = connection.execute(by_key).one_or_none()
     if found is not None and text.key not in taken:
         return found
-    same = []
+    same = [] if pair is None else [sa.and_(*of_pair(callrail_texts, *pair))]
     if text.conversation_id is not None:
         same.append(callrail_texts.c.conversation_id == text.conversation_id)
-    if arrival.pair is not None:
-        same.append(sa.and_(*of_pair(callrail_texts, *arrival.pair)))
     if not same:
         return None
     query = sa.select(callrail_texts).where(
         sa.or_(*same),
-        callrail_texts.c.direction == arrival.direction,
-        callrail_texts.c.written_at.between(arrival.written_at - SAME_TEXT, arrival.written_at + SAME_TEXT),
+        callrail_texts.c.direction == direction,
+        callrail_texts.c.written_at.between(written_at - SAME_TEXT, written_at + SAME_TEXT),
     )
     words = normalise(text.content)
     alike = [
@@ -163,101 +150,52 @@ def _find_known(connection: sa.Connection, arrival: _Arrival, taken: set[str]) -
         and (text.seen or row.resource_id.startswith(SEEN))
         and normalise(row.content or "") == words
     ]
-    return min(
-        alike, key=lambda row: (abs(row.written_at - arrival.written_at), row.resource_id), default=None
-    )
+    return min(alike, key=lambda row: (abs(row.written_at - written_at), row.resource_id), default=None)
 
 
-def _learn(connection: sa.Connection, known: Row, arrival: _Arrival) -> None:
-    """
-    Take over what CallRail newly reports about a *known* text: its id, by which it is known, or a later STOP.
-
-    A later STOP may be another of the same words, after a START. The known one is then dated by it, so that
-    it says nothing new when it is seen again: an opt-out that was removed by hand meanwhile stays removed.
-    """
-    if known.resource_id == arrival.text.key:
-        return
-    values: dict[str, object] = {} if arrival.text.seen else {"resource_id": arrival.text.key}
-    if arrival.keyword is OptKeyword.STOP and known.written_at < arrival.written_at:
-        _stop(connection, arrival.people, arrival.text.content, arrival.written_at)
-        values["written_at"] = arrival.written_at
-    if values:
-        set_text(connection, known.resource_id, **values)
-
-
-def _insert(
-    connection: sa.Connection, now: datetime, arrival: _Arrival, account_id: str | None, policy: InboundPolicy
-) -> Row | None:
-    """Store the text; None if it is stored already."""
-    text, pair = arrival.text, arrival.pair or (None, None)
-    # CallRail reports the texts of all the company's numbers; the words of the others are not for us.
-    ours = any(not arrival.ends.ours.excludes(number) for number in policy.tracking_numbers) or (
-        _account_of(connection, arrival.people) is not None
-    )
-    values = {
-        "resource_id": text.key,
-        "direction": arrival.direction,
-        "written_at": arrival.written_at,
-        "received_at": now,
-        "account_id": account_id,
-        "company_id": text.company_id,
-        "tracking_number": pair[0],
-        "recipient": pair[1],
-        "conversation_id": text.conversation_id,
-        "thread_id": text.thread_id,
-        "content": text.content if ours else None,
-        "forward_at": now if ours and policy.forwards and arrival.direction is Direction.IN else None,
-    }
-    stored = insert_into(connection, callrail_texts).values(values).on_conflict_do_nothing()
-    return connection.execute(stored.returning(callrail_texts)).one_or_none()
-
-
-def _people(connection: sa.Connection, arrival: _Arrival, policy: InboundPolicy) -> list[Pair]:
+def _people(
+    connection: sa.Connection, text: CallRailText, ends: Ends, keyword: OptKeyword | None, ours: Iterable[str]
+) -> list[Pair]:
     """
     Between whom a text was: one pair, unless CallRail masks the numbers; none if no one is known.
 
     A masked number is found by the conversation. If that isn't known here either, everyone it may belong to
     counts, but only if the text is a STOP, or may be one: to others it does nothing.
     """
-    if arrival.ends.pair is not None:
-        return [arrival.ends.pair]
-    of_conversation = _of_conversation(connection, arrival)
+    if ends.pair is not None:
+        return [ends.pair]
+    of_conversation = _of_conversation(connection, text, ends)
     if of_conversation:
         return of_conversation
-    person = arrival.ends.person.full
+    person = ends.person.full
     if person is not None:
-        ours = [(number, person) for number in sorted(policy.tracking_numbers)]
-        return [pair for pair in ours if not arrival.ends.ours.excludes(pair[0])]
-    may_stop = arrival.keyword in (OptKeyword.STOP, OptKeyword.MAYBE_STOP)
-    return _by_endings(connection, arrival) if may_stop else []
+        return [(number, person) for number in sorted(ours) if not ends.ours.excludes(number)]
+    may_stop = keyword in (OptKeyword.STOP, OptKeyword.MAYBE_STOP)
+    return _by_endings(connection, text, ends) if may_stop else []
 
 
-def _of_conversation(connection: sa.Connection, arrival: _Arrival) -> list[Pair]:
+def _of_conversation(connection: sa.Connection, text: CallRailText, ends: Ends) -> list[Pair]:
     """The pairs of a conversation that are known here; of its thread alone if that is known."""
-    conversation_id = arrival.text.conversation_id
-    if conversation_id is None:
+    if text.conversation_id is None:
         return []
     found: set[tuple[Pair, str | None]] = set()
     for table in (messages, callrail_texts):
-        query = (
-            sa.select(table.c.tracking_number, table.c.recipient, table.c.thread_id)
-            .where(table.c.conversation_id == conversation_id, table.c.recipient.is_not(None))
-            .distinct()
-        )
+        query = sa.select(table.c.tracking_number, table.c.recipient, table.c.thread_id).distinct()
+        query = query.where(table.c.conversation_id == text.conversation_id, table.c.recipient.is_not(None))
         found |= {((row[0], row[1]), row[2]) for row in connection.execute(query)}
-    fitting = {(pair, thread_id) for pair, thread_id in found if arrival.ends.allow(pair)}
-    of_thread = {pair for pair, thread_id in fitting if thread_id and thread_id == arrival.text.thread_id}
+    fitting = {(pair, thread_id) for pair, thread_id in found if ends.allow(pair)}
+    of_thread = {pair for pair, thread_id in fitting if thread_id and thread_id == text.thread_id}
     return sorted(of_thread or {pair for pair, _ in fitting})
 
 
-def _by_endings(connection: sa.Connection, arrival: _Arrival) -> list[Pair]:
+def _by_endings(connection: sa.Connection, text: CallRailText, ends: Ends) -> list[Pair]:
     """
     Everyone texted from here whose number ends so, in the company if it is named.
 
     No index holds numbers by their ends. So it goes from one beginning that occurs to the next, and asks for
     the one number that has it and this end: that takes as many steps as there are exchanges, not texts.
     """
-    ours, ending = arrival.ends.ours, arrival.ends.person.ending
+    ending = ends.person.ending
     begins = E164_LENGTH - len(ending)
     if not ending or begins <= 0:
         return []
@@ -268,25 +206,17 @@ def _by_endings(connection: sa.Connection, arrival: _Arrival) -> list[Pair]:
     step = of_next.where(messages.c.recipient > last_of_it).scalar_subquery()
     found = found.union_all(sa.select(step).where(found.c.one.is_not(None)))
     fitting = sa.func.substr(found.c.one, 1, begins).concat(sa.literal(ending, sa.Text))
-    query = (
-        sa.select(messages.c.tracking_number, messages.c.recipient)
-        .join(found, messages.c.recipient == fitting)
-        .where(messages.c.tracking_number.is_not(None))
-        .distinct()
-    )
-    if arrival.text.company_id is not None:
-        query = query.where(messages.c.company_id == arrival.text.company_id)
-    pairs = ((row[0], row[1]) for row in connection.execute(query))
-    return sorted(pair for pair in pairs if not ours.excludes(pair[0]))
+    query = sa.select(messages.c.tracking_number, messages.c.recipient).distinct()
+    query = query.join(found, messages.c.recipient == fitting).where(messages.c.tracking_number.is_not(None))
+    if text.company_id is not None:
+        query = query.where(messages.c.company_id == text.company_id)
+    return sorted((row[0], row[1]) for row in connection.execute(query) if not ends.ours.excludes(row[0]))
 
 
 def _account_of(connection: sa.Connection, people: Iterable[Pair]) -> str | None:
     """The account from which the latest text to these people was sent, if one was."""
-    for pair in people:
-        account_id: str | None = connection.scalar(latest(messages.c.account_id, *of_pair(messages, *pair)))
-        if account_id is not None:
-            return account_id
-    return None
+    ids = (connection.scalar(latest(messages.c.account_id, *of_pair(messages, *pair))) for pair in people)
+    return next((id_ for id_ in ids if id_ is not None), None)
 
 
 def place_replies(connection: sa.Connection, now: datetime, message_seq: int) -> None:
@@ -300,7 +230,7 @@ def place_replies(connection: sa.Connection, now: datetime, message_seq: int) ->
         unplaced = unplaced.where(sa.or_(thread_id.is_(None), thread_id == message.thread_id))
     pair = (message.tracking_number, message.recipient)
     for row in connection.execute(unplaced.order_by(callrail_texts.c.written_at)).all():
-        set_text(connection, row.resource_id, tracking_number=pair[0], recipient=pair[1])
+        change(connection, callrail_texts, row.resource_id, tracking_number=pair[0], recipient=pair[1])
         if row.direction == Direction.IN:
             keyword = read_opt_keyword(row.content)
             placed = Ingested(key=row.resource_id, direction=Direction.IN, is_new=False, keyword=keyword)
@@ -324,23 +254,19 @@ def _apply_opt_keyword(
 
 def _stop(connection: sa.Connection, people: Sequence[Pair], content: str, written_at: datetime) -> int:
     """Opt *people* out, except those who said START after that: webhooks may come in any order."""
-    reason = f"The person replied “{shortened(content)}”."
+    reply = f"“{shortened(content)}”"
+    reason = f"The person replied {reply}."
     if len(people) > 1:
-        reason = (
-            f"A reply of “{shortened(content)}” may be this person's: CallRail masks its number, and the "
-            "last digits fit."
-        )
+        masked = "CallRail masks its number, and the last digits fit."
+        reason = f"A reply of {reply} may be this person's: {masked}"
     origin = Origin.REPLY if is_callrails_keyword(content) else Origin.WORDS
     stopped = [pair for pair in people if not _said(connection, pair, OptKeyword.START, after=written_at)]
     for pair in stopped:
         add_opt_out(connection, written_at, *pair, reason, origin)
         # A later STOP is what an earlier START that comes late is compared with.
-        connection.execute(
-            sa.update(opt_outs)
-            .where(*of_pair(opt_outs, *pair), opt_outs.c.origin != Origin.BY_HAND)
-            .where(opt_outs.c.created_at < written_at)
-            .values(created_at=written_at, origin=origin)
-        )
+        later = (opt_outs.c.origin != Origin.BY_HAND, opt_outs.c.created_at < written_at)
+        known = sa.update(opt_outs).where(*of_pair(opt_outs, *pair), *later)
+        connection.execute(known.values(created_at=written_at, origin=origin))
     return len(stopped)
 
 
@@ -356,13 +282,10 @@ def _start(connection: sa.Connection, pair: Pair, written_at: datetime, keyword:
     row = connection.execute(sa.select(opt_outs).where(*of_pair(opt_outs, *pair))).one_or_none()
     if row is None or _said(connection, pair, OptKeyword.STOP, after=written_at):
         return False
-    if row.origin in (Origin.REPLY, Origin.WORDS):
-        if row.created_at >= written_at:
-            return False
-    elif row.created_at > written_at + BEFORE:
-        # Dated by our clock, and the reply by CallRail's.
-        return False
-    if keyword is OptKeyword.YES and row.origin not in (Origin.REPLY, Origin.REFUSAL):
+    # What did not come by a reply is dated by our clock, and the reply by CallRail's.
+    by_reply = row.origin in (Origin.REPLY, Origin.WORDS)
+    is_later = row.created_at >= written_at if by_reply else row.created_at > written_at + BEFORE
+    if is_later or (keyword is OptKeyword.YES and row.origin not in (Origin.REPLY, Origin.REFUSAL)):
         return False
     connection.execute(sa.delete(opt_outs).where(*of_pair(opt_outs, *pair)))
     return True
@@ -385,9 +308,8 @@ def link_sent_text(
     """
     Link a stored text that was sent to the attempt that it is, and settle that if its outcome is unknown.
 
-    *allows* says which pairs fit the numbers that CallRail shows. Each text is one attempt at most, and each
-    attempt one text. Others sent what links to no attempt: from now on it counts in the budget by itself, and
-    no more in what CallRail's own count had beyond ours.
+    *allows* says which pairs fit the numbers that CallRail shows. What links to no attempt, others sent: from
+    now on it counts in the budget by itself, and no more in what CallRail's own count had beyond ours.
     """
     if text.account_id is None:
         return None
@@ -396,11 +318,10 @@ def link_sent_text(
     if attempt is None:
         write_account(connection, account.explained(text.written_at))
         return None
-    set_text(connection, text.resource_id, attempt_id=attempt.id)
-    if attempt.outcome != OutcomeKind.UNKNOWN:
-        # It has arrived already, or is under way: its answer comes, or the lack of one is asked below.
-        return None
-    return _settle(connection, now, attempt.id, text, interval)
+    change(connection, callrail_texts, text.resource_id, attempt_id=attempt.id)
+    # Any other has arrived already, or is under way: its answer comes, or the lack of one is asked below.
+    is_unknown = attempt.outcome == OutcomeKind.UNKNOWN
+    return _settle(connection, now, attempt.id, text, interval) if is_unknown else None
 
 
 def after_outcome(
@@ -418,7 +339,7 @@ def after_outcome(
         return None
     if outcome.kind is OutcomeKind.UNKNOWN:
         return _settle(connection, now, attempt_id, text, interval)
-    set_text(connection, text.resource_id, attempt_id=None)
+    change(connection, callrail_texts, text.resource_id, attempt_id=None)
     person = connection.scalar(sa.select(attempts.c.recipient).where(attempts.c.id == attempt_id))
     return link_sent_text(connection, now, text, lambda pair: pair[1] == person, interval)
 
@@ -431,7 +352,7 @@ def _attempt_of(
         return None
     for instant in (text.written_at, text.received_at):
         candidates = {row.id: row for row in _candidates(connection, text, instant, allows)}
-        sendings = [sending_from_row(row) for row in candidates.values()]
+        sendings = [sending_of(row) for row in candidates.values()]
         found = owner(sendings, FoundText(content=text.content, created_at=instant))
         if found is not None:
             return candidates[found.attempt_id]
@@ -443,18 +364,15 @@ def _candidates(
 ) -> list[Row]:
     """Attempts of about that time that may have arrived, and that no other text is linked to."""
     linked = callrail_texts.alias()
-    query = (
-        sa.select(attempts, segments.c.content, messages.c.conversation_id)
-        .join(segments, segments.c.id == attempts.c.segment_id)
-        .join(messages, messages.c.seq == segments.c.message_seq)
-        .where(
-            attempts.c.account_id == text.account_id,
-            # What began earlier counts from later on: this much of the index is enough.
-            attempts.c.counted_at >= instant - AFTER,
-            attempts.c.started_at.between(instant - AFTER, instant + BEFORE),
-            MAY_HAVE_ARRIVED,
-            ~sa.exists().where(linked.c.attempt_id == attempts.c.id),
-        )
+    of_message = sa.select(attempts, segments.c.content, messages.c.conversation_id)
+    of_message = of_message.join(segments, segments.c.id == attempts.c.segment_id)
+    query = of_message.join(messages, messages.c.seq == segments.c.message_seq).where(
+        attempts.c.account_id == text.account_id,
+        # What began earlier counts from later on: this much of the index is enough.
+        attempts.c.counted_at >= instant - AFTER,
+        attempts.c.started_at.between(instant - AFTER, instant + BEFORE),
+        MAY_HAVE_ARRIVED,
+        ~sa.exists().where(linked.c.attempt_id == attempts.c.id),
     )
     if text.company_id is not None:
         query = query.where(messages.c.company_id == text.company_id)
@@ -462,41 +380,30 @@ def _candidates(
     if text.recipient is not None:
         pair = (text.tracking_number, text.recipient)
         return [row for row in rows if (row.tracking_number, row.recipient) == pair]
+    id_ = text.conversation_id
     may_be = [
         row
         for row in rows
-        if allows((row.tracking_number, row.recipient))
-        and len({row.conversation_id, text.conversation_id} - {None}) < 2
+        if allows((row.tracking_number, row.recipient)) and len({row.conversation_id, id_} - {None}) < 2
     ]
-    if len({row.recipient for row in may_be}) < 2:
-        return may_be
-    # CallRail masks the number: the text of one person must not make that of another look sent.
-    of_conversation = [
-        row
-        for row in may_be
-        if text.conversation_id is not None
-        and text.conversation_id in (row.conversation_id, known_conversation(connection, row))
-    ]
-    return of_conversation if len({row.recipient for row in of_conversation}) == 1 else []
+    if id_ is not None and len({row.recipient for row in may_be}) > 1:
+        # CallRail masks the number: the text of one person must not make that of another look sent.
+        may_be = [row for row in may_be if id_ in (row.conversation_id, known_conversation(connection, row))]
+    return may_be if len({row.recipient for row in may_be}) == 1 else []
 
 
 def _settle(
     connection: sa.Connection, now: datetime, attempt_id: int, text: Row, interval: timedelta
 ) -> Settled | None:
-    """
-    Take an unknown attempt for sent if it is certain whose text it is; else have it looked up now.
-
-    If CallRail masks the number and the conversation is new, another person's may have the same last digits,
-    and have been sent the same words by others.
-    """
+    """Take an unknown attempt for sent if it is certain whose text it is; else have it looked up now."""
     if text.recipient is None:
-        set_attempt(connection, attempt_id, look_at=now)
+        # Another person's may have the same last digits, and have been sent the same words by others.
+        change(connection, attempts, attempt_id, look_at=now)
         return None
-    settled = settle_as_sent(connection, now, attempt_id, WORDS.format(text.written_at), interval)
+    detail = f"CallRail's webhook says that it went out, at {text.written_at:%Y-%m-%dT%H:%M:%SZ}."
+    settled = settle_as_sent(connection, now, attempt_id, detail, interval)
     if text.conversation_id is not None:
-        connection.execute(
-            sa.update(messages)
-            .where(messages.c.id == settled.message_id, messages.c.conversation_id.is_(None))
-            .values(conversation_id=text.conversation_id, thread_id=text.thread_id)
-        )
+        first = (messages.c.id == settled.message_id, messages.c.conversation_id.is_(None))
+        conversation = {"conversation_id": text.conversation_id, "thread_id": text.thread_id}
+        connection.execute(sa.update(messages).where(*first).values(conversation))
     return settled

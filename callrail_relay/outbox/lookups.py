@@ -22,18 +22,16 @@ from callrail_relay.domain.reconcile import (
 )
 from callrail_relay.outbox.rows import (
     Row,
+    change,
     change_account,
     has_requests,
     latest,
     message_of,
     message_status,
     of_pair,
-    route_from_row,
-    set_attempt,
-    set_message,
-    set_segment,
+    route_of,
 )
-from callrail_relay.outbox.tables import Instant, attempts, evidence, messages, segments
+from callrail_relay.outbox.tables import NOW, attempts, evidence, messages, segments
 
 NO_REQUESTS_RETRY = timedelta(seconds=60)
 
@@ -42,10 +40,9 @@ def claim_lookup(
     connection: sa.Connection, now: datetime, policy: LookupPolicy, begun: DueLookup | None = None
 ) -> DueLookup | None:
     """
-    Take the look-up that has been due longest; no other process takes it while its lease lasts.
+    Take the look-up that has been due longest, first of all *begun*, whose result could not be stored.
 
-    First of all *begun*, whose result could not be stored. None if none is due, or only in accounts that used
-    up their requests for this hour.
+    No other process takes it while its lease lasts. None if none is due, or no requests are left for it.
     """
     with_room = [
         account_id
@@ -61,24 +58,18 @@ def claim_lookup(
         ours = sa.and_(attempts.c.id == begun.attempt_id, attempts.c.look_until == begun.lease_until)
         free = sa.or_(free, ours)
         order.insert(0, attempts.c.id != begun.attempt_id)
-    query = (
-        sa.select(attempts)
-        .where(attempts.c.look_at <= now, free, attempts.c.account_id.in_(with_room))
-        .order_by(*order)
-        .limit(1)
-    )
-    attempt = connection.execute(query.with_for_update(skip_locked=True)).first()
+    query = sa.select(attempts).where(attempts.c.look_at <= now, free, attempts.c.account_id.in_(with_room))
+    query = query.order_by(*order).limit(1).with_for_update(skip_locked=True)
+    attempt = connection.execute(query).first()
     if attempt is None:
         return None
     lease_until = now + policy.lease
-    set_attempt(connection, attempt.id, look_until=lease_until)
+    change(connection, attempts, attempt.id, look_until=lease_until)
     message = message_of(connection, attempt.message_seq)
-    route = route_from_row(message)
-    assert route is not None  # noqa: S101 - an attempt was made from it
     return DueLookup(
         attempt_id=attempt.id,
         message_id=message.id,
-        route=route,
+        route=route_of(message),
         recipient=attempt.recipient,
         started_at=attempt.started_at,
         conversation_id=message.conversation_id or known_conversation(connection, attempt),
@@ -86,10 +77,9 @@ def claim_lookup(
     )
 
 
-_NOW = sa.bindparam("now", type_=Instant)
-_DUE_ACCOUNTS = sa.select(attempts.c.account_id).where(attempts.c.look_at <= _NOW).distinct()
+_DUE_ACCOUNTS = sa.select(attempts.c.account_id).where(attempts.c.look_at <= NOW).distinct()
 # Another process may take a look-up when its lease ends: the process that began it may have died silently.
-_FREE_AT = sa.case((attempts.c.look_until > _NOW, attempts.c.look_until), else_=attempts.c.look_at)
+_FREE_AT = sa.case((attempts.c.look_until > NOW, attempts.c.look_until), else_=attempts.c.look_at)
 _FREE_ATS = (
     sa.select(attempts.c.account_id, sa.func.min(_FREE_AT).label("free_at"))
     .where(attempts.c.look_at.is_not(None))
@@ -128,25 +118,32 @@ def record_lookup(
     says so, sent once more. One that was settled meanwhile stays as it is.
     """
     change_account(connection, now, due.route.account_id)
+    attempt = _attempt(connection, due.attempt_id)
     seen, requests = len(lookup.texts), lookup.requests
     detail = f"Checked with CallRail: outgoing texts there: {seen}, requests made: {requests}."
-    _note(connection, now, due.attempt_id, due.route.account_id, detail, requests)
-    if _attempt(connection, due.attempt_id).outcome != OutcomeKind.UNKNOWN:
+    _note(connection, now, attempt, detail, requests)
+    if attempt.outcome != OutcomeKind.UNKNOWN:
         return []
-    found = match(_sendings(connection, due, lookup), lookup.texts)
-    settled = [
-        settle_as_sent(
-            connection,
-            now,
-            one.sending.attempt_id,
-            f"Found in CallRail's conversation, written at {one.found.created_at:%Y-%m-%dT%H:%M:%SZ}.",
-            policy.recipient_interval,
+    # Every attempt to the same person that could be a text found here: from any number of the company, as
+    # CallRail keeps them in one conversation, and does not say which number sent which. What is under way
+    # counts as certain, so that it lends its text to no older attempt.
+    query = (
+        sa.select(attempts, segments.c.content)
+        .join(segments, segments.c.id == attempts.c.segment_id)
+        .join(messages, messages.c.seq == segments.c.message_seq)
+        .where(
+            messages.c.company_id == due.route.company_id,
+            messages.c.recipient == due.recipient,
+            attempts.c.started_at.between(*reach(due.started_at, lookup.texts)),
+            MAY_HAVE_ARRIVED,
         )
-        for one in found.matches
-    ]
-    if all(one.sending.attempt_id != due.attempt_id for one in found.matches):
-        like_it = found.unclear.get(due.attempt_id, 0)
-        settled += _not_found(connection, now, due, policy, like_it=like_it)
+    )
+    found = match([sending_of(row) for row in connection.execute(query)], lookup.texts)
+    words = "Found in CallRail's conversation, written at {:%Y-%m-%dT%H:%M:%SZ}."
+    arrived = [(one.sending.attempt_id, words.format(one.found.created_at)) for one in found.matches]
+    settled = [settle_as_sent(connection, now, *one, policy.recipient_interval) for one in arrived]
+    if attempt.id not in dict(arrived):
+        settled += _not_found(connection, now, attempt, policy, like_it=found.unclear.get(attempt.id, 0))
     return settled
 
 
@@ -156,52 +153,25 @@ def record_failed_lookup(
     """Note that CallRail could not be read, and try again later; after a day it is left to a person."""
     change_account(connection, now, due.route.account_id)
     attempt = _attempt(connection, due.attempt_id)
-    _note(connection, now, due.attempt_id, due.route.account_id, lookup.detail, lookup.requests)
+    _note(connection, now, attempt, lookup.detail, lookup.requests)
     if attempt.outcome != OutcomeKind.UNKNOWN:
         return
     look_at = policy.next_look(attempt.finished_at, answered=False, now=now)
-    set_attempt(connection, due.attempt_id, look_at=look_at, look_until=None)
+    change(connection, attempts, attempt.id, look_at=look_at, look_until=None)
     if look_at is None and _is_open_question(connection, attempt):
-        _leave_to_a_person(connection, attempt, Reason("unknown", {"problem": "not_asked"}))
+        _leave_to_a_person(connection, attempt, problem="not_asked")
 
 
 def _attempt(connection: sa.Connection, attempt_id: int) -> Row:
     return connection.execute(sa.select(attempts).where(attempts.c.id == attempt_id)).one()
 
 
-def _note(
-    connection: sa.Connection, now: datetime, attempt_id: int, account_id: str, detail: str, requests: int = 0
-) -> None:
-    connection.execute(
-        sa.insert(evidence).values(
-            attempt_id=attempt_id, account_id=account_id, noted_at=now, detail=detail, requests=requests
-        )
-    )
+def _note(connection: sa.Connection, now: datetime, attempt: Row, detail: str, requests: int = 0) -> None:
+    learnt = {"attempt_id": attempt.id, "account_id": attempt.account_id, "noted_at": now}
+    connection.execute(sa.insert(evidence).values(learnt | {"detail": detail, "requests": requests}))
 
 
-def _sendings(connection: sa.Connection, due: DueLookup, lookup: Lookup) -> list[Sending]:
-    """
-    Every attempt to the same person that could be a text found near this one.
-
-    From any number of the company: CallRail keeps them in one conversation, and does not say which number
-    sent which text. What is under way now counts as certain, so that it lends its text to no older attempt.
-    """
-    first, last = reach(due.started_at, lookup.texts)
-    query = (
-        sa.select(attempts, segments.c.content)
-        .join(segments, segments.c.id == attempts.c.segment_id)
-        .join(messages, messages.c.seq == segments.c.message_seq)
-        .where(
-            messages.c.company_id == due.route.company_id,
-            messages.c.recipient == due.recipient,
-            attempts.c.started_at.between(first, last),
-            MAY_HAVE_ARRIVED,
-        )
-    )
-    return [sending_from_row(row) for row in connection.execute(query)]
-
-
-def sending_from_row(row: Row) -> Sending:
+def sending_of(row: Row) -> Sending:
     """An attempt, with the content of its segment."""
     certain = row.outcome != OutcomeKind.UNKNOWN
     return Sending(attempt_id=row.id, content=row.content, started_at=row.started_at, certain=certain)
@@ -218,17 +188,16 @@ def settle_as_sent(
     """
     Record that an unknown attempt arrived, and withdraw a resend that was not sent yet.
 
-    If it was sent again, the message is flagged as sent twice. If the resend was refused, the rest of the
-    message follows now.
+    If the resend was sent, the message is flagged as sent twice; if it was refused, the rest follows now.
     """
     attempt = _attempt(connection, attempt_id)
     segment = connection.execute(sa.select(segments).where(segments.c.id == attempt.segment_id)).one()
     message = message_of(connection, attempt.message_seq)
     over = {"look_at": None, "look_until": None, "blocks_until": None}
-    set_attempt(connection, attempt_id, outcome=OutcomeKind.SENT, detail=detail, **over)
-    _note(connection, now, attempt_id, attempt.account_id, detail)
+    change(connection, attempts, attempt_id, outcome=OutcomeKind.SENT, detail=detail, **over)
+    _note(connection, now, attempt, detail)
     if segment.status != Status.SENDING:
-        set_segment(connection, segment.id, status=Status.SENT)
+        change(connection, segments, segment.id, status=Status.SENT)
         # Were it refused after that, and cut into pieces: they are not needed.
         pieces = (segments.c.message_seq == segment.message_seq, segments.c.replaces == segment.id)
         waiting = sa.update(segments).where(*pieces, segments.c.status.not_in([Status.SENT, Status.SENDING]))
@@ -246,8 +215,9 @@ def settle_as_sent(
     twice = _is_twice(connection, segment)
     if twice:
         reasons = flagged_twice(reasons)
-    set_message(
+    change(
         connection,
+        messages,
         message.seq,
         status=status,
         reasons=reasons,
@@ -277,13 +247,12 @@ def flagged_twice(reasons: Iterable[Reason]) -> list[Reason]:
 
 
 def _not_found(
-    connection: sa.Connection, now: datetime, due: DueLookup, policy: LookupPolicy, *, like_it: int
+    connection: sa.Connection, now: datetime, attempt: Row, policy: LookupPolicy, *, like_it: int
 ) -> list[Settled]:
-    attempt = _attempt(connection, due.attempt_id)
     look_at = policy.next_look(attempt.finished_at, answered=True, now=now)
     blocks_until = attempt.blocks_until if look_at is not None else None
     looked = {"look_at": look_at, "look_until": None, "looks": attempt.looks + 1}
-    set_attempt(connection, due.attempt_id, blocks_until=blocks_until, **looked)
+    change(connection, attempts, attempt.id, blocks_until=blocks_until, **looked)
     if look_at is not None or not _is_open_question(connection, attempt):
         return []
     if policy.on_unknown is OnUnknown.RESEND_ONCE and not like_it:
@@ -291,7 +260,7 @@ def _not_found(
         if resent:
             return resent
     found = {"problem": "others_like_it", "count": like_it} if like_it else {"problem": "not_shown"}
-    _leave_to_a_person(connection, attempt, Reason("unknown", found))
+    _leave_to_a_person(connection, attempt, **found)
     return []
 
 
@@ -303,25 +272,23 @@ def _is_open_question(connection: sa.Connection, attempt: Row) -> bool:
     return set(connection.execute(query).one()) == {Status.UNKNOWN}
 
 
-def _leave_to_a_person(connection: sa.Connection, attempt: Row, reason: Reason) -> None:
+def _leave_to_a_person(connection: sa.Connection, attempt: Row, **found: object) -> None:
     """Say in the message what was found, so that a person decides."""
     message = message_of(connection, attempt.message_seq)
     others = [one for one in message.reasons if one.code != "unknown"]
-    set_message(connection, message.seq, reasons=[reason, *others])
+    change(connection, messages, message.seq, reasons=[Reason("unknown", found), *others])
 
 
 def _resend_once(connection: sa.Connection, now: datetime, attempt: Row) -> list[Settled]:
     """Queue the segment again, unless that was done before."""
-    earlier = sa.select(sa.func.count()).where(
-        attempts.c.segment_id == attempt.segment_id, attempts.c.outcome == OutcomeKind.UNKNOWN
-    )
-    message = message_of(connection, attempt.message_seq)
-    if connection.execute(earlier).scalar_one() > 1:
+    of_segment = (attempts.c.segment_id == attempt.segment_id, attempts.c.outcome == OutcomeKind.UNKNOWN)
+    if connection.execute(sa.select(sa.func.count()).where(*of_segment)).scalar_one() > 1:
         return []
     detail = "No look-up found it in CallRail; it is sent once more, as delivery.on_unknown says."
-    _note(connection, now, attempt.id, attempt.account_id, detail)
+    _note(connection, now, attempt, detail)
     # Looked up once more afterwards, to tell a person if the first one arrived after all.
-    set_attempt(connection, attempt.id, look_at=now + AUDIT_AFTER)
+    change(connection, attempts, attempt.id, look_at=now + AUDIT_AFTER)
+    message = message_of(connection, attempt.message_seq)
     status = requeue(connection, now, message)
     return [Settled(message_id=message.id, status=status, detail=detail)]
 
@@ -331,7 +298,7 @@ def requeue(connection: sa.Connection, now: datetime, message: Row) -> Status:
     _queue_again(connection, message.seq, (Status.UNKNOWN, Status.FAILED, Status.CANCELLED))
     status = message_status(connection, message.seq)
     reasons = [reason for reason in message.reasons if reason.code == "sent_twice"]
-    set_message(connection, message.seq, status=status, reasons=reasons, not_before=now)
+    change(connection, messages, message.seq, status=status, reasons=reasons, not_before=now)
     return status
 
 

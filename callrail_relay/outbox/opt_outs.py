@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from callrail_relay.domain.inbound import InboundPolicy, PollPolicy
 from callrail_relay.domain.opt_outs import OptOut, Origin, PossibleOptOut
 from callrail_relay.domain.routing import Route
-from callrail_relay.outbox.rows import insert_into, look_at_all, of_pair, portions
+from callrail_relay.outbox.rows import insert_into, look_at_all, of_pair, portions, route_of
 from callrail_relay.outbox.tables import (
     accounts,
     attempts,
@@ -68,12 +68,8 @@ def copy_opt_outs(
     """Opt those who opted out of all *known* numbers out of another that was not known then."""
     if not known:
         return
-    of_all = (
-        sa.select(opt_outs.c.recipient)
-        .where(opt_outs.c.tracking_number.in_(known))
-        .group_by(opt_outs.c.recipient)
-        .having(sa.func.count() == len(known))
-    )
+    of_all = sa.select(opt_outs.c.recipient).where(opt_outs.c.tracking_number.in_(known))
+    of_all = of_all.group_by(opt_outs.c.recipient).having(sa.func.count() == len(known))
     columns = [column for column in opt_outs.c if column is not opt_outs.c.tracking_number]
     entries = sa.select(sa.literal(tracking_number), *columns).where(
         opt_outs.c.tracking_number == min(known), opt_outs.c.recipient.in_(of_all)
@@ -94,28 +90,22 @@ def remove_opt_out(
 
 def is_opted_out(connection: sa.Connection, now: datetime, tracking_number: str, recipient: str) -> bool:
     """Whether a person opted out of texts from this tracking number."""
-    pair = {"tracking_number": tracking_number, "recipient": recipient}
-    return connection.execute(_OPTED_OUT, pair).first() is not None
-
-
-_OPTED_OUT = sa.select(opt_outs.c.recipient).where(
-    *of_pair(opt_outs, sa.bindparam("tracking_number"), sa.bindparam("recipient"))
-)
+    query = sa.select(opt_outs.c.recipient).where(*of_pair(opt_outs, tracking_number, recipient))
+    return connection.execute(query).first() is not None
 
 
 def ask_about(connection: sa.Connection, tracking_number: str, recipient: str, reply: PossibleOptOut) -> bool:
     """Have the owner asked about the latest such *reply*; False if the person opted out anyway."""
-    pair = {"tracking_number": tracking_number, "recipient": recipient}
-    if connection.execute(_OPTED_OUT, pair).first() is not None:
+    if is_opted_out(connection, reply.written_at, tracking_number, recipient):
         return False
+    pair = {"tracking_number": tracking_number, "recipient": recipient}
     asked = insert_into(connection, possible_opt_outs).values(pair | asdict(reply))
-    connection.execute(
-        asked.on_conflict_do_update(
-            index_elements=[possible_opt_outs.c.tracking_number, possible_opt_outs.c.recipient],
-            set_={"words": asked.excluded.words, "written_at": asked.excluded.written_at},
-            where=possible_opt_outs.c.written_at < asked.excluded.written_at,
-        )
+    newer = asked.on_conflict_do_update(
+        index_elements=["tracking_number", "recipient"],
+        set_={"words": asked.excluded.words, "written_at": asked.excluded.written_at},
+        where=possible_opt_outs.c.written_at < asked.excluded.written_at,
     )
+    connection.execute(newer)
     return True
 
 
@@ -154,29 +144,16 @@ def remember_number(
     connection: sa.Connection, now: datetime, route: Route, known: Collection[str] = ()
 ) -> None:
     """Keep a number of ours, for which the opt-outs of people hold who opted out of all *known* ones."""
-    found = insert_into(connection, numbers).values(
-        tracking_number=route.tracking_number, account_id=route.account_id, company_id=route.company_id
-    )
-    connection.execute(
-        found.on_conflict_do_update(
-            index_elements=[numbers.c.tracking_number],
-            set_={"account_id": found.excluded.account_id, "company_id": found.excluded.company_id},
-        )
-    )
+    found = {"account_id": route.account_id, "company_id": route.company_id}
+    row = insert_into(connection, numbers).values(tracking_number=route.tracking_number, **found)
+    connection.execute(row.on_conflict_do_update(index_elements=["tracking_number"], set_=found))
     copy_opt_outs(connection, now, route.tracking_number, known)
 
 
 def known_numbers(connection: sa.Connection, now: datetime, account_ids: Collection[str]) -> list[Route]:
     """The remembered numbers of these accounts."""
-    rows = connection.execute(_KNOWN, {"account_ids": list(account_ids)})
-    return [Route(row.account_id, row.company_id, row.tracking_number) for row in rows]
-
-
-_KNOWN = (
-    sa.select(numbers)
-    .where(numbers.c.account_id.in_(sa.bindparam("account_ids", expanding=True)))
-    .order_by(numbers.c.tracking_number)
-)
+    query = sa.select(numbers).where(numbers.c.account_id.in_(account_ids))
+    return [route_of(row) for row in connection.execute(query.order_by(numbers.c.tracking_number))]
 
 
 def with_known_numbers(connection: sa.Connection, now: datetime, policy: InboundPolicy) -> InboundPolicy:

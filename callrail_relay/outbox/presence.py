@@ -26,7 +26,7 @@ from callrail_relay.domain.health import Contact, Node
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.errors import AlreadyRunning, Unavailable
 from callrail_relay.outbox.engine import APPLICATION
-from callrail_relay.outbox.rows import insert_into
+from callrail_relay.outbox.rows import insert_into, last_of
 from callrail_relay.outbox.tables import attempts, contacts, nodes, polls
 
 MOST_NODES = 64
@@ -81,10 +81,7 @@ def has_workers(directory: Path) -> bool:
 
 def _name(path: Path) -> str:
     """The name kept at *path*, made when there is none: unique among all machines that share a store."""
-    try:
-        name = path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        name = ""
+    name = path.read_text(encoding="ascii").strip() if path.exists() else ""
     if not name:
         name = str(uuid4())
         _write_file(path, name)
@@ -98,21 +95,13 @@ def _write_file(path: Path, content: str) -> None:
 
 
 SERVE, COPY = "serve", "database copy"
+COPYING = f"{APPLICATION} {COPY}"  # what PostgreSQL calls the connections of a copy
 
-COPYING = f"{APPLICATION} {COPY}"
-"""What PostgreSQL calls the connections of a copy."""
+TAKE_WITHIN = 1.0  # seconds to try for the lock: another program may be asking whether it is held
+ASK_WITHIN = 0.05  # to ask for it: two programs that ask at once must not take each other for its holder
 
-TAKE_WITHIN = 1.0
-"""Seconds to try for the lock: another program may be asking whether it is held."""
-
-ASK_WITHIN = 0.05
-"""Seconds to ask for the lock: two programs that ask at once must not take each other for its holder."""
-
-BEAT = timedelta(seconds=10)
-"""How often a node of PostgreSQL says that it is there."""
-
-GONE = timedelta(seconds=30)
-"""How long a node that says nothing counts as running."""
+BEAT = timedelta(seconds=10)  # how often a node of PostgreSQL says that it is there
+GONE = timedelta(seconds=30)  # how long a node that says nothing counts as running
 
 
 class StoreLock:
@@ -143,13 +132,11 @@ class StoreLock:
         except OSError as error:
             raise self._fault(error) from error
         self._by = by
-        self._node = Node(name=platform.node(), pid=os.getpid(), since=now)
-        self._write()
+        self._write(Node(name=platform.node(), pid=os.getpid(), since=now))
 
     def note_dashboard(self, private_url: str) -> None:
         if self._node is not None:
-            self._node = replace(self._node, private_url=private_url)
-            self._write()
+            self._write(replace(self._node, private_url=private_url))
 
     def release(self) -> None:
         if self._node is None:
@@ -200,9 +187,9 @@ class StoreLock:
         except (OSError, ValueError, KeyError, TypeError):
             return SERVE, Node(name=platform.node())
 
-    def _write(self) -> None:
-        assert self._node is not None  # noqa: S101 - it was just taken
-        note = asdict(self._node) | {"by": self._by}
+    def _write(self, node: Node) -> None:
+        self._node = node
+        note = asdict(node) | {"by": self._by}
         # The lock counts; without the note only its holder is not named. It is written in place, because
         # Windows doesn't let a program remove a file while another one reads it.
         with contextlib.suppress(OSError):
@@ -281,10 +268,6 @@ def _contact(connection: sa.Connection, now: datetime, account_id: str) -> Conta
     asked = connection.execute(latest(contacts, contacts.c.answered_at, contacts.c.failed_at)).one()
     sent = (attempts.c.counted_at > now - DAY, attempts.c.outcome == OutcomeKind.SENT)
     sent_at: datetime | None = connection.scalar(latest(attempts, attempts.c.counted_at).where(*sent))
-    answered_at, failed_at = _latest(looks[0], asked[0], sent_at), _latest(looks[1], asked[1])
-    is_lost = failed_at is not None and failed_at == _latest(failed_at, answered_at)
+    answered_at, failed_at = last_of(looks[0], asked[0], sent_at), last_of(looks[1], asked[1])
+    is_lost = failed_at is not None and failed_at == last_of(failed_at, answered_at)
     return Contact(answered_at=answered_at, is_lost=is_lost)
-
-
-def _latest(*instants: datetime | None) -> datetime | None:
-    return max((instant for instant in instants if instant is not None), default=None)

@@ -6,10 +6,11 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.account import DAY, Account, Limits, drains_at
+from callrail_relay.domain.account import DAY, Limits, drains_at
 from callrail_relay.domain.delivery import RECENT, UNDONE, AccountStatus, Counts
 from callrail_relay.domain.message import (
     OPEN,
+    Actor,
     Attempt,
     Decision,
     Evidence,
@@ -17,22 +18,21 @@ from callrail_relay.domain.message import (
     Message,
     MessageFilter,
     Segment,
+    Source,
     Status,
+    Verb,
     first_id,
 )
+from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.outbox.claim import count_used, read_windows, uses
-from callrail_relay.outbox.history import LOOKED_THROUGH, from_seq, of_status
-from callrail_relay.outbox.rows import (
-    Row,
-    attempt_from_row,
-    mentions,
-    message_from_row,
-    read_account,
-    read_decisions,
-)
+from callrail_relay.outbox.history import LOOKED_THROUGH, from_seq, mentions, of_status
+from callrail_relay.outbox.rows import Row, from_row, read_account, route_of
 from callrail_relay.outbox.rows import portions as in_portions
 from callrail_relay.outbox.tables import (
+    ACCOUNT_ID,
+    Condition,
     attempts,
+    decisions,
     evidence,
     is_open,
     is_released_by_itself,
@@ -52,9 +52,7 @@ def list_messages(connection: sa.Connection, now: datetime, wanted: MessageFilte
         # By one status at a time: only so an index holds them in this order.
         for status in wanted.statuses or (None,):
             query = sa.select(messages).where(*where, *portion, *of_status(status, narrow=narrow))
-            query = query.order_by(messages.c.seq.desc())
-            if wanted.limit:
-                query = query.limit(wanted.limit)
+            query = query.order_by(messages.c.seq.desc()).limit(wanted.limit or None)
             found += connection.execute(query).all()
         if 0 < wanted.limit <= len(found):
             break
@@ -62,7 +60,7 @@ def list_messages(connection: sa.Connection, now: datetime, wanted: MessageFilte
     return with_segments(connection, now, found[: wanted.limit or None])
 
 
-def conditions(connection: sa.Connection, wanted: MessageFilter) -> Iterator[sa.ColumnElement[bool]]:
+def conditions(connection: sa.Connection, wanted: MessageFilter) -> Iterator[Condition]:
     """What a message has to fulfil to pass the filter, its status aside."""
     if wanted.recipient is not None:
         yield messages.c.recipient == wanted.recipient
@@ -73,9 +71,7 @@ def conditions(connection: sa.Connection, wanted: MessageFilter) -> Iterator[sa.
         yield mentions(connection, wanted.search)
 
 
-def portions(
-    connection: sa.Connection, wanted: MessageFilter
-) -> Iterator[tuple[sa.ColumnElement[bool], ...]]:
+def portions(connection: sa.Connection, wanted: MessageFilter) -> Iterator[tuple[Condition, ...]]:
     """The parts to look for messages in, newest first: LOOKED_THROUGH texts each if it is for words."""
     if wanted.search is None or wanted.recipient is not None:
         yield ()
@@ -92,54 +88,62 @@ def last_seq(connection: sa.Connection) -> int:
 
 def find_messages(connection: sa.Connection, now: datetime, id_: str) -> list[Message]:
     """The message with this id, or all messages of the submission with this id, in order."""
-    query = (
-        sa.select(messages)
-        .where(sa.or_(messages.c.id == id_, messages.c.submission_id == id_))
-        .order_by(messages.c.seq)
-    )
-    return with_segments(connection, now, connection.execute(query).all())
+    query = sa.select(messages).where(sa.or_(messages.c.id == id_, messages.c.submission_id == id_))
+    return with_segments(connection, now, connection.execute(query.order_by(messages.c.seq)).all())
 
 
 def with_segments(connection: sa.Connection, now: datetime, rows: Sequence[Row]) -> list[Message]:
     """The messages of these rows, in their order."""
-    by_message: dict[int, list[Segment]] = defaultdict(list)
-    decided: dict[int, list[Decision]] = {}
+    of_message: dict[int, list[Segment]] = defaultdict(list)
+    decided: dict[int, list[Decision]] = defaultdict(list)
     for seqs in in_portions(row.seq for row in rows):
-        _read_segments(connection, seqs, by_message)
-        decided |= read_decisions(connection, seqs)
+        _read_segments(connection, seqs, of_message)
+        query = sa.select(decisions).where(decisions.c.message_seq.in_(seqs)).order_by(decisions.c.id)
+        for row in connection.execute(query):
+            by = {"verb": Verb(row.verb), "actor": Actor(name=row.person, note=row.note)}
+            decided[row.message_seq].append(from_row(Decision, row, overridden=tuple(row.reasons), **by))
     blocked = _read_blocks(connection, now) if any(row.status in OPEN for row in rows) else {}
-    blocks = (blocked.get((row.tracking_number, row.recipient)) for row in rows)
-    return [
-        message_from_row(row, tuple(by_message[row.seq]), tuple(decided.get(row.seq, ())), until)
-        for row, until in zip(rows, blocks, strict=True)
-    ]
+
+    def message(row: Row) -> Message:
+        key = (row.tracking_number, row.recipient)
+        return from_row(
+            Message,
+            row,
+            status=Status(row.status),
+            source=Source(row.source),
+            route=None if row.account_id is None else route_of(row),
+            segments=tuple(of_message[row.seq]),
+            release_at=row.release_at if row.status == Status.HELD else None,
+            decisions=tuple(decided[row.seq]),
+            blocked_until=blocked.get(key) if row.status == Status.QUEUED else None,
+        )
+
+    return [message(row) for row in rows]
 
 
 def _read_blocks(connection: sa.Connection, now: datetime) -> dict[tuple[str, str], datetime]:
     """The people whose texts wait for an earlier one that is being looked up, and until when."""
-    query = (
-        sa.select(attempts.c.tracking_number, attempts.c.recipient, sa.func.max(attempts.c.blocks_until))
-        .where(attempts.c.blocks_until.is_not(None), attempts.c.blocks_until > now)
-        .group_by(attempts.c.tracking_number, attempts.c.recipient)
-    )
+    key = (attempts.c.tracking_number, attempts.c.recipient)
+    blocking = (attempts.c.blocks_until.is_not(None), attempts.c.blocks_until > now)
+    query = sa.select(*key, sa.func.max(attempts.c.blocks_until)).where(*blocking).group_by(*key)
     return {(number, recipient): until for number, recipient, until in connection.execute(query)}
 
 
-def _read_segments(connection: sa.Connection, seqs: list[int], by_message: dict[int, list[Segment]]) -> None:
+def _read_segments(connection: sa.Connection, seqs: list[int], of_message: dict[int, list[Segment]]) -> None:
     of_these = segments.c.message_seq.in_(seqs)
     tried = attempts.c.segment_id.in_(sa.select(segments.c.id).where(of_these))
     learnt: dict[int, list[Evidence]] = defaultdict(list)
     query = sa.select(evidence).join(attempts, attempts.c.id == evidence.c.attempt_id).where(tried)
     for row in connection.execute(query.order_by(evidence.c.id)):
-        learnt[row.attempt_id].append(Evidence(noted_at=row.noted_at, detail=row.detail))
+        learnt[row.attempt_id].append(from_row(Evidence, row))
     tries: dict[int, list[Attempt]] = defaultdict(list)
     for row in connection.execute(sa.select(attempts).where(tried).order_by(attempts.c.id)):
-        tries[row.segment_id].append(attempt_from_row(row, tuple(learnt[row.id])))
+        outcome = None if row.outcome is None else OutcomeKind(row.outcome)
+        attempt = from_row(Attempt, row, outcome=outcome, evidence=tuple(learnt[row.id]))
+        tries[row.segment_id].append(attempt)
     for row in connection.execute(sa.select(segments).where(of_these).order_by(segments.c.position)):
-        status = Status(row.status)
-        by_message[row.message_seq].append(
-            Segment(position=row.position, content=row.content, status=status, attempts=tuple(tries[row.id]))
-        )
+        segment = from_row(Segment, row, status=Status(row.status), attempts=tuple(tries[row.id]))
+        of_message[row.message_seq].append(segment)
 
 
 def count_by_status(connection: sa.Connection, now: datetime) -> dict[Status, int]:
@@ -164,109 +168,86 @@ def _standing(connection: sa.Connection, now: datetime, account_id: str, limits:
     planned, *gone = (connection.scalar(one, {"account_id": account_id}) or 0 for one in (_PLANNED, *_GONE))
     # Segments of open messages that were not sent yet.
     pending = int(planned) - sum(gone)
-    drains_at = _drains_at(connection, now, account, limits, pending, at_once=min(hour.room, day.room))
-    return AccountStatus(account=account, hour=hour, day=day, pending=pending, drains_at=drains_at)
+    begin = now if account.wait_until is None else max(now, account.wait_until)
+    ends = None if account.paused_since is not None else begin
+    if ends is not None and not 0 < pending <= min(hour.room, day.room):
+        known = connection.scalars(_KNOWN_USES, {"account_id": account.id, "since": now - DAY}).all()
+        allowed = limits.lowered(hour_allowed=account.hour_allowed, day_allowed=account.day_allowed)
+        counted = sorted([*known, *account.used_by_others()])
+        ends = drains_at(begin, pending=pending, counted=counted, limits=allowed)
+    return AccountStatus(account=account, hour=hour, day=day, pending=pending, drains_at=ends)
 
 
 _OPEN_TALLY = tallies.c.status.in_(OPEN)
 _WAITED_FOR = sa.select(tallies.c.account_id).where(_OPEN_TALLY, tallies.c.messages > 0).distinct()
-_ACCOUNT = sa.bindparam("account_id", type_=sa.String)
-_PLANNED = sa.select(sa.func.sum(tallies.c.segments)).where(tallies.c.account_id == _ACCOUNT, _OPEN_TALLY)
+_PLANNED = sa.select(sa.func.sum(tallies.c.segments)).where(tallies.c.account_id == ACCOUNT_ID, _OPEN_TALLY)
 # Of those that are queued only what was cut anew has segments that are done with. There the status is an
 # expression, so that the index of just these is taken, and not that of thousands that wait.
 _GONE = [
     sa.select(sa.func.count())
     .select_from(messages.join(segments, segments.c.message_seq == messages.c.seq))
     .where(
-        messages.c.account_id == _ACCOUNT, which, segments.c.status.not_in([Status.QUEUED, Status.SENDING])
+        messages.c.account_id == ACCOUNT_ID, which, segments.c.status.not_in([Status.QUEUED, Status.SENDING])
     )
     for which in (
         sa.and_(is_open(), messages.c.status == Status.SENDING),
         sa.and_(messages.c.status.concat("") == Status.QUEUED, messages.c.cut_to.is_not(None)),
     )
 ]
-
-
-def _drains_at(
-    connection: sa.Connection, now: datetime, account: Account, limits: Limits, pending: int, *, at_once: int
-) -> datetime | None:
-    if account.paused_since is not None:
-        return None
-    begin = now if account.wait_until is None else max(now, account.wait_until)
-    if 0 < pending <= at_once:
-        return begin
-    known = connection.scalars(_KNOWN_USES, {"account_id": account.id, "since": now - DAY}).all()
-    allowed = limits.lowered(hour_allowed=account.hour_allowed, day_allowed=account.day_allowed)
-    counted = sorted([*known, *account.used_by_others()])
-    return drains_at(begin, pending=pending, counted=counted, limits=allowed)
-
-
 # What is in flight is among the pending.
 _KNOWN_USES = sa.select(uses(attempts.c.finished_at.is_not(None)).c.at)
 
 
 def plan_export(connection: sa.Connection, now: datetime, wanted: MessageFilter) -> Export:
     """How many messages pass the filter now; what comes in later is not in the export."""
-    return Export(wanted=wanted, count=_count(connection, wanted), last=last_seq(connection))
-
-
-def _count(connection: sa.Connection, wanted: MessageFilter) -> int:
     if (wanted.recipient, wanted.since, wanted.search) == (None, None, None):
-        counted = sa.select(sa.func.sum(tallies.c.messages)).where(*_of_statuses(tallies, wanted))
-        return int(connection.scalar(counted) or 0)
-    where = [*conditions(connection, wanted), *_of_statuses(messages, wanted)]
-    number = sa.select(sa.func.count()).select_from(messages)
-    return sum(
-        connection.execute(number.where(*where, *portion)).scalar_one()
-        for portion in portions(connection, wanted)
-    )
+        counts = [sa.select(sa.func.sum(tallies.c.messages)).where(*_of_statuses(tallies, wanted))]
+    else:
+        where = [*conditions(connection, wanted), *_of_statuses(messages, wanted)]
+        number = sa.select(sa.func.count()).select_from(messages).where(*where)
+        counts = [number.where(*portion) for portion in portions(connection, wanted)]
+    count = sum(int(connection.scalar(one) or 0) for one in counts)
+    return Export(wanted=wanted, count=count, last=last_seq(connection))
 
 
 def read_portion(
     connection: sa.Connection, now: datetime, export: Export, *, after: int, size: int
 ) -> tuple[list[Message], int]:
-    """
-    Return the next messages of *export* after the place *after*, *size* at most, and the place of the last.
-
-    Each portion is a separate transaction, so that a long export doesn't block writes.
-    """
+    """The next *size* messages of *export* after the place *after*, and the place of the last."""
+    # Each portion is a transaction of its own, so that a long export doesn't block writes.
     where = [*conditions(connection, export.wanted), *_of_statuses(messages, export.wanted)]
     # If it is for words, no statement looks through more than so many, as in a list.
     step = LOOKED_THROUGH if export.wanted.search is not None else max(1, export.last - after)
+    query = sa.select(messages).where(*where).order_by(messages.c.seq).limit(size)
     for begin in range(after, export.last, step):
-        query = (
-            sa.select(messages)
-            .where(messages.c.seq > begin, messages.c.seq <= min(begin + step, export.last), *where)
-            .order_by(messages.c.seq)
-            .limit(size)
-        )
-        rows = connection.execute(query).all()
+        part = (messages.c.seq > begin, messages.c.seq <= min(begin + step, export.last))
+        rows = connection.execute(query.where(*part)).all()
         if rows:
             return with_segments(connection, now, rows), rows[-1].seq
     return [], after
 
 
-def _of_statuses(table: sa.FromClause, wanted: MessageFilter) -> list[sa.ColumnElement[bool]]:
+def _of_statuses(table: sa.FromClause, wanted: MessageFilter) -> list[Condition]:
     return [table.c.status.in_(wanted.statuses)] if wanted.statuses else []
 
 
 def read_counts(connection: sa.Connection, now: datetime) -> Counts:
     """The texts that are not done, and those of the last day."""
     undone = {status: _count_where(connection, messages.c.status == status) for status in UNDONE}
-    oldest = {status: _oldest(connection, status) for status in UNDONE}
+    oldest = {status: at for status in UNDONE if (at := _oldest(connection, status)) is not None}
     # Ids are in the order of time, and have an index. To group them, SQLite would read all messages instead.
     query = sa.select(messages.c.status).where(messages.c.id >= first_id(now - RECENT))
     found = Counter(connection.scalars(query))
     return Counts(
         undone=undone,
-        oldest={status: instant for status, instant in oldest.items() if instant is not None},
+        oldest=oldest,
         recent={status: found[status] for status in Status},
         releasing=_count_where(connection, is_released_by_itself()),
         look_ups=_count_where(connection, attempts.c.look_at.is_not(None)),
     )
 
 
-def _count_where(connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
+def _count_where(connection: sa.Connection, which: Condition) -> int:
     return connection.scalar(sa.select(sa.func.count()).where(which)) or 0
 
 

@@ -1,6 +1,6 @@
 """Recording the outcome of attempts, and settling those that no process finished."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
@@ -22,20 +22,16 @@ from callrail_relay.outbox.lookups import flagged_twice, settle_as_sent
 from callrail_relay.outbox.opt_outs import add_opt_out
 from callrail_relay.outbox.rows import (
     Row,
+    change,
     change_account_of,
     look_at_all,
-    set_attempt,
-    set_message,
-    set_segment,
     status_of,
     write_account,
     write_segments,
 )
-from callrail_relay.outbox.tables import attempts, callrail_texts, messages, segments
+from callrail_relay.outbox.tables import Condition, attempts, callrail_texts, messages, segments
 
-RELAY_STOPPED = Unknown(
-    "the relay stopped, or lost its connection, while the text was on its way.", own_fault=True
-)
+STOPPED = "the relay stopped, or lost its connection, while the text was on its way."
 
 
 def record(
@@ -66,12 +62,16 @@ def record(
         consequence = replace(consequence, segment=Status.SENT, cut_to=None, reasons=())
     elif not isinstance(outcome, Sent) and known.whole_arrived:
         consequence = replace(consequence, segment=Status.CANCELLED, cut_to=None, reasons=())
-    if not _finish_attempt(connection, now, attempt_id, outcome, consequence):
+    # CallRail may have counted it at the very end, so our window begins there.
+    counted_at = now if consequence.costs_budget else None
+    result = {"outcome": outcome.kind, "http_status": outcome.http_status, "detail": outcome.detail}
+    ended = {"of": attempt_id, "finished_at": now, "counted_at": counted_at, **result}
+    if connection.execute(_FINISH, ended).rowcount == 0:
         return _late(connection, now, attempt_id, outcome, interval)
     if isinstance(outcome, Unknown) and lookups is not None:
         # Later texts to that person wait for it.
         blocks_until = lookups.blocks_until(now)
-        set_attempt(connection, attempt_id, look_at=now + lookups.ladder[0], blocks_until=blocks_until)
+        change(connection, attempts, attempt_id, look_at=now + lookups.ladder[0], blocks_until=blocks_until)
     if consequence.cut_to is not None:
         _recut(connection, known, consequence.cut_to)
     else:
@@ -81,7 +81,7 @@ def record(
         place_replies(connection, now, known.message_seq)
     twice = isinstance(outcome, Sent) and (known.sent_before or known.whole_arrived or known.piece_arrived)
     if twice:
-        set_message(connection, known.message_seq, reasons=flagged_twice(known.message_reasons))
+        change(connection, messages, known.message_seq, reasons=flagged_twice(known.message_reasons))
     after = _corrected(connection, now, outcome, consequence, known)
     if after != account:
         write_account(connection, after)
@@ -103,19 +103,16 @@ def record(
 
 
 def _known() -> sa.Select[Any]:
-    """
-    The segment of an attempt with its message, and all that may make its outcome more than it seems.
-
-    ``sent_before``    an earlier attempt at it arrived
-    ``whole_arrived``  the longer segment that it is a piece of arrived, ``piece_arrived`` the other way round
-    ``has_others``     it is not the only segment of its message
-    ``is_awaited``     replies wait to learn whose the conversation of the outcome is
-    ``is_told``        CallRail's webhook reported a text that is taken for this attempt
-    """
+    """The segment of an attempt with its message, and all that may make its outcome more than it seems."""
     attempt_id = sa.bindparam("attempt_id", type_=sa.BigInteger)
-    conversation_id = sa.bindparam("conversation_id", type_=sa.Text)
+    of_conversation = callrail_texts.c.conversation_id == sa.bindparam("conversation_id", type_=sa.Text)
     before, other = attempts.alias(), segments.alias()
     same_message = other.c.message_seq == segments.c.message_seq
+    was_sent, arrived = before.c.outcome == OutcomeKind.SENT, other.c.status == Status.SENT
+
+    def whether(label: str, *which: Condition) -> sa.Label[bool]:
+        return sa.exists().where(*which).label(label)
+
     return (
         sa.select(
             segments,
@@ -124,20 +121,17 @@ def _known() -> sa.Select[Any]:
             messages.c.cut_to.label("message_cut_to"),
             messages.c.tracking_number,
             messages.c.recipient,
-            sa.exists()
-            .where(before.c.segment_id == segments.c.id, before.c.outcome == OutcomeKind.SENT)
-            .label("sent_before"),
-            sa.exists()
-            .where(other.c.id == segments.c.replaces, other.c.status == Status.SENT)
-            .label("whole_arrived"),
-            sa.exists()
-            .where(same_message, other.c.replaces == segments.c.id, other.c.status == Status.SENT)
-            .label("piece_arrived"),
-            sa.exists().where(same_message, other.c.id != segments.c.id).label("has_others"),
-            sa.exists()
-            .where(callrail_texts.c.conversation_id == conversation_id, callrail_texts.c.recipient.is_(None))
-            .label("is_awaited"),
-            sa.exists().where(callrail_texts.c.attempt_id == attempt_id).label("is_told"),
+            # An earlier attempt at it arrived.
+            whether("sent_before", before.c.segment_id == segments.c.id, was_sent),
+            # The longer segment that it is a piece of arrived, or the other way round.
+            whether("whole_arrived", other.c.id == segments.c.replaces, arrived),
+            whether("piece_arrived", same_message, other.c.replaces == segments.c.id, arrived),
+            # It is not the only segment of its message.
+            whether("has_others", same_message, other.c.id != segments.c.id),
+            # Replies wait to learn whose the conversation of the outcome is.
+            whether("is_awaited", of_conversation, callrail_texts.c.recipient.is_(None)),
+            # CallRail's webhook reported a text that is taken for this attempt.
+            whether("is_told", callrail_texts.c.attempt_id == attempt_id),
         )
         .join(segments, segments.c.id == attempts.c.segment_id)
         .join(messages, messages.c.seq == segments.c.message_seq)
@@ -161,26 +155,17 @@ def settle_abandoned(
     random: Random,
     lookups: LookupPolicy | None = None,
 ) -> list[RecordResult]:
-    """
-    Settle every attempt whose lease ran out as unknown, and with *node* every open attempt of that node.
-
-    Pass *node* when it starts: none of its attempts can be under way then, and its settings may be new.
-    """
+    """Settle attempts whose lease ran out as unknown; with *node*, which starts just now, all of its own."""
     abandoned = attempts.c.lease_until <= now
     if node is not None:
         look_at_all(connection, now)
         abandoned = sa.or_(abandoned, attempts.c.node == node)
-    recorded = (
-        record(connection, now, attempt_id, RELAY_STOPPED, interval=interval, random=random, lookups=lookups)
-        for attempt_id in connection.scalars(_open_attempts(abandoned)).all()
-    )
+    unknown = Unknown(STOPPED, own_fault=True)
+    recorded = [
+        record(connection, now, id_, unknown, interval=interval, random=random, lookups=lookups)
+        for id_ in _open_attempts(connection, abandoned)
+    ]
     return [one for one in recorded if isinstance(one, RecordResult)]
-
-
-def _open_attempts(which: sa.ColumnElement[bool]) -> sa.Select[int]:
-    # By account first: locks are taken in one order everywhere.
-    query = sa.select(attempts.c.id).where(attempts.c.finished_at.is_(None), which)
-    return query.order_by(attempts.c.account_id, attempts.c.id)
 
 
 def settle_unsent(
@@ -194,12 +179,18 @@ def settle_unsent(
     random: Random,
 ) -> list[RecordResult]:
     """Record *outcome* for every open attempt of *node* but those it knows of."""
-    recorded = (
-        record(connection, now, attempt_id, outcome, interval=interval, random=random)
-        for attempt_id in connection.scalars(_open_attempts(attempts.c.node == node)).all()
-        if attempt_id not in known
-    )
+    recorded = [
+        record(connection, now, id_, outcome, interval=interval, random=random)
+        for id_ in _open_attempts(connection, attempts.c.node == node)
+        if id_ not in known
+    ]
     return [one for one in recorded if isinstance(one, RecordResult)]
+
+
+def _open_attempts(connection: sa.Connection, which: Condition) -> Sequence[int]:
+    # By account first: locks are taken in one order everywhere.
+    query = sa.select(attempts.c.id).where(attempts.c.finished_at.is_(None), which)
+    return connection.scalars(query.order_by(attempts.c.account_id, attempts.c.id)).all()
 
 
 def next_lease_end(connection: sa.Connection, now: datetime) -> datetime | None:
@@ -207,21 +198,6 @@ def next_lease_end(connection: sa.Connection, now: datetime) -> datetime | None:
     query = sa.select(sa.func.min(attempts.c.lease_until)).where(attempts.c.finished_at.is_(None))
     end: datetime | None = connection.scalar(query)
     return end
-
-
-def _finish_attempt(
-    connection: sa.Connection, now: datetime, attempt_id: int, outcome: Outcome, consequence: Consequence
-) -> bool:
-    """Write the outcome if there is none yet; False if there is one."""
-    changes = {
-        "finished_at": now,
-        "outcome": outcome.kind,
-        "http_status": outcome.http_status,
-        "detail": outcome.detail,
-        # CallRail may have counted it at the very end, so our window begins there.
-        "counted_at": now if consequence.costs_budget else None,
-    }
-    return connection.execute(_FINISH, {"of": attempt_id, **changes}).rowcount == 1
 
 
 def _late(
@@ -241,7 +217,7 @@ def _late(
 
 def _recut(connection: sa.Connection, refused: Row, limit: int) -> None:
     """Cancel a segment that was refused for its length; shorter ones replace it and those after it."""
-    set_segment(connection, refused.id, status=Status.CANCELLED)
+    change(connection, segments, refused.id, status=Status.CANCELLED)
     queued = (segments.c.message_seq == refused.message_seq, segments.c.status == Status.QUEUED)
     query = sa.select(segments.c.content).where(*queued).order_by(segments.c.position)
     later = connection.scalars(query).all()
@@ -273,19 +249,16 @@ def _record_message(
     if consequence.cut_to is not None:
         changes["cut_to"] = consequence.cut_to
     if consequence.reasons:
-        changes["reasons"] = (*known.message_reasons, *consequence.reasons, *_stopped(statuses))
+        kept = [one for one in statuses if one != Status.CANCELLED]
+        counts = {"sent": kept.count(Status.SENT), "segments": len(kept)}
+        # Only part of the message was sent.
+        incomplete = () if len(kept) == 1 else (Reason("incomplete", counts),)
+        changes["reasons"] = (*known.message_reasons, *consequence.reasons, *incomplete)
     if status is Status.FAILED:
         queued = (segments.c.message_seq == known.message_seq, segments.c.status == Status.QUEUED)
         connection.execute(sa.update(segments).where(*queued).values(status=Status.CANCELLED))
     connection.execute(_SET_MESSAGE, {"of": known.message_seq, **changes})
     return status
-
-
-def _stopped(segment_statuses: Iterable[str]) -> tuple[Reason, ...]:
-    """The reason to add if only part of a message was sent."""
-    statuses = [status for status in segment_statuses if status != Status.CANCELLED]
-    counts = {"sent": statuses.count(Status.SENT), "segments": len(statuses)}
-    return () if len(statuses) == 1 else (Reason("incomplete", counts),)
 
 
 def _corrected(

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from callrail_relay.domain.inbound import LONGEST, Company, DuePoll, Forward, PollPolicy
 from callrail_relay.outbox.accept import ensure_account
 from callrail_relay.outbox.opt_outs import with_known_companies
-from callrail_relay.outbox.rows import Row, change_account, has_requests, latest, of_pair, set_text
-from callrail_relay.outbox.tables import EPOCH, callrail_texts, messages, polls
+from callrail_relay.outbox.rows import Row, change, change_account, from_row, has_requests, latest, of_pair
+from callrail_relay.outbox.tables import EPOCH, Condition, callrail_texts, messages, polls
 
 
 def claim_poll(connection: sa.Connection, now: datetime, policy: PollPolicy) -> DuePoll | None:
@@ -24,7 +24,7 @@ def claim_poll(connection: sa.Connection, now: datetime, policy: PollPolicy) -> 
         # Another node may have taken it while this one waited for the lock.
         if _due_at(connection, company, policy) > now:
             continue
-        if not has_requests(connection, now, account_id, policy.requests_per_hour):
+        if not has_requests(connection, now, account_id, policy.requests_per_hour, to_poll=True):
             continue
         since = policy.since(now, _polled_at(connection, company))
         connection.execute(sa.delete(polls).where(*_of(company), polls.c.began_at < now - LONGEST * 2))
@@ -80,58 +80,41 @@ def _due_at(connection: sa.Connection, company: Company, policy: PollPolicy) -> 
 
 def _polled_at(connection: sa.Connection, company: Company) -> datetime | None:
     """When the last poll of a company that ended well began."""
-    polled_at: datetime | None = connection.scalar(
-        sa.select(sa.func.max(polls.c.began_at)).where(*_of(company), polls.c.finished_at.is_not(None))
-    )
-    return polled_at
+    ended_well = (*_of(company), polls.c.finished_at.is_not(None))
+    began: datetime | None = connection.scalar(sa.select(sa.func.max(polls.c.began_at)).where(*ended_well))
+    return began
 
 
-def _of(company: Company) -> tuple[sa.ColumnElement[bool], ...]:
+def _of(company: Company) -> tuple[Condition, ...]:
     return polls.c.account_id == company[0], polls.c.company_id == company[1]
 
 
 def next_forward(connection: sa.Connection, now: datetime) -> datetime | None:
     """When the next reply is to be passed on; None when none is."""
-    forward_at = callrail_texts.c.forward_at
-    due: datetime | None = connection.scalar(
-        sa.select(sa.func.min(forward_at)).where(forward_at.is_not(None))
-    )
-    return due
+    due = sa.func.min(callrail_texts.c.forward_at)
+    at: datetime | None = connection.scalar(sa.select(due).where(callrail_texts.c.forward_at.is_not(None)))
+    return at
 
 
 def claim_forward(connection: sa.Connection, now: datetime, lease: timedelta) -> Forward | None:
     """Take the reply that has waited longest, for as long as the lease lasts; None if none is due."""
-    query = (
-        sa.select(callrail_texts)
-        .where(callrail_texts.c.forward_at <= now)
-        .order_by(callrail_texts.c.forward_at)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
+    query = sa.select(callrail_texts).where(callrail_texts.c.forward_at <= now)
+    query = query.order_by(callrail_texts.c.forward_at).limit(1).with_for_update(skip_locked=True)
     row = connection.execute(query).first()
     if row is None:
         return None
-    set_text(connection, row.resource_id, forward_at=now + lease, forward_tries=row.forward_tries + 1)
+    tries = row.forward_tries + 1
+    change(connection, callrail_texts, row.resource_id, forward_at=now + lease, forward_tries=tries)
     # The latest text to the person from the number that they wrote to names the opportunity in IF3.
     last = latest(messages, *of_pair(messages, row.tracking_number, row.recipient))
     message: Row | None = connection.execute(last).first()
-    return Forward(
-        resource_id=row.resource_id,
-        text=row.content or "",
-        written_at=row.written_at,
-        received_at=row.received_at,
-        tries=row.forward_tries + 1,
-        tracking_number=row.tracking_number,
-        recipient=row.recipient,
-        seller=message and message.seller,
-        seller_id=message and message.seller_id,
-        opportunity_id=message and message.opportunity_id,
-        sender_id=message and message.sender_id,
-    )
+    said = ("seller", "seller_id", "opportunity_id", "sender_id")
+    by_if3 = {name: getattr(message, name, None) for name in said}
+    return from_row(Forward, row, text=row.content or "", tries=tries, **by_if3)
 
 
 def end_forward(
     connection: sa.Connection, now: datetime, resource_id: str, retry_at: datetime | None
 ) -> None:
     """Note that a reply was passed on or given up, or when to retry; one with a new id is passed on again."""
-    set_text(connection, resource_id, forward_at=retry_at)
+    change(connection, callrail_texts, resource_id, forward_at=retry_at)

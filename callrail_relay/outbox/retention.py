@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.message import ENDED
 from callrail_relay.domain.opt_outs import Origin
-from callrail_relay.outbox.rows import set_message
+from callrail_relay.outbox.rows import change
 from callrail_relay.outbox.tables import (
     attempts,
     callrail_texts,
@@ -24,8 +24,8 @@ from callrail_relay.outbox.tables import (
     submissions,
 )
 
+# Why a person is on the list of opt-outs, once the words of the reply are removed.
 WITHOUT_WORDS = "The person replied that they don't want texts."
-"""Why a person is on the list of opt-outs, once the words of the reply are removed."""
 
 
 def retire(connection: sa.Connection, now: datetime, before: datetime, most: int) -> int:
@@ -43,14 +43,9 @@ def _retire_submissions(connection: sa.Connection, now: datetime, before: dateti
     goes_on = sa.exists().where(
         messages.c.submission_id == submissions.c.id, sa.or_(messages.c.status.not_in(ENDED), tried_since)
     )
-    due = (
-        sa.select(submissions.c.id)
-        .where(submissions.c.retired_at.is_(None), submissions.c.received_at < before, ~goes_on)
-        .order_by(submissions.c.received_at)
-        .limit(most)
-        .with_for_update(skip_locked=True, of=submissions)
-    )
-    ids = connection.scalars(due).all()
+    due = sa.select(submissions.c.id).order_by(submissions.c.received_at).limit(most)
+    due = due.where(submissions.c.retired_at.is_(None), submissions.c.received_at < before, ~goes_on)
+    ids = connection.scalars(due.with_for_update(skip_locked=True, of=submissions)).all()
     if not ids:
         return 0
     # Whatever their status: by that there would be an index as well, of nearly all messages there are.
@@ -68,9 +63,8 @@ def _retire_submissions(connection: sa.Connection, now: datetime, before: dateti
     connection.execute(sa.update(segments).where(of_these).values(content=""))
     connection.execute(sa.update(decisions).where(decisions.c.message_seq.in_(seqs)).values(note=None))
     connection.execute(sa.delete(repeat_keys).where(repeat_keys.c.submission_id.in_(ids)))
-    connection.execute(
-        sa.update(submissions).where(submissions.c.id.in_(ids)).values(body=b"", query=None, retired_at=now)
-    )
+    retired = {"body": b"", "query": None, "retired_at": now}
+    connection.execute(sa.update(submissions).where(submissions.c.id.in_(ids)).values(retired))
     return len(ids)
 
 
@@ -80,18 +74,14 @@ def _forget_typed(connection: sa.Connection, seqs: Sequence[int]) -> None:
     for seq, stored in rows.all():
         kept = [reason.without_typed() for reason in stored]
         if kept != list(stored):
-            set_message(connection, seq, reasons=kept)
+            change(connection, messages, seq, reasons=kept)
 
 
 def _remove_told(connection: sa.Connection, before: datetime, most: int) -> int:
     """Remove texts that CallRail reported before *before*; those still to be passed on stay."""
-    due = (
-        sa.select(callrail_texts.c.resource_id)
-        .where(callrail_texts.c.received_at < before, callrail_texts.c.forward_at.is_(None))
-        .order_by(callrail_texts.c.received_at)
-        .limit(most)
-    )
-    ids = connection.scalars(due).all()
+    table = callrail_texts.c
+    due = sa.select(table.resource_id).where(table.received_at < before, table.forward_at.is_(None))
+    ids = connection.scalars(due.order_by(table.received_at).limit(most)).all()
     # That a person has still to decide on it stays known.
     old = sa.and_(possible_opt_outs.c.written_at < before, possible_opt_outs.c.words != "")
     connection.execute(sa.update(possible_opt_outs).where(old).values(words=""))

@@ -39,23 +39,15 @@ T = TypeVar("T")
 Statement = Callable[Concatenate[sa.Connection, datetime, P], T]
 Time = Callable[[sa.Connection], datetime]
 
+# Seconds until a sender, or a check of the store, gets the answer that the store is silent. The system takes
+# longer to notice that a database is cut off, and a sender that waits does not try another node.
 ANSWER_IN = 10.0
-"""
-Seconds until a sender, or a check of the store, gets the answer that the store is silent. The system takes
-longer to notice that a database is cut off, and a sender that waits does not try another node.
-"""
-
 READERS = 2
 WRITERS_POSTGRESQL = 4
-
-BATCH = 500
-"""Submissions that share one commit at most."""
-
+BATCH = 500  # submissions that share one commit at most
+# Turns of the event loop before a commit begins, some microseconds: what is ready to run now may join it. So
+# a text that comes in while nothing else happens is claimed in the very commit that stores it.
 JOINING = 4
-"""
-Turns of the event loop before a commit begins, some microseconds: what is ready to run now may join it. So
-a text that comes in while nothing else happens is claimed in the very commit that stores it.
-"""
 
 
 class Store:
@@ -70,15 +62,13 @@ class Store:
     def __init__(self, engine: sa.Engine, time: Time, clock: Clock) -> None:
         self._engine = engine
         self._time = time
-        self.clock = clock
-        """The time by which this store counts, to wait until an instant that it named."""
+        self.clock = clock  # the time by which this store counts, to wait until an instant that it named
         self._file = file_identity(engine)
         self._latest: datetime | None = None
         writers = 1 if is_sqlite(engine) else WRITERS_POSTGRESQL
         self._writers = ThreadPoolExecutor(writers, "outbox-writer")
         self._readers = ThreadPoolExecutor(READERS, "outbox-reader")
-        self.write_failed = False
-        """Whether a write failed, and no ``write_probe`` succeeded since."""
+        self.write_failed = False  # whether a write failed, and no `write_probe` succeeded since
         self._commits = _SharedCommits(self._transact, share_all=is_sqlite(engine))
         self._lock = presence.StoreLock(Path(engine.url.database or "")) if is_sqlite(engine) else None
         self._node_id = str(uuid4())
@@ -298,12 +288,9 @@ def _write_probe(connection: sa.Connection, now: datetime) -> None:
     connection.execute(row.on_conflict_do_update(index_elements=[probe.c.id], set_={"written_at": now}))
 
 
+# What is done inside a transaction, and what does all works in one, in their order, or none of them.
 _Work = Callable[[sa.Connection, datetime], Any]
-"""What is done inside a transaction."""
-
 _Transact = Callable[[Sequence[_Work]], Awaitable[list[Any]]]
-"""Does all works in one transaction, in their order, or none of them."""
-
 _Waiting = tuple[_Work, "asyncio.Future[Any]"]
 _Arriving = tuple[NewSubmission, "asyncio.Future[Stored]"]
 
@@ -325,11 +312,7 @@ class _SharedCommits:
         self._committing: asyncio.Task[None] | None = None
 
     def store(self, submission: NewSubmission) -> "asyncio.Future[Stored]":
-        """
-        Store a submission, and say what became of it.
-
-        If the caller ends the future before a commit began with it, nothing of it is stored.
-        """
+        """Store a submission; nothing is stored if the caller ends the future before its commit began."""
         stored: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
         self._arriving.append((submission, stored))
         self._begin()
@@ -369,13 +352,11 @@ class _SharedCommits:
 
     async def _commit(self, arriving: list[_Arriving], waiting: list[_Waiting]) -> None:
         """One commit with all of it; if one piece of work makes it fail, one commit for each."""
-        works = [work for work, _ in waiting]
-        if arriving:
-            batch = [submission for submission, _ in arriving]
-            # First, so that a claim in the same commit sees what came in.
-            works.insert(0, lambda connection, now: accept.store(connection, now, batch))
+        batch = [submission for submission, _ in arriving]
+        # What came in first, so that a claim in the same commit sees it.
+        works = [lambda connection, now: accept.store(connection, now, batch), *(work for work, _ in waiting)]
         try:
-            results = await self._transact(works)
+            stored, *results = await self._transact(works)
         except Exception as error:  # noqa: BLE001 - handed to each that waits for it
             if not isinstance(error, Unavailable) and len(arriving) + len(waiting) > 1:
                 # One for each: what cannot be stored must not take the others with it.
@@ -388,7 +369,6 @@ class _SharedCommits:
                 if not future.done():
                     future.set_exception(error)
             return
-        answers = [*results.pop(0), *results] if arriving else results
-        for (_, future), answer in zip((*arriving, *waiting), answers, strict=True):
+        for (_, future), answer in zip((*arriving, *waiting), (*stored, *results), strict=True):
             if not future.done():
                 future.set_result(answer)

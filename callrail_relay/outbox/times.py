@@ -11,40 +11,36 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from callrail_relay.clock import AdjustedClock
-from callrail_relay.outbox.rows import look_at_all
+from callrail_relay.outbox.rows import last_of, look_at_all
 from callrail_relay.outbox.tables import (
     EPOCH,
     MICROSECOND,
     Instant,
-    accounts,
     attempts,
-    callrail_texts,
-    contacts,
     evidence,
-    incidents,
     messages,
-    opt_outs,
+    metadata,
     polls,
 )
 
-TOLERANCE = timedelta(seconds=2)
-"""Clocks are corrected by less than this all the time, and no text waits long for it."""
+TOLERANCE = timedelta(seconds=2)  # clocks are corrected by less all the time, and no text waits long for it
 
-_DECIDING = (
-    *(messages.c[name] for name in ("received_at", "not_before", "release_at")),
-    *(attempts.c[name] for name in ("started_at", "lease_until", "finished_at", "counted_at")),
-    *(attempts.c[name] for name in ("look_at", "look_until", "blocks_until")),
-    *(polls.c[name] for name in ("began_at", "lease_until", "finished_at")),
-    accounts.c.wait_until,
-    accounts.c.excess_at,
-    contacts.c.answered_at,
-    contacts.c.failed_at,
-    opt_outs.c.created_at,
-    evidence.c.noted_at,
-    callrail_texts.c.forward_at,
-    incidents.c.telling_until,
-)
-"""The instants by which it is decided what happens when."""
+# The instants by which it is decided what happens when.
+_DECIDING = [
+    metadata.tables[table].c[name]
+    for table, names in {
+        "messages": "received_at not_before release_at",
+        "attempts": "started_at lease_until finished_at counted_at look_at look_until blocks_until",
+        "polls": "began_at lease_until finished_at",
+        "accounts": "wait_until excess_at",
+        "contacts": "answered_at failed_at",
+        "suppressions": "created_at",
+        "evidence": "noted_at",
+        "callrail_texts": "forward_at",
+        "incidents": "telling_until",
+    }.items()
+    for name in names.split()
+]
 
 
 def database_now(connection: sa.Connection, clock: AdjustedClock) -> datetime:
@@ -65,8 +61,7 @@ def latest_instant(connection: sa.Connection, now: datetime) -> datetime:
         sa.select(evidence.c.noted_at).order_by(evidence.c.id.desc()).limit(1),
         sa.select(polls.c.began_at).order_by(polls.c.id.desc()).limit(1),
     )
-    instants = [connection.scalar(query) for query in newest]
-    return max((instant for instant in instants if instant is not None), default=now)
+    return last_of(*(connection.scalar(query) for query in newest)) or now
 
 
 def bring_back(connection: sa.Connection, now: datetime, latest: datetime) -> None:
@@ -87,8 +82,5 @@ def bring_back(connection: sa.Connection, now: datetime, latest: datetime) -> No
     connection.execute(sa.update(polls).where(polls.c.began_at > now).values(finished_at=None))
     for column in _DECIDING:
         stored = sa.type_coerce(column, sa.BigInteger)
-        connection.execute(
-            sa.update(column.table)
-            .where(stored > (now - EPOCH) // MICROSECOND)
-            .values({column: sa.type_coerce(stored - back, Instant)})
-        )
+        ahead = sa.update(column.table).where(stored > (now - EPOCH) // MICROSECOND)
+        connection.execute(ahead.values({column: sa.type_coerce(stored - back, Instant)}))

@@ -1,15 +1,14 @@
 """Telling the owner when something is wrong, once, and when it is over."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from callrail_relay.clock import Clock
 from callrail_relay.domain.alerts import AlertFacts, AlertPolicy, Code, Incident, Level, decide
-from callrail_relay.domain.events import AlertFailed, AlertTold, EventHook, ignore
+from callrail_relay.domain.events import AlertFailed, AlertTold
 from callrail_relay.domain.health import Facts
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import alerts
-from callrail_relay.outbox.store import Store
 from callrail_relay.service.background import PeriodicTask
 
 LEASE = timedelta(minutes=2)
@@ -24,30 +23,21 @@ Tell = Callable[[Sequence[Incident]], Awaitable[Sequence[str]]]
 """Reports incidents, perhaps twice; returns names of failed channels. Raises Unavailable if all failed."""
 
 
+@dataclass(eq=False)
 class Alerts(PeriodicTask):
     """Looks whether something is wrong. Whatever fails here keeps no text from being sent."""
 
+    facts: Callable[[], Awaitable[Facts]]
+    tell: Tell
+    policy: AlertPolicy
+    machine: str
+    free_bytes: Callable[[], int | None]
+    """What the disk of *machine* can still take; None if that can't be known."""
+
     look = timedelta(seconds=15)
 
-    def __init__(
-        self,
-        store: Store,
-        facts: Callable[[], Awaitable[Facts]],
-        tell: Tell,
-        policy: AlertPolicy,
-        *,
-        clock: Clock,
-        machine: str,
-        free_bytes: Callable[[], int | None],
-        hook: EventHook = ignore,
-    ) -> None:
-        """*free_bytes* is what the disk of *machine* can still take; None if that can't be known."""
-        super().__init__(store, clock=clock, hook=hook)
-        self._facts = facts
-        self._tell = tell
-        self._policy = policy
-        self._machine = machine
-        self._free_bytes = free_bytes
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self._failures = 0
         self._silent_since: datetime | None = None
         self._silence_told = False
@@ -55,12 +45,12 @@ class Alerts(PeriodicTask):
     async def turn(self) -> None:
         try:
             if await self._change():
-                claimed = await self._store.write(alerts.claim_alerts, LEASE)
+                claimed = await self.store.write(alerts.claim_alerts, LEASE)
                 if claimed and await self._told(claimed):
-                    await self._store.write(alerts.mark_told, claimed)
+                    await self.store.write(alerts.mark_told, claimed)
                 elif claimed:
-                    again_at = await self._store.now() + self._retry_in()
-                    await self._store.write(alerts.put_off, claimed, again_at)
+                    again_at = await self.store.now() + self._retry_in()
+                    await self.store.write(alerts.put_off, claimed, again_at)
         except Unavailable as error:
             # Told past the store, which can't hold this incident.
             now = self._clock.now()
@@ -74,31 +64,31 @@ class Alerts(PeriodicTask):
 
     async def _change(self) -> bool:
         """Open what is wrong, end what is over; returns whether anything is to be reported."""
-        known = await self._store.read(alerts.read_incidents)
-        health = await self._facts()
+        known = await self.store.read(alerts.read_incidents)
+        health = await self.facts()
         account_ids = [one.account.id for one in health.standings]
         facts = AlertFacts(
             health=health,
-            undecided=await self._store.read(alerts.read_undecided, self._policy.waiting),
-            failures=await self._store.read(alerts.count_failures, account_ids),
-            machine=self._machine,
-            free_bytes=self._free_bytes(),
+            undecided=await self.store.read(alerts.read_undecided, self.policy.waiting),
+            failures=await self.store.read(alerts.count_failures, account_ids),
+            machine=self.machine,
+            free_bytes=self.free_bytes(),
         )
-        changes = decide(facts, known, self._policy)
+        changes = decide(facts, known, self.policy)
         if changes:
-            await self._store.write(alerts.change_incidents, changes)
+            await self.store.write(alerts.change_incidents, changes)
         return bool(changes) or any(one.told_at is None for one in known)
 
     async def _told(self, incidents: Sequence[Incident]) -> bool:
         try:
-            failed = await self._tell(incidents)
+            failed = await self.tell(incidents)
         except Unavailable as error:
             self._failures += 1
-            self._hook(AlertFailed(reason=str(error), retry_in=self._retry_in()))
+            self.hook(AlertFailed(reason=str(error), retry_in=self._retry_in()))
             return False
         self._failures = 0
         names = ", ".join(one.key if one.is_open else f"{one.key} is over" for one in incidents)
-        self._hook(AlertTold(alert=names, failed_channels=tuple(failed)))
+        self.hook(AlertTold(alert=names, failed_channels=tuple(failed)))
         return True
 
     def _retry_in(self) -> timedelta:

@@ -2,26 +2,24 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Protocol
 
-from callrail_relay.clock import Clock, until_woken
 from callrail_relay.domain import events
 from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, RecordResult
-from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.message import Reason
-from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
+from callrail_relay.domain.outcome import NotSent, Outcome, Refusal, Rejected, Unknown, Unsendable
 from callrail_relay.domain.reconcile import LookupPolicy, Settled
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import claim as store_claim
 from callrail_relay.outbox import record
-from callrail_relay.outbox.store import Store
 from callrail_relay.service.background import PeriodicTask
-from callrail_relay.service.reconciliation import Reconciliation, attempt_finished, settle_abandoned, tell
+from callrail_relay.service.reconciliation import Reconciliation, tell
+from callrail_relay.service.replies import Polling
 
 LEASE_CHECK = timedelta(seconds=15)
 """How often to look for attempts that were left open; whatever else is due wakes delivery by itself."""
@@ -43,64 +41,50 @@ class Sender(Protocol):
     async def send_text(self, route: Route, recipient: str, content: str) -> Outcome: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class DeliveryPolicy:
-    """What claims and look-ups obey; without ``lookups`` an unknown outcome is left to a person."""
+    """What claims and look-ups obey."""
 
     claim: ClaimPolicy
-    lookups: LookupPolicy | None
+    lookups: LookupPolicy
     concurrency: int
 
 
-class Delivery:
+@dataclass(eq=False)
+class Delivery(PeriodicTask):
     """The sender of one process. Several may work on one store: only the claim keeps them apart."""
 
-    def __init__(
-        self,
-        store: Store,
-        sender: Sender,
-        policy: DeliveryPolicy,
-        *,
-        node: str,
-        clock: Clock,
-        random: Random,
-        hook: EventHook = ignore,
-        closed: frozenset[str] = frozenset(),
-    ) -> None:
-        """*closed* are accounts of which nothing is sent until ``open``."""
-        self._store = store
-        self._sender = sender
-        self._policy = policy
-        self._node = node
-        self._clock = clock
-        self._random = random
-        self._hook = hook
+    sender: Sender
+    policy: DeliveryPolicy
+    random: Random
+    node: str
+    closed: frozenset[str] = frozenset()
+    """Accounts of which nothing is sent until ``open``."""
+
+    unsettled: Callable[[], None] = lambda: None
+    """Called when there may be an outcome to look up."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self._under_way: set[asyncio.Task[None]] = set()
         self._sending = 0
         self._claiming = 0
         self._open: set[int] = set()
         self._unsure = False
         self._running = False
-        self._woken = asyncio.Event()
-        self._stopping = False
         self._leases_checked_at: float | None = None
         self._lease_ends_at: datetime | None = None
-        self._unsettled: Callable[[], None] = lambda: None
-        self._closed = closed
 
     def open(self, account_ids: Collection[str]) -> None:
         """Send texts of these accounts from now on."""
-        self._closed -= frozenset(account_ids)
+        self.closed -= frozenset(account_ids)
         self.wake()
 
-    async def run(self, *, unsettled: Callable[[], None] = lambda: None) -> None:
-        """Deliver until ``stop`` is called; *unsettled* is called when there may be an outcome to look up."""
-        self._unsettled = unsettled
+    async def run(self) -> None:
+        """Deliver until ``stop`` is called; what is under way then finishes first."""
         self._running = True
         try:
-            while not self._stopping:
-                self._woken.clear()
-                await until_woken(self._woken, await self._turn_or_wait(), self._clock)
+            await self._run()
         finally:
             self._running = False
             await self.settle()
@@ -109,10 +93,6 @@ class Delivery:
         """Claim nothing more."""
         self._stopping = True
         self.wake()
-
-    def wake(self) -> None:
-        """Look at the outbox now: something came in, or finished."""
-        self._woken.set()
 
     async def turn(self) -> datetime | None:
         """Start every attempt that may start now; return when the next one may, if that is known."""
@@ -125,7 +105,7 @@ class Delivery:
         return None
 
     def _has_room(self) -> bool:
-        return self._sending < self._policy.concurrency and not self._stopping
+        return self._sending < self.policy.concurrency and not self._stopping
 
     async def _claim(self) -> ClaimResult:
         """Take the next segment, if there is one, and start to send it."""
@@ -133,11 +113,11 @@ class Delivery:
         self._sending += 1
         self._claiming += 1
         began = self._clock.monotonic()
+        policy = self.policy.claim
         try:
-            policy = self._policy.claim
-            if self._closed:
-                policy = replace(policy, accounts=policy.accounts - self._closed)
-            result = await self._store.write(store_claim.claim, self._node, policy)
+            if self.closed:
+                policy = replace(policy, accounts=policy.accounts - self.closed)
+            result = await self.store.write(store_claim.claim, self.node, policy)
         except BaseException:
             self._sending -= 1
             # It may still be in the store: the connection may have broken after the commit.
@@ -147,7 +127,7 @@ class Delivery:
             self._claiming -= 1
         for held in result.held:
             codes = tuple(reason.code for reason in held.reasons)
-            self._hook(events.MessageHeld(message_id=held.message_id, reasons=codes))
+            self.hook(events.MessageHeld(message_id=held.message_id, reasons=codes))
         if result.claim is None:
             self._sending -= 1
         else:
@@ -166,10 +146,10 @@ class Delivery:
         try:
             wake_at = await self.turn()
         except Unavailable as error:
-            self._hook(events.StoreFailed(reason=str(error), retry_in=STORE_RETRY))
+            self.hook(events.StoreFailed(reason=str(error), retry_in=STORE_RETRY))
             return STORE_RETRY
         except Exception as error:  # noqa: BLE001 - the webhook stays open, and a person gets an alert
-            self._hook(events.ProgramFailed(reason=type(error).__name__, retry_in=FAULT_RETRY))
+            self.hook(events.ProgramFailed(reason=type(error).__name__, retry_in=FAULT_RETRY))
             return FAULT_RETRY
         now = self._clock.now()
         waits = [instant - now for instant in (wake_at, self._lease_ends_at) if instant is not None]
@@ -181,49 +161,52 @@ class Delivery:
         one_ends = self._lease_ends_at is not None and self._lease_ends_at <= self._clock.now()
         if checked_at is not None and now - checked_at < LEASE_CHECK.total_seconds() and not one_ends:
             return
-        if await settle_abandoned(
-            self._store,
-            node=self._node if checked_at is None else None,
-            interval=self._policy.claim.recipient_interval,
-            random=self._random,
-            hook=self._hook,
-            lookups=self._policy.lookups,
-        ):
-            self._unsettled()
-        await self._store.write(store_claim.take_up_forgotten)
+        abandoned = await self.store.write(
+            record.settle_abandoned,
+            node=self.node if checked_at is None else None,
+            interval=self.policy.claim.recipient_interval,
+            random=self.random,
+            lookups=self.policy.lookups,
+        )
+        for recorded in abandoned:
+            self._tell_finished(recorded)
+        if abandoned:
+            self.unsettled()
+        await self.store.write(store_claim.take_up_forgotten)
         self._leases_checked_at = now
         if self._running:
-            self._lease_ends_at = await self._store.read(record.next_lease_end)
+            self._lease_ends_at = await self.store.read(record.next_lease_end)
 
     async def _settle_unsent(self) -> None:
         """Take back our attempts that the store made but could not report to us: certainly not sent."""
         # What is being claimed now is not known to us yet.
         if not self._unsure or self._claiming:
             return
-        recorded = await self._store.write(
+        interval = self.policy.claim.recipient_interval
+        recorded = await self.store.write(
             record.settle_unsent,
-            self._node,
+            self.node,
             frozenset(self._open),
             NEVER_LEFT,
-            interval=self._policy.claim.recipient_interval,
-            random=self._random,
+            interval=interval,
+            random=self.random,
         )
         self._unsure = False
         for one in recorded:
-            self._hook(attempt_finished(one))
+            self._tell_finished(one)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None:
             # The attempt stays open; when its lease is over it is settled as unknown.
-            self._hook(events.ProgramFailed(reason=type(error).__name__, retry_in=self._policy.claim.lease))
+            self.hook(events.ProgramFailed(reason=type(error).__name__, retry_in=self.policy.claim.lease))
         self.wake()
 
     async def _attempt(self, claim: Claim, began: float) -> None:
-        account_id = claim.route.account_id
-        self._hook(
-            events.AttemptStarted(message_id=claim.message_id, account_id=account_id, position=claim.position)
+        account_id, position = claim.route.account_id, claim.position
+        self.hook(
+            events.AttemptStarted(message_id=claim.message_id, account_id=account_id, position=position)
         )
         try:
             stale = self._clock.monotonic() - began >= STALE.total_seconds()
@@ -235,9 +218,9 @@ class Delivery:
         self._open.discard(claim.attempt_id)
         match recorded:
             case None:
-                self._hook(events.LateResult(message_id=claim.message_id, outcome=outcome.kind))
+                self.hook(events.LateResult(message_id=claim.message_id, outcome=outcome.kind))
             case Settled():
-                tell(self._hook, recorded)
+                tell(self.hook, recorded)
             case RecordResult():
                 self._tell(recorded)
 
@@ -251,43 +234,57 @@ class Delivery:
 
     async def _send(self, claim: Claim) -> Outcome:
         try:
-            return await self._sender.send_text(claim.route, claim.recipient, claim.content)
+            return await self.sender.send_text(claim.route, claim.recipient, claim.content)
+        except Unsendable as error:
+            return Rejected(None, f"{error}.", Refusal.UNSENDABLE)
         except Exception as error:  # noqa: BLE001 - a fault of our own says nothing about the text
             return Unknown(f"the program failed while it sent ({type(error).__name__}).", own_fault=True)
 
     async def _record(self, claim: Claim, outcome: Outcome) -> RecordResult | Settled | None:
         """Write the outcome, again and again; given up if the relay stops and the lease is over."""
-        give_up_at = self._clock.now() + self._policy.claim.lease
+        give_up_at = self._clock.now() + self.policy.claim.lease
         while True:
             try:
-                return await self._store.write(
+                return await self.store.write(
                     record.record,
                     claim.attempt_id,
                     outcome,
-                    interval=self._policy.claim.recipient_interval,
-                    random=self._random,
-                    lookups=self._policy.lookups,
+                    interval=self.policy.claim.recipient_interval,
+                    random=self.random,
+                    lookups=self.policy.lookups,
                 )
             except Unavailable as error:
-                self._hook(events.StoreFailed(reason=str(error), retry_in=STORE_RETRY))
+                self.hook(events.StoreFailed(reason=str(error), retry_in=STORE_RETRY))
                 if self._stopping and self._clock.now() >= give_up_at:
                     raise
                 await self._clock.sleep(STORE_RETRY.total_seconds())
 
     def _tell(self, recorded: RecordResult) -> None:
-        self._hook(attempt_finished(recorded))
+        self._tell_finished(recorded)
         if isinstance(recorded.outcome, Unknown):
-            self._unsettled()
-        if recorded.twice:
-            self._hook(events.SentTwice(message_id=recorded.message_id))
-        if recorded.settled is not None:
-            tell(self._hook, recorded.settled)
+            self.unsettled()
         before, after = recorded.account_before, recorded.account
         if after.paused_since is not None and before.paused_since is None:
-            self._hook(events.AccountPaused(account_id=after.id, reason=_code(after.paused_reason)))
+            self.hook(events.AccountPaused(account_id=after.id, reason=_code(after.paused_reason)))
         if after.wait_until is not None and after.wait_until != before.wait_until:
             reason = _code(after.wait_reason)
-            self._hook(events.AccountWaits(account_id=after.id, until=after.wait_until, reason=reason))
+            self.hook(events.AccountWaits(account_id=after.id, until=after.wait_until, reason=reason))
+
+    def _tell_finished(self, recorded: RecordResult) -> None:
+        self.hook(
+            events.AttemptFinished(
+                message_id=recorded.message_id,
+                account_id=recorded.account.id,
+                position=recorded.position,
+                outcome=recorded.outcome.kind,
+                http_status=recorded.outcome.http_status,
+                status=recorded.status,
+            )
+        )
+        if recorded.twice:
+            self.hook(events.SentTwice(message_id=recorded.message_id))
+        if recorded.settled is not None:
+            tell(self.hook, recorded.settled)
 
 
 def _code(reason: Reason | None) -> str:
@@ -297,40 +294,25 @@ def _code(reason: Reason | None) -> str:
 class TaskGroup:
     """Delivery and the tasks beside it, started and stopped together."""
 
-    def __init__(
-        self,
-        delivery: Delivery,
-        reconciliation: Reconciliation,
-        *others: PeriodicTask,
-        poll_now: Callable[[], Awaitable[bool]] | None = None,
-    ) -> None:
-        """*poll_now* reads the replies of lately; None if that is switched off."""
-        self._delivery = delivery
-        self._poll_now = poll_now
-        self._reconciliation = reconciliation
-        self._others = (reconciliation, *others)
+    def __init__(self, delivery: Delivery, reconciliation: Reconciliation, *others: PeriodicTask) -> None:
+        delivery.unsettled = reconciliation.wake
+        self.wake = delivery.wake
+        self.tasks: list[PeriodicTask] = [delivery, reconciliation, *others]
+        self.polling: Polling | None = None
 
     async def run(self) -> None:
         """Work until ``stop`` is called; what is under way then finishes first."""
-        await asyncio.gather(
-            self._delivery.run(unsettled=self._reconciliation.wake), *(other.run() for other in self._others)
-        )
+        await asyncio.gather(*(task.run() for task in self.tasks))
 
     async def poll_now(self) -> bool:
         """Read replies before a command sends by itself; False if not all could be read."""
-        return self._poll_now is None or await self._poll_now()
+        return self.polling is None or await self.polling.poll_now()
 
     def stop(self) -> None:
-        self._delivery.stop()
-        for other in self._others:
-            other.stop()
-
-    def wake(self) -> None:
-        """Something came in."""
-        self._delivery.wake()
+        for task in self.tasks:
+            task.stop()
 
     def wake_all(self) -> None:
         """Something happened that may let any text be sent, or any other work begin."""
-        self._delivery.wake()
-        for other in self._others:
-            other.wake()
+        for task in self.tasks:
+            task.wake()

@@ -1,12 +1,10 @@
 """Delivering some messages now, and saying how they ended."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from callrail_relay.clock import Clock
 from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.message import OPEN, Attempt, Message, Status
 from callrail_relay.domain.outcome import OutcomeKind
@@ -38,54 +36,47 @@ class DeliveryResult:
         return 0 if self.fault is None else self.fault.exit_code
 
 
-class Dispatch:
-    """Delivers from the outbox until certain messages have ended, or cannot end in time."""
+async def deliver(
+    operations: Operations,
+    worker: TaskGroup,
+    message_ids: Sequence[str],
+    *,
+    timeout: timedelta,
+    told: Callable[[int], None] = lambda _: None,
+) -> list[DeliveryResult]:
+    """
+    Deliver from the outbox until these messages have ended, or cannot end in time; return how, in order.
 
-    def __init__(self, operations: Operations, worker: TaskGroup, clock: Clock) -> None:
-        self._operations = operations
-        self._worker = worker
-        self._clock = clock
-
-    async def deliver(
-        self, message_ids: Sequence[str], *, timeout: timedelta, told: Callable[[int], None] = lambda _: None
-    ) -> list[DeliveryResult]:
-        """
-        Return how each message ended, in the order asked for. Raises Unavailable if the store fails.
-
-        *told* is called with the number of messages that have ended since the last call.
-        """
-        done = 0
-        deadline = self._clock.now() + timeout
-        async with _running(self._worker):
-            while True:
-                messages = await self._read(message_ids)
-                now = self._clock.now()
-                ended = sum(_ended(one, standing, deadline) for one, standing in messages)
-                told(ended - done)
-                done = ended
-                if now >= deadline or ended == len(messages):
-                    break
-                await self._clock.sleep(LOOK.total_seconds())
-        # Read once more: what was under way has been recorded by now.
-        return [
-            DeliveryResult(message=one, fault=_fault(one, standing))
-            for one, standing in await self._read(message_ids)
-        ]
-
-    async def _read(self, message_ids: Sequence[str]) -> list[tuple[Message, AccountStatus | None]]:
-        messages = [(await self._operations.find(id_))[0] for id_ in message_ids]
-        standings = {one.account.id: one for one in await self._operations.standings()}
-        return [(one, standings.get(one.route.account_id) if one.route else None) for one in messages]
-
-
-@asynccontextmanager
-async def _running(worker: TaskGroup) -> AsyncIterator[None]:
-    task = asyncio.create_task(worker.run())
+    *told* is called with the number of messages that have ended since the last call. Raises Unavailable if
+    the store fails.
+    """
+    clock, done = operations.store.clock, 0
+    deadline = clock.now() + timeout
+    working = asyncio.create_task(worker.run())
     try:
-        yield
+        while True:
+            messages = await _read(operations, message_ids)
+            now = clock.now()
+            ended = sum(_ended(one, standing, deadline) for one, standing in messages)
+            told(ended - done)
+            done = ended
+            if now >= deadline or ended == len(messages):
+                break
+            await clock.sleep(LOOK.total_seconds())
     finally:
         worker.stop()
-        await task
+        await working
+    # Read once more: what was under way has been recorded by now.
+    messages = await _read(operations, message_ids)
+    return [DeliveryResult(message=one, fault=_fault(one, standing)) for one, standing in messages]
+
+
+async def _read(
+    operations: Operations, message_ids: Sequence[str]
+) -> list[tuple[Message, AccountStatus | None]]:
+    messages = [(await operations.find(id_))[0] for id_ in message_ids]
+    standings = {one.account.id: one for one in await operations.standings()}
+    return [(one, standings.get(one.route.account_id) if one.route else None) for one in messages]
 
 
 def _ended(message: Message, standing: AccountStatus | None, deadline: datetime) -> bool:
@@ -130,7 +121,7 @@ def _still_waiting(message: Message, standing: AccountStatus | None) -> RelayErr
         if latest is not None and latest.http_status in (401, 403):
             return RefusedByCallRail(f"{why} The message stays queued.")
         return Waiting(f"The message is queued and will be sent later. {why}")
-    if _is_unreachable(standing, latest):
+    if standing is not None and _is_unreachable(standing, latest):
         detail = f" {latest.detail}" if latest is not None else ""
         return Unavailable(
             f"CallRail can't be reached.{detail} The message stays queued; `callrail-relay serve` sends it."
@@ -138,9 +129,7 @@ def _still_waiting(message: Message, standing: AccountStatus | None) -> RelayErr
     return Waiting(f"The message is queued and will be sent later. {why} `callrail-relay serve` sends it.")
 
 
-def _is_unreachable(standing: AccountStatus | None, latest: Attempt | None) -> bool:
-    if standing is None:
-        return False
+def _is_unreachable(standing: AccountStatus, latest: Attempt | None) -> bool:
     if standing.account.wait_until is not None:
         return standing.account.wait_reason in (UNREACHABLE, NO_ANSWER)
     full = standing.hour.free_at is not None or standing.day.free_at is not None

@@ -2,17 +2,16 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from callrail_relay.clock import Clock
-from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.health import FailedCheck
 from callrail_relay.domain.message import instant
 from callrail_relay.domain.routing import Discovery, Route
-from callrail_relay.errors import RefusedByCallRail, RelayError, SecretError, Unavailable, Waiting
+from callrail_relay.errors import RefusedByCallRail, RelayError, Unavailable, Waiting
 from callrail_relay.outbox import times
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain, plural
@@ -44,19 +43,6 @@ class CheckResult:
         return {"name": self.name, "status": self.condition, "detail": self.detail}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HealthReport:
-    findings: tuple[CheckResult, ...]
-
-    @property
-    def exit_code(self) -> int:
-        """That of the first check that failed, or 0."""
-        return next((one.exit_code for one in self.findings if one.condition is Condition.FAILED), 0)
-
-    def document(self) -> dict[str, Any]:
-        return {"ok": self.exit_code == 0, "checks": [finding.document() for finding in self.findings]}
-
-
 RELAY = "relay"
 """The check of whether a ``serve`` works on the store now."""
 
@@ -66,13 +52,25 @@ _SEEN_OTHERWISE = (RELAY, PUBLIC_ADDRESS, "accounts", "texts")
 """Checks of what the verdict knows by itself, and newer."""
 
 
-def failed_checks(report: HealthReport | None) -> tuple[FailedCheck, ...]:
-    """What failed, for the verdict."""
-    return tuple(
-        FailedCheck(name=finding.name, detail=finding.detail)
-        for finding in (() if report is None else report.findings)
-        if finding.condition is Condition.FAILED and finding.name not in _SEEN_OTHERWISE
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthReport:
+    findings: tuple[CheckResult, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """That of the first check that failed, or 0."""
+        return next((one.exit_code for one in self.findings if one.condition is Condition.FAILED), 0)
+
+    def failed_checks(self) -> list[FailedCheck]:
+        """What failed, for the verdict."""
+        return [
+            FailedCheck(name=one.name, detail=one.detail)
+            for one in self.findings
+            if one.condition is Condition.FAILED and one.name not in _SEEN_OTHERWISE
+        ]
+
+    def document(self) -> dict[str, Any]:
+        return {"ok": self.exit_code == 0, "checks": [finding.document() for finding in self.findings]}
 
 
 class CheckWarning(RelayError):
@@ -98,35 +96,30 @@ async def run_checks(checks: Sequence[tuple[str, Check]]) -> HealthReport:
     return HealthReport(findings=tuple(findings))
 
 
+@dataclass(eq=False)
 class StoreProbe:
     """Whether the store can be written now. *refused* gets faults that are reported nowhere else."""
 
-    def __init__(self, store: Store, clock: Clock, refused: Refused = uncounted) -> None:
-        self._store = store
-        self._clock = clock
-        self._refused = refused
-        self._lock = asyncio.Lock()
-        self._asked_at: float | None = None
-        self._writable = False
+    store: Store
+    refused: Refused = uncounted
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _asked_at: float | None = field(default=None, init=False)
+    _writable: bool = field(default=False, init=False)
 
     async def writable(self) -> bool:
         """Write to the store, at most once in PROBE_INTERVAL; False also if any other write failed since."""
         async with self._lock:
-            now = self._clock.monotonic()
+            now = self.store.clock.monotonic()
             if self._asked_at is None or now - self._asked_at >= PROBE_INTERVAL.total_seconds():
-                self._writable = await self._write()
+                self._writable = False
+                try:
+                    await self.store.write_probe()
+                    self._writable = True
+                except Exception as error:  # noqa: BLE001 - the relay goes on and says that it cannot write
+                    if not isinstance(error, Unavailable):
+                        self.refused(f"the store cannot be written: {type(error).__name__}")
                 self._asked_at = now
-            return self._writable and not self._store.write_failed
-
-    async def _write(self) -> bool:
-        try:
-            await self._store.write_probe()
-        except Unavailable:
-            return False
-        except Exception as error:  # noqa: BLE001 - the relay goes on and says that it cannot write
-            self._refused(f"the store cannot be written: {type(error).__name__}")
-            return False
-        return True
+            return self._writable and not self.store.write_failed
 
 
 LITTLE_SPACE = 200 * 1024 * 1024
@@ -172,16 +165,6 @@ def check_space(free_bytes: int, directory: str) -> str:
     return f"{megabytes} MB free in {directory}."
 
 
-def check_token_end(ends_at: datetime | None, now: datetime, *, source: str) -> None:
-    """The webhook secret of this computer was not replaced on another one that shares its store."""
-    if ends_at is None:
-        return
-    remedy = f"It was replaced on another computer. Put the new one in the {source}, and restart `serve`."
-    if ends_at <= now:
-        raise SecretError(f"The webhook secret here has ended, so texts are refused. {remedy}")
-    raise CheckWarning(f"The webhook secret here ends at {ends_at:%Y-%m-%d %H:%M} UTC. {remedy}")
-
-
 async def check_routes(discovery: Discovery, routes: Sequence[Route]) -> str:
     """Every account, company and number of the settings is one that the key can see and that can text."""
     accounts = await discovery.accounts()
@@ -191,7 +174,18 @@ async def check_routes(discovery: Discovery, routes: Sequence[Route]) -> str:
             raise RefusedByCallRail(
                 f"The API key cannot see account {route.account_id}; run `callrail-relay configure` again."
             )
-        await _check_route(discovery, route)
+        companies = await discovery.companies(route.account_id)
+        if route.company_id not in {entry.id for entry in companies}:
+            raise RefusedByCallRail(
+                f"Account {route.account_id} has no active company {route.company_id}; run `callrail-relay "
+                "configure` again."
+            )
+        numbers = await discovery.numbers(route.account_id, route.company_id)
+        if route.tracking_number not in {entry.number for entry in numbers}:
+            raise RefusedByCallRail(
+                f"Company {route.company_id} has no number ending in {route.tracking_number[-4:]} that can "
+                "text; turn on texting for it in CallRail, or run `callrail-relay configure` again."
+            )
     used = {route.account_id for route in routes}
     for entry in accounts:
         if len({entry.id, entry.numeric_id} & used) > 1:
@@ -205,52 +199,26 @@ async def check_routes(discovery: Discovery, routes: Sequence[Route]) -> str:
     )
 
 
-async def _check_route(discovery: Discovery, route: Route) -> None:
-    companies = {entry.id for entry in await discovery.companies(route.account_id)}
-    if route.company_id not in companies:
-        raise RefusedByCallRail(
-            f"Account {route.account_id} has no active company {route.company_id}; run `callrail-relay "
-            "configure` again."
-        )
-    numbers = {entry.number for entry in await discovery.numbers(route.account_id, route.company_id)}
-    if route.tracking_number not in numbers:
-        raise RefusedByCallRail(
-            f"Company {route.company_id} has no number ending in {route.tracking_number[-4:]} that can "
-            "text; turn on texting for it in CallRail, or run `callrail-relay configure` again."
-        )
-
-
+@dataclass(eq=False)
 class Remembered:
     """A check that asks CallRail, made again only when its good answer is ANSWER_AGE old."""
 
-    def __init__(self, check: Check, clock: Clock) -> None:
-        self._check = check
-        self._clock = clock
-        self._answer: tuple[str, datetime] | None = None
+    check: Check
+    clock: Clock
+    _answer: tuple[str, datetime] | None = field(default=None, init=False)
 
     def forget(self) -> None:
         self._answer = None
 
     async def __call__(self) -> str:
-        now = self._clock.now()
+        now = self.clock.now()
         if self._answer is not None:
             answer, asked_at = self._answer
             if timedelta() <= now - asked_at < ANSWER_AGE:
                 return f"{answer} Asked at {asked_at:%Y-%m-%d %H:%M} UTC."
         self._answer = None
-        answer = await self._check()
-        self._answer = answer, now
-        return answer
-
-
-def check_guards(*, opt_out: Mode, mass_text: Mode) -> str:
-    """The two guards that keep the account from being closed are on."""
-    for name, mode in (("opt_out", opt_out), ("mass_text", mass_text)):
-        if mode is not Mode.HOLD:
-            raise CheckWarning(
-                f'guards.{name} is "{mode}", and CallRail closes accounts for such texts; set it to "hold".'
-            )
-    return "The guards hold opt-outs and mass texts."
+        self._answer = await self.check(), now
+        return self._answer[0]
 
 
 def check_replies(
@@ -269,18 +237,17 @@ def check_replies(
             "text. Run `callrail-relay configure --webhooks`, or set replies.poll_every."
         )
     known = f"CallRail's webhooks are known by {plural(signing_keys, 'key')} from the {source}."
-    warned = True
+    passed = f"They are passed on to {plural(forwarded, 'channel')}."
+    are_read = polled is not None and last_poll is not None and now - last_poll <= polled * 2 + POLL_MARGIN
     if polled is None:
         words = "Whether they still come can't be tried; replies.poll_every looks as well."
-    elif last_poll is None or now - last_poll > polled * 2 + POLL_MARGIN:
+    elif are_read and last_poll is not None:
+        words = f"Replies were read {_minutes(now - last_poll)} ago, and are every {_minutes(polled)}."
+    else:
         never = "Replies haven't been read yet" if last_poll is None else "Replies were last read long ago"
         words = f"{never}: a running relay does it every {_minutes(polled)}."
-    else:
-        warned = False
-        words = f"Replies were read {_minutes(now - last_poll)} ago, and are every {_minutes(polled)}."
-    passed = f" They are passed on to {plural(forwarded, 'channel')}." if forwarded else ""
-    sentences = f"{known} {words}{passed}" if signing_keys else f"{words}{passed}"
-    if warned:
+    sentences = " ".join([*([known] if signing_keys else []), words, *([passed] if forwarded else [])])
+    if not are_read:
         raise CheckWarning(sentences)
     return sentences
 

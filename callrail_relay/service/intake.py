@@ -85,32 +85,23 @@ class Intake:
             return Receipt(submission_id=accepted.submission_id)
         return self._received(submission, accepted)
 
-    async def accept_direct(self, draft: MappedText) -> Receipt:
-        """Store one text from the command line. Raises Unavailable."""
-        [receipt] = await self._accept([self._mapper.direct(self._new_id(), draft)])
-        return receipt
+    def direct(self, draft: MappedText) -> list[NewSubmission]:
+        """One text from the command line, to be accepted or planned."""
+        return [self._mapper.direct(self._new_id(), draft)]
 
-    async def plan_direct(self, draft: MappedText) -> Planned:
-        """Return what ``accept_direct`` would make of *draft* now. Raises Unavailable."""
-        [planned] = await self._plan([self._mapper.direct(self._new_id(), draft)])
-        return planned
+    def saved(self, files: Iterable[SavedFile], *, force: bool) -> list[NewSubmission]:
+        """Saved files, to be accepted or planned; texts of the store are left out, unless *force*."""
+        return [self._mapper.saved(self._new_id(), body, drafts, force=force) for body, drafts in files]
 
-    async def accept_saved(self, files: Iterable[SavedFile], *, force: bool) -> list[Receipt]:
-        """Store saved files, or none; leave out texts of the store, unless *force*. Raises Unavailable."""
-        return await self._accept(self._saved(files, force=force))
-
-    async def plan_saved(self, files: Iterable[SavedFile], *, force: bool) -> list[Planned]:
-        """Return what ``accept_saved`` would make of *files* now. Raises Unavailable."""
-        return await self._plan(self._saved(files, force=force))
-
-    async def _accept(self, batch: Sequence[NewSubmission]) -> list[Receipt]:
+    async def accept(self, batch: Sequence[NewSubmission]) -> list[Receipt]:
+        """Store all of *batch*, or nothing. Raises Unavailable."""
         accepted = await self._store.write(accept.accept, batch)
         return [self._received(submission, one) for submission, one in zip(batch, accepted, strict=True)]
 
-    def _saved(self, files: Iterable[SavedFile], *, force: bool) -> list[NewSubmission]:
-        return [
-            self._mapper.saved(self._new_id(), document, drafts, force=force) for document, drafts in files
-        ]
+    async def plan(self, batch: Sequence[NewSubmission]) -> list[Planned]:
+        """Return what ``accept`` would make of *batch* now. Raises Unavailable."""
+        results = await self._store.rehearse(accept.accept, batch)
+        return plan(batch, results, max_characters=self._max_characters, now=self._clock.now())
 
     def _received(self, submission: NewSubmission, accepted: Sequence[Accepted]) -> Receipt:
         id_, source = submission.id, submission.source
@@ -127,10 +118,6 @@ class Intake:
                 )
             )
         return Receipt(submission_id=id_, accepted=tuple(accepted))
-
-    async def _plan(self, batch: Sequence[NewSubmission]) -> list[Planned]:
-        results = await self._store.rehearse(accept.accept, batch)
-        return plan(batch, results, max_characters=self._max_characters, now=self._clock.now())
 
     def _notice_sleep(self) -> None:
         """Tell the guards if the machine slept since the last request."""

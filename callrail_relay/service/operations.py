@@ -1,6 +1,6 @@
 """What a person can look at and decide: texts, accounts and opt-outs."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain
@@ -8,7 +8,7 @@ from typing import Any
 
 from callrail_relay.domain.account import Window
 from callrail_relay.domain.delivery import AccountStatus
-from callrail_relay.domain.health import Facts, FailedCheck, PublicUrl
+from callrail_relay.domain.health import Facts
 from callrail_relay.domain.mapper import MappingPolicy, map_stored, new_message, planned_segments
 from callrail_relay.domain.message import (
     ANONYMOUS,
@@ -22,6 +22,7 @@ from callrail_relay.domain.message import (
     instant,
 )
 from callrail_relay.domain.opt_outs import ListedPerson, OptOut
+from callrail_relay.domain.views import Waiting
 from callrail_relay.errors import NotAllowed, NotFound
 from callrail_relay.outbox import decisions, history, opt_outs, presence, queries
 from callrail_relay.outbox.store import Store
@@ -43,12 +44,8 @@ class StatusReport:
     facts: Facts
     counts: dict[Status, int]
 
-    def with_public_url(self, public_url: PublicUrl | None) -> "StatusReport":
-        return replace(self, facts=replace(self.facts, public_url=public_url))
-
-    def with_failed_check(self, check: FailedCheck) -> "StatusReport":
-        checks = (*self.facts.failed_checks, check)
-        return replace(self, facts=replace(self.facts, failed_checks=checks))
+    def with_facts(self, **changes: Any) -> "StatusReport":  # noqa: ANN401 - the fields of Facts
+        return replace(self, facts=replace(self.facts, **changes))
 
     def document(self) -> dict[str, Any]:
         """The keys of ``status --json``."""
@@ -78,66 +75,61 @@ def _standing_document(standing: AccountStatus) -> dict[str, Any]:
     }
 
 
+@dataclass(eq=False)
 class Operations:
-    def __init__(
-        self,
-        store: Store,
-        *,
-        account_ids: Sequence[str],
-        mapping: MappingPolicy,
-        tracking_numbers: Sequence[str] = (),
-    ) -> None:
-        """*mapping* is how a held request is mapped again."""
-        self.account_ids = account_ids
-        self._store = store
-        self._tracking_numbers = tracking_numbers
-        self._mapping = mapping
+    """*mapping* is how a held request is mapped again."""
+
+    store: Store
+    account_ids: Sequence[str]
+    mapping: MappingPolicy
+    tracking_numbers: Sequence[str] = ()
 
     async def status(self) -> StatusReport:
-        counts = await self._store.read(queries.count_by_status)
+        counts = await self.store.read(queries.count_by_status)
         facts = replace(await self.facts(), any_texts=any(counts.values()))
         return StatusReport(facts=facts, counts=counts)
 
-    async def facts(self) -> Facts:
+    async def facts(self, waiting: Waiting | None = None) -> Facts:
         """The facts of the verdict that the store has, without counting all messages."""
-        now = await self._store.now()
+        now = await self.store.now()
+        if waiting is None:
+            waiting = await self.store.read(history.read_waiting, now - FAILED_LATELY)
         return Facts(
             now=now,
-            running=await self._store.running(),
+            running=await self.store.running(),
             standings=tuple(await self.standings()),
-            waiting=await self._store.read(history.read_waiting, now - FAILED_LATELY),
-            contacts=await self._store.read(presence.read_contacts, self.account_ids),
+            waiting=waiting,
+            contacts=await self.store.read(presence.read_contacts, self.account_ids),
         )
 
     async def standings(self) -> list[AccountStatus]:
         """The state of each account, without waits that are over."""
-        standings = await self._store.read(queries.read_standings, self.account_ids, self._mapping.limits)
-        now = await self._store.now()
+        standings = await self.store.read(queries.read_standings, self.account_ids, self.mapping.limits)
+        now = await self.store.now()
         return [
-            replace(one, account=replace(one.account, wait_until=None, wait_reason=None))
-            if one.account.wait_until is not None and one.account.wait_until <= now
-            else one
+            one
+            if one.account.waits(now)
+            else replace(one, account=replace(one.account, wait_until=None, wait_reason=None))
             for one in standings
         ]
 
     async def list_messages(self, wanted: MessageFilter) -> list[Message]:
-        return await self._shown(await self._store.read(queries.list_messages, wanted))
+        return await self._shown(await self.store.read(queries.list_messages, wanted))
 
     async def plan_export(self, wanted: MessageFilter) -> Export:
         """How many messages an export holds: those that pass the filter, whatever its limit."""
-        return await self._store.read(queries.plan_export, wanted)
+        return await self.store.read(queries.plan_export, wanted)
 
     async def export(self, export: Export) -> AsyncIterator[list[Message]]:
         """The messages of an export in portions, oldest first, so that no number of them is too large."""
-        found, place = await self._store.read(queries.read_portion, export, after=0, size=PORTION)
+        found, place = await self.store.read(queries.read_portion, export, after=0, size=PORTION)
         while found:
             yield await self._shown(found)
-            found, place = await self._store.read(queries.read_portion, export, after=place, size=PORTION)
+            found, place = await self.store.read(queries.read_portion, export, after=place, size=PORTION)
 
     async def find(self, id_: str) -> list[Message]:
         """The message with this id, or those of the submission with this id. Raises NotFound."""
-        found = await self._store.read(queries.find_messages, id_)
-        if not found:
+        if not (found := await self.store.read(queries.find_messages, id_)):
             raise NotFound(
                 f"There is no text with the id {id_}; `callrail-relay messages list` shows the ids."
             )
@@ -152,19 +144,69 @@ class Operations:
         found = await self.find(id_)
 
         async def alike(*, approvable: bool) -> list[str]:
-            read, held = self._store.read, decisions.held_alike
+            read, held = self.store.read, decisions.held_alike
             ids = [await read(held, message.id, approvable=approvable) for message in found]
             return list(dict.fromkeys(chain.from_iterable(ids)))
 
         if not (all_alike := await alike(approvable=False)):
             raise NotAllowed(f"Text {found[0].id} is not held as a mass text; leave out --same-wording.")
-        if not approvable:
-            return all_alike
-        if not (chosen := await alike(approvable=True)):
+        if not (chosen := await alike(approvable=True) if approvable else all_alike):
             raise NotAllowed(
                 "None of these texts can be approved: all of the people opted out. Cancel the texts instead."
             )
         return chosen
+
+    async def approve(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
+        """Let held texts be sent, overriding exactly the reasons shown. Raises NotFound, NotAllowed."""
+        check = self._require_approvable
+        return await self._decide(id_, "approved", "held", decisions.approve, actor, check=check)
+
+    async def cancel(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
+        """Cancel texts that weren't sent, and stop looking them up. Raises NotFound, NotAllowed."""
+        wanted = "held, queued, unknown or failed"
+        return await self._decide(id_, "cancelled", wanted, decisions.cancel, CANCELLABLE, actor)
+
+    async def resend(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
+        """Send unknown, failed or cancelled texts again. Raises NotFound, NotAllowed."""
+        wanted, check = "unknown, failed or cancelled", _require_complete
+        return await self._decide(id_, "sent again", wanted, decisions.resend, actor, check=check)
+
+    async def mark_sent(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
+        """Take a person's word that CallRail has these texts. Raises NotFound, NotAllowed."""
+        return await self._decide(id_, "marked as sent", "unknown", decisions.mark_sent, actor)
+
+    async def _decide(
+        self,
+        id_: str,
+        verb: str,
+        wanted: str,
+        decide: Callable[..., bool],
+        *arguments: object,
+        check: Callable[[Message], Awaitable[None]] | None = None,
+    ) -> list[Message]:
+        for message in await self.find(id_):
+            if check is not None:
+                await check(message)
+            if not await self.store.write(decide, message.id, *arguments):
+                raise _not_allowed(message, verb, wanted)
+        return await self.find(id_)
+
+    async def _require_approvable(self, message: Message) -> None:
+        await _require_complete(message)
+        needed = len(planned_segments(message.text, self.mapping.max_characters))
+        most = min(self.mapping.limits.per_hour, self.mapping.limits.per_day)
+        if needed > most:
+            raise NotAllowed(
+                f"Text {message.id} cannot be approved: it needs {needed} segments, and "
+                f"the budget allows {most}. Cancel it, and write a shorter one."
+            )
+        if message.route is None or message.recipient is None:
+            return
+        if await self.store.read(opt_outs.is_opted_out, message.route.tracking_number, message.recipient):
+            raise NotAllowed(
+                f"Text {message.id} cannot be approved: the person opted out of texts from this number. When "
+                "they agree again, take them off the list with `callrail-relay opt-outs remove` first."
+            )
 
     async def opt_out_recipient(self, id_: str, reason: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """Opt the person of a text out of its number's texts, and cancel it. Raises NotFound, NotAllowed."""
@@ -173,16 +215,6 @@ class Operations:
                 raise _not_allowed(message, "answered so", "complete")
             await self.opt_out(message.recipient, message.route.tracking_number, reason)
         return await self.cancel(id_, actor)
-
-    async def approve(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
-        """Let held texts be sent, overriding exactly the reasons shown. Raises NotFound, NotAllowed."""
-        for message in await self.find(id_):
-            _require_complete(message)
-            self._require_room(message)
-            await self._require_not_opted_out(message)
-            if not await self._store.write(decisions.approve, message.id, actor):
-                raise _not_allowed(message, "approved", "held")
-        return await self.find(id_)
 
     async def remap(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """
@@ -195,8 +227,8 @@ class Operations:
         lacking = [one for one in found if one.status is Status.HELD and not one.is_complete]
         if not lacking:
             raise _not_remappable(found[0])
-        stored = await self._store.read(decisions.read_submission, lacking[0].submission_id)
-        drafts = map_stored(stored, self._mapping)
+        stored = await self.store.read(decisions.read_submission, lacking[0].submission_id)
+        drafts = map_stored(stored, self.mapping)
         if len(drafts) != len(stored.message_ids):
             raise NotAllowed(
                 f"Text {lacking[0].id} cannot be mapped again: the request that it came with does not hold "
@@ -205,51 +237,24 @@ class Operations:
             )
         by_id = dict(zip(stored.message_ids, drafts, strict=True))
         for message in lacking:
-            remapped = new_message(message.id, by_id[message.id], self._mapping)
-            if await self._store.write(decisions.remap, remapped, self._mapping.guards, actor) is None:
+            remapped = new_message(message.id, by_id[message.id], self.mapping)
+            if await self.store.write(decisions.remap, remapped, self.mapping.guards, actor) is None:
                 raise _not_remappable(message)
         return [message for one in lacking for message in await self.find(one.id)]
 
-    async def cancel(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
-        """Cancel texts that weren't sent, and stop looking them up. Raises NotFound, NotAllowed."""
-        for message in await self.find(id_):
-            if not await self._store.write(decisions.cancel, message.id, CANCELLABLE, actor):
-                raise _not_allowed(message, "cancelled", "held, queued, unknown or failed")
-        return await self.find(id_)
-
-    def _require_room(self, message: Message) -> None:
-        needed = len(planned_segments(message.text, self._mapping.max_characters))
-        most = min(self._mapping.limits.per_hour, self._mapping.limits.per_day)
-        if needed > most:
-            raise NotAllowed(
-                f"Text {message.id} cannot be approved: it needs {needed} segments, and "
-                f"the budget allows {most}. Cancel it, and write a shorter one."
-            )
-
-    async def _require_not_opted_out(self, message: Message) -> None:
-        if message.route is None or message.recipient is None:
-            return
-        if await self._store.read(opt_outs.is_opted_out, message.route.tracking_number, message.recipient):
-            raise NotAllowed(
-                f"Text {message.id} cannot be approved: the person opted out of texts from this number. When "
-                "they agree again, take them off the list with `callrail-relay opt-outs remove` first."
-            )
-
     async def opt_outs(self) -> list[OptOut]:
         """Everybody who opted out, newest first."""
-        return await self._store.read(opt_outs.list_opt_outs)
+        return await self.store.read(opt_outs.list_opt_outs)
 
     async def opt_out(self, recipient: str, tracking_number: str | None, reason: str) -> list[OptOut]:
         """Put a person on the list, for one tracking number or all of ours; returns their entries."""
         for number in [tracking_number] if tracking_number else await self._our_numbers():
-            await self._store.write(opt_outs.add_opt_out, number, recipient, reason)
+            await self.store.write(opt_outs.add_opt_out, number, recipient, reason)
         return [one for one in await self.opt_outs() if one.recipient == recipient]
 
-    async def import_opt_outs(
-        self, people: Sequence[ListedPerson], told: Callable[[int], None] = lambda _: None
-    ) -> int:
+    async def import_opt_outs(self, people: Sequence[ListedPerson], told: Callable[[int], None]) -> int:
         """Add a list; people without a number count for all of ours. *told* gets how many are done."""
-        now = await self._store.now()
+        now = await self.store.now()
         ours = await self._our_numbers()
         added = 0
         for start in range(0, len(people), PORTION):
@@ -264,58 +269,42 @@ class Operations:
                 for one in portion
                 for number in ([one.tracking_number] if one.tracking_number else ours)
             ]
-            added += await self._store.write(opt_outs.add_opt_outs, entries)
+            added += await self.store.write(opt_outs.add_opt_outs, entries)
             told(len(portion))
         return added
 
     async def _our_numbers(self) -> list[str]:
         """Those of the settings, and those that were named with `send --from`."""
-        named = await self._store.read(opt_outs.known_numbers, self.account_ids)
-        return list(dict.fromkeys([*self._tracking_numbers, *(route.tracking_number for route in named)]))
+        named = await self.store.read(opt_outs.known_numbers, self.account_ids)
+        return list(dict.fromkeys([*self.tracking_numbers, *(route.tracking_number for route in named)]))
 
     async def remove_opt_out(self, recipient: str, tracking_number: str | None) -> int:
         """Take a person off the list; says of how many numbers they were on it. Raises NotFound."""
-        lifted = await self._store.write(opt_outs.remove_opt_out, recipient, tracking_number)
+        lifted = await self.store.write(opt_outs.remove_opt_out, recipient, tracking_number)
         if lifted == 0:
             raise NotFound("That person is not on the list; `callrail-relay opt-outs list` shows who is.")
         return lifted
 
-    async def resend(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
-        """Send unknown, failed or cancelled texts again. Raises NotFound, NotAllowed."""
-        for message in await self.find(id_):
-            _require_complete(message)
-            if not await self._store.write(decisions.resend, message.id, actor):
-                raise _not_allowed(message, "sent again", "unknown, failed or cancelled")
-        return await self.find(id_)
-
-    async def mark_sent(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
-        """Take a person's word that CallRail has these texts. Raises NotFound, NotAllowed."""
-        for message in await self.find(id_):
-            if not await self._store.write(decisions.mark_sent, message.id, actor):
-                raise _not_allowed(message, "marked as sent", "unknown")
-        return await self.find(id_)
-
     async def pause(self, account_id: str | None, reason: str) -> list[str]:
         """Accept texts and send none, for one account or all; returns which. Raises NotFound."""
-        for one in (ids := await self._accounts(account_id)):
-            await self._store.write(decisions.pause, one, reason)
-        return ids
+        return await self._change_accounts(account_id, decisions.pause, reason)
 
     async def resume(self, account_id: str | None) -> list[str]:
         """Send again, for one account or all; returns which. Raises NotFound."""
-        for one in (ids := await self._accounts(account_id)):
-            await self._store.write(decisions.resume, one)
-        return ids
+        return await self._change_accounts(account_id, decisions.resume)
 
-    async def _accounts(self, account_id: str | None) -> list[str]:
-        known = list(dict.fromkeys([*self.account_ids, *await self._store.read(decisions.known_accounts)]))
-        if account_id is None:
-            return known
-        if account_id not in known:
+    async def _change_accounts(
+        self, account_id: str | None, change: Callable[..., object], *arguments: str
+    ) -> list[str]:
+        known = list(dict.fromkeys([*self.account_ids, *await self.store.read(decisions.known_accounts)]))
+        ids = known if account_id is None else [one for one in known if one == account_id]
+        if account_id is not None and not ids:
             raise NotFound(
                 f"There is no account {account_id} here; `callrail-relay status` shows the accounts."
             )
-        return [account_id]
+        for one in ids:
+            await self.store.write(change, one, *arguments)
+        return ids
 
     async def _shown(self, messages: Sequence[Message]) -> list[Message]:
         """The messages with what they wait for, and with the segments that a text will be cut into."""
@@ -325,36 +314,35 @@ class Operations:
 
     def _with_plan(self, message: Message, standings: Mapping[str, AccountStatus]) -> Message:
         if not message.segments:
-            planned = planned_segments(message.text, self._mapping.max_characters)
+            planned = planned_segments(message.text, self.mapping.max_characters)
             message = replace(message, segments=planned)
         under_way = any(segment.status is Status.SENDING for segment in message.segments)
         if message.status not in OPEN or under_way or message.route is None:
             return message
         account_id = message.route.account_id
-        reasons = [*message.reasons]
         if account_id not in self.account_ids:
-            reasons.append(Reason("foreign_account", {"account_id": account_id}))
+            why = [Reason("foreign_account", {"account_id": account_id})]
         else:
-            reasons += _wait_reasons(standings[account_id])
+            why = _wait_reasons(standings[account_id])
             if message.blocked_until is not None:
-                reasons.append(Reason("behind_unknown", {"until": instant(message.blocked_until)}))
-        return replace(message, reasons=tuple(reasons))
+                why.append(Reason("behind_unknown", {"until": instant(message.blocked_until)}))
+        return replace(message, reasons=(*message.reasons, *why))
 
 
-def _wait_reasons(standing: AccountStatus) -> tuple[Reason, ...]:
+def _wait_reasons(standing: AccountStatus) -> list[Reason]:
     """What keeps the texts of an account waiting, and until when; nothing if they only take turns."""
     account = standing.account
     if account.paused_since is not None:
-        return (Reason("paused", _cause(account.paused_reason)),)
+        return [Reason("paused", _cause(account.paused_reason))]
     if account.wait_until is not None:
         waits = {**_cause(account.wait_reason), "until": instant(account.wait_until)}
-        return (Reason("account_waits", waits),)
+        return [Reason("account_waits", waits)]
     for name, window in (("hour", standing.hour), ("day", standing.day)):
         if window.free_at is not None:
             until = instant(window.free_at)
             used = {"window": name, "used": window.used, "allowed": window.allowed, "until": until}
-            return (Reason("budget", used),)
-    return ()
+            return [Reason("budget", used)]
+    return []
 
 
 def _cause(reason: Reason | None) -> dict[str, Any]:
@@ -368,7 +356,7 @@ def _not_remappable(message: Message) -> NotAllowed:
     return NotAllowed(f"Message {message.id} is on hold for another reason than its mapping: {why}")
 
 
-def _require_complete(message: Message) -> None:
+async def _require_complete(message: Message) -> None:
     if not message.is_complete:
         raise NotAllowed(
             f"Message {message.id} can't be sent: {explain_all(message.reasons)} Cancel it, and send it "

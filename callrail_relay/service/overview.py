@@ -1,10 +1,13 @@
-"""What the dashboard and metrics show of the store."""
+"""What the dashboard and metrics show of the store, and when it changed."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from callrail_relay.clock import Clock
+from callrail_relay.clock import Clock, until_woken
+from callrail_relay.domain.events import Event
 from callrail_relay.domain.health import Facts, StoreStats
 from callrail_relay.domain.message import Message
 from callrail_relay.domain.opt_outs import OptOut
@@ -16,9 +19,11 @@ from callrail_relay.domain.views import (
     TextFilter,
     TextHistory,
     TextPage,
+    Waiting,
 )
+from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import history as store_history
-from callrail_relay.outbox import opt_outs, presence, queries
+from callrail_relay.outbox import opt_outs, queries
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.operations import FAILED_LATELY, Operations
 
@@ -30,7 +35,7 @@ RECENT = timedelta(hours=26)
 PAST_LASTS = timedelta(minutes=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class PastArrivals:
     """What came in from *since* to *until*, as it was counted at *counted_at*."""
 
@@ -52,34 +57,23 @@ class OneText:
     history: TextHistory
 
 
+@dataclass(eq=False)
 class History:
     """Reading for pages: nothing here changes anything, and nothing costs more in a larger store."""
 
-    def __init__(self, store: Store, operations: Operations) -> None:
-        self._store = store
-        self._operations = operations
-        self._past: PastArrivals | None = None
+    store: Store
+    operations: Operations
+    _past: PastArrivals | None = field(default=None, init=False)
 
     async def now(self, arrivals_since: datetime) -> NowReport:
         """The facts of the verdict, and what came in since *arrivals_since*."""
-        standings = tuple(await self._operations.standings())
-        now = await self._store.now()
-        past = await self._past_arrivals(now, arrivals_since)
-        overview = await self._store.read(
-            store_history.read_overview,
-            [standing.account.id for standing in standings],
-            max(past.until, arrivals_since),
-            now - FAILED_LATELY,
-        )
+        facts = await self.operations.facts(waiting=Waiting())  # what waits comes with the overview
+        past = await self._past_arrivals(facts.now, arrivals_since)
+        account_ids = [one.account.id for one in facts.standings]
+        since, failed_since = max(past.until, arrivals_since), facts.now - FAILED_LATELY
+        overview = await self.store.read(store_history.read_overview, account_ids, since, failed_since)
         overview = replace(overview, arrivals=(*past.arrivals, *overview.arrivals))
-        facts = Facts(
-            now=now,
-            running=await self._store.running(),
-            standings=standings,
-            waiting=overview.waiting,
-            contacts=await self._store.read(presence.read_contacts, self._operations.account_ids),
-            any_texts=overview.any_texts,
-        )
+        facts = replace(facts, waiting=overview.waiting, any_texts=overview.any_texts)
         return NowReport(facts=facts, overview=overview)
 
     async def _past_arrivals(self, now: datetime, since: datetime) -> PastArrivals:
@@ -88,61 +82,144 @@ class History:
         if past is None or past.since != since or not timedelta() <= now - past.counted_at < PAST_LASTS:
             # At a whole quarter, so that no quarter is counted in two parts.
             until = now - RECENT - (now - since) % QUARTER
-            past = PastArrivals(
-                since=since,
-                until=until,
-                counted_at=now,
-                arrivals=await self._store.read(store_history.read_arrivals, since, until),
-            )
-            self._past = past
+            arrivals = await self.store.read(store_history.read_arrivals, since, until)
+            self._past = past = PastArrivals(since, until, now, arrivals)
         return past
 
     async def for_person(self) -> int:
         """Return how many texts wait for a person."""
-        return await self._store.read(store_history.count_for_person, self._store.clock.now() - FAILED_LATELY)
+        return await self.store.read(store_history.count_for_person, self.store.clock.now() - FAILED_LATELY)
 
     async def page(self, wanted: TextFilter) -> TextPage:
-        return await self._store.read(store_history.read_page, wanted)
+        return await self.store.read(store_history.read_page, wanted)
 
     async def text(self, id_: str) -> list[OneText]:
         """The text with this id, or those of the submission with this id. Raises NotFound."""
         return [
-            OneText(message=message, history=await self._store.read(store_history.read_history, message.id))
-            for message in await self._operations.find(id_)
+            OneText(message=message, history=await self.store.read(store_history.read_history, message.id))
+            for message in await self.operations.find(id_)
         ]
 
     async def conversation(
         self, tracking_number: str, recipient: str, before: datetime | None = None
     ) -> Conversation:
-        return await self._store.read(
+        return await self.store.read(
             store_history.read_conversation, tracking_number, recipient, before, BUBBLES
         )
 
     async def opt_outs(self) -> list[OptOut]:
-        return await self._store.read(opt_outs.list_opt_outs, OPT_OUTS)
+        return await self.store.read(opt_outs.list_opt_outs, OPT_OUTS)
 
     async def marker(self) -> str:
         """Return a text that differs after every change."""
-        return await self._store.read(store_history.read_marker)
+        return await self.store.read(store_history.read_marker)
 
 
 OPT_OUTS_AGE = timedelta(minutes=5)
 """How old the number of opt-outs may be: counting reads the whole list."""
 
 
+@dataclass(eq=False)
 class StatsReader:
     """Reads what metrics show of the store."""
 
-    def __init__(self, store: Store, facts: Callable[[], Awaitable[Facts]], clock: Clock) -> None:
-        self._store = store
-        self._facts = facts
-        self._clock = clock
-        self._opt_outs: tuple[float, int] | None = None
+    store: Store
+    facts: Callable[[], Awaitable[Facts]]
+    _opt_outs: tuple[float, int] | None = field(default=None, init=False)
 
     async def read(self) -> StoreStats:
         """Raises Unavailable."""
-        facts, counts = await self._facts(), await self._store.read(queries.read_counts)
-        now = self._clock.monotonic()
+        facts, counts = await self.facts(), await self.store.read(queries.read_counts)
+        now = self.store.clock.monotonic()
         if self._opt_outs is None or now - self._opt_outs[0] >= OPT_OUTS_AGE.total_seconds():
-            self._opt_outs = now, await self._store.read(queries.count_opt_outs)
+            self._opt_outs = now, await self.store.read(queries.count_opt_outs)
         return StoreStats(facts=facts, counts=counts, opt_outs=self._opt_outs[1])
+
+
+LOOK = timedelta(milliseconds=500)
+"""How often to look for what other programs and machines changed in the store."""
+
+PAUSE = timedelta(milliseconds=200)
+"""A burst of changes is reported once in this time."""
+
+HEARTBEAT = timedelta(seconds=15)
+"""How long a stream is silent at most: so a connection that is gone is noticed."""
+
+
+class ChangeSignal:
+    """Notes that something happened in this process; an event hook."""
+
+    def __init__(self) -> None:
+        self.woken = asyncio.Event()
+        self.count = 0
+
+    def __call__(self, _event: Event | None = None) -> None:
+        self.count += 1
+        self.woken.set()
+
+
+@dataclass(eq=False)
+class ChangeFeed:
+    """The version of what all pages show. One task looks at the store while any stream is open."""
+
+    signal: ChangeSignal
+    read_marker: Callable[[], Awaitable[str]]
+    clock: Clock
+
+    def __post_init__(self) -> None:
+        self._version = ""
+        self._changed = asyncio.Condition()
+        self._listening = 0
+        self._looking: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def version(self) -> str:
+        """Return a text that differs after every change."""
+        count = self.signal.count
+        return f"{await self.read_marker()}-{count}"
+
+    async def versions(self, known: str) -> AsyncGenerator[str]:
+        """Each version after *known* as soon as it is there; after HEARTBEAT the known one again."""
+        self._listening += 1
+        # A new stream learns at once what it missed.
+        self.signal.woken.set()
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look())
+        try:
+            while not self._closed:
+                yield (known := await self._newer(known))
+        finally:
+            self._listening -= 1
+
+    async def _newer(self, known: str) -> str:
+        async with self._changed:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HEARTBEAT.total_seconds()):
+                    await self._changed.wait_for(lambda: self._closed or self._version not in ("", known))
+            return self._version or known
+
+    async def _look(self) -> None:
+        try:
+            while self._listening and not self._closed:
+                self.signal.woken.clear()
+                with contextlib.suppress(Unavailable):
+                    version = await self.version()
+                    async with self._changed:
+                        self._version = version
+                        self._changed.notify_all()
+                await self.clock.sleep(PAUSE.total_seconds())
+                await until_woken(self.signal.woken, LOOK - PAUSE, self.clock)
+        finally:
+            self._looking = None
+            self._version = ""
+
+    async def close(self) -> None:
+        """End every stream."""
+        self._closed = True
+        self.signal.woken.set()
+        async with self._changed:
+            self._changed.notify_all()
+        if self._looking is not None:
+            self._looking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._looking

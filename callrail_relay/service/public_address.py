@@ -2,11 +2,10 @@
 
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from callrail_relay.clock import Clock
-from callrail_relay.domain.events import EventHook, PublicAddressChecked, ignore
+from callrail_relay.domain.events import PublicAddressChecked
 from callrail_relay.domain.health import PublicUrl
 from callrail_relay.domain.public_url import (
     Answer,
@@ -24,6 +23,7 @@ from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.background import PeriodicTask
 from callrail_relay.service.health import CheckWarning
+from callrail_relay.service.tokens import new_token
 
 EVERY = timedelta(minutes=5)
 AGAIN = timedelta(seconds=30)
@@ -37,48 +37,45 @@ class FromInside(CheckWarning):
     """Raised when this relay answered through the public URL, but only inside its own network."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Checked:
     """The result of a check: a sentence, or what was wrong."""
 
     at: float
-    detail: str
-    error: RelayError | None = None
+    result: str | RelayError
+
+    def told(self) -> str:
+        if isinstance(self.result, RelayError):
+            raise self.result
+        return self.result
 
 
+@dataclass(eq=False)
 class PublicAddress:
     """The public URL. *listener* is where a proxy or tunnel on this computer finds the ``serve``."""
 
-    def __init__(self, url: str | None, store: Store, fetch: Fetch, *, clock: Clock, listener: str) -> None:
-        self.url = url
-        self.store = store
-        self._fetch = fetch
-        self._clock = clock
-        self._listener = listener
-        self.last: Checked | None = None
+    url: str | None
+    store: Store
+    fetch: Fetch
+    listener: str
+    last: Checked | None = None
 
     async def check(self) -> str:
         """Ask through the public URL now. Raises CheckWarning if it can't be tried, or another RelayError."""
         try:
-            detail, error = await self._check(), None
-        except RelayError as failed:
-            detail, error = str(failed), failed
-        self.last = Checked(at=self._clock.monotonic(), detail=detail, error=error)
-        if error is not None:
-            raise error
-        return detail
+            result: str | RelayError = await self._check()
+        except RelayError as error:
+            result = error
+        self.last = Checked(self.store.clock.monotonic(), result)
+        return self.last.told()
 
     async def recent(self) -> str:
         """Return or raise the last result while it's recent, else check again."""
         last = self.last
-        if (
-            last is None
-            or self._clock.monotonic() - last.at >= (AGAIN if last.error else EVERY).total_seconds()
-        ):
+        lasts = AGAIN if last and isinstance(last.result, RelayError) else EVERY
+        if last is None or self.store.clock.monotonic() - last.at >= lasts.total_seconds():
             return await self.check()
-        if last.error is not None:
-            raise last.error
-        return last.detail
+        return last.told()
 
     @property
     def seen(self) -> PublicUrl | None:
@@ -87,20 +84,27 @@ class PublicAddress:
             return None
         if self.last is None:
             return PublicUrl(url=self.url)
-        error = self.last.error
-        if error is None or isinstance(error, FromInside):
+        result = self.last.result
+        if isinstance(result, str | FromInside):
             return PublicUrl(url=self.url, answered=True)
         # A warning is what could not be tried from here.
-        answered = None if isinstance(error, CheckWarning) else False
-        return PublicUrl(url=self.url, answered=answered, detail=self.last.detail)
+        answered = None if isinstance(result, CheckWarning) else False
+        return PublicUrl(url=self.url, answered=answered, detail=str(result))
 
     async def _check(self) -> str:
-        url = self.require_url()
-        secret = await self.store.write(relay_secrets.read_relay_secret, new_secret())
-        nonce = secrets.token_urlsafe(24)
-        answer: Answer | NoAnswer
+        if self.url is None:
+            raise CheckWarning(
+                "server.public_url isn't set. IF3 needs a public https address that leads to this relay, "
+                "from a tunnel or a reverse proxy."
+            )
         try:
-            answer = await self._fetch(f"{url}/healthz?probe={nonce}")
+            url = read_public_url(self.url)
+        except BadPublicUrl as error:
+            raise SettingsError(f"server.public_url can't be right. {error}") from error
+        secret = await self.store.write(relay_secrets.read_relay_secret, new_token())
+        nonce = secrets.token_urlsafe(24)
+        try:
+            answer: Answer | NoAnswer = await self.fetch(f"{url}/healthz?probe={nonce}")
         except NoAnswer as error:
             answer = error
         reached = isinstance(answer, Answer) and is_proven(answer, secret, nonce)
@@ -110,8 +114,7 @@ class PublicAddress:
                 f"Whether {self.url} leads to this relay can't be tried: none is running. Start it with "
                 "`callrail-relay serve`, then run this again."
             )
-        why = proves_nothing(answer.addresses)
-        if why is not None:
+        if (why := proves_nothing(answer.addresses)) is not None:
             raise (FromInside if reached else CheckWarning)(
                 f"Whether {url} is reached from outside can't be tried on this computer: {why}. Open "
                 f"{url}/healthz on a phone that isn't in your network."
@@ -121,47 +124,29 @@ class PublicAddress:
                 raise CheckWarning(f"{url} can't be tried. {no_answer(answer, url)}")
             raise Unavailable(no_answer(answer, url))
         if not reached:
-            raise Unavailable(wrong_answer(answer, url, self._listener))
+            raise Unavailable(wrong_answer(answer, url, self.listener))
         if answer.status != 200:
             raise Unavailable(
                 f"{url} leads to this relay, but it can't store messages now ({answer.status})."
             )
         return f"{url} leads to this relay: it answered just now."
 
-    def require_url(self) -> str:
-        """Return the public URL. Raises CheckWarning when none is set, SettingsError if it can't be right."""
-        if self.url is None:
-            raise CheckWarning(
-                "server.public_url isn't set. IF3 needs a public https address that leads to this relay, "
-                "from a tunnel or a reverse proxy."
-            )
-        try:
-            return read_public_url(self.url)
-        except BadPublicUrl as error:
-            raise SettingsError(f"server.public_url can't be right. {error}") from error
 
-
+@dataclass(eq=False)
 class PublicAddressWatch(PeriodicTask):
     """Checks the public URL while a relay runs, and reports when the result changes."""
 
-    look = EVERY
+    address: PublicAddress
+    _reached: bool | None = field(default=None, init=False)
 
-    def __init__(self, address: PublicAddress, clock: Clock, hook: EventHook = ignore) -> None:
-        super().__init__(address.store, clock=clock, hook=hook)
-        self._address = address
-        self._reached: bool | None = None
+    look = EVERY
 
     async def turn(self) -> datetime | None:
         try:
-            detail, reached = await self._address.check(), True
+            detail, reached = await self.address.check(), True
         except RelayError as error:
             detail, reached = str(error), False
         if reached is not self._reached:
             self._reached = reached
-            self._hook(PublicAddressChecked(reached=reached, detail=detail))
+            self.hook(PublicAddressChecked(reached=reached, detail=detail))
         return None if reached else self._clock.now() + AGAIN * 2
-
-
-def new_secret() -> str:
-    """Return 256 random bits, by which all nodes of a new store are known."""
-    return secrets.token_urlsafe(32)

@@ -6,14 +6,13 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from callrail_relay.domain.phone import BadPhone, normalise
-from callrail_relay.domain.routing import Discovery, NumberEntry, Route
+from callrail_relay.domain.routing import Discovery, Route
 from callrail_relay.errors import RefusedByCallRail, SecretError, UsageError
 from callrail_relay.outbox import opt_outs
 from callrail_relay.outbox.store import Store
 
 # The header as it is in the Zap that the relay replaces: people copy the whole of it.
 _HEADER = re.compile(r'(?:Authorization:\s*)?Token\s+token="?([^"]*)"?', re.IGNORECASE)
-_BYTE_ORDER_MARK = "\ufeff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +29,6 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A choice that needed no question, and why."""
-
-    choice: Choice
-    because: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """Which of *choices*; *option* answers it in advance, *when_none* is the error if there are none."""
 
@@ -47,8 +38,8 @@ class Question:
     choices: tuple[Choice, ...]
     when_none: str
 
-    def in_advance(self, given: str | None) -> Answer | None:
-        """The choice *given*, or the only one; None if a person must choose. Raises RefusedByCallRail."""
+    def in_advance(self, given: str | None) -> tuple[Choice, str] | None:
+        """The choice *given*, or the only one, and why; None if a person must choose."""
         if not self.choices:
             raise RefusedByCallRail(self.when_none)
         if given is not None:
@@ -56,10 +47,8 @@ class Question:
                 raise RefusedByCallRail(
                     f"This API key can use no {self.what} {given.strip()}; give {self.option} a listed one."
                 )
-            return Answer(choice, f"as given with {self.option}")
-        if len(self.choices) == 1:
-            return Answer(self.choices[0], "the only one there is")
-        return None
+            return choice, f"as given with {self.option}"
+        return (self.choices[0], "the only one there is") if len(self.choices) == 1 else None
 
     def find(self, name: str) -> Choice | None:
         """The choice of this value or alias, however it is written."""
@@ -79,59 +68,46 @@ class Question:
 
 async def ask_for_account(discovery: Discovery) -> Question:
     """Which account. Raises RefusedByCallRail, Unavailable."""
-    return Question(
-        what="account",
-        plural="accounts",
-        option="--account-id",
-        choices=tuple(
-            Choice(
-                entry.id,
-                f"{entry.name} (account number {entry.numeric_id})" if entry.numeric_id else entry.name,
-                alias=entry.numeric_id,
-            )
-            for entry in await discovery.accounts()
-        ),
-        when_none=(
-            "This API key sees no account. Make a key as a user of the account that texts are sent from, in "
-            "CallRail's settings under API keys."
-        ),
+    choices = []
+    for entry in await discovery.accounts():
+        number = f" (account number {entry.numeric_id})" if entry.numeric_id else ""
+        choices.append(Choice(entry.id, f"{entry.name}{number}", alias=entry.numeric_id))
+    when_none = (
+        "This API key sees no account. Make a key as a user of the account that texts are sent from, in "
+        "CallRail's settings under API keys."
     )
+    return Question("account", "accounts", "--account-id", tuple(choices), when_none)
 
 
 async def ask_for_company(discovery: Discovery, account_id: str) -> Question:
     """Which company of the account. Raises RefusedByCallRail, Unavailable."""
-    return Question(
-        what="company",
-        plural="companies",
-        option="--company-id",
-        choices=tuple(Choice(entry.id, entry.name) for entry in await discovery.companies(account_id)),
-        when_none=(
-            f"Account {account_id} has no active company that this API key can see. Give the key's user "
-            "access to it in CallRail, then run `callrail-relay configure` again."
-        ),
+    choices = [Choice(entry.id, entry.name) for entry in await discovery.companies(account_id)]
+    when_none = (
+        f"Account {account_id} has no active company that this API key can see. Give the key's user access "
+        "to it in CallRail, then run `callrail-relay configure` again."
     )
+    return Question("company", "companies", "--company-id", tuple(choices), when_none)
 
 
 async def ask_for_number(discovery: Discovery, account_id: str, company_id: str) -> Question:
     """Which of the company's numbers that can text. Raises RefusedByCallRail, Unavailable."""
-    return Question(
-        what="tracking number",
-        plural="tracking numbers",
-        option="--tracking-number",
-        choices=tuple(_number(entry) for entry in await discovery.numbers(account_id, company_id)),
-        when_none=(
-            f"Company {company_id} has no active number that can text. In CallRail, turn on texting for a "
-            "tracking number and register the business for texts (10DLC); then run `callrail-relay "
-            "configure` again."
-        ),
+    choices = []
+    for entry in await discovery.numbers(account_id, company_id):
+        pooled = " (of a session pool: CallRail may take it away again)" if entry.pooled else ""
+        choices.append(Choice(entry.number, f"{entry.name}{pooled}".strip()))
+    when_none = (
+        f"Company {company_id} has no active number that can text. In CallRail, turn on texting for a "
+        "tracking number and register the business for texts (10DLC); then run `callrail-relay configure` "
+        "again."
     )
+    return Question("tracking number", "tracking numbers", "--tracking-number", tuple(choices), when_none)
 
 
 def read_key(pasted: str) -> str:
     """The API key in what a person pasted or typed: alone, or in its header. Raises SecretError."""
-    text = pasted.strip(_BYTE_ORDER_MARK).strip()
-    header = _HEADER.fullmatch(text)
-    key = header[1].strip() if header else text
+    key = pasted.strip("\ufeff").strip()  # the byte order mark
+    if header := _HEADER.fullmatch(key):
+        key = header[1].strip()
     if not key:
         raise SecretError("The CallRail API key is empty. Copy it from CallRail's settings, under API keys.")
     # It becomes part of a header, between quotes.
@@ -141,11 +117,6 @@ def read_key(pasted: str) -> str:
             "Copy the key again, and only the key."
         )
     return key
-
-
-def _number(entry: NumberEntry) -> Choice:
-    pooled = " (of a session pool: CallRail may take it away again)" if entry.pooled else ""
-    return Choice(entry.number, f"{entry.name}{pooled}".strip())
 
 
 def _comparable(name: str) -> str:
@@ -161,27 +132,21 @@ Ask = Callable[[], AbstractAsyncContextManager[Discovery]]
 
 
 async def find_sending_route(
-    number: str, *, routes: Sequence[Route], account_ids: Sequence[str], store: Store, ask: Ask
+    number: str, routes: Sequence[Route], account_ids: Sequence[str], store: Store, ask: Ask
 ) -> Route:
-    """
-    Return the route of *number*: one of *routes*, one that was looked up before, or what CallRail says.
-
-    Raises UsageError if no account has such a number that can text, RefusedByCallRail, Unavailable.
-    """
+    """The route of *number*: one of *routes*, one that was looked up before, or what CallRail says."""
     known = [*routes, *await store.read(opt_outs.known_numbers, account_ids)]
     found = next((route for route in known if route.tracking_number == number), None)
-    if found is None:
-        async with ask() as discovery:
-            found = await _look_up(number, account_ids, discovery)
-        await store.write(opt_outs.remember_number, found, {route.tracking_number for route in known})
-    return found
-
-
-async def _look_up(number: str, account_ids: Sequence[str], discovery: Discovery) -> Route:
-    for account_id in account_ids:
-        for entry in await discovery.numbers(account_id):
-            if entry.number == number and entry.company_id:
-                return Route(account_id, entry.company_id, number)
+    if found is not None:
+        return found
+    async with ask() as discovery:
+        for account_id in account_ids:
+            for entry in await discovery.numbers(account_id):
+                if entry.number == number and entry.company_id:
+                    found = Route(account_id, entry.company_id, number)
+                    numbers = {route.tracking_number for route in known}
+                    await store.write(opt_outs.remember_number, found, numbers)
+                    return found
     raise UsageError(
         f"--from names {number}, and CallRail has no such number that can text in account "
         f"{' or '.join(account_ids)}. Check the number, and that texting is switched on for it in CallRail."

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import math
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -77,27 +78,32 @@ def write_former(tokens: Iterable[HookToken], now: datetime) -> str:
 
 
 class _Reread(Generic[T]):
-    """Values that are read again when an unknown one comes, so that a new one needs no restart."""
+    """Values that are read again, at most every REREAD, so that a change needs no restart."""
 
-    def __init__(self, values: Sequence[T], read: Callable[[], Awaitable[Sequence[T]]], clock: Clock) -> None:
+    def __init__(
+        self, values: T, read: Callable[[], Awaitable[T]], clock: Clock, read_at: float | None = None
+    ) -> None:
         self.values = values
         self._read = read
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._read_at = clock.monotonic()
+        self._read_at = clock.monotonic() if read_at is None else read_at
 
-    async def until(self, known: Callable[[], bool]) -> bool:
-        """Whether it is *known*, if need be after another look."""
-        if known():
-            return True
+    async def renew(self) -> None:
+        """Read them again, unless that was done lately."""
         async with self._lock:
-            # Another request may have looked while this one waited.
-            if not known() and self._clock.monotonic() - self._read_at >= REREAD.total_seconds():
+            if self._clock.monotonic() - self._read_at >= REREAD.total_seconds():
                 try:
                     self.values = await self._read() or self.values
                 finally:
                     # Counted from the end, so that a slow keyring is not asked all the time.
                     self._read_at = self._clock.monotonic()
+
+    async def until(self, known: Callable[[], bool]) -> bool:
+        """Whether it is *known*, if need be after another look."""
+        if known():
+            return True
+        await self.renew()
         return known()
 
 
@@ -107,41 +113,28 @@ class HookTokens:
     def __init__(
         self, tokens: Sequence[HookToken], read: ReadTokens, clock: Clock, read_ended: ReadEnded = none_ended
     ) -> None:
+        async def ended() -> Collection[str]:
+            # Without an answer the text can't be stored either, and is refused with 503.
+            with contextlib.suppress(Unavailable, TimeoutError):
+                async with asyncio.timeout(ANSWER_IN):
+                    return await read_ended()
+            return ()
+
         self._tokens = _Reread(tokens, read, clock)
+        self._ended: _Reread[Collection[str]] = _Reread((), ended, clock, read_at=-math.inf)
         self._clock = clock
-        self._lock = asyncio.Lock()
-        self._read_ended = read_ended
-        self._ended: Collection[str] = ()
-        self._ended_read_at: float | None = None
 
     async def opens(self, candidate: str) -> bool:
         """Whether *candidate* opens the webhook."""
         # The store is asked which ones ended: nothing else tells a node that a token is no longer valid.
-        if self._ended_is_old():
-            await self._refresh_ended()
+        await self._ended.renew()
         return await self._tokens.until(lambda: self._knows(candidate))
 
     def _knows(self, candidate: str) -> bool:
         now = self._clock.now()
         # Every token is compared, so that the time does not reveal which of them it was.
         known = True in [token.matches(candidate, now) for token in self._tokens.values]
-        return known and not (self._ended and digest(candidate) in self._ended)
-
-    def _ended_is_old(self) -> bool:
-        read_at = self._ended_read_at
-        return read_at is None or self._clock.monotonic() - read_at >= REREAD.total_seconds()
-
-    async def _refresh_ended(self) -> None:
-        async with self._lock:
-            if not self._ended_is_old():
-                return
-            try:
-                # Without an answer the text can't be stored either, and is refused with 503.
-                with contextlib.suppress(Unavailable, TimeoutError):
-                    async with asyncio.timeout(ANSWER_IN):
-                        self._ended = await self._read_ended()
-            finally:
-                self._ended_read_at = self._clock.monotonic()
+        return known and not (self._ended.values and digest(candidate) in self._ended.values)
 
 
 ReadKeys = Callable[[], Awaitable[Sequence[str]]]

@@ -1,4 +1,1 @@
-"""
-Telling what happens: ``logs`` writes events where a person or a program reads them, ``metrics`` counts
-them, ``alerts`` reaches the owner.
-"""
+"""Telling what happens: logs, metrics, and alerts to the owner."""

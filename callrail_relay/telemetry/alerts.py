@@ -7,6 +7,7 @@ A channel's URL holds its secret: the channel is named by its place and scheme, 
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +20,8 @@ from callrail_relay.sentences import clock_time, explain, plural
 if TYPE_CHECKING:
     import apprise
 
-    Channels = Sequence[tuple[str, apprise.Apprise]]
-
 TIMEOUT = 20
 """Seconds that one channel may take."""
-
-_ATTENTION, _RESOLVED = "callrail-relay needs attention", "callrail-relay: resolved"
 
 _SENTENCES = {
     Code.PAUSED: "Sending is paused for account {account} since {since}. {reason}",
@@ -84,11 +81,11 @@ def _of_pause(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_limit(given: dict[str, Any]) -> dict[str, Any]:
-    full = ""
-    if given["used"] >= given["allowed"]:
-        full = " New messages wait, and are sent when there's room."
-        if given["free_at"]:
-            full = f" New messages wait; the next one is sent at {_clock_time(given['free_at'])}."
+    full = " New messages wait, and are sent when there's room."
+    if given["used"] < given["allowed"]:
+        full = ""
+    elif given["free_at"]:
+        full = f" New messages wait; the next one is sent at {_clock_time(given['free_at'])}."
     limit = "hourly limit" if given["window"] == "hour" else "daily limit"
     return given | {"limit": limit, "full": full, "percent": given["used"] * 100 // given["allowed"]}
 
@@ -116,14 +113,14 @@ def _clock_time(instant: str) -> str:
     return f"{clock_time(local)} on {local:%B} {local.day}"
 
 
-_KINDS = {Level.WARNING: "warning", Level.ERROR: "failure", Level.OVER: "success"}
+_KINDS = {Level.ERROR: "failure", Level.WARNING: "warning", Level.OVER: "success"}  # the worst first
 
 
+@dataclass(frozen=True, repr=False)
 class AppriseChannels:
-    """The channels of one setting; each sends in a separate thread."""
+    """The channels of one setting, with their names; each sends in a separate thread."""
 
-    def __init__(self, channels: "Channels") -> None:
-        self._channels = channels
+    channels: "Sequence[tuple[str, apprise.Apprise]]"
 
     @classmethod
     def open(cls, urls: Sequence[str], *, setting: str) -> "AppriseChannels":
@@ -150,39 +147,35 @@ class AppriseChannels:
 
     @property
     def names(self) -> list[str]:
-        return [name for name, _ in self._channels]
+        return [name for name, _ in self.channels]
 
     async def pass_on(self, title: str, words: str, names: Collection[str]) -> list[str]:
         """Pass words on, on the channels of these names; returns those that failed."""
-        chosen = [(name, channel) for name, channel in self._channels if name in names]
-        return await _tell_all(chosen, title, words, "info")
+        return await self._tell(title, words, "info", names)
 
     async def tell_of(self, incidents: Sequence[Incident]) -> list[str]:
         """Tell of these incidents as one alert, like ``tell``."""
-        levels = {one.level for one in incidents}
-        level = next(one for one in (Level.ERROR, Level.WARNING, Level.OVER) if one in levels)
-        title = _RESOLVED if level is Level.OVER else _ATTENTION
+        level = min((one.level for one in incidents), key=list(_KINDS).index)
+        title = "callrail-relay: resolved" if level is Level.OVER else "callrail-relay needs attention"
         return await self.tell(title, alert_text(incidents), level)
 
     async def tell(self, title: str, words: str, level: Level) -> list[str]:
         """Tell on all channels; returns the names of those that failed. Raises Unavailable when all did."""
-        failed = await _tell_all(self._channels, title, words, _KINDS[level])
-        if len(failed) == len(self._channels):
+        failed = await self._tell(title, words, _KINDS[level], self.names)
+        if len(failed) == len(self.channels):
             raise Unavailable(
                 f"{', '.join(failed)} did not take the alert; check the address and the network, and try it "
                 "with `callrail-relay alerts test`."
             )
         return failed
 
+    async def _tell(self, title: str, words: str, kind: str, names: Collection[str]) -> list[str]:
+        def took(channel: "apprise.Apprise") -> bool:
+            try:
+                return bool(channel.notify(words, title, kind, body_format="text", timeout=TIMEOUT))
+            except Exception:  # noqa: BLE001 - what a channel of a hundred kinds may raise; its words may hold its secret
+                return False
 
-async def _tell_all(channels: "Channels", title: str, words: str, kind: str) -> list[str]:
-    tellings = (asyncio.to_thread(_tell, channel, title, words, kind) for _, channel in channels)
-    told = await asyncio.gather(*tellings)
-    return [name for (name, _), took in zip(channels, told, strict=True) if not took]
-
-
-def _tell(channel: "apprise.Apprise", title: str, words: str, kind: str) -> bool:
-    try:
-        return bool(channel.notify(words, title, kind, body_format="text", timeout=TIMEOUT))
-    except Exception:  # noqa: BLE001 - what a channel of a hundred kinds may raise; its words may hold its secret
-        return False
+        chosen = [(name, channel) for name, channel in self.channels if name in names]
+        told = await asyncio.gather(*(asyncio.to_thread(took, channel) for _, channel in chosen))
+        return [name for (name, _), was_taken in zip(chosen, told, strict=True) if not was_taken]

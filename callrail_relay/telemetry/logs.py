@@ -44,7 +44,6 @@ class LogFile(io.TextIOBase):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._handler = _Private(path, maxBytes=LARGEST, backupCount=KEPT, encoding=self.encoding, delay=True)
-        self._clock = SystemClock()
         self._rest = ""
 
     def writable(self) -> bool:
@@ -68,7 +67,7 @@ class LogFile(io.TextIOBase):
             return line
         level = "error" if line.startswith("Error:") else "info"
         words = _SECRETS.sub(rf"\1{_REDACTED}", mask_all(line))
-        now = self._clock.now().isoformat()
+        now = SystemClock().now().isoformat()
         return json.dumps({"action": "said", "level": level, "timestamp": now, "words": words})
 
 
@@ -103,7 +102,6 @@ _NEVER_MASKED = frozenset({"account_id", "message_id", "resource_id", "submissio
 def configure(level: str, form: str, stream: TextIO | None = None) -> None:
     """Send all logs to *stream* (standard error by default), from *level* on, as auto, pretty or json."""
     target = sys.stderr if stream is None else stream
-    pretty = form == "pretty" or (form == "auto" and target.isatty())
     before: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -111,13 +109,10 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
         _without_traceback,
         redact,
     ]
-    if pretty:
+    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
+    if form == "pretty" or (form == "auto" and target.isatty()):
         before.append(_made_printable)
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=target.isatty(), event_key="action")
-        if pretty
-        else structlog.processors.JSONRenderer()
-    )
+        renderer = structlog.dev.ConsoleRenderer(colors=target.isatty(), event_key="action")
     structlog.configure(
         processors=[*before, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),

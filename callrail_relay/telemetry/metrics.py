@@ -7,7 +7,6 @@ counted here, by each process for itself.
 
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
@@ -64,7 +63,7 @@ class Metrics:
             events.SubmissionAccepted: lambda event: self._submissions.labels(event.source).inc(),
             events.PingReceived: lambda _: self._pings.inc(),
             events.MessageAccepted: self._accepted,
-            events.MessageHeld: lambda event: self._held(event.reasons),
+            events.MessageHeld: self._held,
             events.AttemptFinished: self._attempted,
             events.OutcomeFound: self._found,
             events.LookupFailed: lambda _: self._lookups.labels("failed").inc(),
@@ -112,22 +111,22 @@ class Metrics:
 
     def _accepted(self, event: events.MessageAccepted) -> None:
         if event.status is Status.HELD:
-            self._held(event.reasons)
+            self._held(event)
 
     def _attempted(self, event: events.AttemptFinished) -> None:
         self._attempts.labels(event.account_id, event.outcome).inc()
-        self._finished(event.message_id, event.status)
+        self._finished(event)
 
     def _found(self, event: events.OutcomeFound) -> None:
         self._lookups.labels("found").inc()
-        self._finished(event.message_id, event.status)
+        self._finished(event)
 
-    def _held(self, reasons: Iterable[str]) -> None:
-        for reason in reasons:
+    def _held(self, event: events.MessageAccepted | events.MessageHeld) -> None:
+        for reason in event.reasons:
             self._holds.labels(reason).inc()
 
-    def _finished(self, message_id: str, status: Status) -> None:
-        arrived_at = made_at(message_id) if status is Status.SENT else None
+    def _finished(self, event: events.AttemptFinished | events.OutcomeFound) -> None:
+        arrived_at = made_at(event.message_id) if event.status is Status.SENT else None
         if arrived_at is not None:
             self._delay.observe(max(0.0, (self._clock.now() - arrived_at).total_seconds()))
 
@@ -156,7 +155,8 @@ def _read(stats: StoreStats) -> Iterator[Metric]:
     codes = [code for code in Code if code not in (Code.WELL, Code.CHECK_FAILED)]
     of_codes = [((code.name.lower(), code.level), points.count(code)) for code in codes]
     undone = [((status,), count) for status, count in counts.undone.items()]
-    ages = [((status,), _age(counts.oldest.get(status), now)) for status in counts.undone]
+    since = {status: counts.oldest.get(status, now) for status in counts.undone}
+    ages = [((status,), max(0.0, (now - at).total_seconds())) for status, at in since.items()]
     recent = [((status,), count) for status, count in counts.recent.items()]
     yield _gauge("well", "Whether all is well, as `status` judges it.", [((), Code.WELL in points)])
     yield _gauge("points", "What there is to know, as `status` says it.", of_codes, "code", "level")
@@ -174,16 +174,9 @@ def _read(stats: StoreStats) -> Iterator[Metric]:
     yield from _read_accounts(stats.facts.standings)
 
 
-def _age(since: datetime | None, now: datetime) -> float:
-    return 0.0 if since is None else max(0.0, (now - since).total_seconds())
-
-
 def _read_accounts(standings: Sequence[AccountStatus]) -> Iterator[Metric]:
-    windows = [
-        ((one.account.id, name), window)
-        for one in standings
-        for name, window in (("hour", one.hour), ("day", one.day))
-    ]
+    hours = [((one.account.id, "hour"), one.hour) for one in standings]
+    windows = [*hours, *(((one.account.id, "day"), one.day) for one in standings)]
     used = [(labels, window.used) for labels, window in windows]
     allowed = [(labels, window.allowed) for labels, window in windows]
     words = "Texts that count in the window that ends now, those of other programs included."
@@ -204,9 +197,10 @@ def _read_accounts(standings: Sequence[AccountStatus]) -> Iterator[Metric]:
     yield _gauge("queue_empty_timestamp_seconds", words, empty, "account_id")
 
 
-def _gauge(
-    name: str, words: str, samples: Iterable[tuple[tuple[str, ...], float]], *labels: str
-) -> GaugeMetricFamily:
+Samples = Iterable[tuple[tuple[str, ...], float]]
+
+
+def _gauge(name: str, words: str, samples: Samples, *labels: str) -> GaugeMetricFamily:
     gauge = GaugeMetricFamily(f"{PREFIX}_{name}", words, labels=labels)
     for values, number in samples:
         gauge.add_metric(values, float(number))

@@ -2,17 +2,18 @@
 
 import hashlib
 import hmac
+import math
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Protocol
 
 from itsdangerous import BadData, URLSafeSerializer
 from starlette.requests import Request
 from starlette.responses import Response
 
 from callrail_relay.clock import Clock
+from callrail_relay.service.tokens import new_token
 
 COOKIE = "callrail_relay_session"
 
@@ -35,31 +36,19 @@ LIVE_HEADER = "x-live"
 """Marks the requests that a page makes by itself."""
 
 
-class SessionKey(Protocol):
-    """Keeps the key that signs sessions."""
-
-    def read(self) -> str: ...
-
-    def replace(self) -> str:
-        """Make and return another key, which ends all sessions of the former one."""
-
-
-class MemoryKey:
-    """A key that ends with the relay."""
+class SessionKey:
+    """The key that signs sessions. This one ends with the relay."""
 
     def __init__(self) -> None:
-        self._key = new_key()
+        self._key = new_token()
 
     def read(self) -> str:
         return self._key
 
     def replace(self) -> str:
-        self._key = new_key()
+        """Make and return another key, which ends all sessions of the former one."""
+        self._key = new_token()
         return self._key
-
-
-def new_key() -> str:
-    return secrets.token_urlsafe(32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,47 +83,39 @@ class Login:
 
     def __init__(self, clock: Clock, key: SessionKey | None = None) -> None:
         self._clock = clock
-        self._store = key or MemoryKey()
+        self._store = key or SessionKey()
         self._key = self._store.read()
-        self._links: dict[str, float | None] = {}
+        self._links: dict[str, float] = {}
         self._signed_out: OrderedDict[str, None] = OrderedDict()
         self._notices: OrderedDict[tuple[str, str], Notice] = OrderedDict()
-        self.token = self._new_link(None)
-
-    # Links
+        self.token = self._new_link(math.inf)
 
     def new_token(self) -> str:
         """Return the token of one more link, good once and for LINK_LASTS."""
         return self._new_link(self._clock.monotonic() + LINK_LASTS.total_seconds())
 
-    def _new_link(self, until: float | None) -> str:
-        token = secrets.token_urlsafe(32)
+    def _new_link(self, until: float) -> str:
+        token = new_token()
         self._links[token] = until
         while len(self._links) > MOST_LINKS:
             self._links.pop(next(iter(self._links)))
         return token
 
-    def knows_link(self, given: str) -> bool:
-        """Return whether a link is good; looking does not use it up."""
-        return self._find_link(given) is not None
-
     def enter(self, given: str) -> Session | None:
         """Open a session for a good token, which is used up; None for any other."""
-        token = self._find_link(given)
+        token = self.find_link(given)
         if token is None:
             return None
         del self._links[token]
         now = self._clock.now().timestamp()
         return Session(secrets.token_urlsafe(16), now, now, self._key)
 
-    def _find_link(self, given: str) -> str | None:
+    def find_link(self, given: str) -> str | None:
+        """Return *given* if it is a good link's token; looking does not use it up."""
         now = self._clock.monotonic()
-        for token in [token for token, until in self._links.items() if until is not None and until <= now]:
-            del self._links[token]
+        self._links = {token: until for token, until in self._links.items() if now < until}
         wanted = given.encode("utf-8", "surrogateescape")
         return next((token for token in self._links if hmac.compare_digest(wanted, token.encode())), None)
-
-    # Sessions
 
     def session(self, request: Request) -> Session | None:
         """Return the session of a request, if it goes on."""
@@ -173,8 +154,6 @@ class Login:
         """End all sessions, and return one that goes on in the place of *session*."""
         self._key = self._store.replace()
         return replace(session, key=self._key)
-
-    # Notices
 
     def tell(self, session: Session, notice: Notice) -> str:
         """Keep a notice for the next page, and return the name by which that page finds it."""

@@ -1,21 +1,21 @@
-"""The private listener: the dashboard's gate, ``/metrics`` and ``/readyz``."""
+"""The private listener: its gate, signing in, the dashboard's routes and events, metrics and readiness."""
 
+import hmac
 import ipaddress
-from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from callrail_relay.web.auth import Login
-from callrail_relay.web.dashboard.app import Dashboard
-
-HERE = Path(__file__).parent
+from callrail_relay.web.auth import COOKIE, Session, set_cookie
+from callrail_relay.web.dashboard import actions, frame, now, setup, texts
+from callrail_relay.web.dashboard.frame import STATIC, Dashboard, Visit
+from callrail_relay.web.public import FailedSecrets, client_address
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -31,6 +31,11 @@ HEADERS = {
 CACHE = "no-store"
 CACHE_STATIC = "private, max-age=31536000, immutable"
 """Scripts and style have another address for each content."""
+
+MOST_STREAMS = 50
+
+Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
+"""Takes what the caller accepts; answers with the metrics and their content type."""
 
 
 class PrivateGate:
@@ -83,49 +88,147 @@ def _is_own_origin(request: Request) -> bool:
     return scheme in ("http", "https") and host == request.headers.get("host", "").lower()
 
 
-def create_private_app(
-    dashboard: Dashboard, *, host: str, loopback: bool, others: Sequence[BaseRoute] = ()
-) -> Starlette:
-    """The app of the private listener on *host*, with *others* beside the pages."""
+class Access:
+    """Signing in by a link."""
+
+    def __init__(self, dashboard: Dashboard) -> None:
+        self._dashboard = dashboard
+        self._failed = FailedSecrets()
+
+    async def page(self, request: Request) -> Response:
+        """The page of a link. It opens nothing, so that programs which preview a link don't use it up."""
+        token = self._dashboard.login.find_link(request.query_params.get("token", ""))
+        return frame.render("login.html", token=token) if token else self._refused(request)
+
+    async def enter(self, request: Request) -> Response:
+        session = self._dashboard.login.enter((await frame.read_form(request)).get("token", ""))
+        if session is None:
+            return self._refused(request)
+        response = RedirectResponse("/", 303)
+        set_cookie(response, session)
+        return response
+
+    async def link(self, request: Request) -> Response:
+        """A new link, for the secret of this run."""
+        given = request.headers.get("authorization", "").encode("latin-1")
+        if not hmac.compare_digest(given, f"Bearer {self._dashboard.link_secret}".encode()):
+            return self._refused(request)
+        token = self._dashboard.login.new_token()
+        return JSONResponse({"url": str(request.url.replace(path="/login", query=f"token={token}"))})
+
+    def _refused(self, request: Request) -> Response:
+        if self._failed.too_many(client_address(request), self._dashboard.clock.monotonic()):
+            return frame.plain("Too many wrong links.", "Wait a minute, and try again.", 429)
+        remedy = "A link is good once. Run `callrail-relay dashboard` on the relay's computer for a new one."
+        return frame.plain("This link does not work any more.", remedy, 403)
+
+
+async def end_others(visit: Visit) -> Response:
+    """Sign out every other browser."""
+    session = visit.dashboard.login.sign_out_others(visit.session)
+    response = visit.back("All other browsers are signed out.", "/setup")
+    set_cookie(response, session)
+    return response
+
+
+async def leave(visit: Visit) -> Response:
+    visit.dashboard.login.sign_out(visit.session)
+    response = frame.signed_out(200)
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return response
+
+
+class Events:
+    """One stream for each page that is open, which tells it to look again."""
+
+    def __init__(self, dashboard: Dashboard) -> None:
+        self._dashboard = dashboard
+        self._open = 0
+
+    async def stream(self, request: Request) -> Response:
+        session = self._dashboard.login.session(request)
+        if session is None:
+            return PlainTextResponse("Signed out", 401)
+        if self._open >= MOST_STREAMS:
+            return PlainTextResponse("Too Many Streams", 503, {"Retry-After": "30"})
+        # After a break the page says which version it saw last.
+        known = request.headers.get("last-event-id") or request.query_params.get("since", "")
+        return StreamingResponse(self._lines(session, known), media_type="text/event-stream")
+
+    async def _lines(self, session: Session, known: str) -> AsyncIterator[str]:
+        self._open += 1
+        try:
+            yield ": connected\n\n"
+            async for version in self._dashboard.feed.versions(known):
+                if not self._dashboard.login.goes_on(session):
+                    yield "event: ended\ndata: signed out\n\n"
+                    return
+                changed = f"id: {version}\nevent: changed\ndata: {version}\n\n"
+                yield ": still here\n\n" if version == known else changed
+                known = version
+        finally:
+            self._open -= 1
+
+
+PAGES: dict[str, frame.Page] = {
+    "/": now.show,
+    "/texts": texts.show_all,
+    "/people/{recipient}/{tracking_number}": texts.show_conversation,
+    "/texts/{id}": texts.show,
+    "/texts/{id}/request": texts.show_request,
+    "/texts/{id}/{verb}": actions.ask,
+    "/setup": setup.show,
+}
+FORMS: dict[str, frame.Page] = {
+    "/logout": leave,
+    "/logout/others": end_others,
+    "/texts/{id}/{verb}": actions.act,
+    "/setup/url": setup.reveal,
+    "/setup/check": setup.check,
+    "/setup/test": setup.send,
+    "/pause": actions.pause,
+    "/resume": actions.resume,
+    "/opt-outs": actions.opt_out,
+    "/opt-outs/remove": actions.lift,
+}
+
+
+def create_private_app(dashboard: Dashboard, scrape: Scrape, *, host: str, loopback: bool) -> Starlette:
+    """The app of the private listener on *host*."""
 
     async def readyz(_request: Request) -> Response:
         report = await dashboard.examiner.recent()
         return JSONResponse(report.document(), 503 if report.exit_code else 200)
 
+    async def metrics(request: Request) -> Response:
+        content, content_type = await scrape(request.headers.get("accept", ""))
+        return Response(content, headers={"Content-Type": content_type})
+
+    def monitored(answer: frame.Endpoint) -> frame.Endpoint:
+        """For programs: on loopback without a login, anywhere else with one."""
+
+        async def endpoint(request: Request) -> Response:
+            if loopback or dashboard.login.session(request) is not None:
+                return await answer(request)
+            return PlainTextResponse("Unauthorized", 401)
+
+        return endpoint
+
+    access = Access(dashboard)
     app = Starlette(
         routes=[
-            *dashboard.routes(),
-            _monitored("/readyz", readyz, dashboard.login, loopback=loopback),
-            *others,
-            Mount("/static", StaticFiles(directory=HERE / "static")),
+            Route("/login", access.page, methods=["GET"]),
+            Route("/login", access.enter, methods=["POST"]),
+            Route("/login/links", access.link, methods=["POST"]),
+            Route("/events", Events(dashboard).stream, methods=["GET"]),
+            *(Route(path, frame.page(dashboard, show), methods=["GET"]) for path, show in PAGES.items()),
+            *(Route(path, frame.page(dashboard, act), methods=["POST"]) for path, act in FORMS.items()),
+            Route("/readyz", monitored(readyz)),
+            Route("/metrics", monitored(metrics)),
+            Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[Middleware(PrivateGate, host=host)],
     )
     # Starlette would send a path with a slash too many elsewhere, where it is to answer 404.
     app.router.redirect_slashes = False
     return app
-
-
-def _monitored(
-    path: str, answer: Callable[[Request], Awaitable[Response]], login: Login, *, loopback: bool
-) -> Route:
-    """A route for programs: on loopback without a login, anywhere else with one."""
-
-    async def endpoint(request: Request) -> Response:
-        if loopback or login.session(request) is not None:
-            return await answer(request)
-        return PlainTextResponse("Unauthorized", 401)
-
-    return Route(path, endpoint)
-
-
-Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
-"""Takes what the caller accepts; answers with the metrics and their content type."""
-
-
-def metrics_route(scrape: Scrape, login: Login, *, loopback: bool) -> Route:
-    async def metrics(request: Request) -> Response:
-        content, content_type = await scrape(request.headers.get("accept", ""))
-        return Response(content, headers={"Content-Type": content_type})
-
-    return _monitored("/metrics", metrics, login, loopback=loopback)

@@ -7,11 +7,12 @@ import zlib
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from starlette.applications import Starlette
 from starlette.convertors import StringConvertor, register_url_convertor
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -26,6 +27,63 @@ from callrail_relay.service.tokens import HookTokens
 MOST_FAILURES = 20
 WINDOW = timedelta(minutes=1)
 MOST_ADDRESSES = 10_000
+
+LARGEST_BODY = 65_536
+"""Bytes, as sent and again after decompression."""
+
+SLOWEST_BODY = 30.0
+"""Seconds for a whole body to arrive."""
+
+CLOSE = {"Connection": "close"}
+"""Goes with an answer that does not wait for the body."""
+
+REPEAT_HEADERS = ("idempotency-key", "x-idempotency-key", "webhook-id", "svix-id", "x-hookdeck-eventid")
+"""A sender that repeats a request repeats these; several requests may share an X-Request-Id or the like."""
+
+AFTER_TOKEN = "/?\u200b\u2060\ufeff" + "".join(filter(str.isspace, map(chr, range(0x3001))))
+"""What may follow the secret in a path, such as the end of the line that was copied along with it."""
+
+_NONCE = re.compile(r"[\w-]{1,128}", re.ASCII)
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+Answered = Callable[[str, int, float], None]
+"""Takes which webhook was asked, the status of its answer, and the seconds that it took."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublicParts:
+    """
+    What the public listener needs; *prove* answers a nonce as only this relay can.
+
+    *wake* wakes delivery, and *answered* is called for each request to a webhook. Only *allow_addresses*,
+    if there are any, may post to IF3's webhook.
+    """
+
+    intake: Intake
+    webhooks: CallRailWebhooks
+    tokens: HookTokens
+    clock: Clock
+    wake: Callable[[], None]
+    writable: Callable[[], Awaitable[bool]]
+    prove: Callable[[str], str]
+    answered: Answered
+    allow_addresses: Sequence[Network] = ()
+    refused: Refused = uncounted
+
+
+def client_address(request: HTTPConnection) -> str:
+    return request.client.host if request.client else ""
+
+
+def _read_address(text: str) -> Address | None:
+    """An address; to a listener on both, one of IPv4 comes as one of IPv6."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 class FailedSecrets:
@@ -46,88 +104,43 @@ class FailedSecrets:
         return count >= MOST_FAILURES
 
 
-def _network(address: str) -> str:
+def _network(text: str) -> str:
     """What one party can choose freely counts as one address: a whole /64 of IPv6."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return ""
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    # To a listener on both, all IPv4 is in one /64.
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((int(parsed), 64), strict=False))
-
-
-LARGEST_BODY = 65_536
-"""Bytes, as sent and again after decompression."""
-
-SLOWEST_BODY = 30.0
-"""Seconds for a whole body to arrive."""
-
-RETRY_AFTER = "30"
-
-CLOSE = {"Connection": "close"}
-"""Goes with an answer that does not wait for the body."""
-
-REPEAT_HEADERS = ("idempotency-key", "x-idempotency-key", "webhook-id", "svix-id", "x-hookdeck-eventid")
-"""A sender that repeats a request repeats these; several requests may share an X-Request-Id or the like."""
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-_NONCE = re.compile(r"[\w-]{1,128}", re.ASCII)
-
-Answered = Callable[[str, int, float], None]
-"""Takes which webhook was asked, the status of its answer, and the seconds that it took."""
+    address = _read_address(text)
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((int(address), 64), strict=False))
+    return str(address)
 
 
 class BodyTooLarge(Exception):
     """A body went on beyond LARGEST_BODY."""
 
 
-class Gate:
-    """Lets requests through that have the secret in their path, and limits attempts with others."""
-
-    def __init__(self, tokens: HookTokens, clock: Clock, refused: Refused = uncounted) -> None:
-        self._tokens = tokens
-        self._clock = clock
-        self._refused = refused
-        self._failed = FailedSecrets()
-
-    async def refusal(self, token: str, request: Request, *, allowed: bool = True) -> Response | None:
-        """The answer to a request that is not let through; *allowed* is whether its address may post."""
-        if not allowed or not await self._tokens.opens(token):
-            self._refused("wrong secret" if allowed else "not in server.allow_addresses")
-            address = request.client.host if request.client else ""
-            if self._failed.too_many(address, self._clock.monotonic()):
-                return PlainTextResponse("Too Many Requests", 429, {"Retry-After": "60"} | CLOSE)
-            return not_found()
-        if request.method != "POST":
-            return PlainTextResponse("Method Not Allowed", 405, {"Allow": "POST"} | CLOSE)
-        return None
-
-
-class WebhookApp(ABC):
-    """What both webhooks share: the gate, the limits of a body, and an answer whatever happens."""
+class Webhook(ABC):
+    """The ASGI app of a webhook: the gate, the limits of a body, and an answer whatever happens."""
 
     name: str
 
-    def __init__(self, gate: Gate, *, allow_addresses: Sequence[Network] = ()) -> None:
-        self.gate = gate
-        self._allow_addresses = allow_addresses
+    def __init__(self, parts: PublicParts, failed: FailedSecrets) -> None:
+        self._parts = parts
+        self._failed = failed
 
-    async def answer(self, token: str, scope: Scope, receive: Receive, send: Send) -> int:
-        """Answer a request whose path ends with *token*; return the status of the answer."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        clock = self._parts.clock
+        began = clock.monotonic()
+        status = 500  # what the listener answers if a fault of ours comes out of here
         try:
-            response = await self._response(token, Request(scope, receive, send))
-        except asyncio.CancelledError:  # the listener stops, and has given the request its time
-            response = _unavailable(CLOSE)
-        await response(scope, receive, send)
-        return response.status_code
+            try:
+                response = await self._answer(Request(scope, receive, send))
+            except asyncio.CancelledError:  # the listener stops, and has given the request its time
+                response = _unavailable(CLOSE)
+            await response(scope, receive, send)
+            status = response.status_code
+        finally:
+            self._parts.answered(self.name, status, clock.monotonic() - began)
 
-    async def _response(self, token: str, request: Request) -> Response:
-        if refusal := await self.gate.refusal(token, request, allowed=self._allows(request)):
+    async def _answer(self, request: Request) -> Response:
+        if refusal := await self._refusal(request):
             return refusal
         try:
             async with asyncio.timeout(SLOWEST_BODY):
@@ -143,45 +156,40 @@ class WebhookApp(ABC):
         except Unavailable:
             return _unavailable({})
 
-    def _allows(self, request: Request) -> bool:
-        """Whether the address that the request comes from may post at all."""
-        if not self._allow_addresses:
-            return True
-        try:
-            parsed = ipaddress.ip_address(request.client.host if request.client else "")
-        except ValueError:
-            return False
-        mapped = getattr(parsed, "ipv4_mapped", None) or parsed
-        return any(mapped in network for network in self._allow_addresses)
+    async def _refusal(self, request: Request) -> Response | None:
+        """The answer to a request that has not the secret in its path, or is no POST."""
+        address = client_address(request)
+        token = request.path_params["token"].rstrip(AFTER_TOKEN)
+        allowed = self.allows(address)
+        if not allowed or not await self._parts.tokens.opens(token):
+            self._parts.refused("wrong secret" if allowed else "not in server.allow_addresses")
+            if self._failed.too_many(address, self._parts.clock.monotonic()):
+                return PlainTextResponse("Too Many Requests", 429, {"Retry-After": "60"} | CLOSE)
+            return _not_found()
+        if request.method != "POST":
+            return PlainTextResponse("Method Not Allowed", 405, {"Allow": "POST"} | CLOSE)
+        return None
+
+    def allows(self, _address: str) -> bool:
+        """Whether this address may post at all."""
+        return True
 
     @abstractmethod
     async def take(self, request: Request, body: bytes) -> Response:
         """Store what came, and answer. Raises Unavailable."""
 
 
-class Hook(WebhookApp):
-    """IF3's webhook."""
-
+class IF3Hook(Webhook):
     name = "if3"
 
-    def __init__(
-        self,
-        intake: Intake,
-        tokens: HookTokens,
-        clock: Clock,
-        *,
-        allow_addresses: Sequence[Network] = (),
-        wake: Callable[[], None],
-        refused: Refused = uncounted,
-    ) -> None:
-        super().__init__(Gate(tokens, clock, refused), allow_addresses=allow_addresses)
-        self._intake = intake
-        self._wake = wake
+    def allows(self, address: str) -> bool:
+        networks, parsed = self._parts.allow_addresses, _read_address(address)
+        return not networks or (parsed is not None and any(parsed in network for network in networks))
 
     async def take(self, request: Request, body: bytes) -> Response:
         # Delivery is woken twice: so that it may claim the text in the commit that stores it, and after it.
-        self._wake()
-        receipt = await self._intake.accept_request(
+        self._parts.wake()
+        receipt = await self._parts.intake.accept_request(
             body,
             content_type=request.headers.get("content-type"),
             query=request.scope["query_string"].decode("utf-8", "replace"),
@@ -190,24 +198,20 @@ class Hook(WebhookApp):
             ),
         )
         if receipt.accepted:
-            self._wake()
+            self._parts.wake()
         id_ = receipt.submission_id
         # The shape of Zapier's Catch Hook, which IF3 knows.
         content = f'{{"status":"success","id":"{id_}","request_id":"{id_}","attempt":"{id_}"}}'
         return Response(content, media_type="application/json")
 
 
-class CallRailHook(WebhookApp):
+class CallRailHook(Webhook):
     """CallRail's own webhooks. They are signed, so the addresses that may post don't apply: a STOP counts."""
 
     name = "callrail"
 
-    def __init__(self, gate: Gate, webhooks: CallRailWebhooks) -> None:
-        super().__init__(gate)
-        self._webhooks = webhooks
-
     async def take(self, request: Request, body: bytes) -> Response:
-        signed = await self._webhooks.take(
+        signed = await self._parts.webhooks.take(
             body,
             signature=request.headers.get(SIGNATURE_HEADER),
             content_type=request.headers.get("content-type"),
@@ -254,15 +258,11 @@ def _gunzipped(body: bytes) -> bytes:
 
 
 def _unavailable(headers: dict[str, str]) -> Response:
-    return PlainTextResponse("Service Unavailable", 503, {"Retry-After": RETRY_AFTER} | headers)
+    return PlainTextResponse("Service Unavailable", 503, {"Retry-After": "30"} | headers)
 
 
-def not_found() -> Response:
+def _not_found() -> Response:
     return PlainTextResponse("Not Found", 404, CLOSE)
-
-
-AFTER_TOKEN = "/?\u200b\u2060\ufeff" + "".join(filter(str.isspace, map(chr, range(0x3001))))
-"""What may follow the secret in a path, such as the end of the line that was copied along with it."""
 
 
 class _Rest(StringConvertor):
@@ -274,49 +274,25 @@ class _Rest(StringConvertor):
 register_url_convertor("rest", _Rest())
 
 
-class _Measured:
-    """The ASGI app of a webhook; *answered* is called for each request."""
-
-    def __init__(self, hook: WebhookApp, clock: Clock, answered: Answered) -> None:
-        self._hook = hook
-        self._clock = clock
-        self._answered = answered
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        began = self._clock.monotonic()
-        status = 500  # what the listener answers if a fault of ours comes out of the hook
-        try:
-            token = scope["path_params"]["token"].rstrip(AFTER_TOKEN)
-            status = await self._hook.answer(token, scope, receive, send)
-        finally:
-            self._answered(self._hook.name, status, self._clock.monotonic() - began)
-
-
-def create_public_app(
-    hook: Hook,
-    callrail_hook: CallRailHook,
-    writable: Callable[[], Awaitable[bool]],
-    clock: Clock,
-    answered: Answered = lambda _hook, _status, _seconds: None,
-    prove: Callable[[str], str] | None = None,
-) -> Starlette:
-    """The app of the public listener; *prove* answers a nonce as only this relay can."""
+def create_public_app(parts: PublicParts) -> Starlette:
+    """The app of the public listener."""
 
     async def healthz(request: Request) -> Response:
-        status = 200 if await writable() else 503
+        status = 200 if await parts.writable() else 503
         nonce = request.query_params.get("probe", "")
-        if prove is None or not _NONCE.fullmatch(nonce):
+        if not _NONCE.fullmatch(nonce):
             return Response(status_code=status)
-        return PlainTextResponse(prove(nonce), status, {"Cache-Control": "no-store"})
+        return PlainTextResponse(parts.prove(nonce), status, {"Cache-Control": "no-store"})
 
     async def anything_else(_request: Request, _error: Exception) -> Response:
-        return not_found()
+        return _not_found()
 
-    hooks = (hook, callrail_hook)
+    failed = FailedSecrets()
+    hooks = (IF3Hook(parts, failed), CallRailHook(parts, failed))
     app = Starlette(
         routes=[
             Route("/healthz", healthz),
-            *(Route(f"/hooks/{one.name}/{{token:rest}}", _Measured(one, clock, answered)) for one in hooks),
+            *(Route(f"/hooks/{hook.name}/{{token:rest}}", hook) for hook in hooks),
         ],
         exception_handlers={404: anything_else, 405: anything_else},
     )

@@ -9,11 +9,10 @@ import re
 import socket
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import formatdate
-from functools import lru_cache
 from typing import Self
 from urllib.parse import quote_from_bytes, urlsplit
 
@@ -36,27 +35,32 @@ MOST_FILES = 65_536
 PIPELINE_PAUSE = 0.005
 """Seconds between two requests that came on a connection before the one before them was answered."""
 
+HEAD_BYTES = 32_768
+"""How large a request's head may be."""
+
+BACKLOG = 4096
+ACCEPTED_AT_ONCE = 16
+"""Connections to take in one turn of the loop, so that a burst of them waits neither long nor alone."""
+
+RECEIVE_BUFFER = 16_384
+"""Bytes of a connection that the operating system holds, and so what one read brings at most."""
+
+_NONE_LEFT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_ABSOLUTE = re.compile(rb"\A(\S+ )https?://[^/?\s]+(?=/)", re.IGNORECASE)
+_ASCII = "".join(map(chr, range(128)))
 _CLOCK = SystemClock()
-
-
-@lru_cache(maxsize=1)
-def _date(second: int) -> list[tuple[bytes, bytes]]:
-    return [(b"date", formatdate(second, usegmt=True).encode())]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionLimits:
-    """
-    How long a peer may take, how large a request's head may be, and how many connections may be open.
+    """How long a peer may take, how many may connect, and how long requests in progress get at the end."""
 
-    *peer_seconds* is more than a body may take, so that the app can answer a late one. *last_requests* is
-    the seconds that requests in progress get when the listener stops.
-    """
-
-    peer_seconds: float = 40.0
-    head_bytes: int = 32_768
+    peer_seconds: float = 40.0  # more than a body may take, so that the app can answer a late one
     connections: int = 512
     last_requests: int = 5
+
+
+DEFAULT_LIMITS = ConnectionLimits()
 
 
 class Connections(ServerState):
@@ -70,21 +74,13 @@ class Connections(ServerState):
     def __init__(self, limits: ConnectionLimits, refused: Callable[[str], None]) -> None:
         super().__init__()
         self.refused = refused
-        self.limits = limits
+        self._patience = limits.peer_seconds
         self._most = most_connections(limits.connections)
         # An OrderedDict, since finding the first key of a dict takes longer with each one deleted before it.
         self._waiting: OrderedDict[LimitedProtocol, float] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
         self._pipelined: OrderedDict[LimitedProtocol, None] = OrderedDict()
         self._pace: asyncio.TimerHandle | None = None
-
-    @property
-    def default_headers(self) -> list[tuple[bytes, bytes]]:  # uvicorn keeps it by a timer
-        return _date(int(_CLOCK.now().timestamp()))
-
-    @default_headers.setter
-    def default_headers(self, _headers: list[tuple[bytes, bytes]]) -> None:
-        pass
 
     def wait_for(self, connection: "LimitedProtocol") -> None:
         self._waiting[connection] = connection.loop.time()
@@ -121,8 +117,8 @@ class Connections(ServerState):
         self._timer = None
         while self._waiting:
             connection, since = next(iter(self._waiting.items()))
-            if loop.time() < since + self.limits.peer_seconds:
-                self._timer = loop.call_at(since + self.limits.peer_seconds, self._drop_late, loop)
+            if loop.time() < since + self._patience:
+                self._timer = loop.call_at(since + self._patience, self._drop_late, loop)
                 return
             del self._waiting[connection]
             connection.transport.abort()
@@ -150,6 +146,9 @@ class LimitedProtocol(H11Protocol):
     def handle_events(self) -> None:
         if self.conn.their_state is h11.IDLE:
             self._tidy()
+            # uvicorn would look ten times a second whether it is another.
+            date = formatdate(_CLOCK.now().timestamp(), usegmt=True).encode()
+            self.server_state.default_headers = [(b"date", date)]
         super().handle_events()
         if self.cycle is None or self.cycle.response_complete:
             return
@@ -197,19 +196,15 @@ class LimitedProtocol(H11Protocol):
         came = self.conn.trailing_data[0]
         tidy = _tidy_head(came)
         if tidy != came:
-            self.conn = h11.Connection(h11.SERVER, self.server_state.limits.head_bytes)
+            self.conn = h11.Connection(h11.SERVER, HEAD_BYTES)
             # To h11, no data is the end of the connection, and uvicorn would ask for that end forever.
             if tidy:
                 self.conn.receive_data(tidy)
 
 
 def _tidy_head(head: bytes) -> bytes:
-    """
-    *head* without leading empty lines and without a host before the path, as proxies' clients send them, and
-    with the bytes of its first line escaped that a URL can't hold.
-    """
-    head = head.lstrip(b"\r\n")
-    line, end, rest = head.partition(b"\n")
+    """*head* without empty lines before it or a host before its path, and its first line escaped."""
+    line, end, rest = head.lstrip(b"\r\n").partition(b"\n")
     if end:
         line = _ABSOLUTE.sub(rb"\1", line)
     if not line.isascii():
@@ -217,104 +212,20 @@ def _tidy_head(head: bytes) -> bytes:
     return line + end + rest
 
 
-_ABSOLUTE = re.compile(rb"\A(\S+ )https?://[^/?\s]+(?=/)", re.IGNORECASE)
-_ASCII = "".join(map(chr, range(128)))
-
-
 def most_connections(wanted: int) -> int:
-    """As many of the *wanted* connections as the operating system allows, after asking for more."""
-    files = _allow_files()
-    # The store, CallRail and the other listener need some as well.
-    return wanted if files is None else min(wanted, files // 2)
-
-
-def _allow_files() -> int | None:
-    """Raise this process's limit of open files to the most allowed, and return it; None if there is none."""
+    """As many of the *wanted* connections as the operating system allows, after asking it for more files."""
     if sys.platform == "win32":
-        return None
+        return wanted
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
-        return None
-    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-    if soft >= wanted:
-        return soft
+        return wanted
+    files = max(soft, MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES))
     try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
     except (OSError, ValueError):  # macOS names no limit although it has one
-        return soft
-    return wanted
-
-
-BACKLOG = 4096
-ACCEPTED_AT_ONCE = 16
-"""Connections to take in one turn of the loop, so that a burst of them waits neither long nor alone."""
-
-RECEIVE_BUFFER = 16_384
-"""Bytes of a connection that the operating system holds, and so what one read brings at most."""
-
-DEFAULT_LIMITS = ConnectionLimits()
-
-_NONE_LEFT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-
-
-class _Server(uvicorn.Server):
-    """A server that lets its command handle signals, and says when it listens."""
-
-    def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
-        super().__init__(config)
-        self.server_state = self._connections = connections
-        self.servers = []
-        self.listening = asyncio.Event()
-        self._ended = asyncio.Event()
-        self._accepting: list[asyncio.Task[None]] = []
-        self._taken: set[asyncio.Task[None]] = set()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._accepting = [asyncio.create_task(self._accept(listening)) for listening in sockets or ()]
-        self.started = True
-        self.listening.set()
-
-    async def _accept(self, listening: socket.socket) -> None:
-        """Take connections: asyncio's server stops after a failed one on Windows (CPython issue 93821)."""
-        loop = asyncio.get_running_loop()
-        for number in itertools.count(1):
-            try:
-                connection, _ = await loop.sock_accept(listening)
-            except OSError as error:
-                self._connections.refused(f"not accepted: {error.strerror or error}")
-                await _CLOCK.sleep(1 if error.errno in _NONE_LEFT else 0)
-                continue
-            task = loop.create_task(self._take(connection))
-            self._taken.add(task)
-            task.add_done_callback(self._taken.discard)
-            if number % ACCEPTED_AT_ONCE == 0:
-                await others_turn()
-
-    async def _take(self, connection: socket.socket) -> None:
-        try:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: LimitedProtocol(self.config, self._connections, {}), connection
-            )
-        except OSError:
-            connection.close()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for accepting in self._accepting:
-            accepting.cancel()
-        await asyncio.gather(*self._accepting, return_exceptions=True)
-        await super().shutdown(sockets)
-
-    async def main_loop(self) -> None:
-        """Wait for the end; uvicorn looks ten times a second whether it has come."""
-        await self._ended.wait()
-
-    def end(self) -> None:
-        self.should_exit = True
-        self._ended.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+        files = soft
+    # The store, CallRail and the other listener need some as well.
+    return min(wanted, files // 2)
 
 
 class Listener:
@@ -338,7 +249,7 @@ class Listener:
     ) -> None:
         self._socket = _bind(host, port, setting)
         self._host = host
-        config = uvicorn.Config(
+        self._config = uvicorn.Config(
             app,
             log_config=None,
             # Warnings are about what any peer may send, which *refused* gets.
@@ -348,14 +259,15 @@ class Listener:
             lifespan="off",
             http=LimitedProtocol,
             ws="none",
-            h11_max_incomplete_event_size=limits.head_bytes,
+            h11_max_incomplete_event_size=HEAD_BYTES,
             proxy_headers=bool(trusted_proxies),
             # Set even when empty: the default believes every program on this machine.
             forwarded_allow_ips=list(trusted_proxies),
             timeout_graceful_shutdown=limits.last_requests,
         )
-        self._server = _Server(config, Connections(limits, refused))
-        self._task: asyncio.Task[None] | None = None
+        self._connections = Connections(limits, refused)
+        self._accepting: asyncio.Task[None] | None = None
+        self._taken: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
@@ -365,15 +277,43 @@ class Listener:
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
-        await self._server.listening.wait()
+        self._config.load()
+        self._accepting = asyncio.create_task(self._accept())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.end()
-        if self._task is not None:
-            await self._task
+        if self._accepting is not None:
+            self._accepting.cancel()
+            await asyncio.wait([self._accepting])
+            server = uvicorn.Server(self._config)
+            server.server_state = self._connections
+            server.servers, server.lifespan = [], self._config.lifespan_class(self._config)
+            await server.shutdown()
         self._socket.close()
+
+    async def _accept(self) -> None:
+        """Take connections: asyncio's server stops after a failed one on Windows (CPython issue 93821)."""
+        loop = asyncio.get_running_loop()
+        for number in itertools.count(1):
+            try:
+                connection, _ = await loop.sock_accept(self._socket)
+            except OSError as error:
+                self._connections.refused(f"not accepted: {error.strerror or error}")
+                await _CLOCK.sleep(1 if error.errno in _NONE_LEFT else 0)
+                continue
+            task = loop.create_task(self._take(connection))
+            self._taken.add(task)
+            task.add_done_callback(self._taken.discard)
+            if number % ACCEPTED_AT_ONCE == 0:
+                await others_turn()
+
+    async def _take(self, connection: socket.socket) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: LimitedProtocol(self._config, self._connections, {}), connection
+            )
+        except OSError:
+            connection.close()
 
 
 def _bind(host: str, port: int, setting: str) -> socket.socket:

@@ -4,13 +4,16 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import httpx
 
+from tests.acceptance.warm import CAN_FORK, Forked
 from tests.support.leaks import require_no_leak
 
 API_KEY = "test-key-0123456789abcdef"
@@ -36,7 +39,7 @@ LONGEST = 60
 class Started:
     """A command that stays, with its output."""
 
-    def __init__(self, process: "subprocess.Popen[str]", *, tells: bool = False) -> None:
+    def __init__(self, process: "subprocess.Popen[str] | Forked", *, tells: bool = False) -> None:
         """*tells* is true for a command that shows a text and its numbers to the person on purpose."""
         self.process = process
         self._tells = tells
@@ -81,7 +84,7 @@ class Started:
         errors, self._seen = self._seen + rest, ""
         if not self._tells:
             require_no_leak(errors, "The log")
-        return self.process.returncode, errors
+        return self.process.wait(), errors
 
 
 class Sandbox:
@@ -132,25 +135,19 @@ class Sandbox:
 class Program:
     """The program on one machine: its environment, and a directory for its files."""
 
-    def __init__(self, environment: dict[str, str], folder: Path) -> None:
+    def __init__(self, environment: dict[str, str], folder: Path, *, warm: bool = CAN_FORK) -> None:
+        """*warm* is false where the time that loading takes belongs to the story."""
         self.environment = environment
         self.folder = folder
+        self._warm = warm
 
     def run(
         self, *arguments: str, stdin: str | None = None, env: Mapping[str, str] | None = None
     ) -> "subprocess.CompletedProcess[str]":
         """Run a command to its end, without a terminal."""
-        shown = subprocess.run(
-            self._command(arguments),
-            input=stdin if stdin is not None else "",
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            cwd=self.folder,
-            env=self.environment | dict(env or {}),
-            timeout=LONGEST,
-            check=False,
-        )
+        with self._start(arguments, env, stdin or "") as process:
+            output, errors = process.communicate(timeout=LONGEST)
+        shown = subprocess.CompletedProcess(arguments, process.wait(), output, errors)
         if arguments[:1] not in TELLING:
             require_no_leak(_without_typed(shown.stderr, arguments), "Standard error")
         return shown
@@ -170,31 +167,20 @@ class Program:
         self._wait(lambda counts: counts["queued"] + counts["sending"] == 0)
 
     def _wait(self, done: Callable[[dict[str, int]], bool]) -> None:
-        # Each look starts the program anew, which is slow enough not to be a busy loop.
-        for _ in range(LONGEST):
-            counts = self.json("status")["messages"]
-            if done(counts):
-                return
-        raise AssertionError(counts)
+        end = time.monotonic() + 2 * LONGEST
+        while not done(counts := self.json("status")["messages"]):
+            assert time.monotonic() < end, counts
+            time.sleep(0.1)  # another process has to get there
 
     @contextmanager
     def started(self, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Started]:
         """A command that stays, ended with the block."""
-        process = subprocess.Popen(
-            self._command(arguments),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            cwd=self.folder,
-            env=self.environment | dict(env or {}),
-        )
-        started = Started(process, tells=arguments[:1] in TELLING)
-        try:
-            yield started
-        finally:
-            started.stop()
+        with self._start(arguments, env) as process:
+            started = Started(process, tells=arguments[:1] in TELLING)
+            try:
+                yield started
+            finally:
+                started.stop()
 
     @contextmanager
     def serving(self, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Started]:
@@ -205,8 +191,35 @@ class Program:
             started.public, started.private = listening["public_url"], listening["private_url"]
             yield started
 
-    def _command(self, arguments: tuple[str, ...]) -> list[str]:
-        return [sys.executable, "-m", "callrail_relay", *arguments]
+    @contextmanager
+    def _start(
+        self, arguments: tuple[str, ...], env: Mapping[str, str] | None, words: str = ""
+    ) -> "Iterator[subprocess.Popen[str] | Forked]":
+        """The program with *words* on its standard input."""
+        environment = self.environment | dict(env or {})
+        process: subprocess.Popen[str] | Forked
+        with TemporaryFile() as stdin:
+            stdin.write(words.encode())
+            stdin.seek(0)
+            if self._warm:
+                process = Forked(arguments, environment, self.folder, stdin)
+            else:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "callrail_relay", *arguments],
+                    stdin=stdin,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    encoding="utf-8",
+                    cwd=self.folder,
+                    env=environment,
+                )
+        with process:
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.kill()
 
 
 def _without_typed(words: str, arguments: tuple[str, ...]) -> str:

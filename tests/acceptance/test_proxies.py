@@ -34,7 +34,7 @@ class Nodes:
     """Two relays on one database, each with its own files, which can be ended and started again."""
 
     def __init__(self, program: Program, database: str, stack: ExitStack) -> None:
-        self._program = program
+        self._program = Program(program.environment, program.folder, warm=False)
         self._stack = stack
         self.databases = [database, database]
         self.ports = [free_port(), free_port()]

@@ -20,6 +20,8 @@ if sys.platform == "win32":
 
 import pexpect  # type: ignore[import-untyped]  # it has no annotations
 
+from tests.support.simulator import add_company, add_tracker
+
 # The child is replaced by the program at once, so no lock of another thread can hold it up.
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of forkpty:DeprecationWarning")
 
@@ -31,9 +33,9 @@ CTRL_D = "\x04"
 def simulator() -> Simulator:
     """Two companies, the second with its own number and a pool."""
     simulator = make_simulator()
-    second = simulator.add_company(name="Second Co")
-    simulator.add_tracker(company_id=second.id, name="Visitors", pool=1)
-    simulator.add_tracker(company_id=second.id, name="Website")
+    second = add_company(simulator, name="Second Co")
+    add_tracker(simulator, company_id=second.id, name="Visitors", pool=1)
+    add_tracker(simulator, company_id=second.id, name="Website")
     return simulator
 
 

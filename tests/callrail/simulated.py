@@ -15,7 +15,7 @@ import httpx
 import uvicorn
 
 from callrail_relay.callrail.simulator import Simulator, create_app
-from tests.support.in_process import InProcessTransport
+from tests.support.simulator import InProcessTransport
 
 T = TypeVar("T")
 
@@ -48,20 +48,8 @@ class StandingClock:
         self.instant += timedelta(seconds=seconds)
 
 
-class Settings(TypedDict, total=False):
-    clock: StandingClock
-    random: Random
-    per_hour: int
-    per_day: int
-    read_only: bool
-    max_characters: int
-    appends_opt_out: bool
-
-
-def make_simulator(**changes: Unpack[Settings]) -> Simulator:
-    changes.setdefault("clock", StandingClock())
-    changes.setdefault("random", Random(1))
-    return Simulator(api_key=KEY, **changes)
+def make_simulator(clock: StandingClock | None = None, random: Random | None = None) -> Simulator:
+    return Simulator(clock=clock or StandingClock(), api_key=KEY, random=random or Random(1))
 
 
 def make_client(

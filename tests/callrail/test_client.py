@@ -34,7 +34,14 @@ from callrail_relay.web.server import Listener
 from tests.service.rig import KEY, LoopTime, Rig, make_simulator, open_callrail, open_rig, outcomes
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, TEXT, make_route, recipient
-from tests.support.in_process import InProcessTransport, change_tracker
+from tests.support.simulator import (
+    InProcessTransport,
+    add_company,
+    add_tracker,
+    change_tracker,
+    refuse,
+    spend,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -311,7 +318,7 @@ async def test_refused_text_fails_with_callrails_words(tmp_path: Path, status: i
 async def test_text_that_is_refused_for_its_person_leaves_the_others_alone(tmp_path: Path) -> None:
     """A land line is that text's fault alone."""
     async with watched_rig(tmp_path) as (rig, _):
-        rig.simulator.unreachable[recipient(1)] = "landline"
+        refuse(rig.simulator, recipient(1), "landline")
         failed, fine = await rig.accept(to=recipient(1)), await rig.accept(to=recipient(2))
         await rig.work(rig.delivery(), turns=3)
 
@@ -513,7 +520,7 @@ async def test_waiting_account_sends_one_probe(tmp_path: Path) -> None:
 async def test_exhausted_account_is_left_alone_until_its_hour_is_over(tmp_path: Path) -> None:
     """CallRail's own count of another program's texts keeps ours back without a single 429."""
     async with watched_rig(tmp_path) as (rig, transport):
-        rig.simulator.spend(149)
+        spend(rig.simulator, 149)
         first, second = await rig.accept("First"), await rig.accept("Second")
         await rig.work(rig.delivery(), turns=10)
 
@@ -939,17 +946,21 @@ def simulator() -> Simulator:
 
 async def test_discovery_finds_what_can_text(simulator: Simulator) -> None:
     """The account, its active companies, and the numbers of one company, source trackers first."""
-    simulator.add_company(name="Gone", disabled=True)
-    pool = simulator.add_tracker(name="Pool", pool=2)
-    mute = simulator.add_tracker(name="Mute")
+    add_company(simulator, name="Gone", disabled=True)
+    pool = add_tracker(simulator, name="Pool", pool=2)
+    mute = add_tracker(simulator, name="Mute")
     change_tracker(simulator, mute.id, sms_enabled=False)
-    other = simulator.add_company(name="Other")
-    simulator.add_tracker(company_id=other.id, name="Theirs")
-    second = simulator.add_tracker(name="Second")
+    other = add_company(simulator, name="Other")
+    add_tracker(simulator, company_id=other.id, name="Theirs")
+    second = add_tracker(simulator, name="Second")
     async with asking(simulator) as callrail:
-        assert [AccountEntry(simulator.account_id, "Example Account", str(simulator.numeric_id))] == (
-            await callrail.accounts()
-        )
+        assert [
+            AccountEntry(
+                simulator.account_id,
+                "Example Account",
+                str(simulator.accounts[simulator.account_id].numeric_id),
+            )
+        ] == (await callrail.accounts())
         assert [
             CompanyEntry(simulator.company_id, "Example Co", "America/Chicago"),
             CompanyEntry(other.id, "Other", "America/Chicago"),
@@ -966,7 +977,7 @@ async def test_discovery_finds_what_can_text(simulator: Simulator) -> None:
 async def test_every_page_is_read(simulator: Simulator) -> None:
     """A list ends at an empty page, and not before."""
     for number in range(105):
-        simulator.add_company(name=f"Company {number}")
+        add_company(simulator, name=f"Company {number}")
     async with asking(simulator) as callrail:
         assert 106 == len({entry.id for entry in await callrail.companies(simulator.account_id)})
 
@@ -1009,8 +1020,8 @@ async def test_texts_are_found_by_searching(simulator: Simulator) -> None:
 
 async def test_texts_of_another_number_are_not_ours(simulator: Simulator) -> None:
     """The same person on another company's line."""
-    other = simulator.add_company(name="Other")
-    tracker = simulator.add_tracker(company_id=other.id)
+    other = add_company(simulator, name="Other")
+    tracker = add_tracker(simulator, company_id=other.id)
     simulator.write(RECIPIENT, "Theirs. STOP", tracking_number=tracker.tracking_numbers[0])
 
     assert [] == (await looked_up(simulator))[0]

@@ -14,7 +14,7 @@ from callrail_relay.domain.routing import Route
 from tests.callrail.simulated import StandingClock, make_simulator
 from tests.service.rig import KEY, open_callrail
 from tests.support.factories import RECIPIENT, recipient
-from tests.support.in_process import InProcessTransport
+from tests.support.simulator import InProcessTransport, add_tracker
 
 pytestmark = pytest.mark.anyio
 
@@ -136,7 +136,7 @@ async def test_whatever_form_of_a_number_callrail_shows(simulator: Simulator, fo
 
 async def test_a_conversation_that_went_on_from_another_number_is_found(simulator: Simulator) -> None:
     """Ours may be the number with which it began."""
-    other = simulator.add_tracker().tracking_numbers[0]
+    other = add_tracker(simulator).tracking_numbers[0]
     simulator.write(RECIPIENT, HELLO)
     simulator.write(RECIPIENT, "From the other number.", tracking_number=other)
 
@@ -148,7 +148,7 @@ async def test_a_conversation_that_went_on_from_another_number_is_found(simulato
 
 async def test_a_conversation_of_another_number_alone_is_not_ours(simulator: Simulator) -> None:
     """Nothing left from ours."""
-    other = simulator.add_tracker().tracking_numbers[0]
+    other = add_tracker(simulator).tracking_numbers[0]
     simulator.write(RECIPIENT, HELLO, tracking_number=other)
 
     assert [] == contents(await find(simulator))

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import os
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 
 from callrail_relay.callrail.network import find_network
 from callrail_relay.errors import SettingsError
+from tests.acceptance.program import Program
 
 API = "https://api.example.invalid"
 LIMITS = httpx.Limits()
@@ -255,12 +255,4 @@ def run(*command: str, **variables: str) -> "subprocess.CompletedProcess[str]":
         "CALLRAIL_RELAY_CALLRAIL": '{"account_id": "ACC1", "company_id": "COM1", "tracking_number": '
         '"+12025550133", "accepted_terms": true, "api_url": "https://api.example.invalid"}',
     }
-    return subprocess.run(
-        [sys.executable, "-m", "callrail_relay", *command],
-        env=os.environ | settings | variables,
-        capture_output=True,
-        encoding="utf-8",
-        stdin=subprocess.DEVNULL,
-        timeout=60,
-        check=False,
-    )
+    return Program(os.environ | settings | variables, Path.cwd()).run(*command)

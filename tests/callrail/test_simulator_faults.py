@@ -7,7 +7,7 @@ import pytest
 from starlette.types import Message
 
 from callrail_relay.callrail.simulator import Fault, Kind, Simulator, create_app, load_faults
-from callrail_relay.callrail.simulator.connection import OTHER_CUSTOMER, BrokenConnection
+from callrail_relay.callrail.simulator.faults import OTHER_CUSTOMER
 from callrail_relay.errors import UsageError
 from tests.callrail.simulated import (
     KEY,
@@ -80,7 +80,7 @@ def test_too_many_requests_with_and_without_a_time(simulator: Simulator) -> None
 
 def test_redirect_leads_to_the_account_by_its_id(simulator: Simulator) -> None:
     simulator.fault(Fault(Kind.STATUS, on="any", status=302))
-    path = f"/v3/a/{simulator.numeric_id}/text-messages/zzzzz.json"
+    path = f"/v3/a/{simulator.accounts[simulator.account_id].numeric_id}/text-messages/zzzzz.json"
 
     answer = asked(simulator, "GET", path)
 
@@ -139,7 +139,7 @@ async def test_plain_asgi_client_meets_an_exception(simulator: Simulator) -> Non
     """Without a transport to close, the app raises; a response is never made up."""
     simulator.fault(Fault(Kind.DROP_ANSWER))
     async with make_client(httpx.ASGITransport(create_app(simulator))) as client:
-        with pytest.raises(BrokenConnection):
+        with pytest.raises(ConnectionResetError):
             await client.post(full_path(simulator, "text-messages.json"), json=text_form(simulator))
     assert 1 == len(simulator.texts)
 

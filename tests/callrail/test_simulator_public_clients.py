@@ -8,6 +8,7 @@ from callrail_mcp.client import CallRailClient
 
 from callrail_relay.callrail.simulator import Simulator
 from tests.callrail.simulated import KEY, RECIPIENT, listening, make_simulator, send
+from tests.support.simulator import add_company, add_tracker
 
 pytestmark = pytest.mark.anyio
 
@@ -16,8 +17,8 @@ pytestmark = pytest.mark.anyio
 def simulator() -> Simulator:
     simulator = make_simulator()
     for number in range(4):
-        simulator.add_company(name=f"Company {number}")
-        simulator.add_tracker(name=f"Tracker {number}")
+        add_company(simulator, name=f"Company {number}")
+        add_tracker(simulator, name=f"Tracker {number}")
         send(simulator, customer_phone_number=f"+1202555015{number}")
     simulator.receive(RECIPIENT, "Hello")
     return simulator

@@ -3,7 +3,6 @@ from random import Random
 import pytest
 
 from callrail_relay.callrail.simulator import Simulator
-from callrail_relay.callrail.simulator.state import Unreachable
 from callrail_relay.errors import UsageError
 from tests.callrail.simulated import (
     RECIPIENT,
@@ -14,7 +13,7 @@ from tests.callrail.simulated import (
     send,
     text_form,
 )
-from tests.support.in_process import change_tracker
+from tests.support.simulator import add_account, add_company, add_tracker, change_tracker, spend
 
 OPT_OUT = " Reply STOP to unsubscribe."
 
@@ -66,7 +65,7 @@ def test_answer_to_a_send_has_the_recorded_shape(simulator: Simulator) -> None:
         ],
     } == response.json()
     assert 5 == len(text.conversation_id)
-    assert (text.content, text.thread_id) == (text.delivered_content, "SMT00000000000000000000000000000001")
+    assert text.content == text.delivered_content
     assert simulator.clock.now() == text.created_at
 
 
@@ -87,7 +86,7 @@ def test_ids_of_conversations_are_never_the_same() -> None:
 
 def test_wording_is_appended_to_a_first_text_without_a_stop_word(simulator: Simulator) -> None:
     """Once per person and number; "end" in a sentence is no stop word."""
-    second = simulator.add_tracker().tracking_numbers[0]
+    second = add_tracker(simulator).tracking_numbers[0]
     simulator.receive(RECIPIENT, "Hello")
     for number in (simulator.tracking_number, simulator.tracking_number, second):
         send(simulator, content="This is the end.", tracking_number=number)
@@ -100,13 +99,6 @@ def test_wording_is_appended_to_a_first_text_without_a_stop_word(simulator: Simu
     assert [text.delivered_content for text in reversed(simulator.texts)] == [
         message["content"] for message in messages[:3]
     ]
-
-
-def test_appending_can_be_switched_off() -> None:
-    simulator = make_simulator(appends_opt_out=False)
-    send(simulator, content="Hello")
-
-    assert "Hello" == simulator.texts[0].delivered_content
 
 
 @pytest.mark.parametrize(
@@ -149,12 +141,13 @@ def test_both_forms_of_numbers_are_taken(simulator: Simulator) -> None:
     )
     assert 200 == send(simulator, tracking_number=None).status_code
     assert {(RECIPIENT, simulator.tracking_number)} == {
-        (text.customer_phone_number, text.tracking_number) for text in simulator.texts
+        (text.recipient, text.tracking_number) for text in simulator.texts
     }
 
 
 def test_longest_text_is_a_setting() -> None:
-    simulator = make_simulator(max_characters=140)
+    simulator = make_simulator()
+    simulator.max_characters = 140
 
     assert 200 == send(simulator, content="x" * 140).status_code
     assert 400 == send(simulator, content="x" * 141).status_code
@@ -180,12 +173,12 @@ def test_bodies_that_are_no_form_are_refused(simulator: Simulator, body: bytes, 
 
 def test_numbers_that_cannot_text_are_refused(simulator: Simulator) -> None:
     """Disabled, unsupported, switched off, toll-free, of another company."""
-    trackers = [simulator.add_tracker() for _ in range(3)]
+    trackers = [add_tracker(simulator) for _ in range(3)]
     change_tracker(simulator, trackers[0].id, status="disabled")
     change_tracker(simulator, trackers[1].id, sms_supported=False)
     change_tracker(simulator, trackers[2].id, sms_enabled=False)
-    trackers.append(simulator.add_tracker(numbers=("+18005550133",)))
-    trackers.append(simulator.add_tracker(company_id=simulator.add_company().id))
+    trackers.append(add_tracker(simulator, number="+18005550133"))
+    trackers.append(add_tracker(simulator, company_id=add_company(simulator).id))
 
     for tracker in trackers:
         assert 400 == send(simulator, tracking_number=tracker.tracking_numbers[0]).status_code
@@ -194,20 +187,21 @@ def test_numbers_that_cannot_text_are_refused(simulator: Simulator) -> None:
 
 
 def test_numbers_of_a_pool_can_text(simulator: Simulator) -> None:
-    pool = simulator.add_tracker(pool=2)
+    pool = add_tracker(simulator, pool=2)
 
     assert 200 == send(simulator, tracking_number=pool.tracking_numbers[1]).status_code
 
 
 def test_disabled_company_and_foreign_company_are_refused(simulator: Simulator) -> None:
-    other = simulator.add_company(account_id=simulator.add_account().id)
+    other = add_company(simulator, account_id=add_account(simulator).id)
 
-    assert 400 == send(simulator, company_id=simulator.add_company(disabled=True).id).status_code
+    assert 400 == send(simulator, company_id=add_company(simulator, disabled=True).id).status_code
     assert 404 == send(simulator, company_id=other.id).status_code
 
 
 def test_read_only_key_lists_and_does_not_send() -> None:
-    simulator = make_simulator(read_only=True)
+    simulator = make_simulator()
+    simulator.read_only = True
     response = send(simulator)
 
     assert (403, {"error": "You do not have permission"}) == (response.status_code, response.json())
@@ -215,13 +209,6 @@ def test_read_only_key_lists_and_does_not_send() -> None:
     assert 1 == got(simulator, "companies.json")["total_records"]
     simulator.read_only = False
     assert 200 == send(simulator).status_code
-
-
-def test_unregistered_account_may_not_send(simulator: Simulator) -> None:
-    account = simulator.add_account(registered=False)
-    response = asked(simulator, "POST", f"/v3/a/{account.id}/text-messages.json", json=text_form(simulator))
-
-    assert 403 == response.status_code
 
 
 def test_send_to_an_unknown_account_is_not_found(simulator: Simulator) -> None:
@@ -240,21 +227,9 @@ def test_send_without_the_key_learns_nothing(simulator: Simulator) -> None:
     assert [] == simulator.texts
 
 
-@pytest.mark.parametrize(
-    ("why", "words"),
-    [("landline", "not a mobile"), ("blocked", "blocked number"), ("do_not_contact", "do not contact")],
-)
-def test_people_who_cannot_be_reached_are_refused(simulator: Simulator, why: Unreachable, words: str) -> None:
-    simulator.unreachable[RECIPIENT] = why
-    response = send(simulator)
-
-    assert 400 == response.status_code
-    assert words in response.json()["error"]
-
-
 def test_opted_out_person_is_refused_until_they_opt_in(simulator: Simulator) -> None:
     """One stop word alone opts out of one number, in any case; START lifts it."""
-    second = simulator.add_tracker().tracking_numbers[0]
+    second = add_tracker(simulator).tracking_numbers[0]
     simulator.receive(RECIPIENT, "Please do not stop")
     assert 200 == send(simulator).status_code
     simulator.receive(RECIPIENT, " stop ")
@@ -267,12 +242,12 @@ def test_opted_out_person_is_refused_until_they_opt_in(simulator: Simulator) -> 
 
 
 def test_opt_out_without_a_number_is_for_all(simulator: Simulator) -> None:
-    second = simulator.add_tracker().tracking_numbers[0]
+    second = add_tracker(simulator).tracking_numbers[0]
     simulator.opt_out("2025550122")
     assert [400, 400] == [
         send(simulator, tracking_number=number).status_code for number in (second, simulator.tracking_number)
     ]
-    simulator.opt_in(RECIPIENT, second)
+    simulator.receive(RECIPIENT, "START", tracking_number=second)
     assert 200 == send(simulator, tracking_number=second).status_code
     with pytest.raises(UsageError):
         simulator.opt_out("shoe")
@@ -281,7 +256,9 @@ def test_opt_out_without_a_number_is_for_all(simulator: Simulator) -> None:
 def test_texts_are_limited_by_the_hour_and_the_day() -> None:
     """The windows roll; the four headers come with the answer and with the refusal."""
     clock = StandingClock()
-    simulator = make_simulator(clock=clock, per_hour=2, per_day=3)
+    simulator = make_simulator(clock)
+    limit = simulator.accounts[simulator.account_id].texts
+    limit.per_hour, limit.per_day = 2, 3
 
     def figures() -> tuple[int, list[str]]:
         response = send(simulator)
@@ -303,7 +280,7 @@ def test_texts_are_limited_by_the_hour_and_the_day() -> None:
 def test_others_use_the_same_limits(simulator: Simulator) -> None:
     """A text from CallRail's own page counts and is in the conversation, but the relay did not send it."""
     simulator.write(RECIPIENT, "Hello from the page")
-    simulator.spend(10)
+    spend(simulator, 10)
     response = send(simulator)
 
     assert "12" == response.headers["x-rate-limit-hourly-used"]
@@ -312,9 +289,9 @@ def test_others_use_the_same_limits(simulator: Simulator) -> None:
 
 
 def test_accounts_have_limits_of_their_own(simulator: Simulator) -> None:
-    account = simulator.add_account(per_hour=300, per_day=2000)
-    company = simulator.add_company(account_id=account.id)
-    number = simulator.add_tracker(company_id=company.id).tracking_numbers[0]
+    account = add_account(simulator, per_hour=300, per_day=2000)
+    company = add_company(simulator, account_id=account.id)
+    number = add_tracker(simulator, company_id=company.id).tracking_numbers[0]
     form = text_form(simulator, company_id=company.id, tracking_number=number)
     response = asked(simulator, "POST", f"/v3/a/{account.id}/text-messages.json", json=form)
 

@@ -10,11 +10,11 @@ import httpx
 import pytest
 
 from callrail_relay.callrail.simulator import Manner, Simulator
-from callrail_relay.callrail.simulator.webhooks import Telling, post_over_http
+from callrail_relay.callrail.simulator.webhooks import Telling
 from callrail_relay.callrail.webhooks import read_text, verify
 from callrail_relay.domain.inbound import Direction, ShownNumber
 from tests.callrail.simulated import RECIPIENT, asked, listening, make_client, make_simulator, text_form
-from tests.support.in_process import InProcessTransport
+from tests.support.simulator import InProcessTransport, settle
 
 LIVE = Path(__file__).parents[1] / "data" / "callrail" / "webhook-text-received.live-2026-04-08.json"
 RECEIVED, SENT = "https://texts.example.com/received", "https://texts.example.com/sent"
@@ -32,15 +32,12 @@ def simulator() -> Simulator:
     }
     assert 201 == asked(simulator, "POST", "integrations.json", json=form).status_code
 
-    async def post(_telling: Telling) -> int | None:
-        return 200
-
-    simulator.webhooks.post = post
+    simulator.webhooks.transport = httpx.MockTransport(lambda _request: httpx.Response(200))
     return simulator
 
 
 def told(simulator: Simulator) -> list[Telling]:
-    asyncio.run(simulator.webhooks.settle())
+    asyncio.run(settle(simulator))
     return simulator.webhooks.told
 
 
@@ -65,7 +62,7 @@ def test_a_reply_is_told_as_it_was_seen(simulator: Simulator) -> None:
     assert ("***0122", "***0133") == (body["source_number"], body["destination_number"])
     [telling] = simulator.webhooks.told
     assert (RECEIVED, 200) == (telling.url, telling.status)
-    assert verify([KEY], telling.body, telling.headers["Signature"])
+    assert verify([KEY], telling.body.encode(), telling.signature)
 
 
 def test_each_text_that_goes_out_is_told(simulator: Simulator) -> None:
@@ -73,7 +70,7 @@ def test_each_text_that_goes_out_is_told(simulator: Simulator) -> None:
     assert 200 == asked(simulator, "POST", "text-messages.json", json=text_form(simulator)).status_code
     simulator.write(RECIPIENT, "From CallRail's page")
 
-    first, second = [read_text(telling.body, None) for telling in told(simulator)]
+    first, second = [read_text(telling.body.encode(), None) for telling in told(simulator)]
 
     assert first is not None
     assert second is not None
@@ -89,9 +86,9 @@ def test_a_webhook_is_told_as_was_asked_for(simulator: Simulator) -> None:
     simulator.receive(RECIPIENT, "STOP")
     first, second = told(simulator)
     assert first.body == second.body
-    assert ["STOP"] == parse_qs(first.body.decode())["content"]
-    assert b"resource_id=SCI" not in first.body
-    assert not verify([KEY], first.body, first.headers["Signature"])
+    assert ["STOP"] == parse_qs(first.body)["content"]
+    assert "resource_id=SCI" not in first.body
+    assert not verify([KEY], first.body.encode(), first.signature)
 
     simulator.webhooks.manner = Manner(lost=True)
     simulator.receive(RECIPIENT, "START")
@@ -103,7 +100,7 @@ def test_webhooks_are_controlled_from_outside(simulator: Simulator) -> None:
     assert manner.items() <= asked(simulator, "POST", "/sandbox/webhooks", json=manner).json().items()
     other = {"recipient": RECIPIENT, "content": "Hello"}
     assert 201 == asked(simulator, "POST", "/sandbox/others", json=other).status_code
-    asyncio.run(simulator.webhooks.settle())
+    asyncio.run(settle(simulator))
 
     listed = asked(simulator, "GET", "/sandbox/webhooks").json()
 
@@ -134,7 +131,7 @@ def test_webhooks_travel_over_http(simulator: Simulator) -> None:
     """
 
     async def tell() -> list[int | None]:
-        simulator.webhooks.post = post_over_http
+        simulator.webhooks.transport = None
         async with listening(make_simulator()) as url:
             for integration in simulator.integrations.values():
                 integration.config["sms_received_webhook"] = [f"{url}/hook", "http://127.0.0.1:9/nobody"]
@@ -142,7 +139,7 @@ def test_webhooks_travel_over_http(simulator: Simulator) -> None:
                 reply = {"recipient": RECIPIENT, "content": "Hello"}
                 response: httpx.Response = await client.post("/sandbox/replies", json=reply)
                 assert 201 == response.status_code
-            await simulator.webhooks.settle()
+            await settle(simulator)
         return [telling.status for telling in simulator.webhooks.told]
 
     assert [404, None] == asyncio.run(tell())

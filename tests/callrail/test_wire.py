@@ -612,3 +612,7 @@ def test_what_no_database_keeps_is_marked() -> None:
     assert ("number opted out \ufffd", Refusal.OPTED_OUT) == (refused.detail, refused.refusal)
     assert isinstance(sent, Sent)
     assert "a\ufffdb" == sent.conversation_id
+    message = {"direction": "incoming", "content": "Yes\ud800", "created_at": START.isoformat()}
+    listed = {"id": "a\x00b", "company_id": "C\x00", "customer_phone_number": RECIPIENT}
+    [reply] = wire.replies_of(listed, json.dumps({"messages": [message]}).encode(), since=START)
+    assert ("a\ufffdb", "C\ufffd", "Yes\ufffd") == (reply.conversation_id, reply.company_id, reply.content)

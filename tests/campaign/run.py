@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -132,10 +132,10 @@ class People:
 
 async def run_campaign(campaign: Campaign) -> Report:
     """Kill and restart as often as asked, then let the relays finish, and compare."""
-    simulator = Simulator(
-        clock=SystemClock(), api_key=KEY, random=Random(campaign.seed), per_hour=PLENTY, per_day=PLENTY
-    )
-    simulator.general_limits[simulator.account_id] = Bucket(PLENTY, PLENTY)
+    simulator = Simulator(clock=SystemClock(), api_key=KEY, random=Random(campaign.seed))
+    account = simulator.accounts[simulator.account_id]
+    plenty = replace(account, texts=Bucket(PLENTY, PLENTY), requests=Bucket(PLENTY, PLENTY))
+    simulator.accounts[account.id] = plenty
     ledger = Ledger()
     async with AsyncExitStack() as stack:
         callrail = await stack.enter_async_context(

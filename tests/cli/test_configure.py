@@ -16,7 +16,7 @@ from tests.callrail.simulated import KEY, make_simulator
 from tests.cli.served import served
 from tests.config.test_places import mode, posix_only
 from tests.config.test_secrets import MemoryKeyring
-from tests.support.in_process import change_tracker
+from tests.support.simulator import add_account, add_company, add_tracker, change_tracker
 
 RUNG = "OS keyring (Memory)"
 ACCEPTED = ("--api-key-stdin", "--accept-terms")
@@ -128,7 +128,7 @@ def test_choices_are_named_where_there_are_several(
     simulator: Simulator, api_url: str, config: Path, memory: MemoryKeyring
 ) -> None:
     """An ambiguous choice ends with 2 and a list, and nothing is written."""
-    second = simulator.add_company(name="Second Co")
+    second = add_company(simulator, name="Second Co")
 
     done = run(config, *ACCEPTED, "--api-url", api_url)
 
@@ -144,10 +144,10 @@ def test_what_is_given_is_taken(
     simulator: Simulator, api_url: str, config: Path, memory: MemoryKeyring
 ) -> None:
     """Account number and phone may be written as people write them."""
-    simulator.add_account(name="Second Account")
-    company = simulator.add_company(name="Second Co")
-    simulator.add_tracker(company_id=company.id, name="Website")
-    wanted = simulator.add_tracker(company_id=company.id, name="Visitors", pool=2).tracking_numbers[1]
+    add_account(simulator, name="Second Account")
+    company = add_company(simulator, name="Second Co")
+    add_tracker(simulator, company_id=company.id, name="Website")
+    wanted = add_tracker(simulator, company_id=company.id, name="Visitors", pool=2).tracking_numbers[1]
 
     done = run(
         config,
@@ -336,7 +336,7 @@ def test_second_run_keeps_secrets_and_comments(configured: str, config: Path, me
 
 def test_second_run_keeps_what_was_chosen(configured: str, config: Path, simulator: Simulator) -> None:
     """A number that came later makes the one in the settings no less clear."""
-    simulator.add_tracker(name="Website")
+    add_tracker(simulator, name="Website")
 
     done = run(config)
 
@@ -347,8 +347,8 @@ def test_second_run_keeps_what_was_chosen(configured: str, config: Path, simulat
 def test_number_that_went_away_is_not_kept(configured: str, config: Path, simulator: Simulator) -> None:
     for tracker_id in list(simulator.trackers):
         change_tracker(simulator, tracker_id, status="disabled")
-    simulator.add_tracker(name="Website")
-    simulator.add_tracker(name="Billboard")
+    add_tracker(simulator, name="Website")
+    add_tracker(simulator, name="Billboard")
 
     done = run(config)
 

@@ -18,6 +18,7 @@ from tests.callrail.simulated import KEY, make_simulator
 from tests.cli.served import served
 from tests.config.test_secrets import MemoryKeyring
 from tests.support.public_way import PublicWay, proving, public_way
+from tests.support.simulator import add_company, add_tracker
 
 PUBLIC = "https://texts.example.com"
 TOKEN = "hook-token-of-the-tests"
@@ -84,9 +85,8 @@ def register(config: Path, *words: str) -> Result:
 
 
 def add_integration(simulator: Simulator, config: dict[str, Any]) -> None:
-    simulator.integrations[1] = Integration(
-        id=1, account_id=simulator.account_id, company_id=simulator.company_id, config=config
-    )
+    company = simulator.companies[simulator.company_id]
+    simulator.integrations[1] = Integration(id=1, company=company, config=config)
 
 
 def configs(simulator: Simulator) -> list[dict[str, list[str]]]:
@@ -146,8 +146,8 @@ def test_each_company_of_the_routes_is_told_of(
     simulator: Simulator, config: Path, memory: MemoryKeyring
 ) -> None:
     """Each has its own key; one that is known already stays."""
-    second = simulator.add_company(name="Second Co")
-    number = simulator.add_tracker(company_id=second.id).tracking_numbers[0]
+    second = add_company(simulator, name="Second Co")
+    number = add_tracker(simulator, company_id=second.id).tracking_numbers[0]
     with config.open("a", encoding="utf-8") as file:
         file.write(
             f'[[routes]]\nteam_id = "2"\ncompany_id = "{second.id}"\ntracking_number = "{number}"\n'

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from callrail_relay.cli.documents import message_document
+from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.message import (
     Attempt,
     Evidence,

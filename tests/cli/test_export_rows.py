@@ -4,7 +4,7 @@ import csv
 import io
 from dataclasses import replace
 
-from callrail_relay.cli.documents import EXPORT_COLUMNS, export_header, export_rows
+from callrail_relay.cli.messages import EXPORT_COLUMNS, EXPORT_HEADER, export_rows
 from callrail_relay.domain.message import Attempt, Message, Reason, Segment, Source, Status
 from tests.support.clock import START
 from tests.support.factories import RECIPIENT, make_route
@@ -26,14 +26,14 @@ MESSAGE = Message(
 
 
 def read(*messages: Message) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(export_header() + export_rows(messages), newline="")))
+    return list(csv.DictReader(io.StringIO(EXPORT_HEADER + export_rows(messages), newline="")))
 
 
 def test_a_row_has_a_cell_for_each_key() -> None:
     """Segments and attempts are counted; phone numbers stay as they are, for the programs that read them."""
     [row] = read(MESSAGE)
 
-    assert list(EXPORT_COLUMNS) == list(row)
+    assert EXPORT_COLUMNS == list(row)
     assert {
         "recipient": RECIPIENT,
         "tracking_number": "+12025550133",

@@ -109,7 +109,7 @@ def test_pretty_log_does_not_show_it_raw() -> None:
 def test_results_go_through_one_function() -> None:
     """No command prints by itself."""
     folder = Path(callrail_relay.__file__).parent / "cli"
-    own = {"commands.py", "console.py"}
+    own = {"__init__.py", "console.py"}
     for file in folder.glob("*.py"):
         calls = {
             ast.unparse(node.func)

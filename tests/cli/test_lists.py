@@ -113,7 +113,7 @@ def test_an_export_that_breaks_off_leaves_the_former_one(
     """A file of that name is replaced by a whole one or not at all."""
     (tmp_path / "texts.csv").write_text("former", "utf-8")
     store("One")
-    monkeypatch.setattr("callrail_relay.cli.documents.export_rows", lambda _: 1 / 0)
+    monkeypatch.setattr("callrail_relay.cli.messages.export_rows", lambda _: 1 / 0)
 
     assert 1 == run("messages", "export", "texts.csv").exit_code
     assert "former" == (tmp_path / "texts.csv").read_text("utf-8")

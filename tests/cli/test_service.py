@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from callrail_relay.bootstrap import service_setup
 from callrail_relay.cli import app, console
+from callrail_relay.cli import service as cli_service
 from callrail_relay.cli.service import offer
 from callrail_relay.outbox.presence import StoreLock
 from tests.cli.test_background import SETTINGS, free_port
@@ -455,16 +456,17 @@ def test_wizard_offers_the_service_once(
         asked.append(question)
         return "y"
 
-    monkeypatch.setattr(console, "has_terminal", lambda: True)
+    for module in (console, cli_service):
+        monkeypatch.setattr(module, "has_terminal", lambda: True)
     monkeypatch.setattr(console, "ask", ask)
     programs.answer("--property=Version", "Failed to connect to bus", code=1)
-    asyncio.run(offer(None))
+    asyncio.run(offer(None, as_json=False))
     assert [] == asked
 
     programs.answer("--property=Version", "252\n")
     programs.answer("show callrail-relay", "ActiveState=failed\n")
-    asyncio.run(offer(None))
-    asyncio.run(offer(None))
+    asyncio.run(offer(None, as_json=False))
+    asyncio.run(offer(None, as_json=False))
 
     assert ["Start the relay with this computer, as a service? [y/N]"] == asked
     assert unit.exists()

@@ -46,6 +46,8 @@ _VALUES = {
     "Percent": "1 to 100",
     "PollEvery": "time, 1 minute or more, or `off`",
     "Port": "0 to 65535",
+    "RisingPercent": "list of: 1 to 100",
+    "RisingTimes": "list of: time, more than 0",
     "SomeTime": "time, more than 0",
     "Text": "text",
     "TimeZone": "name of a time zone",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callrail_relay.domain.csv_rows import guarded, lines, unguarded, whole_number
+from callrail_relay.domain.printable import guarded, lines, unguarded, whole_number
 
 MARKS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001 - full width is the point
 

@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from callrail_relay.domain import guards
-from callrail_relay.domain.guards import Mode, Verdict
+from callrail_relay.domain.guards import Circumstances, Mode, Verdict
 from callrail_relay.domain.message import Reason
 from callrail_relay.sentences import explain
+from tests.support.policies import guard_policy
 
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 WINDOW = timedelta(seconds=5)
@@ -115,11 +116,10 @@ def test_a_machine_slept_if_the_clock_went_on_without_it(passed: float, awake: f
 
 def test_an_opt_out_says_that_nothing_leaves() -> None:
     """A person on the list is not texted."""
-    assert guards.opt_out(opted_out=False) is None
-    reason = guards.opt_out(opted_out=True)
-
-    assert reason is not None
-    assert "opt_out" == reason.code
+    assert Verdict() == guards.judge(guard_policy(), Circumstances(now=NOW))
+    assert Verdict((Reason("opt_out"),)) == guards.judge(
+        guard_policy(), Circumstances(now=NOW, opted_out=True)
+    )
 
 
 @pytest.mark.parametrize(
@@ -186,8 +186,12 @@ def test_a_mass_text_names_the_way_out() -> None:
 
 def test_quiet_hours_name_the_minute_of_release() -> None:
     """No one has to do anything."""
-    reason = guards.quiet_hours(datetime(2026, 3, 2, 13, 0, tzinfo=UTC))
+    night = Circumstances(now=NOW.replace(hour=7), recipient="+12025550122")
 
+    verdict = guards.judge(guard_policy(quiet_hours=Mode.HOLD), night)
+
+    [reason] = verdict.holds
     assert "quiet_hours" == reason.code
     assert {"until": "2026-03-02T13:00:00.000Z"} == reason.parameters
+    assert datetime(2026, 3, 2, 13, 0, tzinfo=UTC) == verdict.release_at
     assert "Quiet hours" in explain(reason)

@@ -72,6 +72,7 @@ def wait_after(outcome: Outcome, account: Account = WELL, seed: int = 1) -> time
         (Rejected(404, "no such account", Refusal.REQUEST), Status.FAILED, True),
         (Rejected(405, "not allowed", Refusal.REQUEST), Status.FAILED, True),
         (Rejected(406, "not acceptable", Refusal.REQUEST), Status.FAILED, True),
+        (Rejected(None, "no phone number.", Refusal.UNSENDABLE), Status.FAILED, False),
         (RateLimited(429, "too many requests"), Status.QUEUED, False),
         (Unknown("the answer did not come."), Status.UNKNOWN, True),
         (Unknown("a strange answer.", 302), Status.UNKNOWN, True),

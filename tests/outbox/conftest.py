@@ -9,7 +9,7 @@ from callrail_relay.outbox.store import Store
 from tests.outbox.worker import Worker
 from tests.support.clock import ManualClock
 from tests.support.postgres import PostgresCluster
-from tests.support.stores import new_postgres_store, new_sqlite_store
+from tests.support.stores import empty_postgres_store, new_sqlite_store
 
 
 @pytest.fixture
@@ -37,9 +37,8 @@ def store_url(request: pytest.FixtureRequest, sqlite_path: Path) -> Iterator[str
         yield new_sqlite_store(sqlite_path)
         return
     cluster: PostgresCluster = request.getfixturevalue("postgres_cluster")
-    name = new_postgres_store(cluster)
-    yield cluster.url(name)
-    cluster.drop_database(name)
+    with empty_postgres_store(cluster) as url:
+        yield url
 
 
 @pytest.fixture

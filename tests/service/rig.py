@@ -36,8 +36,8 @@ from callrail_relay.service.operations import Operations
 from callrail_relay.service.reconciliation import Reconciliation
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, TEXT
-from tests.support.in_process import InProcessTransport
 from tests.support.policies import claim_policy, guard_policy, inbound_policy, lookup_policy
+from tests.support.simulator import InProcessTransport
 from tests.support.stores import new_sqlite_store
 
 E = TypeVar("E", bound=Event)
@@ -106,24 +106,16 @@ class Rig:
     ) -> Delivery:
         return Delivery(
             self.outbox,
+            self.events,
             sender or self.callrail,
             DeliveryPolicy(claim=self.claim, lookups=self.lookups, concurrency=concurrency),
-            node=node,
-            clock=self.clock,
-            random=self.random,
-            hook=self.events,
-            closed=closed,
+            self.random,
+            node,
+            closed,
         )
 
     def reconciliation(self, *, settled: Callable[[], None] = lambda: None) -> Reconciliation:
-        return Reconciliation(
-            self.outbox,
-            self.callrail,
-            self.lookups,
-            clock=self.clock,
-            hook=self.events,
-            settled=settled,
-        )
+        return Reconciliation(self.outbox, self.events, self.callrail, self.lookups, settled)
 
     def worker(self, delivery: Delivery | None = None, *, beside: Sequence[PeriodicTask] = ()) -> TaskGroup:
         delivery = delivery or self.delivery()
@@ -132,7 +124,7 @@ class Rig:
     async def accept(self, text: str = TEXT, *, to: str = RECIPIENT) -> str:
         """Put one text into the outbox; returns the id of its message."""
         draft = map_direct(to=to, text=text, sender=None, routes=self.mapping.routes)
-        [accepted] = (await self.intake.accept_direct(draft)).accepted
+        [accepted] = (await self.intake.accept(self.intake.direct(draft)))[0].accepted
         return accepted.message_id
 
     async def message(self, id_: str) -> Message:
@@ -246,7 +238,9 @@ async def open_rig(
 
 
 def make_simulator(clock: ManualClock, *, per_hour: int = 150) -> Simulator:
-    return Simulator(clock=clock, api_key=KEY, random=Random(3), per_hour=per_hour)
+    simulator = Simulator(clock=clock, api_key=KEY, random=Random(3))
+    simulator.accounts[simulator.account_id].texts.per_hour = per_hour
+    return simulator
 
 
 @asynccontextmanager

@@ -34,13 +34,12 @@ def receiver() -> Iterator[Receiver]:
 def alerts_of(rig: Rig, *urls: str, free_bytes: int | None = GIGABYTE) -> Alerts:
     return Alerts(
         rig.outbox,
+        rig.events,
         rig.operations.facts,
         AppriseChannels.open(urls, setting="alerts.urls").tell_of,
         alert_policy(),
-        clock=rig.clock,
         machine="office",
         free_bytes=lambda: free_bytes,
-        hook=rig.events,
     )
 
 
@@ -165,7 +164,7 @@ async def test_it_looks_four_times_a_minute_until_it_is_stopped(tmp_path: Path, 
 async def test_a_fault_of_its_own_ends_nothing(tmp_path: Path, receiver: Receiver) -> None:
     async with open_rig(tmp_path) as rig:
         alerts = alerts_of(rig, receiver.url)
-        alerts._free_bytes = lambda: 1 // 0  # noqa: SLF001 - any fault will do
+        alerts.free_bytes = lambda: 1 // 0
         async with running(alerts):
             [failed] = await rig.events.until(ProgramFailed)
             await rig.clock.until_asleep()

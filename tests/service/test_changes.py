@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from callrail_relay.errors import Unavailable
-from callrail_relay.service.changes import LOOK, PAUSE, ChangeFeed, ChangeSignal
+from callrail_relay.service.overview import LOOK, PAUSE, ChangeFeed, ChangeSignal
 from tests.support.clock import ManualClock
 
 pytestmark = pytest.mark.anyio

@@ -27,7 +27,7 @@ from callrail_relay.service.operations import Operations
 from tests.callrail.simulated import make_simulator
 from tests.service.rig import KEY, Rig, open_callrail, open_rig
 from tests.support.clock import START, ManualClock
-from tests.support.in_process import InProcessTransport, change_tracker
+from tests.support.simulator import InProcessTransport, change_tracker
 
 pytestmark = pytest.mark.anyio
 
@@ -54,10 +54,10 @@ def elsewhere(rig: Rig) -> Operations:
 async def test_store_that_can_be_written_is_well(tmp_path: Path) -> None:
     """It is named; where it cannot be written the disk, the rights and the server are to be looked at."""
     async with open_rig(tmp_path, patience=0) as rig:
-        detail = await check_store(rig.outbox, StoreProbe(rig.outbox, rig.clock))
+        detail = await check_store(rig.outbox, StoreProbe(rig.outbox))
         assert detail.endswith("relay.db can be written.")
         with rig.failing_store(), pytest.raises(Unavailable, match=r"relay\.db cannot be written; check"):
-            await check_store(rig.outbox, StoreProbe(rig.outbox, rig.clock))
+            await check_store(rig.outbox, StoreProbe(rig.outbox))
 
 
 async def test_clock_behind_the_newest_message_is_a_warning(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ async def test_clock_behind_the_newest_message_is_a_warning(tmp_path: Path) -> N
         rig.clock.advance(timedelta(hours=-1))
 
         with pytest.raises(CheckWarning, match=r"newest message in it is from .* and the clock shows"):
-            await check_store(rig.outbox, StoreProbe(rig.outbox, rig.clock))
+            await check_store(rig.outbox, StoreProbe(rig.outbox))
 
 
 async def test_relay_that_does_not_run_is_a_failure(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_space_is_told_before_it_is_gone() -> None:
 async def test_routes_that_can_text_are_well() -> None:
     """The account by either of its names; and nothing is promised that only a send can prove."""
     simulator = make_simulator()
-    by_number = route_of(simulator, account_id=str(simulator.numeric_id))
+    by_number = route_of(simulator, account_id=str(simulator.accounts[simulator.account_id].numeric_id))
 
     for route in (route_of(simulator), by_number):
         words = await routes_checked(simulator, route)
@@ -104,7 +104,7 @@ async def test_routes_that_can_text_are_well() -> None:
 async def test_an_account_by_both_of_its_names_is_told() -> None:
     """It would have two budgets, and CallRail knows of one."""
     simulator = make_simulator()
-    by_number = route_of(simulator, account_id=str(simulator.numeric_id))
+    by_number = route_of(simulator, account_id=str(simulator.accounts[simulator.account_id].numeric_id))
 
     with pytest.raises(CheckWarning, match=f"write {simulator.account_id} everywhere"):
         await routes_checked(simulator, route_of(simulator), by_number)

@@ -20,7 +20,7 @@ async def contact(rig: Rig) -> Contact:
 async def test_it_asks_when_callrail_has_been_silent(tmp_path: Path) -> None:
     """At the start, and when the last answer is CONTACT_AGE old; a text that was sent is an answer too."""
     async with open_rig(tmp_path) as rig:
-        connection = Connection(rig.outbox, rig.callrail, [rig.account_id], clock=rig.clock)
+        connection = Connection(rig.outbox, rig.events, rig.callrail, [rig.account_id])
         started = rig.clock.now()
         await connection.turn()
         assert Contact(answered_at=started) == await contact(rig)
@@ -41,7 +41,7 @@ async def test_it_asks_when_callrail_has_been_silent(tmp_path: Path) -> None:
 async def test_it_goes_on_asking_while_callrail_is_away(tmp_path: Path) -> None:
     """What failed is known at once, and so is the answer after it."""
     async with open_rig(tmp_path) as rig:
-        connection = Connection(rig.outbox, rig.callrail, [rig.account_id], clock=rig.clock)
+        connection = Connection(rig.outbox, rig.events, rig.callrail, [rig.account_id])
         rig.simulator.fault(Fault(Kind.REFUSE, on="read", times=1))
         await connection.turn()
         assert Contact(is_lost=True) == await contact(rig)
@@ -54,7 +54,7 @@ async def test_it_goes_on_asking_while_callrail_is_away(tmp_path: Path) -> None:
 async def test_account_that_the_key_cannot_see_does_not_answer(tmp_path: Path) -> None:
     """Others do, so that they can be distinguished."""
     async with open_rig(tmp_path) as rig:
-        await Connection(rig.outbox, rig.callrail, [rig.account_id, "ACC9"], clock=rig.clock).turn()
+        await Connection(rig.outbox, rig.events, rig.callrail, [rig.account_id, "ACC9"]).turn()
 
         assert Contact(answered_at=rig.clock.now()) == await contact(rig)
         assert (await rig.outbox.read(presence.read_contacts, ["ACC9"]))["ACC9"].is_lost

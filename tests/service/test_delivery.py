@@ -3,6 +3,7 @@ The worker: what it starts, how it stops, and what it does when the store or ano
 """
 
 import asyncio
+import sqlite3
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -31,8 +32,9 @@ from callrail_relay.domain.outcome import Outcome, OutcomeKind, Sent
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import claim as store_claim
-from callrail_relay.outbox import record
+from callrail_relay.outbox import lookups, record
 from callrail_relay.outbox.store import Store
+from callrail_relay.sentences import explain_all
 from callrail_relay.service.background import Wakeup
 from callrail_relay.service.delivery import LEASE_CHECK, STALE, STORE_RETRY, Delivery, Sender
 from callrail_relay.service.intake import Intake
@@ -162,7 +164,7 @@ async def test_worker_finds_what_another_process_put_there(tmp_path: Path) -> No
     async with open_rig(tmp_path) as rig:
         other = await Store.open(f"sqlite:///{rig.path.as_posix()}", rig.clock)
         delivery = rig.delivery()
-        wakeup = Wakeup(rig.outbox, delivery.wake, clock=rig.clock)
+        wakeup = Wakeup(rig.outbox, rig.events, (delivery,))
         looking = asyncio.create_task(wakeup.run())
         async with running(delivery):
             await rig.clock.until_asleep(2)
@@ -358,6 +360,25 @@ async def test_fault_of_our_own_does_not_end_the_worker(
         assert 1 == len(rig.simulator.texts)
 
 
+async def test_what_no_request_can_be_made_of_is_certainly_not_sent(tmp_path: Path) -> None:
+    """A number stored under earlier rules fails with the reason, is not looked up, and holds up no other."""
+    async with open_rig(tmp_path) as rig:
+        id_, other = await rig.accept(), await rig.accept(to=recipient(2))
+        with sqlite3.connect(rig.path) as connection:
+            connection.execute("UPDATE messages SET recipient = '+19005550100' WHERE id = ?", (id_,))
+        connection.close()
+        await rig.work(rig.delivery(), turns=2)
+
+        message = await rig.message(id_)
+        assert (Status.FAILED, [OutcomeKind.REJECTED]) == (message.status, outcomes(message))
+        assert ["unsendable"] == [reason.code for reason in message.reasons]
+        assert "It can't be sent, and nothing was: “+19005550100” is" in (explain_all(message.reasons) or "")
+        assert Status.SENT == (await rig.message(other)).status
+        assert await rig.outbox.read(lookups.next_lookup, rig.lookups) is None
+        [standing] = await rig.operations.standings()
+        assert 1 == standing.hour.used
+
+
 async def test_fault_of_our_own_while_recording_leaves_the_text_to_its_lease(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -476,8 +497,8 @@ async def test_order_and_once_hold_under_trouble(tmp_path: Path, seed: int) -> N
         got: dict[str, list[str]] = defaultdict(list)
         at: dict[str, list[datetime]] = defaultdict(list)
         for taken in rig.simulator.texts:
-            got[taken.customer_phone_number] += [taken.content]
-            at[taken.customer_phone_number] += [taken.created_at]
+            got[taken.recipient] += [taken.content]
+            at[taken.recipient] += [taken.created_at]
         assert {to: "".join(texts).replace(" ", "") for to, texts in wanted.items()} == {
             to: "".join(texts).replace(" ", "") for to, texts in got.items()
         }

@@ -19,9 +19,10 @@ from callrail_relay.errors import (
     Waiting,
 )
 from callrail_relay.service.delivery import TaskGroup
-from callrail_relay.service.dispatch import DeliveryResult, Dispatch
+from callrail_relay.service.dispatch import DeliveryResult, deliver
 from tests.service.rig import Rig, open_rig, outcomes, passing_time
 from tests.support.factories import TEXT, recipient
+from tests.support.simulator import refuse
 
 pytestmark = pytest.mark.anyio
 
@@ -32,13 +33,14 @@ async def dispatched(
     rig: Rig, ids: Sequence[str], *, timeout: timedelta = TIMEOUT, worker: TaskGroup | None = None
 ) -> list[DeliveryResult]:
     """The endings of these texts, while time passes for the tasks that wait for it."""
-    work = dispatch(rig, worker).deliver(ids, timeout=timeout)
+    work = deliver(rig.operations, worker or rig.worker(), ids, timeout=timeout)
     # The waiting command, delivery and reconciliation.
     return await passing_time(rig.clock, work, sleepers=3)
 
 
-def dispatch(rig: Rig, worker: TaskGroup | None = None) -> Dispatch:
-    return Dispatch(rig.operations, worker or rig.worker(), rig.clock)
+async def delivered(rig: Rig, id_: str, *, timeout: timedelta = TIMEOUT) -> list[DeliveryResult]:
+    """The ending of a text while no time passes."""
+    return await deliver(rig.operations, rig.worker(), [id_], timeout=timeout)
 
 
 async def ending(rig: Rig, id_: str, *, timeout: timedelta = TIMEOUT) -> DeliveryResult:
@@ -66,7 +68,7 @@ async def test_text_that_was_sent_ends_with_0(tmp_path: Path) -> None:
 async def test_endings_come_in_the_order_asked_for(tmp_path: Path) -> None:
     """Several texts, each with its own end; what else waits in the outbox is sent as well."""
     async with open_rig(tmp_path) as rig:
-        rig.simulator.unreachable[recipient(1)] = "blocked"
+        refuse(rig.simulator, recipient(1), "blocked")
         await rig.accept("Somebody else's", to=recipient(3))
         refused, sent = await rig.accept(to=recipient(1)), await rig.accept(to=recipient(2))
 
@@ -79,7 +81,7 @@ async def test_endings_come_in_the_order_asked_for(tmp_path: Path) -> None:
 async def test_refused_text_ends_with_5(tmp_path: Path) -> None:
     """CallRail's own words say why."""
     async with open_rig(tmp_path) as rig:
-        rig.simulator.unreachable[recipient(1)] = "landline"
+        refuse(rig.simulator, recipient(1), "landline")
         one = await ending(rig, await rig.accept(to=recipient(1)))
 
         assert_ends(one, RefusedByCallRail, 5, "landline")
@@ -101,7 +103,7 @@ async def test_account_that_was_paused_before_ends_with_7_at_once(tmp_path: Path
     async with open_rig(tmp_path) as rig:
         await rig.operations.pause(None, "Holidays.")
         # The clock doesn't move: a wait here would last forever.
-        [one] = await dispatch(rig).deliver([await rig.accept()], timeout=TIMEOUT)
+        [one] = await delivered(rig, await rig.accept())
 
         assert_ends(one, Waiting, 7, "Holidays.")
         assert [] == rig.simulator.texts
@@ -131,7 +133,7 @@ async def test_nobody_waits_for_a_look_up_that_comes_too_late(tmp_path: Path) ->
         id_ = await rig.accept()
         await rig.work(rig.delivery(), step=0)
         # The clock doesn't move.
-        [one] = await dispatch(rig).deliver([id_], timeout=timedelta(seconds=14))
+        [one] = await delivered(rig, id_, timeout=timedelta(seconds=14))
 
         assert_ends(one, OutcomeUnknown, 6, "CallRail didn't confirm this message")
 
@@ -157,7 +159,7 @@ async def test_used_up_budget_ends_with_7_at_once_where_it_frees_too_late(tmp_pa
     async with open_rig(tmp_path, limits=Limits(1, 10)) as rig:
         await rig.accept("First", to=recipient(1))
         await rig.work(rig.delivery())
-        [one] = await dispatch(rig).deliver([await rig.accept("Second", to=recipient(2))], timeout=TIMEOUT)
+        [one] = await delivered(rig, await rig.accept("Second", to=recipient(2)))
 
         assert_ends(one, Waiting, 7, "hour's sending limit is reached (1 of 1)")
 
@@ -214,7 +216,7 @@ async def test_text_behind_others_ends_with_7(tmp_path: Path) -> None:
     """A text that has no time left to be sent says that it is not forgotten."""
     async with open_rig(tmp_path) as rig:
         await rig.accept("First")
-        [behind] = await dispatch(rig).deliver([await rig.accept("Second")], timeout=timedelta())
+        [behind] = await delivered(rig, await rig.accept("Second"), timeout=timedelta())
 
         assert_ends(behind, Waiting, 7, "queued and will be sent later")
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from callrail_relay.callrail.simulator import Fault, Kind
-from callrail_relay.cli.documents import message_document
+from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.events import LookupFailed, OutcomeFound, SentTwice
 from callrail_relay.domain.mapper import MappingPolicy, map_direct
 from callrail_relay.domain.message import Message, Status
@@ -20,8 +20,8 @@ from callrail_relay.sentences import explain_all
 from tests.service.rig import Rig, make_simulator, open_rig, outcomes
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, recipient
-from tests.support.in_process import InProcessTransport
 from tests.support.policies import LADDER
+from tests.support.simulator import InProcessTransport, add_tracker
 
 pytestmark = pytest.mark.anyio
 
@@ -209,7 +209,7 @@ async def test_the_same_words_from_another_number_of_the_company_are_not_this_te
     CallRail keeps both in one conversation with the person and does not say which number they left from.
     """
     async with counted_rig(tmp_path) as (rig, _):
-        other = rig.simulator.add_tracker().tracking_numbers[0]
+        other = add_tracker(rig.simulator).tracking_numbers[0]
         route = Route(rig.simulator.account_id, rig.simulator.company_id, other)
         mapping = MappingPolicy(
             routes=Routes(default=route),
@@ -220,7 +220,7 @@ async def test_the_same_words_from_another_number_of_the_company_are_not_this_te
         await send(rig)
         rig.simulator.fault(Fault(Kind.DROP, position=1))
         draft = map_direct(to=RECIPIENT, text=TEXT, sender=None, routes=mapping.routes)
-        [lost] = (await rig.intake.accept_direct(draft)).accepted
+        [lost] = (await rig.intake.accept(rig.intake.direct(draft)))[0].accepted
         await rig.work(rig.delivery(), step=0)
         await climb(rig)
 
@@ -296,7 +296,7 @@ async def test_a_limit_for_requests_is_waited_for(tmp_path: Path) -> None:
     async with counted_rig(tmp_path) as (rig, transport):
         rig.simulator.fault(Fault(Kind.DROP_ANSWER, position=1))
         id_ = await send(rig)
-        rig.simulator.general_limits[rig.account_id].spend(rig.clock.now(), 1000)
+        rig.simulator.accounts[rig.account_id].requests.spend(rig.clock.now(), 1000)
         await climb(rig)
 
         assert Status.SENT == (await rig.message(id_)).status

@@ -15,8 +15,8 @@ from callrail_relay.service.replies import InboundTexts, Polling
 from callrail_relay.service.setup import cover_new_numbers, find_sending_route
 from tests.service.rig import Rig, open_rig
 from tests.support.factories import RECIPIENT
-from tests.support.in_process import change_tracker
 from tests.support.policies import poll_policy
+from tests.support.simulator import add_company, add_tracker, change_tracker
 
 pytestmark = pytest.mark.anyio
 
@@ -60,8 +60,8 @@ async def test_a_number_of_the_settings_is_not_looked_up(rig: Rig) -> None:
 
 async def test_another_number_is_looked_up_once(rig: Rig) -> None:
     """Its company is remembered, whichever of the account it is."""
-    other = rig.simulator.add_company(name="Other")
-    [number] = rig.simulator.add_tracker(company_id=other.id).tracking_numbers
+    other = add_company(rig.simulator, name="Other")
+    [number] = add_tracker(rig.simulator, company_id=other.id).tracking_numbers
     ask = Asking(rig)
 
     for _ in range(2):
@@ -72,7 +72,7 @@ async def test_another_number_is_looked_up_once(rig: Rig) -> None:
 @pytest.mark.parametrize("change", [{"status": "disabled"}, {"sms_enabled": False}, {"sms_supported": False}])
 async def test_a_number_that_cannot_text_is_refused(rig: Rig, change: dict[str, object]) -> None:
     """As one that CallRail does not know, and nothing is remembered of it."""
-    tracker = rig.simulator.add_tracker()
+    tracker = add_tracker(rig.simulator)
     change_tracker(rig.simulator, tracker.id, **change)
 
     for number in (tracker.tracking_numbers[0], "+12025550199"):
@@ -85,7 +85,7 @@ async def test_a_number_that_cannot_text_is_refused(rig: Rig, change: dict[str, 
 async def test_opt_out_of_all_numbers_holds_for_one_named_later(rig: Rig) -> None:
     """Also when another was named in between; an opt-out of one number alone is not copied."""
     for_all, for_one = RECIPIENT, "+12025550150"
-    first, second, third = (rig.simulator.add_tracker().tracking_numbers[0] for _ in range(3))
+    first, second, third = (add_tracker(rig.simulator).tracking_numbers[0] for _ in range(3))
     await find(rig, first, Asking(rig))
     await rig.operations.opt_out(for_all, None, "Asked by phone.")
     await rig.operations.opt_out(for_one, first, "Asked by phone.")
@@ -100,13 +100,13 @@ async def test_replies_to_a_remembered_number_are_heard_of(rig: Rig) -> None:
     """
     The looks for replies take in its company, and an opt-out for all of our numbers takes in the number.
     """
-    other = rig.simulator.add_company(name="Other")
-    [number] = rig.simulator.add_tracker(company_id=other.id).tracking_numbers
+    other = add_company(rig.simulator, name="Other")
+    [number] = add_tracker(rig.simulator, company_id=other.id).tracking_numbers
     await find(rig, number, Asking(rig))
     companies = ((rig.account_id, rig.simulator.company_id),)
     policy = poll_policy(companies=companies, every=EVERY)
-    texts = InboundTexts(rig.outbox, rig.inbound, hook=rig.events)
-    polling = Polling(rig.outbox, rig.callrail, policy, texts, clock=rig.clock, hook=rig.events)
+    texts = InboundTexts(rig.outbox, rig.events, rig.inbound, lambda: None)
+    polling = Polling(rig.outbox, rig.events, rig.callrail, policy, texts, lambda _: None)
     rig.simulator.receive(RECIPIENT, "Stop texting me", tracking_number=number)
 
     await polling.turn()

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from callrail_relay.callrail.simulator import Fault, Kind
-from callrail_relay.cli.documents import message_document
+from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.events import SentTwice
 from callrail_relay.domain.message import MessageFilter, Reason, Source, Status

@@ -95,12 +95,12 @@ def test_a_dry_run_tells_what_the_run_then_does(
             found = [(b"saved", drafts(rig, wanted)) for wanted in files]
             kept = [rig.stored("*", table) for table in ("messages", "submissions", "accounts", "decisions")]
 
-            planned = await rig.intake.plan_saved(found, force=force)
+            planned = await rig.intake.plan(rig.intake.saved(found, force=force))
 
             assert kept == [
                 rig.stored("*", table) for table in ("messages", "submissions", "accounts", "decisions")
             ]
-            receipts = await rig.intake.accept_saved(found, force=force)
+            receipts = await rig.intake.accept(rig.intake.saved(found, force=force))
             accepted = [one for receipt in receipts for one in receipt.accepted]
             all_drafts = [draft for _, some in found for draft in some]
             assert len(planned) == len(accepted) == len(all_drafts)
@@ -119,7 +119,7 @@ async def test_a_dry_run_of_one_text_knows_a_double_click(tmp_path: Path) -> Non
         await rig.accept(TEXT)
 
         [draft] = drafts(rig, [(RECIPIENT, TEXT)])
-        planned = await rig.intake.plan_direct(draft)
+        [planned] = await rig.intake.plan(rig.intake.direct(draft))
 
         assert (Status.HELD, ["duplicate"]) == (
             planned.message.status,

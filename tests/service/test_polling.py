@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from callrail_relay.callrail.simulator import Fault, Kind
-from callrail_relay.callrail.simulator.shapes import RECENT_MESSAGES
+from callrail_relay.callrail.simulator.records import RECENT_MESSAGES
 from callrail_relay.domain.events import (
     AttemptFinished,
     MessageHeld,
@@ -30,7 +31,7 @@ from callrail_relay.domain.inbound import (
 )
 from callrail_relay.domain.message import Status
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox import history, opt_outs
+from callrail_relay.outbox import history, lookups, opt_outs
 from callrail_relay.outbox import replies as store_replies
 from callrail_relay.service.background import FAULT_RETRY
 from callrail_relay.service.delivery import Delivery, TaskGroup
@@ -47,6 +48,7 @@ from tests.service.rig import LoopTime, Rig, open_rig
 from tests.support.clock import START
 from tests.support.factories import RECIPIENT, recipient
 from tests.support.policies import poll_policy
+from tests.support.simulator import add_tracker
 
 pytestmark = pytest.mark.anyio
 
@@ -72,15 +74,12 @@ def polling_of(
     requests_per_hour: int = 800,
     opened: Callable[[Collection[str]], None] = lambda _: None,
 ) -> Polling:
-    return Polling(
-        rig.outbox,
-        reader or rig.callrail,
-        policy_of(rig, requests_per_hour=requests_per_hour),
-        InboundTexts(rig.outbox, rig.inbound, hook=rig.events),
-        clock=rig.clock,
-        hook=rig.events,
-        opened=opened,
-    )
+    policy = policy_of(rig, requests_per_hour=requests_per_hour)
+    return Polling(rig.outbox, rig.events, reader or rig.callrail, policy, inbound_of(rig), opened)
+
+
+def inbound_of(rig: Rig) -> InboundTexts:
+    return InboundTexts(rig.outbox, rig.events, rig.inbound, lambda: None)
 
 
 class Recorder:
@@ -97,7 +96,7 @@ class Recorder:
 
 def used(rig: Rig) -> int:
     """General requests that the simulator counted."""
-    hour, _day = rig.simulator.general_limits[rig.account_id].used(rig.clock.now())
+    hour, _day = rig.simulator.accounts[rig.account_id].requests.used(rig.clock.now())
     return hour
 
 
@@ -197,6 +196,21 @@ async def test_looks_share_the_requests_with_looking_up(rig: Rig) -> None:
     assert await rig.outbox.write(store_replies.claim_poll, policy_of(rig, requests_per_hour=3)) is not None
 
 
+async def test_polls_leave_a_quarter_of_the_requests_to_looking_up(rig: Rig) -> None:
+    """However many companies there are: an unconfirmed text is looked up all the same."""
+    rig.simulator.fault(Fault(Kind.DROP_ANSWER))
+    await rig.accept()
+    await rig.work(rig.delivery())
+    policy = replace(policy_of(rig, requests_per_hour=4), every=MINUTE)
+    polling = Polling(rig.outbox, rig.events, Recorder(), policy, inbound_of(rig), lambda _: None)
+    await polling.turn()
+    rig.clock.advance(MINUTE)
+
+    assert await rig.outbox.write(store_replies.claim_poll, policy) is None
+    frugal = replace(rig.lookups, requests_per_hour=4)
+    assert await rig.outbox.write(lookups.claim_lookup, frugal) is not None
+
+
 async def test_a_long_list_is_read_as_far_as_is_needed(rig: Rig) -> None:
     """The newest come first: a page that reaches back far enough is the last one."""
     for number in range(260):
@@ -274,7 +288,7 @@ async def test_what_cannot_be_read_is_told(rig: Rig, fault: Fault, words: str) -
 
 async def test_a_stop_over_one_of_several_numbers_holds_for_ours(rig: Rig) -> None:
     """A conversation over two numbers does not tell which of them a reply came to."""
-    other = rig.simulator.add_tracker(name="Second").tracking_numbers[0]
+    other = add_tracker(rig.simulator, name="Second").tracking_numbers[0]
     rig.simulator.write(RECIPIENT, "Hello", tracking_number=other)
     rig.simulator.receive(RECIPIENT, "STOP")
 
@@ -328,7 +342,7 @@ async def test_an_opt_out_that_came_while_the_relay_was_off_is_known_before_the_
         (await rig.message(stopped)).status,
         (await rig.message(other)).status,
     )
-    assert [recipient(50)] == [text.customer_phone_number for text in rig.simulator.texts]
+    assert [recipient(50)] == [text.recipient for text in rig.simulator.texts]
 
 
 async def test_texts_are_sent_after_two_minutes_without_a_poll(rig: Rig) -> None:

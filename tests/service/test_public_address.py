@@ -54,7 +54,7 @@ class World:
 
 
 def address_of(rig: Rig, world: World, *, url: str | None = URL) -> PublicAddress:
-    return PublicAddress(url, rig.outbox, world.fetch, clock=rig.clock, listener=LISTENER)
+    return PublicAddress(url, rig.outbox, world.fetch, LISTENER)
 
 
 @asynccontextmanager
@@ -184,13 +184,13 @@ async def test_the_last_result_counts_for_a_while(tmp_path: Path) -> None:
         rig.clock.advance(AGAIN)
         await address.recent()
         assert address.last is not None
-        assert address.last.error is None
+        assert isinstance(address.last.result, str)
 
 
 async def test_a_running_relay_tells_when_its_url_stops_leading_to_it(tmp_path: Path) -> None:
     """Once for each change, and it looks more often while something is wrong."""
     async with the_world(tmp_path) as (rig, world):
-        watch = PublicAddressWatch(address_of(rig, world), rig.clock, rig.events)
+        watch = PublicAddressWatch(rig.outbox, rig.events, address_of(rig, world))
         dues = []
         for public in (world.relay, world.relay, world.broken(Trouble.REFUSED), world.relay):
             world.public = public

@@ -22,7 +22,7 @@ from callrail_relay.domain.reconcile import OnUnknown
 from callrail_relay.outbox import claim as store_claim
 from callrail_relay.sentences import explain_all
 from callrail_relay.service.background import STORE_RETRY
-from callrail_relay.service.reconciliation import Reconciliation, settle_abandoned
+from callrail_relay.service.reconciliation import Reconciliation
 from tests.service.rig import Rig, open_rig, outcomes, passing_time
 from tests.support.factories import RECIPIENT, TEXT, recipient
 from tests.support.policies import LADDER, guard_policy
@@ -35,11 +35,10 @@ FIRST = LADDER[0]
 # --- giving up -------------------------------------------------------------------------------------------
 
 
-async def settle(rig: Rig, node: str | None = None) -> list[AttemptFinished]:
+async def settle(rig: Rig, node: str = "node-3") -> list[AttemptFinished]:
+    """What a *node* that starts now settles."""
     rig.events.clear()
-    await settle_abandoned(
-        rig.outbox, node=node, interval=rig.claim.recipient_interval, random=rig.random, hook=rig.events
-    )
+    await rig.delivery(node=node).turn()
     return rig.events.of(AttemptFinished)
 
 
@@ -88,7 +87,7 @@ async def unknown(rig: Rig, text: str = TEXT, *, taken: bool) -> str:
 
 def lists_asked(rig: Rig) -> int:
     """How many requests other than sends CallRail got, counted by a fault that never happens."""
-    return rig.simulator.faults.armed[0].seen
+    return rig.simulator.faults[0].seen
 
 
 def count_lists(rig: Rig) -> None:

@@ -122,8 +122,8 @@ async def test_a_saved_file_is_mapped_again_only_as_a_whole(tmp_path: Path) -> N
         document = json.dumps([payload(message="A"), payload(message="B", team_id=7)]).encode()
         intake = Intake(rig.outbox, teams(rig, "42"), clock=rig.clock, random=rig.random)
         drafts = map_saved(document, teams(rig, "42").routes).drafts
-        [first] = await intake.accept_saved([(document, drafts)], force=False)
-        [again] = await intake.accept_saved([(document, drafts)], force=False)
+        [first] = await intake.accept(intake.saved([(document, drafts)], force=False))
+        [again] = await intake.accept(intake.saved([(document, drafts)], force=False))
         [_, whole], [_, partly] = first.accepted, again.accepted
 
         [mapped] = await operations(rig, teams(rig, "7", "42")).remap(whole.message_id)

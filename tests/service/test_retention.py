@@ -17,7 +17,7 @@ AFTER = timedelta(days=365)
 
 
 def retention(rig: Rig) -> Retention:
-    return Retention(rig.outbox, AFTER, clock=rig.clock, hook=rig.events)
+    return Retention(rig.outbox, rig.events, AFTER)
 
 
 async def test_what_is_personal_goes_after_its_time(tmp_path: Path) -> None:

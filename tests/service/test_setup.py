@@ -42,7 +42,7 @@ class Scripted:
 
 def in_advance(question: Question, given: str | None) -> tuple[str, str] | None:
     answer = question.in_advance(given)
-    return None if answer is None else (answer.choice.value, answer.because)
+    return None if answer is None else (answer[0].value, answer[1])
 
 
 async def test_nothing_is_chosen_among_several() -> None:

@@ -15,7 +15,7 @@ from callrail_relay.service.background import Refused, uncounted
 from callrail_relay.service.health import StoreProbe
 from callrail_relay.service.replies import CallRailWebhooks, InboundTexts
 from callrail_relay.service.tokens import HookToken, HookTokens, ReadKeys, ReadTokens, SigningKeys
-from callrail_relay.web.public import Answered, CallRailHook, Hook, Network, create_public_app
+from callrail_relay.web.public import Answered, Network, PublicParts, create_public_app
 from tests.service.rig import Rig
 from tests.support.factories import RECIPIENT
 
@@ -62,34 +62,25 @@ def public_app(
     async def unchanged() -> Sequence[HookToken]:
         return tokens
 
-    hook = Hook(
-        rig.intake,
-        HookTokens(tokens, read or unchanged, rig.clock),
-        rig.clock,
-        allow_addresses=allow_addresses,
-        wake=wake,
-        refused=refused,
-    )
-
     async def same_keys() -> Sequence[str]:
         return signing_keys
 
     keys = SigningKeys(signing_keys, read_keys or same_keys, verify, rig.clock)
-    webhooks = CallRailWebhooks(
-        InboundTexts(rig.outbox, rig.inbound, hook=rig.events, arrived=wake),
-        keys=keys,
-        read=read_text,
-        hook=rig.events,
-        refused=refused,
-    )
-    writable = StoreProbe(rig.outbox, rig.clock).writable
+    texts = InboundTexts(rig.outbox, rig.events, rig.inbound, wake)
+    webhooks = CallRailWebhooks(texts, keys, read_text, refused)
     return create_public_app(
-        hook,
-        CallRailHook(hook.gate, webhooks),
-        writable,
-        rig.clock,
-        answered,
-        prove=lambda nonce: f"<{nonce}>",
+        PublicParts(
+            intake=rig.intake,
+            webhooks=webhooks,
+            tokens=HookTokens(tokens, read or unchanged, rig.clock),
+            clock=rig.clock,
+            wake=wake,
+            writable=StoreProbe(rig.outbox).writable,
+            prove=lambda nonce: f"<{nonce}>",
+            answered=answered,
+            allow_addresses=allow_addresses,
+            refused=refused,
+        )
     )
 
 

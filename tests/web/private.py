@@ -10,11 +10,11 @@ import httpx
 
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.outbox import presence
-from callrail_relay.service.changes import ChangeSignal
 from callrail_relay.service.health import CheckResult, Condition, HealthReport
-from callrail_relay.service.overview import History
+from callrail_relay.service.overview import ChangeSignal, History, StatsReader
+from callrail_relay.telemetry.metrics import Metrics
 from callrail_relay.web.auth import Login
-from callrail_relay.web.dashboard.app import Dashboard, DashboardParts
+from callrail_relay.web.dashboard.frame import Dashboard
 from callrail_relay.web.private import create_private_app
 from tests.service.rig import Rig, open_rig
 
@@ -49,21 +49,25 @@ class Private:
         self.signal = ChangeSignal()
         self.woken = 0
         self.dashboard = Dashboard(
-            DashboardParts(
-                operations=rig.operations,
-                history=History(rig.outbox, rig.operations),
-                intake=rig.intake,
-                mapping=rig.mapping,
-                login=self.login,
-                clock=rig.clock,
-                examine=self.examination,
-                read_url=self._read_url,
-                wake=self._wake,
-                signal=self.signal,
-                link_secret=LINK_SECRET,
-            )
+            operations=rig.operations,
+            history=History(rig.outbox, rig.operations),
+            intake=rig.intake,
+            mapping=rig.mapping,
+            login=self.login,
+            clock=rig.clock,
+            examine=self.examination,
+            read_url=self._read_url,
+            public_url=lambda: None,
+            wake=self._wake,
+            signal=self.signal,
+            link_secret=LINK_SECRET,
+            sandbox=False,
         )
-        self.app = create_private_app(self.dashboard, host=host, loopback=loopback)
+        self.app = create_private_app(self.dashboard, self._scrape, host=host, loopback=loopback)
+
+    async def _scrape(self, accept: str) -> tuple[bytes, str]:
+        stats = StatsReader(self.rig.outbox, self.rig.operations.facts)
+        return Metrics(self.rig.clock).exposition(await stats.read(), accept)
 
     async def _read_url(self) -> str:
         return HOOK_URL

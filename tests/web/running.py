@@ -20,7 +20,7 @@ from callrail_relay.callrail.simulator import Fault, Simulator
 from callrail_relay.clock import Clock
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.outbox import presence
-from callrail_relay.service.changes import ChangeSignal
+from callrail_relay.service.overview import ChangeSignal
 
 T = TypeVar("T")
 

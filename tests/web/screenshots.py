@@ -63,7 +63,7 @@ def main(folder: Path | None) -> None:
     ):
         # The address is made up: nothing answers there.
         answered = "https://texts.example.com leads to this relay: it answered just now."
-        relay.relay.public_address.last = Checked(at=clock.monotonic(), detail=answered)
+        relay.relay.public_address.last = Checked(clock.monotonic(), answered)
         context = browser.new_context()
         sign_in(context.new_page(), relay.login_url)
         state = context.storage_state()

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from callrail_relay.bootstrap.context import load_context
 from callrail_relay.bootstrap.dashboard_access import SessionKeyFile, session_key
-from callrail_relay.web.auth import COOKIE, IDLE, LIVE_HEADER, RENEW_EVERY, Login, MemoryKey, Session
+from callrail_relay.web.auth import COOKIE, IDLE, LIVE_HEADER, RENEW_EVERY, Login, Session, SessionKey
 from tests.support.clock import ManualClock
 
 
@@ -34,7 +34,7 @@ def renewed(login: Login, session: Session, **headers: str) -> str | None:
 
 def test_a_session_outlives_the_relay(clock: ManualClock) -> None:
     """So do its forms, on a page that is still open."""
-    key = MemoryKey()
+    key = SessionKey()
     session = opened(Login(clock, key))
     clock.advance(IDLE - timedelta(seconds=1))
 
@@ -61,7 +61,7 @@ def test_only_a_signed_cookie_opens_a_session(clock: ManualClock, change: str) -
 
 def test_signing_out_all_others_replaces_the_key(clock: ManualClock) -> None:
     """The one who does it goes on, in this run and in the next."""
-    key = MemoryKey()
+    key = SessionKey()
     login = Login(clock, key)
     mine, other = opened(login), opened(login)
 
@@ -126,8 +126,8 @@ def test_the_key_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert SessionKeyFile(path).read()
 
 
-@pytest.mark.parametrize(("port", "kind"), [(8788, SessionKeyFile), (0, MemoryKey)])
+@pytest.mark.parametrize(("port", "kind"), [(8788, SessionKeyFile), (0, SessionKey)])
 def test_any_free_port_is_another_each_time(port: int, kind: type) -> None:
     context = load_context(None, must_exist=False, overrides={"dashboard": {"port": port}})
 
-    assert isinstance(session_key(context), kind)
+    assert kind is type(session_key(context))

@@ -13,14 +13,16 @@ import pytest
 from callrail_relay.bootstrap.context import load_context
 from callrail_relay.bootstrap.dashboard_access import FILE, ask_for_link, open_desk
 from callrail_relay.callrail.simulator import Fault, Kind
+from callrail_relay.domain.views import TextFilter, TextPage
 from callrail_relay.errors import Unavailable
 from callrail_relay.sentences import clock_time
 from callrail_relay.service.health import Condition
-from callrail_relay.web.dashboard.frame import SHOWN_AGE
+from callrail_relay.web.dashboard.frame import FRESH
 from callrail_relay.web.server import Listener
 from tests.outbox.told import POLICY, ingest_one, make_told
 from tests.support.factories import RECIPIENT, recipient
 from tests.support.policies import guard_policy
+from tests.support.simulator import spend
 from tests.web.private import HOOK_URL, LINK_SECRET, private_rig, visiting
 
 pytestmark = pytest.mark.anyio
@@ -74,7 +76,7 @@ async def test_first_sentence_follows_what_happens(tmp_path: Path) -> None:
 
 async def test_gauge_says_when_there_is_room_again(tmp_path: Path) -> None:
     async with visiting(tmp_path) as (rig, visitor):
-        rig.simulator.spend(149)
+        spend(rig.simulator, 149)
         await rig.accept()
         await rig.work(rig.delivery())
         page = await visitor.page()
@@ -93,10 +95,29 @@ async def test_failed_check_is_on_the_first_page(tmp_path: Path) -> None:
         assert "Problem: store" in await visitor.page()
         await visitor.page()
         assert 1 == visitor.private.examination.made
-        rig.clock.advance(SHOWN_AGE)
+        rig.clock.advance(FRESH)
         await visitor.page()
         await asyncio.sleep(0)
         assert 2 == visitor.private.examination.made
+
+
+async def test_change_while_a_page_is_made_is_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page asks for what came after the version that it shows at least."""
+    async with visiting(tmp_path) as (_, visitor):
+        dashboard = visitor.private.dashboard
+        read = dashboard.history.page
+
+        async def read_and_change(wanted: TextFilter) -> TextPage:
+            page = await read(wanted)
+            dashboard.signal()
+            return page
+
+        monkeypatch.setattr(dashboard.history, "page", read_and_change)
+        before = await dashboard.feed.version()
+        assert f"/events?since={before}" in await visitor.page("/texts")
+        assert before != await dashboard.feed.version()
 
 
 async def test_submission_of_several_leads_to_each(tmp_path: Path) -> None:
@@ -147,8 +168,9 @@ async def test_actions_do_what_they_say(tmp_path: Path) -> None:
     """Each wakes the delivery, tells other pages, and leads back to where it was asked."""
     async with visiting(tmp_path) as (rig, visitor):
         id_ = await rig.accept("Held {{name}}")
-        await visitor.page()
-        await asyncio.sleep(0)
+        # By the second page the checks that the first one began are done, and told of.
+        for _ in range(2):
+            await visitor.page()
         before = visitor.private.signal.count
         approved = await visitor.post(f"/texts/{id_}/approve", back="/texts?status=held")
         assert "/texts?status=held&said=" in str(approved.url)

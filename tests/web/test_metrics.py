@@ -2,40 +2,20 @@
 
 from pathlib import Path
 
-import httpx
 import pytest
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
 
 from callrail_relay.outbox import opt_outs
 from callrail_relay.service.overview import OPT_OUTS_AGE, StatsReader
-from callrail_relay.telemetry.metrics import Metrics
-from callrail_relay.web.auth import COOKIE, Login
-from callrail_relay.web.private import PrivateGate, metrics_route
-from tests.service.rig import Rig, open_rig
-from tests.support.clock import ManualClock
+from tests.service.rig import open_rig
 from tests.support.factories import RECIPIENT, TRACKING_NUMBER
 from tests.web.posting import HOOK, TOKEN, client_of, payload, public_app
+from tests.web.private import private_rig
 
 pytestmark = pytest.mark.anyio
 
 
-def client(rig: Rig, login: Login, *, host: str = "127.0.0.1", loopback: bool = True) -> httpx.AsyncClient:
-    """The private listener with the real metrics of *rig*."""
-    metrics, stats = Metrics(rig.clock), StatsReader(rig.outbox, rig.operations.facts, rig.clock)
-
-    async def scrape(accept: str) -> tuple[bytes, str]:
-        return metrics.exposition(await stats.read(), accept)
-
-    app = Starlette(
-        routes=[metrics_route(scrape, login, loopback=loopback)],
-        middleware=[Middleware(PrivateGate, host=host)],
-    )
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://{host}:8788")
-
-
 async def test_loopback_needs_no_login(tmp_path: Path) -> None:
-    async with open_rig(tmp_path) as rig, client(rig, Login(rig.clock)) as asking:
+    async with private_rig(tmp_path) as (rig, private), private.client() as asking:
         await rig.accept()
         answer = await asking.get("/metrics")
 
@@ -47,29 +27,25 @@ async def test_loopback_needs_no_login(tmp_path: Path) -> None:
 
 
 async def test_any_other_address_needs_one(tmp_path: Path) -> None:
-    clock = ManualClock()
-    login = Login(clock)
     async with (
-        open_rig(tmp_path, clock=clock) as rig,
-        client(rig, login, host="192.0.2.7", loopback=False) as asking,
+        private_rig(tmp_path, host="192.0.2.7", loopback=False) as (_, private),
+        private.client("http://192.0.2.7:8788") as asking,
     ):
         assert 401 == (await asking.get("/metrics")).status_code
-        session = login.enter(login.token)
-        assert session is not None
-        asking.cookies.set(COOKIE, session.cookie)
+        await private.enter(asking)
         assert 200 == (await asking.get("/metrics")).status_code
 
 
 async def test_a_foreign_name_is_refused(tmp_path: Path) -> None:
     """A page elsewhere cannot read them by a name that leads here."""
-    async with open_rig(tmp_path) as rig, client(rig, Login(rig.clock)) as asking:
+    async with private_rig(tmp_path) as (_, private), private.client() as asking:
         assert 421 == (await asking.get("/metrics", headers={"Host": "evil.example"})).status_code
 
 
 async def test_opt_outs_are_counted_now_and_then(tmp_path: Path) -> None:
     """That list is looked through as a whole, which is not for every scrape."""
     async with open_rig(tmp_path) as rig:
-        stats = StatsReader(rig.outbox, rig.operations.facts, rig.clock)
+        stats = StatsReader(rig.outbox, rig.operations.facts)
         assert 0 == (await stats.read()).opt_outs
         await rig.outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
         assert 0 == (await stats.read()).opt_outs

@@ -9,7 +9,7 @@ import pytest
 
 from callrail_relay.service.health import Condition
 from callrail_relay.web.auth import COOKIE, IDLE, LINK_LASTS, LIVE_HEADER, LONGEST, Login
-from callrail_relay.web.dashboard.frame import REPORT_AGE
+from callrail_relay.web.dashboard.frame import FRESH
 from callrail_relay.web.public import MOST_FAILURES
 from callrail_relay.web.server import Listener
 from tests.support.clock import ManualClock
@@ -104,11 +104,11 @@ def test_link_that_was_asked_for_ends_and_that_of_the_start_does_not(clock: Manu
     """The one of the start may lie in a service's log for a week."""
     login = Login(clock)
     first, second = login.token, login.new_token()
-    assert login.knows_link(second)
+    assert login.find_link(second)
 
     clock.advance(LINK_LASTS)
 
-    assert not login.knows_link(second)
+    assert not login.find_link(second)
     assert login.enter(second) is None
     assert login.enter(first) is not None
 
@@ -370,11 +370,11 @@ async def test_readiness_is_for_programs_on_this_machine(tmp_path: Path) -> None
         assert {"ok": True, "checks": [{"name": "store", "status": "ok", "detail": "Words."}]} == ready.json()
 
         private.examination.condition = Condition.WARNING
-        rig.clock.advance(REPORT_AGE)
+        rig.clock.advance(FRESH)
         assert 200 == (await client.get("/readyz")).status_code
 
         private.examination.condition = Condition.FAILED
-        rig.clock.advance(REPORT_AGE)
+        rig.clock.advance(FRESH)
         failed = await client.get("/readyz")
         assert 503 == failed.status_code
         assert failed.json()["ok"] is False
@@ -385,7 +385,7 @@ async def test_readiness_is_examined_once_a_minute(tmp_path: Path) -> None:
     async with private_rig(tmp_path) as (rig, private), private.client() as client:
         for _ in range(5):
             await client.get("/readyz")
-        rig.clock.advance(REPORT_AGE - timedelta(seconds=1))
+        rig.clock.advance(FRESH - timedelta(seconds=1))
         await client.get("/readyz")
         assert 1 == private.examination.made
 
@@ -399,7 +399,7 @@ async def test_clock_set_back_does_not_freeze_readiness(tmp_path: Path) -> None:
     async with private_rig(tmp_path) as (rig, private), private.client() as client:
         await client.get("/readyz")
         rig.clock.set(rig.clock.now() - timedelta(days=1))
-        rig.clock.advance(REPORT_AGE)
+        rig.clock.advance(FRESH)
         await client.get("/readyz")
 
         assert 2 == private.examination.made

@@ -34,8 +34,7 @@ from callrail_relay.domain.views import (
 from callrail_relay.sentences import plural
 from callrail_relay.service.overview import OneText
 from callrail_relay.web.dashboard import now, words
-from callrail_relay.web.dashboard.text import readable, steps
-from callrail_relay.web.dashboard.texts import read_filter
+from callrail_relay.web.dashboard.texts import read_filter, readable, steps
 from tests.support.factories import RECIPIENT, make_route
 
 NOW = datetime(2026, 3, 4, 15, 30).astimezone()
@@ -176,14 +175,14 @@ def test_bars_hold_what_came_in() -> None:
         (timedelta(days=40), Status.SENT, 7),
     )
     hours, days = now.last_hours(came, NOW), now.last_days(came, NOW)
-    assert {"sent": 3, "waiting": 1} == hours.bars[-1].counts
+    assert {"sent": 3, "queued": 1} == hours.bars[-1].counts
     assert {"failed": 2} == hours.bars[-2].counts
     assert 6 == hours.total
     assert (24, 30) == (len(hours.bars), len(days.bars))
-    assert {"sent": 3, "waiting": 1, "failed": 2} == days.bars[-1].counts
+    assert {"sent": 3, "queued": 1, "failed": 2} == days.bars[-1].counts
     assert {"sent": 5} == days.bars[-4].counts
     assert 11 == days.total
-    assert ("sent", "waiting", "failed") == days.series
+    assert [("sent", 8), ("queued", 1), ("failed", 2)] == [*days.totals.items()]
 
 
 def test_pieces_stand_on_each_other() -> None:
@@ -207,7 +206,7 @@ def test_scale_ends_at_a_round_number(most: int, top: int) -> None:
 def test_nothing_came_in() -> None:
     plot = now.last_days([], NOW)
     assert 0 == plot.total
-    assert () == plot.series
+    assert {} == plot.totals
 
 
 # --- the first sentence ----------------------------------------------------------------------------------
@@ -243,14 +242,14 @@ def facts(
 
 def test_all_is_well() -> None:
     """With nothing in the store, with all of it sent, and with a queue that empties by itself."""
-    empty = now.render(facts(any_texts=False)).head
+    [empty] = now.render(facts(any_texts=False))
     assert (Level.WELL, "/setup") == (empty.level, empty.link)
-    done = now.render(facts()).head
+    [done] = now.render(facts())
     assert ("All is well.", "All messages sent. Nothing in the queue.") == (done.words, done.detail)
     busy = facts(waiting=Waiting(queued=3), pending=3, drains_at=NOW + timedelta(minutes=10))
-    assert "3 messages are in the queue; it will be empty by about 3:40 PM." == now.render(busy).head.detail
+    assert "3 messages are in the queue; it will be empty by about 3:40 PM." == now.render(busy)[0].detail
     soon = facts(waiting=Waiting(queued=1), pending=1, drains_at=NOW)
-    assert "1 message is in the queue; it will be empty within a minute." == now.render(soon).head.detail
+    assert "1 message is in the queue; it will be empty within a minute." == now.render(soon)[0].detail
 
 
 def test_what_is_worst_is_said_first() -> None:
@@ -258,17 +257,17 @@ def test_what_is_worst_is_said_first() -> None:
     waiting = Waiting(held=Bucket(count=2), failed=Bucket(count=1), looked_up=Bucket(count=1), queued=1)
     paused = Account(id="ACC1", paused_since=NOW, paused_reason=Reason("by_hand", {"note": "Holidays."}))
     refused = FailedCheck(name="CallRail", detail="The key is refused.")
-    found = now.render(facts(waiting=waiting, account=paused, failed_checks=(refused,)))
+    head, *others = now.render(facts(waiting=waiting, account=paused, failed_checks=(refused,)))
 
-    assert ("Problem: CallRail", "The key is refused.") == (found.head.words, found.head.detail)
+    assert ("Problem: CallRail", "The key is refused.") == (head.words, head.detail)
     assert [
         "Sending is paused.",
         "3 messages need your review",
         "Checking with CallRail whether 1 message went out",
-    ] == [point.words for point in found.others]
-    assert "ACC1" == found.others[0].resume
-    assert "Holidays. New messages are saved and will go out when you resume." == found.others[0].detail
-    assert "2 on hold · 1 failed in the last 24 hours" == found.others[1].detail
+    ] == [point.words for point in others]
+    assert "ACC1" == others[0].resume
+    assert "Holidays. New messages are saved and will go out when you resume." == others[0].detail
+    assert "2 on hold · 1 failed in the last 24 hours" == others[1].detail
 
 
 @pytest.mark.parametrize(
@@ -298,7 +297,8 @@ def test_what_is_worst_is_said_first() -> None:
     ],
 )
 def test_first_sentence_is_what_matters(found: Facts, words: str, detail: str) -> None:
-    assert (words, detail) == (now.render(found).head.words, now.render(found).head.detail)
+    head = now.render(found)[0]
+    assert (words, detail) == (head.words, head.detail)
 
 
 def test_every_code_has_its_sentences() -> None:
@@ -391,6 +391,11 @@ def test_steps_are_in_the_order_of_time() -> None:
         "Checked with CallRail",
     ] == [step.title for step in shown]
     assert ("Asked for.", "Overridden: x y.") == shown[3].details
+
+
+def test_what_callrail_was_not_asked_for_is_not_rejected_by_it() -> None:
+    shown = steps(text(Status.FAILED, attempt(OutcomeKind.REJECTED, 1)))
+    assert "Can't be sent" in [step.title for step in shown]
 
 
 def test_what_is_ahead_stands_at_the_end() -> None:

@@ -1,22 +1,121 @@
-"""The routes under /v3 that a relay uses, as in https://apidocs.callrail.com/ ."""
+"""CallRail's API under /v3 as far as a relay uses it: see https://apidocs.callrail.com/ ."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+import hmac
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
-from uuid import UUID
+from uuid import uuid4
 
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
-from callrail_relay.callrail.simulator import shapes
-from callrail_relay.callrail.simulator.records import Conversation, Integration, Message, Refusal
-from callrail_relay.callrail.simulator.request import Question
+from callrail_relay.callrail.simulator.records import (
+    ACCOUNT_ZONE,
+    Account,
+    Company,
+    Conversation,
+    Integration,
+    Json,
+    Message,
+    Tracker,
+)
 from callrail_relay.callrail.simulator.sending import take_text
-from callrail_relay.callrail.simulator.shapes import Json
 from callrail_relay.callrail.simulator.state import Simulator
 
-Handler = Callable[[Question], Json]
+RETENTION = timedelta(days=25 * 30)
+"""25 months, after which records are out of reach. Source: https://apidocs.callrail.com/#filtering"""
+
+Handler = Callable[["Question"], Json]
+_Record = TypeVar("_Record")
+_HasStatus = TypeVar("_HasStatus", Company, Tracker)
+# The quotes are documented; without them it passes too.
+_TOKEN = re.compile(r'Token token=(?:"([^"]+)"|([^"\s]+))')
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request with a valid key: the parameters of its path and URL, and its JSON body."""
+
+    simulator: Simulator
+    path: Mapping[str, str]
+    params: Mapping[str, str]
+    form: Mapping[str, Any]
+
+    @property
+    def account(self) -> Account:
+        account = self.simulator.find_account(self.path["account_id"])
+        if account is None:
+            raise HTTPException(404, "Not found")
+        return account
+
+    @property
+    def fields(self) -> set[str]:
+        """The extra fields that ``fields=a,b`` asks for; they come on top of the usual ones."""
+        return {name.strip() for name in self.params.get("fields", "").split(",")}
+
+    def company(self, company_id: object) -> Company:
+        """The account's company with this id."""
+        company = self.simulator.companies.get(str(company_id))
+        if company is None or company.account_id != self.account.id:
+            raise HTTPException(404, "Not found")
+        return company
+
+    def companies(self) -> list[Company]:
+        """The account's companies, or the one that ``company_id`` asks for."""
+        if "company_id" in self.params:
+            return [self.company(self.params["company_id"])]
+        return [one for one in self.simulator.companies.values() if one.account_id == self.account.id]
+
+    def matches(self, conversation: Conversation) -> bool:
+        """Whether ``search`` is part of the customer's name, or in digits of their number."""
+        search = self.params.get("search", "")
+        digits = re.sub(r"[\s().+-]", "", search)
+        named = search.lower() in conversation.customer_name.lower()
+        return named or (digits.isdecimal() and digits in conversation.customer)
+
+    def since(self) -> datetime:
+        """The beginning of ``start_date`` in the account's zone; without it, a guess: 30 days ago."""
+        now = self.simulator.clock.now().astimezone(ACCOUNT_ZONE)
+        try:
+            day = date.fromisoformat(self.params.get("start_date", str(now.date() - timedelta(days=30))))
+        except ValueError as exc:
+            raise HTTPException(400, "start_date is invalid") from exc
+        since = datetime.combine(day, time(), ACCOUNT_ZONE)
+        if since < now - RETENTION:
+            raise HTTPException(400, "start_date cannot be more than 25 months ago")
+        return since
+
+    def page(self, name: str, records: Sequence[_Record], shape: Callable[[_Record], Json]) -> Json:
+        """
+        The page of *records* that is asked for, with the four figures of paging.
+
+        ``page`` counts from 1 and ``per_page`` is 100, at most 250; a page after the last one is empty.
+        Source: https://apidocs.callrail.com/#offset-pagination
+        """
+        page, per_page = self._number("page", 1), self._number("per_page", 100)
+        if per_page > 250:
+            raise HTTPException(400, "per_page must be less than or equal to 250")
+        first = (page - 1) * per_page
+        return {
+            "page": page,
+            "per_page": per_page,
+            "total_pages": max(1, -(-len(records) // per_page)),
+            "total_records": len(records),
+            name: [shape(record) for record in records[first : first + per_page]],
+        }
+
+    def _number(self, name: str, default: int) -> int:
+        text = self.params.get(name, str(default))
+        if not re.fullmatch("0*[1-9][0-9]{0,8}", text):
+            raise HTTPException(400, f"{name} must be a number greater than 0")
+        return int(text)
 
 
 def routes(simulator: Simulator) -> list[Route]:
@@ -26,72 +125,90 @@ def routes(simulator: Simulator) -> list[Route]:
     ]
 
 
-def _endpoint(
-    simulator: Simulator, method: str, handler: Handler
-) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(simulator: Simulator, method: str, handler: Handler) -> Callable[[Request], Awaitable[ASGIApp]]:
     sends = handler is send_text
     # CallRail documents 201 for a text and answers 200.
     status = 201 if handler is create_integration else 200
 
     async def answer(request: Request) -> Response:
         try:
-            question = await Question.read(simulator, request)
-            question.admit(writes=method != "GET", sends=sends)
+            question = await _read(simulator, request)
+            _admit(question, writes=method != "GET", sends=sends)
             response: Response = JSONResponse(handler(question), status)
             # Now: a webhook may come before the answer to the text that it is about.
             simulator.webhooks.start()
-        except Refusal as refusal:
-            response = _refused(refusal)
-        except ClientDisconnect:
-            return Response(status_code=400)
+        except HTTPException as refusal:
+            response = JSONResponse({"error": refusal.detail}, refusal.status_code)
+            if refusal.status_code == 401:
+                # Rails' own plain line, which is a guess.
+                realm = {"WWW-Authenticate": 'Token realm="Application"'}
+                response = PlainTextResponse(f"{refusal.detail}\n", 401, realm)
         if sends and response.status_code != 401:
             account = simulator.find_account(request.path_params["account_id"])
             if account is not None:
-                limit = simulator.text_limits[account.id]
-                response.headers.update(limit.headers(simulator.clock.now()))
-        response.headers["x-request-id"] = str(UUID(int=next(simulator.request_ids)))
+                response.headers.update(account.texts.headers(simulator.clock.now()))
+        response.headers["x-request-id"] = str(uuid4())
         return response
 
-    return answer
+    async def answer_or_fail(request: Request) -> ASGIApp:
+        # A redirect leads to the path with the ACC id, as a GET under the number did on 2026-07-24.
+        named, home = request.path_params.get("account_id", ""), request.url.path
+        if account := simulator.find_account(named):
+            home = home.replace(named, account.id, 1)
+        try:
+            return await simulator.faults.answer(request, answer, sends=sends, home=home)
+        except ClientDisconnect:
+            return Response(status_code=400)
+
+    return answer_or_fail
 
 
-def _refused(refusal: Refusal) -> Response:
-    if refusal.status == 401:
-        # Rails' own plain line, which is a guess.
-        return PlainTextResponse(f"{refusal.words}\n", 401, {"WWW-Authenticate": 'Token realm="Application"'})
-    return JSONResponse({"error": refusal.words}, refusal.status)
+async def _read(simulator: Simulator, request: Request) -> Question:
+    """Raises HTTPException if the key is wrong or the parameters are in the wrong place."""
+    match = _TOKEN.fullmatch(request.headers.get("authorization", ""))
+    given = (match[1] or match[2]) if match else ""
+    if not hmac.compare_digest(given.encode(), simulator.api_key.encode()):
+        raise HTTPException(401, "HTTP Token: Access denied.")
+    body, form = await request.body(), {}
+    if request.method in {"GET", "HEAD"}:
+        if body:
+            raise HTTPException(406, "GET parameters belong in the URL")
+    elif request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
+        try:
+            form = json.loads(body)
+        except (ValueError, RecursionError) as exc:
+            raise HTTPException(400, "The body is not valid JSON") from exc
+        if not isinstance(form, dict):
+            raise HTTPException(400, "The body must be a JSON object")
+    return Question(simulator, request.path_params, dict(request.query_params), form)
+
+
+def _admit(question: Question, *, writes: bool, sends: bool) -> None:
+    """Raises HTTPException: no such account, its general limit is used up, or the key is read-only."""
+    if "account_id" not in question.path:
+        return
+    limit, now = question.account.requests, question.simulator.clock.now()
+    if not sends:  # a send has its own limits
+        if not limit.has_room(now):
+            raise HTTPException(429, "Rate limit exceeded")
+        limit.spend(now)
+    if writes and question.simulator.read_only:
+        raise HTTPException(403, "You do not have permission")
 
 
 def list_accounts(question: Question) -> Json:
     accounts = list(question.simulator.accounts.values())
-    return question.page("accounts", accounts, lambda record: shapes.account(record, question.fields))
+    return question.page("accounts", accounts, lambda account: account.as_json(question.fields))
 
 
 def list_companies(question: Question) -> Json:
-    status = question.choice("status", "active", "disabled")
-    companies = [
-        company
-        for company in question.own(question.simulator.companies.values())
-        if status in {None, company.status} and question.matches(company.name, ())
-    ]
-    return question.page("companies", companies, shapes.company)
+    return question.page("companies", _with_status(question, question.companies()), Company.as_json)
 
 
 def list_trackers(question: Question) -> Json:
-    status = question.choice("status", "active", "disabled")
-    kind = question.choice("type", "source", "session")
-    owners = {company.id: company for company in question.companies()}
-    trackers = [
-        tracker
-        for tracker in question.simulator.trackers.values()
-        if tracker.company_id in owners
-        and status in {None, tracker.status}
-        and kind in {None, tracker.type}
-        and question.matches(tracker.name, tracker.tracking_numbers)
-    ]
-    page = question.page(
-        "trackers", trackers, lambda record: shapes.tracker(record, owners[record.company_id])
-    )
+    owners = {company.id for company in question.companies()}
+    owned = [tracker for tracker in question.simulator.trackers.values() if tracker.company.id in owners]
+    page = question.page("trackers", _with_status(question, owned), Tracker.as_json)
     # This list does not say how many pages there are (2026-02).
     del page["total_pages"]
     return page
@@ -99,73 +216,74 @@ def list_trackers(question: Question) -> Json:
 
 def send_text(question: Question) -> Json:
     """The one call that texts a person."""
-    return _conversation(question, take_text(question.simulator, question.account, question.form))
+    return take_text(question.simulator, question.account, question.form).as_json(question.fields)
 
 
 def list_conversations(question: Question) -> Json:
     """The conversations by company, ``search`` and time of their last text, newest activity first."""
-    owners = {company.id for company in question.companies()}
-    since, until = question.period(shapes.ACCOUNT_ZONE)
+    owners, since = {company.id for company in question.companies()}, question.since()
     found = [
         conversation
         for conversation in question.simulator.conversations.values()
-        if conversation.company_id in owners
-        and since <= conversation.last.created_at < until
-        and question.matches(conversation.customer_name, (conversation.customer_phone_number,))
+        if conversation.company.id in owners
+        and since <= conversation.messages[-1].created_at
+        and question.matches(conversation)
     ]
-    found.sort(key=lambda each: shapes.age(each.last), reverse=True)
-    return question.page("conversations", found, lambda record: _conversation(question, record))
+    found.sort(key=lambda each: each.messages[-1].age, reverse=True)
+    return question.page("conversations", found, lambda each: each.as_json(question.fields))
 
 
 def show_conversation(question: Question) -> Json:
-    conversation = question.find(question.simulator.conversations, question.path["conversation_id"])
-    messages: list[Message] = sorted(conversation.messages, key=shapes.age, reverse=True)
-    return {
-        **shapes.single_conversation(conversation),
-        **question.page("messages", messages, shapes.single_message),
-    }
+    conversation = question.simulator.conversations.get(question.path["conversation_id"])
+    if conversation is None or conversation.company.account_id != question.account.id:
+        raise HTTPException(404, "Not found")
+    messages = question.page("messages", conversation.newest_first(), Message.as_json)
+    return {**conversation.as_single(), **messages}
 
 
 def list_integrations(question: Question) -> Json:
     if "company_id" not in question.params:
-        raise Refusal(400, "company_id is required")
+        raise HTTPException(400, "company_id is required")
     [company] = question.companies()
-    integrations = [
-        record for record in question.simulator.integrations.values() if record.company_id == company.id
-    ]
-    return question.page("integrations", integrations, lambda record: _integration(question, record))
+    mine = [one for one in question.simulator.integrations.values() if one.company.id == company.id]
+    return question.page("integrations", mine, lambda each: each.as_json(question.fields))
 
 
 def create_integration(question: Question) -> Json:
     if question.form.get("type") != "Webhooks":
-        raise Refusal(400, "type must be Webhooks")
-    company = question.find(question.simulator.companies, question.form.get("company_id"))
-    config = _asked_config(question)
+        raise HTTPException(400, "type must be Webhooks")
+    company, config = question.company(question.form.get("company_id")), _asked_config(question)
     integrations = question.simulator.integrations
-    if any(integration.company_id == company.id for integration in integrations.values()):
-        raise Refusal(400, "The company already has a Webhooks integration")
-    created = Integration(
-        id=len(integrations) + 1, account_id=company.account_id, company_id=company.id, config=config
-    )
+    if any(integration.company.id == company.id for integration in integrations.values()):
+        raise HTTPException(400, "The company already has a Webhooks integration")
+    created = Integration(id=len(integrations) + 1, company=company, config=config)
     integrations[created.id] = created
-    return _integration(question, created)
+    return created.as_json(question.fields)
 
 
 def change_integration(question: Question) -> Json:
     """Replace the whole configuration: a list of URLs that is left out is gone."""
-    integrations, id_ = question.simulator.integrations, question.path["integration_id"]
-    known = question.find(integrations, int(id_) if id_.isdecimal() else None)
+    integrations = question.simulator.integrations
+    named = (one for one in integrations.values() if str(one.id) == question.path["integration_id"])
+    known = next(named, None)
+    if known is None or known.company.account_id != question.account.id:
+        raise HTTPException(404, "Not found")
     integrations[known.id] = replace(known, config=_asked_config(question))
-    return _integration(question, integrations[known.id])
+    return integrations[known.id].as_json(question.fields)
+
+
+def _with_status(question: Question, records: list[_HasStatus]) -> list[_HasStatus]:
+    status = question.params.get("status")
+    return [record for record in records if status in {None, record.status}]
 
 
 def _asked_config(question: Question) -> dict[str, list[str]]:
     config = question.form.get("config")
     if not isinstance(config, dict) or not config:
-        raise Refusal(400, "config is required")
+        raise HTTPException(400, "config is required")
     for event, urls in config.items():
         if not event.endswith("_webhook") or not isinstance(urls, list) or not all(map(_is_url, urls)):
-            raise Refusal(400, f"config is invalid: {event} must be a webhook's list of URLs")
+            raise HTTPException(400, f"config is invalid: {event} must be a webhook's list of URLs")
     return config
 
 
@@ -175,17 +293,6 @@ def _is_url(value: object) -> bool:
         return parts is not None and parts.scheme in {"http", "https"} and bool(parts.hostname)
     except ValueError:
         return False
-
-
-def _conversation(question: Question, record: Conversation) -> Json:
-    simulator = question.simulator
-    owner, tracker = simulator.companies[record.company_id], simulator.trackers[record.last.tracker_id]
-    return shapes.conversation(record, owner, tracker.name, question.fields)
-
-
-def _integration(question: Question, record: Integration) -> Json:
-    company = question.simulator.companies[record.company_id]
-    return shapes.integration(record, company.signing_key, question.fields)
 
 
 _CALLS: tuple[tuple[str, str, Handler], ...] = (

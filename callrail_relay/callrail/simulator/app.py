@@ -6,24 +6,21 @@ The routes under /sandbox need no key, so they answer only to this machine.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from callrail_relay.callrail.simulator import api
-from callrail_relay.callrail.simulator.connection import FaultyConnection
 from callrail_relay.callrail.simulator.faults import read_faults
-from callrail_relay.callrail.simulator.records import Message
-from callrail_relay.callrail.simulator.shapes import in_utc, single_message
+from callrail_relay.callrail.simulator.records import Message, in_utc
 from callrail_relay.callrail.simulator.state import Simulator
 from callrail_relay.callrail.simulator.webhooks import read_manner
+from callrail_relay.domain.routing import is_loopback
 from callrail_relay.errors import RelayError, UsageError
 
 Handler = Callable[[Simulator, Any], Any]
@@ -31,19 +28,15 @@ Handler = Callable[[Simulator, Any], Any]
 
 def create_app(simulator: Simulator) -> Starlette:
     """CallRail's API under /v3 and the sandbox's own routes under /sandbox, over one state."""
+
+    async def refuse(_request: Request, exc: Exception) -> Response:
+        assert isinstance(exc, HTTPException)  # noqa: S101 - what starlette raises for a status
+        return JSONResponse({"error": exc.detail.capitalize()}, exc.status_code, exc.headers)
+
     return Starlette(
         routes=[*api.routes(simulator), *sandbox_routes(simulator)],
-        middleware=[Middleware(FaultyConnection, simulator=simulator)],
-        exception_handlers={404: _say("Not found"), 405: _say("Method not allowed")},
+        exception_handlers={HTTPException: refuse},
     )
-
-
-def _say(words: str) -> Callable[[Request, Exception], Awaitable[Response]]:
-    async def answer(_request: Request, exc: Exception) -> Response:
-        assert isinstance(exc, HTTPException)  # noqa: S101 - what starlette raises for a status
-        return JSONResponse({"error": words}, exc.status_code, exc.headers)
-
-    return answer
 
 
 def sandbox_routes(simulator: Simulator) -> list[Route]:
@@ -82,29 +75,17 @@ def _is_local(request: Request) -> bool:
     host = f"//{request.headers.get('host', '')}"
     try:
         names = (client, urlsplit(origin).hostname, urlsplit(host).hostname)
-        return all(name == "localhost" or (name and ip_address(name).is_loopback) for name in names)
+        return all(is_loopback(name or "") for name in names)
     except ValueError:
         return False
 
 
 def _list_texts(simulator: Simulator, _body: object) -> list[dict[str, Any]]:
-    return [
-        {
-            "recipient": text.customer_phone_number,
-            "tracking_number": text.tracking_number,
-            "company_id": text.company_id,
-            "account_id": text.account_id,
-            "content": text.content,
-            "delivered_content": text.delivered_content,
-            "created_at": in_utc(text.created_at),
-            "conversation_id": text.conversation_id,
-        }
-        for text in simulator.texts
-    ]
+    return [asdict(text) | {"created_at": in_utc(text.created_at)} for text in simulator.texts]
 
 
 def _list_faults(simulator: Simulator, _body: object) -> list[dict[str, Any]]:
-    return [armed.as_json() for armed in simulator.faults.armed]
+    return [armed.as_json() for armed in simulator.faults]
 
 
 def _add_faults(simulator: Simulator, body: object) -> list[dict[str, Any]]:
@@ -117,7 +98,7 @@ def _write(write: Callable[..., Message], body: object) -> dict[str, Any]:
     content = body["content"] if isinstance(body, dict) else None
     if not isinstance(content, str):
         raise UsageError("The content of a text must be a string.")
-    return single_message(write(recipient, content, tracking_number=number))
+    return write(recipient, content, tracking_number=number).as_json()
 
 
 def _change_webhooks(simulator: Simulator, body: object) -> dict[str, Any]:
@@ -144,6 +125,6 @@ _CALLS: tuple[tuple[str, str, int, Handler], ...] = (
     ("POST", "opt-outs", 204, lambda simulator, body: simulator.opt_out(*_pair(body))),
     ("POST", "replies", 201, lambda simulator, body: _write(simulator.receive, body)),
     ("POST", "others", 201, lambda simulator, body: _write(simulator.write, body)),
-    ("GET", "webhooks", 200, lambda simulator, _: [one.as_json() for one in simulator.webhooks.told]),
+    ("GET", "webhooks", 200, lambda simulator, _: [asdict(one) for one in simulator.webhooks.told]),
     ("POST", "webhooks", 200, _change_webhooks),
 )

@@ -1,5 +1,5 @@
 """
-What goes wrong, with which requests, and how often.
+What goes wrong, with which requests, and how often; and how it happens to them.
 
 A fault is a JSON object with the fields of ``Fault``; a file of them is a list, and so is what
 POST /sandbox/faults takes. The first fault that applies to a request happens to it, and no other.
@@ -7,16 +7,30 @@ POST /sandbox/faults takes. The first fault that applies to a request happens to
 
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from http import HTTPStatus
 from random import Random
 from typing import Any, Literal, get_args
 
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
 from callrail_relay.callrail.simulator.records import normalize
+from callrail_relay.clock import Clock
 from callrail_relay.errors import UsageError
 
 On = Literal["send", "read", "any"]
+
+# The customer in an answer that is about another person.
+OTHER_CUSTOMER = "+12025550199"
+# The scope's extension with a ``wait`` for an in-process client, whose patience may end.
+WAIT = "callrail_relay.wait"
+SLOW_PIECES = 16
+
+_GARBAGE = "<!DOCTYPE html><html><body><h1>We will be right back</h1></body></html>"
 
 
 class Kind(StrEnum):
@@ -80,19 +94,18 @@ class Fault:
             yield "number must be a North American number such as +12025550122, and goes with sends only"
         if self.share is not None and not (_is_number(self.share) and 0 <= self.share <= 1):
             yield "share must be a number from 0 to 1"
-        if not all(each is None or (_is_whole(each) and each > 0) for each in (self.position, self.times)):
+        if not all(each is None or (type(each) is int and each > 0) for each in (self.position, self.times)):
             yield "position and times must be whole numbers from 1"
         yield from self._complaints_about_the_answer()
 
     def _complaints_about_the_answer(self) -> Iterator[str]:
-        answers, timed = ", ".join(sorted(_WITH_STATUS)), ", ".join(sorted(_TIMED))
         if not _is_number(self.delay) or self.delay < 0 or (self.kind in _TIMED and self.delay == 0):
-            yield f"delay must be a number of seconds, and {timed} need one"
+            yield f"delay must be a number of seconds, and {', '.join(sorted(_TIMED))} need one"
         if (self.status, self.retry_after) != (None, None) and self.kind not in _WITH_STATUS:
-            yield f"status and retry_after go with {answers} only"
-        if self.status is not None and not (_is_whole(self.status) and 200 <= self.status <= 599):
+            yield f"status and retry_after go with {', '.join(sorted(_WITH_STATUS))} only"
+        if self.status is not None and not (type(self.status) is int and 200 <= self.status <= 599):
             yield "status must be from 200 to 599"
-        if self.retry_after is not None and not _is_header(self.retry_after):
+        if not (self.retry_after is None or type(self.retry_after) is int or _is_line(self.retry_after)):
             yield "retry_after must be a whole number or words"
         if self.body is not None and not (self.kind in _WITH_BODY and isinstance(self.body, str)):
             yield f"body must be a string, and goes with {', '.join(sorted(_WITH_BODY))} only"
@@ -123,39 +136,153 @@ class ArmedFault:
         return fault.share is None or random.random() < fault.share
 
 
-@dataclass(slots=True)
-class FaultBook:
-    """The faults that are armed, in the order in which they were added."""
+class Faults(list[ArmedFault]):
+    """The armed faults, in the order in which they were added, and what they do to a request."""
 
-    random: Random
-    armed: list[ArmedFault] = field(default_factory=list)
+    def __init__(self, clock: Clock, random: Random) -> None:
+        super().__init__()
+        self._clock = clock
+        self._random = random
 
-    def add(self, *faults: Fault) -> None:
-        self.armed.extend(ArmedFault(fault) for fault in faults)
+    async def answer(
+        self, request: Request, answer: Callable[[Request], Awaitable[Response]], *, sends: bool, home: str
+    ) -> ASGIApp:
+        """
+        What *answer* makes of the request, delayed, changed or cut off if a fault happens to it.
 
-    def clear(self) -> None:
-        self.armed.clear()
+        *home* is where a redirect leads.
+        """
+        fault = await self._choose(request, sends=sends)
+        if fault is None:
+            return await answer(request)
+        if fault.delay > 0 and fault.kind not in {Kind.LATE_ANSWER, Kind.SLOW_BODY}:
+            # Read first: a client that gives up meanwhile has still sent its request.
+            await request.body()
+            await self._wait(request.scope, fault.delay)
+        match fault.kind:
+            case Kind.REFUSE:
+                return _broken(ConnectionRefusedError)
+            case Kind.DROP:
+                return _broken(ConnectionResetError)
+            case Kind.STATUS:
+                await request.body()
+                return _made_up(fault, home)
+        return await self._spoil(request, fault, await answer(request), home)
 
-    def choose(self, *, sending: bool, recipient: str | None) -> Fault | None:
+    async def _choose(self, request: Request, *, sends: bool) -> Fault | None:
         """The fault that happens to this request, counted as having happened."""
-        chosen: Fault | None = None
-        for armed in self.armed:
-            if not armed.fault.applies_to(sending=sending, recipient=recipient):
-                continue
-            armed.seen += 1
-            if chosen is None and armed.is_due(self.random):
-                armed.fired += 1
-                chosen = armed.fault
+        recipient, chosen = None, None
+        if sends and any(armed.fault.number is not None for armed in self):
+            try:
+                recipient = normalize((await request.json())["customer_phone_number"])
+            except (ValueError, RecursionError, TypeError, KeyError):
+                recipient = None
+        for armed in self:
+            if armed.fault.applies_to(sending=sends, recipient=recipient):
+                armed.seen += 1
+                if chosen is None and armed.is_due(self._random):
+                    armed.fired += 1
+                    chosen = armed.fault
         return chosen
+
+    async def _spoil(self, request: Request, fault: Fault, answer: Response, home: str) -> ASGIApp:
+        """What goes wrong after the text was taken; a refusal keeps its status and its words."""
+        spoiled: ASGIApp = answer
+        took = answer.status_code < 300
+        match fault.kind:
+            case Kind.DROP_ANSWER:
+                spoiled = _broken(ConnectionResetError)
+            case Kind.LATE_ANSWER:
+                await self._wait(request.scope, fault.delay)
+            case Kind.STATUS_AFTER if took and fault.status is not None and fault.status < 300:
+                body = bytes(answer.body) if fault.body is None else fault.body.encode()
+                spoiled = _response(body, fault.status, dict(answer.headers))
+            case Kind.STATUS_AFTER if took:
+                spoiled = _made_up(fault, home)
+            case Kind.GARBAGE:
+                spoiled = Response(_GARBAGE if fault.body is None else fault.body, media_type="text/html")
+            case Kind.HALF_BODY:
+                spoiled = _broken(ConnectionResetError, answer)
+            case Kind.SLOW_BODY:
+                spoiled = self._slow(answer, fault.delay)
+            case Kind.NO_ID | Kind.OTHER_CUSTOMER if took:
+                document = json.loads(bytes(answer.body))
+                if fault.kind is Kind.NO_ID:
+                    document.pop("id", None)
+                else:
+                    document["customer_phone_number"] = OTHER_CUSTOMER
+                spoiled = _response(json.dumps(document).encode(), answer.status_code, dict(answer.headers))
+        return spoiled
+
+    def _slow(self, answer: Response, seconds: float) -> ASGIApp:
+        async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+            await send(_start(answer))
+            size = max(1, -(-len(answer.body) // SLOW_PIECES))
+            for start in range(0, len(answer.body), size):
+                await self._wait(scope, seconds)
+                piece = answer.body[start : start + size]
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+
+        return app
+
+    async def _wait(self, scope: Scope, seconds: float) -> None:
+        await (scope.get("extensions") or {}).get(WAIT, self._clock.sleep)(seconds)
+
+
+def _made_up(fault: Fault, home: str) -> Response:
+    status = fault.status or 500
+    headers = {"content-type": "application/json; charset=utf-8"}
+    if fault.retry_after is not None:
+        headers["retry-after"] = str(fault.retry_after)
+    if 300 <= status < 400:
+        headers["location"] = home
+    words = HTTPStatus(status).phrase if status in set(HTTPStatus) else f"Status {status}"
+    body = json.dumps({"error": words}) if fault.body is None else fault.body
+    return _response(body.encode(), status, headers)
+
+
+def _response(body: bytes, status: int, headers: dict[str, str]) -> Response:
+    headers.pop("content-length", None)
+    # HTTP allows no body with these two.
+    return Response(b"" if status in {204, 304} else body, status, headers)
+
+
+def _start(answer: Response) -> dict[str, object]:
+    return {"type": "http.response.start", "status": answer.status_code, "headers": answer.raw_headers}
+
+
+def _broken(error: type[ConnectionError], answer: Response | None = None) -> ASGIApp:
+    """
+    The end of the connection, after half of the *answer* if there is one.
+
+    Over a real socket uvicorn's transport is closed under it: an app that raises would only make the server
+    answer 500. In process there is none, and *error* is raised instead.
+    """
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        if answer is not None:
+            await send(_start(answer))
+            half = answer.body[: len(answer.body) // 2]
+            await send({"type": "http.response.body", "body": half, "more_body": True})
+        # The receive of uvicorn's protocols is a method of the object that holds the transport.
+        transport = getattr(getattr(receive, "__self__", None), "transport", None)
+        if transport is None:
+            raise error
+        transport.abort() if answer is None else transport.close()
+        # uvicorn answers 500 for an app that returns before it has noticed that the client is gone.
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    return app
 
 
 def load_faults(text: str) -> list[Fault]:
     """The faults of a JSON file: a list of objects, or one object. Raises UsageError."""
     try:
-        value = json.loads(text)
+        return read_faults(json.loads(text))
     except (ValueError, RecursionError) as exc:
         raise UsageError("The faults are not JSON. Write a list of objects with a kind each.") from exc
-    return read_faults(value)
 
 
 def read_faults(value: object) -> list[Fault]:
@@ -176,10 +303,5 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_header(value: object) -> bool:
-    """Whether the value can be a header: a whole number, or one line of printable ASCII."""
-    return value.isascii() and value.isprintable() if isinstance(value, str) else _is_whole(value)
+def _is_line(value: object) -> bool:
+    return isinstance(value, str) and value.isascii() and value.isprintable()

@@ -1,180 +1,23 @@
-"""What the simulated CallRail knows: accounts, numbers, conversations, limits, and its refusals."""
+"""What the simulated CallRail knows, and its JSON, key for key as in CallRail's recorded answers."""
 
 import re
 from bisect import bisect_right
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Literal
-
-import phonenumbers
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 Direction = Literal["incoming", "outgoing"]
+Json = dict[str, Any]
 
+# Conversations carried this zone's offset although their company was in another one (2026-04-07).
+ACCOUNT_ZONE = ZoneInfo("America/New_York")
+# How many messages the list shows is not documented; the single conversation has them all.
+RECENT_MESSAGES = 25
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """An account; ``registered`` is False while it lacks its 10DLC registration and may not send."""
-
-    id: str
-    numeric_id: int
-    name: str
-    created_at: datetime
-    registered: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Company:
-    id: str
-    account_id: str
-    name: str
-    time_zone: str
-    signing_key: str
-    created_at: datetime
-    disabled_at: datetime | None = None
-
-    @property
-    def status(self) -> str:
-        return "active" if self.disabled_at is None else "disabled"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tracker:
-    """One tracking number, or the pool of a session tracker."""
-
-    id: str
-    account_id: str
-    company_id: str
-    name: str
-    tracking_numbers: tuple[str, ...]
-    destination_number: str
-    type: Literal["source", "session"] = "source"
-    status: Literal["active", "disabled"] = "active"
-    sms_supported: bool = True
-    sms_enabled: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """One text as the conversation shows it: an outgoing one with what CallRail appended."""
-
-    id: int
-    direction: Direction
-    content: str
-    created_at: datetime
-    thread_id: str
-    tracker_id: str
-    tracking_number: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """A text on its way into a conversation."""
-
-    tracker: Tracker
-    tracking_number: str
-    customer: str
-    content: str
-
-
-@dataclass(slots=True, kw_only=True)
-class Conversation:
-    """
-    All texts between one company and one customer, oldest first; it grows with every text.
-
-    The tracking number of the first text is its initial one, that of the last its current one.
-    """
-
-    id: str
-    account_id: str
-    company_id: str
-    customer_phone_number: str
-    customer_name: str
-    messages: list[Message] = field(default_factory=list)
-
-    @property
-    def first(self) -> Message:
-        return self.messages[0]
-
-    @property
-    def last(self) -> Message:
-        return self.messages[-1]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Integration:
-    """A company's Webhooks integration: lists of URLs by event."""
-
-    id: int
-    account_id: str
-    company_id: str
-    config: dict[str, list[str]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Text:
-    """One text that the API took: ``content`` as asked for, ``delivered_content`` as it went out."""
-
-    account_id: str
-    company_id: str
-    tracking_number: str
-    customer_phone_number: str
-    content: str
-    delivered_content: str
-    created_at: datetime
-    conversation_id: str
-    thread_id: str
-
-
-_E164 = re.compile(r"\+1([2-9]\d{2}[2-9]\d{6})", re.ASCII)
-_TEN_DIGITS = re.compile(r"[2-9]\d{2}[2-9]\d{6}", re.ASCII)
-_TOLL_FREE = frozenset({"800", "833", "844", "855", "866", "877", "888"})
-
-
-def normalize(number: object) -> str | None:
-    """*number* as E.164, if it is written so or as ten digits: it isn't known what else CallRail takes."""
-    if not isinstance(number, str):
-        return None
-    if _E164.fullmatch(number):
-        return number
-    return f"+1{number}" if _TEN_DIGITS.fullmatch(number) else None
-
-
-def is_north_american(number: str) -> bool:
-    """Whether an area code is of the US, its territories or Canada; unassigned ones, as in fiction, pass."""
-    region = phonenumbers.region_code_for_number(phonenumbers.parse(number))
-    return region in {"US", "PR", "VI", "GU", "MP", "AS", "CA", None}
-
-
-def is_toll_free(number: str) -> bool:
-    return number[2:5] in _TOLL_FREE
-
-
-def formatted(number: str) -> str:
-    """The ``formatted_*`` form of an E.164 number: 202-555-0122."""
-    return f"{number[2:5]}-{number[5:8]}-{number[8:]}"
-
-
-def found_in(number: str, search: str) -> bool:
-    """Whether *search*, written with digits and punctuation only, is part of *number*."""
-    digits = re.sub(r"[\s().+-]", "", search)
-    return digits.isdecimal() and digits in number
-
-
-class Refusal(Exception):
-    """
-    A request is answered with *status* and *words*.
-
-    The body ``{"error": words}`` has the shape of the only error body that was recorded (404, 2026-08-14).
-    """
-
-    def __init__(self, status: int, words: str) -> None:
-        super().__init__(words)
-        self.status = status
-        self.words = words
-
-
-def not_found() -> Refusal:
-    return Refusal(404, "Not found")
+_DESTINATION = "+12025550144"
+_NUMBER = re.compile(r"(?:\+1)?([2-9]\d{2}[2-9]\d{6})", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -210,3 +53,225 @@ class Bucket:
             "x-rate-limit-daily-allowed": str(self.per_day),
             "x-rate-limit-daily-used": str(day),
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """An account and its limits: for texts, and for all other requests."""
+
+    id: str
+    numeric_id: int
+    name: str
+    created_at: datetime
+    # https://apidocs.callrail.com/#rate-limiting
+    texts: Bucket = field(default_factory=lambda: Bucket(150, 1_000))
+    requests: Bucket = field(default_factory=lambda: Bucket(1_000, 10_000))
+
+    def as_json(self, fields: AbstractSet[str]) -> Json:
+        return {
+            "id": self.id,
+            "name": self.name,
+            **({"numeric_id": self.numeric_id} if "numeric_id" in fields else {}),
+            "inbound_recording_enabled": False,
+            "outbound_recording_enabled": False,
+            "hipaa_account": False,
+            "created_at": self.created_at.astimezone(ACCOUNT_ZONE).strftime("%Y-%m-%d %H:%M:%S %z"),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Company:
+    id: str
+    account_id: str
+    name: str
+    created_at: datetime
+    signing_key: str
+    time_zone: str = "America/Chicago"
+    disabled_at: datetime | None = None
+
+    @property
+    def status(self) -> str:
+        return "active" if self.disabled_at is None else "disabled"
+
+    def as_json(self) -> Json:
+        return {
+            "id": self.id,
+            "name": self.name,
+            "status": self.status,
+            "time_zone": self.time_zone,
+            "created_at": in_utc(self.created_at),
+            "callscore_enabled": False,
+            "lead_scoring_enabled": True,
+            "callscribe_enabled": True,
+            "disabled_at": None if self.disabled_at is None else in_utc(self.disabled_at),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracker:
+    """One tracking number, or the pool of a session tracker."""
+
+    id: str
+    company: Company
+    name: str
+    tracking_numbers: tuple[str, ...]
+    type: Literal["source", "session"] = "source"
+    status: Literal["active", "disabled"] = "active"
+    sms_supported: bool = True
+    sms_enabled: bool = True
+
+    def as_json(self) -> Json:
+        return {
+            "id": self.id,
+            "name": self.name,
+            "type": self.type,
+            "status": self.status,
+            "destination_number": _DESTINATION,
+            "tracking_numbers": list(self.tracking_numbers),
+            "sms_supported": self.sms_supported,
+            "sms_enabled": self.sms_enabled,
+            "company": {"id": self.company.id, "name": self.company.name},
+            "source": {"type": "google_my_business" if self.type == "source" else "all"},
+            "call_flow": {"type": "basic", "recording_enabled": True, "destination_number": _DESTINATION},
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One text as the conversation shows it: an outgoing one with what CallRail appended."""
+
+    id: int
+    direction: Direction
+    content: str
+    created_at: datetime
+    thread_id: str
+    tracker: Tracker
+    tracking_number: str
+
+    @property
+    def age(self) -> tuple[datetime, int]:
+        return self.created_at, self.id
+
+    def as_json(self) -> Json:
+        return {
+            "id": self.id,
+            "direction": self.direction,
+            "content": self.content,
+            "created_at": in_utc(self.created_at),
+            "type": "sms",
+            "media_urls": [],
+        }
+
+    def as_recent(self) -> Json:
+        """As it is shown in the list of conversations."""
+        thread: Json = {
+            "id": self.thread_id,
+            "notes": None,
+            "tags": [],
+            "value": None,
+            "lead_qualification": None,
+        }
+        return {
+            "direction": self.direction,
+            "content": self.content,
+            "created_at": with_offset(self.created_at),
+            "sms_thread": thread,
+            "type": "sms",
+            "media_urls": [],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """All texts between one company and one customer, oldest first; it grows with every text."""
+
+    id: str
+    company: Company
+    customer: str
+    # What caller ID says of most mobile phones.
+    customer_name: str = "Wireless Caller"
+    messages: list[Message] = field(default_factory=list)
+
+    def newest_first(self) -> list[Message]:
+        return sorted(self.messages, key=lambda message: message.age, reverse=True)
+
+    def as_json(self, fields: AbstractSet[str] = frozenset()) -> Json:
+        """In the list, and as the answer to a send; the numbers are those of the first and the last text."""
+        first, last = self.messages[0], self.messages[-1]
+        extra = {"lead_status": None, "source": last.tracker.name}
+        return {
+            "id": self.id,
+            "initial_tracker_id": first.tracker.id,
+            "current_tracker_id": last.tracker.id,
+            "customer_name": self.customer_name.upper(),
+            "customer_phone_number": self.customer,
+            "initial_tracking_number": first.tracking_number,
+            "current_tracking_number": last.tracking_number,
+            "last_message_at": with_offset(last.created_at),
+            "state": "active",
+            "formatted_customer_phone_number": formatted(self.customer),
+            "formatted_initial_tracking_number": formatted(first.tracking_number),
+            "formatted_current_tracking_number": formatted(last.tracking_number),
+            "formatted_customer_name": self.customer_name,
+            "company_time_zone": self.company.time_zone,
+            "tracker_name": last.tracker.name,
+            "company_name": self.company.name,
+            "company_id": self.company.id,
+            "recent_messages": [message.as_recent() for message in self.newest_first()[:RECENT_MESSAGES]],
+        } | {name: value for name, value in extra.items() if name in fields}
+
+    def as_single(self) -> Json:
+        """The head of a conversation asked for by its id; its paged messages go beside it."""
+        return {
+            "id": self.id,
+            "company_id": self.company.id,
+            "customer_phone_number": self.customer,
+            "current_tracking_number": self.messages[-1].tracking_number,
+            "state": "active",
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Integration:
+    """A company's Webhooks integration: lists of URLs by event."""
+
+    id: int
+    company: Company
+    config: dict[str, list[str]]
+
+    def as_json(self, fields: AbstractSet[str]) -> Json:
+        key = {"signing_key": self.company.signing_key} if "signing_key" in fields else {}
+        return {"id": self.id, "type": "Webhooks", "state": "active", "config": self.config, **key}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """One text that the API took: ``content`` as asked for, ``delivered_content`` as it went out."""
+
+    recipient: str
+    tracking_number: str
+    company_id: str
+    account_id: str
+    content: str
+    delivered_content: str
+    created_at: datetime
+    conversation_id: str
+
+
+def normalize(number: object) -> str | None:
+    """*number* as E.164, if it is written so or as ten digits: it isn't known what else CallRail takes."""
+    match = _NUMBER.fullmatch(number) if isinstance(number, str) else None
+    return f"+1{match[1]}" if match else None
+
+
+def formatted(number: str) -> str:
+    """The ``formatted_*`` form of an E.164 number: 202-555-0122."""
+    return f"{number[2:5]}-{number[5:8]}-{number[8:]}"
+
+
+def with_offset(instant: datetime) -> str:
+    return instant.astimezone(ACCOUNT_ZONE).isoformat(timespec="milliseconds")
+
+
+def in_utc(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

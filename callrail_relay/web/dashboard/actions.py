@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from starlette.requests import Request
 from starlette.responses import Response
 
 from callrail_relay.domain.message import Actor, Message, Reason, Source, Status
@@ -12,97 +11,87 @@ from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.errors import NotAllowed, NotFound, RelayError, UsageError
 from callrail_relay.sentences import says
 from callrail_relay.service.operations import CANCELLABLE, Operations
-from callrail_relay.web.auth import Session
-from callrail_relay.web.dashboard.frame import Form, Frame, own_address
+from callrail_relay.web.dashboard.frame import Visit, own_address
 
-RESENDABLE = (Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
-REASON = "Added on the dashboard."
 NO_NUMBER = "There is no tracking number yet to opt out of. Run `callrail-relay configure`."
 ACTOR = Actor(name="a person on the dashboard")
+OPT_OUTS = "/setup#opt-outs"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Verb:
-    """One thing to do with a text; ``question`` is asked first of texts with one of ``asked_of``."""
+    """One thing to do with a text; ``question`` is asked first of one that may be sent, or was."""
 
     name: str
     label: str
     done: str
+    act: Callable[..., Awaitable[list[Message]]]
     statuses: tuple[Status, ...]
     question: str = ""
-    asked_of: tuple[Status, ...] = ()
     main: bool = False
 
     def asks(self, status: Status) -> bool:
-        return status in self.asked_of
+        return self.question != "" and status not in (Status.FAILED, Status.CANCELLED)
 
 
-APPROVE = Verb(
-    name="approve", label="Send anyway", done="Queued to send.", statuses=(Status.HELD,), main=True
-)
-REMAP = Verb(name="remap", label="Retry", done="Retried with the current settings.", statuses=(Status.HELD,))
+HELD = (Status.HELD,)
+APPROVE = Verb("approve", "Send anyway", "Queued to send.", Operations.approve, HELD, main=True)
+REMAP = Verb("remap", "Retry", "Retried with the current settings.", Operations.remap, HELD)
 RESEND = Verb(
-    name="resend",
-    label="Send again",
-    done="Queued to send again.",
-    statuses=RESENDABLE,
-    question=(
-        "This message may already have been delivered. Resending could text this person twice. Check the "
-        "conversation in CallRail first."
-    ),
-    asked_of=(Status.UNKNOWN,),
+    "resend",
+    "Send again",
+    "Queued to send again.",
+    Operations.resend,
+    (Status.UNKNOWN, Status.FAILED, Status.CANCELLED),
+    "This message may already have been delivered. Resending could text this person twice. Check the "
+    "conversation in CallRail first.",
 )
 MARK_SENT = Verb(
-    name="mark-sent",
-    label="Mark as sent",
-    done="Marked as sent.",
-    statuses=(Status.UNKNOWN,),
-    question=(
-        "Did you see this message in CallRail's conversation? It won't be sent again. You can't undo this."
-    ),
-    asked_of=(Status.UNKNOWN,),
+    "mark-sent",
+    "Mark as sent",
+    "Marked as sent.",
+    Operations.mark_sent,
+    (Status.UNKNOWN,),
+    "Did you see this message in CallRail's conversation? It won't be sent again. You can't undo this.",
 )
 APPROVE_ALIKE = Verb(
-    name="approve-alike",
-    label="Send all alike",
-    done="Queued to send, one after the other.",
-    statuses=(Status.HELD,),
-    question=(
-        "This sends each of these messages. CallRail allows only person-to-person texts. Did a person write "
-        "each of these?"
-    ),
-    asked_of=(Status.HELD,),
+    "approve-alike",
+    "Send all alike",
+    "Queued to send, one after the other.",
+    Operations.approve,
+    HELD,
+    "This sends each of these messages. CallRail allows only person-to-person texts. Did a person write "
+    "each of these?",
 )
 CANCEL_ALIKE = Verb(
-    name="cancel-alike",
-    label="Cancel all alike",
-    done="Canceled: none of them will be sent.",
-    statuses=(Status.HELD,),
-    question="None of these will be sent. “Send again” brings them back, one by one.",
-    asked_of=(Status.HELD,),
+    "cancel-alike",
+    "Cancel all alike",
+    "Canceled: none of them will be sent.",
+    Operations.cancel,
+    HELD,
+    "None of these will be sent. “Send again” brings them back, one by one.",
 )
 CANCEL = Verb(
-    name="cancel",
-    label="Cancel",
-    done="Canceled: it won't be sent. “Send again” brings it back.",
-    statuses=CANCELLABLE,
+    "cancel",
+    "Cancel",
+    "Canceled: it won't be sent. “Send again” brings it back.",
+    Operations.cancel,
+    CANCELLABLE,
 )
 OPT_OUT = Verb(
-    name="opt-out",
-    label="Opt out",
-    done="Opted out: you can't text this person from this number any more, and the message is canceled.",
-    statuses=(Status.HELD,),
+    "opt-out",
+    "Opt out",
+    "Opted out: you can't text this person from this number any more, and the message is canceled.",
+    partial(Operations.opt_out_recipient, reason="Read in a reply, on the dashboard."),
+    HELD,
 )
-VERBS = {
-    verb.name: verb
-    for verb in (APPROVE, OPT_OUT, RESEND, MARK_SENT, REMAP, CANCEL, APPROVE_ALIKE, CANCEL_ALIKE)
-}
+VERBS = (APPROVE, OPT_OUT, RESEND, MARK_SENT, REMAP, CANCEL, APPROVE_ALIKE, CANCEL_ALIKE)
 ALIKE = (APPROVE_ALIKE, CANCEL_ALIKE)
 
 
 def allowed(
     status: Status, source: Source, reasons: Iterable[Reason], *, complete: bool, opted_out: bool
-) -> tuple[Verb, ...]:
+) -> list[Verb]:
     """The buttons of a text; *complete* if it could be sent at all, *opted_out* if the person opted out."""
     codes = {reason.code for reason in reasons}
     left_out: set[Verb] = set()
@@ -114,133 +103,92 @@ def allowed(
         left_out |= {APPROVE, RESEND}
     if complete or source is Source.SEND:
         left_out.add(REMAP)
-    return tuple(verb for verb in VERBS.values() if status in verb.statuses and verb not in left_out)
+    return [verb for verb in VERBS if status in verb.statuses and verb not in left_out]
 
 
-class TextActions:
-    def __init__(
-        self,
-        frame: Frame,
-        operations: Operations,
-        changed: Callable[[], None],
-        wake: Callable[[], None],
-    ) -> None:
-        self._frame = frame
-        self._operations = operations
-        self._changed = changed
-        self._wake = wake
-
-    async def ask(self, request: Request, session: Session) -> Response:
-        """The page with a question."""
-        verb = _verb(request)
-        [text, *_] = await self._operations.find(request.path_params["id"])
-        asked_from = own_address(request.query_params.get("back", ""), f"/texts/{text.id}")
-        alike = await self._alike(verb, text.id) if verb in ALIKE else []
-        return await self._frame.draw(
-            request,
-            session,
-            "question.html",
-            verb=verb,
-            text=text,
-            asked_from=asked_from,
-            alike=len(alike),
-        )
-
-    async def act(self, request: Request, session: Session, form: Form) -> Response:
-        verb, id_ = _verb(request), request.path_params["id"]
-        back = f"/texts/{id_}"
-        try:
-            message = await self._run(verb, id_)
-        except RelayError as error:
-            return await self._frame.not_done(session, form, error, back=back)
-        self._wake()
-        self._changed()
-        words = verb.done
-        if verb is REMAP and not message.is_complete:
-            words = "Retried with the current settings, and it can't be sent yet: see the reason."
-        return await self._frame.done(session, form, words, back=back)
-
-    async def _run(self, verb: Verb, id_: str) -> Message:
-        operations = self._operations
-        carry_out: dict[Verb, Callable[..., Awaitable[list[Message]]]] = {
-            APPROVE: operations.approve,
-            APPROVE_ALIKE: operations.approve,
-            REMAP: operations.remap,
-            RESEND: operations.resend,
-            MARK_SENT: operations.mark_sent,
-            CANCEL: operations.cancel,
-            OPT_OUT: partial(operations.opt_out_recipient, reason="Read in a reply, on the dashboard."),
-            CANCEL_ALIKE: operations.cancel,
-        }
-        done: list[Message] = []
-        for one in await self._alike(verb, id_) if verb in ALIKE else [id_]:
-            done += await carry_out[verb](one, actor=ACTOR)
-        return done[-1]
-
-    async def _alike(self, verb: Verb, id_: str) -> list[str]:
-        return await self._operations.held_alike(id_, approvable=verb is APPROVE_ALIKE)
-
-
-def _verb(request: Request) -> Verb:
-    if verb := VERBS.get(request.path_params["verb"]):
-        return verb
+def _verb(visit: Visit) -> Verb:
+    for verb in VERBS:
+        if verb.name == visit.request.path_params["verb"]:
+            return verb
     raise NotFound("There is no such page.")
 
 
-class ListActions:
-    """Pausing and resuming accounts, and the list of people who opted out."""
-
-    def __init__(
-        self,
-        frame: Frame,
-        operations: Operations,
-        changed: Callable[[], None],
-        wake: Callable[[], None],
-        outdate_checks: Callable[[], None],
-    ) -> None:
-        self._frame = frame
-        self._operations = operations
-        self._changed = changed
-        self._wake = wake
-        self._outdate_checks = outdate_checks
-
-    async def pause(self, request: Request, session: Session, form: Form) -> Response:
-        reason = form.get("reason", "").strip() or "Paused on the dashboard."
-        await self._operations.pause(form.get("account") or None, reason)
-        return await self._done(session, form, "Paused: messages are saved but not sent.")
-
-    async def resume(self, request: Request, session: Session, form: Form) -> Response:
-        await self._operations.resume(form.get("account") or None)
-        self._outdate_checks()
-        self._wake()
-        return await self._done(session, form, "Resumed sending.")
-
-    async def opt_out(self, request: Request, session: Session, form: Form) -> Response:
-        try:
-            recipient = _phone(form.get("recipient", ""))
-            reason = form.get("reason", "").strip() or REASON
-            if not await self._operations.opt_out(recipient, form.get("tracking_number") or None, reason):
-                raise NotAllowed(NO_NUMBER)
-        except RelayError as error:
-            return await self._frame.not_done(session, form, error, back="/setup#opt-outs")
-        return await self._done(session, form, "Opted out: you can't text this person.")
-
-    async def lift(self, request: Request, session: Session, form: Form) -> Response:
-        try:
-            await self._operations.remove_opt_out(
-                _phone(form.get("recipient", "")), form.get("tracking_number") or None
-            )
-        except RelayError as error:
-            return await self._frame.not_done(session, form, error, back="/setup#opt-outs")
-        return await self._done(session, form, "Opt-out removed.")
-
-    async def _done(self, session: Session, form: Form, words: str) -> Response:
-        self._changed()
-        return await self._frame.done(session, form, words, back="/setup#opt-outs")
+async def _concerned(visit: Visit, verb: Verb, id_: str) -> list[str]:
+    """The ids of the texts that it is about: all that are held alike, or the one."""
+    if verb not in ALIKE:
+        return [id_]
+    return await visit.dashboard.operations.held_alike(id_, approvable=verb is APPROVE_ALIKE)
 
 
-def _phone(raw: str) -> str:
+async def ask(visit: Visit) -> Response:
+    """The page with a question."""
+    verb = _verb(visit)
+    [text, *_] = await visit.dashboard.operations.find(visit.request.path_params["id"])
+    return await visit.draw(
+        "question.html",
+        verb=verb,
+        text=text,
+        asked_from=own_address(visit.request.query_params.get("back", ""), f"/texts/{text.id}"),
+        alike=len(await _concerned(visit, verb, text.id)) if verb in ALIKE else 0,
+    )
+
+
+async def act(visit: Visit) -> Response:
+    verb, id_ = _verb(visit), visit.request.path_params["id"]
+    messages: list[Message] = []
     try:
-        return normalise(raw)
+        for one in await _concerned(visit, verb, id_):
+            messages += await verb.act(visit.dashboard.operations, one, actor=ACTOR)
+    except RelayError as error:
+        return visit.back(str(error), f"/texts/{id_}", fault=True)
+    visit.dashboard.wake()
+    visit.dashboard.signal()
+    done = verb.done
+    if verb is REMAP and not messages[-1].is_complete:
+        done = "Retried with the current settings, and it can't be sent yet: see the reason."
+    return visit.back(done, f"/texts/{id_}")
+
+
+async def pause(visit: Visit) -> Response:
+    reason = visit.form.get("reason", "").strip() or "Paused on the dashboard."
+    await visit.dashboard.operations.pause(visit.form.get("account") or None, reason)
+    return _done(visit, "Paused: messages are saved but not sent.")
+
+
+async def resume(visit: Visit) -> Response:
+    await visit.dashboard.operations.resume(visit.form.get("account") or None)
+    visit.dashboard.examiner.outdate()
+    visit.dashboard.wake()
+    return _done(visit, "Resumed sending.")
+
+
+async def opt_out(visit: Visit) -> Response:
+    form, operations = visit.form, visit.dashboard.operations
+    try:
+        reason = form.get("reason", "").strip() or "Added on the dashboard."
+        if not await operations.opt_out(_recipient(visit), form.get("tracking_number") or None, reason):
+            raise NotAllowed(NO_NUMBER)
+    except RelayError as error:
+        return visit.back(str(error), OPT_OUTS, fault=True)
+    return _done(visit, "Opted out: you can't text this person.")
+
+
+async def lift(visit: Visit) -> Response:
+    try:
+        number = visit.form.get("tracking_number") or None
+        await visit.dashboard.operations.remove_opt_out(_recipient(visit), number)
+    except RelayError as error:
+        return visit.back(str(error), OPT_OUTS, fault=True)
+    return _done(visit, "Opt-out removed.")
+
+
+def _done(visit: Visit, words: str) -> Response:
+    visit.dashboard.signal()
+    return visit.back(words, OPT_OUTS)
+
+
+def _recipient(visit: Visit) -> str:
+    try:
+        return normalise(visit.form.get("recipient", ""))
     except BadPhone as exc:
         raise UsageError(says(exc.reason)) from exc

@@ -1,10 +1,10 @@
-"""What the pages share: their frame, forms and templates, and the checks behind them."""
+"""What the pages share: their parts, a browser's visit, forms and templates, and the checks behind them."""
 
 import asyncio
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -15,12 +15,15 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from callrail_relay.clock import Clock
+from callrail_relay.domain.health import PublicUrl
+from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.printable import printable
 from callrail_relay.errors import NotFound, RelayError, Unavailable
 from callrail_relay.sentences import plural
-from callrail_relay.service.changes import ChangeFeed
 from callrail_relay.service.health import HealthReport
-from callrail_relay.service.overview import History
+from callrail_relay.service.intake import Intake
+from callrail_relay.service.operations import Operations
+from callrail_relay.service.overview import ChangeFeed, ChangeSignal, History
 from callrail_relay.web.auth import Login, Notice, Session
 from callrail_relay.web.dashboard import words
 from callrail_relay.web.public import BodyTooLarge, read_body
@@ -31,112 +34,199 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent.parent / "templates"
 STATIC = Path(__file__).parent.parent / "static"
 
-Form = Mapping[str, str]
-Page = Callable[[Request, Session], Awaitable[Response]]
-Action = Callable[[Request, Session, Form], Awaitable[Response]]
-Endpoint = Callable[[Request], Awaitable[Response]]
+FRESH = timedelta(minutes=1)
+"""How old a result of the checks may be: a page shows an older one with its time, and renews it meanwhile."""
+
+Examine = Callable[..., Awaitable[HealthReport]]
+"""Makes the checks; with ``anew`` also those that ask CallRail, whose good answers are kept for a while."""
 
 
-class Frame:
-    """Draws pages and takes their forms. With *sandbox* they say that nothing is real."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """A result of the checks, and when it was made, by the time of day and by the monotonic clock."""
 
-    def __init__(
-        self, login: Login, feed: ChangeFeed, history: History, clock: Clock, *, sandbox: bool = False
-    ) -> None:
-        self.login = login
-        self._sandbox = sandbox
-        self._feed = feed
-        self._history = history
+    report: HealthReport
+    at: datetime
+    made: float
+
+
+class Examiner:
+    """The latest result of the checks; *made* is called when one that no page waited for has come."""
+
+    def __init__(self, examine: Examine, clock: Clock, made: Callable[[], None]) -> None:
+        self._examine = examine
         self._clock = clock
+        self._made = made
+        self._lock = asyncio.Lock()
+        self._examined: Examined | None = None
+        self._task: asyncio.Task[HealthReport] | None = None
+        self._outdated = False
 
-    def page(self, show: Page) -> Endpoint:
-        """An endpoint that shows a page to a browser that is signed in."""
+    @property
+    def is_examining(self) -> bool:
+        return self._task is not None
 
-        async def endpoint(request: Request) -> Response:
-            session = self.login.session(request)
-            if session is None:
-                return self.signed_out()
-            response = await self._answer(request, session, show(request, session))
-            self.login.renew(request, response, session)
-            return response
+    async def recent(self, oldest: timedelta = FRESH, *, anew: bool = False) -> HealthReport:
+        """A result that is younger than *oldest*."""
+        async with self._lock:
+            examined = self._examined
+            if examined is None or self._is_old(examined, oldest):
+                anew, self._outdated = anew or self._outdated, False
+                report = await self._examine(anew=anew)
+                examined = Examined(report=report, at=self._clock.now(), made=self._clock.monotonic())
+                self._examined = examined
+            return examined.report
 
-        return endpoint
+    def latest(self) -> Examined | None:
+        """The result, or None if there is none; an old one is renewed meanwhile."""
+        examined = self._examined
+        if self._task is None and (examined is None or self._is_old(examined, FRESH)):
+            self._task = asyncio.create_task(self.recent())
+            self._task.add_done_callback(self._renewed)
+        return examined
 
-    def action(self, act: Action) -> Endpoint:
-        """An endpoint that takes a form of a page of this session, and of no other."""
+    def outdate(self) -> None:
+        """Have the checks made again: a person changed what they are about."""
+        self._outdated = True
 
-        async def show(request: Request, session: Session) -> Response:
-            form = await read_form(request)
-            if hmac.compare_digest(form.get("csrf", "").encode(), session.csrf.encode()):
-                return await act(request, session, form)
-            return self.plain(
-                "This form is not from this session.", "Go back, reload the page, and try again.", 403
-            )
+    def _renewed(self, task: asyncio.Task[HealthReport]) -> None:
+        self._task = None
+        if not task.cancelled() and task.exception() is None:
+            self._made()
 
-        return self.page(show)
+    def _is_old(self, examined: Examined, oldest: timedelta) -> bool:
+        """By either clock: one stops while the computer sleeps, and the other may be set."""
+        ages = self._clock.monotonic() - examined.made, (self._clock.now() - examined.at).total_seconds()
+        return self._outdated or max(map(abs, ages)) >= oldest.total_seconds()
 
-    async def _answer(self, request: Request, session: Session, answer: Awaitable[Response]) -> Response:
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+
+@dataclass(kw_only=True)
+class Dashboard:
+    """
+    What the pages need; *read_url* returns the URL for IF3, and raises SecretError.
+
+    *wake* wakes delivery, and *link_secret* lets a program of the relay's own user have a new link. *sandbox*
+    says that texts go to a simulated CallRail.
+    """
+
+    operations: Operations
+    history: History
+    intake: Intake
+    mapping: MappingPolicy
+    login: Login
+    clock: Clock
+    examine: Examine
+    read_url: Callable[[], Awaitable[str]]
+    public_url: Callable[[], PublicUrl | None]
+    wake: Callable[[], None]
+    signal: ChangeSignal
+    link_secret: str
+    sandbox: bool
+
+    def __post_init__(self) -> None:
+        self.feed = ChangeFeed(self.signal, self.history.marker, self.clock)
+        self.examiner = Examiner(self.examine, self.clock, self.signal)
+
+    async def close(self) -> None:
+        """End the streams and checks, which a listener would wait for."""
+        await self.feed.close()
+        await self.examiner.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """One request of a browser that is signed in, with the form that it posts."""
+
+    dashboard: Dashboard
+    request: Request
+    session: Session
+    form: Mapping[str, str]
+    version: str | None = None
+
+    async def draw(self, template: str, status: int = 200, **values: object) -> Response:
+        """Answer with a page."""
+        dashboard, request = self.dashboard, self.request
+        frame = {
+            "version": self.version or await dashboard.feed.version(),
+            "now": dashboard.clock.now(),
+            "here": _here(request),
+            "path": request.url.path,
+            "csrf": self.session.csrf,
+            "sandbox": dashboard.sandbox,
+        }
+        if "for_person" not in values:
+            frame["for_person"] = await dashboard.history.for_person()
+        notice = dashboard.login.take_notice(self.session, request.query_params.get("said", ""))
+        return render(template, status, **frame | {"notice": notice} | values)
+
+    def back(self, words: str, default: str, *, fault: bool = False) -> Response:
+        """Send the browser back to where the form was, or to *default*, with a notice."""
+        return self.go(own_address(self.form.get("back", ""), default), words, fault=fault)
+
+    def go(self, address: str, words: str, *, fault: bool = False) -> Response:
+        """Send the browser to a page with a notice: of what was done, or of why it was not."""
+        path, mark, fragment = address.partition("#")
+        said = self.dashboard.login.tell(self.session, Notice(words, fault))
+        return RedirectResponse(f"{path}{'&' if '?' in path else '?'}said={said}{mark}{fragment}", 303)
+
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+Page = Callable[[Visit], Awaitable[Response]]
+
+
+def page(dashboard: Dashboard, show: Page) -> Endpoint:
+    """An endpoint for a browser that is signed in; a form must be one of a page of its session."""
+
+    async def endpoint(request: Request) -> Response:
+        session = dashboard.login.session(request)
+        if session is None:
+            return signed_out()
+        posted = request.method == "POST"
+        form = await read_form(request) if posted else {}
+        visit = Visit(dashboard=dashboard, request=request, session=session, form=form)
         try:
-            return await answer
+            if posted and not hmac.compare_digest(form.get("csrf", "").encode(), session.csrf.encode()):
+                response = foreign_form()
+            elif posted:
+                response = await show(visit)
+            else:
+                # Read before what is shown: else a change between the two would stay unseen.
+                response = await show(replace(visit, version=await dashboard.feed.version()))
         except Unavailable as error:
-            return self.plain("The store cannot be reached.", str(error), 503)
+            response = plain("The store cannot be reached.", str(error), 503)
         except RelayError as error:
             status, title = (404, "Not found") if isinstance(error, NotFound) else (409, "Not possible now")
-            return await self.draw(request, session, "problem.html", status, title=title, words=str(error))
+            response = await visit.draw("problem.html", status, title=title, words=str(error))
+        dashboard.login.renew(request, response, session)
+        return response
 
-    async def draw(
-        self, request: Request, session: Session, template: str, status: int = 200, **values: object
-    ) -> Response:
-        version = await self._feed.version()
-        values["now"] = values.get("now") or self._clock.now()
-        if "for_person" not in values:
-            values["for_person"] = await self._history.for_person()
-        values.setdefault("here", _here(request))
-        values["notice"] = self.login.take_notice(session, request.query_params.get("said", ""))
-        values |= {
-            "csrf": session.csrf,
-            "version": version,
-            "path": request.url.path,
-            "sandbox": self._sandbox,
-        }
-        return _html(template, status, values)
-
-    def plain(self, title: str, words: str, status: int, **values: object) -> Response:
-        """A page for a browser that isn't signed in, or when nothing else can be drawn."""
-        return _html(
-            "plain.html", status, values | {"title": title, "words": words, "now": self._clock.now()}
-        )
-
-    def signed_out(self) -> Response:
-        return self.plain(
-            "You are signed out.",
-            "Run `callrail-relay dashboard` on the relay's computer: it prints a link that opens this page.",
-            401,
-        )
-
-    def link_page(self, token: str) -> Response:
-        """The page of a good link, whose button opens the dashboard."""
-        return _html("login.html", 200, {"token": token, "now": self._clock.now()})
-
-    async def done(self, session: Session, form: Form, words: str, *, back: str = "/") -> Response:
-        """Send the browser back to where the form was, with a notice."""
-        return self._back(session, form, Notice(words), back)
-
-    async def not_done(self, session: Session, form: Form, error: RelayError, *, back: str = "/") -> Response:
-        """The same for what could not be done."""
-        return self._back(session, form, Notice(str(error), fault=True), back)
-
-    def _back(self, session: Session, form: Form, notice: Notice, default: str) -> Response:
-        address, _, fragment = own_address(form.get("back", ""), default).partition("#")
-        said = f"{'&' if '?' in address else '?'}said={self.login.tell(session, notice)}"
-        return RedirectResponse(address + said + (f"#{fragment}" if fragment else ""), 303)
+    return endpoint
 
 
-def _html(template: str, status: int, values: Mapping[str, object]) -> Response:
+def plain(title: str, words: str, status: int) -> Response:
+    """A page for a browser that isn't signed in, or when nothing else can be drawn."""
+    return render("plain.html", status, title=title, words=words)
+
+
+def foreign_form() -> Response:
+    return plain("This form is not from this session.", "Go back, reload the page, and try again.", 403)
+
+
+def signed_out(status: int = 401) -> Response:
+    remedy = "Run `callrail-relay dashboard` on the relay's computer: it prints a link that opens this page."
+    return plain("You are signed out.", remedy, status)
+
+
+def render(template: str, status: int = 200, **values: object) -> Response:
     return HTMLResponse(_templates().get_template(template).render(values), status)
 
 
-async def read_form(request: Request) -> Form:
+async def read_form(request: Request) -> dict[str, str]:
     """The fields of a form that was posted; empty if it is none, or too large."""
     try:
         body = await read_body(request)
@@ -188,87 +278,11 @@ def _templates() -> "Environment":
         "at": words.at,
         "time": words.time_tag,
         "when": words.when,
-        "span": words.span,
     }
     environment.globals |= {
         "static": _static_address,
         "plural": plural,
         "status_words": words.STATUS_WORDS,
         "status_meanings": words.STATUS_MEANINGS,
-        "source_words": words.SOURCE_WORDS,
     }
     return environment
-
-
-REPORT_AGE = timedelta(minutes=1)
-"""How old the answer of /readyz may be."""
-
-SHOWN_AGE = timedelta(minutes=1)
-"""How old a result may be on a page: an older one is shown with its time, and made again meanwhile."""
-
-Examine = Callable[..., Awaitable[HealthReport]]
-"""Makes the checks; with ``anew`` also those that ask CallRail, whose good answers are kept for a while."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Examined:
-    """A result of the checks, and when it was made, by the time of day and by the monotonic clock."""
-
-    report: HealthReport
-    at: datetime
-    made: float
-
-
-class Examiner:
-    """The latest result of the checks; *made* is called when one that no page waited for has come."""
-
-    def __init__(self, examine: Examine, clock: Clock, made: Callable[[], None] = lambda: None) -> None:
-        self._examine = examine
-        self._clock = clock
-        self._made = made
-        self._lock = asyncio.Lock()
-        self._examined: Examined | None = None
-        self._task: asyncio.Task[HealthReport] | None = None
-        self._outdated = False
-
-    @property
-    def is_examining(self) -> bool:
-        return self._task is not None
-
-    async def recent(self, oldest: timedelta = REPORT_AGE, *, anew: bool = False) -> HealthReport:
-        """A result that is younger than *oldest*."""
-        async with self._lock:
-            examined = self._examined
-            if examined is None or self._outdated or self._is_older(examined, oldest):
-                anew, self._outdated = anew or self._outdated, False
-                report = await self._examine(anew=anew)
-                examined = Examined(report=report, at=self._clock.now(), made=self._clock.monotonic())
-                self._examined = examined
-            return examined.report
-
-    def latest(self) -> Examined | None:
-        """The result, or None if there is none; an old one is renewed meanwhile."""
-        examined = self._examined
-        if self._task is None and (examined is None or self._outdated or self._is_older(examined, SHOWN_AGE)):
-            self._task = asyncio.create_task(self.recent(SHOWN_AGE))
-            self._task.add_done_callback(self._renewed)
-        return examined
-
-    def outdate(self) -> None:
-        """Have the checks made again: a person changed what they are about."""
-        self._outdated = True
-
-    def _renewed(self, task: asyncio.Task[HealthReport]) -> None:
-        self._task = None
-        if not task.cancelled() and task.exception() is None:
-            self._made()
-
-    def _is_older(self, examined: Examined, span: timedelta) -> bool:
-        """By both clocks: one stops while the computer sleeps, and the other may be set."""
-        ages = self._clock.monotonic() - examined.made, (self._clock.now() - examined.at).total_seconds()
-        return max(map(abs, ages)) >= span.total_seconds()
-
-    async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])

@@ -1,22 +1,17 @@
 """*Setup*: the checks with their remedies, the URL for IF3, routes, opt-outs, and a text to try it."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from starlette.requests import Request
 from starlette.responses import Response
 
-from callrail_relay.domain.mapper import MappingPolicy, map_direct
+from callrail_relay.domain.mapper import map_direct
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.errors import RelayError, UsageError
 from callrail_relay.sentences import says
-from callrail_relay.service.health import CheckResult, Condition
-from callrail_relay.service.intake import Intake
-from callrail_relay.service.overview import History
-from callrail_relay.web.auth import Session
-from callrail_relay.web.dashboard.frame import Examiner, Form, Frame
+from callrail_relay.service.health import Condition
+from callrail_relay.web.dashboard.frame import Visit
 
 AGAIN = timedelta(seconds=5)
 """How old a result may be when a person asks to check again."""
@@ -32,83 +27,62 @@ class Trial:
     fault: str = ""
 
 
-class SetupPage:
-    """*read_url* returns the URL for IF3, and raises SecretError if there is none."""
-
-    def __init__(
-        self,
-        frame: Frame,
-        history: History,
-        examiner: Examiner,
-        intake: Intake,
-        mapping: MappingPolicy,
-        read_url: Callable[[], Awaitable[str]],
-        wake: Callable[[], None],
-    ) -> None:
-        self._frame = frame
-        self._history = history
-        self._examiner = examiner
-        self._intake = intake
-        self._mapping = mapping
-        self._read_url = read_url
-        self._wake = wake
-
-    async def reveal(self, request: Request, session: Session, form: Form) -> Response:
-        """The same page with the URL for IF3 in full."""
-        try:
-            return await self.show(request, session, url=await self._read_url())
-        except RelayError as error:
-            return await self._frame.not_done(session, form, error, back="/setup")
-
-    async def show(
-        self, request: Request, session: Session, *, url: str | None = None, trial: Trial | None = None
-    ) -> Response:
-        examined = self._examiner.latest()
-        findings = () if examined is None else sorted(examined.report.findings, key=_gravity)
-        return await self._frame.draw(
-            request,
-            session,
-            "setup.html",
-            422 if trial else 200,
-            here="/setup",
-            url=url,
-            trial=trial or Trial(),
-            checked_at=None if examined is None else examined.at,
-            checking=self._examiner.is_examining,
-            amiss=[one for one in findings if one.condition is not Condition.OK],
-            well=[one for one in findings if one.condition is Condition.OK],
-            routes=_rules(self._mapping.routes),
-            numbers=list(dict.fromkeys(route.tracking_number for route in self._mapping.routes)),
-            opt_outs=await self._history.opt_outs(),
-        )
-
-    async def check(self, request: Request, session: Session, form: Form) -> Response:
-        await self._examiner.recent(AGAIN, anew=True)
-        return await self._frame.done(session, form, "Checked.", back="/setup")
-
-    async def send(self, request: Request, session: Session, form: Form) -> Response:
-        """Send a text that was typed on the page."""
-        to, sender, text = form.get("to", ""), form.get("from", ""), form.get("message", "")
-        try:
-            draft = map_direct(to=to, text=text, sender=sender or None, routes=self._mapping.routes)
-            if draft.reasons:
-                raise UsageError(" ".join(says(reason) for reason in draft.reasons))
-            [accepted] = (await self._intake.accept_direct(draft)).accepted
-        except RelayError as error:
-            trial = Trial(to=to, sender=sender, text=text, fault=str(error))
-            return await self.show(request, session, trial=trial)
-        self._wake()
-        held = accepted.status is Status.HELD
-        words = "The text is held: see why below." if held else "The text is in the queue."
-        return await self._frame.done(session, {}, words, back=f"/texts/{accepted.message_id}")
+UNTRIED = Trial()
 
 
-def _gravity(finding: CheckResult) -> int:
-    """Errors come first."""
-    return [Condition.FAILED, Condition.WARNING, Condition.OK].index(finding.condition)
+async def show(visit: Visit, *, url: str | None = None, trial: Trial = UNTRIED) -> Response:
+    """The page; with *url* it shows the one for IF3 in full."""
+    dashboard = visit.dashboard
+    examined, routes = dashboard.examiner.latest(), dashboard.mapping.routes
+    findings = () if examined is None else examined.report.findings
+    by_gravity = [[one for one in findings if one.condition is condition] for condition in Condition]
+    well, warnings, failures = by_gravity
+    return await visit.draw(
+        "setup.html",
+        422 if trial.fault else 200,
+        here="/setup",
+        url=url,
+        trial=trial,
+        checked_at=None if examined is None else examined.at,
+        checking=dashboard.examiner.is_examining,
+        amiss=failures + warnings,
+        well=well,
+        routes=_rules(routes),
+        numbers=list(dict.fromkeys(route.tracking_number for route in routes)),
+        opt_outs=await dashboard.history.opt_outs(),
+    )
 
 
-def _rules(routes: Routes) -> list[tuple[str, str, str, str]]:
+async def reveal(visit: Visit) -> Response:
+    try:
+        return await show(visit, url=await visit.dashboard.read_url())
+    except RelayError as error:
+        return visit.back(str(error), "/setup", fault=True)
+
+
+async def check(visit: Visit) -> Response:
+    await visit.dashboard.examiner.recent(AGAIN, anew=True)
+    return visit.back("Checked.", "/setup")
+
+
+async def send(visit: Visit) -> Response:
+    """Send a text that was typed on the page."""
+    dashboard = visit.dashboard
+    to, sender, text = (visit.form.get(name, "") for name in ("to", "from", "message"))
+    try:
+        draft = map_direct(to=to, text=text, sender=sender or None, routes=dashboard.mapping.routes)
+        if draft.reasons:
+            raise UsageError(" ".join(says(reason) for reason in draft.reasons))
+        [accepted] = (await dashboard.intake.accept(dashboard.intake.direct(draft)))[0].accepted
+    except RelayError as error:
+        return await show(visit, trial=Trial(to=to, sender=sender, text=text, fault=str(error)))
+    dashboard.wake()
+    held = accepted.status is Status.HELD
+    words = "The text is held: see why below." if held else "The text is in the queue."
+    return visit.go(f"/texts/{accepted.message_id}", words)
+
+
+def _rules(routes: Routes) -> list[tuple[str, Route]]:
     """Which number each person or team texts from, in the order in which the rules are tried."""
     rows: list[tuple[str, Route]] = []
     for rule in routes.rules:
@@ -117,4 +91,4 @@ def _rules(routes: Routes) -> list[tuple[str, str, str, str]]:
         rows.append((whose.capitalize(), rule.route))
     if routes.default is not None:
         rows.append(("Everyone else" if rows else "Everyone", routes.default))
-    return [(whose, one.tracking_number, one.company_id, one.account_id) for whose, one in rows]
+    return rows

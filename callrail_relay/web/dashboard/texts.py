@@ -1,144 +1,97 @@
-"""The pages of texts and of one conversation."""
+"""The pages of texts, of one text with its timeline, and of one conversation."""
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from itertools import groupby
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
-from starlette.requests import Request
 from starlette.responses import Response
 
-from callrail_relay.domain.message import Status
+from callrail_relay.domain.message import OPEN, Attempt, Message, Reason, Status, Verb
+from callrail_relay.domain.outcome import OutcomeKind, Sent
 from callrail_relay.domain.phone import BadPhone, normalise
-from callrail_relay.domain.views import ChatMessage, TextFilter
+from callrail_relay.domain.views import RawRequest, TextFilter
 from callrail_relay.errors import NotFound
-from callrail_relay.service.overview import History
-from callrail_relay.web.auth import Session
-from callrail_relay.web.dashboard.frame import Frame
+from callrail_relay.sentences import plural
+from callrail_relay.service.overview import OneText
+from callrail_relay.web.dashboard.actions import allowed
+from callrail_relay.web.dashboard.frame import Visit
+from callrail_relay.web.dashboard.words import SOURCE_WORDS, STATUS_WORDS, phone
 
 FIELDS = ("status", "search", "person", "day", "opportunity", "sender")
 MOST_WORDS = 8
 LONGEST = 200
 
+OUTCOMES = {
+    OutcomeKind.SENT: ("sent", "Accepted by CallRail"),
+    OutcomeKind.NOT_SENT: ("queued", "CallRail wasn't reached, so nothing was sent"),
+    OutcomeKind.REJECTED: ("failed", "Rejected by CallRail"),
+    OutcomeKind.RATE_LIMITED: ("queued", "CallRail asked to wait"),
+    OutcomeKind.UNKNOWN: ("unknown", "No confirmation from CallRail"),
+}
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """The form as it was filled in, its filter, and what could not be understood."""
-
-    fields: Mapping[str, str]
-    wanted: TextFilter
-    faults: tuple[str, ...] = ()
-
-    @property
-    def narrowed(self) -> bool:
-        return any(self.fields.values())
-
-    def address(self, **changes: object) -> str:
-        """The address of this page with some fields changed."""
-        fields: dict[str, object] = {**self.fields, **changes}
-        given = {name: value for name, value in fields.items() if value not in (None, "")}
-        return f"/texts?{urlencode(given)}" if given else "/texts"
+DECISIONS = {
+    Verb.APPROVE: "approved it",
+    Verb.CANCEL: "canceled it",
+    Verb.RESEND: "sent it again",
+    Verb.MARK_SENT: "marked it as sent",
+    Verb.REMAP: "retried it",
+}
 
 
-class TextsPage:
-    def __init__(self, frame: Frame, history: History) -> None:
-        self._frame = frame
-        self._history = history
-
-    async def show(self, request: Request, session: Session) -> Response:
-        asked = read_filter(request.query_params)
-        page = await self._history.page(asked.wanted)
-        return await self._frame.draw(
-            request, session, "texts.html", asked=asked, page=page, statuses=list(Status)
-        )
+async def show_all(visit: Visit) -> Response:
+    asked = read_filter(visit.request.query_params)
+    page = await visit.dashboard.history.page(asked.wanted)
+    return await visit.draw("texts.html", asked=asked, page=page, statuses=list(Status))
 
 
-def read_filter(query: Mapping[str, str]) -> Asked:
-    """Read the fields of the form. One that can't be understood is left out, and named."""
-    fields = {name: query.get(name, "").strip()[:LONGEST] for name in FIELDS}
-    faults: list[str] = []
-    recipient, name = _person(fields["person"])
-    since, until = _day(fields["day"], faults)
-    before = query.get("before", "")
-    wanted = TextFilter(
-        statuses=_statuses(fields["status"], faults),
-        recipient=recipient,
-        name=name,
-        opportunity_id=fields["opportunity"] or None,
-        sender_id=fields["sender"] or None,
-        since=since,
-        until=until,
-        words=tuple(fields["search"].split()[:MOST_WORDS]),
-        before=int(before) if re.fullmatch("[0-9]{1,18}", before) else None,
+async def show(visit: Visit) -> Response:
+    """One text; a submission of several shows which they are."""
+    found = await visit.dashboard.history.text(visit.request.path_params["id"])
+    if len(found) > 1:
+        return await visit.draw("submission.html", texts=[one.message for one in found])
+    [text] = found
+    message = text.message
+    verbs = allowed(
+        message.status,
+        message.source,
+        message.reasons,
+        complete=message.is_complete,
+        opted_out=text.history.opted_out,
     )
-    return Asked(fields=fields, wanted=wanted, faults=tuple(faults))
+    return await visit.draw("text.html", text=text, message=message, steps=steps(text), verbs=verbs)
 
 
-def _statuses(name: str, faults: list[str]) -> tuple[Status, ...]:
-    if not name:
-        return ()
+async def show_request(visit: Visit) -> Response:
+    """The request as it came."""
+    [text, *_] = await visit.dashboard.history.text(visit.request.path_params["id"])
+    raw = text.history.raw
+    body = "" if raw is None else readable(raw)
+    return await visit.draw("raw.html", message=text.message, raw=raw, body=body)
+
+
+async def show_conversation(visit: Visit) -> Response:
+    recipient, tracking_number = (_number(visit, name) for name in ("recipient", "tracking_number"))
+    before = _instant(visit.request.query_params.get("before", ""))
+    conversation = await visit.dashboard.history.conversation(tracking_number, recipient, before)
+    if not conversation.messages:
+        raise NotFound("There is no text to this person from this number.")
+    # By this machine's clock.
+    days = groupby(conversation.messages, key=lambda one: one.at.astimezone().date())
+    return await visit.draw(
+        "conversation.html",
+        conversation=conversation,
+        days=[(day, list(messages)) for day, messages in days],
+        older=None if conversation.older is None else conversation.older.isoformat(),
+    )
+
+
+def _number(visit: Visit, name: str) -> str:
     try:
-        return (Status(name),)
-    except ValueError:
-        faults.append(f"There is no status “{name}”.")
-        return ()
-
-
-def _person(given: str) -> tuple[str | None, str | None]:
-    """A person's number, or a part of the name."""
-    try:
-        return normalise(given), None
-    except BadPhone:
-        return None, given or None
-
-
-def _day(given: str, faults: list[str]) -> tuple[datetime | None, datetime | None]:
-    if not given:
-        return None, None
-    try:
-        # From midnight to midnight by this machine's clock.
-        day = date.fromisoformat(given)
-        first, last = (datetime.combine(one, time()) for one in (day, day + timedelta(days=1)))
-        return first.astimezone(), last.astimezone()
-    except (ValueError, OverflowError):
-        faults.append(f"“{given}” isn't a date. Write it as 2026-11-23.")
-        return None, None
-
-
-class ConversationPage:
-    def __init__(self, frame: Frame, history: History) -> None:
-        self._frame = frame
-        self._history = history
-
-    async def show(self, request: Request, session: Session) -> Response:
-        recipient = _number(request.path_params["recipient"])
-        tracking_number = _number(request.path_params["tracking_number"])
-        before = _instant(request.query_params.get("before", ""))
-        conversation = await self._history.conversation(tracking_number, recipient, before)
-        if not conversation.messages:
-            raise NotFound("There is no text to this person from this number.")
-        return await self._frame.draw(
-            request,
-            session,
-            "conversation.html",
-            conversation=conversation,
-            days=by_day(conversation.messages),
-            address=request.url.path,
-            older=None if conversation.older is None else conversation.older.isoformat(),
-        )
-
-
-def by_day(messages: Sequence[ChatMessage]) -> list[tuple[date, list[ChatMessage]]]:
-    """The bubbles of each day, by this machine's clock."""
-    days = groupby(messages, key=lambda one: one.at.astimezone().date())
-    return [(day, list(ones)) for day, ones in days]
-
-
-def _number(raw: str) -> str:
-    try:
-        return normalise(raw)
+        return normalise(visit.request.path_params[name])
     except BadPhone as exc:
         raise NotFound("There is no such conversation.") from exc
 
@@ -149,3 +102,162 @@ def _instant(raw: str) -> datetime | None:
     except ValueError:
         return None
     return instant if instant.tzinfo is not None else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The form as it was filled in, its filter, and what could not be understood."""
+
+    fields: Mapping[str, str]
+    wanted: TextFilter
+    faults: list[str]
+
+    @property
+    def narrowed(self) -> bool:
+        return any(self.fields.values())
+
+    def address(self, **changes: object) -> str:
+        """The address of this page with some fields changed."""
+        given = {name: value for name, value in {**self.fields, **changes}.items() if value not in (None, "")}
+        return f"/texts?{urlencode(given)}" if given else "/texts"
+
+
+def read_filter(query: Mapping[str, str]) -> Asked:
+    """Read the fields of the form. One that can't be understood is left out, and named."""
+    fields = {name: query.get(name, "").strip()[:LONGEST] for name in FIELDS}
+    faults: list[str] = []
+    try:
+        recipient, name = normalise(fields["person"]), None
+    except BadPhone:
+        recipient, name = None, fields["person"] or None
+    statuses = tuple(status for status in Status if status == fields["status"])
+    if fields["status"] and not statuses:
+        faults.append(f"There is no status “{fields['status']}”.")
+    since = until = None
+    if fields["day"]:
+        try:
+            # From midnight to midnight by this machine's clock.
+            day = date.fromisoformat(fields["day"])
+            first, last = (datetime.combine(one, time()) for one in (day, day + timedelta(days=1)))
+            since, until = first.astimezone(), last.astimezone()
+        except (ValueError, OverflowError):
+            faults.append(f"“{fields['day']}” isn't a date. Write it as 2026-11-23.")
+    before = query.get("before", "")
+    wanted = TextFilter(
+        statuses=statuses,
+        recipient=recipient,
+        name=name,
+        opportunity_id=fields["opportunity"] or None,
+        sender_id=fields["sender"] or None,
+        since=since,
+        until=until,
+        words=tuple(fields["search"].split()[:MOST_WORDS]),
+        before=int(before) if re.fullmatch("[0-9]{1,18}", before) else None,
+    )
+    return Asked(fields=fields, wanted=wanted, faults=faults)
+
+
+def readable(raw: RawRequest) -> str:
+    """A body to read: JSON in lines, a form field by field, else as it is."""
+    body = raw.body.decode("utf-8", "replace")
+    try:
+        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    except ValueError:
+        pass
+    if (raw.content_type or "").startswith("application/x-www-form-urlencoded"):
+        return "\n".join(f"{name} = {value}" for name, value in parse_qsl(body, keep_blank_values=True))
+    return body
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a text's way. Of what is ahead ``at`` is when at the latest, or None."""
+
+    icon: str
+    title: str
+    at: datetime | None = None
+    details: tuple[str | Reason, ...] = ()
+    ahead: bool = False
+
+
+def steps(text: OneText) -> list[Step]:
+    """All steps that a text has gone, by time, and then what is ahead of it."""
+    gone = [*_arrival(text.message), *_decisions(text), *_attempts(text.message)]
+    gone.sort(key=lambda step: step.at or text.message.received_at)
+    return [*gone, *_standing(text.message), *_ahead(text)]
+
+
+def _arrival(message: Message) -> Iterator[Step]:
+    yield Step("arrived", f"Received {SOURCE_WORDS[message.source]}", message.received_at)
+    if message.route is not None and message.is_complete:
+        parts = len(message.segments)
+        size = "" if parts < 2 else f", {plural(parts, 'part')}"
+        title = f"To {phone(message.recipient)} from {phone(message.route.tracking_number)}{size}"
+        yield Step("mapped", title, message.received_at)
+
+
+def _decisions(text: OneText) -> Iterator[Step]:
+    message = text.message
+    for decision in message.decisions:
+        details = [decision.actor.note] if decision.actor.note else []
+        if decision.overridden:
+            details.append(_overridden(decision.overridden))
+        title = f"{decision.actor.name} {DECISIONS[decision.verb]}"
+        yield Step("person", title[:1].upper() + title[1:], decision.decided_at, tuple(details))
+    if text.history.approved and not message.decisions:
+        # Decided in advance, as by `replay --force`.
+        details = [_overridden(text.history.approved)]
+        yield Step("person", "A person overrode what held it", message.received_at, tuple(details))
+
+
+def _overridden(codes: tuple[str, ...]) -> str:
+    return f"Overridden: {', '.join(code.replace('_', ' ') for code in codes)}."
+
+
+def _attempts(message: Message) -> Iterator[Step]:
+    several = len(message.segments) > 1
+    for segment in message.segments:
+        for attempt in segment.attempts:
+            yield from _attempt(attempt, f"Part {segment.position}: " if several else "")
+
+
+def _attempt(attempt: Attempt, part: str) -> Iterator[Step]:
+    if attempt.outcome is None:
+        yield Step("sending", f"{part}Being sent to CallRail", attempt.started_at)
+        return
+    icon, words = OUTCOMES[attempt.outcome]
+    if attempt.outcome is OutcomeKind.REJECTED and attempt.http_status is None:
+        words = "Can't be sent"  # CallRail was not asked
+    code = f" ({attempt.http_status})" if attempt.http_status else ""
+    details = (attempt.detail,) if attempt.detail and attempt.detail != Sent.detail else ()
+    yield Step(icon, f"{part}{words}{code}", attempt.finished_at, details)
+    for one in attempt.evidence:
+        yield Step("looked", f"{part}Checked with CallRail", one.noted_at, (one.detail,))
+
+
+def _standing(message: Message) -> Iterator[Step]:
+    """The text's current status."""
+    details = message.reasons
+    match message.status:
+        case Status.HELD | Status.FAILED | Status.UNKNOWN:
+            yield Step(message.status, STATUS_WORDS[message.status])
+        case Status.CANCELLED:
+            yield Step("cancelled", "Canceled", details=details)
+        case Status.SENT if details:
+            yield Step("note", "Good to know", details=details)
+        case _ if details:
+            yield Step("waiting", "Waiting")
+
+
+def _ahead(text: OneText) -> Iterator[Step]:
+    message = text.message
+    for segment in message.segments:
+        for attempt in segment.attempts:
+            if attempt.look_at is not None:
+                yield Step("looked", "Will be checked with CallRail", attempt.look_at, ahead=True)
+    if message.status is Status.HELD and text.history.release_at is not None:
+        yield Step("waiting", "Will be sent", text.history.release_at, ahead=True)
+    if message.status in OPEN:
+        left = sum(segment.status in OPEN for segment in message.segments)
+        parts = "" if left < 2 else f"{plural(left, 'part')} "
+        yield Step("sending", f"Next: {parts}sent to CallRail", ahead=True)

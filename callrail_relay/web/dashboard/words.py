@@ -7,7 +7,7 @@ from functools import partial
 from markupsafe import Markup, escape
 
 from callrail_relay.domain.message import Reason, Source, Status
-from callrail_relay.sentences import clock_time, explain, plural, shown
+from callrail_relay.sentences import clock_time, explain, shown
 
 STATUS_WORDS = {
     Status.HELD: "On hold",
@@ -63,30 +63,16 @@ def at(instant: datetime, now: datetime) -> str:
     return f"on {words}" if " at " in words else f"at {words}"
 
 
-def full(instant: datetime) -> str:
-    """An instant in full, as the tooltip of a shorter one."""
-    local = instant.astimezone()
-    return f"{local:%A}, {local:%B} {local.day}, {local.year}, {clock_time(instant, seconds=True)}"
-
-
 def time_tag(
     instant: datetime | None, now: datetime, *, seconds: bool = False, of_day: bool = False
 ) -> Markup:
     """An instant as an element; *of_day* if the day is shown above it."""
     if instant is None:
         return Markup("")
-    exact = instant.isoformat(timespec="seconds")
+    exact, local = instant.isoformat(timespec="seconds"), instant.astimezone()
+    full = f"{local:%A}, {local:%B} {local.day}, {local.year}, {clock_time(instant, seconds=True)}"
     short = clock_time(instant) if of_day else when(instant, now, seconds=seconds)
-    return Markup(f'<time datetime="{exact}" title="{full(instant)}">{short}</time>')  # noqa: S704 - all ours
-
-
-def span(length: timedelta) -> str:
-    """About how long: 40 seconds, 12 minutes, 3 hours."""
-    seconds = max(0, round(length.total_seconds()))
-    for size, word in ((86_400, "day"), (3600, "hour"), (60, "minute")):
-        if seconds >= size * 1.5 or (size == 60 and seconds >= 60):
-            return plural(round(seconds / size), word)
-    return plural(seconds, "second")
+    return Markup(f'<time datetime="{exact}" title="{full}">{short}</time>')  # noqa: S704 - all ours
 
 
 def phone(number: str | None) -> str:

@@ -35,12 +35,9 @@ if (new URLSearchParams(location.search).has("said")) {
   history.replaceState(null, "", address);
 }
 
-function showCopyButtons() {
-  for (const button of document.querySelectorAll("[data-copy]")) {
-    button.hidden = !navigator.clipboard;
-  }
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.hidden = !navigator.clipboard;
 }
-showCopyButtons();
 
 async function copy(button) {
   const field = document.querySelector(button.dataset.copy);

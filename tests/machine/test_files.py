@@ -12,7 +12,7 @@ from callrail_relay.bootstrap.context import load_context
 from callrail_relay.bootstrap.diagnosis import diagnose
 from callrail_relay.bootstrap.wiring import open_relay
 from callrail_relay.errors import SettingsError
-from callrail_relay.machine.drives import (
+from callrail_relay.machine.files import (
     is_unc,
     linux_mounts,
     mac_mounts,

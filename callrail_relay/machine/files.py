@@ -1,5 +1,5 @@
 """
-Where a file really is: on a disk of this computer, on a network drive, or in a folder that a program syncs.
+Where a file really is (on this computer, a network drive, or in a synced folder), and who may read it.
 
 SQLite's log is shared memory, which no network drive has (https://sqlite.org/wal.html): the store breaks one
 day. A sync program copies the store's files one by one, while they change, and may bring old ones back.
@@ -7,14 +7,15 @@ day. A sync program copies the store's files one by one, while they change, and 
 
 import os
 import re
+import stat
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePath
 
-_MOUNTS = Path("/proc/self/mountinfo")
-_DRIVE_REMOTE = 4  # what GetDriveTypeW answers for a network drive
+HAS_MODES = os.name == "posix"
+"""Whether a file's mode says who may read it. On Windows its directory does, by its own rules."""
 
 _REMOTE = re.compile(
     "9p|afpfs|afs|beegfs|ceph|cifs|coda|davfs|ftp|glusterfs|gpfs|lustre|ncpfs|nfs4?|orangefs|panfs|prl_fs|pvfs2"
@@ -48,43 +49,39 @@ def network_drive(path: Path) -> str | None:
     real = os.path.realpath(path)
     with suppress(OSError, subprocess.SubprocessError):
         if sys.platform == "win32":
-            return _windows_kind(real)
+            import ctypes  # noqa: PLC0415 - its windll is on Windows alone
+
+            drive = os.path.splitdrive(real)[0]
+            remote = ctypes.windll.kernel32.GetDriveTypeW(f"{drive}\\") == 4  # DRIVE_REMOTE
+            return "a network drive of Windows" if remote or is_unc(real) else None
         if sys.platform == "darwin":
             mounts = subprocess.check_output(["/sbin/mount"], stderr=subprocess.DEVNULL, timeout=5.0)
             return remote_kind(real, mac_mounts(os.fsdecode(mounts)))
-        return remote_kind(real, linux_mounts(os.fsdecode(_MOUNTS.read_bytes())))
+        return remote_kind(real, linux_mounts(os.fsdecode(Path("/proc/self/mountinfo").read_bytes())))
     return None
 
 
 def synced_folder(path: Path) -> str | None:
     """The program that syncs the folder of *path* with other computers, or None."""
     folder = Path(os.path.realpath(path)).parent
-    return synced_by_name(folder) or next(
-        (name for parent in (folder, *folder.parents) for name, mark in _MARKS if _has(parent, mark)), None
-    )
+    marked = ((name, parent, mark) for parent in (folder, *folder.parents) for name, mark in _MARKS)
+    return synced_by_name(folder) or next((name for name, parent, mark in marked if _has(parent, mark)), None)
 
 
-Mount = tuple[str, str]
-"""Where something is mounted, and its kind."""
+def linux_mounts(mountinfo: str) -> Iterator[tuple[str, str]]:
+    """Where something is mounted, and its kind, by ``/proc/self/mountinfo`` (proc_pid_mountinfo(5))."""
+    for place, kind in re.findall(r"^(?:[^ \n]+ ){4}([^ \n]+) .*? - ([^ \n]+)", mountinfo, re.MULTILINE):
+        yield re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), place), kind
 
 
-def linux_mounts(mountinfo: str) -> Iterator[Mount]:
-    """The lines of ``/proc/self/mountinfo`` (proc_pid_mountinfo(5))."""
-    for line in mountinfo.splitlines():
-        fields, _, source = line.partition(" - ")
-        if len(fields.split(" ")) > 4 and source:
-            place = fields.split(" ")[4]
-            yield re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), place), source.split(" ")[0]
-
-
-def mac_mounts(mounts: str) -> Iterator[Mount]:
-    """The lines of ``mount`` on macOS, such as ``//me@nas/share on /Volumes/share (smbfs, nodev)``."""
+def mac_mounts(mounts: str) -> Iterator[tuple[str, str]]:
+    """The same by ``mount`` on macOS, such as ``//me@nas/share on /Volumes/share (smbfs, nodev)``."""
     for device, place, kind in re.findall(r"^(.*?) on (.*) \(([\w.]+)(?:, .*)?\)$", mounts, re.MULTILINE):
         through_fuse = kind in ("macfuse", "osxfuse", "fuse-t") and ":" in device
         yield place, "fuse.sshfs" if through_fuse else kind
 
 
-def remote_kind(path: str, mounts: Iterable[Mount]) -> str | None:
+def remote_kind(path: str, mounts: Iterable[tuple[str, str]]) -> str | None:
     """The kind of the mount that *path* is under, if it is a network mount."""
     place, kind = "", ""
     for one, its_kind in mounts:
@@ -96,10 +93,7 @@ def remote_kind(path: str, mounts: Iterable[Mount]) -> str | None:
 
 def is_unc(path: str) -> bool:
     r"""Whether a path of Windows names a share, as ``\\server\share``."""
-    plain = path.replace("/", "\\")
-    return plain.upper().startswith("\\\\?\\UNC\\") or (
-        plain.startswith("\\\\") and plain[2:4] not in ("?\\", ".\\")
-    )
+    return re.match(r"//(?![?.]/)|//[?]/UNC/", path.replace("\\", "/"), re.IGNORECASE) is not None
 
 
 def synced_by_name(folder: PurePath) -> str | None:
@@ -109,15 +103,28 @@ def synced_by_name(folder: PurePath) -> str | None:
 
 def _has(folder: Path, mark: str) -> bool:
     with suppress(OSError):
-        return any(folder.glob(mark)) if "*" in mark else (folder / mark).exists()
+        return any(folder.glob(mark))
     return False
 
 
-if sys.platform == "win32":
+def open_to_others(paths: Iterable[Path]) -> list[str]:
+    """Those of *paths* that other users may use, each with its mode; none on Windows."""
+    found = []
+    for path in dict.fromkeys(paths) if HAS_MODES else ():
+        with suppress(OSError):
+            mode = stat.S_IMODE(path.stat().st_mode)
+            if mode & (stat.S_IRWXG | stat.S_IRWXO):
+                found.append(f"{path} ({mode:04o})")
+    return found
 
-    def _windows_kind(path: str) -> str | None:
-        import ctypes  # noqa: PLC0415 - its windll is on Windows alone
 
-        drive = os.path.splitdrive(path)[0]
-        remote = is_unc(path) or ctypes.windll.kernel32.GetDriveTypeW(f"{drive}\\") == _DRIVE_REMOTE
-        return "a network drive of Windows" if remote else None
+def files_in(directory: Path) -> list[Path]:
+    """The files in *directory*; none if it can't be read."""
+    with suppress(OSError):
+        return sorted(path for path in directory.iterdir() if path.is_file())
+    return []
+
+
+def links(paths: Iterable[Path]) -> list[str]:
+    """Those of *paths* that are links, each with what it points to."""
+    return [f"{path} (to {os.readlink(path)})" for path in dict.fromkeys(paths) if path.is_symlink()]  # noqa: PTH115 - as it is written, not resolved

@@ -1,0 +1,135 @@
+"""The simulator without a socket, and what tests add to its one account, company and number."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import httpx
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from callrail_relay.callrail.simulator import Fault, Kind, Simulator, create_app
+from callrail_relay.callrail.simulator.faults import WAIT
+from callrail_relay.callrail.simulator.records import Account, Bucket, Company, Tracker
+from callrail_relay.callrail.simulator.state import new_id
+
+
+class InProcessTransport(httpx.AsyncBaseTransport):
+    """
+    Calls the simulator in process and raises what a client meets over a socket.
+
+    A refused connection is a ConnectError, an answer later than the request's read time-out a
+    ReadTimeout, and any other broken one a RemoteProtocolError. Time passes on the simulator's
+    clock alone: a request that is not held up by a fault takes none.
+    """
+
+    def __init__(self, simulator: Simulator, app: ASGIApp | None = None) -> None:
+        self._clock = simulator.clock
+        self._app = app or create_app(simulator)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        patience = request.extensions.get("timeout", {}).get("read")
+        abandoned = False
+
+        async def wait(seconds: float) -> None:
+            nonlocal abandoned
+            abandoned = patience is not None and seconds >= patience
+            await self._clock.sleep(patience if abandoned else seconds)
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            async def send_on(message: Message) -> None:
+                if abandoned:
+                    raise TimeoutError
+                await send(message)
+
+            await self._app({**scope, "extensions": {WAIT: wait}}, receive, send_on)
+
+        try:
+            return await httpx.ASGITransport(app).handle_async_request(request)
+        except (ConnectionError, TimeoutError) as exc:
+            if abandoned:
+                raise httpx.ReadTimeout("no answer in time", request=request) from exc
+            if isinstance(exc, ConnectionRefusedError):
+                raise httpx.ConnectError("connection refused", request=request) from exc
+            raise httpx.RemoteProtocolError("connection closed by the server", request=request) from exc
+
+
+def add_account(
+    simulator: Simulator, *, name: str = "Example Account", per_hour: int = 150, per_day: int = 1000
+) -> Account:
+    """An account without a company."""
+    number = len(simulator.accounts) + 1
+    account = Account(
+        id=new_id("ACC", number),
+        numeric_id=123456788 + number,
+        name=name,
+        created_at=simulator.clock.now() - timedelta(days=60),
+        texts=Bucket(per_hour, per_day),
+    )
+    simulator.accounts[account.id] = account
+    return account
+
+
+def add_company(
+    simulator: Simulator, *, account_id: str | None = None, name: str = "Example Co", disabled: bool = False
+) -> Company:
+    """A company of the first account, or of the one named, without any tracker."""
+    number, now = len(simulator.companies) + 1, simulator.clock.now()
+    company = Company(
+        id=new_id("COM", number),
+        account_id=account_id or simulator.account_id,
+        name=name,
+        created_at=now,
+        signing_key=f"example-signing-key-{number}",
+        disabled_at=now if disabled else None,
+    )
+    simulator.companies[company.id] = company
+    return company
+
+
+def add_tracker(
+    simulator: Simulator,
+    *,
+    company_id: str | None = None,
+    name: str = "Website",
+    number: str | None = None,
+    pool: int = 0,
+) -> Tracker:
+    """
+    A tracker that can text, of the first company or the one named.
+
+    Without a *number* it gets a new one; with *pool* it is a session tracker of so many new numbers.
+    """
+    used = sum(len(tracker.tracking_numbers) for tracker in simulator.trackers.values())
+    # Numbers set aside for fiction, 555-0100 to 555-0199, in an area code of their own.
+    new = tuple(f"+13035550{99 + used + each}" for each in range(pool or 1))
+    tracker = Tracker(
+        id=new_id("TRK", len(simulator.trackers) + 1),
+        company=simulator.companies[company_id or simulator.company_id],
+        name=name,
+        type="session" if pool else "source",
+        tracking_numbers=(number,) if number else new,
+    )
+    simulator.trackers[tracker.id] = tracker
+    return tracker
+
+
+def change_tracker(simulator: Simulator, tracker_id: str, **changes: object) -> None:
+    """Change a tracker of the simulator: its ``status``, or whether it can text."""
+    simulator.trackers[tracker_id] = replace(simulator.trackers[tracker_id], **changes)  # type: ignore[arg-type]  # its fields
+
+
+def spend(simulator: Simulator, texts: int) -> None:
+    """Take *texts* off the account's limits, as another program on the same account would."""
+    simulator.accounts[simulator.account_id].texts.spend(simulator.clock.now(), texts)
+
+
+def refuse(simulator: Simulator, recipient: str, words: str) -> None:
+    """Refuse every text to this person in these *words*."""
+    simulator.fault(Fault(Kind.STATUS, number=recipient, status=400, body=f'{{"error": "{words}"}}'))
+
+
+async def settle(simulator: Simulator) -> None:
+    """Return when every webhook that was waiting has been posted."""
+    simulator.webhooks.start()
+    while simulator.webhooks.under_way:
+        await asyncio.wait(simulator.webhooks.under_way)
