@@ -3,18 +3,24 @@
 import getpass
 import os
 import shutil
+import sqlite3
 import stat
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any
+
+import sqlalchemy as sa
 
 import callrail_relay
 from callrail_relay.bootstrap.context import AppContext, listener_url, load_context
+from callrail_relay.callrail.network import find_network
 from callrail_relay.clock import SystemClock
-from callrail_relay.config.loading import environment_changes, read_text
+from callrail_relay.config.loading import PREFIX, environment_changes, read_text
 from callrail_relay.config.places import (
     CONFIG_VARIABLE,
     DATA_VARIABLE,
@@ -27,13 +33,17 @@ from callrail_relay.config.places import (
 )
 from callrail_relay.config.saving import save, update
 from callrail_relay.config.secrets import OsKeyring, Secret, SecretName, Secrets
+from callrail_relay.domain.health import Node
+from callrail_relay.domain.public_url import Answer, NoAnswer, Trouble, is_proven
 from callrail_relay.errors import AlreadyRunning, NotAllowed, RelayError, SecretError, Unavailable, UsageError
+from callrail_relay.machine import public_address, service_managers
 from callrail_relay.machine.service_managers import Launchd, Manager, Systemd, TaskScheduler
 from callrail_relay.machine.service_managers import ServiceState as ServiceState  # noqa: PLC0414 - for the commands, too
 from callrail_relay.machine.service_units import Kind as Kind  # noqa: PLC0414 - as above
 from callrail_relay.machine.service_units import ServicePlan, render
-from callrail_relay.outbox.engine import store_file
+from callrail_relay.outbox.engine import open_engine, store_file, translated
 from callrail_relay.outbox.presence import StoreLock, has_workers, names_of_store
+from callrail_relay.outbox.tables import relay_secret
 
 ROOT = Path("/")
 """Where the files of a system service are; tests have their own."""
@@ -41,13 +51,10 @@ ROOT = Path("/")
 ANSWERS_WITHIN, MUST_RUN_WITHIN = 30.0, 6.0
 """Seconds for a new service to answer, and to be running at all."""
 
-_KINDS = {
-    "linux": (Kind.SYSTEMD, Kind.SYSTEMD_SYSTEM),
-    "darwin": (Kind.LAUNCHD,),
-    "win32": (Kind.WINDOWS,),
-}
-_CREDENTIALS = "CREDENTIALS_DIRECTORY"
-_CONNECTION = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_KINDS = {"linux": Kind.SYSTEMD, "darwin": Kind.LAUNCHD, "win32": Kind.WINDOWS}
+_OTHER = {Kind.SYSTEMD: Kind.SYSTEMD_SYSTEM, Kind.SYSTEMD_SYSTEM: Kind.SYSTEMD}
+_CREDENTIALS = {name: name.credential for name in SecretName if name.credential}
+_CONNECTION = {"HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 _HIDDEN_PLACES = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - not written to
 
 
@@ -61,14 +68,9 @@ def system_data() -> Path:
 
 def system_variables() -> dict[str, str]:
     """What every other command needs to work on the system service."""
-    return {
-        CONFIG_VARIABLE: str(system_config()),
-        DATA_VARIABLE: str(system_data()),
-        _CREDENTIALS: str(system_config().parent),
-    }
-
-
-# Which service
+    config = system_config()
+    values = (config, system_data(), config.parent)
+    return dict(zip((CONFIG_VARIABLE, DATA_VARIABLE, "CREDENTIALS_DIRECTORY"), map(str, values), strict=True))
 
 
 def find_kind(*, system: bool | None, name: str | None = None) -> Kind:
@@ -76,54 +78,48 @@ def find_kind(*, system: bool | None, name: str | None = None) -> Kind:
     if name is not None:
         if name not in list(Kind):
             raise UsageError(f"--kind takes {', '.join(Kind)}.")
-        return Kind.SYSTEMD_SYSTEM if system and name == Kind.SYSTEMD else Kind(name)
-    if sys.platform == "linux":
-        if system is None and not Systemd(Kind.SYSTEMD).state().installed:
-            system = find_manager(Kind.SYSTEMD_SYSTEM).state().installed
-        return Kind.SYSTEMD_SYSTEM if system else Kind.SYSTEMD
-    if system:
+        return Kind(name)
+    if sys.platform != "linux" and system:
         raise UsageError("--system is for Linux only; leave it out.")
-    if sys.platform in _KINDS:
-        return _KINDS[sys.platform][0]
-    raise Unavailable(
-        "This computer has no systemd, launchd or Task Scheduler. Have it run `callrail-relay serve` in its "
-        "own way."
-    )
+    if sys.platform not in _KINDS:
+        raise Unavailable(
+            "This computer has no systemd, launchd or Task Scheduler. Have it run `callrail-relay serve` in "
+            "its own way."
+        )
+    kind = _KINDS[sys.platform]
+    if system is None and kind in _OTHER and not find_manager(kind).state().installed:
+        system = find_manager(_OTHER[kind]).state().installed
+    return _OTHER[kind] if system else kind
 
 
 def find_manager(kind: Kind) -> Manager:
-    if kind is Kind.LAUNCHD:
-        return Launchd(log_file())
-    if kind is Kind.WINDOWS:
-        return TaskScheduler(log_file())
-    return Systemd(kind, root=ROOT)
+    if kind in _OTHER:
+        return Systemd(kind, root=ROOT)
+    return Launchd(log_file()) if kind is Kind.LAUNCHD else TaskScheduler(log_file())
 
 
-def make_plan(kind: Kind, config: Path | None, *, credentials: tuple[str, ...] | None = None) -> ServicePlan:
-    """The plan of a service that runs this very program, with these settings and this data."""
+def printed(kind: Kind, config: Path | None) -> str:
+    """What ``install`` writes: a service that runs this very program, with these settings and this data."""
     system = kind is Kind.SYSTEMD_SYSTEM
     here = Path(sys.executable)
     script = here.with_name(f"callrail-relay{'.exe' if os.name == 'nt' else ''}")
     windowless = here.with_name("pythonw.exe")
     takes_windowless = kind is Kind.WINDOWS and (os.name != "nt" or windowless.exists())
-    is_ours = kind in _KINDS.get(sys.platform, ())
+    is_ours = _KINDS.get(sys.platform) in (kind, _OTHER.get(kind))
     domain = os.environ.get("USERDOMAIN")
-    return ServicePlan(
+    stored = [name for name in _CREDENTIALS.values() if (system_config().parent / name).exists()]
+    plan = ServicePlan(
         program=(str(script),) if script.exists() else (str(here), "-P", "-m", "callrail_relay"),
         python=str(windowless if takes_windowless else here),
         config=str(system_config() if system else config_file(config)),
         data=str(system_data() if system else data_directory()),
         log="" if system else str(log_file()),
-        user=f"{domain}\\{getpass.getuser()}" if domain else getpass.getuser(),
+        user=(f"{domain}\\" if domain else "") + getpass.getuser() if kind is Kind.WINDOWS else "",
         at_start=starts_without_login(kind),
-        credentials=_credentials() if credentials is None else credentials,
+        credentials=tuple(stored or list(_CREDENTIALS.values())[:2]),
         environment={name: value for name, value in _connection() if is_ours and "@" not in value},
     )
-
-
-def printed(kind: Kind, config: Path | None) -> str:
-    """What ``install`` would write."""
-    return render(kind, make_plan(kind, config))
+    return render(kind, plan)
 
 
 def starts_without_login(kind: Kind) -> bool:
@@ -135,22 +131,9 @@ def starts_without_login(kind: Kind) -> bool:
     return kind is not Kind.LAUNCHD
 
 
-def _connection() -> Iterator[tuple[str, str]]:
-    """The variables for the way to CallRail."""
-    for name in _CONNECTION:
-        for spelled in (name, name.lower()):
-            if value := os.environ.get(spelled):
-                yield spelled, value
-                break
-
-
-def _credentials() -> tuple[str, ...]:
-    """The credentials that are stored, or those that there will be."""
-    names = [name.credential for name in SecretName if name.credential]
-    with suppress(OSError):
-        if there := [name for name in names if (system_config().parent / name).exists()]:
-            return tuple(there)
-    return tuple(names[:2])
+def _connection() -> list[tuple[str, str]]:
+    """The variables for the way to CallRail, in either spelling."""
+    return sorted(one for one in os.environ.items() if one[0].upper() in _CONNECTION and one[1])
 
 
 # What it lacks
@@ -169,7 +152,7 @@ class Needs:
     locked: tuple[str, ...]
     lost: tuple[str, ...]
     secrets: Mapping[SecretName, str] = field(repr=False)
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(repr=False)
 
 
 def load_for(kind: Kind, config: Path | None) -> AppContext:
@@ -177,21 +160,15 @@ def load_for(kind: Kind, config: Path | None) -> AppContext:
     if kind is Kind.SYSTEMD_SYSTEM and override_path(config) is None:
         if system_config().exists():  # installed before: they are what counts
             os.environ.update(system_variables())
-        elif (home := _home_of_sudo()) and not config_file().exists():
-            os.environ[CONFIG_VARIABLE] = str(home / ".config/callrail-relay/config.toml")
-            os.environ.setdefault(DATA_VARIABLE, str(home / ".local/share/callrail-relay"))
+        elif not config_file().exists() and (person := os.environ.get("SUDO_USER")):
+            import pwd  # noqa: PLC0415 - not on Windows
+
+            with suppress(KeyError):
+                home = Path(pwd.getpwnam(person).pw_dir)
+                if (theirs := home / ".config/callrail-relay/config.toml").exists():
+                    os.environ[CONFIG_VARIABLE] = str(theirs)
+                    os.environ.setdefault(DATA_VARIABLE, str(home / ".local/share/callrail-relay"))
     return load_context(config)
-
-
-def _home_of_sudo() -> Path | None:
-    """The home of the person who ran sudo."""
-    import pwd  # noqa: PLC0415 - not on Windows
-
-    with suppress(KeyError):
-        home = Path(pwd.getpwnam(os.environ["SUDO_USER"]).pw_dir)
-        if (home / ".config/callrail-relay/config.toml").exists():
-            return home
-    return None
 
 
 async def find_needs(context: AppContext, kind: Kind) -> Needs:
@@ -207,16 +184,14 @@ async def find_needs(context: AppContext, kind: Kind) -> Needs:
         found = await context.secrets.find(name)
         if found is None:
             continue
-        if system and name.credential is None:
+        if system and name not in _CREDENTIALS:
             lost.append("The URL before the last `hook-url --rotate` stops working.")
-            continue
-        if found.secret == await _found_by_service(context, name, keyring, system=system):
-            continue
-        secrets[name] = found.secret.reveal()
-        if place := context.secrets.shadowed_by(name):
-            outside.append(f"{name.words} ({place})")
-        elif found.source == keyring:
-            locked.append(name.words)
+        elif found.secret != await _found_by_service(context, name, keyring, system=system):
+            secrets[name] = found.secret.reveal()
+            if place := context.secrets.shadowed_by(name):
+                outside.append(f"{name.words} ({place})")
+            elif found.source == keyring:
+                locked.append(name.words)
     settings, variables = environment_changes(context.config_path, context.settings)
     lost += [
         f"The service does not get {name}, because that holds a password; write it into the service by hand."
@@ -239,10 +214,11 @@ async def _found_by_service(
 ) -> Secret | None:
     """The secret as the service would find it: without this environment, and without a closed *keyring*."""
     folder = system_config().parent
-    if system and not (folder / str(name.credential)).exists():
+    if system and not (folder / _CREDENTIALS[name]).exists():
         return None
+    environ = {"CREDENTIALS_DIRECTORY": str(folder)} if system else {}
     try:
-        found = await Secrets(context.config_path, {_CREDENTIALS: str(folder)} if system else {}).find(name)
+        found = await Secrets(context.config_path, environ).find(name)
     except SecretError:
         return None
     return None if found is None or found.source == keyring else found.secret
@@ -251,98 +227,105 @@ async def _found_by_service(
 # Installing
 
 
-@dataclass(frozen=True, kw_only=True)
-class Installed:
-    """What was done, in lines for a person; *fault* says why the service does not answer, None if it does."""
+async def install(
+    context: AppContext, kind: Kind, needs: Needs
+) -> tuple[tuple[str, ...], str | None, str | None]:
+    """
+    Store what is needed, install the service, and wait until it answers. Raises RelayError.
 
-    state: ServiceState
-    wrote: tuple[str, ...]
-    warning: str | None
-    fault: str | None
-
-
-async def install(context: AppContext, kind: Kind, needs: Needs) -> Installed:
-    """Store what is needed, install the service, and wait until it answers. Raises RelayError."""
+    Returns what was done, in lines; a warning; and why the service does not answer, None if it does.
+    """
     manager = find_manager(kind)
-    other = {Kind.SYSTEMD: Kind.SYSTEMD_SYSTEM, Kind.SYSTEMD_SYSTEM: Kind.SYSTEMD}.get(kind)
-    if other and find_manager(other).state().installed:
-        system = " --system" if other is Kind.SYSTEMD_SYSTEM else ""
+    if kind in _OTHER and (other := find_manager(_OTHER[kind]).state()).installed:
+        system = " --system" if other.kind is Kind.SYSTEMD_SYSTEM else ""
         raise NotAllowed(
-            f"There is a service already: {find_manager(other).state().path}. Remove it first with "
-            f"`callrail-relay service uninstall{system}`."
+            f"There is a service already: {other.path}. Remove it first with `callrail-relay service "
+            f"uninstall{system}`."
         )
     if not manager.state().running:
         await _require_free(context)
-    if kind is Kind.SYSTEMD_SYSTEM:
-        context, wrote = _move_to_system(context, needs)
-    else:
-        places = (
-            await save(
-                context.config_path,
-                context.secrets,
-                needs.settings,
-                needs.secrets,
-                use_file=starts_without_login(kind)
-                or context.secrets.file_in_use
-                or not await OsKeyring(3.0).words(),
-            )
-            if needs.secrets or needs.settings
-            else {}
-        )
-        wrote = [f"The {name.words} is in the {place}." for name, place in places.items()]
-        if needs.settings:
-            wrote.append(f"The settings are in {context.config_path}.")
-    warning = manager.install(render(kind, make_plan(kind, context.config_path)))
+    with ExitStack() as undo:
+        if kind is Kind.SYSTEMD_SYSTEM:
+            context, wrote = _move_to_system(context, needs, undo)
+        else:
+            wrote = await _store(context, kind, needs)
+        warning = service_managers.install(manager, printed(kind, context.config_path))
+        undo.pop_all()
     fault = await _why_silent(context, manager)
-    state = read_state(kind, context)
-    return Installed(
-        state=state, wrote=(f"The service is {state.path}.", *wrote), warning=warning, fault=fault
+    return (f"The service is {manager.path}.", *wrote), warning, fault
+
+
+async def _store(context: AppContext, kind: Kind, needs: Needs) -> list[str]:
+    if not (needs.secrets or needs.settings):
+        return []
+    use_file = starts_without_login(kind) or context.secrets.file_in_use or not await OsKeyring(3.0).words()
+    places = await save(
+        context.config_path, context.secrets, needs.settings, needs.secrets, use_file=use_file
     )
+    wrote = [f"The {name.words} is in the {place}." for name, place in places.items()]
+    return [*wrote, f"The settings are in {context.config_path}."] if needs.settings else wrote
 
 
 async def _require_free(context: AppContext) -> None:
     """Raises Unavailable if another `serve`, or any other program, is where the service would be."""
-    server = _server(context)
-    if server is not None:
+    if (server := _server(context)) is not None:
         process = "" if server.pid is None else f" (process {server.pid})"
         raise Unavailable(
             f"The relay is already running{process}, and not as a service. Stop it, then run this again."
         )
-    if context.settings.server.port and await _health(context) is not None:
-        raise Unavailable(
-            f"Port {context.settings.server.port} is in use. Stop that program, or change server.port."
-        )
+    port = context.settings.server.port
+    answer = await _probe(context, "")
+    if port and not (isinstance(answer, NoAnswer) and answer.trouble is Trouble.REFUSED):
+        raise Unavailable(f"Port {port} is in use. Stop that program, or change server.port.")
 
 
-def _server(context: AppContext) -> Any:  # noqa: ANN401 - a Node
+def _server(context: AppContext) -> Node | None:
     file = store_file(context.settings.database.url)
     return None if file is None else StoreLock(file).server()
 
 
-async def _health(context: AppContext) -> int | None:
-    """The status of `/healthz`: 0 if something listens that does not answer, None if nothing listens."""
-    import httpx  # noqa: PLC0415 - heavy
-
+async def _probe(context: AppContext, nonce: str) -> Answer | NoAnswer:
+    """What answers where the relay should be, asked without a proxy."""
+    url = f"{listener_url(context.settings.server)}/healthz?probe={nonce}"
     try:
-        async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
-            return (await client.get(f"{listener_url(context.settings.server)}/healthz")).status_code
-    except httpx.ConnectError:
-        return None
-    except httpx.RequestError:
-        return 0
+        return await public_address.fetch(url, lambda _: find_network("http://127.0.0.1"))
+    except NoAnswer as error:
+        return error
+
+
+def _is_this_relay(context: AppContext, answer: Answer, nonce: str) -> bool:
+    """Whether only the relay of this store could give the *answer*. It makes no store."""
+    url = context.settings.database.url
+    file = store_file(url)
+    if file is not None and not file.exists():
+        return False
+    engine = open_engine(url)
+    try:
+        with translated(engine), engine.connect() as connection:
+            secret = connection.scalar(sa.select(relay_secret.c.value))
+    except (RelayError, sa.exc.SQLAlchemyError):  # its tables may just be made
+        return False
+    finally:
+        engine.dispose()
+    return secret is not None and is_proven(answer, secret, nonce)
 
 
 async def _why_silent(context: AppContext, manager: Manager) -> str | None:
-    """Wait until the service runs and answers; else why not."""
-    port, clock = context.settings.server.port, context.clock
-    began = clock.monotonic()
+    """Wait until the service runs and proves to be the relay of this store; else why not."""
+    port, clock, nonce = context.settings.server.port, context.clock, token_urlsafe(24)
+    began, fault = clock.monotonic(), ""
     while (passed := clock.monotonic() - began) < ANSWERS_WITHIN:
-        if (not port or await _health(context) in (200, 503)) and manager.state().running:
+        answer = await _probe(context, nonce) if port else None
+        proven = not port or (isinstance(answer, Answer) and _is_this_relay(context, answer, nonce))
+        running = manager.state().running
+        if running and proven:
             return None
-        if passed > MUST_RUN_WITHIN and not manager.state().running:
+        if passed > MUST_RUN_WITHIN and not running:
             return "It was started and has ended."
+        does = "Another program answers" if isinstance(answer, Answer) else "It does not answer"
+        fault = f"{does} at {listener_url(context.settings.server)}."
         await clock.sleep(0.3)
-    return f"It does not answer at {listener_url(context.settings.server)}."
+    return fault
 
 
 def read_state(kind: Kind, context: AppContext | None) -> ServiceState:
@@ -350,8 +333,7 @@ def read_state(kind: Kind, context: AppContext | None) -> ServiceState:
     state = find_manager(kind).state()
     if state.running and state.since is None and context is not None:
         with suppress(RelayError):
-            server = _server(context)
-            return replace(state, since=None if server is None else server.since)
+            return replace(state, since=server.since if (server := _server(context)) else None)
     return state
 
 
@@ -368,19 +350,16 @@ async def restart(kind: Kind, config: Path | None) -> tuple[ServiceState, str | 
 def uninstall(kind: Kind) -> tuple[str, ...]:
     """Stop the service and remove what ``install`` wrote; returns what it removed."""
     manager = find_manager(kind)
-    path = manager.state().path
     manager.uninstall()
     if kind is not Kind.SYSTEMD_SYSTEM:
-        return (path,)
-    removed = [path]
-    for name in ("config.toml", *(name.credential for name in SecretName if name.credential)):
-        file = system_config().with_name(name)
-        if file.exists():
-            file.unlink()
-            removed.append(str(file))
+        return (str(manager.path),)
+    files = [system_config().with_name(name) for name in ("config.toml", *_CREDENTIALS.values())]
+    removed = [file for file in files if file.exists()]
+    for file in removed:
+        file.unlink()
     with suppress(OSError):
         system_config().parent.rmdir()  # only if it is empty
-    return tuple(removed)
+    return (str(manager.path), *map(str, removed))
 
 
 # A system service
@@ -388,11 +367,11 @@ def uninstall(kind: Kind) -> tuple[str, ...]:
 
 def require_program_for_all() -> None:
     """Raises Unavailable if the unit's own user could not run this program."""
-    hidden = [*map(Path, _HIDDEN_PLACES), Path.home()]
-    program = Path(make_plan(Kind.SYSTEMD_SYSTEM, None).program[0])
+    hidden = [place for place in (*map(Path, _HIDDEN_PLACES), Path.home()) if place != Path("/")]
+    program = Path(sys.executable).with_name("callrail-relay")
     package = Path(callrail_relay.__file__).parent
     for path in (program, program.resolve(), Path(sys.prefix), Path(sys.base_prefix), package):
-        inside = any(path.is_relative_to(place) for place in hidden if place != Path("/"))
+        inside = any(path.is_relative_to(place) for place in hidden)
         if inside or not all(_open_to_all(one) for one in (path, *path.parents)):
             raise Unavailable(
                 f"The system service has a user of its own, which can't use {path}. Install the program "
@@ -401,76 +380,90 @@ def require_program_for_all() -> None:
 
 
 def _open_to_all(path: Path) -> bool:
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return False
-    return bool(mode & stat.S_IXOTH) if path.is_dir() else bool(mode & stat.S_IROTH)
+    with suppress(OSError):
+        return bool(path.stat().st_mode & (stat.S_IXOTH if path.is_dir() else stat.S_IROTH))
+    return False
 
 
-def _move_to_system(context: AppContext, needs: Needs) -> tuple[AppContext, list[str]]:
-    """Copy settings and secrets, and move the stopped store. Raises NotAllowed while it is used."""
+def _move_to_system(context: AppContext, needs: Needs, undo: ExitStack) -> tuple[AppContext, list[str]]:
+    """
+    Move the stopped store, and copy secrets and settings; *undo* takes all of it back.
+
+    The settings come last: once they are there, they and the moved store are what counts.
+    """
     target, wrote = system_config(), []
-    file = store_file(context.settings.database.url)
+    file, moved = store_file(context.settings.database.url), system_data() / "relay.db"
     settings = dict(needs.settings)
     if file is not None and "url" in context.settings.database.model_fields_set:
         # It comes to the data directory, which is the default.
         settings["database"] = {**settings.get("database", {}), "url": None}
-    store, moved = (None, None) if file is None else (file.resolve(), (system_data() / "relay.db").resolve())
-    if store == moved or not (store and store.exists()):
-        store = None
-    elif moved and moved.exists():
-        raise NotAllowed(f"There is a store in {store}, and one in {moved} already. Remove one of them.")
-    with _stopped(store):
-        private_directory(target.parent)
-        if context.config_path != target:
-            write_privately(target, read_text(context.config_path) or "")
-            wrote.append(f"The settings are in {target}.")
-        if settings:
-            update(target, settings)
-        for name, value in needs.secrets.items():
-            write_privately(target.parent / str(name.credential), value)
-            wrote.append(f"The {name.words} is in {target.parent / str(name.credential)}.")
-        if store:
-            _move_store(store, system_data())
-            wrote.append(f"The data is in {system_data()}.")
+        os.environ.pop(f"{PREFIX}DATABASE__URL", None)
+    if file is not None and file.exists() and file.resolve() != moved.resolve():
+        move_store(file.resolve(), moved)
+        undo.callback(move_store, moved, file.resolve())
+        wrote.append(f"The data is in {moved.parent}.")
+    private_directory(target.parent)
+    undo.callback(_remove_if_empty, target.parent)
+    for name, value in needs.secrets.items():
+        path = target.parent / _CREDENTIALS[name]
+        _put(path, value, undo)
+        wrote.append(f"The {name.words} is in {path}.")
+    if context.config_path != target:
+        _put(target, read_text(context.config_path) or "", undo)
+        wrote.append(f"The settings are in {target}.")
+    if settings:
+        update(target, settings)
     os.environ.update(system_variables())
     return load_context(target), wrote
 
 
-@contextmanager
-def _stopped(store: Path | None) -> Iterator[None]:
-    """Keep every relay from a store. Raises NotAllowed if one works on it."""
-    if store is None:
-        yield
-        return
-    lock = StoreLock(store)
+def _put(path: Path, text: str, undo: ExitStack) -> None:
+    former = read_text(path)
+    write_privately(path, text)
+    undo.callback(path.unlink) if former is None else undo.callback(write_privately, path, former)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def move_store(store: Path, moved: Path) -> None:
+    """Move a stopped store; whatever happens, the new one is whole and on disk before the old one goes."""
+    if moved.exists():
+        raise NotAllowed(f"There is a store in {store}, and one in {moved} already. Remove one of them.")
+    connect = partial(sqlite3.connect, timeout=5.0, isolation_level=None)
+    lock, whole = StoreLock(store), moved.with_name(f"{moved.name}.new")
     try:
         lock.take("service install", SystemClock().now())
-    except AlreadyRunning as error:
-        raise NotAllowed(f"{error} Only a stopped store can be moved.") from error
-    try:
         if has_workers(names_of_store(store)):
             raise NotAllowed("A `send` or `replay` is under way. Run this again when it has ended.")
-        yield
+        private_directory(moved.parent)
+        for left in moved.parent.glob(f"{moved.name}[.-]*"):
+            left.unlink()
+        write_privately(whole, "")
+        beside = [*store.parent.glob("node-*.id"), *store.parent.glob("dashboard.key")]
+        with closing(connect(store)) as writer, closing(connect(store)) as source:
+            writer.execute("BEGIN IMMEDIATE")  # no other command writes from now on
+            with closing(connect(whole)) as copy:
+                source.backup(copy)
+            copies = [whole, *(Path(shutil.copy2(path, moved.parent)) for path in beside)]
+            owner = moved.parent.stat()
+            for path in copies:
+                os.chown(path, owner.st_uid, owner.st_gid)
+            whole.rename(moved)
+            descriptor = os.open(moved.parent, os.O_RDONLY)
+            os.fsync(descriptor)  # SQLite did so for the file itself
+            os.close(descriptor)
+            ends = ("", "-wal", "-shm", "-journal")
+            for path in (*(Path(f"{store}{end}") for end in ends), *beside):
+                path.unlink(missing_ok=True)
+    except AlreadyRunning as error:
+        raise NotAllowed(f"{error} Only a stopped store can be moved.") from error
+    except (OSError, sqlite3.Error) as error:
+        raise Unavailable(
+            f"The store {store} can't be moved to {moved} ({error}). Free space or fix the "
+            "permissions, then run this again."
+        ) from error
     finally:
         lock.release()
-
-
-def _move_store(store: Path, target: Path) -> None:
-    """Move a store's files; whatever happens, the new one is whole before the old one goes."""
-    folder, moved = store.parent, target / "relay.db"
-    private_directory(target)
-    for old in target.glob("relay.db-*"):
-        old.unlink()
-    beside = [path for end in ("-wal", "-journal") if (path := Path(f"{store}{end}")).exists()]
-    beside += [*folder.glob("node-*.id"), *folder.glob("dashboard.key")]
-    for path in beside:
-        shutil.copy2(path, target / path.name.replace(store.name, moved.name, 1))
-    whole = target / "relay.db.new"
-    shutil.copy2(store, whole)
-    with whole.open("rb+") as file:
-        os.fsync(file.fileno())
-    whole.rename(moved)
-    for path in (store, *beside, Path(f"{store}-shm")):
-        path.unlink(missing_ok=True)

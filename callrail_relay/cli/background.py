@@ -18,6 +18,8 @@ from pathlib import Path
 
 from callrail_relay.clock import SystemClock, pause
 
+_MODULE = "callrail_relay.cli.background"
+
 NOT_AGAIN = (0, 2, 3)
 """Stopped, wrong usage, wrong settings or secrets."""
 
@@ -29,13 +31,13 @@ STOP_WITHIN = 90.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="callrail_relay.cli.background")
+    parser = argparse.ArgumentParser(prog=_MODULE)
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--restart", action="store_true", help="Start serve again when it fails.")
     parser.add_argument("--child", action="store_true", help="Stop at the end of standard input.")
     parser.add_argument("variables", nargs="*", metavar="NAME=VALUE")
     options = parser.parse_args(arguments)
-    os.environ.update(dict(variable.split("=", 1) for variable in options.variables))
+    os.environ.update(variable.split("=", 1) for variable in options.variables)
     if options.restart:
         return _keep_running(options.log)
     if options.child:
@@ -47,16 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _keep_running(log: Path) -> int:
     """Run ``serve`` in a child until that ends by itself; it also ends when its pipe to this process does."""
-    command = [sys.executable, "-P", "-m", "callrail_relay.cli.background", "--child", "--log", str(log)]
+    command = [sys.executable, "-P", "-m", _MODULE, "--child", "--log", str(log)]
+    flags, null = getattr(subprocess, "CREATE_NO_WINDOW", 0), subprocess.DEVNULL
     clock, wait = SystemClock(), FIRST_PAUSE
     while True:
         began = clock.monotonic()
         with subprocess.Popen(  # noqa: S603 - this very program
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            command, stdin=subprocess.PIPE, stdout=null, stderr=null, creationflags=flags
         ) as child:
             code = child.wait()
         if code in NOT_AGAIN:

@@ -1,6 +1,7 @@
 """``service``: ``serve`` starts with the computer, and again after a crash."""
 
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,26 +23,26 @@ from callrail_relay.cli.console import (
 from callrail_relay.errors import NotFound, RelayError, Unavailable, UsageError
 
 if TYPE_CHECKING:
-    from callrail_relay.bootstrap.service_setup import Installed, Kind, Needs, ServiceState
+    from callrail_relay.bootstrap.service_setup import Kind, Needs, ServiceState
 
 app = typer.Typer(no_args_is_help=True, help="Run the relay with this computer.")
 
 System = Annotated[bool, typer.Option("--system", help="Linux: the hardened service of the whole system.")]
+Print = Annotated[bool, typer.Option("--print", help="Print what would be installed; change nothing.")]
+KindName = Annotated[
+    str | None,
+    typer.Option("--kind", metavar="KIND", help="With --print: systemd, systemd-system, launchd or windows."),
+]
+_SEE_WHY = "See why with `callrail-relay service logs`"
+_NOT_INSTALLED = "The service isn't installed. Install it with `callrail-relay service install`."
 
 
 @command(app, "install")
 async def install(
     *,
     system: System = False,
-    show_only: Annotated[
-        bool, typer.Option("--print", help="Print what would be installed; change nothing.")
-    ] = False,
-    kind: Annotated[
-        str | None,
-        typer.Option(
-            "--kind", metavar="KIND", help="With --print: systemd, systemd-system, launchd or windows."
-        ),
-    ] = None,
+    show_only: Print = False,
+    kind: KindName = None,
     yes: Yes = False,
     config: Config = None,
     as_json: Json = False,
@@ -70,21 +71,20 @@ async def install(
         text = service_setup.printed(chosen, config)
         show({"kind": chosen, "text": text}, text.rstrip("\n"), as_json=as_json)
         return 0
-    installed = await install_service(chosen, config, yes=yes)
+    wrote, fault = await _install(chosen, config, yes=yes)
     if as_json:
-        print_json({**_document(installed.state), "wrote": installed.wrote})
-    elif installed.fault is None:
+        print_json({**_document(service_setup.find_manager(chosen).state()), "wrote": wrote})
+    elif fault is None:
         echo("The service runs and answers. It starts with this computer, and again after a crash.")
-    if installed.fault is not None:
+    if fault is not None:
         raise Unavailable(
-            f"The service is installed. {installed.fault} See why with `callrail-relay service logs`, then "
-            "run `callrail-relay service restart`."
+            f"The service is installed. {fault} {_SEE_WHY}, then run `callrail-relay service restart`."
         )
     return 0
 
 
-async def install_service(kind: "Kind", config: Path | None, *, yes: bool) -> "Installed":
-    """Ask what has to be asked, install, and say what was written. Raises RelayError."""
+async def _install(kind: "Kind", config: Path | None, *, yes: bool) -> tuple[tuple[str, ...], str | None]:
+    """Ask what has to be asked, and install; returns what was written, and why it doesn't answer."""
     from callrail_relay.bootstrap import service_setup
 
     is_system = kind == "systemd-system"
@@ -94,15 +94,13 @@ async def install_service(kind: "Kind", config: Path | None, *, yes: bool) -> "I
     context = service_setup.load_for(kind, config)
     needs = await service_setup.find_needs(context, kind)
     _ask(needs, yes=yes)
-    installed = await service_setup.install(context, kind, needs)
-    for line in installed.wrote:
+    wrote, warning, fault = await service_setup.install(context, kind, needs)
+    for line in (*wrote, *([f"Warning: {warning}"] if warning else ())):
         say(line)
-    if installed.warning:
-        say(f"Warning: {installed.warning}")
     if is_system:
-        variables = " ".join(f"{name}={value}" for name, value in service_setup.system_variables().items())
+        variables = " ".join(map("=".join, service_setup.system_variables().items()))
         say(f"From now on, run every command as root and with these variables:\n  export {variables}")
-    return installed
+    return wrote, fault
 
 
 def _ask(needs: "Needs", *, yes: bool) -> None:
@@ -172,11 +170,8 @@ async def status(system: System = False, config: Config = None, as_json: Json = 
 
     kind = service_setup.find_kind(system=system or None)
     context = None
-    if kind != "systemd-system":
-        try:
-            context = load_context(config)
-        except RelayError:  # the service may still run with what it has read
-            context = None
+    with suppress(RelayError):  # the service may still run with what it has read
+        context = load_context(config) if kind != "systemd-system" else None
     state = service_setup.read_state(kind, context)
     show(_document(state), _sentence(state), as_json=as_json)
     if state.running:
@@ -185,26 +180,20 @@ async def status(system: System = False, config: Config = None, as_json: Json = 
 
 
 def _document(state: "ServiceState") -> dict[str, object]:
-    since = None if state.since is None else state.since.isoformat()
-    return {
-        "installed": state.installed,
-        "enabled": state.enabled,
-        "running": state.running,
-        "since": since,
-        "path": state.path,
-        "kind": state.kind,
-    }
+    since = state.since and state.since.isoformat()
+    order = ("installed", "enabled", "running", "since", "path", "kind")
+    return {name: getattr(state, name) for name in order} | {"since": since}
 
 
 def _sentence(state: "ServiceState") -> str:
     from callrail_relay.cli.render import local
 
     if not state.installed:
-        return "The service isn't installed. Install it with `callrail-relay service install`."
+        return _NOT_INSTALLED
     if not state.running:
         return (
-            f"The service is installed, but not running ({state.path}). See why with `callrail-relay service "
-            "logs`, then run `callrail-relay service restart`."
+            f"The service is installed, but not running ({state.path}). {_SEE_WHY}, then run `callrail-relay "
+            "service restart`."
         )
     since = "" if state.since is None else f" since {local(state.since)}"
     later = "" if state.enabled else " It doesn't start by itself: run `callrail-relay service install`."
@@ -231,15 +220,12 @@ async def logs(
     if follow and as_json:
         raise UsageError("--follow has no end, so it can't be one JSON document; leave out --json.")
     manager = service_setup.find_manager(service_setup.find_kind(system=system or None))
-    if as_json:
-        print_json(manager.logs(lines))
-        return
     if follow:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # asyncio's would wait for the next line
-        for line in manager.follow(lines):
-            echo(line)
+    found = manager.follow(lines) if follow else manager.logs(lines)
+    if as_json:
+        print_json(found)
         return
-    found = manager.logs(lines)
     for line in found:
         echo(line)
     if lines and not found:
@@ -260,12 +246,10 @@ async def restart(system: System = False, config: Config = None, as_json: Json =
 
     kind = service_setup.find_kind(system=system or None)
     if not service_setup.read_state(kind, None).installed:
-        raise NotFound("The service isn't installed. Install it with `callrail-relay service install`.")
+        raise NotFound(_NOT_INSTALLED)
     state, fault = await service_setup.restart(kind, config)
     if fault is not None:
-        raise Unavailable(
-            f"The service was started again. {fault} See why with `callrail-relay service logs`."
-        )
+        raise Unavailable(f"The service was started again. {fault} {_SEE_WHY}.")
     show(_document(state), "The service runs and answers.", as_json=as_json)
 
 
@@ -281,13 +265,11 @@ async def offer(config: Path | None, *, as_json: bool) -> None:
         manager.require()
     except Unavailable:
         return
-    if manager.state().installed or not confirmed(
-        "Start the relay with this computer, as a service?", yes=False
-    ):
-        return
-    try:
-        installed = await install_service(kind, config, yes=False)
-    except RelayError as error:  # the relay itself is set up
-        complain(str(error))
-    else:
-        say(installed.fault or "The service runs and answers.")
+    question = "Start the relay with this computer, as a service?"
+    if not manager.state().installed and confirmed(question, yes=False):
+        try:
+            _, fault = await _install(kind, config, yes=False)
+        except RelayError as error:  # the relay itself is set up
+            complain(str(error))
+        else:
+            say(fault or "The service runs and answers.")

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,9 +28,9 @@ class ServiceState:
     installed: bool
     enabled: bool
     running: bool
-    since: datetime | None
     path: str
     kind: Kind
+    since: datetime | None = None
 
 
 def run(*command: str, fails: bool = True, environment: dict[str, str] | None = None) -> str | None:
@@ -63,13 +63,11 @@ class Systemd:
     def __init__(self, kind: Kind, *, root: Path = Path("/")) -> None:
         self.kind = kind
         self._system = kind is Kind.SYSTEMD_SYSTEM
-        if self._system:
-            self.path = root / "etc/systemd/system" / f"{NAME}.service"
-        else:
-            config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111 - no RuntimeError
-            self.path = Path(config, "systemd/user", f"{NAME}.service")
+        config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111 - no RuntimeError
+        folder = root / "etc/systemd/system" if self._system else Path(config, "systemd/user")
+        self.path = folder / f"{NAME}.service"
         wanted = "multi-user.target" if self._system else "default.target"
-        self._link = self.path.parent / f"{wanted}.wants" / self.path.name
+        self._link = folder / f"{wanted}.wants" / self.path.name
 
     def require(self) -> None:
         self._require_root()
@@ -97,41 +95,34 @@ class Systemd:
         if os.getuid() == 0:
             return "root has no systemd session. Use --system, or run this without sudo."
         return (
-            f"The user {_user()} has no systemd session. Run `sudo loginctl enable-linger {_user()}` and "
-            "then this again, or, as root, `callrail-relay service install --system`."
+            f"The user {getpass.getuser()} has no systemd session. Run `sudo loginctl enable-linger "
+            f"{getpass.getuser()}` and then this again, or, as root, `callrail-relay service install "
+            "--system`."
         )
 
-    def install(self, text: str) -> str | None:
-        lingers = self._system or self._lingers()
-        former = _read(self.path)
-        if not lingers or (former or "").startswith(_LINGER):
-            text = _LINGER + text
-        _write(self.path, text)
-        try:
-            self._run("daemon-reload")
-            self._run("enable", NAME)
-            self._run("restart", NAME)
-        except Unavailable:
-            if former is None:
-                self.uninstall()
-            else:
-                _write(self.path, former)
-                self._run("daemon-reload", fails=False)
-            raise
-        if not lingers and run("loginctl", "enable-linger", _user(), fails=False) is None:
-            return (
-                "The service stops when you sign out, and starts when you sign in. To change that, run "
-                f"`sudo loginctl enable-linger {_user()}`."
-            )
-        return None
+    def read(self) -> str | None:
+        return _read(self.path)
+
+    def load(self, text: str) -> str | None:
+        lingers = self._system or "yes" in (_linger("show-user", "--property=Linger") or "")
+        ours = not lingers or (self.read() or "").startswith(_LINGER)
+        _write(self.path, _LINGER + text if ours and not text.startswith(_LINGER) else text)
+        self._run("daemon-reload")
+        self._run("enable", NAME)
+        self._run("restart", NAME)
+        if lingers or _linger("enable-linger") is not None:
+            return None
+        return (
+            "The service stops when you sign out, and starts when you sign in. To change that, run "
+            f"`sudo loginctl enable-linger {getpass.getuser()}`."
+        )
 
     def uninstall(self) -> None:
         self._require_root()
-        ours = (_read(self.path) or "").startswith(_LINGER)
+        ours = (self.read() or "").startswith(_LINGER)
         self._run("disable", "--now", NAME, fails=False)
-        self.path.unlink(missing_ok=True)
-        # Left behind where `disable` did not work.
-        self._link.unlink(missing_ok=True)
+        _remove(self.path)
+        _remove(self._link)  # left behind where `disable` did not work
         if not self._system:
             for folder in (self._link.parent, self.path.parent, self.path.parent.parent):
                 with suppress(OSError):
@@ -139,7 +130,7 @@ class Systemd:
         self._run("daemon-reload", fails=False)
         self._run("reset-failed", NAME, fails=False)
         if ours:
-            run("loginctl", "disable-linger", _user(), fails=False)
+            _linger("disable-linger")
 
     def restart(self) -> None:
         self._run("restart", NAME)
@@ -151,14 +142,14 @@ class Systemd:
         )
         found = dict(line.partition("=")[::2] for line in (shown or "").splitlines())
         running = installed and found.get("ActiveState") in ("active", "reloading")
+        enabled = found.get("UnitFileState") == "enabled" or (shown is None and self._link.is_symlink())
         since = None
         with suppress(ValueError):
             written = found.get("ActiveEnterTimestamp", "").partition(" ")[2]
             since = datetime.strptime(written, "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC)
         return ServiceState(
             installed=installed,
-            enabled=installed
-            and (found.get("UnitFileState") == "enabled" or (shown is None and self._link.is_symlink())),
+            enabled=installed and enabled,
             running=running,
             since=since if running else None,
             path=str(self.path),
@@ -169,37 +160,33 @@ class Systemd:
         return (run(*self._journal(lines)) or "").splitlines()
 
     def follow(self, lines: int) -> Iterator[str]:
+        command = [*self._journal(lines), "--follow"]
         try:
             process = subprocess.Popen(  # noqa: S603 - as above
-                [*self._journal(lines), "--follow"],
-                stdout=subprocess.PIPE,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
+                command, stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace"
             )
         except OSError as error:
             raise Unavailable(f"journalctl can't be run: {error.strerror}.") from error
         with process:
-            assert process.stdout is not None  # noqa: S101 - it was asked for
-            yield from (line.rstrip("\n") for line in process.stdout)
+            yield from (line.rstrip("\n") for line in process.stdout or ())
 
     def _journal(self, lines: int) -> list[str]:
         # `journalctl --user` would miss what a journal without files of its own for each user holds.
         unit = "--unit" if self._system else "--user-unit"
         return ["journalctl", f"{unit}={NAME}", "--output=cat", "--quiet", "--no-pager", f"--lines={lines}"]
 
-    def _lingers(self) -> bool:
-        return "yes" in (run("loginctl", "show-user", _user(), "--property=Linger", fails=False) or "")
-
     def _run(self, *words: str, fails: bool = True) -> str | None:
         environment = {"TZ": "UTC"}  # for the time in `state`
-        if not self._system and _lacks_runtime_directory():
-            environment["XDG_RUNTIME_DIR"] = f"/run/user/{os.getuid()}"
+        runtime = os.environ.get("XDG_RUNTIME_DIR")
+        with suppress(OSError):
+            # After `su` it is missing or another user's, though this user's systemd may run.
+            if not self._system and (not runtime or Path(runtime).stat().st_uid != os.getuid()):
+                environment["XDG_RUNTIME_DIR"] = f"/run/user/{os.getuid()}"
         scope = () if self._system else ("--user",)
         return run("systemctl", *scope, *words, fails=fails, environment=environment)
 
 
-class LogFileReader:
+class LogFile:
     """The log that ``serve`` keeps itself."""
 
     def __init__(self, log: Path) -> None:
@@ -207,36 +194,36 @@ class LogFileReader:
 
     def logs(self, lines: int) -> list[str]:
         try:
-            with self._log.open(encoding="utf-8", errors="replace") as file:
-                return file.read().splitlines()[-lines:] if lines else []
+            found = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return []
         except OSError as error:
             raise Unavailable(f"The log {self._log} can't be read: {error.strerror}.") from error
+        return found[-lines:] if lines else []
 
     def follow(self, lines: int) -> Iterator[str]:
-        place, rest, first = 0, "", True
+        place, rest, first = 0, b"", True
         while True:
-            whole: list[str] = []
-            with suppress(OSError), self._log.open(encoding="utf-8", errors="replace") as file:
+            whole: list[bytes] = []
+            with suppress(OSError), self._log.open("rb") as file:
                 if file.seek(0, os.SEEK_END) < place:  # a new file took its place
-                    place = 0
+                    place, rest = 0, b""
                 file.seek(place)
-                *whole, rest = (rest + file.read()).split("\n")
+                *whole, rest = (rest + file.read()).split(b"\n")
                 place = file.tell()
-            yield from whole[len(whole) - lines if first and len(whole) > lines else 0 :]
+            newest = whole[max(len(whole) - lines, 0) :] if first else whole
+            yield from (line.decode("utf-8", "replace").rstrip("\r") for line in newest)
             first = False
             pause(0.5)
 
-    def remove_logs(self) -> None:
-        for path in self._log.parent.glob(f"{self._log.name}*"):
-            with suppress(OSError):
-                path.unlink()
+    def _remove_logs(self) -> None:
         with suppress(OSError):
+            for path in self._log.parent.glob(f"{self._log.name}*"):
+                path.unlink()
             self._log.parent.rmdir()
 
 
-class Launchd(LogFileReader):
+class Launchd(LogFile):
     """A LaunchAgent of the user who is signed in to this Mac."""
 
     def __init__(self, log: Path) -> None:
@@ -252,27 +239,24 @@ class Launchd(LogFileReader):
                 "this again."
             )
 
-    def install(self, text: str) -> str | None:
-        former = _read(self.path)
+    def read(self) -> str | None:
+        return _read(self.path)
+
+    def load(self, text: str) -> None:
         self._unload()
         _write(self.path, text)
-        try:
-            run("launchctl", "enable", self._service)
-            # What was just unloaded may still be stopping.
-            for _ in range(20):
-                if run("launchctl", "bootstrap", self._domain, str(self.path), fails=False) is not None:
-                    return None
-                pause(0.5)
-            run("launchctl", "bootstrap", self._domain, str(self.path))
-        except Unavailable:
-            _write(self.path, former) if former else self.path.unlink(missing_ok=True)
-            raise
-        return None
+        run("launchctl", "enable", self._service)
+        # What was just unloaded may still be stopping.
+        for tries_left in reversed(range(20)):
+            command = ("launchctl", "bootstrap", self._domain, str(self.path))
+            if run(*command, fails=not tries_left) is not None:
+                return
+            pause(0.5)
 
     def uninstall(self) -> None:
         self._unload()
-        self.path.unlink(missing_ok=True)
-        self.remove_logs()
+        _remove(self.path)
+        self._remove_logs()
 
     def restart(self) -> None:
         run("launchctl", "kickstart", "-k", self._service)
@@ -280,13 +264,11 @@ class Launchd(LogFileReader):
     def state(self) -> ServiceState:
         shown = run("launchctl", "print", self._service, fails=False) or ""
         disabled = run("launchctl", "print-disabled", self._domain, fails=False) or ""
+        installed = self.path.exists()
+        enabled = installed and not re.search(rf'"{NAME}" => (true|disabled)', disabled)
+        running = re.search(r"^\s*state = running$", shown, re.MULTILINE) is not None
         return ServiceState(
-            installed=self.path.exists(),
-            enabled=self.path.exists() and not re.search(rf'"{NAME}" => (true|disabled)', disabled),
-            running=re.search(r"^\s*state = running$", shown, re.MULTILINE) is not None,
-            since=None,
-            path=str(self.path),
-            kind=Kind.LAUNCHD,
+            installed=installed, enabled=enabled, running=running, path=str(self.path), kind=Kind.LAUNCHD
         )
 
     def _unload(self) -> None:
@@ -294,7 +276,7 @@ class Launchd(LogFileReader):
             run("launchctl", "bootout", self._service, fails=False)
 
 
-class TaskScheduler(LogFileReader):
+class TaskScheduler(LogFile):
     """A task of Windows."""
 
     path = f"\\{NAME}"
@@ -302,24 +284,27 @@ class TaskScheduler(LogFileReader):
     def require(self) -> None:
         run("schtasks", "/Query", "/FO", "CSV", "/NH")
 
-    def install(self, text: str) -> str | None:
+    def read(self) -> str | None:
+        xml = run("schtasks", "/Query", "/TN", NAME, "/XML", fails=False) or ""
+        return xml if "<Task" in xml else None
+
+    def load(self, text: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, f"{NAME}.xml")
             file.write_text(text.replace("UTF-8", "UTF-16", 1), encoding="utf-16")
             self._end()
-            run("schtasks", "/Create", "/TN", NAME, "/XML", str(file), "/F")
-        try:
-            run("schtasks", "/Run", "/TN", NAME)
-        except Unavailable:
-            run("schtasks", "/Delete", "/TN", NAME, "/F", fails=False)
-            raise
-        return None
+            try:
+                run("schtasks", "/Create", "/TN", NAME, "/XML", str(file), "/F")
+            except Unavailable:
+                run("schtasks", "/Run", "/TN", NAME, fails=False)  # a former task goes on
+                raise
+        run("schtasks", "/Run", "/TN", NAME)
 
     def uninstall(self) -> None:
         self._end()
-        if self.state().installed:
+        if self.read() is not None:
             run("schtasks", "/Delete", "/TN", NAME, "/F")
-        self.remove_logs()
+        self._remove_logs()
 
     def restart(self) -> None:
         self._end()
@@ -333,31 +318,22 @@ class TaskScheduler(LogFileReader):
             pause(0.5)  # while it runs, a start is ignored
 
     def state(self) -> ServiceState:
-        xml = run("schtasks", "/Query", "/TN", NAME, "/XML", fails=False) or ""
+        xml = self.read()
         rows = run("schtasks", "/Query", "/TN", NAME, "/V", "/FO", "CSV", "/NH", fails=False) or ""
-        row: Sequence[str] = next((row for row in csv.reader(rows.splitlines()) if len(row) > 6), [""] * 7)
-        disabled = re.search(r"<Settings>.*<Enabled>false</Enabled>.*</Settings>", xml, re.DOTALL)
+        row = next((row for row in csv.reader(rows.splitlines()) if len(row) > 6), [""] * 7)
+        disabled = re.search(r"<Settings>.*<Enabled>false</Enabled>.*</Settings>", xml or "", re.DOTALL)
+        installed, running = xml is not None, row[6] == _TASK_RUNNING or row[3] == "Running"
         return ServiceState(
-            installed="<Task" in xml,
-            enabled="<Task" in xml and not disabled,
-            running=row[6] == _TASK_RUNNING or row[3] == "Running",
-            since=None,
+            installed=installed,
+            enabled=installed and not disabled,
+            running=running,
             path=self.path,
             kind=Kind.WINDOWS,
         )
 
 
-def _lacks_runtime_directory() -> bool:
-    """Whether the variable is missing or another user's, as after `su`, though the user's systemd may run."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    try:
-        return not runtime or Path(runtime).stat().st_uid != os.getuid()
-    except OSError:
-        return False
-
-
-def _user() -> str:
-    return getpass.getuser()
+def _linger(verb: str, *options: str) -> str | None:
+    return run("loginctl", verb, getpass.getuser(), *options, fails=False)
 
 
 def _read(path: Path) -> str | None:
@@ -377,8 +353,26 @@ def _write(path: Path, text: str) -> None:
         ) from error
 
 
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise Unavailable(f"{path} can't be removed ({error.strerror}). Remove it yourself.") from error
+
+
 Manager = Systemd | Launchd | TaskScheduler
 """
-``require`` raises unless a service can be installed here. ``install`` starts it, or leaves nothing behind,
-and returns a warning. ``follow`` gives the newest lines of the log, and then those that come.
+``require`` raises unless a service can be installed here. ``load`` starts what a text describes, and ``read``
+gives that text back. ``follow`` gives the newest lines of the log, and then those that come.
 """
+
+
+def install(manager: Manager, text: str) -> str | None:
+    """Start a service, in the place of a former one; returns a warning. A failure leaves what was there."""
+    former = manager.read()
+    try:
+        return manager.load(text)
+    except Unavailable:
+        with suppress(Unavailable):
+            manager.uninstall() if former is None else manager.load(former)
+        raise

@@ -3,10 +3,10 @@
 import plistlib
 import re
 import subprocess
-import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from xml.sax.saxutils import escape
 
 from callrail_relay.errors import SettingsError
 
@@ -16,8 +16,7 @@ STOP_WITHIN = 90
 """Seconds that a stop may take: CallRail may still have to answer for a text."""
 
 _DESCRIPTION = "Sends InvestorFuse IF3 texts through CallRail (callrail-relay)"
-_TASKS = "http://schemas.microsoft.com/windows/2004/02/mit/task"
-_PLAIN = re.compile(r"[\w@+=:,./-]+", re.ASCII)
+_PLAIN = re.compile(r"[\w@+=:,./%$-]+", re.ASCII)
 
 
 class Kind(StrEnum):
@@ -58,7 +57,9 @@ def render(kind: Kind, plan: ServicePlan) -> str:
             raise SettingsError(
                 f"{name!r} holds a line break or a control character, which a service can't have."
             )
-    return _RENDER[kind](plan)
+    if kind is Kind.LAUNCHD:
+        return _agent(plan)
+    return _task(plan) if kind is Kind.WINDOWS else _unit(plan, system=kind is Kind.SYSTEMD_SYSTEM)
 
 
 _RUN = f"""\
@@ -104,59 +105,43 @@ RemoveIPC=yes
 """
 
 
-def _systemd(plan: ServicePlan) -> str:
-    variables = "".join(map(_environment, plan.variables.items()))
-    return _unit(plan, "", f"{variables}{_RUN}", "default.target")
-
-
-def _systemd_system(plan: ServicePlan) -> str:
-    folder = plan.config.rpartition("/")[0]
-    given = [("config.toml", plan.config), *((name, f"{folder}/{name}") for name in plan.credentials)]
-    service = (
-        "DynamicUser=yes\n"
-        f"StateDirectory={NAME}\n"
-        "StateDirectoryMode=0700\n"
-        + "".join(f"LoadCredential={name}:{path.replace('%', '%%')}\n" for name, path in given)
-        + f"Environment={CONFIG}=%d/config.toml\n"
-        + "".join(map(_environment, ((DATA, plan.data), *plan.environment.items())))
-        + _RUN
-        + _HARDENED
-    )
-    return _unit(
-        plan, "Wants=network-online.target\nAfter=network-online.target\n", service, "multi-user.target"
-    )
-
-
-def _unit(plan: ServicePlan, after: str, service: str, wanted_by: str) -> str:
-    command = " ".join(_word(word.replace("$", "$$")) for word in (*plan.program, "serve"))
+def _unit(plan: ServicePlan, *, system: bool) -> str:
+    variables, own, after, wanted_by = plan.variables, "", "", "default.target"
+    if system:
+        after, wanted_by = "Wants=network-online.target\nAfter=network-online.target\n", "multi-user.target"
+        folder = plan.config.rpartition("/")[0]
+        loaded = [f"LoadCredential={name}:{folder}/{name}\n" for name in ("config.toml", *plan.credentials)]
+        own = (
+            f"DynamicUser=yes\nStateDirectory={NAME}\nStateDirectoryMode=0700\n{''.join(loaded)}"
+            f"Environment={CONFIG}=%d/config.toml\n"
+        )
+        del variables[CONFIG]
+    environment = "".join(f"Environment={_word('='.join(one))}\n" for one in variables.items())
+    # systemd expands $ in arguments, but not in the path of the program.
+    program, *arguments = (*plan.program, "serve")
+    command = " ".join([_word(program), *(_word(word.replace("$", "$$")) for word in arguments)])
     return (
         f"[Unit]\nDescription={_DESCRIPTION}\n{after}StartLimitIntervalSec=0\n\n"
-        f"[Service]\nType=exec\nExecStart={command}\n{service}\n"
+        f"[Service]\nType=exec\nExecStart={command}\n{own}{environment}{_RUN}{_HARDENED if system else ''}\n"
         f"[Install]\nWantedBy={wanted_by}\n"
     )
-
-
-def _environment(variable: tuple[str, str]) -> str:
-    return f"Environment={_word('='.join(variable))}\n"
 
 
 def _word(text: str) -> str:
     """*text* as one word of a unit, where % begins a specifier."""
     text = text.replace("%", "%%")
-    if _PLAIN.fullmatch(text.replace("%", "").replace("$", "")):
-        return text
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return text if _PLAIN.fullmatch(text) else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def background(plan: ServicePlan, *more: str) -> list[str]:
+def _background(plan: ServicePlan, *more: str) -> list[str]:
     """``serve`` with its log in a file, for systems that keep none."""
     return [plan.python, "-P", "-m", "callrail_relay.cli.background", "--log", plan.log, *more]
 
 
-def _launchd(plan: ServicePlan) -> str:
+def _agent(plan: ServicePlan) -> str:
     agent = {
         "Label": NAME,
-        "ProgramArguments": background(plan),
+        "ProgramArguments": _background(plan),
         "EnvironmentVariables": plan.variables,
         "RunAtLoad": True,
         # It ends with 0 after an error in the settings or secrets, and is then not started again.
@@ -170,60 +155,50 @@ def _launchd(plan: ServicePlan) -> str:
     return plistlib.dumps(agent, sort_keys=False).decode()
 
 
-def _windows(plan: ServicePlan) -> str:
+def _task(plan: ServicePlan) -> str:
     # A task has no environment: the program takes its variables as arguments.
-    command, *arguments = background(
-        plan, "--restart", *(f"{name}={value}" for name, value in plan.variables.items())
+    command, *arguments = _background(plan, "--restart", *map("=".join, plan.variables.items()))
+    return _TASK.format(
+        boot="<BootTrigger><Enabled>true</Enabled></BootTrigger>" if plan.at_start else "",
+        user=escape(plan.user),
+        logon="S4U" if plan.at_start else "InteractiveToken",
+        command=escape(command),
+        arguments=escape(subprocess.list2cmdline(arguments)),
     )
-    logon = {"LogonTrigger": {"Enabled": "true", "UserId": plan.user}}
-    task = {
-        "RegistrationInfo": {"Description": _DESCRIPTION, "URI": f"\\{NAME}"},
-        "Triggers": {"BootTrigger": {"Enabled": "true"}, **logon} if plan.at_start else logon,
-        "Principals": {
-            "Principal": {
-                "UserId": plan.user,
-                "LogonType": "S4U" if plan.at_start else "InteractiveToken",
-                "RunLevel": "LeastPrivilege",
-            }
-        },
-        # The defaults end a task after three days and without mains power, and let others go first.
-        "Settings": {
-            "MultipleInstancesPolicy": "IgnoreNew",
-            "DisallowStartIfOnBatteries": "false",
-            "StopIfGoingOnBatteries": "false",
-            "AllowHardTerminate": "true",
-            "StartWhenAvailable": "true",
-            "RunOnlyIfNetworkAvailable": "false",
-            "IdleSettings": {"StopOnIdleEnd": "false", "RestartOnIdle": "false"},
-            "AllowStartOnDemand": "true",
-            "Enabled": "true",
-            "Hidden": "true",
-            "RunOnlyIfIdle": "false",
-            "WakeToRun": "false",
-            "ExecutionTimeLimit": "PT0S",
-            "Priority": "5",
-            "RestartOnFailure": {"Interval": "PT1M", "Count": "255"},
-        },
-        "Actions": {"Exec": {"Command": command, "Arguments": subprocess.list2cmdline(arguments)}},
-    }
-    root = ET.Element("Task", {"version": "1.2", "xmlns": _TASKS})
-    _add(root, task)
-    ET.indent(root)
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
-def _add(parent: ET.Element, content: Mapping[str, object]) -> None:
-    for name, value in content.items():
-        element = ET.SubElement(parent, name)
-        if isinstance(value, Mapping):
-            _add(element, value)
-        else:
-            element.text = str(value)
-
-
-_RENDER = {
-    Kind.SYSTEMD: _systemd,
-    Kind.SYSTEMD_SYSTEM: _systemd_system,
-    Kind.LAUNCHD: _launchd,
-    Kind.WINDOWS: _windows,
-}
+# The defaults end a task after three days and without mains power, and let others go first.
+_TASK = f"""\
+<?xml version="1.0" encoding="UTF-8"?>
+<Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">
+  <RegistrationInfo><Description>{_DESCRIPTION}</Description><URI>\\{NAME}</URI></RegistrationInfo>
+  <Triggers>
+    {{boot}}<LogonTrigger><Enabled>true</Enabled><UserId>{{user}}</UserId></LogonTrigger>
+  </Triggers>
+  <Principals>
+    <Principal>
+      <UserId>{{user}}</UserId><LogonType>{{logon}}</LogonType><RunLevel>LeastPrivilege</RunLevel>
+    </Principal>
+  </Principals>
+  <Settings>
+    <MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy>
+    <DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries>
+    <StopIfGoingOnBatteries>false</StopIfGoingOnBatteries>
+    <AllowHardTerminate>true</AllowHardTerminate>
+    <StartWhenAvailable>true</StartWhenAvailable>
+    <RunOnlyIfNetworkAvailable>false</RunOnlyIfNetworkAvailable>
+    <IdleSettings><StopOnIdleEnd>false</StopOnIdleEnd><RestartOnIdle>false</RestartOnIdle></IdleSettings>
+    <AllowStartOnDemand>true</AllowStartOnDemand>
+    <Enabled>true</Enabled>
+    <Hidden>true</Hidden>
+    <RunOnlyIfIdle>false</RunOnlyIfIdle>
+    <WakeToRun>false</WakeToRun>
+    <ExecutionTimeLimit>PT0S</ExecutionTimeLimit>
+    <Priority>5</Priority>
+    <RestartOnFailure><Interval>PT1M</Interval><Count>255</Count></RestartOnFailure>
+  </Settings>
+  <Actions>
+    <Exec><Command>{{command}}</Command><Arguments>{{arguments}}</Arguments></Exec>
+  </Actions>
+</Task>
+"""

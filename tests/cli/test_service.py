@@ -3,11 +3,14 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import sys
+import threading
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import keyring
@@ -300,6 +303,33 @@ def test_password_of_a_proxy_is_not_taken_along(
     assert "password@" not in unit.read_text("utf-8") + done.output
 
 
+def test_another_program_in_its_place_is_told(
+    programs: ServicePrograms, unit: Path, config: Path, secrets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it answers: only this relay can prove that it is."""
+    unit.parent.mkdir(parents=True)
+    unit.write_text("[Unit]\n", "utf-8")
+    monkeypatch.setattr(service_setup, "ANSWERS_WITHIN", 0.5)
+    port = tomllib.loads(config.read_text("utf-8"))["server"]["port"]
+
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "64")
+            self.end_headers()
+            self.wfile.write(b"0" * 64)
+
+    with HTTPServer(("127.0.0.1", port), Other) as other:
+        thread = threading.Thread(target=other.serve_forever)
+        thread.start()
+        done = service("install")
+        other.shutdown()
+        thread.join()
+
+    assert 8 == done.exit_code
+    assert f"Another program answers at http://127.0.0.1:{port}." in done.stderr
+
+
 # A system service
 
 
@@ -358,6 +388,44 @@ def test_system_service_takes_over_settings_secrets_and_store(
     assert 0 == gone.exit_code, gone.stderr
     assert not folder.exists()
     assert (data / "relay.db").exists()
+
+
+@pytest.mark.usefixtures("system", "secrets")
+def test_store_is_moved_with_what_is_still_in_its_log(root: Path, data: Path) -> None:
+    """SQLite writes to its log first; also after a move that was cut off before the settings came."""
+    assert 0 == CliRunner().invoke(app, ["status"]).exit_code
+    with closing(sqlite3.connect(data / "relay.db")) as reader:
+        assert reader.execute("SELECT count(*) FROM accounts").fetchone() is not None
+        assert 0 == CliRunner().invoke(app, ["pause"]).exit_code
+        assert (data / "relay.db-wal").stat().st_size > 0
+        service_setup.move_store(data / "relay.db", root / "var/lib/callrail-relay/relay.db")
+
+    done = service("install", "--system")
+
+    assert "It does not answer" in done.stderr
+    listed = CliRunner().invoke(app, ["status", "--json"])
+    assert json.loads(listed.stdout)["accounts"][0]["paused"] is not None
+    assert {0o600} == {mode(path) for path in (root / "var/lib/callrail-relay").glob("relay.db")}
+
+
+@pytest.mark.usefixtures("system")
+def test_failed_system_service_leaves_all_as_it_was(
+    programs: ServicePrograms, root: Path, config: Path, secrets: Path, data: Path
+) -> None:
+    """The store is back in its place, and no secret stays elsewhere."""
+    programs.answer("restart", "Job for callrail-relay.service failed.", code=1)
+    assert 0 == CliRunner().invoke(app, ["pause"]).exit_code
+
+    done = service("install", "--system")
+
+    assert 8 == done.exit_code
+    assert "Job for callrail-relay.service failed." in done.stderr
+    assert not (root / "etc/callrail-relay").exists()
+    assert ["relay.db-serve.lock"] == [path.name for path in (root / "var/lib/callrail-relay").iterdir()]
+    assert (0o600, 0o600) == (mode(data / "relay.db"), mode(secrets))
+    variables = {"CALLRAIL_RELAY_DATA": str(data), "CALLRAIL_RELAY_CONFIG": str(config)}
+    listed = CliRunner(env=variables).invoke(app, ["status", "--json"])
+    assert json.loads(listed.stdout)["accounts"][0]["paused"] is not None
 
 
 @pytest.mark.usefixtures("system")

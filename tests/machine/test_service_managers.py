@@ -8,7 +8,7 @@ import pytest
 
 from callrail_relay.errors import Unavailable
 from callrail_relay.machine import service_managers
-from callrail_relay.machine.service_managers import Launchd, Systemd, TaskScheduler
+from callrail_relay.machine.service_managers import Launchd, Systemd, TaskScheduler, install
 from callrail_relay.machine.service_units import Kind
 from tests.support.service_programs import ServicePrograms
 
@@ -51,7 +51,7 @@ def test_unit_is_enabled_and_started(programs: ServicePrograms) -> None:
     programs.answer("show-user", "Linger=yes\n")
     systemd = Systemd(Kind.SYSTEMD)
 
-    assert systemd.install("[Unit]\n") is None
+    assert install(systemd, "[Unit]\n") is None
 
     assert "[Unit]\n" == systemd.path.read_text("utf-8")
     assert [
@@ -65,9 +65,9 @@ def test_lingering_ends_with_the_service_that_began_it(programs: ServicePrograms
     """Also after it was installed twice."""
     programs.answer("show-user", "Linger=no\n")
     systemd = Systemd(Kind.SYSTEMD)
-    systemd.install("[Unit]\n")
+    install(systemd, "[Unit]\n")
     programs.answer("show-user", "Linger=yes\n")
-    systemd.install("[Unit]\n")
+    install(systemd, "[Unit]\n")
 
     systemd.uninstall()
 
@@ -80,7 +80,7 @@ def test_lingering_ends_with_the_service_that_began_it(programs: ServicePrograms
 def test_lingering_of_others_stays(programs: ServicePrograms) -> None:
     programs.answer("show-user", "Linger=yes\n")
     systemd = Systemd(Kind.SYSTEMD)
-    systemd.install("[Unit]\n")
+    install(systemd, "[Unit]\n")
 
     systemd.uninstall()
 
@@ -91,7 +91,7 @@ def test_refused_lingering_is_told_with_its_remedy(programs: ServicePrograms) ->
     programs.answer("show-user", "Linger=no\n")
     programs.answer("enable-linger", "Could not enable linger: Access denied", code=1)
 
-    assert "sudo loginctl enable-linger" in (Systemd(Kind.SYSTEMD).install("[Unit]\n") or "")
+    assert "sudo loginctl enable-linger" in (install(Systemd(Kind.SYSTEMD), "[Unit]\n") or "")
 
 
 def test_unit_that_does_not_start_is_taken_away(programs: ServicePrograms) -> None:
@@ -99,7 +99,7 @@ def test_unit_that_does_not_start_is_taken_away(programs: ServicePrograms) -> No
     systemd = Systemd(Kind.SYSTEMD)
 
     with pytest.raises(Unavailable, match="Job for callrail-relay"):
-        systemd.install("[Unit]\n")
+        install(systemd, "[Unit]\n")
 
     assert not systemd.path.exists()
     assert not systemd.state().installed
@@ -108,13 +108,14 @@ def test_unit_that_does_not_start_is_taken_away(programs: ServicePrograms) -> No
 def test_unit_that_replaces_another_gives_way_to_it(programs: ServicePrograms) -> None:
     programs.answer("show-user", "Linger=yes\n")
     systemd = Systemd(Kind.SYSTEMD)
-    systemd.install("[Unit]\n# former\n")
+    install(systemd, "[Unit]\n# former\n")
     programs.answer("restart", "failed", code=1)
 
     with pytest.raises(Unavailable):
-        systemd.install("[Unit]\n# new\n")
+        install(systemd, "[Unit]\n# new\n")
 
     assert "former" in systemd.path.read_text("utf-8")
+    assert "systemctl --user restart callrail-relay" == changes(programs)[-1]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def test_state_of_a_unit(
 ) -> None:
     """One that systemd is about to start again does not run."""
     systemd = Systemd(Kind.SYSTEMD)
-    systemd.install("[Unit]\n")
+    install(systemd, "[Unit]\n")
     programs.answer(
         "show callrail-relay",
         f"ActiveState={active}\nUnitFileState=enabled\nActiveEnterTimestamp=Sun 2026-11-29 11:14:28 UTC\n",
@@ -212,7 +213,7 @@ def launchd(tmp_path: Path, programs: ServicePrograms) -> Launchd:
 
 
 def test_agent_is_loaded_again(launchd: Launchd, programs: ServicePrograms) -> None:
-    launchd.install("<plist/>")
+    install(launchd, "<plist/>")
 
     domain = f"gui/{os.getuid()}"
     assert "<plist/>" == launchd.path.read_text("utf-8")
@@ -227,7 +228,7 @@ def test_agent_that_does_not_load_is_taken_away(launchd: Launchd, programs: Serv
     programs.answer("bootstrap", "Bootstrap failed: 5: Input/output error", code=5)
 
     with pytest.raises(Unavailable, match="Input/output error"):
-        launchd.install("<plist/>")
+        install(launchd, "<plist/>")
 
     assert not launchd.path.exists()
 
@@ -245,7 +246,7 @@ def test_state_of_an_agent(
     shown: str | None, disabled: str, state: tuple[bool, bool], launchd: Launchd, programs: ServicePrograms
 ) -> None:
     """Enabled, and running, in the words of macOS of today and before."""
-    launchd.install("<plist/>")
+    install(launchd, "<plist/>")
     code = 0 if shown else 113
     programs.answer("print gui", shown or 'Could not find service "callrail-relay"', code=code)
     programs.answer("print-disabled", disabled)
@@ -263,7 +264,7 @@ def test_agent_needs_a_person_at_the_screen(launchd: Launchd, programs: ServiceP
 
 
 def test_nothing_of_an_agent_stays(launchd: Launchd, programs: ServicePrograms, tmp_path: Path) -> None:
-    launchd.install("<plist/>")
+    install(launchd, "<plist/>")
     log = tmp_path / "logs" / "callrail-relay.log"
     log.parent.mkdir()
     for name in ("", ".1"):
@@ -284,7 +285,7 @@ def tasks(tmp_path: Path, programs: ServicePrograms) -> TaskScheduler:
 
 
 def test_task_is_given_as_utf_16(tasks: TaskScheduler, programs: ServicePrograms) -> None:
-    tasks.install('<?xml version="1.0" encoding="UTF-8"?>\n<Task>Ünal</Task>\n')
+    install(tasks, '<?xml version="1.0" encoding="UTF-8"?>\n<Task>Ünal</Task>\n')
 
     assert '<?xml version="1.0" encoding="UTF-16"?>\n<Task>Ünal</Task>\n' == programs.task.decode("utf-16")
     assert programs.task.startswith((b"\xff\xfe", b"\xfe\xff"))
@@ -298,7 +299,22 @@ def test_refused_task_is_told(tasks: TaskScheduler, programs: ServicePrograms) -
     programs.answer("/Create", "ERROR: Access is denied.", code=1)
 
     with pytest.raises(Unavailable, match="Access is denied"):
-        tasks.install("<Task/>")
+        install(tasks, "<Task/>")
+
+    assert "schtasks /Run /TN callrail-relay" in changes(programs)
+
+
+@pytest.mark.parametrize("former", [None, "<Task>Former</Task>"])
+def test_task_that_does_not_start_gives_way_to_the_former(
+    former: str | None, tasks: TaskScheduler, programs: ServicePrograms
+) -> None:
+    programs.answer("/Query /TN callrail-relay /XML", former or "", code=0 if former else 1)
+    programs.answer("/Run", "ERROR: The system cannot run it.", code=1)
+
+    with pytest.raises(Unavailable, match="cannot run it"):
+        install(tasks, "<Task>New</Task>")
+
+    assert (former or "<Task>New</Task>") == programs.task.decode("utf-16")
 
 
 @pytest.mark.parametrize(

@@ -91,9 +91,10 @@ def test_unit_stays_down_after_a_wrong_setting(kind: Kind) -> None:
 
 
 def test_unit_quotes_what_systemd_would_read_otherwise() -> None:
-    text = render(Kind.SYSTEMD, make_plan(program=("/opt/a b/100%/$x/relay",), data='/srv/"a" 5%\\$y'))
+    """It expands $ in arguments, and not in the path of the program."""
+    text = render(Kind.SYSTEMD, make_plan(program=("/opt/a b/100%/$x/relay", "$y"), data='/srv/"a" 5%\\$y'))
 
-    assert 'ExecStart="/opt/a b/100%%/$$x/relay" serve\n' in text
+    assert 'ExecStart="/opt/a b/100%%/$x/relay" $$y serve\n' in text
     assert 'Environment="CALLRAIL_RELAY_DATA=/srv/\\"a\\" 5%%\\\\$y"\n' in text
 
 
