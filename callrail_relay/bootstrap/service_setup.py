@@ -3,6 +3,7 @@
 import getpass
 import os
 import shutil
+import socket
 import sqlite3
 import stat
 import sys
@@ -13,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
@@ -32,9 +34,9 @@ from callrail_relay.config.places import (
     write_privately,
 )
 from callrail_relay.config.saving import save, update
-from callrail_relay.config.secrets import OsKeyring, Secret, SecretName, Secrets
+from callrail_relay.config.secrets import OsKeyring, SecretName, Secrets
 from callrail_relay.domain.health import Node
-from callrail_relay.domain.public_url import Answer, NoAnswer, Trouble, is_proven
+from callrail_relay.domain.public_url import Answer, NoAnswer, is_proven
 from callrail_relay.errors import AlreadyRunning, NotAllowed, RelayError, SecretError, Unavailable, UsageError
 from callrail_relay.machine import public_address, service_managers
 from callrail_relay.machine.service_managers import Launchd, Manager, Systemd, TaskScheduler
@@ -141,16 +143,11 @@ def _connection() -> list[tuple[str, str]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """
-    What the service would not find by itself, and has to be stored for it.
+    """What the service would not find by itself; *lost* says in sentences what can't be stored."""
 
-    *outside* names variables and credentials, *locked* the secrets in a keyring that is closed until someone
-    signs in, *lost* in sentences what can't be stored.
-    """
-
-    outside: tuple[str, ...]
-    locked: tuple[str, ...]
-    lost: tuple[str, ...]
+    outside: list[str]  # variables and credentials
+    locked: list[str]  # secrets in a keyring that is closed until someone signs in
+    lost: list[str]
     secrets: Mapping[SecretName, str] = field(repr=False)
     settings: Mapping[str, Any] = field(repr=False)
 
@@ -178,6 +175,8 @@ async def find_needs(context: AppContext, kind: Kind) -> Needs:
     for name in (SecretName.API_KEY, SecretName.HOOK_TOKEN):
         await context.secrets.require(name)
     system = kind is Kind.SYSTEMD_SYSTEM
+    # As the service would find them: without this environment, and without a keyring that may be closed.
+    theirs = Secrets(context.config_path, system_variables() if system else {})
     keyring = await OsKeyring(timeout=3.0).words() if starts_without_login(kind) else None
     outside, locked, lost, secrets = [], [], [], {}
     for name in SecretName:
@@ -186,12 +185,17 @@ async def find_needs(context: AppContext, kind: Kind) -> Needs:
             continue
         if system and name not in _CREDENTIALS:
             lost.append("The URL before the last `hook-url --rotate` stops working.")
-        elif found.secret != await _found_by_service(context, name, keyring, system=system):
-            secrets[name] = found.secret.reveal()
-            if place := context.secrets.shadowed_by(name):
-                outside.append(f"{name.words} ({place})")
-            elif found.source == keyring:
-                locked.append(name.words)
+            continue
+        with suppress(SecretError):
+            known = await theirs.find(name)
+            is_known = known is not None and known.secret == found.secret and known.source != keyring
+            if is_known and (theirs.shadowed_by(name) or not system):
+                continue
+        secrets[name] = found.secret.reveal()
+        if place := context.secrets.shadowed_by(name):
+            outside.append(f"{name.words} ({place})")
+        elif found.source == keyring:
+            locked.append(name.words)
     settings, variables = environment_changes(context.config_path, context.settings)
     lost += [
         f"The service does not get {name}, because that holds a password; write it into the service by hand."
@@ -200,41 +204,14 @@ async def find_needs(context: AppContext, kind: Kind) -> Needs:
     ]
     if os.environ.get("PGPASSWORD") and store_file(context.settings.database.url) is None:
         lost.append("The service does not get PGPASSWORD; put the password into ~/.pgpass.")
-    return Needs(
-        outside=(*outside, *variables),
-        locked=tuple(locked),
-        lost=tuple(lost),
-        secrets=secrets,
-        settings=settings,
-    )
-
-
-async def _found_by_service(
-    context: AppContext, name: SecretName, keyring: str | None, *, system: bool
-) -> Secret | None:
-    """The secret as the service would find it: without this environment, and without a closed *keyring*."""
-    folder = system_config().parent
-    if system and not (folder / _CREDENTIALS[name]).exists():
-        return None
-    environ = {"CREDENTIALS_DIRECTORY": str(folder)} if system else {}
-    try:
-        found = await Secrets(context.config_path, environ).find(name)
-    except SecretError:
-        return None
-    return None if found is None or found.source == keyring else found.secret
+    return Needs(outside=[*outside, *variables], locked=locked, lost=lost, secrets=secrets, settings=settings)
 
 
 # Installing
 
 
-async def install(
-    context: AppContext, kind: Kind, needs: Needs
-) -> tuple[tuple[str, ...], str | None, str | None]:
-    """
-    Store what is needed, install the service, and wait until it answers. Raises RelayError.
-
-    Returns what was done, in lines; a warning; and why the service does not answer, None if it does.
-    """
+async def install(context: AppContext, kind: Kind, needs: Needs) -> tuple[list[str], str | None, str | None]:
+    """Install it; returns what was done, a warning, and why it doesn't answer. Raises RelayError."""
     manager = find_manager(kind)
     if kind in _OTHER and (other := find_manager(_OTHER[kind]).state()).installed:
         system = " --system" if other.kind is Kind.SYSTEMD_SYSTEM else ""
@@ -243,7 +220,7 @@ async def install(
             f"uninstall{system}`."
         )
     if not manager.state().running:
-        await _require_free(context)
+        _require_free(context)
     with ExitStack() as undo:
         if kind is Kind.SYSTEMD_SYSTEM:
             context, wrote = _move_to_system(context, needs, undo)
@@ -252,7 +229,7 @@ async def install(
         warning = service_managers.install(manager, printed(kind, context.config_path))
         undo.pop_all()
     fault = await _why_silent(context, manager)
-    return (f"The service is {manager.path}.", *wrote), warning, fault
+    return [f"The service is {manager.path}.", *wrote], warning, fault
 
 
 async def _store(context: AppContext, kind: Kind, needs: Needs) -> list[str]:
@@ -266,31 +243,21 @@ async def _store(context: AppContext, kind: Kind, needs: Needs) -> list[str]:
     return [*wrote, f"The settings are in {context.config_path}."] if needs.settings else wrote
 
 
-async def _require_free(context: AppContext) -> None:
+def _require_free(context: AppContext) -> None:
     """Raises Unavailable if another `serve`, or any other program, is where the service would be."""
     if (server := _server(context)) is not None:
         process = "" if server.pid is None else f" (process {server.pid})"
         raise Unavailable(
             f"The relay is already running{process}, and not as a service. Stop it, then run this again."
         )
-    port = context.settings.server.port
-    answer = await _probe(context, "")
-    if port and not (isinstance(answer, NoAnswer) and answer.trouble is Trouble.REFUSED):
-        raise Unavailable(f"Port {port} is in use. Stop that program, or change server.port.")
+    address = urlsplit(listener_url(context.settings.server))
+    with suppress(OSError), socket.create_connection((address.hostname, address.port), timeout=2.0):
+        raise Unavailable(f"Port {address.port} is in use. Stop that program, or change server.port.")
 
 
 def _server(context: AppContext) -> Node | None:
     file = store_file(context.settings.database.url)
     return None if file is None else StoreLock(file).server()
-
-
-async def _probe(context: AppContext, nonce: str) -> Answer | NoAnswer:
-    """What answers where the relay should be, asked without a proxy."""
-    url = f"{listener_url(context.settings.server)}/healthz?probe={nonce}"
-    try:
-        return await public_address.fetch(url, lambda _: find_network("http://127.0.0.1"))
-    except NoAnswer as error:
-        return error
 
 
 def _is_this_relay(context: AppContext, answer: Answer, nonce: str) -> bool:
@@ -312,18 +279,24 @@ def _is_this_relay(context: AppContext, answer: Answer, nonce: str) -> bool:
 
 async def _why_silent(context: AppContext, manager: Manager) -> str | None:
     """Wait until the service runs and proves to be the relay of this store; else why not."""
-    port, clock, nonce = context.settings.server.port, context.clock, token_urlsafe(24)
-    began, fault = clock.monotonic(), ""
+    server, clock, nonce = context.settings.server, context.clock, token_urlsafe(24)
+    began, fault = clock.monotonic(), None
     while (passed := clock.monotonic() - began) < ANSWERS_WITHIN:
-        answer = await _probe(context, nonce) if port else None
-        proven = not port or (isinstance(answer, Answer) and _is_this_relay(context, answer, nonce))
+        try:
+            # Without a proxy, as for loopback.
+            answer = await public_address.fetch(
+                f"{listener_url(server)}/healthz?probe={nonce}", lambda _: find_network("http://127.0.0.1")
+            )
+        except NoAnswer:
+            proven, fault = False, f"It does not answer at {listener_url(server)}."
+        else:
+            proven = _is_this_relay(context, answer, nonce)
+            fault = f"Another program answers at {listener_url(server)}."
         running = manager.state().running
-        if running and proven:
+        if running and (proven or not server.port):
             return None
         if passed > MUST_RUN_WITHIN and not running:
             return "It was started and has ended."
-        does = "Another program answers" if isinstance(answer, Answer) else "It does not answer"
-        fault = f"{does} at {listener_url(context.settings.server)}."
         await clock.sleep(0.3)
     return fault
 
@@ -357,8 +330,7 @@ def uninstall(kind: Kind) -> tuple[str, ...]:
     removed = [file for file in files if file.exists()]
     for file in removed:
         file.unlink()
-    with suppress(OSError):
-        system_config().parent.rmdir()  # only if it is empty
+    _remove_if_empty(system_config().parent)
     return (str(manager.path), *map(str, removed))
 
 
@@ -417,15 +389,18 @@ def _move_to_system(context: AppContext, needs: Needs, undo: ExitStack) -> tuple
     return load_context(target), wrote
 
 
-def _put(path: Path, text: str, undo: ExitStack) -> None:
-    former = read_text(path)
-    write_privately(path, text)
-    undo.callback(path.unlink) if former is None else undo.callback(write_privately, path, former)
-
-
 def _remove_if_empty(folder: Path) -> None:
     with suppress(OSError):
         folder.rmdir()
+
+
+def _put(path: Path, text: str, undo: ExitStack) -> None:
+    former = read_text(path)
+    try:
+        write_privately(path, text)
+    except OSError as error:
+        raise Unavailable(f"{path} can't be written ({error.strerror}). Make its folder writable.") from error
+    undo.callback(path.unlink) if former is None else undo.callback(write_privately, path, former)
 
 
 def move_store(store: Path, moved: Path) -> None:

@@ -2,6 +2,7 @@
 
 import signal
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,7 +47,7 @@ async def install(
     yes: Yes = False,
     config: Config = None,
     as_json: Json = False,
-) -> int:
+) -> None:
     """
     Start the relay with this computer, and again after a crash.
 
@@ -70,20 +71,20 @@ async def install(
     if show_only:
         text = service_setup.printed(chosen, config)
         show({"kind": chosen, "text": text}, text.rstrip("\n"), as_json=as_json)
-        return 0
+        return
     wrote, fault = await _install(chosen, config, yes=yes)
     if as_json:
-        print_json({**_document(service_setup.find_manager(chosen).state()), "wrote": wrote})
-    elif fault is None:
-        echo("The service runs and answers. It starts with this computer, and again after a crash.")
+        state = service_setup.read_state(chosen, service_setup.load_for(chosen, config))
+        print_json({**_document(state), "wrote": wrote})
     if fault is not None:
         raise Unavailable(
             f"The service is installed. {fault} {_SEE_WHY}, then run `callrail-relay service restart`."
         )
-    return 0
+    if not as_json:
+        echo("The service runs and answers. It starts with this computer, and again after a crash.")
 
 
-async def _install(kind: "Kind", config: Path | None, *, yes: bool) -> tuple[tuple[str, ...], str | None]:
+async def _install(kind: "Kind", config: Path | None, *, yes: bool) -> tuple[list[str], str | None]:
     """Ask what has to be asked, and install; returns what was written, and why it doesn't answer."""
     from callrail_relay.bootstrap import service_setup
 
@@ -146,12 +147,9 @@ async def uninstall(
     if not confirmed(f"Stop the relay, and remove {state.path}{more}?", yes=yes):
         return
     removed = service_setup.uninstall(kind)
-    if as_json:
-        print_json({"removed": removed})
-        return
-    for path in removed:
+    for path in () if as_json else removed:
         say(f"Removed {path}.")
-    echo("The service is removed. The data is as it was.")
+    show({"removed": removed}, "The service is removed. The data is as it was.", as_json=as_json)
 
 
 @command(app, "status")
@@ -180,9 +178,7 @@ async def status(system: System = False, config: Config = None, as_json: Json = 
 
 
 def _document(state: "ServiceState") -> dict[str, object]:
-    since = state.since and state.since.isoformat()
-    order = ("installed", "enabled", "running", "since", "path", "kind")
-    return {name: getattr(state, name) for name in order} | {"since": since}
+    return asdict(state) | {"since": state.since and state.since.isoformat()}
 
 
 def _sentence(state: "ServiceState") -> str:
@@ -229,9 +225,7 @@ async def logs(
     for line in found:
         echo(line)
     if lines and not found:
-        say(
-            "No lines were found. On Linux, only root and the group systemd-journal may be able to read them."
-        )
+        say("No lines were found. On Linux, only root and the group systemd-journal may read them.")
 
 
 @command(app, "restart")

@@ -28,9 +28,9 @@ class ServiceState:
     installed: bool
     enabled: bool
     running: bool
+    since: datetime | None = None
     path: str
     kind: Kind
-    since: datetime | None = None
 
 
 def run(*command: str, fails: bool = True, environment: dict[str, str] | None = None) -> str | None:
@@ -57,7 +57,29 @@ def run(*command: str, fails: bool = True, environment: dict[str, str] | None = 
     raise Unavailable(f"`{' '.join(command[:3])}` failed: {words or f'exit code {code}'}")
 
 
-class Systemd:
+class UnitFile:
+    """A service that is a file at *path*."""
+
+    path: Path
+
+    def read(self) -> str | None:
+        try:
+            return self.path.read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return None
+
+    def _write(self, text: str) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.write_text(text, encoding="utf-8", newline="\n")
+        except OSError as error:
+            raise Unavailable(
+                f"{self.path} can't be written ({error.strerror}); no service was installed. Make its folder "
+                "writable."
+            ) from error
+
+
+class Systemd(UnitFile):
     """A unit of the user's own systemd, or of the system's. Its path is below *root*, which tests change."""
 
     def __init__(self, kind: Kind, *, root: Path = Path("/")) -> None:
@@ -100,13 +122,10 @@ class Systemd:
             "--system`."
         )
 
-    def read(self) -> str | None:
-        return _read(self.path)
-
     def load(self, text: str) -> str | None:
         lingers = self._system or "yes" in (_linger("show-user", "--property=Linger") or "")
         ours = not lingers or (self.read() or "").startswith(_LINGER)
-        _write(self.path, _LINGER + text if ours and not text.startswith(_LINGER) else text)
+        self._write(_LINGER + text if ours and not text.startswith(_LINGER) else text)
         self._run("daemon-reload")
         self._run("enable", NAME)
         self._run("restart", NAME)
@@ -121,11 +140,11 @@ class Systemd:
         self._require_root()
         ours = (self.read() or "").startswith(_LINGER)
         self._run("disable", "--now", NAME, fails=False)
-        _remove(self.path)
-        _remove(self._link)  # left behind where `disable` did not work
-        if not self._system:
+        self.path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._link.unlink(missing_ok=True)  # left behind where `disable` did not work
             for folder in (self._link.parent, self.path.parent, self.path.parent.parent):
-                with suppress(OSError):
+                if not self._system and folder.exists():
                     folder.rmdir()  # only if it is empty
         self._run("daemon-reload", fails=False)
         self._run("reset-failed", NAME, fails=False)
@@ -223,7 +242,7 @@ class LogFile:
             self._log.parent.rmdir()
 
 
-class Launchd(LogFile):
+class Launchd(LogFile, UnitFile):
     """A LaunchAgent of the user who is signed in to this Mac."""
 
     def __init__(self, log: Path) -> None:
@@ -239,12 +258,9 @@ class Launchd(LogFile):
                 "this again."
             )
 
-    def read(self) -> str | None:
-        return _read(self.path)
-
     def load(self, text: str) -> None:
         self._unload()
-        _write(self.path, text)
+        self._write(text)
         run("launchctl", "enable", self._service)
         # What was just unloaded may still be stopping.
         for tries_left in reversed(range(20)):
@@ -255,7 +271,7 @@ class Launchd(LogFile):
 
     def uninstall(self) -> None:
         self._unload()
-        _remove(self.path)
+        self.path.unlink(missing_ok=True)
         self._remove_logs()
 
     def restart(self) -> None:
@@ -323,41 +339,14 @@ class TaskScheduler(LogFile):
         row = next((row for row in csv.reader(rows.splitlines()) if len(row) > 6), [""] * 7)
         disabled = re.search(r"<Settings>.*<Enabled>false</Enabled>.*</Settings>", xml or "", re.DOTALL)
         installed, running = xml is not None, row[6] == _TASK_RUNNING or row[3] == "Running"
+        enabled = installed and not disabled
         return ServiceState(
-            installed=installed,
-            enabled=installed and not disabled,
-            running=running,
-            path=self.path,
-            kind=Kind.WINDOWS,
+            installed=installed, enabled=enabled, running=running, path=self.path, kind=Kind.WINDOWS
         )
 
 
 def _linger(verb: str, *options: str) -> str | None:
     return run("loginctl", verb, getpass.getuser(), *options, fails=False)
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return None
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise Unavailable(
-            f"{path} can't be written ({error.strerror}); no service was installed. Make its folder writable."
-        ) from error
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise Unavailable(f"{path} can't be removed ({error.strerror}). Remove it yourself.") from error
 
 
 Manager = Systemd | Launchd | TaskScheduler
@@ -373,6 +362,6 @@ def install(manager: Manager, text: str) -> str | None:
     try:
         return manager.load(text)
     except Unavailable:
-        with suppress(Unavailable):
+        with suppress(Unavailable, OSError):
             manager.uninstall() if former is None else manager.load(former)
         raise

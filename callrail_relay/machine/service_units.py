@@ -28,20 +28,15 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ServicePlan:
-    """
-    Which program runs, with which settings and data. It holds no secret.
+    """Which program runs, with which settings and data. It holds no secret."""
 
-    *program* is the command without a subcommand, *python* the interpreter that runs it. *user* and
-    *at_start* are for Windows: whose task it is, and whether it starts when no one is signed in.
-    """
-
-    program: tuple[str, ...]
-    python: str
+    program: tuple[str, ...]  # without a subcommand
+    python: str  # that runs it
     config: str
     data: str
     log: str
-    user: str
-    at_start: bool = True
+    user: str  # of Windows, whose task it is
+    at_start: bool = True  # of Windows: also when no one is signed in
     credentials: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -184,15 +179,10 @@ _TASK = f"""\
     <MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy>
     <DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries>
     <StopIfGoingOnBatteries>false</StopIfGoingOnBatteries>
-    <AllowHardTerminate>true</AllowHardTerminate>
     <StartWhenAvailable>true</StartWhenAvailable>
-    <RunOnlyIfNetworkAvailable>false</RunOnlyIfNetworkAvailable>
     <IdleSettings><StopOnIdleEnd>false</StopOnIdleEnd><RestartOnIdle>false</RestartOnIdle></IdleSettings>
-    <AllowStartOnDemand>true</AllowStartOnDemand>
     <Enabled>true</Enabled>
     <Hidden>true</Hidden>
-    <RunOnlyIfIdle>false</RunOnlyIfIdle>
-    <WakeToRun>false</WakeToRun>
     <ExecutionTimeLimit>PT0S</ExecutionTimeLimit>
     <Priority>5</Priority>
     <RestartOnFailure><Interval>PT1M</Interval><Count>255</Count></RestartOnFailure>
