@@ -103,8 +103,7 @@ def hook_url(settings: Settings, token: str, base: str | None = None) -> str:
     return f"{public.rstrip('/')}/hooks/if3/{token}"
 
 
-MOST_KEYS = 20
-"""Former keys are kept while they may still sign something, but not forever."""
+MOST_KEYS = 20  # former keys are kept while they may still sign something, but not forever
 
 
 async def find_signing_keys(context: AppContext) -> tuple[list[str], str | None]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
 
-from callrail_relay.bootstrap.context import AppContext
 from callrail_relay.bootstrap.credentials import hook_url, open_callrail_webhooks, require_hook_token
 from callrail_relay.bootstrap.dashboard_access import open_desk, session_key
 from callrail_relay.bootstrap.diagnosis import checks
@@ -27,6 +26,8 @@ from callrail_relay.web.private import create_private_app
 from callrail_relay.web.public import PublicParts, create_public_app
 from callrail_relay.web.server import Listener, until_unanswered
 
+check_listening = until_unanswered
+
 
 @dataclass(frozen=True, kw_only=True)
 class Listening:
@@ -35,11 +36,6 @@ class Listening:
     public_url: str
     private_url: str | None
     login_url: str | None
-
-
-async def check_listening(context: AppContext, listening: Listening, hook: EventHook) -> None:
-    """Watch over the public listener for as long as it answers. Raises Unavailable when it does not."""
-    await until_unanswered(listening.public_url, context.clock, hook)
 
 
 @asynccontextmanager

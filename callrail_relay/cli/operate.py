@@ -39,7 +39,7 @@ async def status(
     $ callrail-relay status --watch
     """
     from callrail_relay.cli.render import print_status, watch_status
-    from callrail_relay.domain.health import FailedCheck
+    from callrail_relay.domain.health import CheckResult, Condition
     from callrail_relay.service.operations import StatusReport
 
     async with opened_relay(config) as relay:
@@ -68,7 +68,8 @@ async def status(
         try:
             await relay.store.write_probe()
         except Unavailable as error:
-            report = report.with_facts(failed_checks=[FailedCheck(name="the database", detail=str(error))])
+            failed = CheckResult(name="the database", condition=Condition.FAILED, detail=str(error))
+            report = report.with_facts(failed_checks=[failed])
             exit_code = error.exit_code
     print_json(report.document()) if as_json else print_status(report)
     return exit_code

@@ -14,11 +14,11 @@ from callrail_relay import sentences
 from callrail_relay.cli.console import echo, json_text
 from callrail_relay.clock import Clock
 from callrail_relay.domain.delivery import AccountStatus
-from callrail_relay.domain.health import Code, Facts, Level, Point, judge
+from callrail_relay.domain.health import Code, Condition, Facts, Level, Point, judge
 from callrail_relay.domain.message import Message, Reason, Status
 from callrail_relay.domain.printable import printable
 from callrail_relay.sentences import explain, explain_all
-from callrail_relay.service.health import RELAY, Condition, HealthReport
+from callrail_relay.service.health import RELAY, HealthReport
 from callrail_relay.service.operations import StatusReport
 
 STYLES = {

@@ -118,7 +118,7 @@ async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool) -
             gc.freeze()
             running = asyncio.create_task(worker.run())
             waiting = asyncio.create_task(stopped.wait())
-            checking = asyncio.create_task(check_listening(context, listening, hook))
+            checking = asyncio.create_task(check_listening(listening.public_url, context.clock, hook))
             await asyncio.wait((running, waiting, checking), return_when=asyncio.FIRST_COMPLETED)
             waiting.cancel()
             # What is under way finishes first.

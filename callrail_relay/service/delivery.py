@@ -21,15 +21,11 @@ from callrail_relay.service.background import PeriodicTask
 from callrail_relay.service.reconciliation import Reconciliation, tell
 from callrail_relay.service.replies import Polling
 
-LEASE_CHECK = timedelta(seconds=15)
-"""How often to look for attempts that were left open; whatever else is due wakes delivery by itself."""
-
+LEASE_CHECK = timedelta(seconds=15)  # how often to look for attempts that were left open; the rest wakes us
 STORE_RETRY = timedelta(seconds=1)
 STALE = timedelta(seconds=5)
-"""
-How old a claim may be when its text is sent. A lease outlasts the time-outs by more than this; a text sent
-later could be given up, and its successors sent, while it is on its way.
-"""
+# How old a claim may be when its text is sent. A lease outlasts the time-outs by more than this; a text sent
+# later could be given up, and its successors sent, while it is on its way.
 
 NEVER_LEFT = NotSent("the store did not answer in time, so the text was not sent.", own_fault=True)
 FAULT_RETRY = timedelta(seconds=10)
@@ -58,11 +54,9 @@ class Delivery(PeriodicTask):
     policy: DeliveryPolicy
     random: Random
     node: str
-    closed: frozenset[str] = frozenset()
-    """Accounts of which nothing is sent until ``open``."""
+    closed: frozenset[str] = frozenset()  # accounts of which nothing is sent until ``open``
 
-    unsettled: Callable[[], None] = lambda: None
-    """Called when there may be an outcome to look up."""
+    unsettled: Callable[[], None] = lambda: None  # called when there may be an outcome to look up
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -25,8 +25,7 @@ from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import accept
 from callrail_relay.outbox.store import Store
 
-SavedFile = tuple[bytes, Sequence[MappedText]]
-"""A saved file as it came, and the texts in it."""
+SavedFile = tuple[bytes, Sequence[MappedText]]  # a saved file as it came, and the texts in it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

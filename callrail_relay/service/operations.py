@@ -28,13 +28,9 @@ from callrail_relay.outbox import decisions, history, opt_outs, presence, querie
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain_all, says
 
-PORTION = 200
-"""People of an imported list, or texts of an export, that share a transaction."""
-
+PORTION = 200  # people of an imported list, or texts of an export, that share a transaction
 CANCELLABLE = (Status.HELD, Status.QUEUED, Status.UNKNOWN, Status.FAILED)
-
-FAILED_LATELY = timedelta(days=1)
-"""How long a failed text counts as waiting for a person."""
+FAILED_LATELY = timedelta(days=1)  # how long a failed text counts as waiting for a person
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,9 +27,7 @@ from callrail_relay.outbox import opt_outs, queries
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.operations import FAILED_LATELY, Operations
 
-OPT_OUTS = 200
-"""Opt-outs that a page shows at most."""
-
+OPT_OUTS = 200  # that a page shows at most
 BUBBLES = 60
 RECENT = timedelta(hours=26)
 PAST_LASTS = timedelta(minutes=1)
@@ -115,8 +113,7 @@ class History:
         return await self.store.read(store_history.read_marker)
 
 
-OPT_OUTS_AGE = timedelta(minutes=5)
-"""How old the number of opt-outs may be: counting reads the whole list."""
+OPT_OUTS_AGE = timedelta(minutes=5)  # how old the number of opt-outs may be: counting reads the whole list
 
 
 @dataclass(eq=False)
@@ -136,14 +133,9 @@ class StatsReader:
         return StoreStats(facts=facts, counts=counts, opt_outs=self._opt_outs[1])
 
 
-LOOK = timedelta(milliseconds=500)
-"""How often to look for what other programs and machines changed in the store."""
-
-PAUSE = timedelta(milliseconds=200)
-"""A burst of changes is reported once in this time."""
-
-HEARTBEAT = timedelta(seconds=15)
-"""How long a stream is silent at most: so a connection that is gone is noticed."""
+LOOK = timedelta(milliseconds=500)  # how often to look for what others changed in the store
+PAUSE = timedelta(milliseconds=200)  # a burst of changes is reported once in this time
+HEARTBEAT = timedelta(seconds=15)  # a stream is not silent longer, so that a lost connection is noticed
 
 
 class ChangeSignal:

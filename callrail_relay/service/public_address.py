@@ -26,11 +26,9 @@ from callrail_relay.service.health import CheckWarning
 from callrail_relay.service.tokens import new_token
 
 EVERY = timedelta(minutes=5)
-AGAIN = timedelta(seconds=30)
-"""How long a good result, and a bad one, counts as recent."""
+AGAIN = timedelta(seconds=30)  # how long a good result, and a bad one, counts as recent
 
-Fetch = Callable[[str], Awaitable[Answer]]
-"""Gets a URL. Raises NoAnswer."""
+Fetch = Callable[[str], Awaitable[Answer]]  # Gets a URL. Raises NoAnswer.
 
 
 class FromInside(CheckWarning):

@@ -28,8 +28,7 @@ class Reconciliation(PeriodicTask):
 
     reader: ConversationReader
     policy: LookupPolicy
-    settled: Callable[[], None]
-    """Called after each look-up, which may let later texts to that person be sent."""
+    settled: Callable[[], None]  # called after each look-up, which may let later texts to that person be sent
     _begun: DueLookup | None = field(default=None, init=False)
 
     async def turn(self) -> datetime | None:

@@ -30,10 +30,7 @@ from callrail_relay.service.reconciliation import tell
 from callrail_relay.service.tokens import SigningKeys
 
 SIGNATURE_HEADER = "Signature"
-
-EVENT = "event"
-"""The query parameter of the URLs that we register; its values are EVENTS."""
-
+EVENT = "event"  # the query parameter of the URLs that we register; its values are EVENTS
 EVENTS = {"received": Direction.IN, "sent": Direction.OUT}
 
 
@@ -100,8 +97,7 @@ class CallRailWebhooks:
         return True
 
 
-LEASE = timedelta(minutes=5)
-"""Longer than all channels may take: after it another node passes the reply on."""
+LEASE = timedelta(minutes=5)  # longer than all channels may take: after it another node passes the reply on
 
 
 class ForwardChannels(Protocol):
@@ -118,8 +114,8 @@ class Forwarding(PeriodicTask):
     """Passes each reply on to every channel, at least once: a crash in between does it again."""
 
     channels: ForwardChannels
+    # Of a reply that some channels took: those that did not. Not kept after a restart.
     _left: dict[str, list[str]] = field(default_factory=dict, init=False)
-    """Of a reply that some channels took: those that did not. Not kept after a restart."""
 
     async def turn(self) -> datetime | None:
         # Read first: nothing is written to disk just to learn that nothing is due.
@@ -152,14 +148,9 @@ class ReplyReader(Protocol):
     async def find_replies(self, account_id: str, company_id: str, *, since: datetime) -> SeenReplies: ...
 
 
-FIRST_POLL_WITHIN = timedelta(minutes=2)
-"""How long texts wait for the first poll of a run; then they are sent without it."""
-
-FIRST_RETRY = timedelta(seconds=10)
-"""How soon a poll that failed is made again while texts wait for it."""
-
-COMMAND_WAITS = 10.0
-"""Seconds that a command takes to poll before it sends by itself."""
+FIRST_POLL_WITHIN = timedelta(minutes=2)  # so long texts wait for a run's first poll, then are sent without
+FIRST_RETRY = timedelta(seconds=10)  # how soon a poll that failed is made again while texts wait for it
+COMMAND_WAITS = 10.0  # seconds that a command takes to poll before it sends by itself
 
 
 @dataclass(eq=False)
@@ -173,8 +164,7 @@ class Polling(PeriodicTask):
     reader: ReplyReader
     policy: PollPolicy
     texts: InboundTexts
-    opened: Callable[[Collection[str]], None]
-    """Called with accounts whose texts may be sent from now on."""
+    opened: Callable[[Collection[str]], None]  # called with accounts whose texts may be sent from now on
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -127,8 +127,7 @@ def _comparable(name: str) -> str:
         return re.sub(r"[\s-]", "", name).casefold()
 
 
-Ask = Callable[[], AbstractAsyncContextManager[Discovery]]
-"""Opens a connection to CallRail."""
+Ask = Callable[[], AbstractAsyncContextManager[Discovery]]  # opens a connection to CallRail
 
 
 async def find_sending_route(

@@ -16,21 +16,15 @@ from callrail_relay.errors import Unavailable
 
 T = TypeVar("T")
 
-GRACE = timedelta(hours=24)
-"""How long the former token stays valid after a rotation."""
-
-MOST_FORMER = 10
-"""Former tokens that are kept while they are valid: the keyring of Windows holds no long text."""
-
-REREAD = timedelta(seconds=2)
-"""How often an unknown token makes us look for a new one; how long an ended one may still open."""
-
-ANSWER_IN = 2.0
-"""Seconds to wait for the store to say which tokens ended; without an answer it stores no text either."""
+GRACE = timedelta(hours=24)  # how long the former token stays valid after a rotation
+MOST_FORMER = 10  # former tokens that are kept while valid: the keyring of Windows holds no long text
+REREAD = timedelta(
+    seconds=2
+)  # how often an unknown token is looked for; how long an ended one may still open
+ANSWER_IN = 2.0  # seconds for the store to say which tokens ended; without an answer it stores no text either
 
 
 def new_token() -> str:
-    """Return 256 random bits, fit for a URL."""
     return secrets.token_urlsafe(32)
 
 
@@ -48,8 +42,7 @@ class HookToken:
 
 
 ReadTokens = Callable[[], Awaitable[Sequence[HookToken]]]
-ReadEnded = Callable[[], Awaitable[Collection[str]]]
-"""Reads the digests of the tokens that were ended for every node."""
+ReadEnded = Callable[[], Awaitable[Collection[str]]]  # digests of the tokens that were ended for every node
 
 
 def digest(token: str) -> str:
@@ -138,8 +131,7 @@ class HookTokens:
 
 
 ReadKeys = Callable[[], Awaitable[Sequence[str]]]
-Verify = Callable[[Iterable[str], bytes, str | None], bool]
-"""Whether a header is the signature of a body under one of the keys."""
+Verify = Callable[[Iterable[str], bytes, str | None], bool]  # a header signs a body with one of the keys
 
 
 class SigningKeys:

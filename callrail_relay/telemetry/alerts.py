@@ -20,8 +20,7 @@ from callrail_relay.sentences import clock_time, explain, plural
 if TYPE_CHECKING:
     import apprise
 
-TIMEOUT = 20
-"""Seconds that one channel may take."""
+TIMEOUT = 20  # seconds that one channel may take
 
 _SENTENCES = {
     Code.PAUSED: "Sending is paused for account {account} since {since}. {reason}",
