@@ -46,8 +46,6 @@ def new_random() -> Random:
 
 @dataclass(frozen=True, kw_only=True)
 class AppContext:
-    """What a run is built from: settings, secrets, the data directory, time and chance."""
-
     config_path: Path
     settings: Settings
     secrets: Secrets
@@ -78,7 +76,6 @@ class AppContext:
 
     @property
     def account_ids(self) -> tuple[str, ...]:
-        """The accounts of the settings, each once."""
         return tuple(dict.fromkeys(route.account_id for route in self.routes))
 
     @property
@@ -113,7 +110,6 @@ class AppContext:
 
     @property
     def polling(self) -> PollPolicy | None:
-        """How to read replies; None if that is switched off."""
         if (every := self.settings.replies.poll_every) is None:
             return None
         return PollPolicy(
@@ -171,11 +167,7 @@ def load_context(
     environ: Mapping[str, str] | None = None,
     must_exist: bool = True,
 ) -> AppContext:
-    """
-    The context of the settings that *config* names, or of the user's own. Raises SettingsError.
-
-    *environ* takes the place of the environment for secrets.
-    """
+    """The context of *config*, or of the user's own; secrets are from *environ*. Raises SettingsError."""
     path = config_file(config)
     if ignored := ignored_variables():
         _warn(ignored)
@@ -197,12 +189,8 @@ def listener_url(server: Server) -> str:
 
 
 def open_missing_streams() -> None:
-    """
-    Put something in the place of each missing standard stream: for standard error the log file.
-
-    Windows gives none to a program without a console, and POSIX none if its number was closed: the next file
-    that is opened, maybe the store, would then get the number that libraries write to.
-    """
+    """Put something in the place of each missing standard stream: for standard error the log file."""
+    # The next file that is opened, maybe the store, would else get the number that libraries write to.
     missing = [name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None]
     for name in missing:
         mode = "r" if name == "stdin" else "w"

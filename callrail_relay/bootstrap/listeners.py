@@ -31,11 +31,9 @@ check_listening = until_unanswered
 
 @dataclass(frozen=True, kw_only=True)
 class Listening:
-    """Where the relay listens; the login link is good once."""
-
     public_url: str
     private_url: str | None
-    login_url: str | None
+    login_url: str | None  # good once
 
 
 @asynccontextmanager
@@ -48,11 +46,7 @@ async def open_listeners(
     metrics: Metrics | None = None,
     signal: ChangeSignal | None = None,
 ) -> AsyncIterator[Listening]:
-    """
-    The public listener, and the private one if the settings have it. Raises Unavailable.
-
-    *metrics* count the events of this run, and *signal* notifies open pages of them.
-    """
+    """The public listener, and the private one if the settings have it; *signal* notifies open pages."""
     context = relay.context
     metrics = metrics or Metrics(context.clock)
     server, settings = context.settings.server, context.settings.dashboard

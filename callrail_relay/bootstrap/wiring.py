@@ -47,8 +47,6 @@ from callrail_relay.web.private import Scrape
 
 @dataclass(frozen=True, kw_only=True)
 class Relay:
-    """The services of one run, on one open store."""
-
     context: AppContext
     store: Store
     intake: Intake
@@ -117,12 +115,7 @@ def synced_store(context: AppContext) -> str | None:
 async def open_worker(
     relay: Relay, hook: EventHook = ignore, *, long_running: bool = False
 ) -> AsyncIterator[TaskGroup]:
-    """
-    A worker for *relay*, with its own connection to CallRail and its own name.
-
-    One that is *long_running* sends nothing before its first poll, and does what is not about certain texts.
-    Raises SecretError without an API key, AlreadyRunning while the store is copied, Unavailable.
-    """
+    """A worker; one that is *long_running* polls before it sends, and does what is beside delivery."""
     context, store = relay.context, relay.store
     async with open_callrail(context) as callrail:
         file = store_file(context.settings.database.url)
@@ -209,7 +202,6 @@ def alert_channels(context: AppContext) -> AppriseChannels:
 
 
 def count_events(context: AppContext) -> Metrics:
-    """Metrics of this run, which are a hook for its events."""
     return Metrics(context.clock, context.account_ids)
 
 
@@ -227,11 +219,7 @@ def scrape(relay: Relay, metrics: Metrics) -> Scrape:
 
 
 async def copy_database(source: str, target: str, begin: Begin) -> dict[str, int]:
-    """
-    Copy the store at one address into the other; return the rows of each table. Raises RelayError.
-
-    An interrupt ends it after the portion under way, and nothing was copied.
-    """
+    """Copy a store; return the rows of each table. An interrupt ends it, and nothing was copied."""
     for name, url in (("FROM", source), ("TO", target)):
         try:
             check_database_url(url)

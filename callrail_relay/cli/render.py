@@ -207,20 +207,8 @@ SENTENCES = {
 def sentence(point: Point, facts: Facts) -> str:
     """A point of the verdict as a sentence, with what to do about it."""
     time = "" if point.at is None else clock_time(point.at, facts.now)
-    return (
-        SENTENCES[point.code]
-        .format(
-            name=point.name,
-            detail=point.detail or _why(point.reason),
-            count=point.count,
-            messages=f"{point.count:,} message{'' if point.count == 1 else 's'}",
-            need="needs" if point.count == 1 else "need",
-            whose="" if len(facts.standings) == 1 else f" from account {point.account_id}",
-            time=time,
-            at=f"on {time}" if " at " in time else f"at {time}",
-        )
-        .strip()
-    )
+    detail = point.detail or _why(point.reason)
+    return SENTENCES[point.code].format(**sentences.of_point(point, facts, time), detail=detail).strip()
 
 
 def _why(reason: Reason | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
 from callrail_relay.domain import events
 from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, RecordResult
@@ -39,8 +39,6 @@ class Sender(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryPolicy:
-    """What claims and look-ups obey."""
-
     claim: ClaimPolicy
     lookups: LookupPolicy
     concurrency: int
@@ -60,6 +58,8 @@ class Delivery(PeriodicTask):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        interval, lookups = self.policy.claim.recipient_interval, self.policy.lookups
+        self._how: dict[str, Any] = {"interval": interval, "random": self.random, "lookups": lookups}
         self._under_way: set[asyncio.Task[None]] = set()
         self._sending = 0
         self._claiming = 0
@@ -84,7 +84,6 @@ class Delivery(PeriodicTask):
             await self.settle()
 
     def stop(self) -> None:
-        """Claim nothing more."""
         self._stopping = True
         self.wake()
 
@@ -132,7 +131,6 @@ class Delivery(PeriodicTask):
         return result
 
     async def settle(self) -> None:
-        """Wait until nothing is under way."""
         while self._under_way:
             await asyncio.wait(self._under_way)
 
@@ -156,11 +154,7 @@ class Delivery(PeriodicTask):
         if checked_at is not None and now - checked_at < LEASE_CHECK.total_seconds() and not one_ends:
             return
         abandoned = await self.store.write(
-            record.settle_abandoned,
-            node=self.node if checked_at is None else None,
-            interval=self.policy.claim.recipient_interval,
-            random=self.random,
-            lookups=self.policy.lookups,
+            record.settle_abandoned, node=self.node if checked_at is None else None, **self._how
         )
         for recorded in abandoned:
             self._tell_finished(recorded)
@@ -239,14 +233,7 @@ class Delivery(PeriodicTask):
         give_up_at = self._clock.now() + self.policy.claim.lease
         while True:
             try:
-                return await self.store.write(
-                    record.record,
-                    claim.attempt_id,
-                    outcome,
-                    interval=self.policy.claim.recipient_interval,
-                    random=self.random,
-                    lookups=self.policy.lookups,
-                )
+                return await self.store.write(record.record, claim.attempt_id, outcome, **self._how)
             except Unavailable as error:
                 self.hook(events.StoreFailed(reason=str(error), retry_in=STORE_RETRY))
                 if self._stopping and self._clock.now() >= give_up_at:
@@ -286,8 +273,6 @@ def _code(reason: Reason | None) -> str:
 
 
 class TaskGroup:
-    """Delivery and the tasks beside it, started and stopped together."""
-
     def __init__(self, delivery: Delivery, reconciliation: Reconciliation, *others: PeriodicTask) -> None:
         delivery.unsettled = reconciliation.wake
         self.wake = delivery.wake

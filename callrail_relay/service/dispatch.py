@@ -26,10 +26,8 @@ LOOK = timedelta(seconds=0.1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryResult:
-    """How a message ended; ``fault`` is why it wasn't sent in time."""
-
     message: Message
-    fault: RelayError | None = None
+    fault: RelayError | None = None  # why it wasn't sent in time
 
     @property
     def exit_code(self) -> int:
@@ -44,12 +42,7 @@ async def deliver(
     timeout: timedelta,
     told: Callable[[int], None] = lambda _: None,
 ) -> list[DeliveryResult]:
-    """
-    Deliver from the outbox until these messages have ended, or cannot end in time; return how, in order.
-
-    *told* is called with the number of messages that have ended since the last call. Raises Unavailable if
-    the store fails.
-    """
+    """Deliver until these messages ended, or can't in time; *told* gets how many did since its last call."""
     clock, done = operations.store.clock, 0
     deadline = clock.now() + timeout
     working = asyncio.create_task(worker.run())
@@ -95,7 +88,6 @@ def _ended(message: Message, standing: AccountStatus | None, deadline: datetime)
 
 
 def _fault(message: Message, standing: AccountStatus | None) -> RelayError | None:
-    """Why the message isn't sent; None when it is."""
     why = explain_all(message.reasons)
     match message.status:
         case Status.SENT:

@@ -117,7 +117,6 @@ async def check_store(store: Store, probe: StoreProbe) -> str:
 
 
 async def check_relay(store: Store) -> str:
-    """A ``serve`` works on the store now."""
     if not (nodes := (await store.running()).nodes):
         raise Unavailable(
             "No relay is running, so no messages are received or sent. Start it with `callrail-relay serve`."
@@ -228,7 +227,6 @@ def _minutes(span: timedelta) -> str:
 
 
 async def check_accounts(operations: Operations) -> str:
-    """No account is paused, and no text waits for one that the settings do not name."""
     for standing in await operations.standings():
         account = standing.account
         if account.paused_since is not None:
@@ -243,7 +241,6 @@ async def check_accounts(operations: Operations) -> str:
 
 
 async def check_waiting(operations: Operations) -> str:
-    """No text waits for a person's word."""
     waiting = (await operations.status()).facts.waiting
     kinds = ((waiting.held, "on hold"), (waiting.unknown, "unconfirmed"), (waiting.failed, "failed today"))
     words = ", ".join(f"{bucket.count:,} {kind}" for bucket, kind in kinds if bucket.count)

@@ -53,12 +53,7 @@ class Intake:
     async def accept_request(
         self, body: bytes, *, content_type: str | None, query: str = "", idempotency_key: str | None = None
     ) -> Receipt:
-        """
-        Store a webhook's request, whatever it holds; when this returns it is on disk.
-
-        A request that came before under the same *idempotency_key* is not stored again. Raises Unavailable
-        when the store cannot be written.
-        """
+        """Store a webhook's request once, whatever it holds; then it is on disk. Raises Unavailable."""
         self._notice_sleep()
         id_ = self._new_id()
         if is_ping(body, query):

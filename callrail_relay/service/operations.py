@@ -35,8 +35,6 @@ FAILED_LATELY = timedelta(days=1)  # how long a failed text counts as waiting fo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusReport:
-    """The facts of the verdict, and how many messages have each status."""
-
     facts: Facts
     counts: dict[Status, int]
 
@@ -44,7 +42,6 @@ class StatusReport:
         return replace(self, facts=replace(self.facts, **changes))
 
     def document(self) -> dict[str, Any]:
-        """The keys of ``status --json``."""
         return {
             "relay": self.facts.running.document(),
             "accounts": [_standing_document(standing) for standing in self.facts.standings],
@@ -73,11 +70,9 @@ def _standing_document(standing: AccountStatus) -> dict[str, Any]:
 
 @dataclass(eq=False)
 class Operations:
-    """*mapping* is how a held request is mapped again."""
-
     store: Store
     account_ids: Sequence[str]
-    mapping: MappingPolicy
+    mapping: MappingPolicy  # how a held request is mapped again
     tracking_numbers: Sequence[str] = ()
 
     async def status(self) -> StatusReport:
@@ -132,11 +127,7 @@ class Operations:
         return await self._shown(found)
 
     async def held_alike(self, id_: str, *, approvable: bool = False) -> list[str]:
-        """
-        Return the ids of all texts held as one mass text with this one. Raises NotFound, NotAllowed.
-
-        *approvable* leaves out those to people who opted out, which can't be approved.
-        """
+        """The ids of all texts held as one mass text with this one; *approvable* leaves out opt-outs."""
         found = await self.find(id_)
 
         async def alike(*, approvable: bool) -> list[str]:
@@ -213,12 +204,7 @@ class Operations:
         return await self.cancel(id_, actor)
 
     async def remap(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
-        """
-        Map held texts again that lack something, after the settings changed; return those that were.
-
-        What still can't be mapped stays held for what is found now. The id of a submission means all its
-        texts that are held so. Raises NotFound, NotAllowed.
-        """
+        """Map held texts again that lack something; what still can't be mapped stays held. Returns them."""
         found = await self.find(id_)
         lacking = [one for one in found if one.status is Status.HELD and not one.is_complete]
         if not lacking:
@@ -239,7 +225,6 @@ class Operations:
         return [message for one in lacking for message in await self.find(one.id)]
 
     async def opt_outs(self) -> list[OptOut]:
-        """Everybody who opted out, newest first."""
         return await self.store.read(opt_outs.list_opt_outs)
 
     async def opt_out(self, recipient: str, tracking_number: str | None, reason: str) -> list[OptOut]:

@@ -35,18 +35,10 @@ PAST_LASTS = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class PastArrivals:
-    """What came in from *since* to *until*, as it was counted at *counted_at*."""
-
     since: datetime
     until: datetime
     counted_at: datetime
     arrivals: tuple[Arrivals, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NowReport:
-    facts: Facts
-    overview: Overview
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +55,7 @@ class History:
     operations: Operations
     _past: PastArrivals | None = field(default=None, init=False)
 
-    async def now(self, arrivals_since: datetime) -> NowReport:
+    async def now(self, arrivals_since: datetime) -> tuple[Facts, Overview]:
         """The facts of the verdict, and what came in since *arrivals_since*."""
         facts = await self.operations.facts(waiting=Waiting())  # what waits comes with the overview
         past = await self._past_arrivals(facts.now, arrivals_since)
@@ -71,8 +63,7 @@ class History:
         since, failed_since = max(past.until, arrivals_since), facts.now - FAILED_LATELY
         overview = await self.store.read(store_history.read_overview, account_ids, since, failed_since)
         overview = replace(overview, arrivals=(*past.arrivals, *overview.arrivals))
-        facts = replace(facts, waiting=overview.waiting, any_texts=overview.any_texts)
-        return NowReport(facts=facts, overview=overview)
+        return replace(facts, waiting=overview.waiting, any_texts=overview.any_texts), overview
 
     async def _past_arrivals(self, now: datetime, since: datetime) -> PastArrivals:
         """What came in more than RECENT ago, of which little changes: it is counted once in PAST_LASTS."""
@@ -85,7 +76,6 @@ class History:
         return past
 
     async def for_person(self) -> int:
-        """Return how many texts wait for a person."""
         return await self.store.read(store_history.count_for_person, self.store.clock.now() - FAILED_LATELY)
 
     async def page(self, wanted: TextFilter) -> TextPage:
@@ -118,8 +108,6 @@ OPT_OUTS_AGE = timedelta(minutes=5)  # how old the number of opt-outs may be: co
 
 @dataclass(eq=False)
 class StatsReader:
-    """Reads what metrics show of the store."""
-
     store: Store
     facts: Callable[[], Awaitable[Facts]]
     _opt_outs: tuple[float, int] | None = field(default=None, init=False)
@@ -166,7 +154,6 @@ class ChangeFeed:
         self._closed = False
 
     async def version(self) -> str:
-        """Return a text that differs after every change."""
         count = self.signal.count
         return f"{await self.read_marker()}-{count}"
 
@@ -206,7 +193,6 @@ class ChangeFeed:
             self._version = ""
 
     async def close(self) -> None:
-        """End every stream."""
         self._closed = True
         self.signal.woken.set()
         async with self._changed:

@@ -37,10 +37,8 @@ class FromInside(CheckWarning):
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The result of a check: a sentence, or what was wrong."""
-
     at: float
-    result: str | RelayError
+    result: str | RelayError  # a sentence, or what was wrong
 
     def told(self) -> str:
         if isinstance(self.result, RelayError):

@@ -155,11 +155,7 @@ COMMAND_WAITS = 10.0  # seconds that a command takes to poll before it sends by 
 
 @dataclass(eq=False)
 class Polling(PeriodicTask):
-    """
-    Reads replies from CallRail's conversations at the start and every ``poll_every``; one of the nodes does.
-
-    An account's texts wait for its first poll: people may have opted out while the relay was off.
-    """
+    """Reads replies. An account's texts wait for its first poll: a person may have opted out meanwhile."""
 
     reader: ReplyReader
     policy: PollPolicy

@@ -30,10 +30,8 @@ def new_token() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookToken:
-    """A token, and until when it is valid; None is forever."""
-
     value: str
-    valid_until: datetime | None = None
+    valid_until: datetime | None = None  # None is forever
 
     def matches(self, candidate: str, now: datetime) -> bool:
         """Whether *candidate* is this token, in a time that does not reveal how much of it is right."""
@@ -50,12 +48,7 @@ def digest(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-async def none_ended() -> Collection[str]:
-    return ()
-
-
 def read_former(kept: str) -> list[HookToken]:
-    """Return the former tokens that ``write_former`` wrote."""
     pairs = [entry.partition("|") for entry in kept.split(",") if entry]
     return [HookToken(value=value, valid_until=datetime.fromisoformat(until)) for until, _, value in pairs]
 
@@ -104,13 +97,13 @@ class HookTokens:
     """The tokens that open the webhook: the current one, and for a while those before it."""
 
     def __init__(
-        self, tokens: Sequence[HookToken], read: ReadTokens, clock: Clock, read_ended: ReadEnded = none_ended
+        self, tokens: Sequence[HookToken], read: ReadTokens, clock: Clock, read_ended: ReadEnded | None = None
     ) -> None:
         async def ended() -> Collection[str]:
             # Without an answer the text can't be stored either, and is refused with 503.
             with contextlib.suppress(Unavailable, TimeoutError):
                 async with asyncio.timeout(ANSWER_IN):
-                    return await read_ended()
+                    return () if read_ended is None else await read_ended()
             return ()
 
         self._tokens = _Reread(tokens, read, clock)
@@ -118,7 +111,6 @@ class HookTokens:
         self._clock = clock
 
     async def opens(self, candidate: str) -> bool:
-        """Whether *candidate* opens the webhook."""
         # The store is asked which ones ended: nothing else tells a node that a token is no longer valid.
         await self._ended.renew()
         return await self._tokens.until(lambda: self._knows(candidate))

@@ -1,8 +1,4 @@
-"""
-Logs: one line for each event, pretty on a terminal, JSON everywhere else.
-
-Everything passes one redactor: phone numbers are masked, and texts and keys are never written.
-"""
+"""Logs, of which every line passes one redactor: phone numbers are masked, texts and keys never written."""
 
 import io
 import json
@@ -32,11 +28,7 @@ _SECRETS = re.compile(r"(token=|/hooks/(?:if3|callrail)/)[^\s&]+")
 
 
 class LogFile(io.TextIOBase):
-    """
-    Takes the place of standard error: each line goes to a file of mode 0600, which rotates.
-
-    What is said to people becomes a line of JSON. A line that can't be written, as on a full disk, is lost.
-    """
+    """Replaces standard error: a file of mode 0600, which rotates. On a full disk a line is lost."""
 
     encoding = "utf-8"
     errors = "backslashreplace"

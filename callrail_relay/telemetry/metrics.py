@@ -1,9 +1,4 @@
-"""
-Metrics for Prometheus, in a registry of our own.
-
-What is in the outbox is read on request, so that every node says the same. What isn't recorded there is
-counted here, by each process for itself.
-"""
+"""Metrics: of the outbox, read on request and the same on every node, and what this process counted."""
 
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
