@@ -30,9 +30,7 @@ from callrail_relay.service.delivery import DeliveryPolicy
 from callrail_relay.service.health import LITTLE_SPACE
 
 LEASE_MARGIN = timedelta(seconds=10)
-
 read_duration = parse_duration
-
 TERMS = (
     "CallRail is for person-to-person texts only: bulk, blast and automated messaging is against its terms. "
     "A person must have written every text that this relay sends, to one person who agreed to be texted."
@@ -144,7 +142,6 @@ class AppContext:
         return self.settings.delivery.connect_timeout + self.settings.delivery.read_timeout
 
     def require_route(self) -> None:
-        """Raises SettingsError unless there is an account, a company and a number to send from."""
         if not self.account_ids:
             raise SettingsError(
                 f"No account, company and tracking number to send from is set in {self.config_path}; run "
@@ -152,7 +149,6 @@ class AppContext:
             )
 
     def require_terms(self) -> None:
-        """Raises SettingsError unless CallRail's rule on what may be sent was accepted."""
         if not self.settings.callrail.accepted_terms:
             raise SettingsError(
                 f"{TERMS} Accept this once with `callrail-relay configure`, or with accepted_terms = true "

@@ -129,10 +129,6 @@ class Registered:
     key_place: str | None = None
     outranked_by: str | None = None
 
-    @property
-    def missing_keys(self) -> list[str]:
-        return [one.company_id for one in self.registrations if one.signing_key is None]
-
     def document(self) -> dict[str, Any]:
         companies = [
             {

@@ -79,7 +79,7 @@ async def open_relay(
         yield Relay(
             context=context,
             store=store,
-            intake=Intake(store, context.mapping, clock=context.clock, random=context.random, hook=hook),
+            intake=Intake(store, context.mapping, random=context.random, hook=hook),
             operations=Operations(store, context.account_ids, context.mapping, context.tracking_numbers),
             public_address=PublicAddress(server.public_url, store, ask_outside, listener_url(server)),
         )
@@ -88,7 +88,6 @@ async def open_relay(
 
 
 def refuse_network_drive(context: AppContext) -> None:
-    """Raises SettingsError if the store is on a network drive, unless the settings allow it."""
     file = store_file(context.settings.database.url)
     if file is None or context.settings.database.allow_network_drive:
         return
@@ -163,7 +162,6 @@ def _free_bytes(folder: Path) -> int | None:
 
 
 def forward_channels(context: AppContext) -> AppriseChannels | None:
-    """Where replies are passed on to; None if the settings name no one. Raises SettingsError."""
     urls = context.settings.replies.forward_to
     return AppriseChannels.open(urls, setting="replies.forward_to") if urls else None
 
@@ -192,7 +190,6 @@ async def open_callrail(context: AppContext, api_key: str | None = None) -> Asyn
 
 
 def alert_channels(context: AppContext) -> AppriseChannels:
-    """The channels of the settings. Raises SettingsError, also if there are none."""
     if not (urls := context.settings.alerts.urls):
         raise SettingsError(
             f"alerts.urls names no channel. Set it under [alerts] in {context.config_path}, such as "

@@ -265,10 +265,10 @@ async def _register(context: "AppContext", *, use_file: bool) -> dict[str, Any]:
         say(f"CallRail's signing keys: {registered.key_place}")
     if registered.outranked_by is not None:
         say(f"  The {registered.outranked_by} wins over them; unset that to use the stored keys.")
-    if registered.missing_keys:
+    if missing := [one.company_id for one in registered.registrations if one.signing_key is None]:
         raise SecretError(
             f"The webhooks are registered, but CallRail did not tell the signing key of "
-            f"{', '.join(registered.missing_keys)}. Copy it from CallRail's settings, under Integrations > "
+            f"{', '.join(missing)}. Copy it from CallRail's settings, under Integrations > "
             "Webhooks, and set CALLRAIL_SIGNING_KEY to it (several with commas between them)."
         )
     return registered.document()

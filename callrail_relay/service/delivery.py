@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
 from typing import Any, Protocol
 
@@ -170,15 +171,9 @@ class Delivery(PeriodicTask):
         # What is being claimed now is not known to us yet.
         if not self._unsure or self._claiming:
             return
-        interval = self.policy.claim.recipient_interval
-        recorded = await self.store.write(
-            record.settle_unsent,
-            self.node,
-            frozenset(self._open),
-            NEVER_LEFT,
-            interval=interval,
-            random=self.random,
-        )
+        interval, known = self.policy.claim.recipient_interval, frozenset(self._open)
+        settle = partial(record.settle_unsent, interval=interval, random=self.random)
+        recorded = await self.store.write(settle, self.node, known, NEVER_LEFT)
         self._unsure = False
         for one in recorded:
             self._tell_finished(one)
@@ -192,10 +187,8 @@ class Delivery(PeriodicTask):
         self.wake()
 
     async def _attempt(self, claim: Claim, began: float) -> None:
-        account_id, position = claim.route.account_id, claim.position
-        self.hook(
-            events.AttemptStarted(message_id=claim.message_id, account_id=account_id, position=position)
-        )
+        id_, account_id, position = claim.message_id, claim.route.account_id, claim.position
+        self.hook(events.AttemptStarted(message_id=id_, account_id=account_id, position=position))
         try:
             stale = self._clock.monotonic() - began >= STALE.total_seconds()
             outcome = NEVER_LEFT if stale else await self._send(claim)
@@ -206,7 +199,7 @@ class Delivery(PeriodicTask):
         self._open.discard(claim.attempt_id)
         match recorded:
             case None:
-                self.hook(events.LateResult(message_id=claim.message_id, outcome=outcome.kind))
+                self.hook(events.LateResult(message_id=id_, outcome=outcome.kind))
             case Settled():
                 tell(self.hook, recorded)
             case RecordResult():
@@ -280,7 +273,6 @@ class TaskGroup:
         self.polling: Polling | None = None
 
     async def run(self) -> None:
-        """Work until ``stop`` is called; what is under way then finishes first."""
         await asyncio.gather(*(task.run() for task in self.tasks))
 
     async def poll_now(self) -> bool:

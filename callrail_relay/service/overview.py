@@ -7,20 +7,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from callrail_relay.clock import Clock, until_woken
+from callrail_relay.domain import views
 from callrail_relay.domain.events import Event
 from callrail_relay.domain.health import Facts, StoreStats
 from callrail_relay.domain.message import Message
 from callrail_relay.domain.opt_outs import OptOut
-from callrail_relay.domain.views import (
-    QUARTER,
-    Arrivals,
-    Conversation,
-    Overview,
-    TextFilter,
-    TextHistory,
-    TextPage,
-    Waiting,
-)
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import history as store_history
 from callrail_relay.outbox import opt_outs, queries
@@ -38,13 +29,13 @@ class PastArrivals:
     since: datetime
     until: datetime
     counted_at: datetime
-    arrivals: tuple[Arrivals, ...]
+    arrivals: tuple[views.Arrivals, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneText:
     message: Message
-    history: TextHistory
+    history: views.TextHistory
 
 
 @dataclass(eq=False)
@@ -55,9 +46,9 @@ class History:
     operations: Operations
     _past: PastArrivals | None = field(default=None, init=False)
 
-    async def now(self, arrivals_since: datetime) -> tuple[Facts, Overview]:
+    async def now(self, arrivals_since: datetime) -> tuple[Facts, views.Overview]:
         """The facts of the verdict, and what came in since *arrivals_since*."""
-        facts = await self.operations.facts(waiting=Waiting())  # what waits comes with the overview
+        facts = await self.operations.facts(waiting=views.Waiting())  # what waits comes with the overview
         past = await self._past_arrivals(facts.now, arrivals_since)
         account_ids = [one.account.id for one in facts.standings]
         since, failed_since = max(past.until, arrivals_since), facts.now - FAILED_LATELY
@@ -70,7 +61,7 @@ class History:
         past = self._past
         if past is None or past.since != since or not timedelta() <= now - past.counted_at < PAST_LASTS:
             # At a whole quarter, so that no quarter is counted in two parts.
-            until = now - RECENT - (now - since) % QUARTER
+            until = now - RECENT - (now - since) % views.QUARTER
             arrivals = await self.store.read(store_history.read_arrivals, since, until)
             self._past = past = PastArrivals(since, until, now, arrivals)
         return past
@@ -78,7 +69,7 @@ class History:
     async def for_person(self) -> int:
         return await self.store.read(store_history.count_for_person, self.store.clock.now() - FAILED_LATELY)
 
-    async def page(self, wanted: TextFilter) -> TextPage:
+    async def page(self, wanted: views.TextFilter) -> views.TextPage:
         return await self.store.read(store_history.read_page, wanted)
 
     async def text(self, id_: str) -> list[OneText]:
@@ -88,12 +79,8 @@ class History:
             for message in await self.operations.find(id_)
         ]
 
-    async def conversation(
-        self, tracking_number: str, recipient: str, before: datetime | None = None
-    ) -> Conversation:
-        return await self.store.read(
-            store_history.read_conversation, tracking_number, recipient, before, BUBBLES
-        )
+    async def conversation(self, ours: str, recipient: str, before: datetime | None) -> views.Conversation:
+        return await self.store.read(store_history.read_conversation, ours, recipient, before, BUBBLES)
 
     async def opt_outs(self) -> list[OptOut]:
         return await self.store.read(opt_outs.list_opt_outs, OPT_OUTS)

@@ -59,7 +59,6 @@ class Reconciliation(PeriodicTask):
 
 
 def tell(hook: EventHook, settled: Settled) -> None:
-    """Report what was found out about a message, and if CallRail took it twice."""
     hook(events.OutcomeFound(message_id=settled.message_id, status=settled.status, detail=settled.detail))
     if settled.twice:
         hook(events.SentTwice(message_id=settled.message_id))

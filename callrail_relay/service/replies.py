@@ -7,23 +7,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from callrail_relay.domain import events
+from callrail_relay.domain import events, inbound
 from callrail_relay.domain.events import EventHook
-from callrail_relay.domain.inbound import (
-    CallRailText,
-    Direction,
-    DuePoll,
-    Forward,
-    InboundPolicy,
-    Ingested,
-    PollPolicy,
-    ReadText,
-    SeenReplies,
-)
 from callrail_relay.domain.opt_keywords import OptKeyword
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox import inbound
 from callrail_relay.outbox import replies as store_replies
+from callrail_relay.outbox.inbound import ingest
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.background import PeriodicTask, Refused, uncounted
 from callrail_relay.service.reconciliation import tell
@@ -31,7 +20,7 @@ from callrail_relay.service.tokens import SigningKeys
 
 SIGNATURE_HEADER = "Signature"
 EVENT = "event"  # the query parameter of the URLs that we register; its values are EVENTS
-EVENTS = {"received": Direction.IN, "sent": Direction.OUT}
+EVENTS = {"received": inbound.Direction.IN, "sent": inbound.Direction.OUT}
 
 
 @dataclass(eq=False)
@@ -40,22 +29,24 @@ class InboundTexts:
 
     store: Store
     hook: EventHook
-    policy: InboundPolicy
+    policy: inbound.InboundPolicy
     arrived: Callable[[], None]
 
-    async def ingest(self, texts: Sequence[CallRailText], hint: Direction | None = None) -> None:
+    async def ingest(
+        self, texts: Sequence[inbound.CallRailText], hint: inbound.Direction | None = None
+    ) -> None:
         """Ingest texts of one conversation; *hint* is which way they went if nothing else tells."""
-        for ingested in await self.store.write(inbound.ingest, texts, self.policy, hint):
+        for ingested in await self.store.write(ingest, texts, self.policy, hint):
             if ingested.is_new:
                 self._report(ingested)
                 self.arrived()
 
-    def _report(self, text: Ingested) -> None:
+    def _report(self, text: inbound.Ingested) -> None:
         if text.settled is not None:
             tell(self.hook, text.settled)
         if text.by_others:
             self.hook(events.SentByOthers(resource_id=text.key, account_id=text.account_id))
-        if text.direction is Direction.IN:
+        if text.direction is inbound.Direction.IN:
             self.hook(events.ReplyReceived(resource_id=text.key, account_id=text.account_id))
         if text.opted_out:
             self.hook(events.OptedOut(resource_id=text.key, people=text.opted_out))
@@ -73,7 +64,7 @@ class CallRailWebhooks:
 
     texts: InboundTexts
     keys: SigningKeys
-    read: ReadText
+    read: inbound.ReadText
     refused: Refused = uncounted
 
     async def take(
@@ -127,7 +118,7 @@ class Forwarding(PeriodicTask):
             await self._pass_on(forward)
         return due_at
 
-    async def _pass_on(self, forward: Forward) -> None:
+    async def _pass_on(self, forward: inbound.Forward) -> None:
         id_ = forward.resource_id
         names = self._left.pop(id_, [*self.channels.names])
         failed = await self.channels.pass_on(forward.title, forward.words, names)
@@ -145,7 +136,9 @@ class Forwarding(PeriodicTask):
 class ReplyReader(Protocol):
     """Reads replies. It changes nothing at CallRail, and a fault is part of its answer."""
 
-    async def find_replies(self, account_id: str, company_id: str, *, since: datetime) -> SeenReplies: ...
+    async def find_replies(
+        self, account_id: str, company_id: str, *, since: datetime
+    ) -> inbound.SeenReplies: ...
 
 
 FIRST_POLL_WITHIN = timedelta(minutes=2)  # so long texts wait for a run's first poll, then are sent without
@@ -158,7 +151,7 @@ class Polling(PeriodicTask):
     """Reads replies. An account's texts wait for its first poll: a person may have opted out meanwhile."""
 
     reader: ReplyReader
-    policy: PollPolicy
+    policy: inbound.PollPolicy
     texts: InboundTexts
     opened: Callable[[Collection[str]], None]  # called with accounts whose texts may be sent from now on
 
@@ -218,7 +211,7 @@ class Polling(PeriodicTask):
                     await self._poll(due)
         return self.policy.accounts <= await self._polled(policy)
 
-    async def _poll(self, due: DuePoll) -> None:
+    async def _poll(self, due: inbound.DuePoll) -> None:
         requests = 1
         fault: str | None = "The poll was broken off."
         try:
@@ -234,7 +227,7 @@ class Polling(PeriodicTask):
         if fault is not None:
             self.hook(events.RepliesNotRead(account_id=due.account_id, reason=fault))
 
-    async def _polled(self, policy: PollPolicy) -> frozenset[str]:
+    async def _polled(self, policy: inbound.PollPolicy) -> frozenset[str]:
         """The accounts that were polled since ``not_before``, here or by another node."""
         polled, since = await self.store.read(store_replies.last_polls, policy), policy.not_before
         return frozenset(one for one, at in polled.items() if since is None or at >= since)

@@ -15,7 +15,6 @@ from callrail_relay.clock import Clock
 from callrail_relay.errors import Unavailable
 
 T = TypeVar("T")
-
 GRACE = timedelta(hours=24)  # how long the former token stays valid after a rotation
 MOST_FORMER = 10  # former tokens that are kept while valid: the keyring of Windows holds no long text
 REREAD = timedelta(
@@ -76,7 +75,6 @@ class _Reread(Generic[T]):
         self._read_at = clock.monotonic() if read_at is None else read_at
 
     async def renew(self) -> None:
-        """Read them again, unless that was done lately."""
         async with self._lock:
             if self._clock.monotonic() - self._read_at >= REREAD.total_seconds():
                 try:

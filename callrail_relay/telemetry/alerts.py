@@ -53,7 +53,6 @@ _OVER_SENTENCES = {
 
 
 def alert_text(incidents: Sequence[Incident]) -> str:
-    """Several incidents as one text, those that are over last."""
     ordered = sorted(incidents, key=lambda one: (not one.is_open, one.opened_at, one.key))
     return "\n\n".join(_sentence(one) for one in ordered)
 
@@ -146,7 +145,6 @@ class AppriseChannels:
         return [name for name, _ in self.channels]
 
     async def tell_of(self, incidents: Sequence[Incident]) -> list[str]:
-        """Tell of these incidents as one alert, like ``tell``."""
         level = min((one.level for one in incidents), key=list(_KINDS).index)
         title = "callrail-relay: resolved" if level is Level.OVER else "callrail-relay needs attention"
         return await self.tell(title, alert_text(incidents), level)

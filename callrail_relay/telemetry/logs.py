@@ -22,7 +22,6 @@ from callrail_relay.domain.printable import printable_line
 
 LARGEST = 5_000_000
 KEPT = 3
-
 _REDACTED = "[not logged]"
 _SECRETS = re.compile(r"(token=|/hooks/(?:if3|callrail)/)[^\s&]+")
 
@@ -114,9 +113,8 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
     # What libraries log goes through the same redactor, from warnings on: below that they print addresses.
     handler = logging.StreamHandler(target)
     formatter = structlog.stdlib.ProcessorFormatter
-    handler.setFormatter(
-        formatter(foreign_pre_chain=before, processors=[formatter.remove_processors_meta, renderer])
-    )
+    processors = [formatter.remove_processors_meta, renderer]
+    handler.setFormatter(formatter(foreign_pre_chain=before, processors=processors))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
@@ -174,7 +172,6 @@ def event_logger() -> EventHook:
 
 
 def _plain(value: object) -> object:
-    """A value as JSON can hold it."""
     if isinstance(value, datetime):
         # With a T between date and time it does not look like a phone number.
         return value.isoformat()

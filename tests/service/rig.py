@@ -224,7 +224,7 @@ async def open_rig(
                     guards=guards,
                 ),
                 lookups=lookup_policy(accounts=frozenset({route.account_id}), on_unknown=on_unknown),
-                intake=Intake(outbox, mapping, clock=clock, random=Random(2), hook=events),
+                intake=Intake(outbox, mapping, random=Random(2), hook=events),
                 operations=Operations(
                     outbox,
                     account_ids=[route.account_id],

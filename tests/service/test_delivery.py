@@ -169,7 +169,7 @@ async def test_worker_finds_what_another_process_put_there(tmp_path: Path) -> No
         async with running(delivery):
             await rig.clock.until_asleep(2)
             intake = rig.intake
-            rig.intake = Intake(other, rig.mapping, clock=rig.clock, random=Random(9))
+            rig.intake = Intake(other, rig.mapping, random=Random(9))
             await rig.accept()
             rig.intake = intake
             assert [] == rig.simulator.texts
