@@ -124,7 +124,8 @@ async def open_worker(
             await cover_new_numbers(store, context.tracking_numbers)
             polls = context.polling
             closed = polls.accounts if long_running and polls else frozenset()
-            delivery = Delivery(store, hook, callrail, context.delivery, context.random, node, closed)
+            send, policy = callrail.send_text, context.delivery
+            delivery = Delivery(store, hook, send, policy, context.random, node, closed)
             reconciliation = Reconciliation(store, hook, callrail, context.lookups, delivery.wake)
             worker = TaskGroup(delivery, reconciliation, Wakeup(store, hook, (delivery, reconciliation)))
             if polls:
@@ -151,7 +152,7 @@ def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[PeriodicT
     if (kept_for := context.settings.retention.after) is not None:
         others.append(Retention(store, hook, kept_for))
     if (channels := forward_channels(context)) is not None:
-        others.append(Forwarding(store, hook, channels))
+        others.append(Forwarding(store, hook, channels.names, channels.pass_on))
     return others
 
 

@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 
 from callrail_relay.domain import events
 from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, RecordResult
@@ -24,18 +24,13 @@ from callrail_relay.service.replies import Polling
 
 LEASE_CHECK = timedelta(seconds=15)  # how often to look for attempts that were left open; the rest wakes us
 STORE_RETRY = timedelta(seconds=1)
-STALE = timedelta(seconds=5)
 # How old a claim may be when its text is sent. A lease outlasts the time-outs by more than this; a text sent
 # later could be given up, and its successors sent, while it is on its way.
-
+STALE = timedelta(seconds=5)
 NEVER_LEFT = NotSent("the store did not answer in time, so the text was not sent.", own_fault=True)
 FAULT_RETRY = timedelta(seconds=10)
 
-
-class Sender(Protocol):
-    """Sends one segment. Called once for each attempt."""
-
-    async def send_text(self, route: Route, recipient: str, content: str) -> Outcome: ...
+Send = Callable[[Route, str, str], Awaitable[Outcome]]  # sends one segment; called once for each attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +44,7 @@ class DeliveryPolicy:
 class Delivery(PeriodicTask):
     """The sender of one process. Several may work on one store: only the claim keeps them apart."""
 
-    sender: Sender
+    send: Send
     policy: DeliveryPolicy
     random: Random
     node: str
@@ -215,7 +210,7 @@ class Delivery(PeriodicTask):
 
     async def _send(self, claim: Claim) -> Outcome:
         try:
-            return await self.sender.send_text(claim.route, claim.recipient, claim.content)
+            return await self.send(claim.route, claim.recipient, claim.content)
         except Unsendable as error:
             return Rejected(None, f"{error}.", Refusal.UNSENDABLE)
         except Exception as error:  # noqa: BLE001 - a fault of our own says nothing about the text

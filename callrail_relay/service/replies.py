@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -91,20 +91,16 @@ class CallRailWebhooks:
 LEASE = timedelta(minutes=5)  # longer than all channels may take: after it another node passes the reply on
 
 
-class ForwardChannels(Protocol):
-    """Where replies go. Each channel may get the same reply again."""
-
-    @property
-    def names(self) -> Sequence[str]: ...
-
-    async def pass_on(self, title: str, words: str, names: Collection[str]) -> list[str]: ...
+# Takes a title, words and the names of channels, and returns those that failed; may be called again.
+PassOn = Callable[[str, str, Collection[str]], Awaitable[list[str]]]
 
 
 @dataclass(eq=False)
 class Forwarding(PeriodicTask):
     """Passes each reply on to every channel, at least once: a crash in between does it again."""
 
-    channels: ForwardChannels
+    channels: Sequence[str]
+    pass_on: PassOn
     # Of a reply that some channels took: those that did not. Not kept after a restart.
     _left: dict[str, list[str]] = field(default_factory=dict, init=False)
 
@@ -120,8 +116,8 @@ class Forwarding(PeriodicTask):
 
     async def _pass_on(self, forward: inbound.Forward) -> None:
         id_ = forward.resource_id
-        names = self._left.pop(id_, [*self.channels.names])
-        failed = await self.channels.pass_on(forward.title, forward.words, names)
+        names = self._left.pop(id_, [*self.channels])
+        failed = await self.pass_on(forward.title, forward.words, names)
         retry_at = forward.retry_at(await self.store.now()) if failed else None
         if retry_at is not None:
             self._left[id_] = failed
