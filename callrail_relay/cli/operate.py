@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -51,7 +52,7 @@ async def status(
                 return report
             with contextlib.suppress(RelayError):  # what is wrong is in what was seen
                 await relay.public_address.recent()
-            return report.with_facts(public_url=relay.public_address.seen)
+            return replace(report, facts=replace(report.facts, public_url=relay.public_address.seen))
 
         if watch:
             async with stop_signal() as stopped:
@@ -69,7 +70,7 @@ async def status(
             await relay.store.write_probe()
         except Unavailable as error:
             failed = CheckResult(name="the database", condition=Condition.FAILED, detail=str(error))
-            report = report.with_facts(failed_checks=[failed])
+            report = replace(report, facts=replace(report.facts, failed_checks=[failed]))
             exit_code = error.exit_code
     print_json(report.document()) if as_json else print_status(report)
     return exit_code

@@ -38,9 +38,6 @@ class StatusReport:
     facts: Facts
     counts: dict[Status, int]
 
-    def with_facts(self, **changes: Any) -> "StatusReport":  # noqa: ANN401 - the fields of Facts
-        return replace(self, facts=replace(self.facts, **changes))
-
     def document(self) -> dict[str, Any]:
         return {
             "relay": self.facts.running.document(),
