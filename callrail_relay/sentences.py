@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 from string import Formatter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from callrail_relay.domain.health import Facts, Point
 from callrail_relay.domain.message import Reason
+
+if TYPE_CHECKING:  # it imports what help must not wait for
+    from callrail_relay.domain.health import Facts, Point
 
 _CONTACT = "Fix the contact in IF3."
 _APPROVE = ("Approve it to send it anyway.", "Press “Send anyway” to send it.")
@@ -307,7 +309,7 @@ def at(time: str) -> str:
     return f"on {time}" if " at " in time else f"at {time}"
 
 
-def of_point(point: Point, facts: Facts, time: str) -> dict[str, Any]:
+def of_point(point: "Point", facts: "Facts", time: str) -> dict[str, Any]:
     """Return what sentences about a point of the verdict show; *time* is when it ends by itself."""
     return {
         "name": point.name,
