@@ -2,28 +2,13 @@
 
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import typer
 
-from callrail_relay.cli.console import (
-    Config,
-    Json,
-    OutputFile,
-    Yes,
-    command,
-    confirmed,
-    echo,
-    json_text,
-    opened_relay,
-    output,
-    print_json,
-    progress,
-    read_number,
-    say,
-    show,
-)
+from callrail_relay.cli import console
+from callrail_relay.cli.console import Config, Json, OutputFile, Yes, command
 from callrail_relay.clock import SystemClock
 from callrail_relay.domain.message import ANONYMOUS, Actor, Attempt, Message, MessageFilter, Status, instant
 from callrail_relay.domain.printable import guarded, lines, printable
@@ -66,9 +51,9 @@ async def list_messages(
     from callrail_relay.cli.render import print_messages
 
     wanted = _filter(status, recipient, since, search, limit=limit)
-    async with opened_relay(config) as relay:
+    async with console.opened_relay(config) as relay:
         found = await relay.operations.list_messages(wanted)
-    print_json([message_document(one) for one in found]) if as_json else print_messages(found)
+    console.print_json([message_document(one) for one in found]) if as_json else print_messages(found)
 
 
 @command(app, "export")
@@ -105,22 +90,25 @@ async def export(
     form = form or ("jsonl" if file.lower().endswith((".jsonl", ".ndjson")) else "csv")
     # The mark of utf-8-sig tells Excel that it is UTF-8.
     encoding, count = "utf-8-sig" if form == "csv" else "utf-8", 0
-    async with opened_relay(config) as relay:
+    async with console.opened_relay(config) as relay:
         plan = await relay.operations.plan_export(wanted)
-        with output(file, encoding=encoding) as write, progress("Exporting", plan.count) as advance:
+        with (
+            console.output(file, encoding=encoding) as write,
+            console.progress("Exporting", plan.count) as advance,
+        ):
             if form == "csv":
                 write(EXPORT_HEADER)
             async for portion in relay.operations.export(plan):
                 if form == "csv":
                     write(export_rows(portion))
                 else:
-                    write("".join(f"{json_text(message_document(message))}\n" for message in portion))
+                    write("".join(f"{console.json_text(message_document(message))}\n" for message in portion))
                 count += len(portion)
                 advance(len(portion))
     if as_json:
-        print_json({"file": file, "format": form, "messages": count})
+        console.print_json({"file": file, "format": form, "messages": count})
     elif file != "-":
-        say(f"{plural(count, 'text')}, written to {file}.")
+        console.say(f"{plural(count, 'text')}, written to {file}.")
 
 
 @command(app, "show")
@@ -137,15 +125,15 @@ async def show_message(
     """
     from callrail_relay.cli.render import print_message
 
-    async with opened_relay(config) as relay:
+    async with console.opened_relay(config) as relay:
         found = await relay.operations.find(id_)
     if as_json:
         shown = [message_document(message) for message in found]
-        print_json(shown[0] if len(shown) == 1 else shown)
+        console.print_json(shown[0] if len(shown) == 1 else shown)
         return
     for number, message in enumerate(found):
         if number:
-            echo()
+            console.echo()
         print_message(message)
 
 
@@ -167,14 +155,14 @@ async def approve(
     Example:
     $ callrail-relay messages approve 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    async with opened_relay(config) as relay:
+    async with console.opened_relay(config) as relay:
         chosen, opted_out = ids, 0
         if same_wording:
             chosen = await _with_alike(relay.operations.held_alike, ids, approvable=True)
             opted_out = len(await _with_alike(relay.operations.held_alike, ids)) - len(chosen)
         await _decide(relay.operations.approve, chosen, note, as_json=as_json)
     if opted_out:
-        say(f"{plural(opted_out, 'text')} like it stay on hold: these people opted out.")
+        console.say(f"{plural(opted_out, 'text')} like it stay on hold: these people opted out.")
 
 
 @command(app, "remap")
@@ -192,11 +180,11 @@ async def remap(
     Example:
     $ callrail-relay messages remap 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    async with opened_relay(config) as relay:
+    async with console.opened_relay(config) as relay:
         changed = await _decide(relay.operations.remap, ids, note, as_json=as_json)
     held = [message for message in changed if message.status is Status.HELD]
     for message in held:
-        say(f"On hold: {message.id}: {explain_all(message.reasons)}")
+        console.say(f"On hold: {message.id}: {explain_all(message.reasons)}")
     return Waiting.exit_code if held else 0
 
 
@@ -215,10 +203,10 @@ async def resend(
     $ callrail-relay messages resend --yes \
         019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    if not confirmed(f"Send {len(ids)} again? An unknown text may have arrived.", yes=yes):
-        say("Nothing was sent.")
+    if not console.confirmed(f"Send {len(ids)} again? An unknown text may have arrived.", yes=yes):
+        console.say("Nothing was sent.")
         return
-    async with opened_relay(config) as relay:
+    async with console.opened_relay(config) as relay:
         await _decide(relay.operations.resend, ids, note, as_json=as_json)
 
 
@@ -235,7 +223,7 @@ async def mark_sent(
     $ callrail-relay messages mark-sent \
         019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    async with opened_relay(config) as relay:
+    async with console.opened_relay(config) as relay:
         await _decide(relay.operations.mark_sent, ids, note, as_json=as_json)
 
 
@@ -257,10 +245,10 @@ async def cancel(
     $ callrail-relay messages cancel --yes \
         019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    async with opened_relay(config) as relay:
+    async with console.opened_relay(config) as relay:
         chosen = await _with_alike(relay.operations.held_alike, ids) if same_wording else ids
-        if not confirmed(f"Cancel {len(chosen)} for good?", yes=yes):
-            say("Nothing was cancelled.")
+        if not console.confirmed(f"Cancel {len(chosen)} for good?", yes=yes):
+            console.say("Nothing was canceled.")
             return
         await _decide(relay.operations.cancel, chosen, note, as_json=as_json)
 
@@ -281,7 +269,7 @@ async def _decide(decide: Decide, ids: list[str], note: str | None, *, as_json: 
         name = ANONYMOUS.name
     changed = [message for id_ in ids for message in await decide(id_, Actor(name=name, note=note))]
     shown = [f"{message.status:<10} {message.id}" for message in changed]
-    show([message_document(message) for message in changed], "\n".join(shown), as_json=as_json)
+    console.show([message_document(message) for message in changed], "\n".join(shown), as_json=as_json)
     return changed
 
 
@@ -293,7 +281,7 @@ def _filter(
             raise UsageError(f"There is no status {name}; there are {', '.join(Status)}.")
     return MessageFilter(
         statuses=tuple(Status(name.lower()) for name in status or ()),
-        recipient=None if recipient is None else read_number("--recipient", recipient),
+        recipient=None if recipient is None else console.read_number("--recipient", recipient),
         since=None if since is None else _since(since),
         search=search,
         limit=limit,
@@ -307,8 +295,8 @@ def _since(when: str) -> datetime:
     with contextlib.suppress(ValueError):
         return SystemClock().now() - read_duration(when)
     try:
-        return datetime.fromisoformat(when).astimezone()
-    except ValueError as error:
+        return datetime.fromisoformat(when).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise UsageError(
             f"--since does not understand {when!r}; write 2h, 3d, or 2026-11-23T09:00."
         ) from error

@@ -6,17 +6,8 @@ from typing import Annotated
 
 import typer
 
-from callrail_relay.cli.console import (
-    Config,
-    Json,
-    command,
-    opened_relay,
-    print_json,
-    progress,
-    say,
-    show,
-    stop_signal,
-)
+from callrail_relay.cli import console
+from callrail_relay.cli.console import Config, Json, command
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.errors import RelayError, Unavailable, UsageError
 
@@ -42,7 +33,7 @@ async def status(
     from callrail_relay.domain.health import FailedCheck
     from callrail_relay.service.operations import StatusReport
 
-    async with opened_relay(config) as relay:
+    async with console.opened_relay(config) as relay:
 
         async def read() -> StatusReport:
             """With the public URL's last check if a relay is running that it could lead to."""
@@ -54,7 +45,7 @@ async def status(
             return report.with_facts(public_url=relay.public_address.seen)
 
         if watch:
-            async with stop_signal() as stopped:
+            async with console.stop_signal() as stopped:
                 watching = asyncio.create_task(watch_status(read, relay.context.clock, as_json=as_json))
                 stopping = asyncio.create_task(stopped.wait())
                 await asyncio.wait((watching, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -70,7 +61,7 @@ async def status(
         except Unavailable as error:
             report = report.with_facts(failed_checks=[FailedCheck(name="the database", detail=str(error))])
             exit_code = error.exit_code
-    print_json(report.document()) if as_json else print_status(report)
+    console.print_json(report.document()) if as_json else print_status(report)
     return exit_code
 
 
@@ -86,9 +77,9 @@ async def pause(
     Example:
     $ callrail-relay pause --reason "The office is closed today."
     """
-    async with opened_relay(config) as relay:
+    async with console.opened_relay(config) as relay:
         ids = await relay.operations.pause(account, reason)
-    show(ids, _done("Paused", ids), as_json=as_json)
+    console.show(ids, _done("Paused", ids), as_json=as_json)
 
 
 async def resume(account: Account = None, config: Config = None, as_json: Json = False) -> None:
@@ -100,9 +91,9 @@ async def resume(account: Account = None, config: Config = None, as_json: Json =
     Example:
     $ callrail-relay resume
     """
-    async with opened_relay(config) as relay:
+    async with console.opened_relay(config) as relay:
         ids = await relay.operations.resume(account)
-    show(ids, _done("Resumed", ids), as_json=as_json)
+    console.show(ids, _done("Resumed", ids), as_json=as_json)
 
 
 def _done(what: str, ids: list[str]) -> str:
@@ -137,7 +128,7 @@ async def try_channels(config: Config = None, as_json: Json = False) -> None:
         failed = channels.names
     document = [{"channel": name, "delivered": name not in failed} for name in channels.names]
     lines = [f"{'failed' if name in failed else 'sent':<7} {name}" for name in channels.names]
-    show(document, "\n".join(lines), as_json=as_json)
+    console.show(document, "\n".join(lines), as_json=as_json)
     if failed:
         raise Unavailable(f"{', '.join(failed)} did not take the alert; check the address and the network.")
 
@@ -156,8 +147,8 @@ async def dashboard(config: Config = None, as_json: Json = False) -> None:
     from callrail_relay.bootstrap.dashboard_access import ask_for_link
 
     link = await ask_for_link(load_context(config))
-    say("Good for one browser, and for ten minutes:")
-    show({"url": link}, link, as_json=as_json)
+    console.say("Good for one browser, and for ten minutes:")
+    console.show({"url": link}, link, as_json=as_json)
 
 
 async def doctor(config: Config = None, as_json: Json = False) -> int:
@@ -175,7 +166,7 @@ async def doctor(config: Config = None, as_json: Json = False) -> int:
     from callrail_relay.cli.render import print_health
 
     report = await diagnose(config)
-    print_json(report.document()) if as_json else print_health(report)
+    console.print_json(report.document()) if as_json else print_health(report)
     return report.exit_code
 
 
@@ -212,11 +203,11 @@ async def copy(
 
     with contextlib.ExitStack() as stack:
         copied = await copy_database(
-            source, target, lambda rows: stack.enter_context(progress("Copying", rows))
+            source, target, lambda rows: stack.enter_context(console.progress("Copying", rows))
         )
     document = {"tables": [{"table": table, "copied": rows} for table, rows in copied.items()]}
     lines = [f"{table:<20} {rows:>10}" for table, rows in copied.items()]
-    show(document, "\n".join(lines), as_json=as_json)
+    console.show(document, "\n".join(lines), as_json=as_json)
 
 
 def why_not_for_if3(public_url: str | None) -> str | None:
@@ -268,24 +259,26 @@ async def hook_url(
     if rotate:
         rotation = await credentials.rotate_hook_token(context, at_once=now)
         token = rotation.token
-        say(f"The new webhook secret is in the {rotation.place}.")
+        console.say(f"The new webhook secret is in the {rotation.place}.")
         if rotation.former_until is None:
-            say(
+            console.say(
                 "The former URLs have ended: a relay that runs refuses them from now on. IF3's texts are lost"
             )
-            say("until it has this URL, so paste it into IF3 now.")
+            console.say("until it has this URL, so paste it into IF3 now.")
         else:
-            say(
+            console.say(
                 f"The former URL works until {local(rotation.former_until)}; paste this one into IF3 by then."
             )
         # Others besides IF3 who know the former secret.
         if (await credentials.find_signing_keys(context))[0]:
-            say("CallRail's webhooks use this secret as well: run `callrail-relay configure --webhooks`.")
+            console.say(
+                "CallRail's webhooks use this secret as well: run `callrail-relay configure --webhooks`."
+            )
         if not context.settings.database.url.startswith("sqlite"):
-            say("Every other computer that runs this relay needs the new secret as well.")
+            console.say("Every other computer that runs this relay needs the new secret as well.")
     else:
         token = await credentials.require_hook_token(context)
     if why := why_not_for_if3(context.settings.server.public_url):
-        say(why)
+        console.say(why)
     url = credentials.hook_url(context.settings, token)
-    show({"url": url}, url, as_json=as_json)
+    console.show({"url": url}, url, as_json=as_json)

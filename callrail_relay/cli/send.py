@@ -7,21 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callrail_relay.cli.console import (
-    Config,
-    DryRun,
-    Json,
-    Timeout,
-    Yes,
-    confirmed,
-    echo,
-    has_terminal,
-    print_json,
-    progress,
-    read_input,
-    read_number,
-    say,
-)
+from callrail_relay.cli import console
+from callrail_relay.cli.console import Config, DryRun, Json, Timeout, Yes
 from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.message import Message, Reason, Status
 from callrail_relay.errors import NotFound, SettingsError, UsageError
@@ -76,9 +63,11 @@ async def send(
     if dry_run:
         async with open_relay(context) as relay:
             [planned] = await relay.intake.plan(relay.intake.direct(draft))
-            print_json(message_document(planned.message)) if as_json else print_message(planned.message)
-            say(await _plan_summary(relay, [planned], []))
-        say("Nothing was sent: this was a dry run.")
+            console.print_json(message_document(planned.message)) if as_json else print_message(
+                planned.message
+            )
+            console.say(await _plan_summary(relay, [planned], []))
+        console.say("Nothing was sent: this was a dry run.")
         return
     context.require_terms()
     # The worker comes first: without a key it could send nothing, so nothing is stored.
@@ -92,11 +81,13 @@ async def send(
             [stored] = await relay.operations.find(accepted.message_id)
             ending = DeliveryResult(message=stored)
     if as_json:
-        print_json(message_document(ending.message))
+        console.print_json(message_document(ending.message))
     if ending.fault is not None:
         raise ending.fault
     if not as_json:
-        echo(f"{ending.message.status.capitalize()}: text {ending.message.id} to {ending.message.recipient}.")
+        console.echo(
+            f"{ending.message.status.capitalize()}: text {ending.message.id} to {ending.message.recipient}."
+        )
 
 
 _OPTIONS = {"bad_phone": "--to", "no_text": "--message", "bad_text": "--message", "bad_sender": "--from"}
@@ -116,8 +107,8 @@ async def _sender(context: "AppContext", to: str, sender: str) -> "Route":
     """Where the text is sent from; a number that is not in the settings is looked up at CallRail once."""
     from callrail_relay.bootstrap.wiring import find_sender, open_relay
 
-    read_number("--to", to)
-    number = read_number("--from", sender)
+    console.read_number("--to", to)
+    number = console.read_number("--from", sender)
     known = {route.tracking_number: route for route in context.settings.routes_table()}
     if number in known:
         return known[number]
@@ -128,7 +119,7 @@ async def _sender(context: "AppContext", to: str, sender: str) -> "Route":
 async def _poll_now(worker: "TaskGroup") -> None:
     """Read replies before texts are sent, and warn if that didn't work."""
     if not await worker.poll_now():
-        say(
+        console.say(
             "Warning: replies could not be read from CallRail before sending, so someone who has just opted "
             "out may be texted."
         )
@@ -167,14 +158,14 @@ async def replay(
     from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.domain.mapper import map_saved
 
-    documents = [read_input(file) for file in files]
+    documents = [console.read_input(file) for file in files]
     context = load_context(config)
     context.require_route()
     found: list[SavedFile] = []
     for file, document in zip(files, documents, strict=True):
         saved = map_saved(document, context.mapping.routes)
         for reason in saved.skipped:
-            say(f"Skipped in {file}: {explain(reason)}")
+            console.say(f"Skipped in {file}: {explain(reason)}")
         if saved.drafts:
             found.append((document, saved.drafts))
     if not found:
@@ -185,18 +176,18 @@ async def replay(
     if not dry_run:
         context.require_terms()
     asks = count > 1 and not (dry_run or yes)
-    if asks and not has_terminal():
+    if asks and not console.has_terminal():
         # Before the store is opened: there is no terminal to ask in.
-        confirmed(f"Send what these files hold ({count} texts; --dry-run shows each)?", yes=False)
+        console.confirmed(f"Send what these files hold ({count} texts; --dry-run shows each)?", yes=False)
     async with open_relay(context) as relay:
         if dry_run or asks:
             planned = await relay.intake.plan(relay.intake.saved(found, force=force))
             await _show_plan(relay, planned, as_json=as_json, dry_run=dry_run)
         if dry_run:
-            say("Nothing was sent: this was a dry run.")
+            console.say("Nothing was sent: this was a dry run.")
             return 0
-        if asks and not confirmed("Continue?", yes=False):
-            say("Nothing was sent.")
+        if asks and not console.confirmed("Continue?", yes=False):
+            console.say("Nothing was sent.")
             return 0
         return await _send_saved(relay, found, force=force, timeout=timeout, as_json=as_json)
 
@@ -216,7 +207,7 @@ async def _send_saved(
         if new:
             await _poll_now(worker)
             span = timedelta(seconds=timeout)
-            with progress("Sending", len(new)) as advance:
+            with console.progress("Sending", len(new)) as advance:
                 endings = await deliver(relay.operations, worker, new, timeout=span, told=advance)
         sent = {ending.message.id: message_document(ending.message) for ending in endings}
         for ending in endings:
@@ -229,11 +220,11 @@ async def _send_saved(
             for one in accepted
         ]
     if as_json:
-        print_json(rows)
+        console.print_json(rows)
     else:
         for row in rows:
             reason = f": {row['reason']}" if row["reason"] and row["status"] != "sent" else ""
-            echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {row['id']}{reason}")
+            console.echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {row['id']}{reason}")
     codes = {ending.exit_code for ending in endings}
     return next((code for code in _GRAVEST_FIRST if code in codes), 0)
 
@@ -270,12 +261,12 @@ async def _show_plan(relay: "Relay", planned: "Sequence[Planned]", *, as_json: b
             rows[-1] |= {"status": "duplicate", "reason": "The same text comes earlier in these files."}
     if not as_json:
         for row in rows:
-            echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {shortened(row['text'], 54)}")
+            console.echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {shortened(row['text'], 54)}")
             if row["reason"]:
-                echo(f"           {row['reason']}")
+                console.echo(f"           {row['reason']}")
     elif dry_run:
-        print_json(rows)
-    say(await _plan_summary(relay, planned, earlier))
+        console.print_json(rows)
+    console.say(await _plan_summary(relay, planned, earlier))
 
 
 def _duplicate_row(earlier: Message) -> dict[str, Any]:

@@ -167,10 +167,10 @@ def _instant(cell: str, now: datetime) -> datetime | None:
         return None
     try:
         read = datetime.fromisoformat(cell)
-    except ValueError as fault:
+        when = (read if read.tzinfo is not None else read.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as fault:
         wanted = "its created_at is no date such as 2026-11-23T15:00:00Z; write it so, or leave it empty"
         raise ValueError(wanted) from fault
-    when = (read if read.tzinfo is not None else read.replace(tzinfo=UTC)).astimezone(UTC)
     if when > now:
         raise ValueError(
             "its created_at is still to come; write when the person opted out, or leave it empty"
