@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import Config, Json, OutputFile, Yes, command
+from callrail_relay.cli.console import Config, Json, OutputFile, Yes, command, output, progress, say, show
 from callrail_relay.clock import SystemClock
 from callrail_relay.domain.message import ANONYMOUS, Actor, Attempt, Message, MessageFilter, Status, instant
 from callrail_relay.domain.printable import guarded, lines, printable
@@ -22,9 +22,7 @@ Recipient = Annotated[str | None, typer.Option(metavar="NUMBER", help="Only text
 Since = Annotated[str | None, typer.Option(metavar="WHEN", help="Only texts since then: 2h, 3d, 2026-11-23.")]
 Search = Annotated[str | None, typer.Option(metavar="WORDS", help="Only texts with these words in them.")]
 Note = Annotated[str | None, typer.Option(metavar="WORDS", help="Why, kept with the text and your name.")]
-SameWording = Annotated[
-    bool, typer.Option("--same-wording", help="Also all others on hold with the same wording.")
-]
+Alike = Annotated[bool, typer.Option("--same-wording", help="Also all others on hold with the same wording.")]
 Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of texts or requests.")]
 
 Decide = Callable[[str, Actor], Awaitable[Sequence[Message]]]
@@ -92,10 +90,7 @@ async def export(
     encoding, count = "utf-8-sig" if form == "csv" else "utf-8", 0
     async with console.opened_relay(config) as relay:
         plan = await relay.operations.plan_export(wanted)
-        with (
-            console.output(file, encoding=encoding) as write,
-            console.progress("Exporting", plan.count) as advance,
-        ):
+        with output(file, encoding=encoding) as write, progress("Exporting", plan.count) as advance:
             if form == "csv":
                 write(EXPORT_HEADER)
             async for portion in relay.operations.export(plan):
@@ -108,7 +103,7 @@ async def export(
     if as_json:
         console.print_json({"file": file, "format": form, "messages": count})
     elif file != "-":
-        console.say(f"{plural(count, 'text')}, written to {file}.")
+        say(f"{plural(count, 'text')}, written to {file}.")
 
 
 @command(app, "show")
@@ -141,7 +136,7 @@ async def show_message(
 async def approve(
     ids: Ids,
     note: Note = None,
-    same_wording: SameWording = False,
+    same_wording: Alike = False,
     _yes: Yes = False,
     config: Config = None,
     as_json: Json = False,
@@ -162,7 +157,7 @@ async def approve(
             opted_out = len(await _with_alike(relay.operations.held_alike, ids)) - len(chosen)
         await _decide(relay.operations.approve, chosen, note, as_json=as_json)
     if opted_out:
-        console.say(f"{plural(opted_out, 'text')} like it stay on hold: these people opted out.")
+        say(f"{plural(opted_out, 'text')} like it stay on hold: these people opted out.")
 
 
 @command(app, "remap")
@@ -184,7 +179,7 @@ async def remap(
         changed = await _decide(relay.operations.remap, ids, note, as_json=as_json)
     held = [message for message in changed if message.status is Status.HELD]
     for message in held:
-        console.say(f"On hold: {message.id}: {explain_all(message.reasons)}")
+        say(f"On hold: {message.id}: {explain_all(message.reasons)}")
     return Waiting.exit_code if held else 0
 
 
@@ -204,7 +199,7 @@ async def resend(
         019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
     if not console.confirmed(f"Send {len(ids)} again? An unknown text may have arrived.", yes=yes):
-        console.say("Nothing was sent.")
+        say("Nothing was sent.")
         return
     async with console.opened_relay(config) as relay:
         await _decide(relay.operations.resend, ids, note, as_json=as_json)
@@ -231,7 +226,7 @@ async def mark_sent(
 async def cancel(
     ids: Ids,
     note: Note = None,
-    same_wording: SameWording = False,
+    same_wording: Alike = False,
     yes: Yes = False,
     config: Config = None,
     as_json: Json = False,
@@ -248,7 +243,7 @@ async def cancel(
     async with console.opened_relay(config) as relay:
         chosen = await _with_alike(relay.operations.held_alike, ids) if same_wording else ids
         if not console.confirmed(f"Cancel {len(chosen)} for good?", yes=yes):
-            console.say("Nothing was canceled.")
+            say("Nothing was canceled.")
             return
         await _decide(relay.operations.cancel, chosen, note, as_json=as_json)
 
@@ -259,7 +254,6 @@ async def _with_alike(find: FindAlike, ids: list[str], **approvable: bool) -> li
 
 
 async def _decide(decide: Decide, ids: list[str], note: str | None, *, as_json: bool) -> list[Message]:
-    """Decide on each of the ids, and show what became of the texts."""
     import getpass
 
     try:
@@ -269,7 +263,7 @@ async def _decide(decide: Decide, ids: list[str], note: str | None, *, as_json: 
         name = ANONYMOUS.name
     changed = [message for id_ in ids for message in await decide(id_, Actor(name=name, note=note))]
     shown = [f"{message.status:<10} {message.id}" for message in changed]
-    console.show([message_document(message) for message in changed], "\n".join(shown), as_json=as_json)
+    show([message_document(message) for message in changed], "\n".join(shown), as_json=as_json)
     return changed
 
 
@@ -296,10 +290,8 @@ def _since(when: str) -> datetime:
         return SystemClock().now() - read_duration(when)
     try:
         return datetime.fromisoformat(when).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise UsageError(
-            f"--since does not understand {when!r}; write 2h, 3d, or 2026-11-23T09:00."
-        ) from error
+    except (ValueError, OverflowError) as exc:
+        raise UsageError(f"--since does not understand {when!r}; write 2h, 3d, or 2026-11-23T09:00.") from exc
 
 
 EXPORT_HEADER = (

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import Config, Json, command
+from callrail_relay.cli.console import Config, Json, command, say, show
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.errors import RelayError, Unavailable, UsageError
 
@@ -79,7 +79,7 @@ async def pause(
     """
     async with console.opened_relay(config) as relay:
         ids = await relay.operations.pause(account, reason)
-    console.show(ids, _done("Paused", ids), as_json=as_json)
+    show(ids, _done("Paused", ids), as_json=as_json)
 
 
 async def resume(account: Account = None, config: Config = None, as_json: Json = False) -> None:
@@ -93,7 +93,7 @@ async def resume(account: Account = None, config: Config = None, as_json: Json =
     """
     async with console.opened_relay(config) as relay:
         ids = await relay.operations.resume(account)
-    console.show(ids, _done("Resumed", ids), as_json=as_json)
+    show(ids, _done("Resumed", ids), as_json=as_json)
 
 
 def _done(what: str, ids: list[str]) -> str:
@@ -128,7 +128,7 @@ async def try_channels(config: Config = None, as_json: Json = False) -> None:
         failed = channels.names
     document = [{"channel": name, "delivered": name not in failed} for name in channels.names]
     lines = [f"{'failed' if name in failed else 'sent':<7} {name}" for name in channels.names]
-    console.show(document, "\n".join(lines), as_json=as_json)
+    show(document, "\n".join(lines), as_json=as_json)
     if failed:
         raise Unavailable(f"{', '.join(failed)} did not take the alert; check the address and the network.")
 
@@ -147,8 +147,8 @@ async def dashboard(config: Config = None, as_json: Json = False) -> None:
     from callrail_relay.bootstrap.dashboard_access import ask_for_link
 
     link = await ask_for_link(load_context(config))
-    console.say("Good for one browser, and for ten minutes:")
-    console.show({"url": link}, link, as_json=as_json)
+    say("Good for one browser, and for ten minutes:")
+    show({"url": link}, link, as_json=as_json)
 
 
 async def doctor(config: Config = None, as_json: Json = False) -> int:
@@ -207,7 +207,7 @@ async def copy(
         )
     document = {"tables": [{"table": table, "copied": rows} for table, rows in copied.items()]}
     lines = [f"{table:<20} {rows:>10}" for table, rows in copied.items()]
-    console.show(document, "\n".join(lines), as_json=as_json)
+    show(document, "\n".join(lines), as_json=as_json)
 
 
 def why_not_for_if3(public_url: str | None) -> str | None:
@@ -259,26 +259,24 @@ async def hook_url(
     if rotate:
         rotation = await credentials.rotate_hook_token(context, at_once=now)
         token = rotation.token
-        console.say(f"The new webhook secret is in the {rotation.place}.")
+        say(f"The new webhook secret is in the {rotation.place}.")
         if rotation.former_until is None:
-            console.say(
+            say(
                 "The former URLs have ended: a relay that runs refuses them from now on. IF3's texts are lost"
             )
-            console.say("until it has this URL, so paste it into IF3 now.")
+            say("until it has this URL, so paste it into IF3 now.")
         else:
-            console.say(
+            say(
                 f"The former URL works until {local(rotation.former_until)}; paste this one into IF3 by then."
             )
         # Others besides IF3 who know the former secret.
         if (await credentials.find_signing_keys(context))[0]:
-            console.say(
-                "CallRail's webhooks use this secret as well: run `callrail-relay configure --webhooks`."
-            )
+            say("CallRail's webhooks use this secret as well: run `callrail-relay configure --webhooks`.")
         if not context.settings.database.url.startswith("sqlite"):
-            console.say("Every other computer that runs this relay needs the new secret as well.")
+            say("Every other computer that runs this relay needs the new secret as well.")
     else:
         token = await credentials.require_hook_token(context)
     if why := why_not_for_if3(context.settings.server.public_url):
-        console.say(why)
+        say(why)
     url = credentials.hook_url(context.settings, token)
-    console.show({"url": url}, url, as_json=as_json)
+    show({"url": url}, url, as_json=as_json)

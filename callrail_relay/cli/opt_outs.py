@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import Config, Json, OutputFile, command
+from callrail_relay.cli.console import Config, Json, OutputFile, command, say, show
 from callrail_relay.clock import SystemClock
 from callrail_relay.errors import UsageError
 
@@ -32,7 +32,7 @@ async def list_opt_outs(config: Config = None, as_json: Json = False) -> None:
     lines = [
         f"{local(one.created_at)}  {one.recipient}  from {one.tracking_number}  {one.reason}" for one in found
     ]
-    console.show([one.document() for one in found], "\n".join(lines) or "No opt-outs yet.", as_json=as_json)
+    show([one.document() for one in found], "\n".join(lines) or "No opt-outs yet.", as_json=as_json)
 
 
 @command(app, "add")
@@ -55,7 +55,7 @@ async def add(
     async with console.opened_relay(config, with_route=ours is None) as relay:
         entries = await relay.operations.opt_out(person, ours, reason)
     done = f"Opted out {person} from {', '.join(one.tracking_number for one in entries)}."
-    console.show([one.document() for one in entries], done, as_json=as_json)
+    show([one.document() for one in entries], done, as_json=as_json)
 
 
 @command(app, "remove")
@@ -75,9 +75,7 @@ async def remove(
     ours = None if tracking_number is None else console.read_number("--tracking-number", tracking_number)
     async with console.opened_relay(config) as relay:
         removed = await relay.operations.remove_opt_out(person, ours)
-    console.show(
-        {"recipient": person, "removed": removed}, f"Removed the opt-out of {person}.", as_json=as_json
-    )
+    show({"recipient": person, "removed": removed}, f"Removed the opt-out of {person}.", as_json=as_json)
 
 
 @command(app, "import")
@@ -113,11 +111,11 @@ async def import_(
         "bad_lines": [{"line": one.number, "reason": one.reason} for one in listed.bad_lines],
         "ignored_columns": list(listed.ignored_columns),
     }
-    console.show(document, f"{len(listed.people)} line(s) read; {added} new on the list.", as_json=as_json)
+    show(document, f"{len(listed.people)} line(s) read; {added} new on the list.", as_json=as_json)
     if listed.ignored_columns:
-        console.say(f"Ignored the column(s) {', '.join(listed.ignored_columns)}.")
+        say(f"Ignored the column(s) {', '.join(listed.ignored_columns)}.")
     for one in listed.bad_lines:
-        console.say(f"Line {one.number}: {one.reason}")
+        say(f"Line {one.number}: {one.reason}")
     if listed.bad_lines:
         raise UsageError(
             f"{len(listed.bad_lines)} line(s) were not imported; fix them, and import the file again."
@@ -150,4 +148,4 @@ async def export(file: OutputFile = "-", config: Config = None, as_json: Json = 
     if as_json:
         console.print_json({"file": file, "entries": len(found)})
     elif file != "-":
-        console.say(f"{len(found)} on the list, written to {file}.")
+        say(f"{len(found)} on the list, written to {file}.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import Config, DryRun, Json, Timeout, Yes
+from callrail_relay.cli.console import Config, DryRun, Json, Timeout, Yes, echo, print_json, say
 from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.message import Message, Reason, Status
 from callrail_relay.errors import NotFound, SettingsError, UsageError
@@ -63,11 +63,9 @@ async def send(
     if dry_run:
         async with open_relay(context) as relay:
             [planned] = await relay.intake.plan(relay.intake.direct(draft))
-            console.print_json(message_document(planned.message)) if as_json else print_message(
-                planned.message
-            )
-            console.say(await _plan_summary(relay, [planned], []))
-        console.say("Nothing was sent: this was a dry run.")
+            print_json(message_document(planned.message)) if as_json else print_message(planned.message)
+            say(await _plan_summary(relay, [planned], []))
+        say("Nothing was sent: this was a dry run.")
         return
     context.require_terms()
     # The worker comes first: without a key it could send nothing, so nothing is stored.
@@ -81,13 +79,11 @@ async def send(
             [stored] = await relay.operations.find(accepted.message_id)
             ending = DeliveryResult(message=stored)
     if as_json:
-        console.print_json(message_document(ending.message))
+        print_json(message_document(ending.message))
     if ending.fault is not None:
         raise ending.fault
     if not as_json:
-        console.echo(
-            f"{ending.message.status.capitalize()}: text {ending.message.id} to {ending.message.recipient}."
-        )
+        echo(f"{ending.message.status.capitalize()}: text {ending.message.id} to {ending.message.recipient}.")
 
 
 _OPTIONS = {"bad_phone": "--to", "no_text": "--message", "bad_text": "--message", "bad_sender": "--from"}
@@ -119,7 +115,7 @@ async def _sender(context: "AppContext", to: str, sender: str) -> "Route":
 async def _poll_now(worker: "TaskGroup") -> None:
     """Read replies before texts are sent, and warn if that didn't work."""
     if not await worker.poll_now():
-        console.say(
+        say(
             "Warning: replies could not be read from CallRail before sending, so someone who has just opted "
             "out may be texted."
         )
@@ -165,7 +161,7 @@ async def replay(
     for file, document in zip(files, documents, strict=True):
         saved = map_saved(document, context.mapping.routes)
         for reason in saved.skipped:
-            console.say(f"Skipped in {file}: {explain(reason)}")
+            say(f"Skipped in {file}: {explain(reason)}")
         if saved.drafts:
             found.append((document, saved.drafts))
     if not found:
@@ -184,10 +180,10 @@ async def replay(
             planned = await relay.intake.plan(relay.intake.saved(found, force=force))
             await _show_plan(relay, planned, as_json=as_json, dry_run=dry_run)
         if dry_run:
-            console.say("Nothing was sent: this was a dry run.")
+            say("Nothing was sent: this was a dry run.")
             return 0
         if asks and not console.confirmed("Continue?", yes=False):
-            console.say("Nothing was sent.")
+            say("Nothing was sent.")
             return 0
         return await _send_saved(relay, found, force=force, timeout=timeout, as_json=as_json)
 
@@ -220,11 +216,11 @@ async def _send_saved(
             for one in accepted
         ]
     if as_json:
-        console.print_json(rows)
+        print_json(rows)
     else:
         for row in rows:
             reason = f": {row['reason']}" if row["reason"] and row["status"] != "sent" else ""
-            console.echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {row['id']}{reason}")
+            echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {row['id']}{reason}")
     codes = {ending.exit_code for ending in endings}
     return next((code for code in _GRAVEST_FIRST if code in codes), 0)
 
@@ -261,12 +257,12 @@ async def _show_plan(relay: "Relay", planned: "Sequence[Planned]", *, as_json: b
             rows[-1] |= {"status": "duplicate", "reason": "The same text comes earlier in these files."}
     if not as_json:
         for row in rows:
-            console.echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {shortened(row['text'], 54)}")
+            echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {shortened(row['text'], 54)}")
             if row["reason"]:
-                console.echo(f"           {row['reason']}")
+                echo(f"           {row['reason']}")
     elif dry_run:
-        console.print_json(rows)
-    console.say(await _plan_summary(relay, planned, earlier))
+        print_json(rows)
+    say(await _plan_summary(relay, planned, earlier))
 
 
 def _duplicate_row(earlier: Message) -> dict[str, Any]:

@@ -69,7 +69,6 @@ class ImportedList:
 
 
 def write_list(entries: Iterable[OptOut]) -> str:
-    """*entries* as CSV, with a header."""
     rows = [
         (one.tracking_number, one.recipient, guarded(one.reason), instant(one.created_at) or "")
         for one in entries
@@ -123,10 +122,8 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
             begun, ended = ended + 1, reader.line_num
             if any(cell.strip() for cell in cells):
                 yield begun, cells
-    except csv.Error as error:
-        raise UsageError(
-            f"Line {reader.line_num} of the file is not CSV ({error}); fix or remove it."
-        ) from error
+    except csv.Error as exc:
+        raise UsageError(f"Line {reader.line_num} of the file is not CSV ({exc}); fix or remove it.") from exc
 
 
 def _judge(number: int, names: Sequence[str], cells: Sequence[str], now: datetime) -> ListedPerson | BadLine:
