@@ -1,11 +1,14 @@
 """Migrations: they make the tables of the code, once, and refuse what a newer release wrote."""
 
 import asyncio
+import itertools
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from operator import itemgetter
 from pathlib import Path
 from threading import Barrier
 
@@ -73,6 +76,19 @@ async def test_a_new_store_has_the_tables_of_the_code(empty_url: str, clock: Man
     with connected(empty_url) as connection:
         assert [] == differences(connection)
         assert migrations.HEAD == current_version(connection)
+
+
+async def test_indexes_are_made_in_one_order(sqlite_path: Path, clock: ManualClock) -> None:
+    """Of two that serve a claim alike, SQLite takes the one made first; it must not be luck which that is."""
+    await open_and_close(f"sqlite:///{sqlite_path}", clock)
+    with closing(sqlite3.connect(sqlite_path)) as connection:
+        made = connection.execute(
+            "SELECT tbl_name, name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL ORDER BY rowid"
+        ).fetchall()
+
+    for table, indexes in itertools.groupby(made, key=itemgetter(0)):
+        names = [name for _, name in indexes]
+        assert sorted(names) == names, table
 
 
 async def test_all_migrations_together_make_the_tables_of_the_code(
