@@ -99,7 +99,6 @@ def shortened(text: str | None, longest: int = 76) -> str:
 
 
 def print_message(message: Message) -> None:
-    """One message with its whole way."""
     out = console()
     route = message.route
     facts = [
@@ -151,7 +150,6 @@ def print_health(report: HealthReport) -> None:
 
 
 def print_status(report: StatusReport) -> None:
-    """The verdict, whether a relay is running, budgets, pauses, and the queue."""
     console().print(Group(*_lines(report)))
 
 
@@ -205,7 +203,6 @@ SENTENCES = {
 
 
 def sentence(point: Point, facts: Facts) -> str:
-    """A point of the verdict as a sentence, with what to do about it."""
     time = "" if point.at is None else clock_time(point.at, facts.now)
     detail = point.detail or _why(point.reason)
     return SENTENCES[point.code].format(**sentences.of_point(point, facts, time), detail=detail).strip()

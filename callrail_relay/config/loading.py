@@ -159,7 +159,6 @@ def _variables() -> tuple[dict[str, str], list[str]]:
 
 
 def variable_names() -> Iterator[str]:
-    """The environment variable of every table and every key."""
     for table, model in TABLES.items():
         yield f"{PREFIX}{table}".upper()
         if table != "routes":  # a list of tables is set as a whole

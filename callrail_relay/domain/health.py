@@ -166,7 +166,6 @@ def judge(facts: Facts) -> tuple[Point, ...]:
 
 
 def _troubles(facts: Facts) -> Iterator[Point]:
-    """What is wrong, or needs a person."""
     if not facts.standings:
         yield Point(code=Code.NOT_SET_UP)
     if not facts.running:

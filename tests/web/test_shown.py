@@ -145,7 +145,7 @@ def test_fields_become_a_filter() -> None:
 
 @pytest.mark.parametrize(
     "query",
-    [{"status": "gone"}, {"day": "yesterday"}, {"day": "9999-12-31"}],
+    [{"status": "gone"}, {"day": "yesterday"}, {"day": "9999-12-31"}, {"day": "0000-01-01"}],
 )
 def test_field_that_makes_no_sense_is_named_and_left_out(query: dict[str, str]) -> None:
     asked = read_filter(query)
