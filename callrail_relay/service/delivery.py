@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from random import Random
-from typing import Any
+from typing import TypedDict
 
 from callrail_relay.domain import events
 from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, RecordResult
@@ -40,6 +40,14 @@ class DeliveryPolicy:
     concurrency: int
 
 
+class _How(TypedDict):
+    """How an outcome is recorded: what ``record.record`` takes by name."""
+
+    interval: timedelta
+    random: Random
+    lookups: LookupPolicy
+
+
 @dataclass(eq=False)
 class Delivery(PeriodicTask):
     """The sender of one process. Several may work on one store: only the claim keeps them apart."""
@@ -55,7 +63,7 @@ class Delivery(PeriodicTask):
     def __post_init__(self) -> None:
         super().__post_init__()
         interval, lookups = self.policy.claim.recipient_interval, self.policy.lookups
-        self._how: dict[str, Any] = {"interval": interval, "random": self.random, "lookups": lookups}
+        self._how = _How(interval=interval, random=self.random, lookups=lookups)
         self._under_way: set[asyncio.Task[None]] = set()
         self._sending = 0
         self._claiming = 0
