@@ -4,8 +4,12 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 from string import Formatter
+from typing import TYPE_CHECKING, Any
 
 from callrail_relay.domain.message import Reason
+
+if TYPE_CHECKING:  # it imports what help must not wait for
+    from callrail_relay.domain.health import Facts, Point
 
 _CONTACT = "Fix the contact in IF3."
 _APPROVE = ("Approve it to send it anyway.", "Press “Send anyway” to send it.")
@@ -296,6 +300,26 @@ def clock_time(instant: datetime, *, seconds: bool = False) -> str:
     local = instant.astimezone()
     tail = f":{local.second:02}" if seconds else ""
     return f"{local.hour % 12 or 12}:{local.minute:02}{tail} {'AM' if local.hour < 12 else 'PM'}"
+
+
+def at(time: str) -> str:
+    """Return *time* as a sentence says it: at 2:05 PM, tomorrow at 2:05 PM, on Nov 21 at 2:05 PM."""
+    if time.startswith(("yesterday", "tomorrow")):
+        return time.replace(" ", " at ", 1)
+    return f"on {time}" if " at " in time else f"at {time}"
+
+
+def of_point(point: "Point", facts: "Facts", time: str) -> dict[str, Any]:
+    """Return what sentences about a point of the verdict show; *time* is when it ends by itself."""
+    return {
+        "name": point.name,
+        "count": point.count,
+        "messages": plural(point.count, "message"),
+        "need": "needs" if point.count == 1 else "need",
+        "whose": "" if len(facts.standings) == 1 else f" from account {point.account_id}",
+        "time": time,
+        "at": at(time),
+    }
 
 
 def plural(count: int, word: str) -> str:

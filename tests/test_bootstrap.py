@@ -32,6 +32,7 @@ from callrail_relay.bootstrap.wiring import Relay, log_events, open_callrail, op
 from callrail_relay.config.secrets import Found, SecretName
 from callrail_relay.domain.events import AttemptFinished, MessageAccepted, PingReceived
 from callrail_relay.domain.guards import Mode
+from callrail_relay.domain.health import Condition
 from callrail_relay.domain.mapper import map_direct
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind, Sent
@@ -47,7 +48,7 @@ from callrail_relay.errors import (
 from callrail_relay.outbox import engine, relay_secrets
 from callrail_relay.outbox.copying import copy_store
 from callrail_relay.service.delivery import TaskGroup
-from callrail_relay.service.health import RELAY, Condition, HealthReport, run_checks
+from callrail_relay.service.health import RELAY, HealthReport, run_checks
 from callrail_relay.service.tokens import GRACE, REREAD, HookToken, digest
 from tests.config.test_places import posix_only
 from tests.service.rig import Events

@@ -30,9 +30,7 @@ from callrail_relay.service.delivery import DeliveryPolicy
 from callrail_relay.service.health import LITTLE_SPACE
 
 LEASE_MARGIN = timedelta(seconds=10)
-
 read_duration = parse_duration
-
 TERMS = (
     "CallRail is for person-to-person texts only: bulk, blast and automated messaging is against its terms. "
     "A person must have written every text that this relay sends, to one person who agreed to be texted."
@@ -46,8 +44,6 @@ def new_random() -> Random:
 
 @dataclass(frozen=True, kw_only=True)
 class AppContext:
-    """What a run is built from: settings, secrets, the data directory, time and chance."""
-
     config_path: Path
     settings: Settings
     secrets: Secrets
@@ -78,7 +74,6 @@ class AppContext:
 
     @property
     def account_ids(self) -> tuple[str, ...]:
-        """The accounts of the settings, each once."""
         return tuple(dict.fromkeys(route.account_id for route in self.routes))
 
     @property
@@ -113,7 +108,6 @@ class AppContext:
 
     @property
     def polling(self) -> PollPolicy | None:
-        """How to read replies; None if that is switched off."""
         if (every := self.settings.replies.poll_every) is None:
             return None
         return PollPolicy(
@@ -148,7 +142,6 @@ class AppContext:
         return self.settings.delivery.connect_timeout + self.settings.delivery.read_timeout
 
     def require_route(self) -> None:
-        """Raises SettingsError unless there is an account, a company and a number to send from."""
         if not self.account_ids:
             raise SettingsError(
                 f"No account, company and tracking number to send from is set in {self.config_path}; run "
@@ -156,7 +149,6 @@ class AppContext:
             )
 
     def require_terms(self) -> None:
-        """Raises SettingsError unless CallRail's rule on what may be sent was accepted."""
         if not self.settings.callrail.accepted_terms:
             raise SettingsError(
                 f"{TERMS} Accept this once with `callrail-relay configure`, or with accepted_terms = true "
@@ -171,11 +163,7 @@ def load_context(
     environ: Mapping[str, str] | None = None,
     must_exist: bool = True,
 ) -> AppContext:
-    """
-    The context of the settings that *config* names, or of the user's own. Raises SettingsError.
-
-    *environ* takes the place of the environment for secrets.
-    """
+    """The context of *config*, or of the user's own; secrets are from *environ*. Raises SettingsError."""
     path = config_file(config)
     if ignored := ignored_variables():
         _warn(ignored)
@@ -197,12 +185,8 @@ def listener_url(server: Server) -> str:
 
 
 def open_missing_streams(log: Path | None = None) -> None:
-    """
-    Put something in the place of each missing standard stream: for standard error the log file, or *log*.
-
-    Windows gives none to a program without a console, and POSIX none if its number was closed: the next file
-    that is opened, maybe the store, would then get the number that libraries write to.
-    """
+    """Put something in the place of each missing standard stream: *log*, or the log file, for errors."""
+    # The next file that is opened, maybe the store, would else get the number that libraries write to.
     missing = [name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None]
     for name in missing:
         mode = "r" if name == "stdin" else "w"

@@ -61,20 +61,13 @@ async def require_hook_token(context: AppContext) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Rotation:
-    """A new webhook secret, where it went in words, and until when the former one works; None if it ended."""
-
     token: str
     place: str
-    former_until: datetime | None
+    former_until: datetime | None  # None if the former one ended at once
 
 
 async def rotate_hook_token(context: AppContext, *, at_once: bool = False) -> Rotation:
-    """
-    Make a new token. The former one ends in a day, or *at_once* with all that came before it.
-
-    Raises SecretError, also where the token comes from a place that only its owner can change, and
-    Unavailable; then nothing has changed, or the former one still works and this can be done again.
-    """
+    """Make a new token; the former ends in a day, or *at_once*. After an error this can be done again."""
     secrets = context.secrets
     if (owner := secrets.shadowed_by(SecretName.HOOK_TOKEN)) is not None:
         raise SecretError(f"The webhook secret comes from the {owner}; change it there, and restart `serve`.")
@@ -99,7 +92,7 @@ async def rotate_hook_token(context: AppContext, *, at_once: bool = False) -> Ro
 
 async def hook_tokens(context: AppContext, store: Store | None = None) -> HookTokens:
     """The tokens for the public listener; those that ended are in *store*. Raises SecretError for none."""
-    read_ended = tokens.none_ended if store is None else partial(store.read, relay_secrets.read_ended_tokens)
+    read_ended = None if store is None else partial(store.read, relay_secrets.read_ended_tokens)
     await require_hook_token(context)
 
     async def read() -> Sequence[HookToken]:
@@ -112,13 +105,11 @@ async def hook_tokens(context: AppContext, store: Store | None = None) -> HookTo
 
 
 def hook_url(settings: Settings, token: str, base: str | None = None) -> str:
-    """The URL to paste into IF3."""
     public = base or settings.server.public_url or listener_url(settings.server)
     return f"{public.rstrip('/')}/hooks/if3/{token}"
 
 
-MOST_KEYS = 20
-"""Former keys are kept while they may still sign something, but not forever."""
+MOST_KEYS = 20  # former keys are kept while they may still sign something, but not forever
 
 
 async def find_signing_keys(context: AppContext) -> tuple[list[str], str | None]:
@@ -152,11 +143,6 @@ class Registered:
     key_place: str | None = None
     outranked_by: str | None = None
 
-    @property
-    def missing_keys(self) -> list[str]:
-        """Companies whose key CallRail did not tell."""
-        return [one.company_id for one in self.registrations if one.signing_key is None]
-
     def document(self) -> dict[str, Any]:
         companies = [
             {
@@ -171,12 +157,7 @@ class Registered:
 
 
 async def register_webhooks(context: AppContext, *, use_file: bool) -> Registered:
-    """
-    Register our webhooks for every company at CallRail, and keep the keys with which it signs.
-
-    Raises SettingsError, SecretError, RefusedByCallRail, and Unavailable, also where the public URL doesn't
-    lead to this relay: CallRail switches off webhooks that don't answer, and the replies would be lost.
-    """
+    """Register our webhooks for every company at CallRail, and keep the keys with which it signs."""
     context.require_route()
     public_url = context.settings.server.public_url
     if public_url is None:
@@ -206,6 +187,7 @@ async def register_webhooks(context: AppContext, *, use_file: bool) -> Registere
 
 
 async def _require_answer(context: AppContext) -> None:
+    """CallRail switches off webhooks that don't answer, and the replies would be lost."""
     async with open_relay(context) as relay:
         try:
             await relay.public_address.check()
@@ -219,19 +201,13 @@ async def _require_answer(context: AppContext) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class KnownKey:
-    """An API key that is there already; one from *outside* wins over a stored one and is never stored."""
-
     value: str = field(repr=False)
     place: str
-    outside: bool
+    outside: bool  # it wins over a stored one, and is never stored
 
 
 async def known_api_key(context: AppContext, *, use_file: bool) -> KnownKey | None:
-    """
-    The API key, if there is one. Raises SecretError, also if no place could keep a secret.
-
-    *use_file*, here and below, is a person's wish to keep secrets in the file from now on.
-    """
+    """The API key, if there is one. Raises SecretError, also if no place could keep a secret."""
     secrets, names = context.secrets, (SecretName.API_KEY, SecretName.HOOK_TOKEN)
     found = await secrets.find_despite_keyring(SecretName.API_KEY, use_file=use_file)
     has_place = use_file or secrets.file_in_use or all(secrets.shadowed_by(name) for name in names)
@@ -249,8 +225,6 @@ async def known_api_key(context: AppContext, *, use_file: bool) -> KnownKey | No
 
 @dataclass(frozen=True, kw_only=True)
 class SavedSetup:
-    """The settings that count now, where each secret is, and what the environment sets otherwise."""
-
     settings: Settings
     token: str
     key_place: str
@@ -262,12 +236,7 @@ class SavedSetup:
 async def save_setup(
     context: AppContext, changes: Changes, *, new_key: str | None, use_file: bool
 ) -> SavedSetup:
-    """
-    Write *changes* to the settings and store the secrets; if that fails, nothing changes.
-
-    Without a *new_key* the known one stays. A webhook secret is made if there is none. *use_file* moves
-    both to the file. Raises SettingsError, SecretError.
-    """
+    """Write *changes* and store the secrets, in the file if *use_file*; if that fails, nothing changes."""
     path, secrets = context.config_path, context.secrets
     key = None if new_key is not None else await secrets.require(SecretName.API_KEY)
     token = await secrets.find_despite_keyring(SecretName.HOOK_TOKEN, use_file=use_file)

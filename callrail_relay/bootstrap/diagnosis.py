@@ -22,8 +22,7 @@ from callrail_relay.service import health
 from callrail_relay.service.health import Check, CheckWarning, HealthReport
 from callrail_relay.service.tokens import digest
 
-MOST_NAMED = 5
-"""Files that one sentence names."""
+MOST_NAMED = 5  # files that one sentence names
 
 
 async def diagnose(config: Path | None) -> HealthReport:

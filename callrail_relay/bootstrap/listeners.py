@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
 
-from callrail_relay.bootstrap.context import AppContext
 from callrail_relay.bootstrap.credentials import hook_url, open_callrail_webhooks, require_hook_token
 from callrail_relay.bootstrap.dashboard_access import open_desk, session_key
 from callrail_relay.bootstrap.diagnosis import checks
@@ -27,19 +26,14 @@ from callrail_relay.web.private import create_private_app
 from callrail_relay.web.public import PublicParts, create_public_app
 from callrail_relay.web.server import Listener, until_unanswered
 
+check_listening = until_unanswered
+
 
 @dataclass(frozen=True, kw_only=True)
 class Listening:
-    """Where the relay listens; the login link is good once."""
-
     public_url: str
     private_url: str | None
-    login_url: str | None
-
-
-async def check_listening(context: AppContext, listening: Listening, hook: EventHook) -> None:
-    """Watch over the public listener for as long as it answers. Raises Unavailable when it does not."""
-    await until_unanswered(listening.public_url, context.clock, hook)
+    login_url: str | None  # good once
 
 
 @asynccontextmanager
@@ -52,37 +46,31 @@ async def open_listeners(
     metrics: Metrics | None = None,
     signal: ChangeSignal | None = None,
 ) -> AsyncIterator[Listening]:
-    """
-    The public listener, and the private one if the settings have it. Raises Unavailable.
-
-    *metrics* count the events of this run, and *signal* notifies open pages of them.
-    """
+    """The public listener, and the private one if the settings have it; *signal* notifies open pages."""
     context = relay.context
     metrics = metrics or Metrics(context.clock)
     server, settings = context.settings.server, context.settings.dashboard
     refusals = Refusals(context.clock, hook)
+    refused = refusals.count
+    parts = PublicParts(
+        intake=relay.intake,
+        webhooks=await open_callrail_webhooks(context, relay.store, hook, worker.wake_all, refused),
+        tokens=tokens,
+        clock=context.clock,
+        wake=worker.wake,
+        writable=StoreProbe(relay.store, refused).writable,
+        prove=partial(proof, await relay.store.write(relay_secrets.read_relay_secret, new_token())),
+        answered=metrics.answered,
+        allow_addresses=server.allow_addresses,
+        refused=refused,
+    )
     public = Listener(
-        create_public_app(
-            PublicParts(
-                intake=relay.intake,
-                webhooks=await open_callrail_webhooks(
-                    context, relay.store, hook, worker.wake_all, refusals.count
-                ),
-                tokens=tokens,
-                clock=context.clock,
-                wake=worker.wake,
-                writable=StoreProbe(relay.store, refusals.count).writable,
-                prove=partial(proof, await relay.store.write(relay_secrets.read_relay_secret, new_token())),
-                answered=metrics.answered,
-                allow_addresses=server.allow_addresses,
-                refused=refusals.count,
-            )
-        ),
+        create_public_app(parts),
         host=server.host,
         port=server.port,
         setting="server.port (--port)",
         trusted_proxies=[str(network) for network in server.trusted_proxies],
-        refused=refusals.count,
+        refused=refused,
     )
     async with AsyncExitStack() as stack:
         stack.callback(refusals.close)
@@ -91,18 +79,9 @@ async def open_listeners(
             yield Listening(public_url=public.url, private_url=None, login_url=None)
             return
         dashboard = _dashboard(relay, worker, signal or ChangeSignal(), secret := new_token())
-        private = Listener(
-            create_private_app(
-                dashboard,
-                scrape(relay, metrics),
-                host=settings.host,
-                loopback=is_loopback(settings.host),
-            ),
-            host=settings.host,
-            port=settings.port,
-            setting="dashboard.port",
-            refused=refusals.count,
-        )
+        host, port = settings.host, settings.port
+        app = create_private_app(dashboard, scrape(relay, metrics), host=host, loopback=is_loopback(host))
+        private = Listener(app, host=host, port=port, setting="dashboard.port", refused=refused)
         await stack.enter_async_context(private)
         stack.push_async_callback(dashboard.close)
         stack.enter_context(open_desk(context.data, private.url, secret))

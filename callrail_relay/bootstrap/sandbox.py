@@ -35,7 +35,6 @@ class Sandbox:
         return {"url": self.url, "api_key": self.simulator.api_key, **self._route}
 
     def overrides(self) -> dict[str, object]:
-        """The settings of a relay that talks to it."""
         return {
             "callrail": {"api_url": self.url, **self._route, "accepted_terms": True},
             # None of the person's own routes: the sandbox must not touch real accounts.

@@ -47,8 +47,6 @@ from callrail_relay.web.private import Scrape
 
 @dataclass(frozen=True, kw_only=True)
 class Relay:
-    """The services of one run, on one open store."""
-
     context: AppContext
     store: Store
     intake: Intake
@@ -81,7 +79,7 @@ async def open_relay(
         yield Relay(
             context=context,
             store=store,
-            intake=Intake(store, context.mapping, clock=context.clock, random=context.random, hook=hook),
+            intake=Intake(store, context.mapping, random=context.random, hook=hook),
             operations=Operations(store, context.account_ids, context.mapping, context.tracking_numbers),
             public_address=PublicAddress(server.public_url, store, ask_outside, listener_url(server)),
         )
@@ -90,7 +88,6 @@ async def open_relay(
 
 
 def refuse_network_drive(context: AppContext) -> None:
-    """Raises SettingsError if the store is on a network drive, unless the settings allow it."""
     file = store_file(context.settings.database.url)
     if file is None or context.settings.database.allow_network_drive:
         return
@@ -117,12 +114,7 @@ def synced_store(context: AppContext) -> str | None:
 async def open_worker(
     relay: Relay, hook: EventHook = ignore, *, long_running: bool = False
 ) -> AsyncIterator[TaskGroup]:
-    """
-    A worker for *relay*, with its own connection to CallRail and its own name.
-
-    One that is *long_running* sends nothing before its first poll, and does what is not about certain texts.
-    Raises SecretError without an API key, AlreadyRunning while the store is copied, Unavailable.
-    """
+    """A worker; one that is *long_running* polls before it sends, and does what is beside delivery."""
     context, store = relay.context, relay.store
     async with open_callrail(context) as callrail:
         file = store_file(context.settings.database.url)
@@ -132,7 +124,8 @@ async def open_worker(
             await cover_new_numbers(store, context.tracking_numbers)
             polls = context.polling
             closed = polls.accounts if long_running and polls else frozenset()
-            delivery = Delivery(store, hook, callrail, context.delivery, context.random, node, closed)
+            send, policy = callrail.send_text, context.delivery
+            delivery = Delivery(store, hook, send, policy, context.random, node, closed)
             reconciliation = Reconciliation(store, hook, callrail, context.lookups, delivery.wake)
             worker = TaskGroup(delivery, reconciliation, Wakeup(store, hook, (delivery, reconciliation)))
             if polls:
@@ -159,7 +152,7 @@ def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[PeriodicT
     if (kept_for := context.settings.retention.after) is not None:
         others.append(Retention(store, hook, kept_for))
     if (channels := forward_channels(context)) is not None:
-        others.append(Forwarding(store, hook, channels))
+        others.append(Forwarding(store, hook, channels.names, channels.pass_on))
     return others
 
 
@@ -170,7 +163,6 @@ def _free_bytes(folder: Path) -> int | None:
 
 
 def forward_channels(context: AppContext) -> AppriseChannels | None:
-    """Where replies are passed on to; None if the settings name no one. Raises SettingsError."""
     urls = context.settings.replies.forward_to
     return AppriseChannels.open(urls, setting="replies.forward_to") if urls else None
 
@@ -199,7 +191,6 @@ async def open_callrail(context: AppContext, api_key: str | None = None) -> Asyn
 
 
 def alert_channels(context: AppContext) -> AppriseChannels:
-    """The channels of the settings. Raises SettingsError, also if there are none."""
     if not (urls := context.settings.alerts.urls):
         raise SettingsError(
             f"alerts.urls names no channel. Set it under [alerts] in {context.config_path}, such as "
@@ -209,7 +200,6 @@ def alert_channels(context: AppContext) -> AppriseChannels:
 
 
 def count_events(context: AppContext) -> Metrics:
-    """Metrics of this run, which are a hook for its events."""
     return Metrics(context.clock, context.account_ids)
 
 
@@ -227,11 +217,7 @@ def scrape(relay: Relay, metrics: Metrics) -> Scrape:
 
 
 async def copy_database(source: str, target: str, begin: Begin) -> dict[str, int]:
-    """
-    Copy the store at one address into the other; return the rows of each table. Raises RelayError.
-
-    An interrupt ends it after the portion under way, and nothing was copied.
-    """
+    """Copy a store; return the rows of each table. An interrupt ends it, and nothing was copied."""
     for name, url in (("FROM", source), ("TO", target)):
         try:
             check_database_url(url)

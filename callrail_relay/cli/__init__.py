@@ -50,15 +50,13 @@ app.add_typer(messages.app, name="messages", rich_help_panel="Watch")
 command(app, "pause", panel="Operate")(operate.pause)
 command(app, "resume", panel="Operate")(operate.resume)
 app.add_typer(opt_outs.app, name="opt-outs", rich_help_panel="Operate")
-# Its former name, for scripts.
-app.add_typer(opt_outs.app, name="suppressions", hidden=True)
+app.add_typer(opt_outs.app, name="suppressions", hidden=True)  # its former name, for scripts
 app.add_typer(operate.database_app, name="database", rich_help_panel="Operate")
 command(app, "demo", panel="Try it")(serve.demo)
 command(app, "sandbox", panel="Try it")(serve.sandbox)
 
 
 def main() -> None:
-    """The program ``callrail-relay``."""
     if None in (sys.stdin, sys.stdout, sys.stderr):
         from callrail_relay.bootstrap.context import open_missing_streams
 

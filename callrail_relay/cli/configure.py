@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _LONGEST_KEY = 4096
 
-# The panels of the options.
 _callrail = partial(typer.Option, rich_help_panel="CallRail")
 _relay = partial(typer.Option, rich_help_panel="This relay")
 _secrets = partial(typer.Option, rich_help_panel="Secrets")
@@ -40,9 +39,7 @@ PublicUrl = Annotated[
 Webhooks = Annotated[
     bool, _relay("--webhooks", help="Get replies: register webhooks at CallRail. Alone, it asks nothing.")
 ]
-ApiKeyStdin = Annotated[
-    bool, _secrets("--api-key-stdin", help="Read CallRail's API key from standard input.")
-]
+KeyStdin = Annotated[bool, _secrets("--api-key-stdin", help="Read CallRail's API key from standard input.")]
 SecretsFile = Annotated[
     bool, _secrets("--secrets-file", help="Keep the secrets in a private file, not in the OS keyring.")
 ]
@@ -50,7 +47,7 @@ SecretsFile = Annotated[
 
 async def configure(
     *,
-    api_key_stdin: ApiKeyStdin = False,
+    api_key_stdin: KeyStdin = False,
     account_id: AccountId = None,
     company_id: CompanyId = None,
     tracking_number: TrackingNumber = None,
@@ -143,7 +140,6 @@ async def configure(
 
 
 def _settle_terms(context: "AppContext", *, accepted: bool) -> None:
-    """Show CallRail's rule and have it accepted, once."""
     from callrail_relay.bootstrap.context import TERMS
 
     if context.settings.callrail.accepted_terms:
@@ -185,7 +181,6 @@ def _settle_key(known: "KnownKey | None", *, from_stdin: bool) -> tuple[str, boo
 
 
 async def _find_route(context: "AppContext", key: str, given: Mapping[str, str | None]) -> dict[str, object]:
-    """One account, company and number of those that the key can see."""
     from callrail_relay.bootstrap.wiring import open_callrail
     from callrail_relay.service.setup import ask_for_account, ask_for_company, ask_for_number
 
@@ -267,10 +262,10 @@ async def _register(context: "AppContext", *, use_file: bool) -> dict[str, Any]:
         say(f"CallRail's signing keys: {registered.key_place}")
     if registered.outranked_by is not None:
         say(f"  The {registered.outranked_by} wins over them; unset that to use the stored keys.")
-    if registered.missing_keys:
+    if missing := [one.company_id for one in registered.registrations if one.signing_key is None]:
         raise SecretError(
             f"The webhooks are registered, but CallRail did not tell the signing key of "
-            f"{', '.join(registered.missing_keys)}. Copy it from CallRail's settings, under Integrations > "
+            f"{', '.join(missing)}. Copy it from CallRail's settings, under Integrations > "
             "Webhooks, and set CALLRAIL_SIGNING_KEY to it (several with commas between them)."
         )
     return registered.document()

@@ -112,12 +112,10 @@ def say(words: str) -> None:
 
 
 def echo(words: str = "") -> None:
-    """Print a line of the result, on standard output."""
     typer.echo(printable(words))
 
 
 def print_json(document: object) -> None:
-    """One JSON document on standard output."""
     typer.echo(json_text(document, indent=2))
 
 
@@ -132,7 +130,6 @@ def show(document: object, sentence: str, *, as_json: bool) -> None:
 
 
 def has_terminal() -> bool:
-    """Whether a person can be asked."""
     return sys.stdin.isatty()
 
 

@@ -2,28 +2,13 @@
 
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import typer
 
-from callrail_relay.cli.console import (
-    Config,
-    Json,
-    OutputFile,
-    Yes,
-    command,
-    confirmed,
-    echo,
-    json_text,
-    opened_relay,
-    output,
-    print_json,
-    progress,
-    read_number,
-    say,
-    show,
-)
+from callrail_relay.cli import console
+from callrail_relay.cli.console import Config, Json, OutputFile, Yes, command, output, progress, say, show
 from callrail_relay.clock import SystemClock
 from callrail_relay.domain.message import ANONYMOUS, Actor, Attempt, Message, MessageFilter, Status, instant
 from callrail_relay.domain.printable import guarded, lines, printable
@@ -37,9 +22,7 @@ Recipient = Annotated[str | None, typer.Option(metavar="NUMBER", help="Only text
 Since = Annotated[str | None, typer.Option(metavar="WHEN", help="Only texts since then: 2h, 3d, 2026-11-23.")]
 Search = Annotated[str | None, typer.Option(metavar="WORDS", help="Only texts with these words in them.")]
 Note = Annotated[str | None, typer.Option(metavar="WORDS", help="Why, kept with the text and your name.")]
-SameWording = Annotated[
-    bool, typer.Option("--same-wording", help="Also all others on hold with the same wording.")
-]
+Alike = Annotated[bool, typer.Option("--same-wording", help="Also all others on hold with the same wording.")]
 Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of texts or requests.")]
 
 Decide = Callable[[str, Actor], Awaitable[Sequence[Message]]]
@@ -66,9 +49,9 @@ async def list_messages(
     from callrail_relay.cli.render import print_messages
 
     wanted = _filter(status, recipient, since, search, limit=limit)
-    async with opened_relay(config) as relay:
+    async with console.opened_relay(config) as relay:
         found = await relay.operations.list_messages(wanted)
-    print_json([message_document(one) for one in found]) if as_json else print_messages(found)
+    console.print_json([message_document(one) for one in found]) if as_json else print_messages(found)
 
 
 @command(app, "export")
@@ -105,7 +88,7 @@ async def export(
     form = form or ("jsonl" if file.lower().endswith((".jsonl", ".ndjson")) else "csv")
     # The mark of utf-8-sig tells Excel that it is UTF-8.
     encoding, count = "utf-8-sig" if form == "csv" else "utf-8", 0
-    async with opened_relay(config) as relay:
+    async with console.opened_relay(config) as relay:
         plan = await relay.operations.plan_export(wanted)
         with output(file, encoding=encoding) as write, progress("Exporting", plan.count) as advance:
             if form == "csv":
@@ -114,11 +97,11 @@ async def export(
                 if form == "csv":
                     write(export_rows(portion))
                 else:
-                    write("".join(f"{json_text(message_document(message))}\n" for message in portion))
+                    write("".join(f"{console.json_text(message_document(message))}\n" for message in portion))
                 count += len(portion)
                 advance(len(portion))
     if as_json:
-        print_json({"file": file, "format": form, "messages": count})
+        console.print_json({"file": file, "format": form, "messages": count})
     elif file != "-":
         say(f"{plural(count, 'text')}, written to {file}.")
 
@@ -137,15 +120,15 @@ async def show_message(
     """
     from callrail_relay.cli.render import print_message
 
-    async with opened_relay(config) as relay:
+    async with console.opened_relay(config) as relay:
         found = await relay.operations.find(id_)
     if as_json:
         shown = [message_document(message) for message in found]
-        print_json(shown[0] if len(shown) == 1 else shown)
+        console.print_json(shown[0] if len(shown) == 1 else shown)
         return
     for number, message in enumerate(found):
         if number:
-            echo()
+            console.echo()
         print_message(message)
 
 
@@ -153,7 +136,7 @@ async def show_message(
 async def approve(
     ids: Ids,
     note: Note = None,
-    same_wording: SameWording = False,
+    same_wording: Alike = False,
     _yes: Yes = False,
     config: Config = None,
     as_json: Json = False,
@@ -167,7 +150,7 @@ async def approve(
     Example:
     $ callrail-relay messages approve 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    async with opened_relay(config) as relay:
+    async with console.opened_relay(config) as relay:
         chosen, opted_out = ids, 0
         if same_wording:
             chosen = await _with_alike(relay.operations.held_alike, ids, approvable=True)
@@ -192,7 +175,7 @@ async def remap(
     Example:
     $ callrail-relay messages remap 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    async with opened_relay(config) as relay:
+    async with console.opened_relay(config) as relay:
         changed = await _decide(relay.operations.remap, ids, note, as_json=as_json)
     held = [message for message in changed if message.status is Status.HELD]
     for message in held:
@@ -215,10 +198,10 @@ async def resend(
     $ callrail-relay messages resend --yes \
         019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    if not confirmed(f"Send {len(ids)} again? An unknown text may have arrived.", yes=yes):
+    if not console.confirmed(f"Send {len(ids)} again? An unknown text may have arrived.", yes=yes):
         say("Nothing was sent.")
         return
-    async with opened_relay(config) as relay:
+    async with console.opened_relay(config) as relay:
         await _decide(relay.operations.resend, ids, note, as_json=as_json)
 
 
@@ -235,7 +218,7 @@ async def mark_sent(
     $ callrail-relay messages mark-sent \
         019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    async with opened_relay(config) as relay:
+    async with console.opened_relay(config) as relay:
         await _decide(relay.operations.mark_sent, ids, note, as_json=as_json)
 
 
@@ -243,7 +226,7 @@ async def mark_sent(
 async def cancel(
     ids: Ids,
     note: Note = None,
-    same_wording: SameWording = False,
+    same_wording: Alike = False,
     yes: Yes = False,
     config: Config = None,
     as_json: Json = False,
@@ -257,10 +240,10 @@ async def cancel(
     $ callrail-relay messages cancel --yes \
         019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    async with opened_relay(config) as relay:
+    async with console.opened_relay(config) as relay:
         chosen = await _with_alike(relay.operations.held_alike, ids) if same_wording else ids
-        if not confirmed(f"Cancel {len(chosen)} for good?", yes=yes):
-            say("Nothing was cancelled.")
+        if not console.confirmed(f"Cancel {len(chosen)} for good?", yes=yes):
+            say("Nothing was canceled.")
             return
         await _decide(relay.operations.cancel, chosen, note, as_json=as_json)
 
@@ -271,7 +254,6 @@ async def _with_alike(find: FindAlike, ids: list[str], **approvable: bool) -> li
 
 
 async def _decide(decide: Decide, ids: list[str], note: str | None, *, as_json: bool) -> list[Message]:
-    """Decide on each of the ids, and show what became of the texts."""
     import getpass
 
     try:
@@ -293,7 +275,7 @@ def _filter(
             raise UsageError(f"There is no status {name}; there are {', '.join(Status)}.")
     return MessageFilter(
         statuses=tuple(Status(name.lower()) for name in status or ()),
-        recipient=None if recipient is None else read_number("--recipient", recipient),
+        recipient=None if recipient is None else console.read_number("--recipient", recipient),
         since=None if since is None else _since(since),
         search=search,
         limit=limit,
@@ -307,11 +289,9 @@ def _since(when: str) -> datetime:
     with contextlib.suppress(ValueError):
         return SystemClock().now() - read_duration(when)
     try:
-        return datetime.fromisoformat(when).astimezone()
-    except ValueError as error:
-        raise UsageError(
-            f"--since does not understand {when!r}; write 2h, 3d, or 2026-11-23T09:00."
-        ) from error
+        return datetime.fromisoformat(when).astimezone(UTC)
+    except (ValueError, OverflowError) as exc:
+        raise UsageError(f"--since does not understand {when!r}; write 2h, 3d, or 2026-11-23T09:00.") from exc
 
 
 EXPORT_HEADER = (

@@ -2,21 +2,13 @@
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from callrail_relay.cli.console import (
-    Config,
-    Json,
-    command,
-    opened_relay,
-    print_json,
-    progress,
-    say,
-    show,
-    stop_signal,
-)
+from callrail_relay.cli import console
+from callrail_relay.cli.console import Config, Json, command, say, show
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.errors import RelayError, Unavailable, UsageError
 
@@ -39,10 +31,10 @@ async def status(
     $ callrail-relay status --watch
     """
     from callrail_relay.cli.render import print_status, watch_status
-    from callrail_relay.domain.health import FailedCheck
+    from callrail_relay.domain.health import CheckResult, Condition
     from callrail_relay.service.operations import StatusReport
 
-    async with opened_relay(config) as relay:
+    async with console.opened_relay(config) as relay:
 
         async def read() -> StatusReport:
             """With the public URL's last check if a relay is running that it could lead to."""
@@ -51,10 +43,10 @@ async def status(
                 return report
             with contextlib.suppress(RelayError):  # what is wrong is in what was seen
                 await relay.public_address.recent()
-            return report.with_facts(public_url=relay.public_address.seen)
+            return replace(report, facts=replace(report.facts, public_url=relay.public_address.seen))
 
         if watch:
-            async with stop_signal() as stopped:
+            async with console.stop_signal() as stopped:
                 watching = asyncio.create_task(watch_status(read, relay.context.clock, as_json=as_json))
                 stopping = asyncio.create_task(stopped.wait())
                 await asyncio.wait((watching, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -68,9 +60,10 @@ async def status(
         try:
             await relay.store.write_probe()
         except Unavailable as error:
-            report = report.with_facts(failed_checks=[FailedCheck(name="the database", detail=str(error))])
+            failed = CheckResult(name="the database", condition=Condition.FAILED, detail=str(error))
+            report = replace(report, facts=replace(report.facts, failed_checks=[failed]))
             exit_code = error.exit_code
-    print_json(report.document()) if as_json else print_status(report)
+    console.print_json(report.document()) if as_json else print_status(report)
     return exit_code
 
 
@@ -86,7 +79,7 @@ async def pause(
     Example:
     $ callrail-relay pause --reason "The office is closed today."
     """
-    async with opened_relay(config) as relay:
+    async with console.opened_relay(config) as relay:
         ids = await relay.operations.pause(account, reason)
     show(ids, _done("Paused", ids), as_json=as_json)
 
@@ -100,7 +93,7 @@ async def resume(account: Account = None, config: Config = None, as_json: Json =
     Example:
     $ callrail-relay resume
     """
-    async with opened_relay(config) as relay:
+    async with console.opened_relay(config) as relay:
         ids = await relay.operations.resume(account)
     show(ids, _done("Resumed", ids), as_json=as_json)
 
@@ -175,7 +168,7 @@ async def doctor(config: Config = None, as_json: Json = False) -> int:
     from callrail_relay.cli.render import print_health
 
     report = await diagnose(config)
-    print_json(report.document()) if as_json else print_health(report)
+    console.print_json(report.document()) if as_json else print_health(report)
     return report.exit_code
 
 
@@ -212,7 +205,7 @@ async def copy(
 
     with contextlib.ExitStack() as stack:
         copied = await copy_database(
-            source, target, lambda rows: stack.enter_context(progress("Copying", rows))
+            source, target, lambda rows: stack.enter_context(console.progress("Copying", rows))
         )
     document = {"tables": [{"table": table, "copied": rows} for table, rows in copied.items()]}
     lines = [f"{table:<20} {rows:>10}" for table, rows in copied.items()]

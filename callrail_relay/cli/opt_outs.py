@@ -4,20 +4,8 @@ from typing import Annotated
 
 import typer
 
-from callrail_relay.cli.console import (
-    Config,
-    Json,
-    OutputFile,
-    command,
-    opened_relay,
-    output,
-    print_json,
-    progress,
-    read_input,
-    read_number,
-    say,
-    show,
-)
+from callrail_relay.cli import console
+from callrail_relay.cli.console import Config, Json, OutputFile, command, say, show
 from callrail_relay.clock import SystemClock
 from callrail_relay.errors import UsageError
 
@@ -39,7 +27,7 @@ async def list_opt_outs(config: Config = None, as_json: Json = False) -> None:
     """
     from callrail_relay.cli.render import local
 
-    async with opened_relay(config) as relay:
+    async with console.opened_relay(config) as relay:
         found = await relay.operations.opt_outs()
     lines = [
         f"{local(one.created_at)}  {one.recipient}  from {one.tracking_number}  {one.reason}" for one in found
@@ -62,9 +50,9 @@ async def add(
     $ callrail-relay opt-outs add --recipient +12025550122 \
         --reason "Asked by phone."
     """
-    person = read_number("--recipient", recipient)
-    ours = None if tracking_number is None else read_number("--tracking-number", tracking_number)
-    async with opened_relay(config, with_route=ours is None) as relay:
+    person = console.read_number("--recipient", recipient)
+    ours = None if tracking_number is None else console.read_number("--tracking-number", tracking_number)
+    async with console.opened_relay(config, with_route=ours is None) as relay:
         entries = await relay.operations.opt_out(person, ours, reason)
     done = f"Opted out {person} from {', '.join(one.tracking_number for one in entries)}."
     show([one.document() for one in entries], done, as_json=as_json)
@@ -83,9 +71,9 @@ async def remove(
     Example:
     $ callrail-relay opt-outs remove --recipient +12025550122
     """
-    person = read_number("--recipient", recipient)
-    ours = None if tracking_number is None else read_number("--tracking-number", tracking_number)
-    async with opened_relay(config) as relay:
+    person = console.read_number("--recipient", recipient)
+    ours = None if tracking_number is None else console.read_number("--tracking-number", tracking_number)
+    async with console.opened_relay(config) as relay:
         removed = await relay.operations.remove_opt_out(person, ours)
     show({"recipient": person, "removed": removed}, f"Removed the opt-out of {person}.", as_json=as_json)
 
@@ -112,10 +100,10 @@ async def import_(
     """
     from callrail_relay.domain.opt_outs import read_list
 
-    listed = read_list(read_input(file), now=SystemClock().now())
+    listed = read_list(console.read_input(file), now=SystemClock().now())
     for_all = any(person.tracking_number is None for person in listed.people)
-    async with opened_relay(config, with_route=for_all) as relay:
-        with progress("Importing", len(listed.people)) as advance:
+    async with console.opened_relay(config, with_route=for_all) as relay:
+        with console.progress("Importing", len(listed.people)) as advance:
             added = await relay.operations.import_opt_outs(listed.people, advance)
     document = {
         "read": len(listed.people),
@@ -153,11 +141,11 @@ async def export(file: OutputFile = "-", config: Config = None, as_json: Json = 
         raise UsageError(
             "The list and --json can't both go to standard output; name a file, or use `opt-outs list`."
         )
-    async with opened_relay(config) as relay:
+    async with console.opened_relay(config) as relay:
         found = await relay.operations.opt_outs()
-    with output(file, encoding="utf-8-sig") as write:
+    with console.output(file, encoding="utf-8-sig") as write:
         write(write_list(found))
     if as_json:
-        print_json({"file": file, "entries": len(found)})
+        console.print_json({"file": file, "entries": len(found)})
     elif file != "-":
         say(f"{len(found)} on the list, written to {file}.")

@@ -14,11 +14,11 @@ from callrail_relay import sentences
 from callrail_relay.cli.console import echo, json_text
 from callrail_relay.clock import Clock
 from callrail_relay.domain.delivery import AccountStatus
-from callrail_relay.domain.health import Code, Facts, Level, Point, judge
+from callrail_relay.domain.health import Code, Condition, Facts, Level, Point, judge
 from callrail_relay.domain.message import Message, Reason, Status
 from callrail_relay.domain.printable import printable
 from callrail_relay.sentences import explain, explain_all
-from callrail_relay.service.health import RELAY, Condition, HealthReport
+from callrail_relay.service.health import RELAY, HealthReport
 from callrail_relay.service.operations import StatusReport
 
 STYLES = {
@@ -99,7 +99,6 @@ def shortened(text: str | None, longest: int = 76) -> str:
 
 
 def print_message(message: Message) -> None:
-    """One message with its whole way."""
     out = console()
     route = message.route
     facts = [
@@ -151,7 +150,6 @@ def print_health(report: HealthReport) -> None:
 
 
 def print_status(report: StatusReport) -> None:
-    """The verdict, whether a relay is running, budgets, pauses, and the queue."""
     console().print(Group(*_lines(report)))
 
 
@@ -205,22 +203,9 @@ SENTENCES = {
 
 
 def sentence(point: Point, facts: Facts) -> str:
-    """A point of the verdict as a sentence, with what to do about it."""
     time = "" if point.at is None else clock_time(point.at, facts.now)
-    return (
-        SENTENCES[point.code]
-        .format(
-            name=point.name,
-            detail=point.detail or _why(point.reason),
-            count=point.count,
-            messages=f"{point.count:,} message{'' if point.count == 1 else 's'}",
-            need="needs" if point.count == 1 else "need",
-            whose="" if len(facts.standings) == 1 else f" from account {point.account_id}",
-            time=time,
-            at=f"on {time}" if " at " in time else f"at {time}",
-        )
-        .strip()
-    )
+    detail = point.detail or _why(point.reason)
+    return SENTENCES[point.code].format(**sentences.of_point(point, facts, time), detail=detail).strip()
 
 
 def _why(reason: Reason | None) -> str:

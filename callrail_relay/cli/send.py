@@ -7,21 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callrail_relay.cli.console import (
-    Config,
-    DryRun,
-    Json,
-    Timeout,
-    Yes,
-    confirmed,
-    echo,
-    has_terminal,
-    print_json,
-    progress,
-    read_input,
-    read_number,
-    say,
-)
+from callrail_relay.cli import console
+from callrail_relay.cli.console import Config, DryRun, Json, Timeout, Yes, echo, print_json, say
 from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.message import Message, Reason, Status
 from callrail_relay.errors import NotFound, SettingsError, UsageError
@@ -116,8 +103,8 @@ async def _sender(context: "AppContext", to: str, sender: str) -> "Route":
     """Where the text is sent from; a number that is not in the settings is looked up at CallRail once."""
     from callrail_relay.bootstrap.wiring import find_sender, open_relay
 
-    read_number("--to", to)
-    number = read_number("--from", sender)
+    console.read_number("--to", to)
+    number = console.read_number("--from", sender)
     known = {route.tracking_number: route for route in context.settings.routes_table()}
     if number in known:
         return known[number]
@@ -167,7 +154,7 @@ async def replay(
     from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.domain.mapper import map_saved
 
-    documents = [read_input(file) for file in files]
+    documents = [console.read_input(file) for file in files]
     context = load_context(config)
     context.require_route()
     found: list[SavedFile] = []
@@ -185,9 +172,9 @@ async def replay(
     if not dry_run:
         context.require_terms()
     asks = count > 1 and not (dry_run or yes)
-    if asks and not has_terminal():
+    if asks and not console.has_terminal():
         # Before the store is opened: there is no terminal to ask in.
-        confirmed(f"Send what these files hold ({count} texts; --dry-run shows each)?", yes=False)
+        console.confirmed(f"Send what these files hold ({count} texts; --dry-run shows each)?", yes=False)
     async with open_relay(context) as relay:
         if dry_run or asks:
             planned = await relay.intake.plan(relay.intake.saved(found, force=force))
@@ -195,7 +182,7 @@ async def replay(
         if dry_run:
             say("Nothing was sent: this was a dry run.")
             return 0
-        if asks and not confirmed("Continue?", yes=False):
+        if asks and not console.confirmed("Continue?", yes=False):
             say("Nothing was sent.")
             return 0
         return await _send_saved(relay, found, force=force, timeout=timeout, as_json=as_json)
@@ -216,7 +203,7 @@ async def _send_saved(
         if new:
             await _poll_now(worker)
             span = timedelta(seconds=timeout)
-            with progress("Sending", len(new)) as advance:
+            with console.progress("Sending", len(new)) as advance:
                 endings = await deliver(relay.operations, worker, new, timeout=span, told=advance)
         sent = {ending.message.id: message_document(ending.message) for ending in endings}
         for ending in endings:

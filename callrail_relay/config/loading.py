@@ -159,7 +159,6 @@ def _variables() -> tuple[dict[str, str], list[str]]:
 
 
 def variable_names() -> Iterator[str]:
-    """The environment variable of every table and every key."""
     for table, model in TABLES.items():
         yield f"{PREFIX}{table}".upper()
         if table != "routes":  # a list of tables is set as a whole
@@ -182,10 +181,12 @@ def environment_changes(path: Path, settings: Settings) -> tuple[dict[str, Any],
                 names.append(variable)
             continue
         keys = [key] if key else sorted(value.model_fields_set)
-        wins = {one for one in keys if getattr(value, one) != getattr(getattr(by_file, table), one)}
-        if new := {
-            one: getattr(value, one) for one in keys if one in wins or one not in written.get(table, {})
-        }:
+        stays = [
+            one
+            for one in written.get(table, ())
+            if getattr(value, one) == getattr(getattr(by_file, table), one)
+        ]
+        if new := {one: getattr(value, one) for one in keys if one not in stays}:
             changes.setdefault(table, {}).update(new)
             names.append(variable)
     return changes, tuple(names)

@@ -106,11 +106,7 @@ Changes = Mapping[str, Mapping[str, object]]
 async def save(
     path: Path, secrets: Secrets, changes: Changes, kept: Mapping[SecretName, str], *, use_file: bool
 ) -> dict[SecretName, str]:
-    """
-    Write *changes* to the settings and store the secrets of *kept*; says in words where each secret went.
-
-    A new secret is taken out again when something fails after it; one that replaces another is not.
-    """
+    """Write *changes*, store the secrets of *kept*, and say where each went; a failure takes new ones out."""
     load(path, overrides=changes, must_exist=False)
     places: dict[SecretName, str] = {}
     async with AsyncExitStack() as undo:

@@ -1,6 +1,6 @@
 """Everything that can be set. The words beside a default are comments in a new file, and the reference."""
 
-from datetime import time, timedelta
+from datetime import time
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -93,7 +93,7 @@ class Limits(Table):
     max_characters: t.MaxCharacters = _key(
         140, "a longer text is split; 140 is the limit that CallRail documents"
     )
-    recipient_interval: t.Duration = _key(timedelta(seconds=1), "between two texts to one person")
+    recipient_interval: t.Duration = _key("1s", "between two texts to one person")
     lookups_per_hour: t.Count = _key(
         800, "requests for looking up unknown texts; CallRail allows 1,000 an hour in all"
     )
@@ -103,11 +103,11 @@ class Delivery(Table):
     """How texts are sent, and what happens when it is not known whether one was."""
 
     concurrency: t.Concurrency = _key(4, "texts under way at one time")
-    max_age: t.SomeTime = _key(timedelta(hours=4), "a text that waited longer is held")
-    connect_timeout: t.SomeTime = _key(timedelta(seconds=5), "for a connection to CallRail")
-    read_timeout: t.SomeTime = _key(timedelta(seconds=60), "for CallRail's answer")
+    max_age: t.SomeTime = _key("4h", "a text that waited longer is held")
+    connect_timeout: t.SomeTime = _key("5s", "for a connection to CallRail")
+    read_timeout: t.SomeTime = _key("1m", "for CallRail's answer")
     reconcile_after: t.RisingTimes = _key(
-        (timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15)),
+        ("15s", "1m", "5m", "15m"),
         "when a text with an unknown outcome is looked up, counted from the moment it became so",
     )
     on_unknown: t.OnUnknown = _key("ask", "ask a person when a look-up finds nothing, or resend_once")
@@ -117,9 +117,7 @@ class Guards(Table):
     """Rules that hold a text for a person; each is hold, warn or off."""
 
     duplicate: t.GuardMode = _key(Mode.HOLD, "the same words to the same person within `duplicate_window`")
-    duplicate_window: t.SomeTime = _key(
-        timedelta(seconds=5), "how soon the same words are taken for sent by mistake"
-    )
+    duplicate_window: t.SomeTime = _key("5s", "how soon the same words are taken for sent by mistake")
     mass_text: t.GuardMode = _key(Mode.HOLD, "similar words to 5 people within 10 minutes")
     opt_out: t.GuardMode = _key(Mode.HOLD, "the person said STOP to this number")
     too_old: t.GuardMode = _key(Mode.HOLD, "the text waited longer than delivery.max_age")
@@ -145,7 +143,7 @@ class Replies(Table):
     """What people write back, from CallRail's conversations and its webhooks."""
 
     poll_every: t.PollEvery = _key(
-        timedelta(minutes=10),
+        "10m",
         "how often replies are read from CallRail; off if its webhooks are to be trusted alone",
     )
     forward_to: tuple[t.AlertUrl, ...] = _key(
@@ -162,18 +160,14 @@ class Alerts(Table):
     budget: t.RisingPercent = _key(
         (50, 70, 90, 100), "percent of the hourly or daily limit at which to alert"
     )
-    waiting: t.SomeTime = _key(
-        timedelta(minutes=15), "how long a text may be held or unknown before an alert"
-    )
+    waiting: t.SomeTime = _key("15m", "how long a text may be held or unknown before an alert")
     failures: t.Count = _key(5, "how many texts must fail within 10 minutes for an alert")
 
 
 class Retention(Table):
     """How long personal data is kept. Ids, times, outcomes and the list of opt-outs stay forever."""
 
-    after: t.KeptFor = _key(
-        timedelta(days=365), "age at which texts, phones, names and raw bodies are removed, or off"
-    )
+    after: t.KeptFor = _key("365d", "age at which texts, phones, names and raw bodies are removed, or off")
 
 
 class Log(Table):

@@ -58,7 +58,6 @@ class AlertFacts:
     failures: int = 0
     machine: str = ""
     free_bytes: int | None = None  # None if it can't be known
-    pauses: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +93,6 @@ class _Finding:
 
 
 def decide(facts: AlertFacts, known: Sequence[Incident], policy: AlertPolicy) -> list[Change]:
-    """What has to change for the *known* incidents to fit *facts*."""
     by_key = {one.key: one for one in known}
     findings = list(_findings(facts, {one.key: one for one in known if one.is_open}, policy))
     changes = [_change(finding, by_key.get(finding.key), facts.health.now) for finding in findings]

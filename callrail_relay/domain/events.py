@@ -1,9 +1,4 @@
-"""
-What happened, as frozen records for a hook: any callable that takes them.
-
-No event holds the words of a text, a key or a full phone number. A message's and an account's reasons are
-codes, and a *resource_id* is CallRail's id of a text.
-"""
+"""What happened, as frozen records for a hook. None holds the words of a text, a key or a full number."""
 
 import re
 from collections.abc import Callable
@@ -36,14 +31,21 @@ class Event:
         return asdict(self)
 
 
+class MessageEvent(Event):
+    message_id: str
+
+
+class ReplyEvent(Event):
+    resource_id: str  # CallRail's id of the text
+
+
 class SubmissionAccepted(Event, level="debug"):
     submission_id: str
     source: Source
     messages: int
 
 
-class MessageAccepted(Event, level="debug"):
-    message_id: str
+class MessageAccepted(MessageEvent, level="debug"):
     submission_id: str
     status: Status
     reasons: tuple[str, ...] = ()
@@ -70,14 +72,12 @@ class RepeatReceived(Event):
     submission_id: str
 
 
-class AttemptStarted(Event, level="debug"):  # on disk; only now the request goes out
-    message_id: str
+class AttemptStarted(MessageEvent, level="debug"):  # on disk; only now the request goes out
     account_id: str
     position: int
 
 
-class AttemptFinished(Event):
-    message_id: str
+class AttemptFinished(MessageEvent):
     account_id: str
     position: int
     outcome: OutcomeKind
@@ -85,28 +85,23 @@ class AttemptFinished(Event):
     status: Status
 
 
-class LateResult(Event, level="warning"):
-    message_id: str
+class LateResult(MessageEvent, level="warning"):
     outcome: OutcomeKind  # it came after the attempt was settled, and changed nothing
 
 
-class OutcomeFound(Event):
-    message_id: str
+class OutcomeFound(MessageEvent):
     status: Status
     detail: str
 
 
-class LookupFailed(Event, level="warning"):
-    message_id: str
+class LookupFailed(MessageEvent, level="warning"):
     reason: str
 
 
-class SentTwice(Event, level="error"):
-    message_id: str  # it was resent, and the first try had arrived after all
+class SentTwice(MessageEvent, level="error"): ...  # it was resent, and the first try had arrived after all
 
 
-class MessageHeld(Event, level="warning"):
-    message_id: str
+class MessageHeld(MessageEvent, level="warning"):
     reasons: tuple[str, ...]
 
 
@@ -131,35 +126,28 @@ class AlertFailed(Event, level="error"):
     retry_in: timedelta
 
 
-class ReplyReceived(Event):
-    resource_id: str
+class ReplyReceived(ReplyEvent):
     account_id: str | None
 
 
-class OptedOut(Event, level="warning"):
-    resource_id: str
+class OptedOut(ReplyEvent, level="warning"):
     people: int  # more than 1 if CallRail masks the number
 
 
-class MaybeOptedOut(Event, level="warning"):
-    resource_id: str
+class MaybeOptedOut(ReplyEvent, level="warning"):
     people: int
 
 
-class OptOutUnplaced(Event, level="error"):
-    resource_id: str  # CallRail masks its number, which fits no person who was texted from here
+class OptOutUnplaced(ReplyEvent, level="error"): ...  # its number is masked, and fits no one who was texted
 
 
-class OptedIn(Event):
-    resource_id: str
+class OptedIn(ReplyEvent): ...
 
 
-class ReplyForwarded(Event):
-    resource_id: str
+class ReplyForwarded(ReplyEvent): ...
 
 
-class ForwardFailed(Event, level="error"):
-    resource_id: str
+class ForwardFailed(ReplyEvent, level="error"):
     channels: tuple[str, ...]
     tries: int
     retry_at: datetime | None  # None if it is given up
@@ -174,8 +162,7 @@ class SendingUnpolled(Event, level="warning"):
     account_id: str
 
 
-class SentByOthers(Event):
-    resource_id: str
+class SentByOthers(ReplyEvent):
     account_id: str | None
 
 
@@ -207,7 +194,6 @@ EventHook = Callable[[Event], None]
 
 
 def every(*hooks: EventHook) -> EventHook:
-    """A hook that passes each event to all of *hooks*."""
 
     def tell(event: Event) -> None:
         for hook in hooks:

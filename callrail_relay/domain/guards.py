@@ -99,7 +99,6 @@ class Verdict:
         return self.holds + self.warnings
 
     def joined(self, mode: Mode, reason: Reason | None) -> "Verdict":
-        """This verdict with one guard's answer added according to its mode."""
         if reason is None or mode is Mode.OFF:
             return self
         if mode is Mode.WARN:
@@ -128,7 +127,6 @@ def judge(
     verdict: Verdict = NOTHING_FOUND,
     approved: Collection[str] = (),
 ) -> Verdict:
-    """*verdict* with the answers of all guards that look around a text."""
     age = too_old(around.waiting_since, around.now, policy.max_age)
     answers = [around.same_text, mass_text(around.people), age]
     for mode, reason in zip((policy.duplicate, policy.mass_text, policy.too_old), answers, strict=True):

@@ -55,10 +55,21 @@ class PublicUrl:
     detail: str = ""
 
 
+class Condition(StrEnum):
+    OK = "ok"
+    WARNING = "warning"  # keeps no text from being sent
+    FAILED = "failed"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FailedCheck:
+class CheckResult:
     name: str
-    detail: str
+    condition: Condition
+    detail: str  # a sentence, which names the remedy unless all is well
+    exit_code: int = 0
+
+    def document(self) -> dict[str, Any]:
+        return {"name": self.name, "status": self.condition, "detail": self.detail}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +80,7 @@ class Facts:
     waiting: Waiting
     contacts: Mapping[str, Contact] = field(default_factory=dict)  # one for each account in the settings
     any_texts: bool = True
-    failed_checks: Sequence[FailedCheck] = ()
+    failed_checks: Sequence[CheckResult] = ()
     public_url: PublicUrl | None = None
 
     @property
@@ -155,7 +166,6 @@ def judge(facts: Facts) -> tuple[Point, ...]:
 
 
 def _troubles(facts: Facts) -> Iterator[Point]:
-    """What is wrong, or needs a person."""
     if not facts.standings:
         yield Point(code=Code.NOT_SET_UP)
     if not facts.running:

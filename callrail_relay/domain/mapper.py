@@ -6,21 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
 
-from callrail_relay.domain import guards
+from callrail_relay.domain import guards, payload
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.guards import GuardPolicy, Verdict, similarity_words
-from callrail_relay.domain.message import Message, Reason, Segment, Source, Status
-from callrail_relay.domain.payload import (
-    Entry,
-    Payload,
-    Unreadable,
-    as_json,
-    is_storable,
-    read_request,
-    to_entry,
-)
+from callrail_relay.domain.message import Message, Reason, Segment, Source, Status, if3_context
+from callrail_relay.domain.payload import Entry, Payload, Unreadable, read_request
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.domain.saved import read_saved
@@ -79,7 +70,7 @@ def map_webhook(
 
 def map_payload(fields: Mapping[str, object], *, routes: Routes | Route) -> MappedText:
     """Return the text of one payload that is a mapping already, such as parsed JSON; nothing in it raises."""
-    return _safely(lambda: map_entry(to_entry(as_json(fields)), _as_table(routes)))
+    return _safely(lambda: map_entry(payload.to_entry(payload.as_json(fields)), _as_table(routes)))
 
 
 def _as_table(routes: Routes | Route) -> Routes:
@@ -98,7 +89,6 @@ def _failed(error: Exception) -> MappedText:
 
 
 def map_entry(entry: Entry, routes: Routes) -> MappedText:
-    """*entry* mapped, with every fault of it and not only the first."""
     if isinstance(entry, Unreadable):
         return MappedText(reasons=entry.faults)
     recipient, phone_faults = _recipient(entry)
@@ -113,14 +103,8 @@ def map_entry(entry: Entry, routes: Routes) -> MappedText:
         text=text,
         route=route,
         reasons=(*phone_faults, *text_faults, *route_faults, *others),
-        **_context(entry),
+        **if3_context(entry),
     )
-
-
-def _context(source: Payload | MappedText) -> dict[str, Any]:
-    """What IF3 says of a text beside its words and its person."""
-    names = ("opportunity_id", "sender_id", "seller_id", "seller", "team_id")
-    return {name: getattr(source, name) for name in names}
 
 
 def map_direct(*, to: str, text: str, routes: Routes, sender: str | Route | None) -> MappedText:
@@ -128,23 +112,23 @@ def map_direct(*, to: str, text: str, routes: Routes, sender: str | Route | None
     recipient, faults = _given_phone(to, "bad_phone")
     if _shows_nothing(text):
         faults += (Reason("no_text"),)
-    elif not is_storable(text):
+    elif not payload.is_storable(text):
         faults += (Reason("bad_text", {"problem": "broken_character"}),)
     route, route_faults = (sender, ()) if isinstance(sender, Route) else _given_route(routes, sender)
     return MappedText(recipient=recipient, text=text, route=route, reasons=faults + route_faults)
 
 
-def _faults(payload: Payload, code: str) -> tuple[Reason, ...]:
-    return tuple(fault for fault in payload.faults if fault.code == code)
+def _faults(given: Payload, code: str) -> tuple[Reason, ...]:
+    return tuple(fault for fault in given.faults if fault.code == code)
 
 
-def _recipient(payload: Payload) -> tuple[str | None, tuple[Reason, ...]]:
+def _recipient(given: Payload) -> tuple[str | None, tuple[Reason, ...]]:
     """The one valid phone of the two fields; an invalid one beside it does no harm."""
-    if twice := _faults(payload, "two_phones"):
+    if twice := _faults(given, "two_phones"):
         return None, twice
-    faults = _faults(payload, "bad_phone")
+    faults = _faults(given, "bad_phone")
     valid: list[str] = []
-    for raw in filter(None, (payload.seller_phone_non_international, payload.seller_phone)):
+    for raw in filter(None, (given.seller_phone_non_international, given.seller_phone)):
         number, reasons = _given_phone(raw, "bad_phone")
         valid += [number] if number else []
         faults += reasons
@@ -311,7 +295,6 @@ def map_saved(document: bytes, routes: Routes) -> SavedPayloads:
 
 
 def new_message(id_: str, draft: MappedText, policy: MappingPolicy) -> NewMessage:
-    """*draft*, judged without the store."""
     count = len(split_text(draft.text, max_characters=policy.max_characters)) if draft.text else 0
     most = min(policy.limits.per_hour, policy.limits.per_day)
     holds = (*draft.reasons, guards.too_long(count, most)) if count > most else draft.reasons
@@ -359,7 +342,7 @@ def plan(
                 segments=planned_segments(new.draft.text, max_characters),
                 reasons=accepted.verdict.reasons,
                 release_at=accepted.verdict.release_at,
-                **_context(new.draft),
+                **if3_context(new.draft),
             )
             repeats = accepted.duplicate_of in ours
             duplicate_of = None if repeats else accepted.duplicate_of

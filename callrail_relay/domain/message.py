@@ -103,26 +103,30 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class MessageState:
     id: str
-    submission_id: str
     status: Status
     source: Source
     received_at: datetime
     reasons: tuple[Reason, ...] = ()
     recipient: str | None = None
     text: str | None = None
+    seller: str | None = None
+    sent_at: datetime | None = None
+    release_at: datetime | None = None  # when it is queued by itself, if it is held until then
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message(MessageState):
+    submission_id: str
     route: Route | None = None
-    segments: tuple[Segment, ...] = field(default=())
+    segments: tuple[Segment, ...] = ()
     opportunity_id: str | None = None
     sender_id: str | None = None
     seller_id: str | None = None
-    seller: str | None = None
     team_id: str | None = None
-    sent_at: datetime | None = None
     conversation_id: str | None = None
     blocked_until: datetime | None = None  # how long it waits, at most, for the look-up of an earlier one
-    release_at: datetime | None = None  # when it is queued by itself, if it is held until then
     decisions: tuple[Decision, ...] = ()
 
     @property
@@ -144,6 +148,12 @@ class Export:
     wanted: MessageFilter
     count: int  # how many had come in when it began
     last: int  # the place of the last of them
+
+
+def if3_context(source: object) -> dict[str, Any]:
+    """What IF3 says of a text beside its words and its person."""
+    names = ("opportunity_id", "sender_id", "seller_id", "seller", "team_id")
+    return {name: getattr(source, name) for name in names}
 
 
 def instant(value: datetime | None) -> str | None:

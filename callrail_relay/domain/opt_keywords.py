@@ -1,8 +1,8 @@
 """
 What a reply says about being texted. What is clear counts at once, what is doubtful is put to the owner.
 
-A missed opt-out breaks the law: 47 CFR 64.1200(a)(10) lets people revoke consent "in any reasonable manner".
-A false one loses a seller. tests/domain/replies/ has what the rules were tuned on, and what measures them.
+A missed opt-out breaks the law (47 CFR 64.1200(a)(10)), a false one loses a seller. tests/domain/replies/ has
+what the rules were tuned on, and what measures them.
 """
 
 import re
@@ -16,8 +16,6 @@ class OptKeyword(StrEnum):
     START = "start"  # texts are welcome again
     YES = "yes"  # the same when CallRail asks it of a person who had opted out; else an ordinary answer
 
-
-# From what a person typed to plain words.
 
 _LONGEST = 2000  # characters that are read: CallRail delivers 1,600
 _SIGNATURE = re.compile(
@@ -71,14 +69,11 @@ def _bars(words: str) -> str:
 
 def _gist(words: str) -> str:
     """The same without what changes nothing, what is denied, and what only quotes an instruction."""
-    # "S T O P"
-    plain = re.sub(r"\b(?:[a-z] ){2,}[a-z]\b", lambda spelled: spelled[0].replace(" ", ""), words)
+    plain = re.sub(r"\b(?:[a-z] ){2,}[a-z]\b", lambda found: found[0].replace(" ", ""), words)  # "S T O P"
     if all(part.isalnum() for part in plain.split(" | ")):
         plain = plain.replace(" | ", " ")  # "Quit. Texting. Me."
     return _bars(_NEGATED.sub("unsaid", _INSTRUCTION.sub("", _FILLERS.sub("", plain))))
 
-
-# A keyword alone.
 
 _RESUBSCRIBE = {"start": OptKeyword.START, "unstop": OptKeyword.START, "yes": OptKeyword.YES}
 
@@ -136,15 +131,8 @@ def _is_signed(text: str) -> bool:
     return bool(_NAME.fullmatch(first)) and not _NO_NAMES.search(first)
 
 
-# A keyword mistyped.
-
 _SLIPS = {"stop": 1, "cancel": 1, "remove": 1, "remove me": 1, "opt out": 1, "quit": 1, "quite": 0}
 _SLIPS |= {"unsubscribe": 3, "desabonner": 2}
-
-
-def _is_slip(core: str) -> bool:
-    """Whether it is a keyword with a slip of the finger in it: "stpo", "st0p", "unsubcribe"."""
-    return len(core) <= 14 and any(_distance(core, word) <= most for word, most in _SLIPS.items())
 
 
 def _distance(one: str, other: str) -> int:
@@ -242,8 +230,7 @@ _CLEAR = _any_of(
     \b(?:put|add|place) (?:me|us|this number|my number) (?:on|to) (?:\w+ )?(?:do not|dnc|no) ?(?:call|contact
         |text)? ?list
     \b(?:lose|forget) (?:my|this|our) (?:phone |cell )?number\b
-    \bforget you have my number\b
-    \bblock me\b
+    \b(?:forget you have my number|block me)\b
     # do not text me again, no more texts, if you text me again
     (?<!\bi )(?<!\bwe )(?<!\bcall )(?<!\bthey )\bNOT CALLS(?:te?xt|message|msg|contact|texting|hit|reach out
         (?: to)?)(?: (?:or|and|nor) (?:call|text|email))?(?: me)?(?: (?:or|and) (?:call|text|message))?(?: ME
@@ -315,15 +302,12 @@ _DOUBTFUL = _any_of(
     \bSTOP (?!making|selling|lowballing|teasing|kidding|giving|telling)\w+ing (?:me|us)\b(?! if)
     # threats, the law
     \bdo not (?:call|contact) (?:list|registry)\b
-    \b(?:dnc|tcpa|harassment|harassing)\b
+    \b(?:dnc|tcpa|harassment|harassing|solicit|soliciting|solicitation|solicitors)\b
     \b(?:report|reporting|reported) (?:you|u|as|this number)\b
-    ^reported$
-    ^(?:this is )?spam$
+    ^(?:reported|(?:this is )?spam|(?:\w+ ){0,2}blocked)$
     \b(?:blocking|block) (?:you|u|this number)\b
-    ^(?:\w+ ){0,2}blocked$
     ^blocked and\b
     \bas spam$
-    \b(?:solicit|soliciting|solicitation|solicitors)\b
     \b(?:consent|permission)(?: \w+){0,2}? (?:to text|text|texting|this|texts)\b
     \bsign(?:ed)? up for this\b
     # the wrong person
@@ -343,10 +327,8 @@ _DOUBTFUL = _any_of(
     \bthis (?:to |has to |needs to |must |will )?(?:stop|end)$
     \b(?:like|want) to stop$
     \bwant out of (?:this|these|the|your) (?:\w+ )?(?:texts?|messages?|list|thread)\b
-    \bwill this stop$
     \bhow do i stop\b(?! (?:the|a|my|fore))
-    \bmake this stop\b
-    \byouve been asked to stop\b
+    \b(?:make this|youve been asked to) stop\b
     ^stop(?: \||\d)(?!.*\b(?:lol|haha|yes|jk)\b)
     \b(?:stop|quit|cease|unsubscribe)\b(?! (?:by|in|over|at|on|for|and|there|off|claim)\b)(?: \w+){0,5}[ ]
         (?:texts|texting|txt|message|messages|messaging|msgs|contacting|number)\b
@@ -365,7 +347,6 @@ _STOP_SIGNS = frozenset("🛑⛔🚫🖕")
 
 
 def is_callrails_keyword(content: str) -> bool:
-    """Return whether CallRail opts the person out by this reply."""
     return _words(_plain(content)) in _OF_CALLRAIL
 
 
@@ -379,6 +360,8 @@ def read_opt_keyword(content: str | None) -> OptKeyword | None:
     core = _core(gist)
     if core in _KEYWORDS or _is_signed(text) or _CLEAR.search(gist):
         return OptKeyword.STOP
-    if _is_slip(core) or _DOUBTFUL.search(gist) or (content and not words and _STOP_SIGNS & set(content)):
+    # A slip of the finger: "stpo", "st0p", "unsubcribe".
+    is_slip = len(core) <= 14 and any(_distance(core, word) <= most for word, most in _SLIPS.items())
+    if is_slip or _DOUBTFUL.search(gist) or (content and not words and _STOP_SIGNS & set(content)):
         return OptKeyword.MAYBE_STOP
     return None

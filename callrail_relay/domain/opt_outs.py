@@ -69,7 +69,6 @@ class ImportedList:
 
 
 def write_list(entries: Iterable[OptOut]) -> str:
-    """*entries* as CSV, with a header."""
     rows = [
         (one.tracking_number, one.recipient, guarded(one.reason), instant(one.created_at) or "")
         for one in entries
@@ -123,10 +122,8 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
             begun, ended = ended + 1, reader.line_num
             if any(cell.strip() for cell in cells):
                 yield begun, cells
-    except csv.Error as error:
-        raise UsageError(
-            f"Line {reader.line_num} of the file is not CSV ({error}); fix or remove it."
-        ) from error
+    except csv.Error as exc:
+        raise UsageError(f"Line {reader.line_num} of the file is not CSV ({exc}); fix or remove it.") from exc
 
 
 def _judge(number: int, names: Sequence[str], cells: Sequence[str], now: datetime) -> ListedPerson | BadLine:
@@ -167,10 +164,10 @@ def _instant(cell: str, now: datetime) -> datetime | None:
         return None
     try:
         read = datetime.fromisoformat(cell)
-    except ValueError as fault:
+        when = (read if read.tzinfo is not None else read.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as fault:
         wanted = "its created_at is no date such as 2026-11-23T15:00:00Z; write it so, or leave it empty"
         raise ValueError(wanted) from fault
-    when = (read if read.tzinfo is not None else read.replace(tzinfo=UTC)).astimezone(UTC)
     if when > now:
         raise ValueError(
             "its created_at is still to come; write when the person opted out, or leave it empty"

@@ -1,8 +1,4 @@
-"""
-Reads what IF3 sends into payloads. Nothing in a body is an error: what reads wrong becomes a reason.
-
-Field names: the IF3 help article "Callrail API V3" (https://investorfuse.document360.io/docs/callrail-api-v3).
-"""
+"""Reads what IF3 sends into payloads. Nothing in a body is an error: what reads wrong becomes a reason."""
 
 import json
 import re
@@ -17,6 +13,7 @@ from callrail_relay.domain.charset import UnparsedError, decode
 from callrail_relay.domain.message import Reason
 from callrail_relay.domain.printable import whole_number
 
+# https://investorfuse.document360.io/docs/callrail-api-v3
 IF3_FIELDS = frozenset((
     "message", "seller_phone", "seller_phone_non_international", "seller", "seller_id", "sender_id",
     "opportunity_id", "team_id",
@@ -122,9 +119,7 @@ def _from_query(query: str) -> list[Entry]:
     """The text whose fields came in the query string; a query of other things does not make a ping a text."""
     try:
         fields = form(query, None)
-    except (
-        UnparsedError
-    ) as fault:  # a form that is too large may hold a text; what is no form is of other things
+    except UnparsedError as fault:  # too large a form may hold a text; what is no form is of other things
         return [Unreadable((fault.reason,))] if "=" in query and not query.startswith("<") else []
     return [to_entry(fields)] if fields.keys() & IF3_FIELDS else []
 
@@ -379,12 +374,7 @@ def _pairs(pieces: Sequence[_Piece], labeled: str | None) -> Iterator[tuple[str,
 
 
 def _written(value: str, others: Sequence[_Piece], labeled: str | None, *, twice: bool) -> str:
-    """
-    What a person wrote, which begins with *value*; *others* come before the next field of IF3's.
-
-    They are part of it if no form could hold them as fields, or if they go on with a link's query. A field of
-    a sender that escapes its values is left out. All else is doubtful.
-    """
+    """*value* and what of *others* belongs to it: no form holds it, or it goes on with a link's query."""
     unescaped = (_NEVER_IN_FORMS.search(piece.value if piece.name else piece.raw) for piece in others)
     raw = bool(_RAW.search(value)) or any(unescaped)
     escaped = not raw and bool(_ESCAPED.search(value))

@@ -1,8 +1,4 @@
-"""
-Phone numbers: one way to write them inside.
-
-What is known to be abroad or to take no texts is refused; an unknown area code is texted.
-"""
+"""Phone numbers. What is known to be abroad or to take no texts is refused; unknown area codes are texted."""
 
 import re
 import unicodedata

@@ -1,8 +1,4 @@
-"""
-Unfilled placeholders: what a CRM or a sheet puts where a name or an address should be.
-
-Most syntaxes count only around the name of a field, such as first_name, or what only programs write.
-"""
+"""Unfilled placeholders: most syntaxes count only around a field's name, or what only programs write."""
 
 import re
 from collections.abc import Iterator
@@ -117,17 +113,12 @@ def _placeholders(text: str) -> Iterator[re.Match[str]]:
         if only := _ONLY_NOTHING.fullmatch(text):
             yield only
     for match in _PERCENT.finditer(text) if "%" in text else ():
-        if not _ESCAPE.match(match[1]) and not _is_in_link(text, match):
-            yield match
+        if not _ESCAPE.match(match[1]) and "/" not in re.split(r"\s", text[: match.start()])[-1]:
+            yield match  # not in a link
     for mark, pattern in _PATTERNS.items():
         for match in pattern.finditer(text) if mark in text else ():
             if _names_a_field(match[1], match[0]):
                 yield match
-
-
-def _is_in_link(text: str, match: re.Match[str]) -> bool:
-    before = text[: match.start()].split()
-    return bool(before) and not text[match.start() - 1].isspace() and "/" in before[-1]
 
 
 def _names_a_field(inside: str, whole: str) -> bool:

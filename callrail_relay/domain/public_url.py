@@ -81,8 +81,6 @@ def _printable(host: str) -> str:
 
 
 class Trouble(StrEnum):
-    """Why there was no answer, and what to do."""
-
     NO_NAME = "DNS doesn't know {host}. Check the spelling, or add the name to your DNS."
     REFUSED = "{host} refuses connections. Start your proxy or tunnel."
     TIME_OUT = (

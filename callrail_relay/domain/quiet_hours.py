@@ -1,9 +1,4 @@
-"""
-Quiet hours: when it is night where the recipient may be.
-
-A number says where its owner may live, so a text is sent only when it is allowed in every zone that the
-number may belong to. All is reckoned in whole minutes: no zone of our time changes its clock by less.
-"""
+"""Quiet hours, in whole minutes: a text waits until none of the zones its number may belong to has night."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta, tzinfo

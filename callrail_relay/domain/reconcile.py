@@ -184,7 +184,11 @@ def _fitting(sendings: Sequence[Sending], found: Sequence[FoundText]) -> list[li
     theirs = [normalise(text.content) for text in found]
     fits: list[list[tuple[bool, datetime, int]]] = [[] for _ in sendings]
     for position, text in enumerate(found):
-        in_time = [number for number, sending in enumerate(sendings) if _in_time(sending, text)]
+        in_time = [
+            number
+            for number, sending in enumerate(sendings)
+            if -BEFORE <= text.created_at - sending.started_at <= AFTER
+        ]
         same = [number for number in in_time if ours[number] == theirs[position]]
         begins = [number for number in in_time if _with_wording(ours[number], theirs[position])]
         # A text with wording behind it is that of the longest of ours that it begins with.
@@ -192,10 +196,6 @@ def _fitting(sendings: Sequence[Sending], found: Sequence[FoundText]) -> list[li
         for number in same or [number for number in begins if len(ours[number]) == longest]:
             fits[number].append((not same, text.created_at, position))
     return [[position for _, _, position in sorted(one)] for one in fits]
-
-
-def _in_time(sending: Sending, text: FoundText) -> bool:
-    return sending.started_at - BEFORE <= text.created_at <= sending.started_at + AFTER
 
 
 def _with_wording(ours: str, theirs: str) -> bool:

@@ -40,9 +40,8 @@ def decide(
         case RateLimited():
             doubled = _doubled(account.strikes_before(now), RATE_LIMIT_FIRST, RATE_LIMIT_LONGEST)
             until = now + (doubled if outcome.retry_after is None else timedelta(seconds=outcome.retry_after))
-            return Consequence(
-                Status.QUEUED, costs_budget=False, account=account.waiting(now, until, Reason("rate_limited"))
-            )
+            after = account.waiting(now, until, Reason("rate_limited"))
+            return Consequence(Status.QUEUED, costs_budget=False, account=after)
         case Rejected():
             return _decide_rejected(outcome, message_id, content, account, now)
         case Unknown():
@@ -72,9 +71,8 @@ def _decide_rejected(
             reason = Reason("firewall", {"answer": outcome.detail})
             return Consequence(Status.FAILED, costs_budget=False, account=after, reasons=(reason,))
         case Refusal.CONTENT if length(content) > DOCUMENTED_LENGTH:
-            return Consequence(
-                Status.QUEUED, costs_budget=True, account=account.answered(now), cut_to=DOCUMENTED_LENGTH
-            )
+            after = account.answered(now)
+            return Consequence(Status.QUEUED, costs_budget=True, account=after, cut_to=DOCUMENTED_LENGTH)
         case _:
             reason = Reason("refused", {"http_status": outcome.http_status, "detail": outcome.detail})
             after, opts_out = account.answered(now), outcome.refusal is Refusal.OPTED_OUT

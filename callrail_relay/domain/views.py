@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from callrail_relay.domain.message import Reason, Source, Status
+from callrail_relay.domain.message import MessageState, Status
 
 QUARTER = timedelta(minutes=15)  # arrivals are counted by these: days and hours of every zone begin at one
 
@@ -24,19 +24,9 @@ class TextFilter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MessageSummary:
+class MessageSummary(MessageState):
     seq: int
-    id: str
-    status: Status
-    source: Source
-    received_at: datetime
-    reasons: tuple[Reason, ...] = ()
-    recipient: str | None = None
     tracking_number: str | None = None
-    seller: str | None = None
-    text: str | None = None
-    sent_at: datetime | None = None
-    release_at: datetime | None = None
     looked_up: bool = False  # its unknown outcome is being looked up
     opted_out: bool = False
 

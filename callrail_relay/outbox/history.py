@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -34,7 +34,7 @@ LOOKED_THROUGH = 30_000  # texts that one search for words looks through; it goe
 
 _TO_THEM = of_pair(opt_outs, messages.c.tracking_number, messages.c.recipient)
 _OPTED_OUT = sa.exists().where(*_TO_THEM).correlate(messages).label("opted_out")
-_COLUMNS = [messages.c[name] for name in views.MessageSummary.__annotations__ if name in messages.c]
+_COLUMNS = [messages.c[one.name] for one in fields(views.MessageSummary) if one.name in messages.c]
 _SUMMARIES: sa.Select[Any] = sa.select(*_COLUMNS, _OPTED_OUT).order_by(messages.c.seq.desc())
 
 

@@ -40,7 +40,8 @@ def of_pair(table: sa.FromClause, tracking_number: object, recipient: object) ->
 
 def from_row(cls: type[V], row: Row, **values: object) -> V:
     """A value of the columns that its fields are named for, and of *values*."""
-    stored = {name: value for name, value in row._asdict().items() if name in cls.__annotations__}
+    names = cls.__dataclass_fields__  # type: ignore[attr-defined]  # those of its base, too
+    stored = {name: value for name, value in row._asdict().items() if name in names}
     return cls(**stored | values)
 
 

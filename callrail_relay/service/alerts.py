@@ -11,13 +11,10 @@ from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import alerts
 from callrail_relay.service.background import PeriodicTask
 
-LEASE = timedelta(minutes=2)
-"""How long one node may take to tell; longer than any channel takes to give up."""
+LEASE = timedelta(minutes=2)  # how long one node may take to tell; longer than any channel takes to give up
 
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=30), timedelta(minutes=15)
-
-STORE_PATIENCE = timedelta(minutes=1)
-"""How long the store may be silent: another process may have locked it for a moment."""
+STORE_PATIENCE = timedelta(minutes=1)  # another process may have locked the store for a moment
 
 Tell = Callable[[Sequence[Incident]], Awaitable[Sequence[str]]]
 """Reports incidents, perhaps twice; returns names of failed channels. Raises Unavailable if all failed."""
@@ -31,8 +28,7 @@ class Alerts(PeriodicTask):
     tell: Tell
     policy: AlertPolicy
     machine: str
-    free_bytes: Callable[[], int | None]
-    """What the disk of *machine* can still take; None if that can't be known."""
+    free_bytes: Callable[[], int | None]  # of the disk of *machine*; None if that can't be known
 
     look = timedelta(seconds=15)
 

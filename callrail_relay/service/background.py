@@ -28,8 +28,7 @@ class PeriodicTask(ABC):
     store: Store
     hook: EventHook
 
-    look = timedelta(seconds=60)
-    """How often to look, at least: another process may have left something."""
+    look = timedelta(seconds=60)  # how often to look, at least: another process may have left something
 
     def __post_init__(self) -> None:
         self._clock = self.store.clock
@@ -125,8 +124,7 @@ class Heartbeat(PeriodicTask):
         return self._clock.now() + BEAT
 
 
-STEP = 100
-"""Submissions that one transaction looks at: some milliseconds, for which a webhook can wait."""
+STEP = 100  # submissions that one transaction looks at: some milliseconds, for which a webhook can wait
 
 
 @dataclass(eq=False)
@@ -146,8 +144,7 @@ class Retention(PeriodicTask):
         return None
 
 
-Refused = Callable[[str], None]
-"""Takes the reason why one request was refused: one of a few, and nothing that the request brought along."""
+Refused = Callable[[str], None]  # takes one of a few reasons, and nothing that the request brought along
 
 
 def uncounted(_reason: str) -> None:

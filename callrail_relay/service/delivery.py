@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
-from typing import Protocol
+from typing import TypedDict
 
 from callrail_relay.domain import events
 from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, RecordResult
@@ -21,51 +22,48 @@ from callrail_relay.service.background import PeriodicTask
 from callrail_relay.service.reconciliation import Reconciliation, tell
 from callrail_relay.service.replies import Polling
 
-LEASE_CHECK = timedelta(seconds=15)
-"""How often to look for attempts that were left open; whatever else is due wakes delivery by itself."""
-
+LEASE_CHECK = timedelta(seconds=15)  # how often to look for attempts that were left open; the rest wakes us
 STORE_RETRY = timedelta(seconds=1)
+# How old a claim may be when its text is sent. A lease outlasts the time-outs by more than this; a text sent
+# later could be given up, and its successors sent, while it is on its way.
 STALE = timedelta(seconds=5)
-"""
-How old a claim may be when its text is sent. A lease outlasts the time-outs by more than this; a text sent
-later could be given up, and its successors sent, while it is on its way.
-"""
-
 NEVER_LEFT = NotSent("the store did not answer in time, so the text was not sent.", own_fault=True)
 FAULT_RETRY = timedelta(seconds=10)
 
-
-class Sender(Protocol):
-    """Sends one segment. Called once for each attempt."""
-
-    async def send_text(self, route: Route, recipient: str, content: str) -> Outcome: ...
+Send = Callable[[Route, str, str], Awaitable[Outcome]]  # sends one segment; called once for each attempt
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryPolicy:
-    """What claims and look-ups obey."""
-
     claim: ClaimPolicy
     lookups: LookupPolicy
     concurrency: int
+
+
+class _How(TypedDict):
+    """How an outcome is recorded: what ``record.record`` takes by name."""
+
+    interval: timedelta
+    random: Random
+    lookups: LookupPolicy
 
 
 @dataclass(eq=False)
 class Delivery(PeriodicTask):
     """The sender of one process. Several may work on one store: only the claim keeps them apart."""
 
-    sender: Sender
+    send: Send
     policy: DeliveryPolicy
     random: Random
     node: str
-    closed: frozenset[str] = frozenset()
-    """Accounts of which nothing is sent until ``open``."""
+    closed: frozenset[str] = frozenset()  # accounts of which nothing is sent until ``open``
 
-    unsettled: Callable[[], None] = lambda: None
-    """Called when there may be an outcome to look up."""
+    unsettled: Callable[[], None] = lambda: None  # called when there may be an outcome to look up
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        interval, lookups = self.policy.claim.recipient_interval, self.policy.lookups
+        self._how = _How(interval=interval, random=self.random, lookups=lookups)
         self._under_way: set[asyncio.Task[None]] = set()
         self._sending = 0
         self._claiming = 0
@@ -90,7 +88,6 @@ class Delivery(PeriodicTask):
             await self.settle()
 
     def stop(self) -> None:
-        """Claim nothing more."""
         self._stopping = True
         self.wake()
 
@@ -138,7 +135,6 @@ class Delivery(PeriodicTask):
         return result
 
     async def settle(self) -> None:
-        """Wait until nothing is under way."""
         while self._under_way:
             await asyncio.wait(self._under_way)
 
@@ -162,11 +158,7 @@ class Delivery(PeriodicTask):
         if checked_at is not None and now - checked_at < LEASE_CHECK.total_seconds() and not one_ends:
             return
         abandoned = await self.store.write(
-            record.settle_abandoned,
-            node=self.node if checked_at is None else None,
-            interval=self.policy.claim.recipient_interval,
-            random=self.random,
-            lookups=self.policy.lookups,
+            record.settle_abandoned, node=self.node if checked_at is None else None, **self._how
         )
         for recorded in abandoned:
             self._tell_finished(recorded)
@@ -182,15 +174,9 @@ class Delivery(PeriodicTask):
         # What is being claimed now is not known to us yet.
         if not self._unsure or self._claiming:
             return
-        interval = self.policy.claim.recipient_interval
-        recorded = await self.store.write(
-            record.settle_unsent,
-            self.node,
-            frozenset(self._open),
-            NEVER_LEFT,
-            interval=interval,
-            random=self.random,
-        )
+        interval, known = self.policy.claim.recipient_interval, frozenset(self._open)
+        settle = partial(record.settle_unsent, interval=interval, random=self.random)
+        recorded = await self.store.write(settle, self.node, known, NEVER_LEFT)
         self._unsure = False
         for one in recorded:
             self._tell_finished(one)
@@ -204,10 +190,8 @@ class Delivery(PeriodicTask):
         self.wake()
 
     async def _attempt(self, claim: Claim, began: float) -> None:
-        account_id, position = claim.route.account_id, claim.position
-        self.hook(
-            events.AttemptStarted(message_id=claim.message_id, account_id=account_id, position=position)
-        )
+        id_, account_id, position = claim.message_id, claim.route.account_id, claim.position
+        self.hook(events.AttemptStarted(message_id=id_, account_id=account_id, position=position))
         try:
             stale = self._clock.monotonic() - began >= STALE.total_seconds()
             outcome = NEVER_LEFT if stale else await self._send(claim)
@@ -218,7 +202,7 @@ class Delivery(PeriodicTask):
         self._open.discard(claim.attempt_id)
         match recorded:
             case None:
-                self.hook(events.LateResult(message_id=claim.message_id, outcome=outcome.kind))
+                self.hook(events.LateResult(message_id=id_, outcome=outcome.kind))
             case Settled():
                 tell(self.hook, recorded)
             case RecordResult():
@@ -234,7 +218,7 @@ class Delivery(PeriodicTask):
 
     async def _send(self, claim: Claim) -> Outcome:
         try:
-            return await self.sender.send_text(claim.route, claim.recipient, claim.content)
+            return await self.send(claim.route, claim.recipient, claim.content)
         except Unsendable as error:
             return Rejected(None, f"{error}.", Refusal.UNSENDABLE)
         except Exception as error:  # noqa: BLE001 - a fault of our own says nothing about the text
@@ -245,14 +229,7 @@ class Delivery(PeriodicTask):
         give_up_at = self._clock.now() + self.policy.claim.lease
         while True:
             try:
-                return await self.store.write(
-                    record.record,
-                    claim.attempt_id,
-                    outcome,
-                    interval=self.policy.claim.recipient_interval,
-                    random=self.random,
-                    lookups=self.policy.lookups,
-                )
+                return await self.store.write(record.record, claim.attempt_id, outcome, **self._how)
             except Unavailable as error:
                 self.hook(events.StoreFailed(reason=str(error), retry_in=STORE_RETRY))
                 if self._stopping and self._clock.now() >= give_up_at:
@@ -292,8 +269,6 @@ def _code(reason: Reason | None) -> str:
 
 
 class TaskGroup:
-    """Delivery and the tasks beside it, started and stopped together."""
-
     def __init__(self, delivery: Delivery, reconciliation: Reconciliation, *others: PeriodicTask) -> None:
         delivery.unsettled = reconciliation.wake
         self.wake = delivery.wake
@@ -301,7 +276,6 @@ class TaskGroup:
         self.polling: Polling | None = None
 
     async def run(self) -> None:
-        """Work until ``stop`` is called; what is under way then finishes first."""
         await asyncio.gather(*(task.run() for task in self.tasks))
 
     async def poll_now(self) -> bool:

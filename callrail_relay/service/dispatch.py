@@ -5,18 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from callrail_relay import errors
 from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.message import OPEN, Attempt, Message, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.retry import NO_ANSWER, UNREACHABLE
-from callrail_relay.errors import (
-    NotAllowed,
-    OutcomeUnknown,
-    RefusedByCallRail,
-    RelayError,
-    Unavailable,
-    Waiting,
-)
 from callrail_relay.sentences import explain_all
 from callrail_relay.service.delivery import TaskGroup
 from callrail_relay.service.operations import Operations
@@ -26,10 +19,8 @@ LOOK = timedelta(seconds=0.1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryResult:
-    """How a message ended; ``fault`` is why it wasn't sent in time."""
-
     message: Message
-    fault: RelayError | None = None
+    fault: errors.RelayError | None = None  # why it wasn't sent in time
 
     @property
     def exit_code(self) -> int:
@@ -44,12 +35,7 @@ async def deliver(
     timeout: timedelta,
     told: Callable[[int], None] = lambda _: None,
 ) -> list[DeliveryResult]:
-    """
-    Deliver from the outbox until these messages have ended, or cannot end in time; return how, in order.
-
-    *told* is called with the number of messages that have ended since the last call. Raises Unavailable if
-    the store fails.
-    """
+    """Deliver until these messages ended, or can't in time; *told* gets how many did since its last call."""
     clock, done = operations.store.clock, 0
     deadline = clock.now() + timeout
     working = asyncio.create_task(worker.run())
@@ -94,39 +80,39 @@ def _ended(message: Message, standing: AccountStatus | None, deadline: datetime)
     return any(free_at is not None and free_at > deadline for free_at in frees)
 
 
-def _fault(message: Message, standing: AccountStatus | None) -> RelayError | None:
-    """Why the message isn't sent; None when it is."""
+def _fault(message: Message, standing: AccountStatus | None) -> errors.RelayError | None:
     why = explain_all(message.reasons)
     match message.status:
         case Status.SENT:
             return None
         case Status.FAILED:
-            return RefusedByCallRail(why or "CallRail rejected the message.")
+            return errors.RefusedByCallRail(why or "CallRail rejected the message.")
         case Status.UNKNOWN:
-            return OutcomeUnknown(why or "CallRail didn't confirm the message.")
+            return errors.OutcomeUnknown(why or "CallRail didn't confirm the message.")
         case Status.HELD:
-            return Waiting(f"The message is on hold: {why}")
+            return errors.Waiting(f"The message is on hold: {why}")
         case Status.CANCELLED:
-            return NotAllowed("The message was canceled before it was sent.")
+            return errors.NotAllowed("The message was canceled before it was sent.")
         case _:
             return _still_waiting(message, standing)
 
 
-def _still_waiting(message: Message, standing: AccountStatus | None) -> RelayError:
+def _still_waiting(message: Message, standing: AccountStatus | None) -> errors.RelayError:
     """Why an open message isn't sent now: by its account, then by its own latest attempt."""
     attempts = [attempt for segment in message.segments for attempt in segment.attempts]
     latest = attempts[-1] if attempts else None
     why = explain_all(message.reasons) or "Others are before it."
+    later = f"The message is queued and will be sent later. {why}"
     if standing is not None and standing.account.paused_since is not None:
         if latest is not None and latest.http_status in (401, 403):
-            return RefusedByCallRail(f"{why} The message stays queued.")
-        return Waiting(f"The message is queued and will be sent later. {why}")
+            return errors.RefusedByCallRail(f"{why} The message stays queued.")
+        return errors.Waiting(later)
     if standing is not None and _is_unreachable(standing, latest):
         detail = f" {latest.detail}" if latest is not None else ""
-        return Unavailable(
+        return errors.Unavailable(
             f"CallRail can't be reached.{detail} The message stays queued; `callrail-relay serve` sends it."
         )
-    return Waiting(f"The message is queued and will be sent later. {why} `callrail-relay serve` sends it.")
+    return errors.Waiting(f"{later} `callrail-relay serve` sends it.")
 
 
 def _is_unreachable(standing: AccountStatus, latest: Attempt | None) -> bool:

@@ -4,11 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 from callrail_relay.clock import Clock
-from callrail_relay.domain.health import FailedCheck
+from callrail_relay.domain.health import CheckResult, Condition
 from callrail_relay.domain.message import instant
 from callrail_relay.domain.routing import Discovery, Route
 from callrail_relay.errors import RefusedByCallRail, RelayError, Unavailable, Waiting
@@ -18,38 +17,12 @@ from callrail_relay.sentences import explain, plural
 from callrail_relay.service.background import Refused, uncounted
 from callrail_relay.service.operations import Operations
 
-PROBE_INTERVAL = timedelta(seconds=1)
-"""How old an answer about the store may be: anyone may ask, and must not keep the disk busy."""
+PROBE_INTERVAL = timedelta(seconds=1)  # anyone may ask about the store, and must not keep the disk busy
 
 
-class Condition(StrEnum):
-    """How a check came out; a warning keeps no text from being sent."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckResult:
-    """What one check found: a sentence, which names the remedy unless all is well."""
-
-    name: str
-    condition: Condition
-    detail: str
-    exit_code: int = 0
-
-    def document(self) -> dict[str, Any]:
-        return {"name": self.name, "status": self.condition, "detail": self.detail}
-
-
-RELAY = "relay"
-"""The check of whether a ``serve`` works on the store now."""
-
+RELAY = "relay"  # the check of whether a ``serve`` works on the store now
 PUBLIC_ADDRESS = "public address"
-
-_SEEN_OTHERWISE = (RELAY, PUBLIC_ADDRESS, "accounts", "texts")
-"""Checks of what the verdict knows by itself, and newer."""
+_SEEN_OTHERWISE = (RELAY, PUBLIC_ADDRESS, "accounts", "texts")  # the verdict knows these by itself, and newer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,17 +30,16 @@ class HealthReport:
     findings: tuple[CheckResult, ...]
 
     @property
-    def exit_code(self) -> int:
-        """That of the first check that failed, or 0."""
-        return next((one.exit_code for one in self.findings if one.condition is Condition.FAILED), 0)
+    def failed(self) -> list[CheckResult]:
+        return [one for one in self.findings if one.condition is Condition.FAILED]
 
-    def failed_checks(self) -> list[FailedCheck]:
+    @property
+    def exit_code(self) -> int:
+        return next((one.exit_code for one in self.failed), 0)
+
+    def failed_checks(self) -> list[CheckResult]:
         """What failed, for the verdict."""
-        return [
-            FailedCheck(name=one.name, detail=one.detail)
-            for one in self.findings
-            if one.condition is Condition.FAILED and one.name not in _SEEN_OTHERWISE
-        ]
+        return [one for one in self.failed if one.name not in _SEEN_OTHERWISE]
 
     def document(self) -> dict[str, Any]:
         return {"ok": self.exit_code == 0, "checks": [finding.document() for finding in self.findings]}
@@ -126,8 +98,7 @@ LITTLE_SPACE = 200 * 1024 * 1024
 NO_SPACE = 20 * 1024 * 1024
 ANSWER_AGE = timedelta(minutes=15)
 CLOCK_MARGIN = timedelta(minutes=1)
-POLL_MARGIN = timedelta(minutes=5)
-"""How late a poll for replies may be: it takes a while, and may wait its turn."""
+POLL_MARGIN = timedelta(minutes=5)  # a poll for replies takes a while, and may wait its turn
 
 
 async def check_store(store: Store, probe: StoreProbe) -> str:
@@ -146,7 +117,6 @@ async def check_store(store: Store, probe: StoreProbe) -> str:
 
 
 async def check_relay(store: Store) -> str:
-    """A ``serve`` works on the store now."""
     if not (nodes := (await store.running()).nodes):
         raise Unavailable(
             "No relay is running, so no messages are received or sent. Start it with `callrail-relay serve`."
@@ -257,7 +227,6 @@ def _minutes(span: timedelta) -> str:
 
 
 async def check_accounts(operations: Operations) -> str:
-    """No account is paused, and no text waits for one that the settings do not name."""
     for standing in await operations.standings():
         account = standing.account
         if account.paused_since is not None:
@@ -272,7 +241,6 @@ async def check_accounts(operations: Operations) -> str:
 
 
 async def check_waiting(operations: Operations) -> str:
-    """No text waits for a person's word."""
     waiting = (await operations.status()).facts.waiting
     kinds = ((waiting.held, "on hold"), (waiting.unknown, "unconfirmed"), (waiting.failed, "failed today"))
     words = ", ".join(f"{bucket.count:,} {kind}" for bucket, kind in kinds if bucket.count)

@@ -4,29 +4,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from callrail_relay.clock import Clock
-from callrail_relay.domain import events, guards
+from callrail_relay.domain import events, guards, mapper
 from callrail_relay.domain.events import EventHook, ignore
-from callrail_relay.domain.mapper import (
-    Accepted,
-    MappedText,
-    Mapper,
-    MappingPolicy,
-    NewSubmission,
-    Planned,
-    RawSubmission,
-    Repeated,
-    is_ping,
-    plan,
-    repeat_key,
-)
 from callrail_relay.domain.message import Source, uuid7
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import accept
 from callrail_relay.outbox.store import Store
 
-SavedFile = tuple[bytes, Sequence[MappedText]]
-"""A saved file as it came, and the texts in it."""
+SavedFile = tuple[bytes, Sequence[mapper.MappedText]]  # a saved file as it came, and the texts in it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,43 +19,38 @@ class Receipt:
     """What a submission became. A ping has no messages; a repeated one has the first one's id."""
 
     submission_id: str
-    accepted: tuple[Accepted, ...] = ()
+    accepted: tuple[mapper.Accepted, ...] = ()
 
 
 class Intake:
     """Accepts texts, the same for the webhook, ``send`` and ``replay``."""
 
     def __init__(
-        self, store: Store, policy: MappingPolicy, *, clock: Clock, random: Random, hook: EventHook = ignore
+        self, store: Store, policy: mapper.MappingPolicy, *, random: Random, hook: EventHook = ignore
     ) -> None:
         self._store = store
-        self._clock = clock
+        self._clock = clock = store.clock
         self._hook = hook
         self._new_id: Callable[[], str] = lambda: uuid7(clock.now(), random)
-        self._mapper = Mapper(policy, self._new_id)
+        self._mapper = mapper.Mapper(policy, self._new_id)
         self._max_characters = policy.max_characters
         self._last_request = clock.now(), clock.awake()
 
     async def accept_request(
         self, body: bytes, *, content_type: str | None, query: str = "", idempotency_key: str | None = None
     ) -> Receipt:
-        """
-        Store a webhook's request, whatever it holds; when this returns it is on disk.
-
-        A request that came before under the same *idempotency_key* is not stored again. Raises Unavailable
-        when the store cannot be written.
-        """
+        """Store a webhook's request once, whatever it holds; then it is on disk. Raises Unavailable."""
         self._notice_sleep()
         id_ = self._new_id()
-        if is_ping(body, query):
+        if mapper.is_ping(body, query):
             self._hook(events.PingReceived())
             return Receipt(submission_id=id_)
-        raw = RawSubmission(
+        raw = mapper.RawSubmission(
             id=id_,
             body=body,
             content_type=content_type,
             query=query or None,
-            repeat_key=repeat_key(idempotency_key, body, query) if idempotency_key else None,
+            repeat_key=mapper.repeat_key(idempotency_key, body, query) if idempotency_key else None,
         )
         submission = self._mapper(raw)
         try:
@@ -80,30 +60,30 @@ class Intake:
         except Exception as error:  # noqa: BLE001 - a request with the right secret is never refused for its content
             submission = self._mapper.give_up(raw, error)
             accepted = await self._store.accept(submission)
-        if isinstance(accepted, Repeated):
+        if isinstance(accepted, mapper.Repeated):
             self._hook(events.RepeatReceived(submission_id=accepted.submission_id))
             return Receipt(submission_id=accepted.submission_id)
         return self._received(submission, accepted)
 
-    def direct(self, draft: MappedText) -> list[NewSubmission]:
+    def direct(self, draft: mapper.MappedText) -> list[mapper.NewSubmission]:
         """One text from the command line, to be accepted or planned."""
         return [self._mapper.direct(self._new_id(), draft)]
 
-    def saved(self, files: Iterable[SavedFile], *, force: bool) -> list[NewSubmission]:
+    def saved(self, files: Iterable[SavedFile], *, force: bool) -> list[mapper.NewSubmission]:
         """Saved files, to be accepted or planned; texts of the store are left out, unless *force*."""
         return [self._mapper.saved(self._new_id(), body, drafts, force=force) for body, drafts in files]
 
-    async def accept(self, batch: Sequence[NewSubmission]) -> list[Receipt]:
+    async def accept(self, batch: Sequence[mapper.NewSubmission]) -> list[Receipt]:
         """Store all of *batch*, or nothing. Raises Unavailable."""
         accepted = await self._store.write(accept.accept, batch)
         return [self._received(submission, one) for submission, one in zip(batch, accepted, strict=True)]
 
-    async def plan(self, batch: Sequence[NewSubmission]) -> list[Planned]:
+    async def plan(self, batch: Sequence[mapper.NewSubmission]) -> list[mapper.Planned]:
         """Return what ``accept`` would make of *batch* now. Raises Unavailable."""
         results = await self._store.rehearse(accept.accept, batch)
-        return plan(batch, results, max_characters=self._max_characters, now=self._clock.now())
+        return mapper.plan(batch, results, max_characters=self._max_characters, now=self._clock.now())
 
-    def _received(self, submission: NewSubmission, accepted: Sequence[Accepted]) -> Receipt:
+    def _received(self, submission: mapper.NewSubmission, accepted: Sequence[mapper.Accepted]) -> Receipt:
         id_, source = submission.id, submission.source
         new = [one for one in accepted if one.duplicate_of is None]
         if new:
@@ -112,11 +92,8 @@ class Intake:
             self._hook(events.PingReceived())
         for one in new:
             reasons = tuple(reason.code for reason in one.verdict.reasons)
-            self._hook(
-                events.MessageAccepted(
-                    message_id=one.message_id, submission_id=id_, status=one.status, reasons=reasons
-                )
-            )
+            known = {"message_id": one.message_id, "submission_id": id_}
+            self._hook(events.MessageAccepted(**known, status=one.status, reasons=reasons))
         return Receipt(submission_id=id_, accepted=tuple(accepted))
 
     def _notice_sleep(self) -> None:
@@ -124,4 +101,4 @@ class Intake:
         (last, awake), self._last_request = self._last_request, (self._clock.now(), self._clock.awake())
         now, still_awake = self._last_request
         if guards.slept(now - last, still_awake - awake):
-            self._mapper.woke_at = self._store.clock.now() - guards.NOTICED_WITHIN
+            self._mapper.woke_at = now - guards.NOTICED_WITHIN

@@ -28,27 +28,17 @@ from callrail_relay.outbox import decisions, history, opt_outs, presence, querie
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain_all, says
 
-PORTION = 200
-"""People of an imported list, or texts of an export, that share a transaction."""
-
+PORTION = 200  # people of an imported list, or texts of an export, that share a transaction
 CANCELLABLE = (Status.HELD, Status.QUEUED, Status.UNKNOWN, Status.FAILED)
-
-FAILED_LATELY = timedelta(days=1)
-"""How long a failed text counts as waiting for a person."""
+FAILED_LATELY = timedelta(days=1)  # how long a failed text counts as waiting for a person
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusReport:
-    """The facts of the verdict, and how many messages have each status."""
-
     facts: Facts
     counts: dict[Status, int]
 
-    def with_facts(self, **changes: Any) -> "StatusReport":  # noqa: ANN401 - the fields of Facts
-        return replace(self, facts=replace(self.facts, **changes))
-
     def document(self) -> dict[str, Any]:
-        """The keys of ``status --json``."""
         return {
             "relay": self.facts.running.document(),
             "accounts": [_standing_document(standing) for standing in self.facts.standings],
@@ -77,11 +67,9 @@ def _standing_document(standing: AccountStatus) -> dict[str, Any]:
 
 @dataclass(eq=False)
 class Operations:
-    """*mapping* is how a held request is mapped again."""
-
     store: Store
     account_ids: Sequence[str]
-    mapping: MappingPolicy
+    mapping: MappingPolicy  # how a held request is mapped again
     tracking_numbers: Sequence[str] = ()
 
     async def status(self) -> StatusReport:
@@ -136,11 +124,7 @@ class Operations:
         return await self._shown(found)
 
     async def held_alike(self, id_: str, *, approvable: bool = False) -> list[str]:
-        """
-        Return the ids of all texts held as one mass text with this one. Raises NotFound, NotAllowed.
-
-        *approvable* leaves out those to people who opted out, which can't be approved.
-        """
+        """The ids of all texts held as one mass text with this one; *approvable* leaves out opt-outs."""
         found = await self.find(id_)
 
         async def alike(*, approvable: bool) -> list[str]:
@@ -217,12 +201,7 @@ class Operations:
         return await self.cancel(id_, actor)
 
     async def remap(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
-        """
-        Map held texts again that lack something, after the settings changed; return those that were.
-
-        What still can't be mapped stays held for what is found now. The id of a submission means all its
-        texts that are held so. Raises NotFound, NotAllowed.
-        """
+        """Map held texts again that lack something; what still can't be mapped stays held. Returns them."""
         found = await self.find(id_)
         lacking = [one for one in found if one.status is Status.HELD and not one.is_complete]
         if not lacking:
@@ -243,7 +222,6 @@ class Operations:
         return [message for one in lacking for message in await self.find(one.id)]
 
     async def opt_outs(self) -> list[OptOut]:
-        """Everybody who opted out, newest first."""
         return await self.store.read(opt_outs.list_opt_outs)
 
     async def opt_out(self, recipient: str, tracking_number: str | None, reason: str) -> list[OptOut]:

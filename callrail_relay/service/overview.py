@@ -7,29 +7,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from callrail_relay.clock import Clock, until_woken
+from callrail_relay.domain import views
 from callrail_relay.domain.events import Event
 from callrail_relay.domain.health import Facts, StoreStats
 from callrail_relay.domain.message import Message
 from callrail_relay.domain.opt_outs import OptOut
-from callrail_relay.domain.views import (
-    QUARTER,
-    Arrivals,
-    Conversation,
-    Overview,
-    TextFilter,
-    TextHistory,
-    TextPage,
-    Waiting,
-)
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import history as store_history
 from callrail_relay.outbox import opt_outs, queries
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.operations import FAILED_LATELY, Operations
 
-OPT_OUTS = 200
-"""Opt-outs that a page shows at most."""
-
+OPT_OUTS = 200  # that a page shows at most
 BUBBLES = 60
 RECENT = timedelta(hours=26)
 PAST_LASTS = timedelta(minutes=1)
@@ -37,24 +26,16 @@ PAST_LASTS = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class PastArrivals:
-    """What came in from *since* to *until*, as it was counted at *counted_at*."""
-
     since: datetime
     until: datetime
     counted_at: datetime
-    arrivals: tuple[Arrivals, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NowReport:
-    facts: Facts
-    overview: Overview
+    arrivals: tuple[views.Arrivals, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneText:
     message: Message
-    history: TextHistory
+    history: views.TextHistory
 
 
 @dataclass(eq=False)
@@ -65,32 +46,30 @@ class History:
     operations: Operations
     _past: PastArrivals | None = field(default=None, init=False)
 
-    async def now(self, arrivals_since: datetime) -> NowReport:
+    async def now(self, arrivals_since: datetime) -> tuple[Facts, views.Overview]:
         """The facts of the verdict, and what came in since *arrivals_since*."""
-        facts = await self.operations.facts(waiting=Waiting())  # what waits comes with the overview
+        facts = await self.operations.facts(waiting=views.Waiting())  # what waits comes with the overview
         past = await self._past_arrivals(facts.now, arrivals_since)
         account_ids = [one.account.id for one in facts.standings]
         since, failed_since = max(past.until, arrivals_since), facts.now - FAILED_LATELY
         overview = await self.store.read(store_history.read_overview, account_ids, since, failed_since)
         overview = replace(overview, arrivals=(*past.arrivals, *overview.arrivals))
-        facts = replace(facts, waiting=overview.waiting, any_texts=overview.any_texts)
-        return NowReport(facts=facts, overview=overview)
+        return replace(facts, waiting=overview.waiting, any_texts=overview.any_texts), overview
 
     async def _past_arrivals(self, now: datetime, since: datetime) -> PastArrivals:
         """What came in more than RECENT ago, of which little changes: it is counted once in PAST_LASTS."""
         past = self._past
         if past is None or past.since != since or not timedelta() <= now - past.counted_at < PAST_LASTS:
             # At a whole quarter, so that no quarter is counted in two parts.
-            until = now - RECENT - (now - since) % QUARTER
+            until = now - RECENT - (now - since) % views.QUARTER
             arrivals = await self.store.read(store_history.read_arrivals, since, until)
             self._past = past = PastArrivals(since, until, now, arrivals)
         return past
 
     async def for_person(self) -> int:
-        """Return how many texts wait for a person."""
         return await self.store.read(store_history.count_for_person, self.store.clock.now() - FAILED_LATELY)
 
-    async def page(self, wanted: TextFilter) -> TextPage:
+    async def page(self, wanted: views.TextFilter) -> views.TextPage:
         return await self.store.read(store_history.read_page, wanted)
 
     async def text(self, id_: str) -> list[OneText]:
@@ -100,12 +79,8 @@ class History:
             for message in await self.operations.find(id_)
         ]
 
-    async def conversation(
-        self, tracking_number: str, recipient: str, before: datetime | None = None
-    ) -> Conversation:
-        return await self.store.read(
-            store_history.read_conversation, tracking_number, recipient, before, BUBBLES
-        )
+    async def conversation(self, ours: str, recipient: str, before: datetime | None) -> views.Conversation:
+        return await self.store.read(store_history.read_conversation, ours, recipient, before, BUBBLES)
 
     async def opt_outs(self) -> list[OptOut]:
         return await self.store.read(opt_outs.list_opt_outs, OPT_OUTS)
@@ -115,14 +90,11 @@ class History:
         return await self.store.read(store_history.read_marker)
 
 
-OPT_OUTS_AGE = timedelta(minutes=5)
-"""How old the number of opt-outs may be: counting reads the whole list."""
+OPT_OUTS_AGE = timedelta(minutes=5)  # how old the number of opt-outs may be: counting reads the whole list
 
 
 @dataclass(eq=False)
 class StatsReader:
-    """Reads what metrics show of the store."""
-
     store: Store
     facts: Callable[[], Awaitable[Facts]]
     _opt_outs: tuple[float, int] | None = field(default=None, init=False)
@@ -136,14 +108,9 @@ class StatsReader:
         return StoreStats(facts=facts, counts=counts, opt_outs=self._opt_outs[1])
 
 
-LOOK = timedelta(milliseconds=500)
-"""How often to look for what other programs and machines changed in the store."""
-
-PAUSE = timedelta(milliseconds=200)
-"""A burst of changes is reported once in this time."""
-
-HEARTBEAT = timedelta(seconds=15)
-"""How long a stream is silent at most: so a connection that is gone is noticed."""
+LOOK = timedelta(milliseconds=500)  # how often to look for what others changed in the store
+PAUSE = timedelta(milliseconds=200)  # a burst of changes is reported once in this time
+HEARTBEAT = timedelta(seconds=15)  # a stream is not silent longer, so that a lost connection is noticed
 
 
 class ChangeSignal:
@@ -174,7 +141,6 @@ class ChangeFeed:
         self._closed = False
 
     async def version(self) -> str:
-        """Return a text that differs after every change."""
         count = self.signal.count
         return f"{await self.read_marker()}-{count}"
 
@@ -214,7 +180,6 @@ class ChangeFeed:
             self._version = ""
 
     async def close(self) -> None:
-        """End every stream."""
         self._closed = True
         self.signal.woken.set()
         async with self._changed:

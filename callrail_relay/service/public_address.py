@@ -5,19 +5,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from callrail_relay.domain import public_url
 from callrail_relay.domain.events import PublicAddressChecked
 from callrail_relay.domain.health import PublicUrl
-from callrail_relay.domain.public_url import (
-    Answer,
-    BadPublicUrl,
-    NoAnswer,
-    Trouble,
-    is_proven,
-    no_answer,
-    proves_nothing,
-    read_public_url,
-    wrong_answer,
-)
 from callrail_relay.errors import RelayError, SettingsError, Unavailable
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.store import Store
@@ -26,11 +16,8 @@ from callrail_relay.service.health import CheckWarning
 from callrail_relay.service.tokens import new_token
 
 EVERY = timedelta(minutes=5)
-AGAIN = timedelta(seconds=30)
-"""How long a good result, and a bad one, counts as recent."""
-
-Fetch = Callable[[str], Awaitable[Answer]]
-"""Gets a URL. Raises NoAnswer."""
+AGAIN = timedelta(seconds=30)  # how long a good result, and a bad one, counts as recent
+Fetch = Callable[[str], Awaitable[public_url.Answer]]  # Gets a URL. Raises NoAnswer.
 
 
 class FromInside(CheckWarning):
@@ -39,10 +26,8 @@ class FromInside(CheckWarning):
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The result of a check: a sentence, or what was wrong."""
-
     at: float
-    result: str | RelayError
+    result: str | RelayError  # a sentence, or what was wrong
 
     def told(self) -> str:
         if isinstance(self.result, RelayError):
@@ -98,33 +83,33 @@ class PublicAddress:
                 "from a tunnel or a reverse proxy."
             )
         try:
-            url = read_public_url(self.url)
-        except BadPublicUrl as error:
+            url = public_url.read_public_url(self.url)
+        except public_url.BadPublicUrl as error:
             raise SettingsError(f"server.public_url can't be right. {error}") from error
         secret = await self.store.write(relay_secrets.read_relay_secret, new_token())
         nonce = secrets.token_urlsafe(24)
         try:
-            answer: Answer | NoAnswer = await self.fetch(f"{url}/healthz?probe={nonce}")
-        except NoAnswer as error:
+            answer: public_url.Answer | public_url.NoAnswer = await self.fetch(f"{url}/healthz?probe={nonce}")
+        except public_url.NoAnswer as error:
             answer = error
-        reached = isinstance(answer, Answer) and is_proven(answer, secret, nonce)
+        reached = isinstance(answer, public_url.Answer) and public_url.is_proven(answer, secret, nonce)
         # Without a relay the URL can't lead to it.
         if not reached and not await self.store.running():
             raise CheckWarning(
                 f"Whether {self.url} leads to this relay can't be tried: none is running. Start it with "
                 "`callrail-relay serve`, then run this again."
             )
-        if (why := proves_nothing(answer.addresses)) is not None:
+        if (why := public_url.proves_nothing(answer.addresses)) is not None:
             raise (FromInside if reached else CheckWarning)(
                 f"Whether {url} is reached from outside can't be tried on this computer: {why}. Open "
                 f"{url}/healthz on a phone that isn't in your network."
             )
-        if isinstance(answer, NoAnswer):
-            if answer.trouble is Trouble.PROXY:
-                raise CheckWarning(f"{url} can't be tried. {no_answer(answer, url)}")
-            raise Unavailable(no_answer(answer, url))
+        if isinstance(answer, public_url.NoAnswer):
+            if answer.trouble is public_url.Trouble.PROXY:
+                raise CheckWarning(f"{url} can't be tried. {public_url.no_answer(answer, url)}")
+            raise Unavailable(public_url.no_answer(answer, url))
         if not reached:
-            raise Unavailable(wrong_answer(answer, url, self.listener))
+            raise Unavailable(public_url.wrong_answer(answer, url, self.listener))
         if answer.status != 200:
             raise Unavailable(
                 f"{url} leads to this relay, but it can't store messages now ({answer.status})."

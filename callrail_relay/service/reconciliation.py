@@ -28,8 +28,7 @@ class Reconciliation(PeriodicTask):
 
     reader: ConversationReader
     policy: LookupPolicy
-    settled: Callable[[], None]
-    """Called after each look-up, which may let later texts to that person be sent."""
+    settled: Callable[[], None]  # called after each look-up, which may let later texts to that person be sent
     _begun: DueLookup | None = field(default=None, init=False)
 
     async def turn(self) -> datetime | None:
@@ -60,7 +59,6 @@ class Reconciliation(PeriodicTask):
 
 
 def tell(hook: EventHook, settled: Settled) -> None:
-    """Report what was found out about a message, and if CallRail took it twice."""
     hook(events.OutcomeFound(message_id=settled.message_id, status=settled.status, detail=settled.detail))
     if settled.twice:
         hook(events.SentTwice(message_id=settled.message_id))

@@ -2,39 +2,25 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from callrail_relay.domain import events
+from callrail_relay.domain import events, inbound
 from callrail_relay.domain.events import EventHook
-from callrail_relay.domain.inbound import (
-    CallRailText,
-    Direction,
-    DuePoll,
-    Forward,
-    InboundPolicy,
-    Ingested,
-    PollPolicy,
-    ReadText,
-    SeenReplies,
-)
 from callrail_relay.domain.opt_keywords import OptKeyword
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox import inbound
 from callrail_relay.outbox import replies as store_replies
+from callrail_relay.outbox.inbound import ingest
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.background import PeriodicTask, Refused, uncounted
 from callrail_relay.service.reconciliation import tell
 from callrail_relay.service.tokens import SigningKeys
 
 SIGNATURE_HEADER = "Signature"
-
-EVENT = "event"
-"""The query parameter of the URLs that we register; its values are EVENTS."""
-
-EVENTS = {"received": Direction.IN, "sent": Direction.OUT}
+EVENT = "event"  # the query parameter of the URLs that we register; its values are EVENTS
+EVENTS = {"received": inbound.Direction.IN, "sent": inbound.Direction.OUT}
 
 
 @dataclass(eq=False)
@@ -43,22 +29,24 @@ class InboundTexts:
 
     store: Store
     hook: EventHook
-    policy: InboundPolicy
+    policy: inbound.InboundPolicy
     arrived: Callable[[], None]
 
-    async def ingest(self, texts: Sequence[CallRailText], hint: Direction | None = None) -> None:
+    async def ingest(
+        self, texts: Sequence[inbound.CallRailText], hint: inbound.Direction | None = None
+    ) -> None:
         """Ingest texts of one conversation; *hint* is which way they went if nothing else tells."""
-        for ingested in await self.store.write(inbound.ingest, texts, self.policy, hint):
+        for ingested in await self.store.write(ingest, texts, self.policy, hint):
             if ingested.is_new:
                 self._report(ingested)
                 self.arrived()
 
-    def _report(self, text: Ingested) -> None:
+    def _report(self, text: inbound.Ingested) -> None:
         if text.settled is not None:
             tell(self.hook, text.settled)
         if text.by_others:
             self.hook(events.SentByOthers(resource_id=text.key, account_id=text.account_id))
-        if text.direction is Direction.IN:
+        if text.direction is inbound.Direction.IN:
             self.hook(events.ReplyReceived(resource_id=text.key, account_id=text.account_id))
         if text.opted_out:
             self.hook(events.OptedOut(resource_id=text.key, people=text.opted_out))
@@ -76,7 +64,7 @@ class CallRailWebhooks:
 
     texts: InboundTexts
     keys: SigningKeys
-    read: ReadText
+    read: inbound.ReadText
     refused: Refused = uncounted
 
     async def take(
@@ -100,26 +88,21 @@ class CallRailWebhooks:
         return True
 
 
-LEASE = timedelta(minutes=5)
-"""Longer than all channels may take: after it another node passes the reply on."""
+LEASE = timedelta(minutes=5)  # longer than all channels may take: after it another node passes the reply on
 
 
-class ForwardChannels(Protocol):
-    """Where replies go. Each channel may get the same reply again."""
-
-    @property
-    def names(self) -> Sequence[str]: ...
-
-    async def pass_on(self, title: str, words: str, names: Collection[str]) -> list[str]: ...
+# Takes a title, words and the names of channels, and returns those that failed; may be called again.
+PassOn = Callable[[str, str, Collection[str]], Awaitable[list[str]]]
 
 
 @dataclass(eq=False)
 class Forwarding(PeriodicTask):
     """Passes each reply on to every channel, at least once: a crash in between does it again."""
 
-    channels: ForwardChannels
+    channels: Sequence[str]
+    pass_on: PassOn
+    # Of a reply that some channels took: those that did not. Not kept after a restart.
     _left: dict[str, list[str]] = field(default_factory=dict, init=False)
-    """Of a reply that some channels took: those that did not. Not kept after a restart."""
 
     async def turn(self) -> datetime | None:
         # Read first: nothing is written to disk just to learn that nothing is due.
@@ -131,10 +114,10 @@ class Forwarding(PeriodicTask):
             await self._pass_on(forward)
         return due_at
 
-    async def _pass_on(self, forward: Forward) -> None:
+    async def _pass_on(self, forward: inbound.Forward) -> None:
         id_ = forward.resource_id
-        names = self._left.pop(id_, [*self.channels.names])
-        failed = await self.channels.pass_on(forward.title, forward.words, names)
+        names = self._left.pop(id_, [*self.channels])
+        failed = await self.pass_on(forward.title, forward.words, names)
         retry_at = forward.retry_at(await self.store.now()) if failed else None
         if retry_at is not None:
             self._left[id_] = failed
@@ -149,32 +132,24 @@ class Forwarding(PeriodicTask):
 class ReplyReader(Protocol):
     """Reads replies. It changes nothing at CallRail, and a fault is part of its answer."""
 
-    async def find_replies(self, account_id: str, company_id: str, *, since: datetime) -> SeenReplies: ...
+    async def find_replies(
+        self, account_id: str, company_id: str, *, since: datetime
+    ) -> inbound.SeenReplies: ...
 
 
-FIRST_POLL_WITHIN = timedelta(minutes=2)
-"""How long texts wait for the first poll of a run; then they are sent without it."""
-
-FIRST_RETRY = timedelta(seconds=10)
-"""How soon a poll that failed is made again while texts wait for it."""
-
-COMMAND_WAITS = 10.0
-"""Seconds that a command takes to poll before it sends by itself."""
+FIRST_POLL_WITHIN = timedelta(minutes=2)  # so long texts wait for a run's first poll, then are sent without
+FIRST_RETRY = timedelta(seconds=10)  # how soon a poll that failed is made again while texts wait for it
+COMMAND_WAITS = 10.0  # seconds that a command takes to poll before it sends by itself
 
 
 @dataclass(eq=False)
 class Polling(PeriodicTask):
-    """
-    Reads replies from CallRail's conversations at the start and every ``poll_every``; one of the nodes does.
-
-    An account's texts wait for its first poll: people may have opted out while the relay was off.
-    """
+    """Reads replies. An account's texts wait for its first poll: a person may have opted out meanwhile."""
 
     reader: ReplyReader
-    policy: PollPolicy
+    policy: inbound.PollPolicy
     texts: InboundTexts
-    opened: Callable[[Collection[str]], None]
-    """Called with accounts whose texts may be sent from now on."""
+    opened: Callable[[Collection[str]], None]  # called with accounts whose texts may be sent from now on
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -232,7 +207,7 @@ class Polling(PeriodicTask):
                     await self._poll(due)
         return self.policy.accounts <= await self._polled(policy)
 
-    async def _poll(self, due: DuePoll) -> None:
+    async def _poll(self, due: inbound.DuePoll) -> None:
         requests = 1
         fault: str | None = "The poll was broken off."
         try:
@@ -248,7 +223,7 @@ class Polling(PeriodicTask):
         if fault is not None:
             self.hook(events.RepliesNotRead(account_id=due.account_id, reason=fault))
 
-    async def _polled(self, policy: PollPolicy) -> frozenset[str]:
+    async def _polled(self, policy: inbound.PollPolicy) -> frozenset[str]:
         """The accounts that were polled since ``not_before``, here or by another node."""
         polled, since = await self.store.read(store_replies.last_polls, policy), policy.not_before
         return frozenset(one for one, at in polled.items() if since is None or at >= since)

@@ -17,11 +17,9 @@ _HEADER = re.compile(r'(?:Authorization:\s*)?Token\s+token="?([^"]*)"?', re.IGNO
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One thing to choose: what the settings will hold, what a person reads, and its other name, if any."""
-
-    value: str
+    value: str  # what the settings will hold
     words: str
-    alias: str | None = None
+    alias: str | None = None  # its other name
 
     @property
     def line(self) -> str:
@@ -30,13 +28,11 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Which of *choices*; *option* answers it in advance, *when_none* is the error if there are none."""
-
     what: str
     plural: str
-    option: str
+    option: str  # answers it in advance
     choices: tuple[Choice, ...]
-    when_none: str
+    when_none: str  # the error if there are no choices
 
     def in_advance(self, given: str | None) -> tuple[Choice, str] | None:
         """The choice *given*, or the only one, and why; None if a person must choose."""
@@ -67,7 +63,6 @@ class Question:
 
 
 async def ask_for_account(discovery: Discovery) -> Question:
-    """Which account. Raises RefusedByCallRail, Unavailable."""
     choices = []
     for entry in await discovery.accounts():
         number = f" (account number {entry.numeric_id})" if entry.numeric_id else ""
@@ -80,7 +75,6 @@ async def ask_for_account(discovery: Discovery) -> Question:
 
 
 async def ask_for_company(discovery: Discovery, account_id: str) -> Question:
-    """Which company of the account. Raises RefusedByCallRail, Unavailable."""
     choices = [Choice(entry.id, entry.name) for entry in await discovery.companies(account_id)]
     when_none = (
         f"Account {account_id} has no active company that this API key can see. Give the key's user access "
@@ -90,7 +84,6 @@ async def ask_for_company(discovery: Discovery, account_id: str) -> Question:
 
 
 async def ask_for_number(discovery: Discovery, account_id: str, company_id: str) -> Question:
-    """Which of the company's numbers that can text. Raises RefusedByCallRail, Unavailable."""
     choices = []
     for entry in await discovery.numbers(account_id, company_id):
         pooled = " (of a session pool: CallRail may take it away again)" if entry.pooled else ""
@@ -127,8 +120,7 @@ def _comparable(name: str) -> str:
         return re.sub(r"[\s-]", "", name).casefold()
 
 
-Ask = Callable[[], AbstractAsyncContextManager[Discovery]]
-"""Opens a connection to CallRail."""
+Ask = Callable[[], AbstractAsyncContextManager[Discovery]]  # opens a connection to CallRail
 
 
 async def find_sending_route(

@@ -15,31 +15,22 @@ from callrail_relay.clock import Clock
 from callrail_relay.errors import Unavailable
 
 T = TypeVar("T")
-
-GRACE = timedelta(hours=24)
-"""How long the former token stays valid after a rotation."""
-
-MOST_FORMER = 10
-"""Former tokens that are kept while they are valid: the keyring of Windows holds no long text."""
-
-REREAD = timedelta(seconds=2)
-"""How often an unknown token makes us look for a new one; how long an ended one may still open."""
-
-ANSWER_IN = 2.0
-"""Seconds to wait for the store to say which tokens ended; without an answer it stores no text either."""
+GRACE = timedelta(hours=24)  # how long the former token stays valid after a rotation
+MOST_FORMER = 10  # former tokens that are kept while valid: the keyring of Windows holds no long text
+REREAD = timedelta(
+    seconds=2
+)  # how often an unknown token is looked for; how long an ended one may still open
+ANSWER_IN = 2.0  # seconds for the store to say which tokens ended; without an answer it stores no text either
 
 
 def new_token() -> str:
-    """Return 256 random bits, fit for a URL."""
     return secrets.token_urlsafe(32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookToken:
-    """A token, and until when it is valid; None is forever."""
-
     value: str
-    valid_until: datetime | None = None
+    valid_until: datetime | None = None  # None is forever
 
     def matches(self, candidate: str, now: datetime) -> bool:
         """Whether *candidate* is this token, in a time that does not reveal how much of it is right."""
@@ -48,8 +39,7 @@ class HookToken:
 
 
 ReadTokens = Callable[[], Awaitable[Sequence[HookToken]]]
-ReadEnded = Callable[[], Awaitable[Collection[str]]]
-"""Reads the digests of the tokens that were ended for every node."""
+ReadEnded = Callable[[], Awaitable[Collection[str]]]  # digests of the tokens that were ended for every node
 
 
 def digest(token: str) -> str:
@@ -57,12 +47,7 @@ def digest(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-async def none_ended() -> Collection[str]:
-    return ()
-
-
 def read_former(kept: str) -> list[HookToken]:
-    """Return the former tokens that ``write_former`` wrote."""
     pairs = [entry.partition("|") for entry in kept.split(",") if entry]
     return [HookToken(value=value, valid_until=datetime.fromisoformat(until)) for until, _, value in pairs]
 
@@ -90,7 +75,6 @@ class _Reread(Generic[T]):
         self._read_at = clock.monotonic() if read_at is None else read_at
 
     async def renew(self) -> None:
-        """Read them again, unless that was done lately."""
         async with self._lock:
             if self._clock.monotonic() - self._read_at >= REREAD.total_seconds():
                 try:
@@ -111,13 +95,13 @@ class HookTokens:
     """The tokens that open the webhook: the current one, and for a while those before it."""
 
     def __init__(
-        self, tokens: Sequence[HookToken], read: ReadTokens, clock: Clock, read_ended: ReadEnded = none_ended
+        self, tokens: Sequence[HookToken], read: ReadTokens, clock: Clock, read_ended: ReadEnded | None = None
     ) -> None:
         async def ended() -> Collection[str]:
             # Without an answer the text can't be stored either, and is refused with 503.
             with contextlib.suppress(Unavailable, TimeoutError):
                 async with asyncio.timeout(ANSWER_IN):
-                    return await read_ended()
+                    return () if read_ended is None else await read_ended()
             return ()
 
         self._tokens = _Reread(tokens, read, clock)
@@ -125,7 +109,6 @@ class HookTokens:
         self._clock = clock
 
     async def opens(self, candidate: str) -> bool:
-        """Whether *candidate* opens the webhook."""
         # The store is asked which ones ended: nothing else tells a node that a token is no longer valid.
         await self._ended.renew()
         return await self._tokens.until(lambda: self._knows(candidate))
@@ -138,8 +121,7 @@ class HookTokens:
 
 
 ReadKeys = Callable[[], Awaitable[Sequence[str]]]
-Verify = Callable[[Iterable[str], bytes, str | None], bool]
-"""Whether a header is the signature of a body under one of the keys."""
+Verify = Callable[[Iterable[str], bytes, str | None], bool]  # a header signs a body with one of the keys
 
 
 class SigningKeys:

@@ -1,8 +1,4 @@
-"""
-Alerts in words, and channels to the owner through Apprise (https://github.com/caronc/apprise).
-
-A channel's URL holds its secret: the channel is named by its place and scheme, and Apprise's log is kept out.
-"""
+"""Alerts in words, and channels to the owner through Apprise (https://github.com/caronc/apprise)."""
 
 import asyncio
 import logging
@@ -20,8 +16,7 @@ from callrail_relay.sentences import clock_time, explain, plural
 if TYPE_CHECKING:
     import apprise
 
-TIMEOUT = 20
-"""Seconds that one channel may take."""
+TIMEOUT = 20  # seconds that one channel may take
 
 _SENTENCES = {
     Code.PAUSED: "Sending is paused for account {account} since {since}. {reason}",
@@ -58,7 +53,6 @@ _OVER_SENTENCES = {
 
 
 def alert_text(incidents: Sequence[Incident]) -> str:
-    """Several incidents as one text, those that are over last."""
     ordered = sorted(incidents, key=lambda one: (not one.is_open, one.opened_at, one.key))
     return "\n\n".join(_sentence(one) for one in ordered)
 
@@ -131,6 +125,7 @@ class AppriseChannels:
             raise SettingsError(
                 f"{setting} needs Apprise: install it with `pip install 'callrail-relay[alerts]'`."
             ) from error
+        # An address holds a secret: a channel is named by place and scheme, and Apprise's log is kept out.
         logging.getLogger("apprise").propagate = False
         program, channels = "callrail-relay", []
         asset = apprise.AppriseAsset(app_id=program, app_desc=program, storage_mode="memory")
@@ -149,19 +144,14 @@ class AppriseChannels:
     def names(self) -> list[str]:
         return [name for name, _ in self.channels]
 
-    async def pass_on(self, title: str, words: str, names: Collection[str]) -> list[str]:
-        """Pass words on, on the channels of these names; returns those that failed."""
-        return await self._tell(title, words, "info", names)
-
     async def tell_of(self, incidents: Sequence[Incident]) -> list[str]:
-        """Tell of these incidents as one alert, like ``tell``."""
         level = min((one.level for one in incidents), key=list(_KINDS).index)
         title = "callrail-relay: resolved" if level is Level.OVER else "callrail-relay needs attention"
         return await self.tell(title, alert_text(incidents), level)
 
     async def tell(self, title: str, words: str, level: Level) -> list[str]:
         """Tell on all channels; returns the names of those that failed. Raises Unavailable when all did."""
-        failed = await self._tell(title, words, _KINDS[level], self.names)
+        failed = await self.pass_on(title, words, self.names, _KINDS[level])
         if len(failed) == len(self.channels):
             raise Unavailable(
                 f"{', '.join(failed)} did not take the alert; check the address and the network, and try it "
@@ -169,7 +159,9 @@ class AppriseChannels:
             )
         return failed
 
-    async def _tell(self, title: str, words: str, kind: str, names: Collection[str]) -> list[str]:
+    async def pass_on(self, title: str, words: str, names: Collection[str], kind: str = "info") -> list[str]:
+        """Pass words on, on the channels of these names; returns those that failed."""
+
         def took(channel: "apprise.Apprise") -> bool:
             try:
                 return bool(channel.notify(words, title, kind, body_format="text", timeout=TIMEOUT))

@@ -1,8 +1,4 @@
-"""
-Logs: one line for each event, pretty on a terminal, JSON everywhere else.
-
-Everything passes one redactor: phone numbers are masked, and texts and keys are never written.
-"""
+"""Logs, of which every line passes one redactor: phone numbers are masked, texts and keys never written."""
 
 import io
 import json
@@ -26,17 +22,12 @@ from callrail_relay.domain.printable import printable_line
 
 LARGEST = 5_000_000
 KEPT = 3
-
 _REDACTED = "[not logged]"
 _SECRETS = re.compile(r"(token=|/hooks/(?:if3|callrail)/)[^\s&]+")
 
 
 class LogFile(io.TextIOBase):
-    """
-    Takes the place of standard error: each line goes to a file of mode 0600, which rotates.
-
-    What is said to people becomes a line of JSON. A line that can't be written, as on a full disk, is lost.
-    """
+    """Replaces standard error: a file of mode 0600, which rotates. On a full disk a line is lost."""
 
     encoding = "utf-8"
     errors = "backslashreplace"
@@ -122,9 +113,8 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
     # What libraries log goes through the same redactor, from warnings on: below that they print addresses.
     handler = logging.StreamHandler(target)
     formatter = structlog.stdlib.ProcessorFormatter
-    handler.setFormatter(
-        formatter(foreign_pre_chain=before, processors=[formatter.remove_processors_meta, renderer])
-    )
+    processors = [formatter.remove_processors_meta, renderer]
+    handler.setFormatter(formatter(foreign_pre_chain=before, processors=processors))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
@@ -182,7 +172,6 @@ def event_logger() -> EventHook:
 
 
 def _plain(value: object) -> object:
-    """A value as JSON can hold it."""
     if isinstance(value, datetime):
         # With a T between date and time it does not look like a phone number.
         return value.isoformat()

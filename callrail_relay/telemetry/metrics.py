@@ -1,9 +1,4 @@
-"""
-Metrics for Prometheus, in a registry of our own.
-
-What is in the outbox is read on request, so that every node says the same. What isn't recorded there is
-counted here, by each process for itself.
-"""
+"""Metrics: of the outbox, read on request and the same on every node, and what this process counted."""
 
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,7 +18,6 @@ from callrail_relay.domain.message import Source, Status, made_at
 from callrail_relay.domain.outcome import OutcomeKind
 
 PREFIX = "callrail_relay"
-
 _INTAKE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 # From a text that is sent at once to one that waited for the next hour, and for the next day.
 _DELIVERY_BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 300, 900, 1800, 3600, 7200, 14_400, 86_400)
@@ -76,9 +70,8 @@ class Metrics:
         self._begin_at_zero(account_ids)
 
     def _counter(self, name: str, words: str, *labels: str) -> Counter:
-        return Counter(
-            f"{PREFIX}_{name}", f"{words} Counted by this process.", labels, registry=self._registry
-        )
+        words = f"{words} Counted by this process."
+        return Counter(f"{PREFIX}_{name}", words, labels, registry=self._registry)
 
     def _begin_at_zero(self, account_ids: Sequence[str]) -> None:
         """Show what never happened as 0: from nothing to 1 Prometheus sees no increase."""
@@ -184,11 +177,7 @@ def _read_accounts(standings: Sequence[AccountStatus]) -> Iterator[Metric]:
     yield _gauge("budget_allowed", "Texts that may count in the window.", allowed, "account_id", "window")
     for name, words, of in (
         ("pending_segments", "Segments that wait to be sent.", lambda one: one.pending),
-        (
-            "account_paused",
-            "Whether the account is paused.",
-            lambda one: one.account.paused_since is not None,
-        ),
+        ("account_paused", "Whether the account is paused.", lambda one: bool(one.account.paused_since)),
         ("account_waiting", "Whether it waits for CallRail.", lambda one: one.account.wait_until is not None),
     ):
         yield _gauge(name, words, [((one.account.id,), of(one)) for one in standings], "account_id")

@@ -382,7 +382,7 @@ async def looks(folder: Path) -> list[float]:
         routes = Routes(default=Route(servers.ACCOUNT, "COM00000000000000000000000000000001", "+12025550133"))
         policy = MappingPolicy(routes=routes, guards=guard_policy(), max_characters=140, limits=PLENTY)
         operations = Operations(outbox, account_ids=[servers.ACCOUNT], mapping=policy)
-        intake = Intake(outbox, policy, clock=SystemClock(), random=SystemRandom())
+        intake = Intake(outbox, policy, random=SystemRandom())
         persons = people()
         claims = claim_policy(accounts=frozenset([servers.ACCOUNT]), limits=PLENTY, guards=guard_policy())
 

@@ -5,6 +5,7 @@ import io
 import json
 import stat
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,51 @@ def test_a_text_is_mapped_again_after_the_settings_changed(
     assert TRACKING_NUMBER == json.loads(shown.stdout)[0]["tracking_number"]
     assert 4 == run("messages", "remap", held["id"]).exit_code
     assert 4 == run("messages", "remap", "nothing").exit_code
+
+
+ZONES = ("America/Los_Angeles", "Asia/Tokyo")
+AT_AN_END = ("9999-12-31T23:59", "9999-12-31T23:59-05:00", "0001-01-01", "0001-01-01T00:00+05:00")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="time.tzset is of POSIX")
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("when", [*AT_AN_END, "1960-01-01", "2999-01-01"])
+def test_dates_at_the_end_of_the_calendar_are_answered(
+    monkeypatch: pytest.MonkeyPatch, zone: str, when: str
+) -> None:
+    """A date that is in no year of UTC gets one sentence and code 2."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", zone)
+        time.tzset()
+        shown = run("messages", "list", "--since", when)
+    time.tzset()
+
+    assert shown.exit_code in (0, 2), shown.output
+    if shown.exit_code:
+        assert when in AT_AN_END
+        assert f"--since does not understand '{when}'" in shown.stderr
+
+
+@pytest.mark.parametrize("when", ["9999-12-31T23:59-05:00", "0001-01-01T00:00+05:00"])
+def test_opt_out_dated_at_the_end_of_the_calendar_is_a_bad_line(when: str) -> None:
+    """It is named, and the others count."""
+    rows = f"{TRACKING_NUMBER},{RECIPIENT},,{when}\n{TRACKING_NUMBER},2025550123,,\n"
+
+    shown = run("opt-outs", "import", "-", stdin=HEADER + rows)
+
+    assert (2, "1 line(s) read; 1 new on the list.\n") == (shown.exit_code, shown.stdout)
+    assert "Line 2: its created_at is no date" in shown.stderr
+
+
+def test_canceling_is_spelled_as_in_the_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The status of the contract keeps its own spelling."""
+    store("Hello")
+    [message] = json.loads(run("messages", "list", "--json").stdout)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("callrail_relay.cli.console.has_terminal", lambda: True)
+        left = run("messages", "cancel", message["id"], stdin="n\n")
+    done = run("messages", "cancel", "--yes", message["id"])
+
+    assert (0, True) == (left.exit_code, "Nothing was canceled." in left.stderr)
+    assert f"cancelled  {message['id']}\n" == done.stdout

@@ -67,3 +67,14 @@ def test_an_address_is_never_shown(monkeypatch: pytest.MonkeyPatch, url: str) ->
     assert 3 == shown.exit_code
     assert "alerts.urls[0]" in shown.stderr
     assert f'"{url}"' not in shown.stderr
+
+
+def test_demonstration_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentence and 8, as for everything that can't be reached."""
+    monkeypatch.setattr("callrail_relay.cli.serve.DEMO_LIMIT", 0)
+
+    shown = CliRunner().invoke(app, ["demo"])
+
+    assert 8 == shown.exit_code
+    assert "the text wasn't sent within 0 seconds" in shown.stderr
+    assert "internal error" not in shown.output

@@ -373,7 +373,7 @@ import asyncio, sys
 from pathlib import Path
 from callrail_relay.config.secrets import SecretName, Secrets
 
-asyncio.run(Secrets(Path("config.toml"), {}).find(SecretName.API_KEY))
+asyncio.run(Secrets(Path("config.toml"), {}, keyring_timeout=50).find(SecretName.API_KEY))
 print("keyring" in sys.modules)
 """
 

@@ -9,10 +9,11 @@ from callrail_relay.domain.account import Window
 from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import (
     CONTACT_AGE,
+    CheckResult,
     Code,
+    Condition,
     Contact,
     Facts,
-    FailedCheck,
     Level,
     Node,
     PublicUrl,
@@ -75,7 +76,10 @@ def test_all_is_well_when_everything_was_seen(found: Facts) -> None:
     [
         (facts(standings=()), Code.NOT_SET_UP),
         (facts(running=Running()), Code.NOT_RUNNING),
-        (facts(failed_checks=[FailedCheck(name="disk", detail="Full.")]), Code.CHECK_FAILED),
+        (
+            facts(failed_checks=[CheckResult(name="disk", condition=Condition.FAILED, detail="Full.")]),
+            Code.CHECK_FAILED,
+        ),
         (facts(PAUSED), Code.PAUSED),
         (
             facts(replace(STANDING, account=make_account().waiting(START, SOON, Reason("rate_limited")))),
@@ -110,7 +114,7 @@ def test_the_worst_comes_first() -> None:
         waiting=Waiting(
             held=Bucket(count=2), looked_up=Bucket(count=1), released_later=Bucket(count=1), queued=4
         ),
-        failed_checks=[FailedCheck(name="disk", detail="Full.")],
+        failed_checks=[CheckResult(name="disk", condition=Condition.FAILED, detail="Full.")],
         public_url=replace(URL, answered=False),
     )
     points = judge(found)

@@ -11,6 +11,7 @@ import pytest
 from callrail_relay.bootstrap.context import load_context
 from callrail_relay.bootstrap.diagnosis import diagnose
 from callrail_relay.bootstrap.wiring import open_relay
+from callrail_relay.domain.health import Condition
 from callrail_relay.errors import SettingsError
 from callrail_relay.machine.files import (
     is_unc,
@@ -21,7 +22,6 @@ from callrail_relay.machine.files import (
     synced_by_name,
     synced_folder,
 )
-from callrail_relay.service.health import Condition
 
 LINUX = r"""
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from random import Random
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from unittest.mock import patch
 
 import httpx
@@ -23,14 +23,14 @@ from callrail_relay.domain.guards import GuardPolicy, Mode
 from callrail_relay.domain.inbound import InboundPolicy
 from callrail_relay.domain.mapper import MappingPolicy, map_direct
 from callrail_relay.domain.message import Message
-from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.domain.outcome import Outcome, OutcomeKind
 from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.outbox import engine
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain
 from callrail_relay.service.background import PeriodicTask
-from callrail_relay.service.delivery import Delivery, DeliveryPolicy, Sender, TaskGroup
+from callrail_relay.service.delivery import Delivery, DeliveryPolicy, TaskGroup
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.reconciliation import Reconciliation
@@ -70,6 +70,10 @@ class Events(list[Event]):
         return self.of(kind)
 
 
+class Sender(Protocol):
+    async def send_text(self, route: Route, recipient: str, content: str) -> Outcome: ...
+
+
 @dataclass(kw_only=True)
 class Rig:
     clock: ManualClock
@@ -107,7 +111,7 @@ class Rig:
         return Delivery(
             self.outbox,
             self.events,
-            sender or self.callrail,
+            (sender or self.callrail).send_text,
             DeliveryPolicy(claim=self.claim, lookups=self.lookups, concurrency=concurrency),
             self.random,
             node,
@@ -224,7 +228,7 @@ async def open_rig(
                     guards=guards,
                 ),
                 lookups=lookup_policy(accounts=frozenset({route.account_id}), on_unknown=on_unknown),
-                intake=Intake(outbox, mapping, clock=clock, random=Random(2), hook=events),
+                intake=Intake(outbox, mapping, random=Random(2), hook=events),
                 operations=Operations(
                     outbox,
                     account_ids=[route.account_id],

@@ -36,9 +36,9 @@ from callrail_relay.outbox import lookups, record
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain_all
 from callrail_relay.service.background import Wakeup
-from callrail_relay.service.delivery import LEASE_CHECK, STALE, STORE_RETRY, Delivery, Sender
+from callrail_relay.service.delivery import LEASE_CHECK, STALE, STORE_RETRY, Delivery
 from callrail_relay.service.intake import Intake
-from tests.service.rig import KEY, Rig, open_rig, outcomes, passing_time
+from tests.service.rig import KEY, Rig, Sender, open_rig, outcomes, passing_time
 from tests.support.factories import recipient
 from tests.support.policies import guard_policy
 
@@ -169,7 +169,7 @@ async def test_worker_finds_what_another_process_put_there(tmp_path: Path) -> No
         async with running(delivery):
             await rig.clock.until_asleep(2)
             intake = rig.intake
-            rig.intake = Intake(other, rig.mapping, clock=rig.clock, random=Random(9))
+            rig.intake = Intake(other, rig.mapping, random=Random(9))
             await rig.accept()
             rig.intake = intake
             assert [] == rig.simulator.texts

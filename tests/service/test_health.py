@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from callrail_relay.domain.health import CheckResult, Condition
 from callrail_relay.errors import RefusedByCallRail, SettingsError, Unavailable
 from callrail_relay.service.health import (
     PROBE_INTERVAL,
-    CheckResult,
     CheckWarning,
-    Condition,
     HealthReport,
     StoreProbe,
     run_checks,

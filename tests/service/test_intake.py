@@ -145,7 +145,7 @@ async def test_routes_choose_by_team_and_sender(tmp_path: Path) -> None:
     other = make_route(tracking_number=SECOND_NUMBER)
     routes = Routes((RouteRule(other, team_id="42"),))
     async with open_rig(tmp_path) as rig:
-        intake = Intake(rig.outbox, make_mapping(routes=routes), clock=rig.clock, random=rig.random)
+        intake = Intake(rig.outbox, make_mapping(routes=routes), random=rig.random)
         body = encoded([payload(message="One"), payload(message="Two", team_id=7)])
         receipt = await intake.accept_request(body, content_type=None)
 

@@ -44,7 +44,7 @@ def operations(rig: Rig, mapping: MappingPolicy) -> Operations:
 
 async def accept(rig: Rig, body: object, mapping: MappingPolicy) -> list[str]:
     """The ids of the messages of a request that is mapped by *mapping*."""
-    intake = Intake(rig.outbox, mapping, clock=rig.clock, random=rig.random, hook=rig.events)
+    intake = Intake(rig.outbox, mapping, random=rig.random, hook=rig.events)
     receipt = await intake.accept_request(json.dumps(body).encode(), content_type="application/json")
     return [one.message_id for one in receipt.accepted]
 
@@ -120,7 +120,7 @@ async def test_a_saved_file_is_mapped_again_only_as_a_whole(tmp_path: Path) -> N
     """Where a text of it was left out, nothing says which of the others is which."""
     async with open_rig(tmp_path) as rig:
         document = json.dumps([payload(message="A"), payload(message="B", team_id=7)]).encode()
-        intake = Intake(rig.outbox, teams(rig, "42"), clock=rig.clock, random=rig.random)
+        intake = Intake(rig.outbox, teams(rig, "42"), random=rig.random)
         drafts = map_saved(document, teams(rig, "42").routes).drafts
         [first] = await intake.accept(intake.saved([(document, drafts)], force=False))
         [again] = await intake.accept(intake.saved([(document, drafts)], force=False))

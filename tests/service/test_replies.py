@@ -54,7 +54,7 @@ class Channels:
 
 
 def forwarding_of(rig: Rig, channels: Channels | AppriseChannels) -> Forwarding:
-    return Forwarding(rig.outbox, rig.events, channels)
+    return Forwarding(rig.outbox, rig.events, channels.names, channels.pass_on)
 
 
 async def reply(rig: Rig, content: str = "Who is this?", *, key: str = "SCI1", forwards: bool = True) -> None:

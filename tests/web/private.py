@@ -9,8 +9,9 @@ from pathlib import Path
 import httpx
 
 from callrail_relay.domain.guards import GuardPolicy
+from callrail_relay.domain.health import CheckResult, Condition
 from callrail_relay.outbox import presence
-from callrail_relay.service.health import CheckResult, Condition, HealthReport
+from callrail_relay.service.health import HealthReport
 from callrail_relay.service.overview import ChangeSignal, History, StatsReader
 from callrail_relay.telemetry.metrics import Metrics
 from callrail_relay.web.auth import Login

@@ -13,10 +13,10 @@ import pytest
 from callrail_relay.bootstrap.context import load_context
 from callrail_relay.bootstrap.dashboard_access import FILE, ask_for_link, open_desk
 from callrail_relay.callrail.simulator import Fault, Kind
+from callrail_relay.domain.health import Condition
 from callrail_relay.domain.views import TextFilter, TextPage
 from callrail_relay.errors import Unavailable
 from callrail_relay.sentences import clock_time
-from callrail_relay.service.health import Condition
 from callrail_relay.web.dashboard.frame import FRESH
 from callrail_relay.web.server import Listener
 from tests.outbox.told import POLICY, ingest_one, make_told

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from callrail_relay.service.health import Condition
+from callrail_relay.domain.health import Condition
 from callrail_relay.web.auth import COOKIE, IDLE, LINK_LASTS, LIVE_HEADER, LONGEST, Login
 from callrail_relay.web.dashboard.frame import FRESH
 from callrail_relay.web.public import MOST_FAILURES

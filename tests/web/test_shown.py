@@ -8,7 +8,7 @@ import pytest
 from callrail_relay.cli import render
 from callrail_relay.domain.account import Account, Window
 from callrail_relay.domain.delivery import AccountStatus
-from callrail_relay.domain.health import Code, Facts, FailedCheck, Level, Node, Running
+from callrail_relay.domain.health import CheckResult, Code, Condition, Facts, Level, Node, Running
 from callrail_relay.domain.health import Point as HealthPoint
 from callrail_relay.domain.message import (
     Actor,
@@ -145,7 +145,7 @@ def test_fields_become_a_filter() -> None:
 
 @pytest.mark.parametrize(
     "query",
-    [{"status": "gone"}, {"day": "yesterday"}, {"day": "9999-12-31"}],
+    [{"status": "gone"}, {"day": "yesterday"}, {"day": "9999-12-31"}, {"day": "0000-01-01"}],
 )
 def test_field_that_makes_no_sense_is_named_and_left_out(query: dict[str, str]) -> None:
     asked = read_filter(query)
@@ -221,7 +221,7 @@ def facts(
     drains_at: datetime | None = None,
     any_texts: bool = True,
     nodes: tuple[Node, ...] = (Node(name="office", since=NOW),),
-    failed_checks: tuple[FailedCheck, ...] = (),
+    failed_checks: tuple[CheckResult, ...] = (),
 ) -> Facts:
     standing = AccountStatus(
         account=account or Account(id="ACC1"),
@@ -256,7 +256,7 @@ def test_what_is_worst_is_said_first() -> None:
     """A pause before what waits for a person, and that before what ends by itself."""
     waiting = Waiting(held=Bucket(count=2), failed=Bucket(count=1), looked_up=Bucket(count=1), queued=1)
     paused = Account(id="ACC1", paused_since=NOW, paused_reason=Reason("by_hand", {"note": "Holidays."}))
-    refused = FailedCheck(name="CallRail", detail="The key is refused.")
+    refused = CheckResult(name="CallRail", condition=Condition.FAILED, detail="The key is refused.")
     head, *others = now.render(facts(waiting=waiting, account=paused, failed_checks=(refused,)))
 
     assert ("Problem: CallRail", "The key is refused.") == (head.words, head.detail)

@@ -16,18 +16,18 @@ from callrail_relay.domain.health import Code, Facts, Level, judge
 from callrail_relay.domain.health import Point as Finding
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.views import Arrivals, OldestUse, Waiting
-from callrail_relay.sentences import clock_time, plural
+from callrail_relay.sentences import clock_time, of_point, plural
 from callrail_relay.web.dashboard.actions import allowed
 from callrail_relay.web.dashboard.frame import Visit
-from callrail_relay.web.dashboard.words import at, sentence, when
+from callrail_relay.web.dashboard.words import sentence, when
 
 
 async def show(visit: Visit) -> Response:
     dashboard = visit.dashboard
-    report = await dashboard.history.now(_midnight(dashboard.clock.now(), DAYS - 1))
-    overview, examined = report.overview, dashboard.examiner.latest()
+    facts, overview = await dashboard.history.now(_midnight(dashboard.clock.now(), DAYS - 1))
+    examined = dashboard.examiner.latest()
     failed = [] if examined is None else examined.report.failed_checks()
-    facts = replace(report.facts, failed_checks=failed, public_url=dashboard.public_url())
+    facts = replace(facts, failed_checks=failed, public_url=dashboard.public_url())
     return await visit.draw(
         "now.html",
         now=overview.now,
@@ -236,16 +236,9 @@ def _point(finding: Finding, facts: Facts) -> Point:
     point = SENTENCES[finding.code]
     if finding.code is Code.WELL and not facts.any_texts:
         point = _NO_TEXTS
-    parameters = {
-        "name": finding.name,
+    parameters = of_point(finding, facts, when(finding.at, facts.now)) | {
         "detail": sentence(finding.reason, facts.now) if finding.reason else finding.detail,
-        "count": finding.count,
-        "messages": plural(finding.count, "message"),
-        "need": "needs" if finding.count == 1 else "need",
         "kinds": _kinds(facts.waiting),
-        "whose": "" if len(facts.standings) == 1 else f" from account {finding.account_id}",
-        "time": when(finding.at, facts.now),
-        "at": "" if finding.at is None else at(finding.at, facts.now),
         "queue": queue_words(facts) if finding.count else "All messages sent. Nothing in the queue.",
     }
     words, detail = (Markup(text).format(**parameters).strip() for text in (point.words, point.detail))  # noqa: S704 - ours

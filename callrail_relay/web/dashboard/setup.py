@@ -5,12 +5,12 @@ from datetime import timedelta
 
 from starlette.responses import Response
 
+from callrail_relay.domain.health import Condition
 from callrail_relay.domain.mapper import map_direct
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.errors import RelayError, UsageError
 from callrail_relay.sentences import says
-from callrail_relay.service.health import Condition
 from callrail_relay.web.dashboard.frame import Visit
 
 AGAIN = timedelta(seconds=5)

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 from urllib.parse import parse_qsl, urlencode
 
@@ -99,9 +99,9 @@ def _number(visit: Visit, name: str) -> str:
 def _instant(raw: str) -> datetime | None:
     try:
         instant = datetime.fromisoformat(raw)
-    except ValueError:
+        return instant.astimezone(UTC) if instant.tzinfo is not None else None
+    except (ValueError, OverflowError):
         return None
-    return instant if instant.tzinfo is not None else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +139,7 @@ def read_filter(query: Mapping[str, str]) -> Asked:
             # From midnight to midnight by this machine's clock.
             day = date.fromisoformat(fields["day"])
             first, last = (datetime.combine(one, time()) for one in (day, day + timedelta(days=1)))
-            since, until = first.astimezone(), last.astimezone()
+            since, until = first.astimezone(UTC), last.astimezone(UTC)
         except (ValueError, OverflowError):
             faults.append(f"“{fields['day']}” isn't a date. Write it as 2026-11-23.")
     before = query.get("before", "")

@@ -6,6 +6,7 @@ from functools import partial
 
 from markupsafe import Markup, escape
 
+from callrail_relay import sentences
 from callrail_relay.domain.message import Reason, Source, Status
 from callrail_relay.sentences import clock_time, explain, shown
 
@@ -55,12 +56,7 @@ def when(instant: datetime | None, now: datetime, *, seconds: bool = False) -> s
 
 
 def at(instant: datetime, now: datetime) -> str:
-    """When something happens, within a sentence: at 2:05 PM, tomorrow at 2:05 PM, on Nov 21 at 2:05 PM."""
-    words = when(instant, now)
-    for day in ("yesterday", "tomorrow"):
-        if words.startswith(day):
-            return words.replace(" ", " at ", 1)
-    return f"on {words}" if " at " in words else f"at {words}"
+    return sentences.at(when(instant, now))
 
 
 def time_tag(
