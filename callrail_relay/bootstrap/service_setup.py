@@ -180,8 +180,7 @@ async def find_needs(context: AppContext, kind: Kind) -> Needs:
     keyring = await OsKeyring(timeout=3.0).words() if starts_without_login(kind) else None
     outside, locked, lost, secrets = [], [], [], {}
     for name in SecretName:
-        found = await context.secrets.find(name)
-        if found is None:
+        if (found := await context.secrets.find(name)) is None:
             continue
         if system and name not in _CREDENTIALS:
             lost.append("The URL before the last `hook-url --rotate` stops working.")
@@ -256,15 +255,13 @@ def _require_free(context: AppContext) -> None:
 
 
 def _server(context: AppContext) -> Node | None:
-    file = store_file(context.settings.database.url)
-    return None if file is None else StoreLock(file).server()
+    return StoreLock(file).server() if (file := store_file(context.settings.database.url)) else None
 
 
 def _is_this_relay(context: AppContext, answer: Answer, nonce: str) -> bool:
     """Whether only the relay of this store could give the *answer*. It makes no store."""
     url = context.settings.database.url
-    file = store_file(url)
-    if file is not None and not file.exists():
+    if (file := store_file(url)) and not file.exists():
         return False
     engine = open_engine(url)
     try:

@@ -181,11 +181,8 @@ def environment_changes(path: Path, settings: Settings) -> tuple[dict[str, Any],
                 names.append(variable)
             continue
         keys = [key] if key else sorted(value.model_fields_set)
-        stays = [
-            one
-            for one in written.get(table, ())
-            if getattr(value, one) == getattr(getattr(by_file, table), one)
-        ]
+        by_table = getattr(by_file, table)
+        stays = [one for one in written.get(table, ()) if getattr(value, one) == getattr(by_table, one)]
         if new := {one: getattr(value, one) for one in keys if one not in stays}:
             changes.setdefault(table, {}).update(new)
             names.append(variable)

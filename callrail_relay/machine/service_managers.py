@@ -156,9 +156,8 @@ class Systemd(UnitFile):
 
     def state(self) -> ServiceState:
         installed = self.path.exists()
-        shown = self._run(
-            "show", NAME, "--property=ActiveState,UnitFileState,ActiveEnterTimestamp", fails=False
-        )
+        properties = "--property=ActiveState,UnitFileState,ActiveEnterTimestamp"
+        shown = self._run("show", NAME, properties, fails=False)
         found = dict(line.partition("=")[::2] for line in (shown or "").splitlines())
         running = installed and found.get("ActiveState") in ("active", "reloading")
         enabled = found.get("UnitFileState") == "enabled" or (shown is None and self._link.is_symlink())
@@ -166,14 +165,8 @@ class Systemd(UnitFile):
         with suppress(ValueError):
             written = found.get("ActiveEnterTimestamp", "").partition(" ")[2]
             since = datetime.strptime(written, "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC)
-        return ServiceState(
-            installed=installed,
-            enabled=installed and enabled,
-            running=running,
-            since=since if running else None,
-            path=str(self.path),
-            kind=self.kind,
-        )
+        facts = {"installed": installed, "enabled": installed and enabled, "running": running}
+        return ServiceState(**facts, since=since if running else None, path=str(self.path), kind=self.kind)
 
     def logs(self, lines: int) -> list[str]:
         return (run(*self._journal(lines)) or "").splitlines()
