@@ -116,7 +116,7 @@ class CallRail:
             request = self._http.build_request("POST", wire.send_path(route.account_id), json=parameters)
         except UnicodeEncodeError as error:
             raise Unsendable("the message has a broken character") from error
-        except ValueError as error:
+        except (ValueError, httpx.InvalidURL) as error:
             raise Unsendable(str(error)) from error
         try:
             answer = await self._requests().exchange(request)

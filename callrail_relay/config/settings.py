@@ -95,7 +95,9 @@ class Limits(Table):
     )
     recipient_interval: t.Duration = _key("1s", "between two texts to one person")
     lookups_per_hour: t.Count = _key(
-        800, "requests for looking up unknown texts; CallRail allows 1,000 an hour in all"
+        800,
+        "requests for looking up unknown texts and, three quarters at most, for polling replies; CallRail "
+        "allows 1,000 an hour in all",
     )
 
 

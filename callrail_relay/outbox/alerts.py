@@ -40,7 +40,7 @@ def count_failures(connection: sa.Connection, now: datetime, account_ids: Iterab
     """Count segments of these accounts that were refused, or became unknown, within FAILURE_WINDOW."""
     number = sa.select(sa.func.count(sa.distinct(attempts.c.segment_id)))
     query = number.join(segments, segments.c.id == attempts.c.segment_id).where(
-        # Both cost budget, so that its index finds them.
+        # Both cost budget, so that its index finds them. What CallRail was not asked for is no fault there.
         attempts.c.account_id.in_(tuple(account_ids)),
         attempts.c.counted_at > now - FAILURE_WINDOW,
         attempts.c.outcome.in_([OutcomeKind.REJECTED, OutcomeKind.UNKNOWN]),

@@ -81,7 +81,9 @@ def has_workers(directory: Path) -> bool:
 
 def _name(path: Path) -> str:
     """The name kept at *path*, made when there is none: unique among all machines that share a store."""
-    name = path.read_text(encoding="ascii").strip() if path.exists() else ""
+    name = ""
+    with contextlib.suppress(FileNotFoundError):
+        name = path.read_text(encoding="ascii").strip()
     if not name:
         name = str(uuid4())
         _write_file(path, name)

@@ -13,6 +13,7 @@ from callrail_relay.domain import events
 from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, RecordResult
 from callrail_relay.domain.message import Reason
 from callrail_relay.domain.outcome import NotSent, Outcome, Refusal, Rejected, Unknown, Unsendable
+from callrail_relay.domain.phone import mask_all
 from callrail_relay.domain.reconcile import LookupPolicy, Settled
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import Unavailable
@@ -220,7 +221,8 @@ class Delivery(PeriodicTask):
         try:
             return await self.send(claim.route, claim.recipient, claim.content)
         except Unsendable as error:
-            return Rejected(None, f"{error}.", Refusal.UNSENDABLE)
+            # Masked: the reason stays when retention erases the text.
+            return Rejected(None, f"{mask_all(str(error))}.", Refusal.UNSENDABLE)
         except Exception as error:  # noqa: BLE001 - a fault of our own says nothing about the text
             return Unknown(f"the program failed while it sent ({type(error).__name__}).", own_fault=True)
 

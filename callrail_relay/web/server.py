@@ -285,6 +285,8 @@ class Listener:
         if self._accepting is not None:
             self._accepting.cancel()
             await asyncio.wait([self._accepting])
+            # First of all: a peer that is refused knows that nothing arrived, and one that waits does not.
+            self._socket.close()
             server = uvicorn.Server(self._config)
             server.server_state = self._connections
             server.servers, server.lifespan = [], self._config.lifespan_class(self._config)
