@@ -9,7 +9,7 @@ import pytest
 
 _PROGRAM = """\
 #!{python}
-import json, os, re, shlex, signal, subprocess, sys
+import json, os, re, shlex, signal, subprocess, sys, time
 from pathlib import Path
 
 folder = Path({folder!r})
@@ -20,7 +20,16 @@ for number, argument in enumerate(arguments):
     if argument.endswith(".xml"):
         (folder / "task.xml").write_bytes(Path(argument).read_bytes())
 if name == "systemctl" and "restart" in arguments and (folder / "unit").exists():
-    # As systemd does: run what the unit says, with the environment that it says.
+    # As systemd does: end what runs, then run what the unit says, with the environment that it says.
+    if (folder / "pid").exists():
+        pid = (folder / "pid").read_text()
+        stat = Path("/proc", pid, "stat")
+        try:
+            os.kill(int(pid), signal.SIGTERM)
+            while ") Z " not in stat.read_text():
+                time.sleep(0.05)
+        except (ProcessLookupError, FileNotFoundError):
+            pass
     unit = Path((folder / "unit").read_text()).read_text()
     lines = re.findall("^Environment=(.*)$", unit, re.M)
     environment = dict(shlex.split(line)[0].split("=", 1) for line in lines)
