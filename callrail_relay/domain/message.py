@@ -151,7 +151,7 @@ class Export:
 
 
 def if3_context(source: object) -> dict[str, Any]:
-    """What IF3 says of a text beside its words and its person."""
+    """What IF3 says of a text besides its words and its recipient."""
     names = ("opportunity_id", "sender_id", "seller_id", "seller", "team_id")
     return {name: getattr(source, name) for name in names}
 
