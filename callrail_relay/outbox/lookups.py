@@ -198,7 +198,7 @@ def settle_as_sent(
     _note(connection, now, attempt, detail)
     if segment.status != Status.SENDING:
         change(connection, segments, segment.id, status=Status.SENT)
-        # Were it refused after that, and cut into pieces: they are not needed.
+        # If it was refused later, and cut into pieces, those aren't needed.
         pieces = (segments.c.message_seq == segment.message_seq, segments.c.replaces == segment.id)
         waiting = sa.update(segments).where(*pieces, segments.c.status.not_in([Status.SENT, Status.SENDING]))
         connection.execute(waiting.values(status=Status.CANCELLED))
