@@ -171,7 +171,7 @@ def readable(raw: RawRequest) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a text's way. Of what is ahead ``at`` is when at the latest, or None."""
+    """One step of a text's history, or one to come: then ``at`` is the latest time for it, or None."""
 
     icon: str
     title: str
