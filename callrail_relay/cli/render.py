@@ -136,8 +136,8 @@ def print_message(message: Message) -> None:
             out.print(safe(f"  {local(attempt.started_at)}  {outcome}{status}  {attempt.detail or ''}"))
             for learnt in attempt.evidence:
                 out.print(safe(f"  {local(learnt.noted_at)}    {learnt.detail}", "dim"))
-            if attempt.look_at is not None:
-                out.print(Text(f"  {local(attempt.look_at)}    is looked up in CallRail", style="dim"))
+            if attempt.next_lookup_at is not None:
+                out.print(Text(f"  {local(attempt.next_lookup_at)}    is looked up in CallRail", style="dim"))
 
 
 def print_health(report: HealthReport) -> None:

@@ -90,7 +90,7 @@ class Attempt:
     outcome: OutcomeKind | None
     http_status: int | None
     detail: str | None
-    look_at: datetime | None = None  # when its unknown outcome is looked up next, if it is
+    next_lookup_at: datetime | None = None  # when its unknown outcome is looked up next, if it is
     evidence: tuple[Evidence, ...] = ()
 
 

@@ -94,7 +94,7 @@ def resend(connection: sa.Connection, now: datetime, message_id: str, actor: Act
     if row is None:
         return False
     unknown = attempts.c.outcome == OutcomeKind.UNKNOWN
-    _set_attempts(connection, row, unknown, look_at=now + AUDIT_AFTER, blocks_until=None)
+    _set_attempts(connection, row, unknown, next_lookup_at=now + AUDIT_AFTER, blocks_until=None)
     change(connection, messages, row.seq, approved=sorted({*row.approved, "too_old"}))
     requeue(connection, now, row)
     return True

@@ -243,7 +243,7 @@ def read_counts(connection: sa.Connection, now: datetime) -> Counts:
         oldest=oldest,
         recent={status: found[status] for status in Status},
         releasing=_count_where(connection, is_released_by_itself()),
-        look_ups=_count_where(connection, attempts.c.look_at.is_not(None)),
+        look_ups=_count_where(connection, attempts.c.next_lookup_at.is_not(None)),
     )
 
 

@@ -222,7 +222,7 @@ attempts = _table(
     sa.Column("detail", sa.Text),
     # Of an unknown outcome: when to look it up next, how often that was answered, and until when later
     # texts to the same person wait for it.
-    sa.Column("look_at", Instant),
+    sa.Column("next_lookup_at", Instant),
     sa.Column("look_until", Instant),  # while a process looks it up: when another one may take it over
     sa.Column("looks", sa.Integer, nullable=False, server_default="0"),
     sa.Column("blocks_until", Instant),
@@ -230,7 +230,7 @@ attempts = _table(
 _index("ix_attempts_budget", attempts, "account_id counted_at", where=attempts.c.counted_at.is_not(None))
 _index("ix_attempts_key", attempts, "tracking_number recipient finished_at")
 _index("ix_attempts_in_flight", attempts, "account_id lease_until", where=attempts.c.finished_at.is_(None))
-_index("ix_attempts_look_at", attempts, "look_at", where=attempts.c.look_at.is_not(None))
+_index("ix_attempts_next_lookup_at", attempts, "next_lookup_at", where=attempts.c.next_lookup_at.is_not(None))
 _blocks = attempts.c.blocks_until.is_not(None)
 _index("ix_attempts_blocks", attempts, "tracking_number recipient blocks_until", where=_blocks)
 _index("ix_attempts_waits", attempts, "account_id blocks_until", where=_blocks)

@@ -30,7 +30,7 @@ _DECIDING = [
     metadata.tables[table].c[name]
     for table, names in {
         "messages": "received_at not_before release_at",
-        "attempts": "started_at lease_until finished_at counted_at look_at look_until blocks_until",
+        "attempts": "started_at lease_until finished_at counted_at next_lookup_at look_until blocks_until",
         "polls": "began_at lease_until finished_at",
         "accounts": "wait_until excess_at",
         "contacts": "answered_at failed_at",

@@ -33,9 +33,9 @@ SENDING = 20_000
 """Milliseconds that sending a text may take, on a machine that is busy with other tests."""
 
 
-def prepare(installation: AppContext) -> None:
+def prepare(context: AppContext) -> None:
     now = SystemClock().now()
-    office = Office(installation)
+    office = Office(context)
     office.fill(now, 300, days=20)
     a_day(office, now)
     for number in (81, 82, 83):

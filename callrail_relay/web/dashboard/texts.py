@@ -253,8 +253,8 @@ def _ahead(text: OneText) -> Iterator[Step]:
     message = text.message
     for segment in message.segments:
         for attempt in segment.attempts:
-            if attempt.look_at is not None:
-                yield Step("looked", "Will be checked with CallRail", attempt.look_at, ahead=True)
+            if attempt.next_lookup_at is not None:
+                yield Step("looked", "Will be checked with CallRail", attempt.next_lookup_at, ahead=True)
     if message.status is Status.HELD and text.history.release_at is not None:
         yield Step("waiting", "Will be sent", text.history.release_at, ahead=True)
     if message.status in OPEN:
