@@ -147,7 +147,7 @@ def _listening(process: subprocess.Popen[bytes]) -> dict[str, Any]:
 
 
 def relay_environment(folder: Path, callrail: Server, **settings: object) -> dict[str, str]:
-    """The environment of a relay: its defaults, but for CallRail's address, polls, mass texts and *settings*."""
+    """The defaults of a relay, but for CallRail's address, polls, mass texts, and *settings*."""
     ours = {
         "CALLRAIL__API_URL": callrail.url,
         "CALLRAIL__ACCOUNT_ID": ACCOUNT,
