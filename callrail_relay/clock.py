@@ -15,7 +15,7 @@ class Clock(Protocol):
 
     def now(self) -> datetime: ...  # aware, in UTC
 
-    def monotonic(self) -> float: ...  # for ages, which don't change when the clock is set
+    def monotonic(self) -> float: ...  # for durations: it doesn't change when the clock is set
 
     def awake(self) -> float: ...  # without the time that this machine slept
 
@@ -43,7 +43,7 @@ async def until_woken(woken: asyncio.Event, longest: timedelta, clock: Clock) ->
 
 
 class AdjustedClock:
-    """This machine's clock, set by another that counts more: waits are ours, the time of day is theirs."""
+    """This machine's clock, corrected by a better one: waits are ours, the time of day is that one's."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -38,7 +38,7 @@ TERMS = (
 
 
 def new_random() -> Random:
-    """Chance for ids and waits, begun by the system's, which costs more each time than the rest of an id."""
+    """Randomness for ids and waits, seeded by the system's, which costs more than the rest of an id."""
     return Random(SystemRandom().getrandbits(256))  # noqa: S311 - no secret is made of it
 
 
@@ -186,7 +186,7 @@ def listener_url(server: Server) -> str:
 
 def open_missing_streams(log: Path | None = None) -> None:
     """Put something in the place of each missing standard stream: *log*, or the log file, for errors."""
-    # The next file that is opened, maybe the store, would else get the number that libraries write to.
+    # Otherwise the next file to be opened, perhaps the store, gets the number that libraries write to.
     missing = [name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None]
     for name in missing:
         mode = "r" if name == "stdin" else "w"

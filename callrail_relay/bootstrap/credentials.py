@@ -240,7 +240,7 @@ async def save_setup(
     path, secrets = context.config_path, context.secrets
     key = None if new_key is not None else await secrets.require(SecretName.API_KEY)
     token = await secrets.find_despite_keyring(SecretName.HOOK_TOKEN, use_file=use_file)
-    # The key last: it may replace another, and is then not taken out again if something fails after it.
+    # The key last: if it replaces another, it isn't undone, so nothing may fail after it.
     found = {SecretName.HOOK_TOKEN: token, SecretName.API_KEY: key}
     values = {SecretName.HOOK_TOKEN: new_token(), SecretName.API_KEY: new_key or ""}
     values |= {name: one.secret.reveal() for name, one in found.items() if one is not None}

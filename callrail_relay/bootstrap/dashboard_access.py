@@ -46,11 +46,11 @@ def session_key(context: AppContext) -> SessionKey:
 
 @contextmanager
 def open_desk(data: Path, url: str, secret: str) -> Iterator[None]:
-    """Let this machine's user find the desk until the end of the block: a file of mode 0600 in *data*."""
+    """Let this user's programs ask for links until the block ends, by a file of mode 0600 in *data*."""
     path = private_directory(data) / FILE
     text = json.dumps({"url": url, "secret": secret})
     with contextlib.suppress(OSError):
-        # Without the file the dashboard works as well; only no new link can be had.
+        # Without the file the dashboard still works, but no one can get a new link.
         write_privately(path, text)
     try:
         yield

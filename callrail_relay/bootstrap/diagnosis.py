@@ -22,11 +22,11 @@ from callrail_relay.service import health
 from callrail_relay.service.health import Check, CheckWarning, HealthReport
 from callrail_relay.service.tokens import digest
 
-MOST_NAMED = 5  # files that one sentence names
+MOST_NAMED = 5  # how many files a sentence names at most
 
 
 async def diagnose(config: Path | None) -> HealthReport:
-    """The findings of every check; without readable settings there is but one."""
+    """The findings of every check; without readable settings there is only one."""
 
     async def read_settings() -> str:
         path = load_context(config).config_path

@@ -79,7 +79,7 @@ async def open_relay(
         yield Relay(
             context=context,
             store=store,
-            intake=Intake(store, context.mapping, random=context.random, hook=hook),
+            intake=Intake(store, context.mapping, random=context.random, clock=context.clock, hook=hook),
             operations=Operations(store, context.account_ids, context.mapping, context.tracking_numbers),
             public_address=PublicAddress(server.public_url, store, ask_outside, listener_url(server)),
         )

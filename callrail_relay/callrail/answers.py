@@ -16,7 +16,7 @@ from callrail_relay.domain.outcome import Outcome, RateLimited, Refusal, Rejecte
 from callrail_relay.domain.phone import mask_all
 
 LONGEST_RETRY_AFTER = 3600.0
-"""Seconds; a longer wait than one window of the budget is not taken for sane."""
+"""Seconds; a wait longer than the hour of the budget isn't believed."""
 
 # PostgreSQL keeps no NUL, and no database keeps half a surrogate pair.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")

@@ -27,7 +27,7 @@ from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntr
 from callrail_relay.errors import RefusedByCallRail, Unavailable
 
 IDLE_CONNECTION = 1.0
-"""Seconds; a connection idle for longer may be closed on the other side, and a text sent into it be lost."""
+"""Seconds; the other side may close a connection idle for longer, and a text sent on it would be lost."""
 
 LARGEST_ANSWER = 1_048_576
 LARGEST_LIST = 16 * LARGEST_ANSWER
@@ -187,7 +187,7 @@ class CallRail:
                 with suppress(UnknownToCallRail):
                     texts[conversation_id] = await requests.texts_of(route.account_id, conversation_id)
             if not any(text.created_at >= since - BEFORE for one in texts.values() for text in one):
-                # CallRail may have begun another conversation with the person, or know this one no more.
+                # CallRail may have started another conversation with the person, or no longer have this one.
                 for id_ in await requests.search(route, recipient, since):
                     if id_ not in texts:
                         texts[id_] = await requests.texts_of(route.account_id, id_)
@@ -301,7 +301,7 @@ class _Requests:
         return await self.pages(path, wire.read_texts, "messages")
 
     async def write(self, method: str, path: str, body: object) -> None:
-        """Change something that is no text."""
+        """Change something other than a text."""
         try:
             answer = await self.exchange(self._http.build_request(method, path, json=body))
         except (httpx.RequestError, TimeoutError, AnswerTooLarge) as error:

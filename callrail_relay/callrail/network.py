@@ -46,7 +46,7 @@ class _Transport(httpx.AsyncHTTPTransport):
         try:
             return await super().handle_async_request(request)
         except SOCKSError as error:
-            # httpcore lets it through. It speaks of the greeting, before a byte of the request is sent.
+            # httpcore doesn't translate it. It happens in the greeting, before a byte of the request is sent.
             raise httpx.ProxyError("The proxy does not speak SOCKS5") from error
 
 

@@ -1,5 +1,5 @@
 """
-The bodies of CallRail's webhooks: beside ``wire`` the only file that knows CallRail's names.
+The bodies of CallRail's webhooks. ``wire`` and ``answers`` have the other names that CallRail uses.
 
 "Text Message Received" and "Text Message Sent" have the same fields; the documentation
 (https://apidocs.callrail.com/#webhooks) and what was seen of the live API differ on which of them are

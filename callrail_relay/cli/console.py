@@ -185,7 +185,7 @@ def read_input(name: str) -> bytes:
 
 @contextmanager
 def output(name: str, *, encoding: str = "utf-8") -> Iterator[Callable[[str], object]]:
-    """What writes to a file, which is of mode 0600 and there only when it is whole. Raises Unavailable."""
+    """A function that writes to a file of mode 0600, which appears only when complete. Raises Unavailable."""
     if name == "-":
         if sys.stdout.isatty():
             # Nothing that is written can steer a person's terminal.
@@ -221,7 +221,7 @@ def output(name: str, *, encoding: str = "utf-8") -> Iterator[Callable[[str], ob
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """What takes how many more are done, and shows it as a bar if standard error is a terminal."""
+    """A function that is told how many more are done; it shows a bar if standard error is a terminal."""
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield lambda _: None
         return

@@ -346,7 +346,7 @@ def _attempt_document(attempt: Attempt) -> dict[str, Any]:
         "outcome": attempt.outcome,
         "http_status": attempt.http_status,
         "detail": attempt.detail,
-        "look_at": instant(attempt.look_at),
+        "next_lookup_at": instant(attempt.next_lookup_at),
         "evidence": [{"noted_at": instant(one.noted_at), "detail": one.detail} for one in attempt.evidence],
     }
 

@@ -37,11 +37,11 @@ async def status(
     async with console.opened_relay(config) as relay:
 
         async def read() -> StatusReport:
-            """With the public URL's last check if a relay is running that it could lead to."""
+            """The status; if a relay is running, with the last check of the public URL, or a new one."""
             report = await relay.operations.status()
             if not report.facts.running:
                 return report
-            with contextlib.suppress(RelayError):  # what is wrong is in what was seen
+            with contextlib.suppress(RelayError):  # `seen` has the failure, too
                 await relay.public_address.recent()
             return replace(report, facts=replace(report.facts, public_url=relay.public_address.seen))
 

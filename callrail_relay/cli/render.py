@@ -32,7 +32,7 @@ STYLES = {
 }
 _MARKS = {Condition.OK: ("✓", "green"), Condition.WARNING: ("!", "yellow"), Condition.FAILED: ("✗", "red")}
 _GAUGE = 20  # characters of a full gauge
-_TIGHT, _FULL = 0.7, 0.9  # from which share of a budget on its gauge is yellow, and red
+_TIGHT, _FULL = 0.7, 0.9  # the shares of a budget at which its gauge turns yellow, and red
 _LEVEL_STYLES = {Level.BAD: "red", Level.ASK: "yellow", Level.NOTE: "yellow", Level.WELL: "green"}
 
 
@@ -48,7 +48,7 @@ class _SafeConsole(Console):
 
 
 def console() -> Console:
-    """Standard output, without Rich's mark-up: lines are broken for a terminal, and whole for a program."""
+    """Standard output without Rich's markup: lines wrap on a terminal, and stay whole for a program."""
     made = _SafeConsole(markup=False, highlight=False, emoji=False)
     made.soft_wrap = not made.is_terminal
     return made
@@ -136,8 +136,8 @@ def print_message(message: Message) -> None:
             out.print(safe(f"  {local(attempt.started_at)}  {outcome}{status}  {attempt.detail or ''}"))
             for learnt in attempt.evidence:
                 out.print(safe(f"  {local(learnt.noted_at)}    {learnt.detail}", "dim"))
-            if attempt.look_at is not None:
-                out.print(Text(f"  {local(attempt.look_at)}    is looked up in CallRail", style="dim"))
+            if attempt.next_lookup_at is not None:
+                out.print(Text(f"  {local(attempt.next_lookup_at)}    is looked up in CallRail", style="dim"))
 
 
 def print_health(report: HealthReport) -> None:

@@ -114,7 +114,7 @@ async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool) -
                 token = await credentials.require_hook_token(context)
                 url = credentials.hook_url(context.settings, token, listening.public_url)
                 say(f"Webhook of this run: {url}")
-            # What is loaded by now stays. To look through all of it stops everything for 30 ms.
+            # What is loaded by now stays. To collect garbage in it would stop everything for 30 ms.
             gc.freeze()
             running = asyncio.create_task(worker.run())
             waiting = asyncio.create_task(stopped.wait())

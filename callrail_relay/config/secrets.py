@@ -138,7 +138,7 @@ class OsKeyring:
         await self._ask(delete_if_there)
 
     async def _ask(self, question: Callable[[], T]) -> T:
-        if self._hangs:  # it had its time: a second wait and a second thread would bring nothing
+        if self._hangs:  # it had its chance: waiting again, in another thread, would gain nothing
             raise self._no_answer()
         try:
             async with asyncio.timeout(self._timeout):

@@ -64,7 +64,7 @@ def _windows(limits: Limits) -> tuple[tuple[int, timedelta], ...]:
     return (limits.per_hour, HOUR), (limits.per_day, DAY)
 
 
-FIREWALLED_MESSAGES = 3  # so many different messages refused in a row are no accident of their words
+FIREWALLED_MESSAGES = 3  # if this many messages in a row are refused, their words aren't the cause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,7 @@ class Account:
         return replace(self, strikes=0, wait_until=None, wait_reason=None)
 
     def answered(self, now: datetime) -> "Account":
-        """After an answer that shows that it can send; a wait goes on, as the request is older."""
+        """The account once an answer shows it can send; a wait goes on, since it began after the request."""
         reached = replace(self, firewalled=())
         return reached if self.waits(now) else reached.healthy()
 
@@ -109,7 +109,7 @@ class Account:
         return replace(self.healthy(), paused_since=None, paused_reason=None, firewalled=())
 
     def waiting(self, now: datetime, until: datetime, reason: Reason) -> "Account":
-        """One strike later, sending nothing before *until*; refusals at the same time are one strike."""
+        """The account with one more strike, waiting until *until*; simultaneous refusals are one strike."""
         if not self.waits(now):
             return replace(self, wait_until=until, wait_reason=reason, strikes=self.strikes + 1)
         if self.wait_until is not None and until <= self.wait_until:
@@ -128,7 +128,7 @@ class Account:
         return [self.excess_at - HOUR] * earlier + [self.excess_at] * self.hour_excess
 
     def corrected(self, usage: Usage, *, hour_used: int, day_used: int, now: datetime) -> "Account":
-        """By CallRail's own count; a smaller one than ours isn't believed: its window may be younger."""
+        """The account by CallRail's own count; one below ours isn't believed: its window may be newer."""
         account = replace(
             self,
             hour_allowed=self.hour_allowed if usage.hour_allowed is None else usage.hour_allowed,
@@ -141,7 +141,7 @@ class Account:
         return replace(account, hour_excess=hour, day_excess=day, excess_at=now)
 
     def explained(self, written_at: datetime) -> "Account":
-        """After a use by others was seen: if CallRail's last count had it, it is no excess any more."""
+        """The account once a use by others is known, which is no excess if CallRail's last count had it."""
         if self.excess_at is None or written_at > self.excess_at:
             return self
         age = self.excess_at - written_at

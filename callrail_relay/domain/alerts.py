@@ -89,7 +89,7 @@ class _Finding:
     key: str
     wrong: bool | None  # None: an incident stays
     parameters: Parameters = field(default_factory=dict)
-    again: bool | None = None  # tell an open incident anew, only note the parameters (False), or neither
+    again: bool | None = None  # of an open incident: report again (True), only update it (False), or neither
 
 
 def decide(facts: AlertFacts, known: Sequence[Incident], policy: AlertPolicy) -> list[Change]:

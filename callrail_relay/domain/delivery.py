@@ -30,7 +30,7 @@ class RecordResult:
     outcome: Outcome
     status: Status
     twice: bool = False  # CallRail took the text more than once
-    settled: Settled | None = None  # what CallRail's webhook, which came first, made of this or a like text
+    settled: Settled | None = None  # what CallRail's earlier webhook settled: this text or one like it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,9 +59,9 @@ def _plain(text: str) -> str:
     return text.casefold()
 
 
-AFTER_SLEEP = timedelta(minutes=5)  # after a wake, what comes for so long is a sender's repeat
-NOTICED_WITHIN = timedelta(minutes=1)  # when a sleep is noticed, the machine may be awake for so long
-SLEPT = timedelta(seconds=30)  # so much more than the machine was awake is a sleep; less is a clock put right
+AFTER_SLEEP = timedelta(minutes=5)  # for this long after waking, the same text is a sender's retry
+NOTICED_WITHIN = timedelta(minutes=1)  # how long the machine may be awake before its sleep is noticed
+SLEPT = timedelta(seconds=30)  # if the clock gains more than this, it was a sleep; less is a correction
 MASS_TEXT_WINDOW = timedelta(minutes=10)  # similar texts within this time are counted together
 MASS_TEXT_RECIPIENTS = 5  # similar texts to so many people are a mass text, which CallRail forbids
 RECENT_TEXTS = 200  # how many of an account's latest texts a new one is compared with

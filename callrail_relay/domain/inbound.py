@@ -23,11 +23,11 @@ class ShownNumber:
     ending: str = ""  # its last digits
 
     def fits(self, number: str) -> bool:
-        """Whether it can be *number*; one of which nothing is shown can be none in particular."""
+        """Whether it can be *number*; a number that is masked completely fits none."""
         return number == self.full if self.full else bool(self.ending) and number.endswith(self.ending)
 
     def excludes(self, number: str) -> bool:
-        """Whether it cannot be *number*; one of which nothing is shown excludes none."""
+        """Whether it can't be *number*; a number that is masked completely excludes none."""
         return self != ShownNumber() and not self.fits(number)
 
 

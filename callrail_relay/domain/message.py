@@ -90,7 +90,7 @@ class Attempt:
     outcome: OutcomeKind | None
     http_status: int | None
     detail: str | None
-    look_at: datetime | None = None  # when its unknown outcome is looked up next, if it is
+    next_lookup_at: datetime | None = None  # when its unknown outcome is looked up next, if it is
     evidence: tuple[Evidence, ...] = ()
 
 
@@ -151,7 +151,7 @@ class Export:
 
 
 def if3_context(source: object) -> dict[str, Any]:
-    """What IF3 says of a text beside its words and its person."""
+    """What IF3 says of a text besides its words and its recipient."""
     names = ("opportunity_id", "sender_id", "seller_id", "seller", "team_id")
     return {name: getattr(source, name) for name in names}
 

@@ -10,7 +10,7 @@ from callrail_relay.domain.zones import AREA_CODES
 _MINUTE = timedelta(minutes=1)
 _DAY = 24 * 60
 
-# Who lives there has an area code of these islands: a number of an unknown area is not theirs.
+# Only these islands' own area codes belong to them, so a number of an unknown area isn't from there.
 _FAR_ISLANDS = frozenset({"Pacific/Guam", "Pacific/Pago_Pago", "Pacific/Saipan"})
 
 

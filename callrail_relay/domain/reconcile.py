@@ -119,7 +119,7 @@ class Matches:
 
 
 def reach(started_at: datetime, found: Iterable[FoundText]) -> tuple[datetime, datetime]:
-    """Between which instants every sending began that one of *started_at* has to do with, as a chain."""
+    """From when to when sendings began that may compete for the same texts as one of *started_at*."""
     first = last = started_at
     written = sorted(text.created_at for text in found)
     while True:
@@ -136,7 +136,7 @@ def _rank(sending: Sending) -> tuple[bool, datetime, int]:
 
 
 def match(sendings: Iterable[Sending], found: Sequence[FoundText]) -> Matches:
-    """Give as many sendings as can be a found text of their own, certain ones first, older ones first."""
+    """Give as many sendings as possible a found text each: certain ones first, then older ones."""
     ordered = sorted(sendings, key=_rank)
     fitting = _fitting(ordered, found)
     owners: dict[int, int] = {}

@@ -106,7 +106,7 @@ class _Cutter:
         return cut, cut
 
     def _last_two(self, start: int, first: int) -> Iterator[str]:
-        """The end of a text, of which the last word, else cluster, takes the white space behind it along."""
+        """The end of a text: the white space behind it stays with its last word, else its last cluster."""
         gap = bisect_right(self._gap_starts, self._visible_end - 1) - 1
         if gap >= 0 and self._gap_starts[gap] > first and self._fits_from(self._gap_ends[gap]):
             yield self._text[start : self._gap_starts[gap]]

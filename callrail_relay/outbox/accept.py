@@ -27,7 +27,7 @@ from callrail_relay.outbox.tables import (
     submissions,
 )
 
-KEY_LASTS = timedelta(hours=24)  # how long a key means one request; then it is a fixed header, and no repeat
+KEY_LASTS = timedelta(hours=24)  # a key that comes again later is a fixed header, and no repeat
 Stored = list[Accepted] | Repeated  # what became of a submission: its messages, or that it is stored already
 
 

@@ -109,7 +109,7 @@ def mark_told(connection: sa.Connection, now: datetime, claimed: Sequence[Incide
 
 
 def _same(incident: Incident) -> Condition:
-    """It is as it was, whichever node is about to tell it."""
+    """Whether the incident is unchanged since it was read, whichever node is about to report it."""
     return sa.and_(
         incidents.c.key == incident.key,
         incidents.c.level == incident.level,

@@ -401,4 +401,4 @@ def _newest(column: sa.Column[datetime]) -> sa.ScalarSelect[datetime]:
     return sa.select(sa.func.max(column)).where(column <= NOW).scalar_subquery()
 
 
-_NEWEST_DUE = sa.select(_newest(accounts.c.due_at), _newest(attempts.c.look_at))
+_NEWEST_DUE = sa.select(_newest(accounts.c.due_at), _newest(attempts.c.next_lookup_at))

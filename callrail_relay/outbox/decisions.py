@@ -58,7 +58,7 @@ def approve(connection: sa.Connection, now: datetime, message_id: str, actor: Ac
         # That it was sent twice is news, and no reason to hold it.
         reasons=[reason for reason in row.reasons if reason.code == "sent_twice"],
         not_before=now,
-        # What was kept for the night grows old from now on.
+        # A text that was kept for the night begins to age now.
         release_at=now if "quiet_hours" in codes else None,
     )
     return True
@@ -94,7 +94,7 @@ def resend(connection: sa.Connection, now: datetime, message_id: str, actor: Act
     if row is None:
         return False
     unknown = attempts.c.outcome == OutcomeKind.UNKNOWN
-    _set_attempts(connection, row, unknown, look_at=now + AUDIT_AFTER, blocks_until=None)
+    _set_attempts(connection, row, unknown, next_lookup_at=now + AUDIT_AFTER, blocks_until=None)
     change(connection, messages, row.seq, approved=sorted({*row.approved, "too_old"}))
     requeue(connection, now, row)
     return True

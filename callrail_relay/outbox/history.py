@@ -90,7 +90,9 @@ def _all_but(status: Status, others: _Kind) -> sa.ScalarSelect[int]:
     return sa.select(_tallied(status) - others.count).scalar_subquery()
 
 
-_LOOKED_UP = messages.c.seq.in_(sa.select(attempts.c.message_seq).where(attempts.c.look_at.is_not(None)))
+_LOOKED_UP = messages.c.seq.in_(
+    sa.select(attempts.c.message_seq).where(attempts.c.next_lookup_at.is_not(None))
+)
 _FROM_FIRST = messages.c.seq >= sa.bindparam("first", type_=sa.BigInteger)
 _HELD, _UNKNOWN = messages.c.status == Status.HELD, messages.c.status == Status.UNKNOWN
 RELEASED_LATER = _kind(is_released_by_itself())

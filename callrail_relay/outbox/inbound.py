@@ -398,7 +398,7 @@ def _settle(
     """Take an unknown attempt for sent if it is certain whose text it is; else have it looked up now."""
     if text.recipient is None:
         # Another person's may have the same last digits, and have been sent the same words by others.
-        change(connection, attempts, attempt_id, look_at=now)
+        change(connection, attempts, attempt_id, next_lookup_at=now)
         return None
     detail = f"CallRail's webhook says that it went out, at {text.written_at:%Y-%m-%dT%H:%M:%SZ}."
     settled = settle_as_sent(connection, now, attempt_id, detail, interval)

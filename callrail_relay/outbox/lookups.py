@@ -53,12 +53,14 @@ def claim_lookup(
     if not with_room:
         return None
     free = sa.or_(attempts.c.look_until.is_(None), attempts.c.look_until <= now)
-    order: list[sa.ColumnElement[Any]] = [attempts.c.look_at]
+    order: list[sa.ColumnElement[Any]] = [attempts.c.next_lookup_at]
     if begun is not None:
         ours = sa.and_(attempts.c.id == begun.attempt_id, attempts.c.look_until == begun.lease_until)
         free = sa.or_(free, ours)
         order.insert(0, attempts.c.id != begun.attempt_id)
-    query = sa.select(attempts).where(attempts.c.look_at <= now, free, attempts.c.account_id.in_(with_room))
+    query = sa.select(attempts).where(
+        attempts.c.next_lookup_at <= now, free, attempts.c.account_id.in_(with_room)
+    )
     query = query.order_by(*order).limit(1).with_for_update(skip_locked=True)
     attempt = connection.execute(query).first()
     if attempt is None:
@@ -77,12 +79,12 @@ def claim_lookup(
     )
 
 
-_DUE_ACCOUNTS = sa.select(attempts.c.account_id).where(attempts.c.look_at <= NOW).distinct()
+_DUE_ACCOUNTS = sa.select(attempts.c.account_id).where(attempts.c.next_lookup_at <= NOW).distinct()
 # Another process may take a look-up when its lease ends: the process that began it may have died silently.
-_FREE_AT = sa.case((attempts.c.look_until > NOW, attempts.c.look_until), else_=attempts.c.look_at)
+_FREE_AT = sa.case((attempts.c.look_until > NOW, attempts.c.look_until), else_=attempts.c.next_lookup_at)
 _FREE_ATS = (
     sa.select(attempts.c.account_id, sa.func.min(_FREE_AT).label("free_at"))
-    .where(attempts.c.look_at.is_not(None))
+    .where(attempts.c.next_lookup_at.is_not(None))
     .group_by(attempts.c.account_id)
 )
 
@@ -156,9 +158,9 @@ def record_failed_lookup(
     _note(connection, now, attempt, lookup.detail, lookup.requests)
     if attempt.outcome != OutcomeKind.UNKNOWN:
         return
-    look_at = policy.next_look(attempt.finished_at, answered=False, now=now)
-    change(connection, attempts, attempt.id, look_at=look_at, look_until=None)
-    if look_at is None and _is_open_question(connection, attempt):
+    next_lookup_at = policy.next_look(attempt.finished_at, answered=False, now=now)
+    change(connection, attempts, attempt.id, next_lookup_at=next_lookup_at, look_until=None)
+    if next_lookup_at is None and _is_open_question(connection, attempt):
         _leave_to_a_person(connection, attempt, problem="not_asked")
 
 
@@ -193,12 +195,12 @@ def settle_as_sent(
     attempt = _attempt(connection, attempt_id)
     segment = connection.execute(sa.select(segments).where(segments.c.id == attempt.segment_id)).one()
     message = message_of(connection, attempt.message_seq)
-    over = {"look_at": None, "look_until": None, "blocks_until": None}
+    over = {"next_lookup_at": None, "look_until": None, "blocks_until": None}
     change(connection, attempts, attempt_id, outcome=OutcomeKind.SENT, detail=detail, **over)
     _note(connection, now, attempt, detail)
     if segment.status != Status.SENDING:
         change(connection, segments, segment.id, status=Status.SENT)
-        # Were it refused after that, and cut into pieces: they are not needed.
+        # If it was refused later, and cut into pieces, those aren't needed.
         pieces = (segments.c.message_seq == segment.message_seq, segments.c.replaces == segment.id)
         waiting = sa.update(segments).where(*pieces, segments.c.status.not_in([Status.SENT, Status.SENDING]))
         connection.execute(waiting.values(status=Status.CANCELLED))
@@ -249,11 +251,11 @@ def flagged_twice(reasons: Iterable[Reason]) -> list[Reason]:
 def _not_found(
     connection: sa.Connection, now: datetime, attempt: Row, policy: LookupPolicy, *, like_it: int
 ) -> list[Settled]:
-    look_at = policy.next_look(attempt.finished_at, answered=True, now=now)
-    blocks_until = attempt.blocks_until if look_at is not None else None
-    looked = {"look_at": look_at, "look_until": None, "looks": attempt.looks + 1}
+    next_lookup_at = policy.next_look(attempt.finished_at, answered=True, now=now)
+    blocks_until = attempt.blocks_until if next_lookup_at is not None else None
+    looked = {"next_lookup_at": next_lookup_at, "look_until": None, "looks": attempt.looks + 1}
     change(connection, attempts, attempt.id, blocks_until=blocks_until, **looked)
-    if look_at is not None or not _is_open_question(connection, attempt):
+    if next_lookup_at is not None or not _is_open_question(connection, attempt):
         return []
     if policy.on_unknown is OnUnknown.RESEND_ONCE and not like_it:
         resent = _resend_once(connection, now, attempt)
@@ -287,7 +289,7 @@ def _resend_once(connection: sa.Connection, now: datetime, attempt: Row) -> list
     detail = "No look-up found it in CallRail; it is sent once more, as delivery.on_unknown says."
     _note(connection, now, attempt, detail)
     # Looked up once more afterwards, to tell a person if the first one arrived after all.
-    change(connection, attempts, attempt.id, look_at=now + AUDIT_AFTER)
+    change(connection, attempts, attempt.id, next_lookup_at=now + AUDIT_AFTER)
     message = message_of(connection, attempt.message_seq)
     status = requeue(connection, now, message)
     return [Settled(message_id=message.id, status=status, detail=detail)]

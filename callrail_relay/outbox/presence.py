@@ -100,7 +100,7 @@ SERVE, COPY = "serve", "database copy"
 COPYING = f"{APPLICATION} {COPY}"  # what PostgreSQL calls the connections of a copy
 
 TAKE_WITHIN = 1.0  # seconds to try for the lock: another program may be asking whether it is held
-ASK_WITHIN = 0.05  # to ask for it: two programs that ask at once must not take each other for its holder
+ASK_WITHIN = 0.05  # seconds to test it: two that test at once must not take each other for its holder
 
 BEAT = timedelta(seconds=10)  # how often a node of PostgreSQL says that it is there
 GONE = timedelta(seconds=30)  # how long a node that says nothing counts as running

@@ -181,8 +181,8 @@ def _standing(connection: sa.Connection, now: datetime, account_id: str, limits:
 _OPEN_TALLY = tallies.c.status.in_(OPEN)
 _WAITED_FOR = sa.select(tallies.c.account_id).where(_OPEN_TALLY, tallies.c.messages > 0).distinct()
 _PLANNED = sa.select(sa.func.sum(tallies.c.segments)).where(tallies.c.account_id == ACCOUNT_ID, _OPEN_TALLY)
-# Of those that are queued only what was cut anew has segments that are done with. There the status is an
-# expression, so that the index of just these is taken, and not that of thousands that wait.
+# Of the queued messages only those that were cut again have finished segments. Their status is compared as an
+# expression, so that their own small index is used, and not that of thousands that wait.
 _GONE = [
     sa.select(sa.func.count())
     .select_from(messages.join(segments, segments.c.message_seq == messages.c.seq))
@@ -243,7 +243,7 @@ def read_counts(connection: sa.Connection, now: datetime) -> Counts:
         oldest=oldest,
         recent={status: found[status] for status in Status},
         releasing=_count_where(connection, is_released_by_itself()),
-        look_ups=_count_where(connection, attempts.c.look_at.is_not(None)),
+        look_ups=_count_where(connection, attempts.c.next_lookup_at.is_not(None)),
     )
 
 

@@ -71,7 +71,13 @@ def record(
     if isinstance(outcome, Unknown) and lookups is not None:
         # Later texts to that person wait for it.
         blocks_until = lookups.blocks_until(now)
-        change(connection, attempts, attempt_id, look_at=now + lookups.ladder[0], blocks_until=blocks_until)
+        change(
+            connection,
+            attempts,
+            attempt_id,
+            next_lookup_at=now + lookups.ladder[0],
+            blocks_until=blocks_until,
+        )
     if consequence.cut_to is not None:
         _recut(connection, known, consequence.cut_to)
     else:

@@ -54,7 +54,7 @@ def message_of(connection: sa.Connection, seq: int) -> Row:
 
 
 def latest(of: sa.Table | sa.Column[Any], *which: Condition) -> sa.Select[Any]:
-    """Selects the latest message, or something of it, of those that fulfill this."""
+    """Select the latest message that meets these conditions, or some of its columns."""
     return sa.select(of).where(*which).order_by(messages.c.seq.desc()).limit(1)
 
 
@@ -67,7 +67,7 @@ def soonest(*instants: datetime | None) -> datetime | None:
 
 
 def portions(values: Iterable[V]) -> Iterator[list[V]]:
-    """In portions, since databases limit the number of parameters of one statement."""
+    """Split *values*, since databases limit the number of parameters of one statement."""
     rest = iter(values)
     while portion := list(islice(rest, 500)):
         yield portion

@@ -36,7 +36,7 @@ def migrate(engine: sa.Engine, before: Callable[[sa.Connection], None] = lambda 
             driver.execute(f"PRAGMA busy_timeout = {LONGEST_MIGRATION_MS}").close()
         with connection.begin():
             _migrate(connection, before)
-        connection.invalidate()  # the next one waits as long as all others do
+        connection.invalidate()  # the next connection has the usual time-out again
 
 
 def _migrate(connection: sa.Connection, before: Callable[[sa.Connection], None]) -> None:
@@ -65,7 +65,7 @@ def _migrate(connection: sa.Connection, before: Callable[[sa.Connection], None])
     config.set_main_option("script_location", "callrail_relay.outbox:migrations")
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if version is None:
-        # A set gives its indexes in any order, and of two that serve alike SQLite takes the one made first.
+        # The set has no order, and of two indexes that serve equally well SQLite takes the one made first.
         for table in metadata.sorted_tables:
             connection.execute(CreateTable(table))
             for index in sorted(table.indexes, key=lambda index: str(index.name)):

@@ -136,7 +136,7 @@ messages = _table(
 
 
 def is_open(table: sa.FromClause = messages) -> Condition:
-    """Whether a message is queued or under way, in the very words of the partial indexes."""
+    """Whether a message is queued or under way, written exactly as in the partial indexes."""
     # A database that plans a statement before it sees the parameters could not use these indexes otherwise.
     return table.c.status.in_([sa.literal_column("'queued'"), sa.literal_column("'sending'")])
 
@@ -164,7 +164,7 @@ def accounts_in_order(*which: Condition) -> Condition:
 
 
 def is_released_by_itself(table: sa.FromClause = messages) -> Condition:
-    """Whether a message is held until an instant, in the very words of the partial index."""
+    """Whether a message is held until an instant, written exactly as in the partial index."""
     held = table.c.status == sa.literal_column("'held'")
     return sa.and_(held, table.c.release_at.is_not(None))
 
@@ -222,7 +222,7 @@ attempts = _table(
     sa.Column("detail", sa.Text),
     # Of an unknown outcome: when to look it up next, how often that was answered, and until when later
     # texts to the same person wait for it.
-    sa.Column("look_at", Instant),
+    sa.Column("next_lookup_at", Instant),
     sa.Column("look_until", Instant),  # while a process looks it up: when another one may take it over
     sa.Column("looks", sa.Integer, nullable=False, server_default="0"),
     sa.Column("blocks_until", Instant),
@@ -230,12 +230,12 @@ attempts = _table(
 _index("ix_attempts_budget", attempts, "account_id counted_at", where=attempts.c.counted_at.is_not(None))
 _index("ix_attempts_key", attempts, "tracking_number recipient finished_at")
 _index("ix_attempts_in_flight", attempts, "account_id lease_until", where=attempts.c.finished_at.is_(None))
-_index("ix_attempts_look_at", attempts, "look_at", where=attempts.c.look_at.is_not(None))
+_index("ix_attempts_next_lookup_at", attempts, "next_lookup_at", where=attempts.c.next_lookup_at.is_not(None))
 _blocks = attempts.c.blocks_until.is_not(None)
 _index("ix_attempts_blocks", attempts, "tracking_number recipient blocks_until", where=_blocks)
 _index("ix_attempts_waits", attempts, "account_id blocks_until", where=_blocks)
 
-# What was learnt of an attempt after its outcome was recorded, and the requests that learning it took.
+# What was learned about an attempt after its outcome was recorded, and the requests that learning it took.
 evidence = _table(
     "evidence",
     sa.Column("id", Sequence, primary_key=True, autoincrement=True),
@@ -314,7 +314,7 @@ callrail_texts = _table(
     sa.Column("forward_at", Instant),  # of a reply: when it is passed on next; null if it is not to be
     sa.Column("forward_tries", sa.Integer, nullable=False, server_default="0"),
 )
-# In the very words of the partial index, as above.
+# Written exactly as in the partial index, as above.
 is_by_others = sa.and_(
     callrail_texts.c.direction == sa.literal_column("'out'"), callrail_texts.c.attempt_id.is_(None)
 )

@@ -30,7 +30,7 @@ _DECIDING = [
     metadata.tables[table].c[name]
     for table, names in {
         "messages": "received_at not_before release_at",
-        "attempts": "started_at lease_until finished_at counted_at look_at look_until blocks_until",
+        "attempts": "started_at lease_until finished_at counted_at next_lookup_at look_until blocks_until",
         "polls": "began_at lease_until finished_at",
         "accounts": "wait_until excess_at",
         "contacts": "answered_at failed_at",
@@ -75,8 +75,8 @@ def bring_back(connection: sa.Connection, now: datetime, latest: datetime) -> No
     newest = latest_instant(connection, now)
     if newest <= now + TOLERANCE:
         return
-    # Another process may have seen the clock later than this one. All of it at once: moved in part here and
-    # as a whole there, a use of the budget would be free again too early.
+    # Another process may have seen a later time than this one. Everything moves by the same amount: if some
+    # instants moved by less, a use of the budget would be free again too early.
     back = ((newest if newest > latest + TOLERANCE else latest) - now) // MICROSECOND
     # Such a poll may have begun after all that was written since: the next one covers its time again.
     connection.execute(sa.update(polls).where(polls.c.began_at > now).values(finished_at=None))

@@ -68,8 +68,8 @@ async def _read(
 def _ended(message: Message, standing: AccountStatus | None, deadline: datetime) -> bool:
     """Whether a message is done, or certainly can't be sent before *deadline*."""
     if message.status is Status.UNKNOWN:
-        looks = [attempt.look_at for segment in message.segments for attempt in segment.attempts]
-        return all(look_at is None or look_at > deadline for look_at in looks)
+        looks = [attempt.next_lookup_at for segment in message.segments for attempt in segment.attempts]
+        return all(next_lookup_at is None or next_lookup_at > deadline for next_lookup_at in looks)
     if message.status not in OPEN:
         return True
     if any(segment.status is Status.SENDING for segment in message.segments):

@@ -46,7 +46,7 @@ class HealthReport:
 
 
 class CheckWarning(RelayError):
-    """What a check raises for something to know that keeps no text from being sent."""
+    """Raised by a check for something worth knowing that keeps no text from being sent."""
 
 
 Check = Callable[[], Awaitable[str]]

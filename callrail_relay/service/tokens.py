@@ -84,7 +84,7 @@ class _Reread(Generic[T]):
                     self._read_at = self._clock.monotonic()
 
     async def until(self, known: Callable[[], bool]) -> bool:
-        """Whether it is *known*, if need be after another look."""
+        """Return whether *known* says so; if not, read the values again and ask once more."""
         if known():
             return True
         await self.renew()

@@ -158,7 +158,7 @@ def _made_printable(_logger: object, _method: str, event: Line) -> Line:
 
 
 def event_logger() -> EventHook:
-    """A hook that writes each event as one line, by the configuration of now."""
+    """A hook that writes each event as one line, as logging is configured now."""
     logger = structlog.get_logger("callrail_relay").bind()
 
     def log(event: Event) -> None:

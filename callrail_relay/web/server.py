@@ -33,7 +33,7 @@ MOST_FILES = 65_536
 """Open files to ask for: more than any relay needs."""
 
 PIPELINE_PAUSE = 0.005
-"""Seconds between two requests that came on a connection before the one before them was answered."""
+"""Seconds between answers to requests that came before the one before them was answered."""
 
 HEAD_BYTES = 32_768
 """How large a request's head may be."""

@@ -291,7 +291,9 @@ def _none_queued(messages: Iterable[Mapping[str, Any]]) -> bool:
 def _moves(message: Mapping[str, Any], *, full: bool) -> bool:
     if message["status"] in (("sending",) if full else ("queued", "sending")):
         return True
-    return any(attempt["look_at"] for segment in message["segments"] for attempt in segment["attempts"])
+    return any(
+        attempt["next_lookup_at"] for segment in message["segments"] for attempt in segment["attempts"]
+    )
 
 
 async def _command(environment: Mapping[str, str], *arguments: str) -> Any:  # noqa: ANN401 - JSON

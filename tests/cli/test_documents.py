@@ -118,10 +118,10 @@ def test_a_segment_and_its_attempts_have_the_keys_of_the_contract() -> None:
 
 def test_an_attempt_tells_what_was_learnt_of_it_afterwards() -> None:
     """And when its outcome is looked up next."""
-    learnt = replace(ATTEMPT, look_at=NOW, evidence=(Evidence(noted_at=NOW, detail="Not there yet."),))
+    learnt = replace(ATTEMPT, next_lookup_at=NOW, evidence=(Evidence(noted_at=NOW, detail="Not there yet."),))
 
-    assert {"look_at": TOLD, "evidence": [{"noted_at": TOLD, "detail": "Not there yet."}]} == {
-        key: value for key, value in attempt_document(learnt).items() if key in ("look_at", "evidence")
+    assert {"next_lookup_at": TOLD, "evidence": [{"noted_at": TOLD, "detail": "Not there yet."}]} == {
+        key: value for key, value in attempt_document(learnt).items() if key in ("next_lookup_at", "evidence")
     }
 
 

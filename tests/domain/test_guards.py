@@ -109,7 +109,7 @@ def test_what_came_since_the_machine_woke_counts_for_a_while(came: timedelta, si
 @pytest.mark.parametrize(
     ("passed", "awake", "slept"), [(60, 60, False), (60, 31, False), (60, 29, True), (5, 60, False)]
 )
-def test_a_machine_slept_if_the_clock_went_on_without_it(passed: float, awake: float, slept: bool) -> None:  # noqa: FBT001
+def test_a_machine_slept_if_the_clock_went_on_without_it(passed: float, awake: float, slept: bool) -> None:  # noqa: FBT001 - cases
     """By more than a clock is put right by."""
     assert slept is guards.slept(timedelta(seconds=passed), awake)
 

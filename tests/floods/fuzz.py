@@ -208,11 +208,11 @@ def _watched(report: Report, most_cpu: float) -> Iterator[None]:
 
     handler = Handler(logging.ERROR)
     logging.getLogger().addHandler(handler)
-    asyncio.Handle._run = timed  # type: ignore[method-assign]  # noqa: SLF001
+    asyncio.Handle._run = timed  # type: ignore[method-assign]  # noqa: SLF001 - no public way to time callbacks
     try:
         yield
     finally:
-        asyncio.Handle._run = run  # type: ignore[method-assign]  # noqa: SLF001
+        asyncio.Handle._run = run  # type: ignore[method-assign]  # noqa: SLF001 - as above
         logging.getLogger().removeHandler(handler)
 
 

@@ -817,13 +817,13 @@ class RelayMachine(RuleBasedStateMachine):
 
     def _wait_for(self, wake_at: datetime | None) -> None:
         """Until something may be sent, or is to be looked up."""
-        look_at = self.bench.run(self.outbox.read(lookups.next_lookup, self.lookups))
-        instants = [instant for instant in (wake_at, look_at) if instant is not None]
+        next_lookup_at = self.bench.run(self.outbox.read(lookups.next_lookup, self.lookups))
+        instants = [instant for instant in (wake_at, next_lookup_at) if instant is not None]
         if not instants:
             assert not self.ids_of(Status.QUEUED, Status.SENDING)
             return
         self.clock.set(max(self.clock.now(), min(instants)))
-        if look_at is not None and look_at <= self.clock.now():
+        if next_lookup_at is not None and next_lookup_at <= self.clock.now():
             self.look_up("answer")
 
     def ids_of(self, *statuses: Status) -> list[str]:

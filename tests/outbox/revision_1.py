@@ -309,7 +309,7 @@ def _create_segments_and_attempts() -> None:
         sa.Column("outcome", sa.String(16)),
         sa.Column("http_status", sa.Integer),
         sa.Column("detail", sa.Text),
-        sa.Column("look_at", INSTANT),
+        sa.Column("next_lookup_at", INSTANT),
         sa.Column("look_until", INSTANT),
         sa.Column("looks", sa.Integer, server_default="0", nullable=False),
         sa.Column("blocks_until", INSTANT),
@@ -326,7 +326,7 @@ def _create_segments_and_attempts() -> None:
     _index("ix_attempts_budget", "attempts", ["account_id", "counted_at"], where="counted_at IS NOT NULL")
     _index("ix_attempts_in_flight", "attempts", ["account_id", "lease_until"], where="finished_at IS NULL")
     _index("ix_attempts_key", "attempts", ["tracking_number", "recipient", "finished_at"])
-    _index("ix_attempts_look_at", "attempts", ["look_at"], where="look_at IS NOT NULL")
+    _index("ix_attempts_next_lookup_at", "attempts", ["next_lookup_at"], where="next_lookup_at IS NOT NULL")
     _index("ix_attempts_segment_id", "attempts", ["segment_id"])
     _index("ix_attempts_waits", "attempts", ["account_id", "blocks_until"], where="blocks_until IS NOT NULL")
     op.create_table(

@@ -54,9 +54,9 @@ async def take_lookup(outbox: Store, policy: LookupPolicy = POLICY) -> DueLookup
 async def climb(outbox: Store, clock: ManualClock, policy: LookupPolicy = POLICY) -> list[timedelta]:
     """Look up, and find nothing, as often as the store asks for it; how long after the start that was."""
     looks = []
-    while (look_at := await outbox.read(lookups.next_lookup, policy)) is not None:
-        clock.set(look_at)
-        looks.append(look_at - START)
+    while (next_lookup_at := await outbox.read(lookups.next_lookup, policy)) is not None:
+        clock.set(next_lookup_at)
+        looks.append(next_lookup_at - START)
         await outbox.write(lookups.record_lookup, await take_lookup(outbox, policy), NOTHING, policy)
     return looks
 

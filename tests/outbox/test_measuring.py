@@ -98,7 +98,7 @@ async def test_no_count_reads_what_is_done(sqlite_path: Path, clock: ManualClock
     engine.dispose()
 
     assert len(asked) <= len(plans)
-    small = ("ix_attempts_look_at",)
+    small = ("ix_attempts_next_lookup_at",)
     assert [] == [
         plan for plan in plans if plan.startswith("SCAN") and not any(name in plan for name in small)
     ]

@@ -65,7 +65,7 @@ GROWING = ("attempts", "callrail_texts", "decisions", "evidence", "messages", "s
 SMALL = (
     "ix_attempts_blocks",
     "ix_attempts_in_flight",
-    "ix_attempts_look_at",
+    "ix_attempts_next_lookup_at",
     "ix_attempts_waits",
     "ix_callrail_texts_forward",
     "ix_messages_cut_anew",

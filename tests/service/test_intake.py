@@ -4,9 +4,11 @@ Taking texts in without the web around it: direct texts, saved files, and what t
 
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from callrail_relay.clock import AdjustedClock
 from callrail_relay.domain import mapper
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.events import MessageAccepted, PingReceived, RepeatReceived
@@ -23,9 +25,11 @@ from callrail_relay.domain.mapper import (
 from callrail_relay.domain.message import Source, Status
 from callrail_relay.domain.routing import RouteRule, Routes
 from callrail_relay.errors import Unavailable
+from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain, explain_all
 from callrail_relay.service.intake import Intake
 from tests.service.rig import Rig, open_rig
+from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, TEXT, make_draft, make_route
 from tests.support.policies import guard_policy
 from tests.web.posting import DATA, WORDS, encoded, payload
@@ -103,6 +107,23 @@ async def test_a_repeat_is_answered_with_the_id_of_the_first(tmp_path: Path) -> 
         assert first.submission_id != other.submission_id
         assert [RepeatReceived(submission_id=first.submission_id)] == rig.events.of(RepeatReceived)
         assert [(first.submission_id,), (other.submission_id,)] == rig.stored("id", "submissions ORDER BY id")
+
+
+async def test_a_database_whose_clock_jumps_is_no_sleep(tmp_path: Path) -> None:
+    """The same words to the same person 20 seconds later are meant."""
+    clock = ManualClock()
+    theirs = AdjustedClock(clock)
+    store = await Store.open(f"sqlite:///{tmp_path / 'relay.db'}", theirs)
+    intake = Intake(store, make_mapping(), random=Random(1), clock=clock)
+    body = encoded(payload(message="Yes"))
+    await intake.accept_request(encoded(payload(message="Hello")), content_type=None)
+    theirs.adjust(clock.advance(20) + timedelta(minutes=5))
+    await intake.accept_request(body, content_type=None)
+    clock.advance(20)
+    again = await intake.accept_request(body, content_type=None)
+    await store.close()
+
+    assert Status.QUEUED == again.accepted[0].status
 
 
 async def test_a_late_bunch_after_sleep_is_sent_once(tmp_path: Path) -> None:

@@ -419,4 +419,4 @@ async def test_what_was_learnt_is_in_the_document(tmp_path: Path) -> None:
                 "detail": "Checked with CallRail: outgoing texts there: 0, requests made: 3.",
             }
         ] == attempt["evidence"]
-        assert "2026-03-02T15:01:00.000Z" == attempt["look_at"]
+        assert "2026-03-02T15:01:00.000Z" == attempt["next_lookup_at"]

@@ -467,7 +467,7 @@ async def test_text_is_shown_as_programs_read_it(tmp_path: Path) -> None:
                             "outcome": "Sent",
                             "http_status": 200,
                             "detail": "CallRail took the text.",
-                            "look_at": None,
+                            "next_lookup_at": None,
                             "evidence": [],
                         }
                     ],

@@ -2,7 +2,12 @@
 
 import ipaddress
 import socket
-import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 INTERNET = (socket.AF_INET, socket.AF_INET6)
 
@@ -15,21 +20,35 @@ def close_outside_network() -> None:
     """
     Refuse, from now on and for the life of this process, to connect, send or look up anything but loopback.
 
-    An audit hook sees what every library does through Python's sockets, however it imported them:
-    https://docs.python.org/3/library/audit_events.html
+    Python's own sockets are replaced. An audit hook would see more, but before Python 3.12 it lets another
+    thread run while one installs coverage's trace function, and that thread then dies:
+    https://github.com/python/cpython/issues/98257
     """
-    sys.addaudithook(_refuse_outside)
+    for method in ("connect", "connect_ex", "sendto", "sendmsg"):
+        setattr(socket.socket, method, _checked(getattr(socket.socket, method), _check_address))
+    for function in ("getaddrinfo", "gethostbyname", "gethostbyname_ex"):
+        setattr(socket, function, _checked(getattr(socket, function), _check_name))
 
 
-def _refuse_outside(event: str, arguments: tuple[object, ...]) -> None:
-    match event, arguments:
-        case "socket.connect" | "socket.sendto" | "socket.sendmsg", (socket.socket() as end, (str(host), *_)):
-            if end.family in INTERNET:
-                _refuse_address(host)
-        case "socket.getaddrinfo" | "socket.gethostbyname", (str() as host, *_):
-            _refuse_name(host)
-        case "socket.getaddrinfo", (bytes() as host, *_):
-            _refuse_name(host.decode("ascii"))
+def _checked(function: Callable[P, R], check: Callable[..., None]) -> Callable[P, R]:
+    @wraps(function)
+    def checked(*arguments: P.args, **named: P.kwargs) -> R:
+        check(*arguments)
+        return function(*arguments, **named)
+
+    return checked
+
+
+def _check_address(end: socket.socket, *arguments: object) -> None:
+    """The address is the last argument of each method, or missing in `sendmsg` of a connected socket."""
+    match arguments:
+        case (*_, (str(host), *_)) if end.family in INTERNET:
+            _refuse_address(host)
+
+
+def _check_name(host: object, *_: object) -> None:
+    if isinstance(host, (str, bytes)):
+        _refuse_name(host if isinstance(host, str) else host.decode("ascii"))
 
 
 def _refuse_address(host: str) -> None:

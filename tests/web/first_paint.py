@@ -27,9 +27,9 @@ PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 
 
 def main(count: int) -> None:
-    def prepare(installation: AppContext) -> None:
+    def prepare(context: AppContext) -> None:
         now = SystemClock().now()
-        office = Office(installation)
+        office = Office(context)
         # As many as an account may send: 1,000 a day.
         office.fill(now, count, days=count / 1000)
         a_day(office, now)

@@ -72,7 +72,7 @@ class Planned:
     words: str | None = None
     reasons: Sequence[Reason] = ()
     tries: Sequence[tuple[str, int | None, str]] = ()
-    look_at: datetime | None = None
+    next_lookup_at: datetime | None = None
     evidence: Sequence[tuple[datetime, str]] = ()
     decisions: Sequence[dict[str, Any]] = ()
 
@@ -205,7 +205,7 @@ class Office:
                     "outcome": outcome,
                     "http_status": answer,
                     "detail": detail,
-                    "look_at": text.look_at,
+                    "next_lookup_at": text.next_lookup_at,
                 }
             )
             at = ended + timedelta(seconds=4)

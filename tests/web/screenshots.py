@@ -44,8 +44,8 @@ def main(folder: Path | None) -> None:
     time.tzset()
     clock = ManualClock(NOW)
 
-    def prepare(installation: AppContext) -> None:
-        office = Office(installation)
+    def prepare(context: AppContext) -> None:
+        office = Office(context)
         office.fill(NOW, 1900, days=31)
         a_day(office, NOW)
         office.write()

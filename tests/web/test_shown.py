@@ -349,7 +349,7 @@ def attempt(
     outcome: OutcomeKind | None,
     after: float,
     *,
-    look_at: datetime | None = None,
+    next_lookup_at: datetime | None = None,
     evidence: tuple[Evidence, ...] = (),
 ) -> Attempt:
     at = NOW + timedelta(seconds=after)
@@ -359,7 +359,7 @@ def attempt(
         outcome=outcome,
         http_status=None,
         detail="Said.",
-        look_at=look_at,
+        next_lookup_at=next_lookup_at,
         evidence=evidence,
     )
 
@@ -401,7 +401,7 @@ def test_what_callrail_was_not_asked_for_is_not_rejected_by_it() -> None:
 def test_what_is_ahead_stands_at_the_end() -> None:
     """The next look-up, the hour of release, and the turn that has not come."""
     later = NOW + timedelta(minutes=5)
-    unknown = steps(text(Status.UNKNOWN, attempt(OutcomeKind.UNKNOWN, 1, look_at=later)))
+    unknown = steps(text(Status.UNKNOWN, attempt(OutcomeKind.UNKNOWN, 1, next_lookup_at=later)))
     assert ("Will be checked with CallRail", later, True) == (
         unknown[-1].title,
         unknown[-1].at,

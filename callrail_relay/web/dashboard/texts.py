@@ -171,7 +171,7 @@ def readable(raw: RawRequest) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a text's way. Of what is ahead ``at`` is when at the latest, or None."""
+    """One step of a text's history, or one to come: then ``at`` is the latest time for it, or None."""
 
     icon: str
     title: str
@@ -253,8 +253,8 @@ def _ahead(text: OneText) -> Iterator[Step]:
     message = text.message
     for segment in message.segments:
         for attempt in segment.attempts:
-            if attempt.look_at is not None:
-                yield Step("looked", "Will be checked with CallRail", attempt.look_at, ahead=True)
+            if attempt.next_lookup_at is not None:
+                yield Step("looked", "Will be checked with CallRail", attempt.next_lookup_at, ahead=True)
     if message.status is Status.HELD and text.history.release_at is not None:
         yield Step("waiting", "Will be sent", text.history.release_at, ahead=True)
     if message.status in OPEN:
