@@ -322,6 +322,15 @@ def of_point(point: "Point", facts: "Facts", time: str) -> dict[str, Any]:
     }
 
 
+def seen_lately(facts: "Facts", show: Callable[[datetime], str]) -> str:
+    """Return when IF3 posted last, and which version runs where that is known."""
+    at = facts.last_from_if3
+    today = "today " if at and at.astimezone().date() == facts.now.astimezone().date() else ""
+    last = f"Last text from IF3: {today}{show(at)}." if at else "No text from IF3 yet."
+    versions = sorted({node.version for node in facts.running.nodes if node.version})
+    return f"{last} Version {', '.join(versions)}." if versions else last
+
+
 def plural(count: int, word: str) -> str:
     """Return a count with its word: 1 text, 2,000 texts."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"

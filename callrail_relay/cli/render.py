@@ -162,6 +162,7 @@ def _lines(report: StatusReport) -> Iterator[Text]:
     for node in facts.running.nodes:
         name = f"{node.name}: running" if len(facts.running.nodes) > 1 else "Running"
         yield Text(name if node.since is None else f"{name} since {clock_time(node.since, facts.now)}.")
+    yield Text(sentences.seen_lately(facts, lambda at: clock_time(at, facts.now)))
     for standing in facts.standings:
         yield Text()
         yield from _standing_lines(standing)

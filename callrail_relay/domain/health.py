@@ -21,6 +21,7 @@ class Node:
     since: datetime | None = None  # None for the instant between its start and its note
     pid: int | None = None
     private_url: str | None = None
+    version: str | None = None  # if it is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class Facts:
     any_texts: bool = True
     failed_checks: Sequence[CheckResult] = ()
     public_url: PublicUrl | None = None
+    last_from_if3: datetime | None = None  # when IF3 posted the newest text
 
     @property
     def drains_at(self) -> datetime | None:
@@ -163,6 +165,14 @@ def judge(facts: Facts) -> tuple[Point, ...]:
     if facts.running and facts.waiting.released_later.count:
         points.append(Point(code=Code.SCHEDULED, count=facts.waiting.released_later.count))
     return tuple(sorted(points, key=lambda point: point.code))
+
+
+_AS_IT_SHOULD = (Code.DAY_FULL, Code.HOUR_FULL, Code.LOOKED_UP, Code.WELL, Code.SCHEDULED)
+
+
+def is_well(facts: Facts) -> bool:
+    """Whether nothing is wrong, unconfirmed or up to a person; full limits are as it should be."""
+    return all(point.code in _AS_IT_SHOULD for point in judge(facts))
 
 
 def _troubles(facts: Facts) -> Iterator[Point]:

@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from filelock import FileLock, Timeout
 from sqlalchemy.dialects import postgresql
 
+from callrail_relay import __version__
 from callrail_relay.domain.account import DAY
 from callrail_relay.domain.health import Contact, Node
 from callrail_relay.domain.outcome import OutcomeKind
@@ -134,7 +135,7 @@ class StoreLock:
         except OSError as error:
             raise self._fault(error) from error
         self._by = by
-        self._write(Node(name=platform.node(), pid=os.getpid(), since=now))
+        self._write(Node(name=platform.node(), pid=os.getpid(), since=now, version=__version__))
 
     def note_dashboard(self, private_url: str) -> None:
         if self._node is not None:
@@ -183,7 +184,11 @@ class StoreLock:
             found = json.loads(self._note.read_text(encoding="utf-8"))
             since = datetime.fromisoformat(found["since"])
             node = Node(
-                name=str(found["name"]), pid=int(found["pid"]), since=since, private_url=found["private_url"]
+                name=str(found["name"]),
+                pid=int(found["pid"]),
+                since=since,
+                private_url=found["private_url"],
+                version=found.get("version"),
             )
             return str(found["by"]), node
         except (OSError, ValueError, KeyError, TypeError):

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 
+from callrail_relay import __version__
 from callrail_relay.domain.account import Window
 from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Facts
@@ -40,7 +41,9 @@ class StatusReport:
 
     def document(self) -> dict[str, Any]:
         return {
+            "version": __version__,
             "relay": self.facts.running.document(),
+            "last_from_if3": instant(self.facts.last_from_if3),
             "accounts": [_standing_document(standing) for standing in self.facts.standings],
             "messages": {status.value: count for status, count in self.counts.items()},
             "drains_at": instant(self.facts.drains_at),
@@ -88,6 +91,7 @@ class Operations:
             standings=tuple(await self.standings()),
             waiting=waiting,
             contacts=await self.store.read(presence.read_contacts, self.account_ids),
+            last_from_if3=await self.store.read(history.last_from_if3),
         )
 
     async def standings(self) -> list[AccountStatus]:

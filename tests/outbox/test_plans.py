@@ -240,6 +240,7 @@ async def look_at_pages(outbox: Store, clock: ManualClock, message_id: str) -> N
     await outbox.read(history.read_overview, [ACCOUNT], hour_ago, hour_ago)
     await outbox.read(history.read_arrivals, hour_ago, clock.now())
     await outbox.read(history.read_waiting, hour_ago)
+    await outbox.read(history.last_from_if3)
     await outbox.read(history.count_for_person, hour_ago)
     pages: tuple[dict[str, Any], ...] = (
         {},

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from callrail_relay import __version__
 from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.account import Limits
@@ -43,7 +44,9 @@ async def test_status_tells_budget_counts_and_when_the_queue_is_empty(tmp_path: 
         empty = (await rig.operations.status()).document()
         since = "2026-03-02T15:00:00.000Z"
         assert {
+            "version": __version__,
             "relay": {"running": True, "since": since, "nodes": [{"name": platform.node(), "since": since}]},
+            "last_from_if3": None,
             "accounts": [
                 {
                     "account_id": rig.account_id,
