@@ -50,6 +50,7 @@ class AppContext:
     data: Path
     clock: Clock = field(default_factory=SystemClock)
     random: Random = field(default_factory=new_random)
+    overrides: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def routes(self) -> Routes:
@@ -169,7 +170,13 @@ def load_context(
         _warn(ignored)
     settings = load(config, overrides=overrides, must_exist=must_exist)
     secrets = Secrets(path) if environ is None else Secrets(path, environ)
-    return AppContext(config_path=path, settings=settings, secrets=secrets, data=data_directory())
+    return AppContext(
+        config_path=path,
+        settings=settings,
+        secrets=secrets,
+        data=data_directory(),
+        overrides=overrides or {},
+    )
 
 
 @cache

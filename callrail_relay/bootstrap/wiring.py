@@ -25,12 +25,20 @@ from callrail_relay.domain.routing import Route
 from callrail_relay.errors import SettingsError, Unavailable, UsageError
 from callrail_relay.machine.files import network_drive, synced_folder
 from callrail_relay.machine.public_address import fetch
+from callrail_relay.machine.tunnels import read_state
 from callrail_relay.outbox.copying import Begin, copy_store
 from callrail_relay.outbox.engine import store_file
 from callrail_relay.outbox.presence import names_of_store, node_name
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.alerts import Alerts
-from callrail_relay.service.background import Connection, Heartbeat, PeriodicTask, Retention, Wakeup
+from callrail_relay.service.background import (
+    Connection,
+    Heartbeat,
+    OutsideHeartbeat,
+    PeriodicTask,
+    Retention,
+    Wakeup,
+)
 from callrail_relay.service.delivery import Delivery, TaskGroup
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
@@ -70,7 +78,8 @@ async def open_relay(
     context: AppContext, hook: EventHook = ignore, *, long_running: bool = False
 ) -> AsyncIterator[Relay]:
     """The services on an open store. Others can see that one that is *long_running* serves it."""
-    server, ask_outside = context.settings.server, partial(fetch, find_network=find_network)
+    server = context.settings.server
+    ask_outside = partial(fetch, find_network=find_network, from_outside=True)
     refuse_network_drive(context)
     if long_running and (synced := synced_store(context)):
         logging.getLogger("callrail_relay").warning("%s", synced)
@@ -81,7 +90,14 @@ async def open_relay(
             store=store,
             intake=Intake(store, context.mapping, random=context.random, clock=context.clock, hook=hook),
             operations=Operations(store, context.account_ids, context.mapping, context.tracking_numbers),
-            public_address=PublicAddress(server.public_url, store, ask_outside, listener_url(server)),
+            public_address=PublicAddress(
+                server.public_url,
+                store,
+                ask_outside,
+                listener_url(server),
+                tunnel=partial(read_state, context.data),
+                for_now=context.settings.tunnel.for_now,
+            ),
         )
     finally:
         await store.close()
@@ -140,11 +156,14 @@ async def open_worker(
 def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[PeriodicTask]:
     """The tasks beside delivery that the settings ask for. Raises SettingsError."""
     context, store = relay.context, relay.store
-    others: list[PeriodicTask] = [Connection(store, hook, callrail, context.account_ids)]
+    others: list[PeriodicTask] = [
+        Connection(store, hook, callrail, context.account_ids),
+        PublicAddressWatch(store, hook, relay.public_address),
+    ]
     if store.beats:
         others.append(Heartbeat(store, hook))
-    if relay.public_address.url is not None:
-        others.append(PublicAddressWatch(store, hook, relay.public_address))
+    if (outside := context.settings.alerts.heartbeat_url) is not None:
+        others.append(OutsideHeartbeat(store, hook, relay.facts, partial(fetch, outside, find_network)))
     if context.settings.alerts.urls:
         tell = alert_channels(context).tell_of
         free_bytes = partial(_free_bytes, context.data)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from callrail_relay import __version__
-from callrail_relay.cli import configure, messages, operate, opt_outs, send, serve, service
+from callrail_relay.cli import configure, expose, messages, operate, opt_outs, send, serve, service
 from callrail_relay.cli.console import command
 
 app = typer.Typer(
@@ -41,6 +41,7 @@ command(app, "hook-url", panel="Set up")(operate.hook_url)
 command(app, "doctor", panel="Set up")(operate.doctor)
 app.add_typer(operate.alerts_app, name="alerts", rich_help_panel="Set up")
 app.add_typer(service.app, name="service", rich_help_panel="Set up")
+command(app, "expose", panel="Set up")(expose.expose)
 command(app, "serve", panel="Send", long_running=True)(serve.serve)
 command(app, "send", panel="Send")(send.send)
 command(app, "replay", panel="Send")(send.replay)

@@ -87,6 +87,7 @@ async def serve(
 async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool) -> None:
     from callrail_relay.bootstrap import credentials
     from callrail_relay.bootstrap.listeners import check_listening, open_listeners
+    from callrail_relay.bootstrap.tunnels import keep_tunnel
     from callrail_relay.bootstrap.wiring import count_events, log_events, open_relay, open_worker
     from callrail_relay.domain.events import every
     from callrail_relay.service.overview import ChangeSignal
@@ -114,6 +115,7 @@ async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool) -
                 token = await credentials.require_hook_token(context)
                 url = credentials.hook_url(context.settings, token, listening.public_url)
                 say(f"Webhook of this run: {url}")
+            worker.tasks.append(keep_tunnel(relay, hook, listening, worker.wake_all))
             # What is loaded by now stays. To collect garbage in it would stop everything for 30 ms.
             gc.freeze()
             running = asyncio.create_task(worker.run())

@@ -20,7 +20,7 @@ from callrail_relay.domain.printable import printable_line
 from callrail_relay.errors import SettingsError
 
 PREFIX = "CALLRAIL_RELAY_"
-_NOT_SETTINGS = {CONFIG_VARIABLE, DATA_VARIABLE, "CALLRAIL_RELAY_HOOK_TOKEN"}
+_NOT_SETTINGS = {CONFIG_VARIABLE, DATA_VARIABLE, "CALLRAIL_RELAY_HOOK_TOKEN", "CALLRAIL_RELAY_TUNNEL_TOKEN"}
 _SECRETS_ELSEWHERE = {"CALLRAIL_API_KEY", "CALLRAIL_SIGNING_KEY"}
 _FLAGS: dict[tuple[int | str, ...], str] = {
     ("log", "level"): "--log-level",
@@ -29,7 +29,7 @@ _FLAGS: dict[tuple[int | str, ...], str] = {
 
 _SOUNDS_SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
 _MAY_BE_SECRET = re.compile(rf"[0-9A-Za-z_+/=-]{{20,}}|@|(?i:{_SOUNDS_SECRET.pattern})")
-_NEVER_SHOWN = {"url", "urls"}
+_NEVER_SHOWN = {"url", "urls", "heartbeat_url"}
 _TABLE = re.compile(r"\s*(\[\[?)\s*([\w-]+)\s*\]")
 _KEY = re.compile(r"""\s*["']?([\w-]+)["']?\s*=""")
 

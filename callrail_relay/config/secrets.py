@@ -214,6 +214,13 @@ class SecretName(Enum):
     HOOK_TOKEN_PREVIOUS = ("hook-token-previous", "previous webhook secret", None, None)
     # several are separated by commas
     SIGNING_KEYS = ("signing-keys", "CallRail signing key", "CALLRAIL_SIGNING_KEY", "callrail-signing-key")
+    # cloudflared's or ngrok's
+    TUNNEL_TOKEN = (
+        "tunnel-token",
+        "tunnel's token",
+        "CALLRAIL_RELAY_TUNNEL_TOKEN",
+        "callrail-relay-tunnel-token",
+    )
 
     def __init__(self, key: str, words: str, variable: str | None, credential: str | None) -> None:
         self.key = key

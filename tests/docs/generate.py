@@ -35,6 +35,7 @@ _VALUES = {
     "Duration": "time",
     "Flag": "`true`, `false`",
     "GuardMode": "`hold`, `warn`, `off`",
+    "HeartbeatUrl": "address",
     "Host": "address or host name",
     "KeptFor": "time, 2 days or more, or `off`",
     "LogFormat": "`auto`, `pretty`, `json`",
@@ -52,6 +53,7 @@ _VALUES = {
     "Text": "text",
     "TimeZone": "name of a time zone",
     "TrackingNumber": "phone number",
+    "TunnelKind": "`none`, `tailscale`, `cloudflared`, `ngrok`, `ssh`",
     "WebAddress": "address",
 }
 

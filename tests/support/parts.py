@@ -22,6 +22,8 @@ PartName = Literal[
     "nginx",
     "Caddy",
     "sqlite3",
+    "ssh",
+    "sshd",
 ]
 
 
@@ -60,6 +62,8 @@ PARTS: dict[PartName, Part] = {
     "nginx": Part(("nginx",), ("/usr/sbin",), platforms=("linux",)),
     "Caddy": Part(("caddy",), platforms=("linux",)),
     "sqlite3": Part(("sqlite3",)),
+    "ssh": Part(("ssh",), platforms=("linux", "darwin")),
+    "sshd": Part(("sshd",), ("/usr/sbin",), platforms=("linux",)),
 }
 
 
