@@ -16,6 +16,7 @@ from callrail_relay.bootstrap.context import AppContext, listener_url
 from callrail_relay.bootstrap.listeners import Listening
 from callrail_relay.bootstrap.wiring import Relay, open_relay
 from callrail_relay.config.loading import load, read_text
+from callrail_relay.config.places import private_directory
 from callrail_relay.config.saving import overruled, put_back, update
 from callrail_relay.config.secrets import SecretName
 from callrail_relay.config.settings import Settings
@@ -69,7 +70,7 @@ def keep_tunnel(
             update(path, {"server": {"public_url": None}})
         stamp = _stamp(context)  # no news to this process
 
-    note = partial(note_state, context.data)
+    note = partial(note_state, private_directory(context.data))
     keeper = TunnelKeeper(relay.store, hook, wanted, start, note, forget_url, address)
     return keeper
 

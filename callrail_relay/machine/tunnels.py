@@ -113,6 +113,7 @@ def note_state(data: Path, state: TunnelState | None) -> None:
         if state is None:
             _note(data).unlink(missing_ok=True)
         else:
+            fresh.touch(mode=0o600)
             fresh.write_text(json.dumps(asdict(state)), encoding="utf-8")
             replace(fresh, _note(data))
     except OSError as error:

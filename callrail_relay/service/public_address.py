@@ -78,7 +78,11 @@ class PublicAddress:
     def seen(self) -> PublicUrl | None:
         """The last result, for the verdict; None when no public URL is set, and none was lost."""
         if self.url is None:
-            return PublicUrl(url="", answered=False, detail=LOST) if self._lost else None
+            return (
+                PublicUrl(url=lost.address or "", answered=False, detail=LOST)
+                if (lost := self._lost)
+                else None
+            )
         if self.last is None:
             return PublicUrl(url=self.url)
         result = self.last.result
@@ -89,8 +93,10 @@ class PublicAddress:
         return PublicUrl(url=self.url, answered=answered, detail=str(result))
 
     @property
-    def _lost(self) -> bool:
-        return self.url is None and (state := self.tunnel()) is not None and state.detail == LOST
+    def _lost(self) -> TunnelState | None:
+        """The tunnel whose temporary address has changed."""
+        state = self.tunnel() if self.url is None else None
+        return state if state is not None and state.detail == LOST else None
 
     async def _check(self) -> str:  # noqa: C901 - what may be found at the address, in order
         if self._lost:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -136,6 +137,7 @@ async def test_the_note_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_state(tmp_path) is None
     note_state(tmp_path, state)
     assert state == read_state(tmp_path)
+    assert 0o600 == stat.S_IMODE((tmp_path / "tunnel.json").stat().st_mode)
     assert read_state(tmp_path, since=time.time_ns() + 10**12) is None
     (tmp_path / "tunnel.json").write_text("{}")
     assert read_state(tmp_path) is None
