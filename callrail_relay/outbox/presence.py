@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy.dialects import postgresql
 
 from callrail_relay.domain.account import DAY
-from callrail_relay.domain.health import Contact, Node
+from callrail_relay.domain.health import Contact, Node, Slept
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.errors import AlreadyRunning, Unavailable
 from callrail_relay.outbox.engine import APPLICATION, give_to_owner
@@ -139,9 +139,9 @@ class StoreLock:
         self._by = by
         self._write(Node(name=platform.node(), pid=os.getpid(), since=now))
 
-    def note_dashboard(self, private_url: str) -> None:
+    def note(self, **facts: object) -> None:
         if self._node is not None:
-            self._write(replace(self._node, private_url=private_url))
+            self._write(replace(self._node, **facts))  # type: ignore[arg-type]  # fields of Node
 
     def release(self) -> None:
         if self._node is None:
@@ -185,8 +185,14 @@ class StoreLock:
         try:
             found = json.loads(self._note.read_text(encoding="utf-8"))
             since = datetime.fromisoformat(found["since"])
+            if slept := found["slept"]:
+                slept = Slept(slept["seconds"], datetime.fromisoformat(slept["woke_at"]))
             node = Node(
-                name=str(found["name"]), pid=int(found["pid"]), since=since, private_url=found["private_url"]
+                name=str(found["name"]),
+                pid=int(found["pid"]),
+                since=since,
+                private_url=found["private_url"],
+                slept=slept,
             )
             return str(found["by"]), node
         except (OSError, ValueError, KeyError, TypeError):
