@@ -57,6 +57,10 @@ def render(kind: Kind, plan: ServicePlan) -> str:
     return _task(plan) if kind is Kind.WINDOWS else _unit(plan, system=kind is Kind.SYSTEMD_SYSTEM)
 
 
+def _yes(names: str) -> str:
+    return "".join(f"{name}=yes\n" for name in names.split())
+
+
 _RUN = f"""\
 Restart=on-failure
 RestartSec=5
@@ -66,38 +70,24 @@ TimeoutStopSec={STOP_WITHIN}
 KillMode=mixed
 UMask=0077
 MemoryMax=1G
-NoNewPrivileges=yes
-LockPersonality=yes
 RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
 SystemCallArchitectures=native
 SystemCallErrorNumber=EPERM
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
-"""
+""" + _yes("NoNewPrivileges LockPersonality RestrictNamespaces RestrictRealtime RestrictSUIDSGID")
 
 # A user's own systemd has no right to do these: it would fail to start the relay.
 _HARDENED = """\
 CapabilityBoundingSet=
 DevicePolicy=closed
-MemoryDenyWriteExecute=yes
-PrivateDevices=yes
-PrivateTmp=yes
-PrivateUsers=yes
 ProcSubset=pid
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHome=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
 ProtectProc=invisible
 ProtectSystem=strict
-RemoveIPC=yes
-"""
+""" + _yes(
+    "MemoryDenyWriteExecute PrivateDevices PrivateTmp PrivateUsers ProtectClock ProtectControlGroups "
+    "ProtectHome ProtectHostname ProtectKernelLogs ProtectKernelModules ProtectKernelTunables RemoveIPC"
+)
 
 
 def _unit(plan: ServicePlan, *, system: bool) -> str:
