@@ -34,7 +34,7 @@ from callrail_relay.machine.service_managers import Launchd, Manager, Systemd, T
 from callrail_relay.machine.service_managers import ServiceState as ServiceState  # noqa: PLC0414 - for the commands, too
 from callrail_relay.machine.service_units import Kind as Kind  # noqa: PLC0414 - as above
 from callrail_relay.machine.service_units import ServicePlan, render
-from callrail_relay.outbox.engine import open_engine, store_file, translated
+from callrail_relay.outbox.engine import give_to_owner, open_engine, store_file, translated
 from callrail_relay.outbox.presence import StoreLock, has_workers, names_of_store
 from callrail_relay.outbox.tables import relay_secret
 
@@ -308,14 +308,14 @@ def uninstall(kind: Kind) -> tuple[str, ...]:
     """Stop the service and remove what ``install`` wrote; returns what it removed."""
     manager = find_manager(kind)
     manager.uninstall()
-    if kind is not Kind.SYSTEMD_SYSTEM:
-        return (str(manager.path),)
-    files = [system_config().with_name(name) for name in ("config.toml", *_CREDENTIALS.values())]
-    removed = [file for file in files if file.exists()]
-    for file in removed:
-        file.unlink()
-    _remove_if_empty(system_config().parent)
-    return (str(manager.path), *map(str, removed))
+    removed = [str(manager.path)]
+    if kind is Kind.SYSTEMD_SYSTEM:
+        for name in ("config.toml", *_CREDENTIALS.values()):
+            if (file := system_config().with_name(name)).exists():
+                file.unlink()
+                removed.append(str(file))
+        _remove_if_empty(system_config().parent)
+    return tuple(removed)
 
 
 # A system service
@@ -323,12 +323,11 @@ def uninstall(kind: Kind) -> tuple[str, ...]:
 
 def require_program_for_all() -> None:
     """Raises Unavailable if the unit's own user could not run this program."""
-    hidden = [place for place in (*map(Path, _HIDDEN_PLACES), Path.home()) if place != Path("/")]
-    program = Path(sys.executable).with_name("callrail-relay")
-    package = Path(callrail_relay.__file__).parent
+    hidden = {*map(Path, _HIDDEN_PLACES), Path.home()} - {Path("/")}
+    program, package = Path(sys.executable).with_name("callrail-relay"), Path(callrail_relay.__file__).parent
     for path in (program, program.resolve(), Path(sys.prefix), Path(sys.base_prefix), package):
-        inside = any(path.is_relative_to(place) for place in hidden)
-        if inside or not all(_open_to_all(one) for one in (path, *path.parents)):
+        around = {path, *path.parents}
+        if around & hidden or not all(map(_open_to_all, around)):
             raise Unavailable(
                 f"The system service has a user of its own, which can't use {path}. Install the program "
                 "where every user can run it, such as in /opt/callrail-relay, and use that one."
@@ -406,10 +405,8 @@ def move_store(store: Path, moved: Path) -> None:
             writer.execute("BEGIN IMMEDIATE")  # no other command writes from now on
             with closing(connect(whole)) as copy:
                 source.backup(copy)
-            copies = [whole, *(Path(shutil.copy2(path, moved.parent)) for path in beside)]
-            owner = moved.parent.stat()
-            for path in copies:
-                os.chown(path, owner.st_uid, owner.st_gid)
+            for path in (whole, *(Path(shutil.copy2(path, moved.parent)) for path in beside)):
+                give_to_owner(path)
             whole.rename(moved)
             descriptor = os.open(moved.parent, os.O_RDONLY)
             os.fsync(descriptor)  # SQLite did so for the file itself

@@ -36,7 +36,7 @@ class ServiceState:
 def run(*command: str, fails: bool = True, environment: dict[str, str] | None = None) -> str | None:
     """What *command* prints. If it fails: Unavailable with its words, or None if it may."""
     try:
-        done = subprocess.run(  # noqa: S603 - the system's own programs, and no shell
+        return subprocess.run(  # noqa: S603 - the system's own programs, and no shell
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -44,17 +44,16 @@ def run(*command: str, fails: bool = True, environment: dict[str, str] | None = 
             errors="replace",
             timeout=STOP_WITHIN + 30,
             env=os.environ | {"LC_ALL": "C"} | (environment or {}),
-            check=False,
-        )
+            check=True,
+        ).stdout
+    except subprocess.CalledProcessError as error:
+        words = " ".join((error.stderr.strip() or error.stdout.strip()).split())
+        words = words or f"exit code {error.returncode}"
     except (OSError, subprocess.TimeoutExpired) as error:
-        words, code = type(error).__name__, 1
-    else:
-        words, code = " ".join((done.stderr.strip() or done.stdout.strip()).split()), done.returncode
-        if code == 0:
-            return done.stdout
-    if not fails:
-        return None
-    raise Unavailable(f"`{' '.join(command[:3])}` failed: {words or f'exit code {code}'}")
+        words = type(error).__name__
+    if fails:
+        raise Unavailable(f"`{' '.join(command[:3])}` failed: {words}")
+    return None
 
 
 class UnitFile:

@@ -160,25 +160,18 @@ _TASK = f"""\
   <Triggers>
     {{boot}}<LogonTrigger><Enabled>true</Enabled><UserId>{{user}}</UserId></LogonTrigger>
   </Triggers>
-  <Principals>
-    <Principal>
-      <UserId>{{user}}</UserId><LogonType>{{logon}}</LogonType><RunLevel>LeastPrivilege</RunLevel>
-    </Principal>
-  </Principals>
+  <Principals><Principal>
+    <UserId>{{user}}</UserId><LogonType>{{logon}}</LogonType><RunLevel>LeastPrivilege</RunLevel>
+  </Principal></Principals>
   <Settings>
     <MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy>
     <DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries>
-    <StopIfGoingOnBatteries>false</StopIfGoingOnBatteries>
-    <StartWhenAvailable>true</StartWhenAvailable>
+    <StopIfGoingOnBatteries>false</StopIfGoingOnBatteries><StartWhenAvailable>true</StartWhenAvailable>
     <IdleSettings><StopOnIdleEnd>false</StopOnIdleEnd><RestartOnIdle>false</RestartOnIdle></IdleSettings>
-    <Enabled>true</Enabled>
-    <Hidden>true</Hidden>
-    <ExecutionTimeLimit>PT0S</ExecutionTimeLimit>
-    <Priority>5</Priority>
+    <Enabled>true</Enabled><Hidden>true</Hidden>
+    <ExecutionTimeLimit>PT0S</ExecutionTimeLimit><Priority>5</Priority>
     <RestartOnFailure><Interval>PT1M</Interval><Count>255</Count></RestartOnFailure>
   </Settings>
-  <Actions>
-    <Exec><Command>{{command}}</Command><Arguments>{{arguments}}</Arguments></Exec>
-  </Actions>
+  <Actions><Exec><Command>{{command}}</Command><Arguments>{{arguments}}</Arguments></Exec></Actions>
 </Task>
 """
