@@ -79,6 +79,14 @@ class HeartbeatFailed(Event, level="warning"):
     reason: str  # once, until the outside service takes it again
 
 
+class ComputerSlept(Event, level="warning"):
+    seconds: int
+
+
+class KeepAwakeFailed(Event, level="warning"):
+    reason: str
+
+
 class RepeatReceived(Event):
     submission_id: str
 

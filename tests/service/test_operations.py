@@ -45,7 +45,11 @@ async def test_status_tells_budget_counts_and_when_the_queue_is_empty(tmp_path: 
         since = "2026-03-02T15:00:00.000Z"
         assert {
             "version": __version__,
-            "relay": {"running": True, "since": since, "nodes": [{"name": platform.node(), "since": since}]},
+            "relay": {
+                "running": True,
+                "since": since,
+                "nodes": [{"name": platform.node(), "since": since, "slept": None}],
+            },
             "last_from_if3": None,
             "accounts": [
                 {
