@@ -28,7 +28,7 @@ from callrail_relay.machine.tunnels import note_state, read_state
 from callrail_relay.service.public_address import FromInside
 from callrail_relay.service.tunnels import TunnelKeeper
 
-TAKEN_UP_WITHIN, REACHED_WITHIN, TAILSCALE_WITHIN = 10.0, 45.0, 240.0
+TAKEN_UP_WITHIN, REACHED_WITHIN, TAILSCALE_WITHIN = 10.0, 30.0, 240.0
 """Seconds for a running relay to see the settings, and for an address to lead to it: DNS may take a while."""
 
 FAILURES = 10  # times in a row that the program was found failing: it may just be starting again
@@ -77,11 +77,10 @@ def keep_tunnel(
 
 def _stamp(context: AppContext) -> object:
     """A value that differs after each change of the settings file."""
-    try:
+    with suppress(OSError):
         found = context.config_path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+        return found.st_mtime_ns, found.st_size, found.st_ino
+    return None
 
 
 async def _find_token(context: AppContext, tunnel: Tunnel) -> str:

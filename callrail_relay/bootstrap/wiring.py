@@ -25,8 +25,8 @@ from callrail_relay.domain.routing import Route
 from callrail_relay.errors import SettingsError, Unavailable, UsageError
 from callrail_relay.machine.files import network_drive, synced_folder
 from callrail_relay.machine.public_address import fetch
-from callrail_relay.machine.tunnels import read_state
 from callrail_relay.machine.sleep import KeepAwake
+from callrail_relay.machine.tunnels import read_state
 from callrail_relay.outbox.copying import Begin, copy_store
 from callrail_relay.outbox.engine import store_file
 from callrail_relay.outbox.presence import names_of_store, node_name

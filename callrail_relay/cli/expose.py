@@ -13,31 +13,19 @@ from callrail_relay.errors import SettingsError, Unavailable, UsageError
 if TYPE_CHECKING:
     from callrail_relay.domain.tunnels import Tunnel
 
-Way = Annotated[
-    Kind | None,
-    typer.Argument(metavar="WAY", help="tailscale, cloudflared, ngrok or ssh.", show_default=False),
-]
+Way = Annotated[Kind | None, typer.Argument(metavar="WAY", help="tailscale, cloudflared, ngrok or ssh.")]
 Target = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="TARGET", help="ssh: USER@HOST. cloudflared, ngrok: your host name.", show_default=False
-    ),
+    str | None, typer.Argument(metavar="TARGET", help="ssh: USER@HOST. cloudflared, ngrok: your host name.")
 ]
-PublicUrl = Annotated[
-    str | None, typer.Option(metavar="URL", help="The https address that leads to the tunnel.")
-]
+PublicUrl = Annotated[str | None, typer.Option(metavar="URL", help="The https address of the tunnel.")]
 RemotePort = Annotated[
     int | None,
-    typer.Option(
-        metavar="PORT", min=1, max=65535, help="ssh: the server's port (8787). tailscale: 443, 8443 or 10000."
-    ),
+    typer.Option(metavar="PORT", min=1, max=65535, help="ssh: 8787. tailscale: 443, 8443 or 10000."),
 ]
 Name = Annotated[str, typer.Option(metavar="NAME", help="cloudflared: the tunnel's name.")]
-ForNow = Annotated[
-    bool, typer.Option("--for-now", help="Also take a temporary address, or http on this computer.")
-]
-Check = Annotated[bool, typer.Option("--check", help="Only check that this relay answers at its address.")]
-Off = Annotated[bool, typer.Option("--off", help="Take the tunnel and the address away again.")]
+ForNow = Annotated[bool, typer.Option("--for-now", help="Allow a temporary address, or http on loopback.")]
+Check = Annotated[bool, typer.Option("--check", help="Only check that this relay answers there.")]
+Off = Annotated[bool, typer.Option("--off", help="Take the tunnel and the address away.")]
 
 _TAILSCALE_PORTS = (443, 8443, 10000)
 
@@ -92,12 +80,9 @@ async def expose(
     say(exposed["detail"])
     if (await find_signing_keys(context))[0]:
         say("CallRail's webhooks go to the former address: run `callrail-relay configure --webhooks`.")
-    end = " It is for trying out: it can end at any time." if for_now else ""
-    done = (
-        f"The public address is {exposed['public_url']}, and the relay keeps it up.{end} Next: paste the URL "
-        "that `callrail-relay hook-url` prints into IF3."
-    )
-    show(exposed, done, as_json=as_json)
+    end = " It can end at any time." if for_now else ""
+    words = f"The public address is {exposed['public_url']}, and the relay keeps it up.{end}"
+    show(exposed, f"{words} Next: paste the URL of `callrail-relay hook-url` into IF3.", as_json=as_json)
     return 0
 
 
@@ -108,39 +93,32 @@ def _read_tunnel(
     from callrail_relay.bootstrap.tunnels import find_program
     from callrail_relay.domain.tunnels import Tunnel
 
-    host_given = kind in (Kind.CLOUDFLARED, Kind.NGROK) and target is not None and public_url is None
-    url = _read_url(
-        f"https://{(target or '').removeprefix('https://')}" if host_given else public_url, for_now
-    )
-    if kind is Kind.TAILSCALE:
-        if target or url:
-            raise UsageError("Tailscale chooses the address itself; leave out TARGET and --public-url.")
-        if (port := port or 443) not in _TAILSCALE_PORTS:
-            raise UsageError(
-                "Tailscale makes only the ports 443, 8443 and 10000 public; choose one of these."
-            )
-    elif kind is Kind.SSH:
-        if target is None or url is None or not re.fullmatch(r"[^\s-]\S*", target):
-            raise UsageError(
-                "Name the server, and the address that leads to its port: `callrail-relay expose ssh "
-                "USER@HOST --public-url https://...`"
-            )
-        return Tunnel(
-            kind=kind, program=find_program(kind), address=url, target=target, remote_port=port or 8787
+    by_name = kind in (Kind.CLOUDFLARED, Kind.NGROK)
+    if by_name and target is not None:
+        public_url = public_url or f"https://{target.removeprefix('https://')}"
+    try:
+        url = None if public_url is None else read_public_url(public_url, for_now=for_now)
+    except BadPublicUrl as error:
+        raise SettingsError(f"The public address can't be right. {error}") from error
+    if kind is Kind.TAILSCALE and (target or url or (port := port or 443) not in _TAILSCALE_PORTS):
+        raise UsageError(
+            "Tailscale chooses the address itself, and makes only the ports 443, 8443 and 10000 public. "
+            "Leave out TARGET and --public-url, and choose one of these with --remote-port."
         )
-    elif url is None and not for_now:
+    if kind is Kind.SSH and (target is None or url is None or not re.fullmatch(r"[^\s-]\S*", target)):
+        raise UsageError(
+            "Name the server, and the address that leads to its port: `callrail-relay expose ssh USER@HOST "
+            "--public-url https://...`"
+        )
+    if by_name and url is None and not for_now:
         raise UsageError(
             f"Name your host name, as in `callrail-relay expose {kind} texts.example.com`. For a temporary "
             "address, give --for-now."
         )
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise UsageError("--name takes the name of a tunnel: letters, digits, dots and dashes.")
-    named = name if kind is Kind.CLOUDFLARED and url else ""
-    return Tunnel(kind=kind, program=find_program(kind), address=url, target=named, remote_port=port or 0)
-
-
-def _read_url(raw: str | None, for_now: bool) -> str | None:
-    try:
-        return None if raw is None else read_public_url(raw, for_now=for_now)
-    except BadPublicUrl as error:
-        raise SettingsError(f"The public address can't be right. {error}") from error
+    targets = {Kind.SSH: target or "", Kind.CLOUDFLARED: name if url else ""}
+    port = port or {Kind.SSH: 8787}.get(kind, 0)
+    return Tunnel(
+        kind=kind, program=find_program(kind), address=url, target=targets.get(kind, ""), remote_port=port
+    )

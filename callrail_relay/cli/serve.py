@@ -71,7 +71,7 @@ async def serve(
         else:
             context = load_context(config, overrides=overrides)
         try:
-            await _serve(context, as_json=as_json, show_hook_url=throwaway)
+            await _serve(context, as_json=as_json, show_hook_url=throwaway, sandbox=sandbox)
         except AlreadyRunning as error:
             since = "" if error.since is None else f" since {clock_time(error.since, context.clock.now())}"
             process = "" if error.pid is None else f" (process {error.pid})"
@@ -84,7 +84,7 @@ async def serve(
             raise Unavailable(f"The relay is already running{since}{process}.{link}") from error
 
 
-async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool) -> None:
+async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool, sandbox: bool) -> None:
     from callrail_relay.bootstrap import credentials
     from callrail_relay.bootstrap.listeners import check_listening, open_listeners
     from callrail_relay.bootstrap.tunnels import keep_tunnel
@@ -115,7 +115,8 @@ async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool) -
                 token = await credentials.require_hook_token(context)
                 url = credentials.hook_url(context.settings, token, listening.public_url)
                 say(f"Webhook of this run: {url}")
-            worker.tasks.append(keep_tunnel(relay, hook, listening, worker.wake_all))
+            if not sandbox:  # else texts of IF3 would come here, and go nowhere
+                worker.tasks.append(keep_tunnel(relay, hook, listening, worker.wake_all))
             # What is loaded by now stays. To collect garbage in it would stop everything for 30 ms.
             gc.freeze()
             running = asyncio.create_task(worker.run())

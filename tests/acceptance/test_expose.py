@@ -222,7 +222,7 @@ def another_relay(listener: socket.socket) -> str:
         (["ngrok"], 2, "--for-now"),
         (["cloudflared", HOST, "--name", "--url"], 2, "--name takes"),
         (["tailscale", "--remote-port", "8080"], 2, "443, 8443 and 10000"),
-        (["tailscale", "--public-url", PUBLIC], 2, "leave out"),
+        (["tailscale", "--public-url", PUBLIC], 2, "Leave out"),
         (["ngrok", HOST], 8, "ngrok isn't installed. Get it from https://ngrok.com/download"),
         (["cloudflared", HOST], 8, "cloudflared isn't installed"),
         (["tailscale"], 8, "tailscale isn't installed"),
@@ -456,3 +456,27 @@ def test_without_a_relay_nothing_is_tried(home: Program, tmp_path: Path) -> None
     assert 8 == shown.returncode
     assert "callrail-relay service install" in shown.stderr
     assert [] == ngrok.calls
+
+
+def test_a_running_relay_takes_up_another_public_url(home: Program, running: Started) -> None:
+    """Within seconds, and without a restart; what is wrong in the settings changes nothing."""
+    config(home).parent.mkdir(parents=True, exist_ok=True)
+    config(home).write_text("[server", encoding="utf-8")
+    running.read_log("The former settings stay in use")
+    began = time.monotonic()
+    config(home).write_text(f'[server]\npublic_url = "{PUBLIC}"\n', encoding="utf-8")
+    running.read_log("public_address_checked")
+    assert 5 > time.monotonic() - began
+    assert checked(home)["reached"]
+
+
+def test_a_sandbox_takes_no_texts_of_if3(home: Program, tmp_path: Path) -> None:
+    """It would get them through the tunnel, and send none for real."""
+    ngrok = StandIn(tmp_path / "tools", "ngrok")
+    config(home).parent.mkdir(parents=True, exist_ok=True)
+    config(home).write_text(f'[tunnel]\nkind = "ngrok"\naddress = "{PUBLIC}"\n', encoding="utf-8")
+    with home.serving("--sandbox"):
+        time.sleep(2.5)  # longer than it takes to start a tunnel
+    assert [] == ngrok.calls
+    with home.serving():
+        wait_until(lambda: ngrok.calls != [])
