@@ -121,7 +121,7 @@ async def expose(
     If it doesn't, the settings are what they were. Raises RelayError.
     """
     path, settings = context.config_path, context.settings
-    added = _host_to_trust(settings)
+    former, added = settings.tunnel.tunnel(), _host_to_trust(settings)
     async with open_relay(context) as relay:
         if not await relay.store.running():
             raise Unavailable(
@@ -129,11 +129,11 @@ async def expose(
                 "serve` or `callrail-relay service install`, then run this again."
             )
         tunnel = await _prepare(context, tunnel)
-        former = read_text(path)
+        text = read_text(path)
         options = {name: getattr(tunnel, name) or None for name in Tunnel.__slots__}
         options |= {"for_now": for_now or None, "trusted": added or settings.tunnel.trusted}
-        update(path, {"tunnel": options})
         try:
+            update(path, {"tunnel": options})
             await _restart_system_service(context)
             say("The relay brings the tunnel up, and asks for itself through it.")
             address, detail = await _reach(context, relay, tunnel, for_now=for_now)
@@ -141,12 +141,13 @@ async def expose(
             changes = {"server": {"public_url": address, "trusted_proxies": trusted}}
             update(path, changes)
         except BaseException:
-            put_back(path, former)
-            if tunnel.kind is Kind.TAILSCALE and settings.tunnel.kind != "tailscale":
-                await _funnel_off(tunnel)
+            with suppress(OSError):
+                put_back(path, text)
+            await _end_funnel(tunnel, kept=former)
             await _restart_system_service(context)
             raise
         await _restart_system_service(context)
+        await _end_funnel(former, kept=tunnel)
     for name in overruled(path, changes):
         say(f"The environment sets {name} otherwise, and wins over the settings file; unset it there.")
     return _document(address, tunnel.kind, reached=True, running=True, detail=detail)
@@ -163,7 +164,7 @@ async def turn_off(context: AppContext) -> str:
         context.config_path, {"tunnel": None, "server": {"public_url": None, "trusted_proxies": kept or None}}
     )
     await _restart_system_service(context)
-    if tunnel.kind is Kind.TAILSCALE and (why := await _funnel_off(tunnel)):
+    if why := await _end_funnel(tunnel):
         raise Unavailable(f"The settings no longer name the tunnel, but Tailscale keeps it up. {why}")
     return tunnel.kind
 
@@ -171,8 +172,10 @@ async def turn_off(context: AppContext) -> str:
 def _host_to_trust(settings: Settings) -> str | None:
     """The address from which a tunnel reaches the listener, unless it is trusted already."""
     name = urlsplit(listener_url(settings.server)).hostname or ""
-    host = ip_address("127.0.0.1" if name == "localhost" else name)
-    return None if any(host in network for network in settings.server.trusted_proxies) else str(host)
+    with suppress(ValueError):  # the address of another name isn't known
+        host = ip_address("127.0.0.1" if name == "localhost" else name)
+        return None if any(host in network for network in settings.server.trusted_proxies) else str(host)
+    return None
 
 
 async def _restart_system_service(context: AppContext) -> None:
@@ -220,8 +223,12 @@ async def _funnel_target(tunnel: Tunnel) -> str | None:
     return None
 
 
-async def _funnel_off(tunnel: Tunnel) -> str | None:
-    """End this port of Tailscale alone; returns why that failed."""
+async def _end_funnel(tunnel: Tunnel | None, *, kept: Tunnel | None = None) -> str | None:
+    """End the port of Tailscale of *tunnel* alone, unless *kept* has it; returns why that failed."""
+    if tunnel is None or tunnel.kind is not Kind.TAILSCALE:
+        return None
+    if kept is not None and (kept.kind, kept.remote_port) == (tunnel.kind, tunnel.remote_port):
+        return None
     code, lines = await tunnels.output([tunnel.program, "funnel", f"--https={tunnel.remote_port}", "off"])
     return None if code == 0 else explain(tunnel, lines)
 

@@ -152,7 +152,6 @@ def test_a_port_that_the_old_connection_holds_is_waited_for(
         ("a port that the key may not use", "doesn't give port"),
         ("no server", "Check that server"),
         ("an address that leads to another relay", "Another relay answers at"),
-        ("an address that leads nowhere", "Start your proxy or tunnel"),
     ],
 )
 def test_what_is_wrong_with_ssh_is_told_and_nothing_is_written(
@@ -177,8 +176,6 @@ def test_what_is_wrong_with_ssh_is_told_and_nothing_is_written(
                 vps.stop()
             case "an address that leads to another relay":
                 command[command.index("--public-url") + 1] = another_relay(other)
-            case "an address that leads nowhere":
-                command[command.index("--public-url") + 1] = f"http://127.0.0.1:{free_port()}"
         shown = office.run(*command)
 
     assert 8 == shown.returncode
@@ -406,10 +403,16 @@ def test_tailscale_is_switched_on_for_one_port(home: Program, running: Started, 
     found = checked(home)
     assert (True, "tailscale", True) == (found["reached"], found["kind"], found["running"])
 
-    tailscale.says("", to="funnel --https=443", code=0)
-    assert 0 == home.run("expose", "--off").returncode
     assert f"funnel --bg --yes --https=443 {running.public}" in tailscale.calls
+    tailscale.says("", to="funnel --https=443", code=0)
+    StandIn(tmp_path / "tools", "ngrok").says("t=1")
+    assert 0 == home.run("expose", "ngrok", HOST).returncode
     assert "funnel --https=443 off" == tailscale.calls[-1]
+
+    assert 0 == home.run("expose", "tailscale").returncode
+    assert 1 == tailscale.calls.count("funnel --https=443 off")
+    assert 0 == home.run("expose", "--off").returncode
+    assert 2 == tailscale.calls.count("funnel --https=443 off")
     assert {} == settings(home).get("server", {})
 
 
