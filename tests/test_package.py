@@ -49,6 +49,7 @@ COMMANDS = {
     "demo",
     "dashboard",
     "doctor",
+    "expose",
     "status",
     "messages list",
     "messages show",
