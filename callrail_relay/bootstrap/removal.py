@@ -1,0 +1,133 @@
+"""What the relay put on this computer and at CallRail, and removing it in the right order."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from callrail_relay.bootstrap import dashboard_access, service_setup
+from callrail_relay.bootstrap.context import AppContext, load_context
+from callrail_relay.bootstrap.credentials import remove_webhooks
+from callrail_relay.bootstrap.wiring import open_relay
+from callrail_relay.config.places import log_file
+from callrail_relay.config.secrets import SecretName
+from callrail_relay.domain.message import Status
+from callrail_relay.errors import NotAllowed, RelayError, SecretError, Unavailable
+from callrail_relay.outbox.engine import SIDE_FILES, store_file
+from callrail_relay.outbox.presence import StoreLock, has_workers, names_of_store
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to remove; it raises RelayError or OSError if it can't be removed."""
+
+    what: str
+    remove: Callable[[], Awaitable[object]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removal:
+    context: AppContext
+    steps: list[Step]
+    store: Path | None  # None for PostgreSQL
+
+
+async def plan_removal(config: Path | None, *, with_data: bool) -> Removal:
+    """What there is to remove, in order. Raises NotAllowed if it must not be removed now."""
+    kind, is_installed = None, False
+    with suppress(Unavailable):  # a system without services
+        kind = service_setup.find_kind(system=None)
+        is_installed = service_setup.find_manager(kind).state().installed
+    context = service_setup.load_for(kind, config) if kind and is_installed else load_context(config)
+    secrets, store = context.secrets, store_file(context.settings.database.url)
+    if store is not None and not is_installed and StoreLock(store).server() is not None:
+        raise NotAllowed("The relay is running, and not as a service. Stop it, then run this again.")
+    if with_data and (store is None or store.exists()):
+        await _require_all_sent(context, store)
+    key, places = None, []
+    for name in SecretName:
+        with suppress(SecretError):  # what can't be read is removed all the same
+            if (found := await secrets.find(name)) and not secrets.shadowed_by(name):
+                places.append(f"{name.words} ({found.source})")
+            key = found.secret.reveal() if found and name is SecretName.API_KEY else key
+    steps = []
+    if kind and is_installed:
+        service = service_setup.find_manager(kind).path
+        steps.append(Step(f"the service, {service}", lambda: _remove_service(kind)))
+    if context.account_ids and context.settings.server.public_url:
+        steps.append(Step("the relay's webhooks at CallRail", lambda: _remove_webhooks(context, key)))
+    if places:
+        steps.append(Step(f"the secrets: {', '.join(places)}", lambda: _remove_secrets(context)))
+    if context.config_path.exists():
+        steps.append(Step(f"the settings, {context.config_path}", lambda: _remove_settings(context)))
+    if with_data and store is not None and store.exists():
+        steps.append(Step(f"the texts and opt-outs, {store}", lambda: _remove_data(context, store)))
+    return Removal(context=context, steps=steps, store=store)
+
+
+async def remove(removal: Removal) -> tuple[list[str], list[str]]:
+    """Take the steps in order; returns what was removed, and what could not be, with the reason."""
+    removed, left = [], []
+    for step in removal.steps:
+        try:
+            await step.remove()
+            removed.append(step.what)
+        except (RelayError, OSError) as error:
+            left.append(f"{step.what}. {error}")
+    return removed, left
+
+
+async def _remove_service(kind: service_setup.Kind) -> None:
+    service_setup.uninstall(kind)
+
+
+async def _remove_webhooks(context: AppContext, key: str | None) -> None:
+    if store_file(context.settings.database.url) is None:
+        async with open_relay(context) as relay:
+            if (await relay.store.running()).nodes:
+                raise NotAllowed("Another computer's relay needs them.")
+    await remove_webhooks(context, key)
+
+
+async def _remove_secrets(context: AppContext) -> None:
+    for name in SecretName:
+        await context.secrets.remove(name)
+    context.secrets.file.unlink(missing_ok=True)
+
+
+async def _remove_settings(context: AppContext) -> None:
+    """The tunnel is in them as well, and ended with the service that kept it up."""
+    context.config_path.unlink(missing_ok=True)
+    with suppress(OSError):
+        context.config_path.parent.rmdir()
+
+
+async def _require_all_sent(context: AppContext, store: Path | None) -> None:
+    if store is None:
+        raise NotAllowed("The texts are in PostgreSQL, where only you can remove them. Leave out --data.")
+    async with open_relay(context) as relay:
+        counts = (await relay.operations.status()).counts
+    waiting = {one: counts[one] for one in (Status.QUEUED, Status.SENDING, Status.UNKNOWN) if counts[one]}
+    if waiting:
+        found = ", ".join(f"{count} {status}" for status, count in waiting.items())
+        raise NotAllowed(f"Texts are not sent yet: {found}. Send or cancel them first, or leave out --data.")
+
+
+async def _remove_data(context: AppContext, store: Path) -> None:
+    await _require_all_sent(context, store)  # texts may have come in until the service was stopped
+    lock = StoreLock(store)
+    lock.take("uninstall", context.clock.now())
+    try:
+        if has_workers(names_of_store(store)):
+            raise NotAllowed("A `send` or `replay` is under way. Run this again when it has ended.")
+        for path in (Path(f"{store}{end}") for end in SIDE_FILES):
+            path.unlink(missing_ok=True)
+    finally:
+        lock.release()
+    ours = (dashboard_access.KEY_FILE, dashboard_access.FILE)
+    beside = (path for name in ("node-*.*", f"{store.name}-serve.*") for path in store.parent.glob(name))
+    for path in (*beside, *(context.data / name for name in ours), log_file()):
+        path.unlink(missing_ok=True)
+    for folder in (log_file().parent, store.parent, context.data):
+        with suppress(OSError):
+            folder.rmdir()
