@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
+from glob import escape
 from pathlib import Path
 from shutil import copyfileobj
 from tempfile import TemporaryDirectory
@@ -27,7 +28,7 @@ from callrail_relay.config.settings import Settings
 from callrail_relay.domain.events import ignore
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.errors import NotAllowed, NotFound, RelayError, SettingsError, Unavailable
-from callrail_relay.outbox.backups import Origin, copy_file, hold_back, is_sound
+from callrail_relay.outbox.backups import Origin, copy_file, is_sound, prepare
 from callrail_relay.outbox.engine import RESTORING, SIDE_FILES, restore_marker, store_file
 from callrail_relay.outbox.presence import StoreLock
 from callrail_relay.replacing import replace, sync_folder
@@ -198,7 +199,7 @@ async def restore(config: Path | None, file: Path, *, use_file: bool) -> Restore
         with ExitStack() as undo:
             private_directory(data)
             lock.take("restore", SystemClock().now())
-            _require_empty(path, marker)
+            _require_empty(path, marker)  # again, now that no other command can change it
             _clear(path, marker)
             write_privately(marker, text)
             undo.callback(marker.unlink)
@@ -263,12 +264,8 @@ def _clear(path: Path, marker: Path) -> None:
         path.unlink()
     for file in (f"{name}{end}" for name in (_STORE, RESTORING) for end in SIDE_FILES):
         marker.with_name(file).unlink(missing_ok=True)
-    for name in (
-        marker.with_name(".restoring."),
-        path.with_name(f".{path.name}."),
-        path.with_name(".secrets."),
-    ):
-        for half_written in name.parent.glob(f"{name.name}*"):
+    for target in (marker, marker.with_name(RESTORING), path, Secrets(path).file):
+        for half_written in target.parent.glob(f".{escape(target.name)}.????????"):
             half_written.unlink()
 
 
@@ -280,7 +277,7 @@ def _stage(file: Path, staged: Path, origin: Origin) -> int:
         copyfileobj(source, target)
     if not is_sound(staged):
         raise _unusable(file)
-    return hold_back(staged, origin, SystemClock().now())
+    return prepare(staged, origin, SystemClock().now())
 
 
 async def look_up(context: AppContext) -> tuple[int, int, str | None]:

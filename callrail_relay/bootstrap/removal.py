@@ -86,7 +86,10 @@ async def _remove_webhooks(context: AppContext, key: str | None) -> None:
         async with open_relay(context) as relay:
             if (await relay.store.running()).nodes:
                 raise NotAllowed("Another computer's relay needs them.")
-    await remove_webhooks(context, key)
+    try:
+        await remove_webhooks(context, key)
+    except RelayError as error:
+        raise Unavailable(f"{error} Remove them in CallRail, under Integrations > Webhooks.") from error
 
 
 async def _remove_secrets(context: AppContext) -> None:

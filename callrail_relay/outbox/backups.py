@@ -25,11 +25,9 @@ _OVER = ("restored", "quiet_hours", "unknown")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """The backup that a store comes from, and how its texts were cut."""
-
-    name: str
+    name: str  # of the backup
     made_at: datetime
-    max_characters: int
+    max_characters: int  # by which its texts were cut
 
 
 def copy_file(source: Path, target: Path) -> None:
@@ -53,26 +51,26 @@ def is_sound(store: Path) -> bool:
         return False
 
 
-def hold_back(store: Path, origin: Origin, now: datetime) -> int:
-    """
-    Hold all texts of a copied store that may have been sent since, and have them looked up; returns how many.
-
-    They are held with the code ``restored``. For each segment there is an attempt of the former relay, which
-    may have been made at any time between the backup and now. Raises Unavailable.
-    """
+def prepare(store: Path, origin: Origin, now: datetime) -> int:
+    """Bring the tables of a copied store up to date, and hold back its texts; returns how many."""
     engine = open_engine(f"sqlite:///{store}")
     try:
         with translated(engine):
             migrate(engine)
             with engine.connect().execution_options(writes=True) as connection, connection.begin():
-                held = _hold_back(connection, origin, now)
+                held = hold_back(connection, now, origin)
             empty_log(engine)  # the file alone is moved to its place
             return held
     finally:
         engine.dispose()
 
 
-def _hold_back(connection: sa.Connection, origin: Origin, now: datetime) -> int:
+def hold_back(connection: sa.Connection, now: datetime, origin: Origin) -> int:
+    """
+    Hold all texts that may have been sent since, and have them looked up; returns how many.
+
+    For each segment there is an attempt of the former relay, made at any time between the backup and now.
+    """
     ended = {"outcome": OutcomeKind.UNKNOWN, "finished_at": now}
     detail = "The backup was made while the text was on its way."
     open_ones = sa.update(attempts).where(attempts.c.finished_at.is_(None))
