@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import zlib
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from pathlib import Path
 from shutil import copyfileobj
 from tempfile import TemporaryDirectory
 from typing import Any
-from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import sqlalchemy as sa
 
@@ -27,8 +26,8 @@ from callrail_relay.config.secrets import SecretName, Secrets, close_to_others
 from callrail_relay.config.settings import Settings
 from callrail_relay.domain.events import ignore
 from callrail_relay.domain.message import MessageFilter, Status
-from callrail_relay.errors import NotAllowed, NotFound, RelayError, SettingsError, Unavailable
-from callrail_relay.outbox.backups import Origin, copy_file, is_sound, prepare
+from callrail_relay.errors import NotAllowed, NotFound, RelayError, Unavailable
+from callrail_relay.outbox.backups import copy_file, prepare
 from callrail_relay.outbox.engine import RESTORING, SIDE_FILES, restore_marker, store_file
 from callrail_relay.outbox.presence import StoreLock
 from callrail_relay.replacing import replace, sync_folder
@@ -58,26 +57,19 @@ class Backup:
 async def make_backup(context: AppContext, file: Path, *, with_api_key: bool) -> Backup:
     """Write a new file of mode 0600, whole or not at all. Raises NotAllowed, SecretError, Unavailable."""
     names = (*_KEPT, *([SecretName.API_KEY] if with_api_key else []))
-    found = {name: one.secret.reveal() for name in names if (one := await context.secrets.find(name))}
-    store = store_file(context.settings.database.url)
-    backup = Backup(
-        made_at=context.clock.now(),  # before the copy: what is sent from now on may not be in it
-        settings=_settings_of(context),
-        secrets=found,
-        has_store=store is not None and store.exists(),
-    )
+    secrets = {name: found.secret.reveal() for name in names if (found := await context.secrets.find(name))}
+    store, made_at = store_file(context.settings.database.url), context.clock.now()  # before the copy
+    has_store = store is not None and store.exists()
+    made = Backup(made_at=made_at, settings=_settings_of(context), secrets=secrets, has_store=has_store)
     try:
-        _write(backup, store, file)
+        _write(made, store if has_store else None, file)
+    except FileExistsError as error:
+        raise NotAllowed(f"There is a file {file} already, and a backup replaces none.") from error
     except OSError as error:
         raise Unavailable(
-            f"The backup {file} can't be written ({error.strerror}). Name a folder with room where you may "
-            "write."
+            f"The backup {file} can't be written ({error.strerror}). Name another place for it."
         ) from error
-    return backup
-
-
-def _there_is(file: Path) -> NotAllowed:
-    return NotAllowed(f"There is a file {file} already, and a backup replaces none. Name another.")
+    return made
 
 
 def _settings_of(context: AppContext) -> str:
@@ -86,22 +78,22 @@ def _settings_of(context: AppContext) -> str:
     if store_file(context.settings.database.url) is None:
         url = sa.make_url(context.settings.database.url).difference_update_query(["password"])
         safe = sa.URL.create(url.drivername, url.username, None, url.host, url.port, url.database, url.query)
-        shown = safe.render_as_string(hide_password=False)
-        changes["database"] = {**changes.get("database", {}), "url": shown}
-    return _changed(read_text(context.config_path) or "", changes)
+        changes.setdefault("database", {})["url"] = safe.render_as_string(hide_password=False)
+    return _changed(read_text(context.config_path) or "", changes)[0]
 
 
-def _changed(text: str, changes: Mapping[str, object]) -> str:
+def _changed(text: str, changes: Mapping[str, object]) -> tuple[str, Settings]:
+    """The text of a settings file after *changes*, and what it means here."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "config.toml")
         write_privately(path, text)
         update(path, changes)
-        return read_text(path) or ""
+        return read_text(path) or "", load(path)
 
 
 def _write(backup: Backup, store: Path | None, file: Path) -> None:
     if os.path.lexists(file):
-        raise _there_is(file)
+        raise FileExistsError
     content = {
         "format": FORMAT,
         "version": VERSION,
@@ -117,20 +109,20 @@ def _write(backup: Backup, store: Path | None, file: Path) -> None:
         with whole.open("wb") as raw:
             with ZipFile(raw, "w", ZIP_DEFLATED) as archive:
                 archive.writestr(_CONTENT, json.dumps(content))
-                if backup.has_store and store is not None:
+                if store is not None:
                     copy_file(store, copy)
                     archive.write(copy, _STORE)
             raw.flush()
             os.fsync(raw.fileno())
         try:
             file.hardlink_to(whole)  # unlike a rename, it never replaces a file
-        except FileExistsError as error:
-            raise _there_is(file) from error
+        except FileExistsError:
+            raise
         except OSError:  # a drive without links
             replace(whole, file)
 
 
-# Reading one
+# Bringing it back
 
 
 def read_backup(file: Path) -> Backup:
@@ -138,38 +130,29 @@ def read_backup(file: Path) -> Backup:
     try:
         with ZipFile(file) as archive:
             content = _content_of(archive)
-            secrets = {name: str(content["secrets"].get(name.key, "")) for name in SecretName}
+            known = {name: content["secrets"].get(name.key) for name in SecretName}
             backup = Backup(
                 made_at=datetime.fromisoformat(content["made_at"]).astimezone(),
                 settings=str(content["settings"]),
-                secrets={name: value for name, value in secrets.items() if value},
+                secrets={name: str(value) for name, value in known.items() if value},
                 has_store=_STORE in archive.namelist(),
             )
-    except OSError as error:
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise NotFound(f"The backup {file} can't be read ({error.strerror}). Check its name.") from error
-    except (BadZipFile, zlib.error, LookupError, ValueError, TypeError, AttributeError, EOFError) as error:
-        raise _unusable(file) from error
-    except (NotImplementedError, RuntimeError) as error:  # ways to pack a file that we don't use
-        raise _unusable(file) from error
+    except Exception as error:  # whatever damage, or another program, did to the file
+        raise NotAllowed(
+            f"{file} is no backup of callrail-relay, or is damaged. Nothing was changed."
+        ) from error
     if content["version"] != VERSION:
         raise NotAllowed(f"{file} was made by a newer callrail-relay. Install that version first.")
     return backup
 
 
 def _content_of(archive: ZipFile) -> dict[str, Any]:
-    if (damaged := archive.testzip()) is not None:
-        raise BadZipFile(damaged)
     content: dict[str, Any] = json.loads(archive.read(_CONTENT))
-    if content["format"] != FORMAT:
-        raise ValueError(FORMAT)
+    if archive.testzip() is not None or content["format"] != FORMAT:
+        raise ValueError
     return content
-
-
-def _unusable(file: Path) -> NotAllowed:
-    return NotAllowed(f"{file} is no backup of callrail-relay, or is damaged. Nothing was changed.")
-
-
-# Bringing one back
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,8 +172,8 @@ async def restore(config: Path | None, file: Path, *, use_file: bool) -> Restore
     """
     backup = read_backup(file)
     path, data = config_file(config), data_directory()
-    store, marker, staged = data / _STORE, restore_marker(data / _STORE), data / RESTORING
-    text, settings = _settings_from(backup)
+    store, marker = data / _STORE, restore_marker(data / _STORE)
+    text, settings = _changed(backup.settings, _left_out(parse(path, backup.settings)))
     if backup.has_store and store_file(settings.database.url) != store:
         raise NotAllowed("CALLRAIL_RELAY_DATABASE__URL names another database. Unset it, and run this again.")
     _require_empty(path, marker)
@@ -205,14 +188,12 @@ async def restore(config: Path | None, file: Path, *, use_file: bool) -> Restore
             undo.callback(marker.unlink)
             undo.callback(_clear, path, marker)
             if backup.has_store:
-                limit = settings.limits.max_characters
-                origin = Origin(name=file.name, made_at=backup.made_at, max_characters=limit)
-                open_texts = _stage(file, staged, origin)
+                open_texts = _stage(file, data / RESTORING, backup.made_at, settings.limits.max_characters)
             write_privately(path, text)
             use_file = use_file or secrets.file_in_use
             places = await save(path, secrets, {}, backup.secrets, use_file=use_file)
             if backup.has_store:
-                replace(staged, store)
+                replace(data / RESTORING, store)
             for folder in (data, path.parent):
                 sync_folder(folder)
             undo.pop_all()
@@ -227,20 +208,13 @@ async def restore(config: Path | None, file: Path, *, use_file: bool) -> Restore
     return Restored(backup=backup, context=load_context(config), places=places, open_texts=open_texts)
 
 
-def _settings_from(backup: Backup) -> tuple[str, Settings]:
-    """The settings to bring back, without what was only true of the other computer. Raises SettingsError."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "config.toml")
-        write_privately(path, backup.settings)
-        try:
-            written = parse(path, backup.settings)
-            url = written.get("database", {}).get("url")
-            tunnel: dict[str, object] = {"tunnel": None} if "tunnel" in written else {}
-            file = {"database": {"url": None}} if url is not None and store_file(url) is not None else {}
-            update(path, tunnel | file)
-            return read_text(path) or "", load(path)
-        except SettingsError as error:
-            raise SettingsError(f"The settings in the backup can't be used here. {error}") from error
+def _left_out(settings: Mapping[str, Any]) -> dict[str, object]:
+    """The changes that take out of settings what was only true of the other computer."""
+    url = settings.get("database", {}).get("url")
+    is_file = url is not None and store_file(url) is not None
+    return ({"tunnel": None} if "tunnel" in settings else {}) | (
+        {"database": {"url": None}} if is_file else {}
+    )
 
 
 def _require_empty(path: Path, marker: Path) -> None:
@@ -253,8 +227,8 @@ def _require_empty(path: Path, marker: Path) -> None:
     found = [name for name in names if not name.startswith(nothing)]
     if found and not was_interrupted:
         raise NotAllowed(
-            f"The data directory {data} is not empty ({found[0]}). Restore to an empty one: move "
-            "its content away, or set CALLRAIL_RELAY_DATA."
+            f"The data directory {data} is not empty ({found[0]}). Move its content away, or set "
+            "CALLRAIL_RELAY_DATA to another."
         )
 
 
@@ -269,15 +243,16 @@ def _clear(path: Path, marker: Path) -> None:
             half_written.unlink()
 
 
-def _stage(file: Path, staged: Path, origin: Origin) -> int:
+def _stage(file: Path, staged: Path, made_at: datetime, max_characters: int) -> int:
     """Put the store of a backup beside its place, with nothing in it that would be sent."""
     write_privately(staged, "")
     close_to_others(staged)
     with ZipFile(file) as archive, archive.open(_STORE) as source, staged.open("wb") as target:
         copyfileobj(source, target)
-    if not is_sound(staged):
-        raise _unusable(file)
-    return prepare(staged, origin, SystemClock().now())
+    try:
+        return prepare(staged, file.name, made_at, SystemClock().now(), max_characters)
+    except Unavailable as error:
+        raise NotAllowed(f"{file} can't be restored. {error}") from error
 
 
 async def look_up(context: AppContext) -> tuple[int, int, str | None]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from callrail_relay.bootstrap import dashboard_access, service_setup
@@ -16,24 +15,11 @@ from callrail_relay.errors import NotAllowed, RelayError, SecretError, Unavailab
 from callrail_relay.outbox.engine import SIDE_FILES, store_file
 from callrail_relay.outbox.presence import StoreLock, has_workers, names_of_store
 
-
-@dataclass(frozen=True)
-class Step:
-    """One thing to remove; it raises RelayError or OSError if it can't be removed."""
-
-    what: str
-    remove: Callable[[], Awaitable[object]]
+Step = tuple[str, Callable[[], Awaitable[None]]]  # a thing in words, and removing it: RelayError or OSError
 
 
-@dataclass(frozen=True, kw_only=True)
-class Removal:
-    context: AppContext
-    steps: list[Step]
-    store: Path | None  # None for PostgreSQL
-
-
-async def plan_removal(config: Path | None, *, with_data: bool) -> Removal:
-    """What there is to remove, in order. Raises NotAllowed if it must not be removed now."""
+async def plan_removal(config: Path | None, *, with_data: bool) -> tuple[list[Step], Path | None]:
+    """What there is to remove, in order, and the store, None for PostgreSQL. Raises NotAllowed."""
     kind, is_installed = None, False
     with suppress(Unavailable):  # a system without services
         kind = service_setup.find_kind(system=None)
@@ -50,30 +36,30 @@ async def plan_removal(config: Path | None, *, with_data: bool) -> Removal:
             if (found := await secrets.find(name)) and not secrets.shadowed_by(name):
                 places.append(f"{name.words} ({found.source})")
             key = found.secret.reveal() if found and name is SecretName.API_KEY else key
-    steps = []
+    steps: list[Step] = []
     if kind and is_installed:
         service = service_setup.find_manager(kind).path
-        steps.append(Step(f"the service, {service}", lambda: _remove_service(kind)))
+        steps.append((f"the service, {service}", lambda: _remove_service(kind)))
     if context.account_ids and context.settings.server.public_url:
-        steps.append(Step("the relay's webhooks at CallRail", lambda: _remove_webhooks(context, key)))
+        steps.append(("the relay's webhooks at CallRail", lambda: _remove_webhooks(context, key)))
     if places:
-        steps.append(Step(f"the secrets: {', '.join(places)}", lambda: _remove_secrets(context)))
+        steps.append((f"the secrets: {', '.join(places)}", lambda: _remove_secrets(context)))
     if context.config_path.exists():
-        steps.append(Step(f"the settings, {context.config_path}", lambda: _remove_settings(context)))
+        steps.append((f"the settings, {context.config_path}", lambda: _remove_settings(context)))
     if with_data and store is not None and store.exists():
-        steps.append(Step(f"the texts and opt-outs, {store}", lambda: _remove_data(context, store)))
-    return Removal(context=context, steps=steps, store=store)
+        steps.append((f"the texts and opt-outs, {store}", lambda: _remove_data(context, store)))
+    return steps, store
 
 
-async def remove(removal: Removal) -> tuple[list[str], list[str]]:
+async def remove(steps: list[Step]) -> tuple[list[str], list[str]]:
     """Take the steps in order; returns what was removed, and what could not be, with the reason."""
     removed, left = [], []
-    for step in removal.steps:
+    for what, remove_it in steps:
         try:
-            await step.remove()
-            removed.append(step.what)
+            await remove_it()
+            removed.append(what)
         except (RelayError, OSError) as error:
-            left.append(f"{step.what}. {error}")
+            left.append(f"{what}. {error}")
     return removed, left
 
 

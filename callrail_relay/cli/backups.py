@@ -38,12 +38,9 @@ async def backup(
     context = load_context(config)
     made = await make_backup(context, file, with_api_key=with_api_key)
     if not context.settings.database.url.startswith("sqlite"):
-        say("It holds settings and secrets only: back up the PostgreSQL database with `pg_dump`.")
-        say("A password in database.url was left out.")
-    elif not made.has_store:
-        say("There are no texts yet, so it holds settings and secrets only.")
-    document = {"file": str(file), "made_at": instant(made.made_at), "texts": made.has_store}
-    document["api_key"] = made.has_api_key
+        say("It holds settings and secrets only, and no database password. `pg_dump` backs up the rest.")
+    what = {"texts": made.has_store, "api_key": made.has_api_key}
+    document = {"file": str(file), "made_at": instant(made.made_at), **what}
     show(document, f"The backup is {file}. Keep it private.", as_json=as_json)
 
 
@@ -65,7 +62,6 @@ async def restore(
     """
     from callrail_relay.bootstrap import backups
     from callrail_relay.cli.render import local
-    from callrail_relay.domain.printable import printable_line
 
     restored = await backups.restore(config, file, use_file=secrets_file)
     context, made = restored.context, restored.backup
@@ -89,8 +85,7 @@ async def restore(
         "settings_file": str(context.config_path),
         "texts": {"not_final": restored.open_texts, "held": held, "not_looked_up": unchecked},
     }
-    done = f"Restored {printable_line(str(file))}. The webhook URL in IF3 is still the same."
-    show(document, done, as_json=as_json)
+    show(document, "Restored. The webhook URL in IF3 is still the same.", as_json=as_json)
 
 
 async def uninstall(
@@ -109,15 +104,15 @@ async def uninstall(
     """
     from callrail_relay.bootstrap.removal import plan_removal, remove
 
-    removal = await plan_removal(config, with_data=data)
-    say("\n  - ".join(["This removes:", *(step.what for step in removal.steps)]))
+    steps, store = await plan_removal(config, with_data=data)
+    say("\n  - ".join(["This removes:", *(what for what, _ in steps)]))
     if not confirmed("Remove all of this? Texts from IF3 are lost from then on.", yes=yes):
         say("Nothing was removed.")
         return 0
-    removed, left = await remove(removal)
+    removed, left = await remove(steps)
     for line in left:
         say(f"Not removed: {line}")
-    kept = None if data and not left else str(removal.store or "PostgreSQL")
+    kept = None if store and not store.exists() else str(store or "PostgreSQL")
     if kept is not None:
         say(f"Your texts, opt-outs and history are still in {kept}.")
     done = "Remove the webhook URL in IF3 as well: Team Dashboard > Settings > Messaging."

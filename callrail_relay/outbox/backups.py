@@ -2,7 +2,6 @@
 
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -23,13 +22,6 @@ NOT_FINAL = (Status.HELD, Status.QUEUED, Status.SENDING, Status.UNKNOWN)
 _OVER = ("restored", "quiet_hours", "unknown")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    name: str  # of the backup
-    made_at: datetime
-    max_characters: int  # by which its texts were cut
-
-
 def copy_file(source: Path, target: Path) -> None:
     """Copy a SQLite store as it is at one instant, while others write to it. Raises Unavailable."""
     try:
@@ -42,70 +34,65 @@ def copy_file(source: Path, target: Path) -> None:
         raise Unavailable(f"The store {source} can't be copied to {target} ({error}).") from error
 
 
-def is_sound(store: Path) -> bool:
-    """Whether a file is a SQLite database without damage."""
-    try:
-        with closing(sqlite3.connect(store)) as connection:
-            return bool(connection.execute("PRAGMA quick_check").fetchone() == ("ok",))
-    except sqlite3.Error:
-        return False
-
-
-def prepare(store: Path, origin: Origin, now: datetime) -> int:
-    """Bring the tables of a copied store up to date, and hold back its texts; returns how many."""
+def prepare(store: Path, backup: str, made_at: datetime, now: datetime, max_characters: int) -> int:
+    """Bring the tables of a copied store up to date, and hold back its texts. Raises Unavailable."""
     engine = open_engine(f"sqlite:///{store}")
     try:
         with translated(engine):
+            with engine.connect() as connection:
+                if connection.exec_driver_sql("PRAGMA quick_check").scalar() != "ok":
+                    raise Unavailable("Its store is damaged.")
             migrate(engine)
             with engine.connect().execution_options(writes=True) as connection, connection.begin():
-                held = hold_back(connection, now, origin)
+                held = hold_back(connection, now, backup, made_at, max_characters)
             empty_log(engine)  # the file alone is moved to its place
             return held
     finally:
         engine.dispose()
 
 
-def hold_back(connection: sa.Connection, now: datetime, origin: Origin) -> int:
+def hold_back(
+    connection: sa.Connection, now: datetime, backup: str, made_at: datetime, max_characters: int
+) -> int:
     """
-    Hold all texts that may have been sent since, and have them looked up; returns how many.
+    Hold all texts that may have been sent since *made_at*, and have them looked up; returns how many.
 
     For each segment there is an attempt of the former relay, made at any time between the backup and now.
     """
-    ended = {"outcome": OutcomeKind.UNKNOWN, "finished_at": now}
+    unfinished = sa.update(attempts).where(attempts.c.finished_at.is_(None))
     detail = "The backup was made while the text was on its way."
-    open_ones = sa.update(attempts).where(attempts.c.finished_at.is_(None))
-    connection.execute(open_ones.values(**ended, detail=detail))
-    rows = connection.execute(
-        sa.select(messages).where(messages.c.status.in_(NOT_FINAL)).order_by(messages.c.seq)
-    ).all()
+    connection.execute(unfinished.values(outcome=OutcomeKind.UNKNOWN, finished_at=now, detail=detail))
+    query = sa.select(messages).where(messages.c.status.in_(NOT_FINAL)).order_by(messages.c.seq)
+    rows = connection.execute(query).all()
     for row in rows:
         # Later texts to the person need not wait: nothing that is looked up here goes on by itself.
         unknown = (attempts.c.message_seq == row.seq, attempts.c.outcome == OutcomeKind.UNKNOWN)
         looked_up = {"next_lookup_at": now, "look_until": None, "blocks_until": None}
         connection.execute(sa.update(attempts).where(*unknown).values(**looked_up))
-        is_asked = bool(row.recipient and row.account_id and (row.text or "").strip())
-        if is_asked:
-            _add_attempts(connection, row, origin, now)
-        made = {"backup": origin.name, "made_at": instant(origin.made_at)}
-        restored = Reason("restored", made | ({"problem": "checking"} if is_asked else {}))
-        reasons = [restored, *(reason for reason in row.reasons if reason.code not in _OVER)]
+        parameters = {"backup": backup, "made_at": instant(made_at)}
+        if row.recipient and row.account_id and (row.text or "").strip():
+            _add_attempts(connection, row, made_at, now, max_characters)
+            parameters["problem"] = "checking"
+        others = (reason for reason in row.reasons if reason.code not in _OVER)
+        reasons = [Reason("restored", parameters), *others]
         change(connection, messages, row.seq, status=Status.HELD, reasons=reasons, release_at=None)
     return len(rows)
 
 
-def _add_attempts(connection: sa.Connection, row: Row, origin: Origin, now: datetime) -> None:
+def _add_attempts(
+    connection: sa.Connection, row: Row, made_at: datetime, now: datetime, max_characters: int
+) -> None:
     """Add an attempt of the former relay for each segment that CallRail may have by now."""
     of_message = segments.c.message_seq == row.seq
     if connection.execute(sa.select(segments.c.id).where(of_message).limit(1)).first() is None:
-        cut_to = read_account(connection, row.account_id).max_characters or origin.max_characters
-        pieces = split_text(row.text, max_characters=min(cut_to, origin.max_characters))
-        write_segments(connection, row.seq, list(enumerate(pieces, start=1)))
+        limit = min(read_account(connection, row.account_id).max_characters or 9_999, max_characters)
+        pieces = enumerate(split_text(row.text, max_characters=limit), start=1)
+        write_segments(connection, row.seq, list(pieces))
     waiting = (of_message, segments.c.status.not_in([Status.SENT, Status.CANCELLED]))
     connection.execute(sa.update(segments).where(*waiting).values(status=Status.QUEUED))
-    common = {name: getattr(row, name) for name in ("account_id", "tracking_number", "recipient")}
-    common |= {"message_seq": row.seq, "node": FORMER_RELAY, "outcome": OutcomeKind.UNKNOWN}
-    common |= {"started_at": origin.made_at, "lease_until": now, "finished_at": now, "next_lookup_at": now}
-    common["detail"] = "The relay that made the backup may have sent it since."
-    ids = connection.scalars(sa.select(segments.c.id).where(*waiting).order_by(segments.c.position)).all()
-    if ids:
-        connection.execute(sa.insert(attempts), [{**common, "segment_id": id_} for id_ in ids])
+    attempt = {name: getattr(row, name) for name in ("account_id", "tracking_number", "recipient")}
+    attempt |= {"message_seq": row.seq, "node": FORMER_RELAY, "outcome": OutcomeKind.UNKNOWN}
+    attempt |= {"started_at": made_at, "lease_until": now, "finished_at": now, "next_lookup_at": now}
+    attempt["detail"] = "The relay that made the backup may have sent it since."
+    for id_ in connection.scalars(sa.select(segments.c.id).where(*waiting).order_by(segments.c.position)):
+        connection.execute(sa.insert(attempts).values(segment_id=id_, **attempt))

@@ -10,7 +10,7 @@ from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.outcome import Unknown
 from callrail_relay.domain.reconcile import FailedLookup, FoundText, Lookup, OnUnknown
 from callrail_relay.outbox import decisions, lookups
-from callrail_relay.outbox.backups import Origin, hold_back
+from callrail_relay.outbox.backups import hold_back
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain_all
 from tests.outbox.worker import SENT, Worker, find, put, status_of
@@ -24,7 +24,6 @@ POLICY = lookup_policy(accounts=frozenset({ACCOUNT}))
 MADE = START + timedelta(hours=1)
 NOW = START + timedelta(days=2)
 BETWEEN = START + timedelta(days=1)
-ORIGIN = Origin(name="relay.backup", made_at=MADE, max_characters=140)
 LOST = Unknown("the relay stopped.", own_fault=True)
 
 
@@ -35,7 +34,7 @@ def worker(outbox: Store) -> Worker:
 
 async def restore(outbox: Store, clock: ManualClock) -> int:
     clock.set(NOW)
-    return await outbox.write(hold_back, ORIGIN)
+    return await outbox.write(hold_back, "relay.backup", MADE, 140)
 
 
 async def look_up(outbox: Store, *found: FoundText) -> None:
