@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, dataclass_transform
+from typing import ClassVar, dataclass_transform
 
 from callrail_relay.domain.message import Source, Status
 from callrail_relay.domain.outcome import OutcomeKind
@@ -26,9 +26,6 @@ class Event:
     @property
     def level(self) -> str:
         return self.default_level
-
-    def log_context(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 class MessageEvent(Event):

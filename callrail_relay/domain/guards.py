@@ -46,7 +46,9 @@ def similarity_words(text: str, name: str | None = None) -> frozenset[str] | Non
 
 def are_similar(one: frozenset[str], other: frozenset[str]) -> bool:
     """Return whether two texts, given by their words, look as if they came from one template."""
-    fewer, more = sorted((len(one), len(other)))
+    fewer, more = len(one), len(other)
+    if fewer > more:
+        fewer, more = more, fewer
     return more <= LENGTH_RATIO * fewer and len(one & other) >= SHARED_WORDS * fewer
 
 

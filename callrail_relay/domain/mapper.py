@@ -3,7 +3,7 @@
 import hashlib
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
@@ -265,8 +265,17 @@ class Mapper:
 
     def _submission(self, source: Source, raw: RawSubmission, drafts: Iterable[MappedText]) -> NewSubmission:
         messages = tuple(new_message(self._new_id(), draft, self._policy) for draft in drafts)
-        guards, woke_at = self._policy.guards, self.woke_at
-        return NewSubmission(**asdict(raw), source=source, messages=messages, guards=guards, woke_at=woke_at)
+        return NewSubmission(
+            id=raw.id,
+            body=raw.body,
+            content_type=raw.content_type,
+            query=raw.query,
+            repeat_key=raw.repeat_key,
+            source=source,
+            messages=messages,
+            guards=self._policy.guards,
+            woke_at=self.woke_at,
+        )
 
 
 def is_ping(body: bytes, query: str) -> bool:

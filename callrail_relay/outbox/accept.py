@@ -167,11 +167,11 @@ _OPTED_OUT = sa.select(opt_outs.c.tracking_number, opt_outs.c.recipient).where(
 
 def read_recent(connection: sa.Connection, account_id: str, since: datetime) -> list[guards.RecentText]:
     """The newest texts of an account since then that are long enough to be compared; RECENT_TEXTS at most."""
-    rows = connection.execute(_RECENT, {"account_id": account_id, "since": since})
+    rows = connection.execute(_RECENT, {"account_id": account_id, "since": since}).all()
     return [
-        guards.RecentText(row.recipient, words)
-        for row in rows
-        if (words := similarity_words(row.text, row.seller)) is not None
+        guards.RecentText(recipient, words)
+        for recipient, text, seller in rows
+        if (words := similarity_words(text, seller)) is not None
     ]
 
 
@@ -277,10 +277,11 @@ def _insert(
             new_submissions.append(row | {"received_at": now})
             new_messages += kept
     if new_submissions:
-        connection.execute(sa.insert(submissions), new_submissions)
-        connection.execute(sa.insert(messages), new_messages)
+        connection.execute(_INSERT_SUBMISSIONS, new_submissions)
+        connection.execute(_INSERT_MESSAGES, new_messages)
 
 
+_INSERT_SUBMISSIONS, _INSERT_MESSAGES = sa.insert(submissions), sa.insert(messages)
 _SUBMITTED = ("id", "source", "content_type", "query", "body")
 _FROM_DRAFT = ("recipient", "text", "opportunity_id", "sender_id", "seller_id", "seller", "team_id")
 _FROM_ROUTE = ("account_id", "company_id", "tracking_number")

@@ -13,7 +13,7 @@ from callrail_relay.domain.message import Status
 from callrail_relay.domain.segmentation import split_text
 from callrail_relay.outbox.candidates import candidates, next_due
 from callrail_relay.outbox.opt_outs import read_possible_opt_outs
-from callrail_relay.outbox.rows import Row, change, last_of, route_of, soonest, try_account, write_segments
+from callrail_relay.outbox.rows import Row, change, last_of, route_of, soonest, try_account
 from callrail_relay.outbox.tables import (
     ACCOUNT_ID,
     EPOCH,
@@ -98,7 +98,7 @@ def _lock_due(
             yield account
 
 
-_Facts = sa.Row[bool, bool, int, int, int]
+_Facts = sa.Row[bool, bool, bool, int, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,7 @@ def _claim_from(
         return _Look(closed_until=now + PAUSED_RETRY)
     if account.waits(now):
         return _Look(due_at=account.wait_until, closed_until=account.wait_until)
-    if account.strikes and facts.is_in_flight:
+    if not facts.is_waiting or (account.strikes and facts.is_in_flight):
         # One probe at a time; it is looked at when that has ended.
         return _Look()
     look = _claim_text(connection, now, node, policy, account, facts)
@@ -267,6 +267,10 @@ _RESERVED = (
 # What there is to know of an account before a text is chosen: all of it in one statement.
 _FACTS = sa.select(
     sa.exists().where(*_IS_RELEASED).label("is_releasing"),
+    sa.or_(
+        sa.exists().where(messages.c.account_id == ACCOUNT_ID, is_open()),
+        sa.exists().where(messages.c.account_id == ACCOUNT_ID, is_released_by_itself()),
+    ).label("is_waiting"),
     _IN_FLIGHT.label("is_in_flight"),
     _RESERVED.scalar_subquery().label("reserved"),
     *_HOUR_AND_DAY,
@@ -341,11 +345,14 @@ def _begin(
         # A shorter one could be sent now, and may be once this one is too old, or is held.
         too_old_at = _waiting_since(row) + policy.guards.max_age + MICROSECOND
         return _Look(due_at=soonest(free_at, now + ROOM_RETRY, too_old_at if too_old_at > now else None))
-    if not row.is_cut:
-        write_segments(connection, row.seq, waiting)
     position, content = waiting[0]
-    segment_id = connection.execute(_TAKE_SEGMENT, {"of": row.seq, "at": position}).scalar_one()
-    connection.execute(_TAKE_MESSAGE, {"of": row.seq})
+    if row.is_cut:
+        segment_id = connection.execute(_TAKE_SEGMENT, {"of": row.seq, "at": position}).scalar_one()
+        count = row.segment_count
+    else:
+        segment_id = _write_segments(connection, row.seq, waiting)
+        count = len(waiting)
+    connection.execute(_TAKE_MESSAGE, {"of": row.seq, "count": count})
     attempt = {
         "segment_id": segment_id,
         "message_seq": row.seq,
@@ -369,6 +376,18 @@ def _begin(
     return _Look(claim=claim)
 
 
+def _write_segments(connection: sa.Connection, message_seq: int, pieces: list[tuple[int, str]]) -> int:
+    """Write the segments of a message, the first one as being sent; return its id."""
+    first, *rest = [
+        {"message_seq": message_seq, "position": position, "content": content, "status": Status.QUEUED}
+        for position, content in pieces
+    ]
+    id_: int = connection.execute(_INSERT_SEGMENT, first | {"status": Status.SENDING}).scalar_one()
+    if rest:
+        connection.execute(sa.insert(segments), rest)
+    return id_
+
+
 _OF_MESSAGE = segments.c.message_seq == sa.bindparam("of"), segments.c.status == Status.QUEUED
 _WAITING_SEGMENTS = (
     sa.select(segments.c.position, segments.c.content).where(*_OF_MESSAGE).order_by(segments.c.position)
@@ -379,7 +398,12 @@ _TAKE_SEGMENT = (
     .values(status=Status.SENDING)
     .returning(segments.c.id)
 )
-_TAKE_MESSAGE = sa.update(messages).where(messages.c.seq == sa.bindparam("of")).values(status=Status.SENDING)
+_TAKE_MESSAGE = (
+    sa.update(messages)
+    .where(messages.c.seq == sa.bindparam("of"))
+    .values(status=Status.SENDING, segment_count=sa.bindparam("count"))
+)
+_INSERT_SEGMENT = sa.insert(segments).returning(segments.c.id)
 _INSERT_ATTEMPT = sa.insert(attempts).returning(attempts.c.id)
 
 

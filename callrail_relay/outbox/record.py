@@ -27,7 +27,6 @@ from callrail_relay.outbox.rows import (
     look_at_all,
     status_of,
     write_account,
-    write_segments,
 )
 from callrail_relay.outbox.tables import Condition, attempts, callrail_texts, messages, segments
 
@@ -230,8 +229,18 @@ def _recut(connection: sa.Connection, refused: Row, limit: int) -> None:
     connection.execute(sa.delete(segments).where(*queued))
     its_own = split_text(refused.content, max_characters=limit)
     pieces = [*its_own, *(piece for content in later for piece in split_text(content, max_characters=limit))]
-    placed = list(enumerate(pieces, start=refused.position + 1))
-    write_segments(connection, refused.message_seq, placed, replaces=refused.id, replacing=len(its_own))
+    rows = [
+        {
+            "message_seq": refused.message_seq,
+            "position": refused.position + number,
+            "content": content,
+            "status": Status.QUEUED,
+            "replaces": refused.id if number <= len(its_own) else None,
+        }
+        for number, content in enumerate(pieces, start=1)
+    ]
+    connection.execute(sa.insert(segments), rows)
+    change(connection, messages, refused.message_seq, segment_count=rows[-1]["position"])
 
 
 def _record_message(

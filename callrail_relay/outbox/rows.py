@@ -145,29 +145,6 @@ def status_of(segment_statuses: Iterable[str]) -> Status:
     return Status.SENDING if Status.SENT in present else Status.QUEUED
 
 
-def write_segments(
-    connection: sa.Connection,
-    message_seq: int,
-    pieces: list[tuple[int, str]],
-    *,
-    replaces: int | None = None,
-    replacing: int = 0,
-) -> None:
-    """Add segments to send, each with its position; the first *replacing* replace another one."""
-    rows = [
-        {
-            "message_seq": message_seq,
-            "position": position,
-            "content": content,
-            "status": Status.QUEUED,
-            "replaces": replaces if number < replacing else None,
-        }
-        for number, (position, content) in enumerate(pieces)
-    ]
-    connection.execute(sa.insert(segments), rows)
-    change(connection, messages, message_seq, segment_count=pieces[-1][0])
-
-
 def has_requests(
     connection: sa.Connection, now: datetime, account_id: str, per_hour: int, *, to_poll: bool = False
 ) -> bool:

@@ -165,7 +165,7 @@ def event_logger() -> EventHook:
         level = event.level
         # Asked first: most lines are for debugging, and putting one together takes its time.
         if logger.is_enabled_for(_LEVELS[level]):
-            context = {key: _plain(value) for key, value in event.log_context().items()}
+            context = {key: _plain(value) for key, value in vars(event).items()}
             getattr(logger, level)(event.action, **context)
 
     return log

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from callrail_relay.domain.phone import normalise
 from tests.benchmarks.servers import ACCOUNT
-from tests.benchmarks.texts import body, people, words
+from tests.benchmarks.texts import body, people, text
 
 DAY = 86_400_000_000
 FIRST = 9_000_000
@@ -61,7 +61,7 @@ def _text(
     old = number < sent
     at = now - 2 * DAY - (sent - number) * (1093 * DAY // max(sent, 1)) if old else now
     person = persons[number % len(persons)]
-    text = f"Hi Dana, {words(number)} #{FIRST + number:07}: are you still thinking of selling?"
+    words = text(FIRST + number)
     # As UUIDs of version 7 do, these grow with time.
     id_ = f"{at // 1000:012x}"
     id_ = f"{id_[:8]}-{id_[8:]}-7000-8000-{seq:012x}"
@@ -70,7 +70,7 @@ def _text(
         number.to_bytes(16, "big") if not old else (number * 0x9E3779B97F4A7C15 % 2**128).to_bytes(16, "big")
     )
     message = (
-        *(seq, id_, id_, "sent" if old else "queued", at, at, person, text, ACCOUNT, tracking, mark),
+        *(seq, id_, id_, "sent" if old else "queued", at, at, person, words, ACCOUNT, tracking, mark),
         *((at, "c0nv1") if old else (None, None)),
     )
     submission = (id_, "webhook", at, "application/json", body(number, [person[2:]]))

@@ -147,7 +147,7 @@ def _listening(process: subprocess.Popen[bytes]) -> dict[str, Any]:
 
 
 def relay_environment(folder: Path, callrail: Server, **settings: object) -> dict[str, str]:
-    """The defaults of a relay, but for CallRail's address, polls, mass texts, and *settings*."""
+    """The defaults of a relay, but for CallRail's address, polls, and *settings*."""
     ours = {
         "CALLRAIL__API_URL": callrail.url,
         "CALLRAIL__ACCOUNT_ID": ACCOUNT,
@@ -155,7 +155,6 @@ def relay_environment(folder: Path, callrail: Server, **settings: object) -> dic
         "CALLRAIL__TRACKING_NUMBER": "+12025550133",
         "CALLRAIL__ACCEPTED_TERMS": "true",
         "REPLIES__POLL_EVERY": "off",  # its CallRail has no replies to read, and sending would wait for them
-        "GUARDS__MASS_TEXT": "warn",  # the texts of a benchmark are alike
         "DASHBOARD__PORT": "0",
         "DATA": str(folder),
         "CONFIG": str(folder / "config.toml"),

@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from callrail_relay.domain import events
-from callrail_relay.domain.events import Event, MessageAccepted, StoreFailed, ignore
-from callrail_relay.domain.message import Status
+from callrail_relay.domain.events import Event, StoreFailed, ignore
 
 EVENTS = [
     kind
@@ -36,18 +35,6 @@ def test_an_event_is_loud_in_a_way_that_logs_know(kind: type[Event]) -> None:
 def test_no_event_has_a_place_for_what_is_private(kind: type[Event]) -> None:
     """Words, phone numbers and keys cannot be told, not even by mistake."""
     assert FORBIDDEN.isdisjoint(field.name for field in fields(kind))
-
-
-def test_an_event_tells_its_fields() -> None:
-    """As they are: the log writer turns them into text."""
-    accepted = MessageAccepted(message_id="M1", submission_id="S1", status=Status.HELD, reasons=("no_text",))
-
-    assert {
-        "message_id": "M1",
-        "submission_id": "S1",
-        "status": Status.HELD,
-        "reasons": ("no_text",),
-    } == accepted.log_context()
 
 
 def test_an_event_does_not_change() -> None:
