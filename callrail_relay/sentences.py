@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from callrail_relay.domain.message import Reason
 
 if TYPE_CHECKING:  # it imports what help must not wait for
-    from callrail_relay.domain.health import Facts, Point
+    from callrail_relay.domain.health import Facts, Point, Slept
 
 _CONTACT = "Fix the contact in IF3."
 _APPROVE = ("Approve it to send it anyway.", "Press “Send anyway” to send it.")
@@ -325,6 +325,13 @@ def of_point(point: "Point", facts: "Facts", time: str) -> dict[str, Any]:
         "time": time,
         "at": at(time),
     }
+
+
+def asleep(slept: "Slept", woke: str) -> str:
+    """Return how long the computer slept the last time; *woke* is when it woke."""
+    minutes = round(slept.seconds / 60)
+    lasted = plural(round(minutes / 60), "hour") if minutes >= 90 else plural(max(minutes, 1), "minute")
+    return f"This computer was asleep for {lasted} until {woke}, and could take no texts."
 
 
 def plural(count: int, word: str) -> str:

@@ -85,7 +85,7 @@ async def open_listeners(
         await stack.enter_async_context(private)
         stack.push_async_callback(dashboard.close)
         stack.enter_context(open_desk(context.data, private.url, secret))
-        await relay.store.note_dashboard(private.url)
+        await relay.store.note(private_url=private.url)
         yield Listening(
             public_url=public.url,
             private_url=private.url,

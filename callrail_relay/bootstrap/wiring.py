@@ -25,6 +25,7 @@ from callrail_relay.domain.routing import Route
 from callrail_relay.errors import SettingsError, Unavailable, UsageError
 from callrail_relay.machine.files import network_drive, synced_folder
 from callrail_relay.machine.public_address import fetch
+from callrail_relay.machine.sleep import KeepAwake
 from callrail_relay.outbox.copying import Begin, copy_store
 from callrail_relay.outbox.engine import store_file
 from callrail_relay.outbox.presence import names_of_store, node_name
@@ -39,6 +40,7 @@ from callrail_relay.service.public_address import PublicAddress, PublicAddressWa
 from callrail_relay.service.reconciliation import Reconciliation
 from callrail_relay.service.replies import Forwarding, InboundTexts, Polling
 from callrail_relay.service.setup import cover_new_numbers, find_sending_route
+from callrail_relay.service.sleep import SleepWatch
 from callrail_relay.telemetry import logs
 from callrail_relay.telemetry.alerts import AppriseChannels
 from callrail_relay.telemetry.metrics import Metrics
@@ -119,7 +121,7 @@ async def open_worker(
     async with open_callrail(context) as callrail:
         file = store_file(context.settings.database.url)
         names = private_directory(context.data) if file is None else names_of_store(file)
-        with node_name(names) as node:
+        with node_name(names) as node, contextlib.closing(KeepAwake()) as keep_awake:
             await store.require_not_copied()
             await cover_new_numbers(store, context.tracking_numbers)
             polls = context.polling
@@ -132,8 +134,14 @@ async def open_worker(
                 texts = InboundTexts(store, hook, context.inbound, worker.wake_all)
                 worker.polling = Polling(store, hook, callrail, polls, texts, delivery.open)
             if long_running:
+                detector = relay.intake.sleep
+                delivery.about_to_claim = detector.look
+                if polling := worker.polling:
+                    worker.tasks.append(polling)
+                    detector.woken += [lambda _: delivery.close(closed), lambda _: polling.begin_again()]
+                hold = keep_awake.hold if context.settings.server.keep_awake else None
+                worker.tasks.append(SleepWatch(store, hook, detector, worker.wake_all, hold))
                 worker.tasks += _others(relay, callrail, hook)
-                worker.tasks += [worker.polling] if worker.polling else []
             yield worker
 
 

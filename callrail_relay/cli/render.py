@@ -161,7 +161,9 @@ def _lines(report: StatusReport) -> Iterator[Text]:
         yield Text(sentence(point, facts), style=_LEVEL_STYLES[point.level])
     for node in facts.running.nodes:
         name = f"{node.name}: running" if len(facts.running.nodes) > 1 else "Running"
-        yield Text(name if node.since is None else f"{name} since {clock_time(node.since, facts.now)}.")
+        since = name if node.since is None else f"{name} since {clock_time(node.since, facts.now)}."
+        slept = node.slept and sentences.asleep(node.slept, clock_time(node.slept.woke_at, facts.now))
+        yield Text(f"{since} {slept or ''}".rstrip())
     for standing in facts.standings:
         yield Text()
         yield from _standing_lines(standing)

@@ -75,6 +75,9 @@ class Server(Table):
     public_url: t.WebAddress | None = _key(None, "the address under which IF3 reaches this listener")
     trusted_proxies: t.Networks = _key((), "addresses whose X-Forwarded-For is believed")
     allow_addresses: t.Networks = _key((), "the only addresses that may post to IF3's webhook; empty: all")
+    keep_awake: t.Flag = _key(
+        default=False, words="true: this computer doesn't go to sleep by itself while `serve` runs"
+    )
 
 
 class Dashboard(Table):

@@ -65,6 +65,14 @@ class PublicAddressChecked(Event):
         return "info" if self.reached else "warning"
 
 
+class ComputerSlept(Event, level="warning"):
+    seconds: int
+
+
+class KeepAwakeFailed(Event, level="warning"):
+    reason: str
+
+
 class RepeatReceived(Event):
     submission_id: str
 

@@ -15,12 +15,25 @@ CONTACT_AGE = timedelta(minutes=10)  # how old CallRail's last answer may be bef
 _RECENT = CONTACT_AGE * 2  # how old it may be to count as one of now: asking takes a while
 
 
+@dataclass(frozen=True, slots=True)
+class Slept:
+    """The last time that the computer was asleep, or was stopped in another way."""
+
+    seconds: int
+    woke_at: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     name: str
     since: datetime | None = None  # None for the instant between its start and its note
     pid: int | None = None
     private_url: str | None = None
+    slept: Slept | None = None  # since then; only where the store is a file
+
+    def document(self) -> dict[str, Any]:
+        slept = self.slept and {"seconds": self.slept.seconds, "woke_at": instant(self.slept.woke_at)}
+        return {"name": self.name, "since": instant(self.since), "slept": slept}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +48,7 @@ class Running:
         return min((node.since for node in self.nodes if node.since is not None), default=None)
 
     def document(self) -> dict[str, Any]:
-        nodes = [{"name": node.name, "since": instant(node.since)} for node in self.nodes]
+        nodes = [node.document() for node in self.nodes]
         return {"running": bool(nodes), "since": instant(self.since), "nodes": nodes}
 
 

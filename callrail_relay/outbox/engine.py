@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -96,6 +97,14 @@ def close_to_others(engine: sa.Engine) -> None:
                 path.chmod(0o600)
 
 
+def give_to_owner(path: Path) -> None:
+    """A file that root made beside the store of another user, such as a service's, must be that user's."""
+    if sys.platform != "win32" and os.geteuid() == 0:
+        with contextlib.suppress(OSError):  # some file systems know no owners
+            owner = path.parent.stat()
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
 def empty_log(engine: sa.Engine) -> None:
     """Empty SQLite's log of changes, which still holds what was deleted; done later if others read it now."""
     if not is_sqlite(engine):
@@ -144,6 +153,7 @@ def _create_sqlite(path: Path) -> None:
     try:
         with closing(sqlite3.connect(new)) as connection:
             connection.execute("PRAGMA journal_mode=WAL").close()
+        give_to_owner(new)
         os.link(new, path)
     except FileExistsError:
         pass

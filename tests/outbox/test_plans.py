@@ -310,7 +310,7 @@ async def tend(outbox: Store, clock: ManualClock, message_id: str) -> None:
     await outbox.beat()
     await outbox.running()
     await outbox.require_not_copied()
-    await outbox.note_dashboard("http://127.0.0.1:8788")
+    await outbox.note(private_url="http://127.0.0.1:8788")
     clock.advance(timedelta(days=400))
     assert await outbox.write(retention.retire, clock.now() - timedelta(days=365), 100)
 

@@ -43,7 +43,11 @@ async def test_status_tells_budget_counts_and_when_the_queue_is_empty(tmp_path: 
         empty = (await rig.operations.status()).document()
         since = "2026-03-02T15:00:00.000Z"
         assert {
-            "relay": {"running": True, "since": since, "nodes": [{"name": platform.node(), "since": since}]},
+            "relay": {
+                "running": True,
+                "since": since,
+                "nodes": [{"name": platform.node(), "since": since, "slept": None}],
+            },
             "accounts": [
                 {
                     "account_id": rig.account_id,
