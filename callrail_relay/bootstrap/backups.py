@@ -98,6 +98,7 @@ def _write(backup: Backup, store: Path | None, file: Path) -> None:
         "format": FORMAT,
         "version": VERSION,
         "made_at": backup.made_at.isoformat(),
+        "files": [_CONTENT, *([_STORE] if backup.has_store else [])],
         "settings": backup.settings,
         "secrets": {name.key: value for name, value in backup.secrets.items()},
     }
@@ -150,7 +151,8 @@ def read_backup(file: Path) -> Backup:
 
 def _content_of(archive: ZipFile) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(archive.read(_CONTENT))
-    if archive.testzip() is not None or content["format"] != FORMAT:
+    is_whole = archive.testzip() is None and archive.namelist() == content["files"]
+    if content["format"] != FORMAT or not is_whole:
         raise ValueError
     return content
 

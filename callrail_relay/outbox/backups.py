@@ -13,7 +13,7 @@ from callrail_relay.domain.segmentation import split_text
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.engine import BUSY_TIMEOUT, empty_log, open_engine, translated
 from callrail_relay.outbox.lookups import FORMER_RELAY
-from callrail_relay.outbox.rows import Row, change, read_account, write_segments
+from callrail_relay.outbox.rows import Row, change, read_account
 from callrail_relay.outbox.schema import migrate
 from callrail_relay.outbox.tables import attempts, messages, segments
 
@@ -86,8 +86,13 @@ def _add_attempts(
     of_message = segments.c.message_seq == row.seq
     if connection.execute(sa.select(segments.c.id).where(of_message).limit(1)).first() is None:
         limit = min(read_account(connection, row.account_id).max_characters or 9_999, max_characters)
-        pieces = enumerate(split_text(row.text, max_characters=limit), start=1)
-        write_segments(connection, row.seq, list(pieces))
+        pieces = list(enumerate(split_text(row.text, max_characters=limit), start=1))
+        new = [
+            {"message_seq": row.seq, "position": at, "content": one, "status": Status.QUEUED}
+            for at, one in pieces
+        ]
+        connection.execute(sa.insert(segments), new)
+        change(connection, messages, row.seq, segment_count=len(new))
     waiting = (of_message, segments.c.status.not_in([Status.SENT, Status.CANCELLED]))
     connection.execute(sa.update(segments).where(*waiting).values(status=Status.QUEUED))
     attempt = {name: getattr(row, name) for name in ("account_id", "tracking_number", "recipient")}
