@@ -28,7 +28,7 @@ from callrail_relay.domain.events import ignore
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.errors import NotAllowed, NotFound, RelayError, Unavailable
 from callrail_relay.outbox.backups import copy_file, prepare
-from callrail_relay.outbox.engine import RESTORING, SIDE_FILES, restore_marker, store_file
+from callrail_relay.outbox.engine import RESTORING, SIDE_FILES, give_to_owner, restore_marker, store_file
 from callrail_relay.outbox.presence import StoreLock
 from callrail_relay.replacing import replace, sync_folder
 from callrail_relay.service.reconciliation import Reconciliation
@@ -249,6 +249,7 @@ def _stage(file: Path, staged: Path, made_at: datetime, max_characters: int) -> 
     """Put the store of a backup beside its place, with nothing in it that would be sent."""
     write_privately(staged, "")
     close_to_others(staged)
+    give_to_owner(staged)
     with ZipFile(file) as archive, archive.open(_STORE) as source, staged.open("wb") as target:
         copyfileobj(source, target)
     try:

@@ -181,6 +181,14 @@ def test_restoring_again_keeps_what_was_held(old: Program, tmp_path: Path) -> No
 
 
 @pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Another computer's, where nothing is yet."""
+    home = tmp_path / "another"
+    home.mkdir()
+    return home
+
+
+@pytest.fixture
 def file(old: Program, tmp_path: Path) -> Path:
     """A backup with a text that waits."""
     file = tmp_path / "relay.backup"
@@ -191,13 +199,18 @@ def file(old: Program, tmp_path: Path) -> Path:
     return file
 
 
+def data_of(home: Path) -> Path:
+    """Where the data is: on Linux beside the settings' folder, elsewhere, and for every other kill, in it."""
+    return home if home.name[-1] in "13579" else home / "data"
+
+
 @contextmanager
 def environment(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with monkeypatch.context() as patched:
         for name in SECRETS:
             patched.delenv(name, raising=False)
         patched.setenv("CALLRAIL_RELAY_CONFIG", str(home / "config.toml"))
-        patched.setenv("CALLRAIL_RELAY_DATA", str(home / "data"))
+        patched.setenv("CALLRAIL_RELAY_DATA", str(data_of(home)))
         yield
 
 
@@ -212,6 +225,9 @@ def test_killed_at_every_step(file: Path, tmp_path: Path, monkeypatch: pytest.Mo
     After a kill at any step it is whole, or it counts as nothing: no store can be opened, and `restore` can
     be run again. Nothing that was waiting is ever queued.
     """
+    (tmp_path / "first").mkdir()
+    with environment(tmp_path / "first", monkeypatch):
+        restore_here(file)  # so that no kill is spent on a step that only the first run has
     step, whole, is_over = 0, 0, False
     while not is_over:
         home = tmp_path / f"home-{step}"
@@ -221,21 +237,22 @@ def test_killed_at_every_step(file: Path, tmp_path: Path, monkeypatch: pytest.Mo
             if is_whole(home):
                 whole += 1
             else:
-                if (home / "data" / "relay.db").exists() or (home / "config.toml").exists():
+                if (data_of(home) / "relay.db").exists() or (home / "config.toml").exists():
                     with pytest.raises(RelayError, match="interrupted"):
                         read_statuses()
                 assert 1 == restore_here(file)
             assert {"held": 1} == read_statuses()
-            assert {"config.toml", "data", "secrets.toml"} >= {one.name for one in home.iterdir()}
-            assert not [*(home / "data").glob("*restoring*")]
+            left = {one.name for one in home.iterdir()} - {"config.toml", "data", "secrets.toml"}
+            assert {name for name in left if not name.startswith("relay.db")} == set()
+            assert not [*data_of(home).glob("*restoring*")]
         step += 1
     assert step > 50
     assert whole > 1
 
 
 def is_whole(home: Path) -> bool:
-    is_unfinished = (home / "data" / "restoring.toml").exists()
-    return (home / "config.toml").exists() and (home / "data" / "relay.db").exists() and not is_unfinished
+    is_unfinished = (data_of(home) / "restoring.toml").exists()
+    return (home / "config.toml").exists() and (data_of(home) / "relay.db").exists() and not is_unfinished
 
 
 def killed_at(step: int, file: Path) -> bool:
@@ -273,30 +290,30 @@ def read_statuses() -> dict[str, int]:
     return asyncio.run(read())
 
 
-def test_a_failure_leaves_nothing(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_leaves_nothing(file: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a keyring nothing is restored, and it can be run again."""
-    with environment(tmp_path, monkeypatch):
+    with environment(home, monkeypatch):
         with pytest.raises(RelayError, match="keyring"):
             asyncio.run(backups.restore(None, file, use_file=False))
 
-        assert not (tmp_path / "config.toml").exists()
-        assert {"relay.db-serve.lock"} >= {one.name for one in (tmp_path / "data").iterdir()}
+        assert not (home / "config.toml").exists()
+        assert {"relay.db-serve.lock"} >= {one.name for one in (home / "data").iterdir()}
         assert 1 == restore_here(file)
 
 
 @pytest.mark.parametrize("place", ["config.toml", "data/relay.db", "data/anything"])
-def test_nothing_is_replaced(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+def test_nothing_is_replaced(file: Path, home: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     """Where there are settings or data, `restore` is refused and changes nothing."""
-    there = tmp_path / place
+    there = home / place
     there.parent.mkdir(exist_ok=True)
     there.write_text("# mine\n")
-    with environment(tmp_path, monkeypatch), pytest.raises(NotAllowed, match=there.name):
+    with environment(home, monkeypatch), pytest.raises(NotAllowed, match=there.name):
         restore_here(file)
     assert "# mine\n" == there.read_text()
-    assert not (tmp_path / "secrets.toml").exists()
+    assert not (home / "secrets.toml").exists()
 
 
-def test_a_damaged_backup_is_refused(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_backup_is_refused(file: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever byte is wrong: it is refused, or nothing of the content is different."""
     content, whole = file.read_bytes(), backups.read_backup(file)
     refused = 0
@@ -309,18 +326,18 @@ def test_a_damaged_backup_is_refused(file: Path, tmp_path: Path, monkeypatch: py
     assert refused > len(content) / 13 * 0.8
     for damaged in (content[:-1], content[: len(content) // 2], b"", b"no backup"):
         file.write_bytes(damaged)
-        with environment(tmp_path, monkeypatch), pytest.raises(NotAllowed, match="Nothing was changed"):
+        with environment(home, monkeypatch), pytest.raises(NotAllowed, match="Nothing was changed"):
             restore_here(file)
-    assert not (tmp_path / "data").exists()
+    assert not (home / "data").exists()
 
 
 def test_the_webhook_secret_and_settings_come_back(
-    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox
+    file: Path, home: Path, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox
 ) -> None:
     """Also those that only the environment of the old computer had."""
-    with environment(tmp_path, monkeypatch):
+    with environment(home, monkeypatch):
         restore_here(file)
-    assert f'"{HOOK_TOKEN}"' in (tmp_path / "secrets.toml").read_text()
-    assert API_KEY not in (tmp_path / "secrets.toml").read_text()
-    assert sandbox.account_id in (tmp_path / "config.toml").read_text()
-    assert 0o600 == (tmp_path / "data" / "relay.db").stat().st_mode & 0o777 or os.name == "nt"
+    assert f'"{HOOK_TOKEN}"' in (home / "secrets.toml").read_text()
+    assert API_KEY not in (home / "secrets.toml").read_text()
+    assert sandbox.account_id in (home / "config.toml").read_text()
+    assert 0o600 == (home / "data" / "relay.db").stat().st_mode & 0o777 or os.name == "nt"
