@@ -68,6 +68,9 @@ COMMANDS = {
     "opt-outs export",
     "database copy",
     "hook-url",
+    "backup",
+    "restore",
+    "uninstall",
     "sandbox",
 }
 

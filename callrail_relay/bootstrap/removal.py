@@ -15,31 +15,27 @@ from callrail_relay.errors import NotAllowed, RelayError, SecretError, Unavailab
 from callrail_relay.outbox.engine import SIDE_FILES, store_file
 from callrail_relay.outbox.presence import StoreLock, has_workers, names_of_store
 
+_SERVICE = "the service"
 Step = tuple[str, Callable[[], Awaitable[None]]]  # a thing in words, and removing it: RelayError or OSError
 
 
 async def plan_removal(config: Path | None, *, with_data: bool) -> tuple[list[Step], Path | None]:
     """What there is to remove, in order, and the store, None for PostgreSQL. Raises NotAllowed."""
-    kind, is_installed = None, False
+    kind = state = None
     with suppress(Unavailable):  # a system without services
         kind = service_setup.find_kind(system=None)
-        is_installed = service_setup.find_manager(kind).state().installed
-    context = service_setup.load_for(kind, config) if kind and is_installed else load_context(config)
-    secrets, store = context.secrets, store_file(context.settings.database.url)
-    if store is not None and not is_installed and StoreLock(store).server() is not None:
+        state = service_setup.find_manager(kind).state()
+    service = kind if state and state.installed else None
+    context = service_setup.load_for(service, config) if service else load_context(config)
+    store = store_file(context.settings.database.url)
+    if store is not None and not (state and state.running) and StoreLock(store).server() is not None:
         raise NotAllowed("The relay is running, and not as a service. Stop it, then run this again.")
     if with_data and (store is None or store.exists()):
         await _require_all_sent(context, store)
-    key, places = None, []
-    for name in SecretName:
-        with suppress(SecretError):  # what can't be read is removed all the same
-            if (found := await secrets.find(name)) and not secrets.shadowed_by(name):
-                places.append(f"{name.words} ({found.source})")
-            key = found.secret.reveal() if found and name is SecretName.API_KEY else key
+    key, places = await _read_secrets(context)
     steps: list[Step] = []
-    if kind and is_installed:
-        service = service_setup.find_manager(kind).path
-        steps.append((f"the service, {service}", lambda: _remove_service(kind)))
+    if service and state:
+        steps.append((f"{_SERVICE}, {state.path}", lambda: _remove_service(service)))
     if context.account_ids and context.settings.server.public_url:
         steps.append(("the relay's webhooks at CallRail", lambda: _remove_webhooks(context, key)))
     if places:
@@ -51,6 +47,21 @@ async def plan_removal(config: Path | None, *, with_data: bool) -> tuple[list[St
     return steps, store
 
 
+async def _read_secrets(context: AppContext) -> tuple[str | None, list[str]]:
+    """The API key, which the webhooks at CallRail need, and what is stored where."""
+    key, places = None, []
+    for name in SecretName:
+        try:
+            found = await context.secrets.find(name)
+        except SecretError:  # removing it says why it can't be read
+            places.append(name.words)
+            continue
+        if found and not context.secrets.shadowed_by(name):
+            places.append(f"{name.words} ({found.source})")
+        key = found.secret.reveal() if found and name is SecretName.API_KEY else key
+    return key, places
+
+
 async def remove(steps: list[Step]) -> tuple[list[str], list[str]]:
     """Take the steps in order; returns what was removed, and what could not be, with the reason."""
     removed, left = [], []
@@ -60,6 +71,8 @@ async def remove(steps: list[Step]) -> tuple[list[str], list[str]]:
             removed.append(what)
         except (RelayError, OSError) as error:
             left.append(f"{what}. {error}")
+            if what.startswith(_SERVICE):  # it goes on with what it needs
+                break
     return removed, left
 
 
