@@ -21,17 +21,8 @@ import callrail_relay
 from callrail_relay.bootstrap.context import AppContext, listener_url, load_context
 from callrail_relay.callrail.network import find_network
 from callrail_relay.clock import SystemClock
+from callrail_relay.config import places
 from callrail_relay.config.loading import PREFIX, environment_changes, read_text
-from callrail_relay.config.places import (
-    CONFIG_VARIABLE,
-    DATA_VARIABLE,
-    config_file,
-    data_directory,
-    log_file,
-    override_path,
-    private_directory,
-    write_privately,
-)
 from callrail_relay.config.saving import save, update
 from callrail_relay.config.secrets import OsKeyring, SecretName, Secrets
 from callrail_relay.domain.health import Node
@@ -43,7 +34,7 @@ from callrail_relay.machine.service_managers import ServiceState as ServiceState
 from callrail_relay.machine.service_units import Kind as Kind  # noqa: PLC0414 - as above
 from callrail_relay.machine.service_units import ServicePlan, render
 from callrail_relay.outbox.backups import copy_file
-from callrail_relay.outbox.engine import SIDE_FILES, open_engine, store_file, translated
+from callrail_relay.outbox.engine import SIDE_FILES, give_to_owner, open_engine, store_file, translated
 from callrail_relay.outbox.presence import StoreLock, has_workers, names_of_store
 from callrail_relay.outbox.tables import relay_secret
 from callrail_relay.replacing import sync_folder
@@ -71,9 +62,11 @@ def system_data() -> Path:
 
 def system_variables() -> dict[str, str]:
     """What every other command needs to work on the system service."""
-    config = system_config()
-    values = (config, system_data(), config.parent)
-    return dict(zip((CONFIG_VARIABLE, DATA_VARIABLE, "CREDENTIALS_DIRECTORY"), map(str, values), strict=True))
+    return {
+        places.CONFIG_VARIABLE: str(system_config()),
+        places.DATA_VARIABLE: str(system_data()),
+        "CREDENTIALS_DIRECTORY": str(system_config().parent),
+    }
 
 
 def find_kind(*, system: bool | None, name: str | None = None) -> Kind:
@@ -98,7 +91,7 @@ def find_kind(*, system: bool | None, name: str | None = None) -> Kind:
 def find_manager(kind: Kind) -> Manager:
     if kind in _OTHER:
         return Systemd(kind, root=ROOT)
-    return Launchd(log_file()) if kind is Kind.LAUNCHD else TaskScheduler(log_file())
+    return Launchd(places.log_file()) if kind is Kind.LAUNCHD else TaskScheduler(places.log_file())
 
 
 def printed(kind: Kind, config: Path | None) -> str:
@@ -114,9 +107,9 @@ def printed(kind: Kind, config: Path | None) -> str:
     plan = ServicePlan(
         program=(str(script),) if script.exists() else (str(here), "-P", "-m", "callrail_relay"),
         python=str(windowless if takes_windowless else here),
-        config=str(system_config() if system else config_file(config)),
-        data=str(system_data() if system else data_directory()),
-        log="" if system else str(log_file()),
+        config=str(system_config() if system else places.config_file(config)),
+        data=str(system_data() if system else places.data_directory()),
+        log="" if system else str(places.log_file()),
         user=(f"{domain}\\" if domain else "") + getpass.getuser() if kind is Kind.WINDOWS else "",
         at_start=starts_without_login(kind),
         credentials=tuple(stored or list(_CREDENTIALS.values())[:2]),
@@ -155,17 +148,17 @@ class Needs:
 
 def load_for(kind: Kind, config: Path | None) -> AppContext:
     """The settings, secrets and data that the service takes over. Raises SettingsError."""
-    if kind is Kind.SYSTEMD_SYSTEM and override_path(config) is None:
+    if kind is Kind.SYSTEMD_SYSTEM and places.override_path(config) is None:
         if system_config().exists():  # installed before: they are what counts
             os.environ.update(system_variables())
-        elif not config_file().exists() and (person := os.environ.get("SUDO_USER")):
+        elif not places.config_file().exists() and (person := os.environ.get("SUDO_USER")):
             import pwd  # noqa: PLC0415 - not on Windows
 
             with suppress(KeyError):
                 home = Path(pwd.getpwnam(person).pw_dir)
                 if (theirs := home / ".config/callrail-relay/config.toml").exists():
-                    os.environ[CONFIG_VARIABLE] = str(theirs)
-                    os.environ.setdefault(DATA_VARIABLE, str(home / ".local/share/callrail-relay"))
+                    os.environ[places.CONFIG_VARIABLE] = str(theirs)
+                    os.environ.setdefault(places.DATA_VARIABLE, str(home / ".local/share/callrail-relay"))
     return load_context(config)
 
 
@@ -236,10 +229,8 @@ async def _store(context: AppContext, kind: Kind, needs: Needs) -> list[str]:
     if not (needs.secrets or needs.settings):
         return []
     use_file = starts_without_login(kind) or context.secrets.file_in_use or not await OsKeyring(3.0).words()
-    places = await save(
-        context.config_path, context.secrets, needs.settings, needs.secrets, use_file=use_file
-    )
-    wrote = [f"The {name.words} is in the {place}." for name, place in places.items()]
+    saved = await save(context.config_path, context.secrets, needs.settings, needs.secrets, use_file=use_file)
+    wrote = [f"The {name.words} is in the {place}." for name, place in saved.items()]
     return [*wrote, f"The settings are in {context.config_path}."] if needs.settings else wrote
 
 
@@ -264,14 +255,10 @@ def _is_this_relay(context: AppContext, answer: Answer, nonce: str) -> bool:
     url = context.settings.database.url
     if (file := store_file(url)) and not file.exists():
         return False
-    engine = open_engine(url)
-    try:
-        with translated(engine), engine.connect() as connection:
-            secret = connection.scalar(sa.select(relay_secret.c.value))
-    except (RelayError, sa.exc.SQLAlchemyError):  # its tables may just be made
-        return False
-    finally:
-        engine.dispose()
+    engine, secret = open_engine(url), None
+    with suppress(RelayError, sa.exc.SQLAlchemyError), translated(engine), engine.connect() as connection:
+        secret = connection.scalar(sa.select(relay_secret.c.value))  # its tables may just be made
+    engine.dispose()
     return secret is not None and is_proven(answer, secret, nonce)
 
 
@@ -302,9 +289,9 @@ async def _why_silent(context: AppContext, manager: Manager) -> str | None:
 def read_state(kind: Kind, context: AppContext | None) -> ServiceState:
     """The state; since when it runs the relay itself says, if the system does not."""
     state = find_manager(kind).state()
-    if state.running and state.since is None and context is not None:
-        with suppress(RelayError):
-            return replace(state, since=server.since if (server := _server(context)) else None)
+    with suppress(RelayError):
+        if state.running and state.since is None and context and (server := _server(context)):
+            return replace(state, since=server.since)
     return state
 
 
@@ -322,14 +309,14 @@ def uninstall(kind: Kind) -> tuple[str, ...]:
     """Stop the service and remove what ``install`` wrote; returns what it removed."""
     manager = find_manager(kind)
     manager.uninstall()
-    if kind is not Kind.SYSTEMD_SYSTEM:
-        return (str(manager.path),)
-    files = [system_config().with_name(name) for name in ("config.toml", *_CREDENTIALS.values())]
-    removed = [file for file in files if file.exists()]
-    for file in removed:
-        file.unlink()
-    _remove_if_empty(system_config().parent)
-    return (str(manager.path), *map(str, removed))
+    removed = [str(manager.path)]
+    if kind is Kind.SYSTEMD_SYSTEM:
+        for name in ("config.toml", *_CREDENTIALS.values()):
+            if (file := system_config().with_name(name)).exists():
+                file.unlink()
+                removed.append(str(file))
+        _remove_if_empty(system_config().parent)
+    return tuple(removed)
 
 
 # A system service
@@ -337,12 +324,11 @@ def uninstall(kind: Kind) -> tuple[str, ...]:
 
 def require_program_for_all() -> None:
     """Raises Unavailable if the unit's own user could not run this program."""
-    hidden = [place for place in (*map(Path, _HIDDEN_PLACES), Path.home()) if place != Path("/")]
-    program = Path(sys.executable).with_name("callrail-relay")
-    package = Path(callrail_relay.__file__).parent
+    hidden = {*map(Path, _HIDDEN_PLACES), Path.home()} - {Path("/")}
+    program, package = Path(sys.executable).with_name("callrail-relay"), Path(callrail_relay.__file__).parent
     for path in (program, program.resolve(), Path(sys.prefix), Path(sys.base_prefix), package):
-        inside = any(path.is_relative_to(place) for place in hidden)
-        if inside or not all(_open_to_all(one) for one in (path, *path.parents)):
+        around = {path, *path.parents}
+        if around & hidden or not all(map(_open_to_all, around)):
             raise Unavailable(
                 f"The system service has a user of its own, which can't use {path}. Install the program "
                 "where every user can run it, such as in /opt/callrail-relay, and use that one."
@@ -372,7 +358,7 @@ def _move_to_system(context: AppContext, needs: Needs, undo: ExitStack) -> tuple
         move_store(file.resolve(), moved)
         undo.callback(move_store, moved, file.resolve())
         wrote.append(f"The data is in {moved.parent}.")
-    private_directory(target.parent)
+    places.private_directory(target.parent)
     undo.callback(_remove_if_empty, target.parent)
     for name, value in needs.secrets.items():
         path = target.parent / _CREDENTIALS[name]
@@ -395,10 +381,10 @@ def _remove_if_empty(folder: Path) -> None:
 def _put(path: Path, text: str, undo: ExitStack) -> None:
     former = read_text(path)
     try:
-        write_privately(path, text)
+        places.write_privately(path, text)
     except OSError as error:
         raise Unavailable(f"{path} can't be written ({error.strerror}). Make its folder writable.") from error
-    undo.callback(path.unlink) if former is None else undo.callback(write_privately, path, former)
+    undo.callback(path.unlink) if former is None else undo.callback(places.write_privately, path, former)
 
 
 def move_store(store: Path, moved: Path) -> None:
@@ -410,18 +396,16 @@ def move_store(store: Path, moved: Path) -> None:
         lock.take("service install", SystemClock().now())
         if has_workers(names_of_store(store)):
             raise NotAllowed("A `send` or `replay` is under way. Run this again when it has ended.")
-        private_directory(moved.parent)
+        places.private_directory(moved.parent)
         for left in moved.parent.glob(f"{moved.name}[.-]*"):
             left.unlink()
-        write_privately(whole, "")
+        places.write_privately(whole, "")
         beside = [*store.parent.glob("node-*.id"), *store.parent.glob("dashboard.key")]
         with closing(sqlite3.connect(store, timeout=5.0, isolation_level=None)) as writer:
             writer.execute("BEGIN IMMEDIATE")  # no other command writes from now on
             copy_file(store, whole)
-            copies = [whole, *(Path(shutil.copy2(path, moved.parent)) for path in beside)]
-            owner = moved.parent.stat()
-            for path in copies:
-                os.chown(path, owner.st_uid, owner.st_gid)
+            for path in (whole, *(Path(shutil.copy2(path, moved.parent)) for path in beside)):
+                give_to_owner(path)
             whole.rename(moved)
             sync_folder(moved.parent)  # SQLite did so for the file itself
             for path in (*(Path(f"{store}{end}") for end in SIDE_FILES), *beside):

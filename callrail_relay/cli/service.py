@@ -8,19 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callrail_relay.cli.console import (
-    Config,
-    Json,
-    Yes,
-    command,
-    complain,
-    confirmed,
-    echo,
-    has_terminal,
-    print_json,
-    say,
-    show,
-)
+from callrail_relay.cli import console
+from callrail_relay.cli.console import Config, Json, Yes, command, say, show
 from callrail_relay.errors import NotFound, RelayError, Unavailable, UsageError
 
 if TYPE_CHECKING:
@@ -75,13 +64,13 @@ async def install(
     wrote, fault = await _install(chosen, config, yes=yes)
     if as_json:
         state = service_setup.read_state(chosen, service_setup.load_for(chosen, config))
-        print_json({**_document(state), "wrote": wrote})
+        console.print_json({**_document(state), "wrote": wrote})
     if fault is not None:
         raise Unavailable(
             f"The service is installed. {fault} {_SEE_WHY}, then run `callrail-relay service restart`."
         )
     if not as_json:
-        echo("The service runs and answers. It starts with this computer, and again after a crash.")
+        console.echo("The service runs and answers. It starts with this computer, and again after a crash.")
 
 
 async def _install(kind: "Kind", config: Path | None, *, yes: bool) -> tuple[list[str], str | None]:
@@ -116,7 +105,7 @@ def _ask(needs: "Needs", *, yes: bool) -> None:
         say(f"The OS keyring is closed until you sign in. In it: {', '.join(needs.locked)}.")
         questions.append("Move that to a private file, so that the service can start without you?")
     for question in questions:
-        if not confirmed(question, yes=yes):
+        if not console.confirmed(question, yes=yes):
             say("Nothing was installed, because the service could not start without that.")
             raise typer.Exit
 
@@ -144,7 +133,7 @@ async def uninstall(
     if not state.installed:
         raise NotFound("There is no service to remove.")
     more = f" and {service_setup.system_config().parent}" if kind == "systemd-system" else ""
-    if not confirmed(f"Stop the relay, and remove {state.path}{more}?", yes=yes):
+    if not console.confirmed(f"Stop the relay, and remove {state.path}{more}?", yes=yes):
         return
     removed = service_setup.uninstall(kind)
     for path in () if as_json else removed:
@@ -218,12 +207,13 @@ async def logs(
     manager = service_setup.find_manager(service_setup.find_kind(system=system or None))
     if follow:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # asyncio's would wait for the next line
-    found = manager.follow(lines) if follow else manager.logs(lines)
+    found = False
     if as_json:
-        print_json(found)
+        console.print_json(list(manager.logs(lines, follow=False)))
         return
-    for line in found:
-        echo(line)
+    for line in manager.logs(lines, follow=follow):
+        console.echo(line)
+        found = True
     if lines and not found:
         say("No lines were found. On Linux, only root and the group systemd-journal may read them.")
 
@@ -249,7 +239,7 @@ async def restart(system: System = False, config: Config = None, as_json: Json =
 
 async def offer(config: Path | None, *, as_json: bool) -> None:
     """Ask a person who has just set up the relay whether to install the service, if it can be."""
-    if as_json or not has_terminal():
+    if as_json or not console.has_terminal():
         return
     from callrail_relay.bootstrap import service_setup
 
@@ -260,10 +250,10 @@ async def offer(config: Path | None, *, as_json: bool) -> None:
     except Unavailable:
         return
     question = "Start the relay with this computer, as a service?"
-    if not manager.state().installed and confirmed(question, yes=False):
+    if not manager.state().installed and console.confirmed(question, yes=False):
         try:
             _, fault = await _install(kind, config, yes=False)
         except RelayError as error:  # the relay itself is set up
-            complain(str(error))
+            console.complain(str(error))
         else:
             say(fault or "The service runs and answers.")

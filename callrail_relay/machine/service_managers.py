@@ -21,14 +21,14 @@ _LINGER = "# `callrail-relay service` enabled lingering for this user.\n"
 _OLDEST_SYSTEMD = 250
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ServiceState:
     """Whether the service is there, starts by itself and runs; *since* is None if it isn't known."""
 
     installed: bool
     enabled: bool
     running: bool
-    since: datetime | None = None
+    since: datetime | None
     path: str
     kind: Kind
 
@@ -36,7 +36,7 @@ class ServiceState:
 def run(*command: str, fails: bool = True, environment: dict[str, str] | None = None) -> str | None:
     """What *command* prints. If it fails: Unavailable with its words, or None if it may."""
     try:
-        done = subprocess.run(  # noqa: S603 - the system's own programs, and no shell
+        return subprocess.run(  # noqa: S603 - the system's own programs, and no shell
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -44,17 +44,16 @@ def run(*command: str, fails: bool = True, environment: dict[str, str] | None = 
             errors="replace",
             timeout=STOP_WITHIN + 30,
             env=os.environ | {"LC_ALL": "C"} | (environment or {}),
-            check=False,
-        )
+            check=True,
+        ).stdout
+    except subprocess.CalledProcessError as error:
+        words = " ".join((error.stderr.strip() or error.stdout.strip()).split())
+        words = words or f"exit code {error.returncode}"
     except (OSError, subprocess.TimeoutExpired) as error:
-        words, code = type(error).__name__, 1
-    else:
-        words, code = " ".join((done.stderr.strip() or done.stdout.strip()).split()), done.returncode
-        if code == 0:
-            return done.stdout
-    if not fails:
-        return None
-    raise Unavailable(f"`{' '.join(command[:3])}` failed: {words or f'exit code {code}'}")
+        words = type(error).__name__
+    if fails:
+        raise Unavailable(f"`{' '.join(command[:3])}` failed: {words}")
+    return None
 
 
 class UnitFile:
@@ -94,10 +93,9 @@ class Systemd(UnitFile):
     def require(self) -> None:
         self._require_root()
         try:
-            words = self._run("show", "--property=Version", "--value") or ""
+            version = re.match(r"\d+", self._run("show", "--property=Version", "--value") or "")
         except Unavailable as error:
             raise Unavailable(f"{self._no_manager()} ({error})") from error
-        version = re.match(r"\d+", words.strip())
         if self._system and version and int(version[0]) < _OLDEST_SYSTEMD:
             raise Unavailable(
                 f"This is systemd {version[0]}, and a system service takes {_OLDEST_SYSTEMD} or newer. Leave "
@@ -116,10 +114,10 @@ class Systemd(UnitFile):
             )
         if os.getuid() == 0:
             return "root has no systemd session. Use --system, or run this without sudo."
+        user = getpass.getuser()
         return (
-            f"The user {getpass.getuser()} has no systemd session. Run `sudo loginctl enable-linger "
-            f"{getpass.getuser()}` and then this again, or, as root, `callrail-relay service install "
-            "--system`."
+            f"The user {user} has no systemd session. Run `sudo loginctl enable-linger {user}` and then this "
+            "again, or, as root, `callrail-relay service install --system`."
         )
 
     def load(self, text: str) -> str | None:
@@ -162,30 +160,27 @@ class Systemd(UnitFile):
         running = installed and found.get("ActiveState") in ("active", "reloading")
         enabled = found.get("UnitFileState") == "enabled" or (shown is None and self._link.is_symlink())
         since = None
-        with suppress(ValueError):
-            written = found.get("ActiveEnterTimestamp", "").partition(" ")[2]
+        with suppress(ValueError, KeyError):
+            written = found["ActiveEnterTimestamp"].partition(" ")[2]
             since = datetime.strptime(written, "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC)
-        facts = {"installed": installed, "enabled": installed and enabled, "running": running}
-        return ServiceState(**facts, since=since if running else None, path=str(self.path), kind=self.kind)
+        since = since if running else None
+        return ServiceState(installed, installed and enabled, running, since, str(self.path), self.kind)
 
-    def logs(self, lines: int) -> list[str]:
-        return (run(*self._journal(lines)) or "").splitlines()
-
-    def follow(self, lines: int) -> Iterator[str]:
-        command = [*self._journal(lines), "--follow"]
+    def logs(self, lines: int, *, follow: bool) -> Iterator[str]:
+        # `journalctl --user` would miss what a journal without files of its own for each user holds.
+        unit = f"--{'' if self._system else 'user-'}unit={NAME}"
+        command = ["journalctl", unit, "--output=cat", "--quiet", "--no-pager", f"--lines={lines}"]
+        if not follow:
+            yield from (run(*command) or "").splitlines()
+            return
         try:
             process = subprocess.Popen(  # noqa: S603 - as above
-                command, stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace"
+                [*command, "--follow"], stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace"
             )
         except OSError as error:
             raise Unavailable(f"journalctl can't be run: {error.strerror}.") from error
         with process:
             yield from (line.rstrip("\n") for line in process.stdout or ())
-
-    def _journal(self, lines: int) -> list[str]:
-        # `journalctl --user` would miss what a journal without files of its own for each user holds.
-        unit = "--unit" if self._system else "--user-unit"
-        return ["journalctl", f"{unit}={NAME}", "--output=cat", "--quiet", "--no-pager", f"--lines={lines}"]
 
     def _run(self, *words: str, fails: bool = True) -> str | None:
         environment = {"TZ": "UTC"}  # for the time in `state`
@@ -204,29 +199,26 @@ class LogFile:
     def __init__(self, log: Path) -> None:
         self._log = log
 
-    def logs(self, lines: int) -> list[str]:
-        try:
-            found = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise Unavailable(f"The log {self._log} can't be read: {error.strerror}.") from error
-        return found[-lines:] if lines else []
-
-    def follow(self, lines: int) -> Iterator[str]:
+    def logs(self, lines: int, *, follow: bool) -> Iterator[str]:
         place, rest, first = 0, b"", True
-        while True:
+        while first or follow:
             whole: list[bytes] = []
-            with suppress(OSError), self._log.open("rb") as file:
-                if file.seek(0, os.SEEK_END) < place:  # a new file took its place
-                    place, rest = 0, b""
-                file.seek(place)
-                *whole, rest = (rest + file.read()).split(b"\n")
-                place = file.tell()
+            try:
+                with self._log.open("rb") as file:
+                    if file.seek(0, os.SEEK_END) < place:  # a new file took its place
+                        place, rest = 0, b""
+                    file.seek(place)
+                    *whole, rest = (rest + file.read()).split(b"\n")
+                    place = file.tell()
+            except FileNotFoundError:
+                pass  # it comes with the first line
+            except OSError as error:
+                if first:
+                    raise Unavailable(f"The log {self._log} can't be read: {error.strerror}.") from error
             newest = whole[max(len(whole) - lines, 0) :] if first else whole
             yield from (line.decode("utf-8", "replace").rstrip("\r") for line in newest)
             first = False
-            pause(0.5)
+            pause(0.5 if follow else 0)
 
     def _remove_logs(self) -> None:
         with suppress(OSError):
@@ -276,9 +268,7 @@ class Launchd(LogFile, UnitFile):
         installed = self.path.exists()
         enabled = installed and not re.search(rf'"{NAME}" => (true|disabled)', disabled)
         running = re.search(r"^\s*state = running$", shown, re.MULTILINE) is not None
-        return ServiceState(
-            installed=installed, enabled=enabled, running=running, path=str(self.path), kind=Kind.LAUNCHD
-        )
+        return ServiceState(installed, enabled, running, None, str(self.path), Kind.LAUNCHD)
 
     def _unload(self) -> None:
         if run("launchctl", "print", self._service, fails=False) is not None:
@@ -333,9 +323,7 @@ class TaskScheduler(LogFile):
         disabled = re.search(r"<Settings>.*<Enabled>false</Enabled>.*</Settings>", xml or "", re.DOTALL)
         installed, running = xml is not None, row[6] == _TASK_RUNNING or row[3] == "Running"
         enabled = installed and not disabled
-        return ServiceState(
-            installed=installed, enabled=enabled, running=running, path=self.path, kind=Kind.WINDOWS
-        )
+        return ServiceState(installed, enabled, running, None, self.path, Kind.WINDOWS)
 
 
 def _linger(verb: str, *options: str) -> str | None:
@@ -345,7 +333,7 @@ def _linger(verb: str, *options: str) -> str | None:
 Manager = Systemd | Launchd | TaskScheduler
 """
 ``require`` raises unless a service can be installed here. ``load`` starts what a text describes, and ``read``
-gives that text back. ``follow`` gives the newest lines of the log, and then those that come.
+gives that text back. ``logs`` gives the newest lines of the log, and with *follow* then those that come.
 """
 
 

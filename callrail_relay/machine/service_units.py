@@ -57,6 +57,10 @@ def render(kind: Kind, plan: ServicePlan) -> str:
     return _task(plan) if kind is Kind.WINDOWS else _unit(plan, system=kind is Kind.SYSTEMD_SYSTEM)
 
 
+def _yes(names: str) -> str:
+    return "".join(f"{name}=yes\n" for name in names.split())
+
+
 _RUN = f"""\
 Restart=on-failure
 RestartSec=5
@@ -66,38 +70,24 @@ TimeoutStopSec={STOP_WITHIN}
 KillMode=mixed
 UMask=0077
 MemoryMax=1G
-NoNewPrivileges=yes
-LockPersonality=yes
 RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
 SystemCallArchitectures=native
 SystemCallErrorNumber=EPERM
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
-"""
+""" + _yes("NoNewPrivileges LockPersonality RestrictNamespaces RestrictRealtime RestrictSUIDSGID")
 
 # A user's own systemd has no right to do these: it would fail to start the relay.
 _HARDENED = """\
 CapabilityBoundingSet=
 DevicePolicy=closed
-MemoryDenyWriteExecute=yes
-PrivateDevices=yes
-PrivateTmp=yes
-PrivateUsers=yes
 ProcSubset=pid
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHome=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
 ProtectProc=invisible
 ProtectSystem=strict
-RemoveIPC=yes
-"""
+""" + _yes(
+    "MemoryDenyWriteExecute PrivateDevices PrivateTmp PrivateUsers ProtectClock ProtectControlGroups "
+    "ProtectHome ProtectHostname ProtectKernelLogs ProtectKernelModules ProtectKernelTunables RemoveIPC"
+)
 
 
 def _unit(plan: ServicePlan, *, system: bool) -> str:
@@ -170,25 +160,18 @@ _TASK = f"""\
   <Triggers>
     {{boot}}<LogonTrigger><Enabled>true</Enabled><UserId>{{user}}</UserId></LogonTrigger>
   </Triggers>
-  <Principals>
-    <Principal>
-      <UserId>{{user}}</UserId><LogonType>{{logon}}</LogonType><RunLevel>LeastPrivilege</RunLevel>
-    </Principal>
-  </Principals>
+  <Principals><Principal>
+    <UserId>{{user}}</UserId><LogonType>{{logon}}</LogonType><RunLevel>LeastPrivilege</RunLevel>
+  </Principal></Principals>
   <Settings>
     <MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy>
     <DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries>
-    <StopIfGoingOnBatteries>false</StopIfGoingOnBatteries>
-    <StartWhenAvailable>true</StartWhenAvailable>
+    <StopIfGoingOnBatteries>false</StopIfGoingOnBatteries><StartWhenAvailable>true</StartWhenAvailable>
     <IdleSettings><StopOnIdleEnd>false</StopOnIdleEnd><RestartOnIdle>false</RestartOnIdle></IdleSettings>
-    <Enabled>true</Enabled>
-    <Hidden>true</Hidden>
-    <ExecutionTimeLimit>PT0S</ExecutionTimeLimit>
-    <Priority>5</Priority>
+    <Enabled>true</Enabled><Hidden>true</Hidden>
+    <ExecutionTimeLimit>PT0S</ExecutionTimeLimit><Priority>5</Priority>
     <RestartOnFailure><Interval>PT1M</Interval><Count>255</Count></RestartOnFailure>
   </Settings>
-  <Actions>
-    <Exec><Command>{{command}}</Command><Arguments>{{arguments}}</Arguments></Exec>
-  </Actions>
+  <Actions><Exec><Command>{{command}}</Command><Arguments>{{arguments}}</Arguments></Exec></Actions>
 </Task>
 """

@@ -185,7 +185,7 @@ class StoreLock:
         try:
             found = json.loads(self._note.read_text(encoding="utf-8"))
             since = datetime.fromisoformat(found["since"])
-            if slept := found["slept"]:
+            if slept := found.get("slept"):
                 slept = Slept(slept["seconds"], datetime.fromisoformat(slept["woke_at"]))
             node = Node(
                 name=str(found["name"]),

@@ -19,7 +19,6 @@ from typer.testing import CliRunner, Result
 
 from callrail_relay.bootstrap import service_setup
 from callrail_relay.cli import app, console
-from callrail_relay.cli import service as cli_service
 from callrail_relay.cli.service import offer
 from callrail_relay.outbox.presence import StoreLock
 from tests.cli.test_background import SETTINGS, free_port
@@ -524,8 +523,7 @@ def test_wizard_offers_the_service_once(
         asked.append(question)
         return "y"
 
-    for module in (console, cli_service):
-        monkeypatch.setattr(module, "has_terminal", lambda: True)
+    monkeypatch.setattr(console, "has_terminal", lambda: True)
     monkeypatch.setattr(console, "ask", ask)
     programs.answer("--property=Version", "Failed to connect to bus", code=1)
     asyncio.run(offer(None, as_json=False))

@@ -200,7 +200,8 @@ def test_log_comes_from_the_journal(programs: ServicePrograms) -> None:
     programs.answer("journalctl", "Started.\nListening.\n")
     systemd = Systemd(Kind.SYSTEMD)
 
-    assert ["Started.", "Listening."] == systemd.logs(20) == list(systemd.follow(20))
+    for follow in (False, True):
+        assert ["Started.", "Listening."] == list(systemd.logs(20, follow=follow))
     assert any("--user-unit=callrail-relay" in call and "--lines=20" in call for call in programs.calls)
 
 
@@ -346,7 +347,7 @@ def test_log_is_followed_into_the_next_file(tasks: TaskScheduler, tmp_path: Path
     """The relay starts a new file when the log has grown."""
     log = tmp_path / "callrail-relay.log"
     log.write_text("one\ntwo\n", "utf-8")
-    following = tasks.follow(1)
+    following = tasks.logs(1, follow=True)
 
     seen = [next(following)]
     with log.open("a", encoding="utf-8") as file:
