@@ -20,6 +20,8 @@ _DECIDE = (
     f"{_CHECK}, then run `messages resend`, `messages mark-sent` or `messages cancel`.",
     f"{_CHECK} before you resend.",
 )
+_RESTORED = "It comes from the backup “{backup}” of {made_at}, and may have been sent since."
+_SEND_RESTORED = (f"{_CHECK}, then approve or cancel it.", f"{_CHECK} before you press “Send anyway”.")
 _RESUME = ("Then run `callrail-relay resume`.", "Then press “Resume sending”.")
 _NO_BULK = "CallRail doesn't allow bulk texting."
 _NORTH_AMERICA = "and CallRail texts US and Canadian numbers only"
@@ -187,6 +189,9 @@ SENTENCES: dict[str, str | tuple[str, ...]] = {
         "It needs {needed} parts, and the sending limits allow {allowed}.",
         "Shorten it, or raise limits.max_characters.",
     ),
+    "restored": _row(_RESTORED, *_SEND_RESTORED),
+    "restored.checking": _row(f"{_RESTORED} The relay checks with CallRail.", *_SEND_RESTORED),
+    "restored.not_shown": _row(f"{_RESTORED} Its conversation in CallRail doesn't show it.", *_SEND_RESTORED),
     # What became of it at CallRail.
     "refused": "CallRail rejected it ({http_status}): {detail}",
     "unsendable": _row("It can't be sent, and nothing was: {detail}", "Send it again from IF3."),
@@ -243,7 +248,7 @@ def shown(name: str, value: object) -> str:
     """Return a value as text: spans in words, instants by this machine's clock."""
     if name.endswith("_seconds"):
         return span(float(str(value)))
-    if name.removeprefix("at_") in ("until", "written_at"):
+    if name.removeprefix("at_") in ("until", "written_at", "made_at"):
         local = datetime.fromisoformat(str(value)).astimezone()
         return f"{'at ' if name.startswith('at_') else ''}{clock_time(local)} on {local:%b} {local.day}"
     if name in ("note", "detail"):  # other people's words, before more of ours

@@ -69,6 +69,9 @@ COMMANDS = {
     "opt-outs export",
     "database copy",
     "hook-url",
+    "backup",
+    "restore",
+    "uninstall",
     "sandbox",
 }
 

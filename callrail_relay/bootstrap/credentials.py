@@ -186,6 +186,22 @@ async def register_webhooks(context: AppContext, *, use_file: bool) -> Registere
     return Registered(registrations=registrations, key_place=place, outranked_by=secrets.shadowed_by(name))
 
 
+async def remove_webhooks(context: AppContext, api_key: str | None = None) -> list[str]:
+    """Remove our URLs at CallRail, and the keys with which it signs; returns the companies that had any."""
+    context.require_route()
+    paths = [f"/hooks/callrail/{one.value}" for one in await read_hook_tokens(context)]
+    public_url = context.settings.server.public_url
+
+    def is_ours(url: str) -> bool:
+        by_address = public_url is not None and url.startswith(f"{public_url}/hooks/callrail/")
+        return by_address or any(path in url for path in paths)
+
+    async with open_callrail(context, api_key) as callrail:
+        found = [one for one in context.companies if await callrail.remove_webhooks(*one, is_ours)]
+    await context.secrets.remove(SecretName.SIGNING_KEYS)
+    return [company_id for _, company_id in found]
+
+
 async def _require_answer(context: AppContext) -> None:
     """CallRail switches off webhooks that don't answer, and the replies would be lost."""
     async with open_relay(context) as relay:

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
@@ -34,9 +33,11 @@ from callrail_relay.machine.service_managers import Launchd, Manager, Systemd, T
 from callrail_relay.machine.service_managers import ServiceState as ServiceState  # noqa: PLC0414 - for the commands, too
 from callrail_relay.machine.service_units import Kind as Kind  # noqa: PLC0414 - as above
 from callrail_relay.machine.service_units import ServicePlan, render
-from callrail_relay.outbox.engine import give_to_owner, open_engine, store_file, translated
+from callrail_relay.outbox.backups import copy_file
+from callrail_relay.outbox.engine import SIDE_FILES, give_to_owner, open_engine, store_file, translated
 from callrail_relay.outbox.presence import StoreLock, has_workers, names_of_store
 from callrail_relay.outbox.tables import relay_secret
+from callrail_relay.replacing import sync_folder
 
 ROOT = Path("/")
 """Where the files of a system service are; tests have their own."""
@@ -390,7 +391,6 @@ def move_store(store: Path, moved: Path) -> None:
     """Move a stopped store; whatever happens, the new one is whole and on disk before the old one goes."""
     if moved.exists():
         raise NotAllowed(f"There is a store in {store}, and one in {moved} already. Remove one of them.")
-    connect = partial(sqlite3.connect, timeout=5.0, isolation_level=None)
     lock, whole = StoreLock(store), moved.with_name(f"{moved.name}.new")
     try:
         lock.take("service install", SystemClock().now())
@@ -401,18 +401,14 @@ def move_store(store: Path, moved: Path) -> None:
             left.unlink()
         places.write_privately(whole, "")
         beside = [*store.parent.glob("node-*.id"), *store.parent.glob("dashboard.key")]
-        with closing(connect(store)) as writer, closing(connect(store)) as source:
+        with closing(sqlite3.connect(store, timeout=5.0, isolation_level=None)) as writer:
             writer.execute("BEGIN IMMEDIATE")  # no other command writes from now on
-            with closing(connect(whole)) as copy:
-                source.backup(copy)
+            copy_file(store, whole)
             for path in (whole, *(Path(shutil.copy2(path, moved.parent)) for path in beside)):
                 give_to_owner(path)
             whole.rename(moved)
-            descriptor = os.open(moved.parent, os.O_RDONLY)
-            os.fsync(descriptor)  # SQLite did so for the file itself
-            os.close(descriptor)
-            ends = ("", "-wal", "-shm", "-journal")
-            for path in (*(Path(f"{store}{end}") for end in ends), *beside):
+            sync_folder(moved.parent)  # SQLite did so for the file itself
+            for path in (*(Path(f"{store}{end}") for end in SIDE_FILES), *beside):
                 path.unlink(missing_ok=True)
     except AlreadyRunning as error:
         raise NotAllowed(f"{error} Only a stopped store can be moved.") from error

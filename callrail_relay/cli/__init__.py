@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from callrail_relay import __version__
-from callrail_relay.cli import configure, expose, messages, operate, opt_outs, send, serve, service
+from callrail_relay.cli import backups, configure, expose, messages, operate, opt_outs, send, serve, service
 from callrail_relay.cli.console import command
 
 app = typer.Typer(
@@ -53,6 +53,9 @@ command(app, "resume", panel="Operate")(operate.resume)
 app.add_typer(opt_outs.app, name="opt-outs", rich_help_panel="Operate")
 app.add_typer(opt_outs.app, name="suppressions", hidden=True)  # its former name, for scripts
 app.add_typer(operate.database_app, name="database", rich_help_panel="Operate")
+command(app, "backup", panel="Operate")(backups.backup)
+command(app, "restore", panel="Operate")(backups.restore)
+command(app, "uninstall", panel="Operate")(backups.uninstall)
 command(app, "demo", panel="Try it")(serve.demo)
 command(app, "sandbox", panel="Try it")(serve.sandbox)
 

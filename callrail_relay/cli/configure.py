@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callrail_relay.cli.console import Config, Json, ask, has_terminal, print_json, say, show
+from callrail_relay.cli.console import Config, Json, ask, has_terminal, say, show
 from callrail_relay.cli.operate import why_not_for_if3
 from callrail_relay.cli.service import offer
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
@@ -39,6 +39,9 @@ PublicUrl = Annotated[
 Webhooks = Annotated[
     bool, _relay("--webhooks", help="Get replies: register webhooks at CallRail. Alone, it asks nothing.")
 ]
+RemoveWebhooks = Annotated[
+    bool, _relay("--remove-webhooks", help="Remove the relay's webhooks at CallRail, and do nothing else.")
+]
 KeyStdin = Annotated[bool, _secrets("--api-key-stdin", help="Read CallRail's API key from standard input.")]
 SecretsFile = Annotated[
     bool, _secrets("--secrets-file", help="Keep the secrets in a private file, not in the OS keyring.")
@@ -57,6 +60,7 @@ async def configure(
     no_verify: NoVerify = False,
     secrets_file: SecretsFile = False,
     webhooks: Webhooks = False,
+    remove_webhooks: RemoveWebhooks = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -80,10 +84,13 @@ async def configure(
 
     given = {"account_id": account_id, "company_id": company_id, "tracking_number": tracking_number}
     alone = not any((api_key_stdin, *given.values(), public_url, accept_terms, api_url, no_verify))
-    if webhooks and alone:
-        registered = await _register(load_context(config), use_file=secrets_file)
-        if as_json:
-            print_json(registered)
+    if remove_webhooks or (webhooks and alone):
+        context = load_context(config)
+        if remove_webhooks:
+            changed = await _remove_webhooks(context, alone=alone and not webhooks)
+        else:
+            changed = await _register(context, use_file=secrets_file)
+        show(changed, "Done.", as_json=as_json)
         return
     missing = [f"--{name}".replace("_", "-") for name, value in given.items() if value is None]
     if no_verify and missing:
@@ -269,3 +276,15 @@ async def _register(context: "AppContext", *, use_file: bool) -> dict[str, Any]:
             "Webhooks, and set CALLRAIL_SIGNING_KEY to it (several with commas between them)."
         )
     return registered.document()
+
+
+async def _remove_webhooks(context: "AppContext", *, alone: bool) -> dict[str, Any]:
+    from callrail_relay.bootstrap.credentials import remove_webhooks
+
+    if not alone:
+        raise UsageError("--remove-webhooks goes alone; leave out the others.")
+    removed = await remove_webhooks(context)
+    say(
+        f"Removed at CallRail for: {', '.join(removed)}." if removed else "CallRail had no URL of this relay."
+    )
+    return {"companies": removed}

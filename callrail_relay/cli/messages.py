@@ -13,7 +13,7 @@ from callrail_relay.clock import SystemClock
 from callrail_relay.domain.message import ANONYMOUS, Actor, Attempt, Message, MessageFilter, Status, instant
 from callrail_relay.domain.printable import guarded, lines, printable
 from callrail_relay.errors import UsageError, Waiting
-from callrail_relay.sentences import explain_all, plural
+from callrail_relay.sentences import explain, explain_all, plural
 
 app = typer.Typer(no_args_is_help=True, help="List, review and resend texts.")
 
@@ -137,7 +137,7 @@ async def approve(
     ids: Ids,
     note: Note = None,
     same_wording: Alike = False,
-    _yes: Yes = False,
+    yes: Yes = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -145,7 +145,8 @@ async def approve(
     Send texts that are on hold.
 
     Only the reasons shown are overridden. A person who opted out isn't texted
-    even then; see `callrail-relay opt-outs`.
+    even then; see `callrail-relay opt-outs`. It asks first about a text from a
+    backup, which may have been sent since.
 
     Example:
     $ callrail-relay messages approve 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
@@ -155,6 +156,13 @@ async def approve(
         if same_wording:
             chosen = await _with_alike(relay.operations.held_alike, ids, approvable=True)
             opted_out = len(await _with_alike(relay.operations.held_alike, ids)) - len(chosen)
+        found = [message for id_ in chosen for message in await relay.operations.find(id_)]
+        if restored := {one for text in found for one in text.reasons if one.code == "restored"}:
+            for reason in restored:
+                say(explain(reason, do=False))
+            if not console.confirmed("Send what is not in CallRail's conversation?", yes=yes):
+                say("Nothing was sent.")
+                return
         await _decide(relay.operations.approve, chosen, note, as_json=as_json)
     if opted_out:
         say(f"{plural(opted_out, 'text')} like it stay on hold: these people opted out.")

@@ -90,8 +90,7 @@ class SecretFile:
         document.update(secrets)
         try:
             write_privately(self.path, tomlkit.dumps(document))
-            if os.name == "nt":
-                _close_to_others(self.path)
+            close_to_others(self.path)
         except OSError as error:
             raise SecretError(
                 f"The file of secrets {self.path} cannot be written: {error.strerror}. "
@@ -99,8 +98,10 @@ class SecretFile:
             ) from error
 
 
-def _close_to_others(path: Path) -> None:
-    """Let this user alone use a file of Windows, whatever its directory allows."""
+def close_to_others(path: Path) -> None:
+    """Let this user alone use a file of Windows, whatever its directory allows; elsewhere its mode does."""
+    if os.name != "nt":
+        return
     who = ["whoami", "/user", "/fo", "csv", "/nh"]
     me = subprocess.run(who, capture_output=True, text=True, check=False)  # noqa: S603 - Windows' own
     if sid := re.search(r"S-1-[\d-]+", me.stdout):

@@ -18,6 +18,8 @@ from callrail_relay.errors import Unavailable
 
 BUSY_TIMEOUT = 5.0  # seconds to wait for another process that writes to the same SQLite file
 CONNECT_TIMEOUT = 5  # seconds to wait for PostgreSQL to answer
+SIDE_FILES = ("", "-wal", "-shm", "-journal")  # how the names of SQLite's files end
+RESTORING = "restoring.db"  # a store before it is in its place
 APPLICATION = "callrail-relay"  # what PostgreSQL calls the connections; each command's name begins with it
 
 
@@ -48,6 +50,11 @@ def store_file(url: str) -> Path | None:
     return Path(address.database or "") if address.get_backend_name() == "sqlite" else None
 
 
+def restore_marker(store: Path) -> Path:
+    """The file that is beside a store while it is being restored; it holds the settings."""
+    return store.with_name("restoring.toml")
+
+
 FileIdentity = tuple[int, int]
 
 
@@ -76,7 +83,7 @@ def store_files(engine: sa.Engine) -> tuple[Path, ...]:
     if not is_sqlite(engine):
         return ()
     database = str(engine.url.database)
-    return tuple(Path(f"{database}{end}") for end in ("", "-wal", "-shm", "-journal"))
+    return tuple(Path(f"{database}{end}") for end in SIDE_FILES)
 
 
 def close_to_others(engine: sa.Engine) -> None:
@@ -111,6 +118,10 @@ def _open_sqlite(address: sa.URL) -> sa.Engine:
     path = Path(address.database or "")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.name != RESTORING and restore_marker(path).exists():
+            raise Unavailable(
+                f"A `restore` into {path.parent} was interrupted. Run it again, with the same backup."
+            )
         if not path.exists():
             _create_sqlite(path)
         os.close(os.open(path, os.O_RDONLY))

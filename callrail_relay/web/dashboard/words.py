@@ -99,7 +99,7 @@ def _shown(name: str, value: object, now: datetime) -> str:
     match name:
         case "message_id":
             return Markup('<a href="/texts/{0}">{1}…</a>').format(value, str(value)[:8])
-        case "until" | "written_at":
+        case "until" | "written_at" | "made_at":
             return when(datetime.fromisoformat(str(value)), now)
         case "at_until" | "at_written_at":
             return at(datetime.fromisoformat(str(value)), now)
