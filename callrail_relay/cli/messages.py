@@ -17,13 +17,15 @@ from callrail_relay.sentences import explain_all, plural
 
 app = typer.Typer(no_args_is_help=True, help="List, review and resend texts.")
 
-Statuses = Annotated[list[str] | None, typer.Option(help="Only texts with this status; can be repeated.")]
+Statuses = Annotated[
+    list[str] | None, typer.Option(metavar="STATUS", help="Only with this status; can be repeated.")
+]
 Recipient = Annotated[str | None, typer.Option(metavar="NUMBER", help="Only texts to this person.")]
 Since = Annotated[str | None, typer.Option(metavar="WHEN", help="Only texts since then: 2h, 3d, 2026-11-23.")]
 Search = Annotated[str | None, typer.Option(metavar="WORDS", help="Only texts with these words in them.")]
 Note = Annotated[str | None, typer.Option(metavar="WORDS", help="Why, kept with the text and your name.")]
-Alike = Annotated[bool, typer.Option("--same-wording", help="Also all others on hold with the same wording.")]
-Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of texts or requests.")]
+Alike = Annotated[bool, typer.Option("--same-wording", help="Also all others with the same wording.")]
+Ids = Annotated[list[str], typer.Argument(metavar="ID", help="Ids of texts or requests.")]
 
 Decide = Callable[[str, Actor], Awaitable[Sequence[Message]]]
 FindAlike = Callable[..., Awaitable[list[str]]]
@@ -35,7 +37,7 @@ async def list_messages(
     recipient: Recipient = None,
     since: Since = None,
     search: Search = None,
-    limit: Annotated[int, typer.Option(min=0, help="How many; 0 for all.")] = 50,
+    limit: Annotated[int, typer.Option(metavar="COUNT", min=0, help="How many; 0 for all.")] = 50,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -59,7 +61,12 @@ async def export(
     file: OutputFile = "-",
     form: Annotated[
         Literal["csv", "jsonl"] | None,
-        typer.Option("--format", help="The file format; default: by the file's name.", show_default=False),
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="csv or jsonl; default: by the file's name.",
+            show_default=False,
+        ),
     ] = None,
     status: Statuses = None,
     recipient: Recipient = None,
@@ -69,16 +76,13 @@ async def export(
     as_json: Json = False,
 ) -> None:
     """
-    Save texts to a CSV or JSON Lines file, oldest first.
+    Save texts to a CSV or JSON Lines file.
 
-    A JSON line holds all that `messages show --json` does. In CSV, cells that a
-    spreadsheet could take for a formula begin with an apostrophe. Only you can
-    read the file (mode 0600). It replaces one of the same name when it's
-    complete.
+    In CSV, an apostrophe keeps a spreadsheet from reading a cell as a formula.
+    Only you can read the file. It replaces one of the same name.
 
     Example:
-    $ callrail-relay messages export texts.csv
-    $ callrail-relay messages export --since 30d --format jsonl > t.jsonl
+    $ callrail-relay messages export --since 30d texts.csv
     """
     if as_json and file == "-":
         raise UsageError(
@@ -113,7 +117,7 @@ async def show_message(
     as_json: Json = False,
 ) -> None:
     """
-    Show one text: its parts, its attempts and CallRail's answers.
+    Show one text, its parts and its attempts.
 
     Example:
     $ callrail-relay messages show 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
@@ -188,11 +192,11 @@ async def resend(
     ids: Ids, note: Note = None, yes: Yes = False, config: Config = None, as_json: Json = False
 ) -> None:
     r"""
-    Send unconfirmed, failed or canceled texts again.
+    Send unconfirmed or failed texts again.
 
-    CallRail can't guarantee a text is sent only once, and an unconfirmed one
-    may have arrived: check the conversation in CallRail first. If both arrive,
-    the text is shown as sent twice.
+    It takes canceled texts, too. CallRail can't guarantee a text is sent only
+    once, and an unconfirmed one may have arrived: check the conversation in
+    CallRail first. If both arrive, the text is shown as sent twice.
 
     Example:
     $ callrail-relay messages resend --yes \

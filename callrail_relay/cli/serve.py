@@ -19,7 +19,7 @@ from callrail_relay.sentences import explain_all
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
 
-Host = Annotated[str | None, typer.Option(metavar="ADDRESS", help="The webhook's address to listen on.")]
+Host = Annotated[str | None, typer.Option(metavar="ADDRESS", help="The webhook's address on this computer.")]
 Port = Annotated[
     int | None, typer.Option(metavar="PORT", min=0, max=65535, help="The webhook's port; 0 for any free one.")
 ]
@@ -41,10 +41,9 @@ async def serve(
     as_json: Json = False,
 ) -> None:
     """
-    Run the relay: take texts from IF3 and send them.
+    Run the relay: take texts and send them.
 
-    It runs until Ctrl-C, and you can stop it at any moment. A text that was
-    answered with 200 is on disk: it's sent, or you see why it wasn't.
+    It runs until Ctrl-C, and you can stop it at any moment: texts are on disk.
 
     Example:
     $ callrail-relay serve
@@ -133,7 +132,7 @@ async def sandbox(
     port: SandboxPort = 8789, faults: Faults = None, _config: NoConfig = None, as_json: Json = False
 ) -> None:
     """
-    Run a simulated CallRail: no account, no real texts.
+    Run a simulated CallRail; no real texts.
 
     It prints what to configure, and runs until Ctrl-C. See the texts it took at
     /sandbox/texts, and simulate errors at /sandbox/faults.

@@ -207,7 +207,7 @@ def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:  # noqa: AN
 def _command(name: str, command: Any) -> str:  # noqa: ANN401 - as above
     words, _, example = inspect.cleandoc(command.help).partition("Example:\n")
     shown = [parameter for parameter in command.params if not parameter.hidden]
-    arguments = "".join(f" {one.metavar}" for one in shown if one.param_type_name == "argument")
+    arguments = "".join(f" {_argument(one)}" for one in shown if one.param_type_name == "argument")
     return _page(
         f"## {name}",
         " ".join(f"`callrail-relay {name}{arguments}`".split()),
@@ -219,10 +219,14 @@ def _command(name: str, command: Any) -> str:  # noqa: ANN401 - as above
 
 def _option_row(option: Any) -> str:  # noqa: ANN401 - as above
     if option.param_type_name == "argument":
-        return f"| `{option.metavar}` | required | {_cell(option.help)} |"
+        return f"| `{_argument(option)}` | required | {_cell(option.help)} |"
     names = " / ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
     value = "" if option.is_flag else f" `{option.metavar or _metavar(option)}`"
     return f"| {names}{value} | {_option_default(option)} | {_cell(option.help)} |"
+
+
+def _argument(argument: Any) -> str:  # noqa: ANN401 - as above
+    return f"{argument.metavar}{'' if argument.nargs == 1 else '...'}"
 
 
 def _metavar(option: Any) -> str:  # noqa: ANN401 - as above
