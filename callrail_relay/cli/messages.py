@@ -25,7 +25,9 @@ Since = Annotated[str | None, typer.Option(metavar="WHEN", help="Only texts sinc
 Search = Annotated[str | None, typer.Option(metavar="WORDS", help="Only texts with these words in them.")]
 Note = Annotated[str | None, typer.Option(metavar="WORDS", help="Why, kept with the text and your name.")]
 Alike = Annotated[bool, typer.Option("--same-wording", help="Also all others with the same wording.")]
-Ids = Annotated[list[str], typer.Argument(metavar="ID", help="Ids of texts or requests.")]
+Ids = Annotated[
+    list[str], typer.Argument(metavar="ID", help="Ids of texts or requests, or their last six characters.")
+]
 
 Decide = Callable[[str, Actor], Awaitable[Sequence[Message]]]
 FindAlike = Callable[..., Awaitable[list[str]]]
@@ -53,7 +55,9 @@ async def list_messages(
     wanted = _filter(status, recipient, since, search, limit=limit)
     async with console.opened_relay(config) as relay:
         found = await relay.operations.list_messages(wanted)
-    console.print_json([message_document(one) for one in found]) if as_json else print_messages(found)
+    console.print_json([message_document(one) for one in found]) if as_json else print_messages(
+        found, SystemClock().now()
+    )
 
 
 @command(app, "export")
@@ -112,7 +116,9 @@ async def export(
 
 @command(app, "show")
 async def show_message(
-    id_: Annotated[str, typer.Argument(metavar="ID", help="The id of a text or a request.")],
+    id_: Annotated[
+        str, typer.Argument(metavar="ID", help="The id of a text or a request, or its last six characters.")
+    ],
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -120,12 +126,13 @@ async def show_message(
     Show one text, its parts and its attempts.
 
     Example:
-    $ callrail-relay messages show 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
+    $ callrail-relay messages show d8f16adf
     """
     from callrail_relay.cli.render import print_message
 
     async with console.opened_relay(config) as relay:
-        found = await relay.operations.find(id_)
+        [full] = await relay.operations.full_ids([id_])
+        found = await relay.operations.find(full)
     if as_json:
         shown = [message_document(message) for message in found]
         console.print_json(shown[0] if len(shown) == 1 else shown)
@@ -152,9 +159,10 @@ async def approve(
     even then; see `callrail-relay opt-outs`.
 
     Example:
-    $ callrail-relay messages approve 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
+    $ callrail-relay messages approve d8f16adf
     """
     async with console.opened_relay(config) as relay:
+        ids = await relay.operations.full_ids(ids)
         chosen, opted_out = ids, 0
         if same_wording:
             chosen = await _with_alike(relay.operations.held_alike, ids, approvable=True)
@@ -177,9 +185,10 @@ async def remap(
     still lacks something stays on hold, and the command ends with 7.
 
     Example:
-    $ callrail-relay messages remap 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
+    $ callrail-relay messages remap d8f16adf
     """
     async with console.opened_relay(config) as relay:
+        ids = await relay.operations.full_ids(ids)
         changed = await _decide(relay.operations.remap, ids, note, as_json=as_json)
     held = [message for message in changed if message.status is Status.HELD]
     for message in held:
@@ -191,7 +200,7 @@ async def remap(
 async def resend(
     ids: Ids, note: Note = None, yes: Yes = False, config: Config = None, as_json: Json = False
 ) -> None:
-    r"""
+    """
     Send unconfirmed or failed texts again.
 
     It takes canceled texts, too. CallRail can't guarantee a text is sent only
@@ -199,13 +208,13 @@ async def resend(
     CallRail first. If both arrive, the text is shown as sent twice.
 
     Example:
-    $ callrail-relay messages resend --yes \
-        019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
+    $ callrail-relay messages resend --yes d8f16adf
     """
     if not console.confirmed(f"Send {len(ids)} again? An unknown text may have arrived.", yes=yes):
         say("Nothing was sent.")
         return
     async with console.opened_relay(config) as relay:
+        ids = await relay.operations.full_ids(ids)
         await _decide(relay.operations.resend, ids, note, as_json=as_json)
 
 
@@ -213,16 +222,16 @@ async def resend(
 async def mark_sent(
     ids: Ids, note: Note = None, _yes: Yes = False, config: Config = None, as_json: Json = False
 ) -> None:
-    r"""
+    """
     Mark unconfirmed texts as sent.
 
     Parts that haven't been sent yet follow.
 
     Example:
-    $ callrail-relay messages mark-sent \
-        019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
+    $ callrail-relay messages mark-sent d8f16adf
     """
     async with console.opened_relay(config) as relay:
+        ids = await relay.operations.full_ids(ids)
         await _decide(relay.operations.mark_sent, ids, note, as_json=as_json)
 
 
@@ -235,16 +244,16 @@ async def cancel(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    r"""
+    """
     Cancel texts that haven't been sent.
 
     `messages resend` brings them back.
 
     Example:
-    $ callrail-relay messages cancel --yes \
-        019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
+    $ callrail-relay messages cancel --yes d8f16adf
     """
     async with console.opened_relay(config) as relay:
+        ids = await relay.operations.full_ids(ids)
         chosen = await _with_alike(relay.operations.held_alike, ids) if same_wording else ids
         if not console.confirmed(f"Cancel {len(chosen)} for good?", yes=yes):
             say("Nothing was canceled.")
