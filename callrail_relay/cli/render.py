@@ -58,9 +58,9 @@ class _SafeConsole(Console):
         raise BrokenPipeError
 
 
-def console() -> Console:
-    """Standard output without Rich's markup: lines wrap on a terminal, and stay whole for a program."""
-    made = _SafeConsole(markup=False, highlight=False, emoji=False)
+def console(*, stderr: bool = False) -> Console:
+    """Standard output or error without markup: lines wrap on a terminal, and stay whole for a program."""
+    made = _SafeConsole(stderr=stderr, markup=False, highlight=False, emoji=False)
     made.soft_wrap = not made.is_terminal
     return made
 

@@ -181,6 +181,9 @@ async def replay(
         return await _send_saved(relay, found, force=force, timeout=timeout, as_json=as_json)
 
 
+_ENDED = {"held": "on hold", "unknown": "unconfirmed", "cancelled": "canceled", "duplicate": "skipped"}
+
+
 async def _send_saved(
     relay: "Relay", found: "Sequence[SavedFile]", *, force: bool, timeout: float, as_json: bool
 ) -> int:
@@ -214,6 +217,8 @@ async def _send_saved(
         for row in rows:
             reason = f": {row['reason']}" if row["reason"] and row["status"] != "sent" else ""
             echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {row['id']}{reason}")
+        counts = Counter(_ENDED.get(row["status"], row["status"]) for row in rows)
+        say(f"{', '.join(f'{count} {what}' for what, count in counts.items())}.")
     codes = {ending.exit_code for ending in endings}
     return next((code for code in _GRAVEST_FIRST if code in codes), 0)
 

@@ -3,8 +3,10 @@
 import asyncio
 import gc
 import json
+import sys
 import tempfile
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +20,8 @@ from callrail_relay.sentences import explain_all
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
+    from callrail_relay.bootstrap.wiring import Relay
+    from callrail_relay.cli.narrator import Narrator
 
 Host = Annotated[str | None, typer.Option(metavar="ADDRESS", help="The webhook's address on this computer.")]
 Port = Annotated[
@@ -87,6 +91,7 @@ async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool) -
     from callrail_relay.bootstrap import credentials
     from callrail_relay.bootstrap.listeners import check_listening, open_listeners
     from callrail_relay.bootstrap.wiring import count_events, log_events, open_relay, open_worker
+    from callrail_relay.cli.narrator import Narrator
     from callrail_relay.domain.events import every
     from callrail_relay.service.overview import ChangeSignal
 
@@ -94,8 +99,16 @@ async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool) -
     context.require_terms()
     metrics = count_events(context)
     signal = ChangeSignal()
-    hook = every(log_events(context), metrics, signal)
-    async with stop_signal() as stopped, open_relay(context, hook, long_running=True) as relay:
+    tell, log = log_events(context), context.settings.log
+    narrator = None
+    if sys.stderr.isatty() and log.format == "auto" and log.level != "debug" and not as_json:
+        tell = narrator = Narrator(context.clock, log.level)
+    hook = every(tell, metrics, signal)
+    async with (
+        stop_signal() as stopped,
+        open_relay(context, hook, long_running=True) as relay,
+        _narrating(narrator, relay),
+    ):
         known = await credentials.hook_tokens(context, relay.store)
         # A store that can only be read would refuse every text: better to say so now.
         await relay.store.write_probe()
@@ -126,6 +139,20 @@ async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool) -
             if checking.done():
                 checking.result()
             checking.cancel()
+
+
+@asynccontextmanager
+async def _narrating(narrator: "Narrator | None", relay: "Relay") -> AsyncIterator[None]:
+    if narrator is None:
+        yield
+        return
+    telling = asyncio.create_task(narrator.run(relay.operations.find))
+    try:
+        yield
+    finally:
+        narrator(None)
+        await asyncio.wait((telling,), timeout=2)
+        telling.cancel()
 
 
 async def sandbox(

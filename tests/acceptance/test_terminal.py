@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from io import StringIO
 
+import httpx
 import pytest
 
 from tests.acceptance.program import LONGEST, Program
@@ -147,6 +148,32 @@ def test_doctor_says_once_what_mends_several_things(program: Program) -> None:
     assert 1 == seen.count(remedy) < piped.count(remedy)
     assert re.search(r" errors?\.$", seen)
     assert re.fullmatch(r"\d+ passed, \d+ warnings, \d+ errors\.", piped.splitlines()[-1])
+
+
+def test_serve_tells_a_person_what_happens(program: Program) -> None:
+    """In words, with the names and numbers that logs don't have, and nothing that steers the terminal."""
+    free = {f"CALLRAIL_RELAY_{part}__PORT": "0" for part in ("SERVER", "DASHBOARD")}
+    child, seen = on_terminal(program, "serve", "--sandbox", env=free)
+    child.expect(r"Webhook of this run:\s+(http\S+)")
+    url = child.match[1]
+    for seller, words, told in (
+        (
+            "Dana",
+            "Hi Dana",
+            ["Received for Dana Example (202) 555-0122", "Sent to Dana Example (202) 555-0122"],
+        ),
+        ("\x1b[31mPat", "Hi {{name}}", [r"On hold: \x1b[31mPat Example (202) 555-0122."]),
+    ):
+        text = {"message": words, "seller": f"{seller} Example", "seller_phone": "+12025550122"}
+        httpx.post(url, json=text, trust_env=False).raise_for_status()
+        for line in told:
+            child.expect_exact(line)
+    child.send("\x03")
+    child.expect(pexpect.EOF)
+    child.wait()
+
+    assert 0 == child.exitstatus
+    assert "message_accepted" not in seen.getvalue()
 
 
 def test_watching_goes_on_until_ctrl_c(program: Program) -> None:
