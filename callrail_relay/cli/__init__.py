@@ -9,7 +9,7 @@ import typer
 from callrail_relay import __version__
 from callrail_relay.cli import configure, messages, operate, opt_outs, send, serve
 from callrail_relay.cli.console import command
-from callrail_relay.cli.help import Program, show_help
+from callrail_relay.cli.help import Program, explain_usage, show_help
 
 app = typer.Typer(
     name="callrail-relay",
@@ -68,4 +68,10 @@ def main() -> None:
             # Texts hold what no code page of Windows does; a pipe carries JSON, which is UTF-8.
             encoding = None if stream.isatty() else "utf-8"
             stream.reconfigure(encoding=encoding, errors="backslashreplace")
-    app()
+    try:
+        code = app(standalone_mode=False)
+    except typer.TyperException as error:
+        code = explain_usage(error)
+    except typer.Abort:
+        code = 1
+    sys.exit(code)

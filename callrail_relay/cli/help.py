@@ -1,12 +1,8 @@
 """How the command line explains itself: the list of commands, ``help``, and sentences for wrong usage."""
 
-import sys
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 from typer.core import TyperGroup
 
 from callrail_relay.cli.console import complain
@@ -23,6 +19,10 @@ class Program(TyperGroup):
         _without_types(self)
 
     def format_help(self, ctx: Any, formatter: object) -> None:  # noqa: ANN401, ARG002 - typer's
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
         out = Console(markup=False, highlight=False, emoji=False)
         groups: dict[str, list[Any]] = {name: [] for name in GROUPS}
         for name in self.list_commands(ctx):
@@ -41,28 +41,14 @@ class Program(TyperGroup):
         usage = Text.assemble(("Usage: ", "yellow"), ctx.command_path, " [-h] [-V] COMMAND")
         out.print(usage, Text(self.help or ""), *([Text()] if roomy else []), table, sep="\n")
 
-    def main(  # type: ignore[override]  # what it does not look at, it passes on
-        self,
-        args: Any = None,  # noqa: ANN401 - typer's
-        *,
-        standalone_mode: bool = True,
-        **settings: Any,  # noqa: ANN401 - typer's
-    ) -> Any:  # noqa: ANN401 - typer's
-        """Run the command line; wrong usage is told as every other error is."""
-        if not standalone_mode:
-            return super().main(args, standalone_mode=False, **settings)
-        try:
-            code = super().main(args, standalone_mode=False, **settings)
-        except typer.Abort:
-            complain("Interrupted.")
-            code = 1
-        except typer.TyperException as error:
-            context = getattr(error, "ctx", None)
-            if words := error.format_message().strip():
-                path = context.command_path if context is not None else "callrail-relay"
-                complain(f"{words.rstrip('.')}{'' if words[-1] == '?' else '.'} Run `{path} --help`.")
-            code = error.exit_code
-        sys.exit(code)
+
+def explain_usage(error: typer.TyperException) -> int:
+    """Tell wrong usage as every other error is told; return the exit code."""
+    context = getattr(error, "ctx", None)
+    if words := error.format_message().strip():
+        path = "callrail-relay" if context is None else context.command_path
+        complain(f"{words.rstrip('.')}{'' if words[-1] == '?' else '.'} Run `{path} --help`.")
+    return error.exit_code
 
 
 def _without_types(command: Any) -> None:  # noqa: ANN401 - typer's own click

@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
@@ -19,7 +18,7 @@ from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Code, Condition, Facts, Level, Point, judge
 from callrail_relay.domain.message import Attempt, Message, Reason, Status
 from callrail_relay.domain.printable import printable
-from callrail_relay.sentences import explain, explain_all
+from callrail_relay.sentences import explain, explain_all, plural, says
 from callrail_relay.service.health import RELAY, HealthReport
 from callrail_relay.service.operations import StatusReport
 
@@ -32,11 +31,7 @@ STYLES = {
     Status.FAILED: "bold red",
     Status.CANCELLED: "dim",
 }
-_COUNTED = (
-    (Condition.OK, "passed", "green"),
-    (Condition.WARNING, "warnings", "yellow"),
-    (Condition.FAILED, "errors", "red"),
-)
+_PLAIN = str.maketrans("✓✗█░…“”\u2019", '+x#.~""\'')
 _TIME_WIDTH = 19  # of a date and a time to the second
 _MARKS = {Condition.OK: ("✓", "green"), Condition.WARNING: ("!", "yellow"), Condition.FAILED: ("✗", "red")}
 SHORT_ID = 8  # characters of an id's end that a table shows
@@ -52,7 +47,10 @@ class _SafeConsole(Console):
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+            text = printable(segment.text)
+            if not self.encoding.startswith("utf"):  # a code page of Windows
+                text = text.translate(_PLAIN)
+            yield segment if segment.control else Segment(text, segment.style)
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
@@ -102,28 +100,21 @@ def print_messages(messages: Sequence[Message], now: datetime) -> None:
     for column in table.columns[:4]:
         column.no_wrap = True
     for message in messages:
-        text: RenderableType = Text(
-            printable(shortened(message.text, 200)), no_wrap=True, overflow="ellipsis"
-        )
+        at = message.received_at.astimezone()
+        day = "" if at.date() == now.astimezone().date() else f"{at.month}/{at.day} "
+        line = printable(shortened(message.text, 200))
+        text: RenderableType = Text(line, no_wrap=True, overflow="ellipsis")
         if message.reasons and message.status is not Status.SENT:
-            why = " ".join(split_remedy(explain(reason))[0] for reason in message.reasons)
-            text = Group(text, safe(why, STYLES[message.status]))
+            text = Group(text, safe(" ".join(map(says, message.reasons)), STYLES[message.status]))
         table.add_row(
             Text(message.id[-SHORT_ID:], style="cyan"),
-            short_time(message.received_at, now),
+            day + sentences.clock_time(at),
             Text(message.status, style=STYLES[message.status]),
             safe(sentences.phone(message.recipient)),
             *([safe(shortened(message.seller, _LONGEST_NAME))] if wide else []),
             text,
         )
     out.print(table)
-
-
-def short_time(instant: datetime, now: datetime) -> str:
-    """An instant in a table: 2:14 PM, or 11/23 2:14 PM on another day."""
-    here = instant.astimezone()
-    day = "" if here.date() == now.astimezone().date() else f"{here.month}/{here.day} "
-    return f"{day}{sentences.clock_time(instant)}"
 
 
 def shortened(text: str | None, longest: int = 76) -> str:
@@ -195,30 +186,18 @@ def _columns(out: Console, rows: Iterable[tuple[Text, Text]], first: int = 14, g
 
 def print_health(report: HealthReport) -> None:
     out = console()
-    shown: set[tuple[str, ...]] = set()
+    told: set[tuple[str, ...]] = set()
     # Whether a relay is running comes first; the exit code follows from the order of the checks.
     for finding in sorted(report.findings, key=lambda finding: finding.name != RELAY):
+        what, remedy = split_remedy(finding.detail)
+        mends = tuple(re.findall("`[^`]+`", remedy)) or (remedy,)
+        # A person reads once what mends several things; in a pipe each line is whole.
+        words = safe(what if mends in told and not out.soft_wrap else finding.detail)
+        told.add(mends)
         mark, style = _MARKS[finding.condition]
-        if not out.encoding.startswith("utf"):
-            mark = {"✓": "+", "✗": "x"}.get(mark, mark)
-        detail = safe(finding.detail)
-        if not out.soft_wrap and finding.condition is not Condition.OK:
-            what, remedy = split_remedy(printable(finding.detail))
-            detail = Text(what)
-            # What mends several things is said once.
-            commands = tuple(re.findall("`[^`]+`", remedy)) or (remedy,)
-            if remedy and commands not in shown:
-                detail.append(f" {remedy}", "dim" if finding.condition is Condition.WARNING else "bold")
-            shown.add(commands)
-        name = Text(f"{finding.name}: ", style="bold")
-        _columns(out, [(Text(mark, style=style), Text.assemble(name, detail))], 1, 1)
-    counts = Counter(finding.condition for finding in report.findings)
-    words = [
-        Text(f"{counts[condition]} {words if counts[condition] != 1 else words.removesuffix('s')}", style)
-        for condition, words, style in _COUNTED
-        if counts[condition]
-    ]
-    out.print(Text(", ").join(words) + Text("."))
+        _columns(out, [(Text(mark, style), Text.assemble((f"{finding.name}: ", "bold"), words))], 1, 1)
+    passed, warnings, errors = (sum(one.condition is which for one in report.findings) for which in _MARKS)
+    out.print(f"{passed} passed, {plural(warnings, 'warning')}, {plural(errors, 'error')}.")
 
 
 def print_status(report: StatusReport) -> None:

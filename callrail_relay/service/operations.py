@@ -128,19 +128,18 @@ class Operations:
 
     async def full_ids(self, parts: Sequence[str]) -> list[str]:
         """The id that each part of one stands for; what fits none stays. Raises NotFound if several fit."""
-        return [await self._full_id(part) for part in parts]
-
-    async def _full_id(self, part: str) -> str:
-        if not _PART_OF_AN_ID.fullmatch(part):
-            return part
-        ids = await self.store.read(queries.find_ids, part.lower(), limit=_MATCHES + 1)
-        if len(ids) > 1:
-            more = " and more" if len(ids) > _MATCHES else ""
-            raise NotFound(
-                f"More than one text has an id like {part}: {', '.join(ids[:_MATCHES])}{more}. Give more "
-                "of its characters."
-            )
-        return ids[0] if ids else part
+        full = []
+        for part in parts:
+            ids = []
+            if _PART_OF_AN_ID.fullmatch(part):
+                ids = await self.store.read(queries.find_ids, part.lower(), limit=_MATCHES + 1)
+            if len(ids) > 1:
+                names = f"{', '.join(ids[:_MATCHES])}{' and more' if len(ids) > _MATCHES else ''}"
+                raise NotFound(
+                    f"More than one text has an id like {part}: {names}. Give more of its characters."
+                )
+            full.append(ids[0] if ids else part)
+        return full
 
     async def held_alike(self, id_: str, *, approvable: bool = False) -> list[str]:
         """The ids of all texts held as one mass text with this one; *approvable* leaves out opt-outs."""
