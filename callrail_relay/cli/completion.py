@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -39,3 +40,9 @@ def _known(ctx: typer.Context) -> tuple[tuple[str, ...], list[tuple[str, str | N
     given = ctx.params.get("config")
     with contextlib.redirect_stderr(io.StringIO()):  # a warning would stand in the middle of what is typed
         return peek(None if given is None else Path(given))
+
+
+id_argument = partial(typer.Argument, metavar="ID", autocompletion=ids)
+status_option = partial(typer.Option, metavar="STATUS", autocompletion=lambda: STATUSES)
+person_option = partial(typer.Option, metavar="NUMBER", autocompletion=people)
+number_option = partial(typer.Option, metavar="NUMBER", autocompletion=own_numbers)

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from callrail_relay.cli import completion, console
+from callrail_relay.cli import console
+from callrail_relay.cli.completion import id_argument, person_option, status_option
 from callrail_relay.cli.console import Config, Json, OutputFile, Yes, command, output, progress, say, show
 from callrail_relay.clock import SystemClock
 from callrail_relay.domain.message import ANONYMOUS, Actor, Attempt, Message, MessageFilter, Status, instant
@@ -17,30 +18,13 @@ from callrail_relay.sentences import explain_all, plural
 
 app = typer.Typer(no_args_is_help=True, help="List, review and resend texts.")
 
-Statuses = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="STATUS",
-        autocompletion=lambda: completion.STATUSES,
-        help="Only with this status; can be repeated.",
-    ),
-]
-Recipient = Annotated[
-    str | None,
-    typer.Option(metavar="NUMBER", autocompletion=completion.people, help="Only texts to this person."),
-]
+Statuses = Annotated[list[str] | None, status_option(help="Only with this status; can be repeated.")]
+Recipient = Annotated[str | None, person_option(help="Only texts to this person.")]
 Since = Annotated[str | None, typer.Option(metavar="WHEN", help="Only texts since then: 2h, 3d, 2026-11-23.")]
 Search = Annotated[str | None, typer.Option(metavar="WORDS", help="Only texts with these words in them.")]
 Note = Annotated[str | None, typer.Option(metavar="WORDS", help="Why, kept with the text and your name.")]
 Alike = Annotated[bool, typer.Option("--same-wording", help="Also all others with the same wording.")]
-Ids = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="ID",
-        autocompletion=completion.ids,
-        help="Ids of texts or requests, or their last six characters.",
-    ),
-]
+Ids = Annotated[list[str], id_argument(help="Ids of texts or requests, or their last six characters.")]
 
 Decide = Callable[[str, Actor], Awaitable[Sequence[Message]]]
 FindAlike = Callable[..., Awaitable[list[str]]]
@@ -78,12 +62,7 @@ async def export(
     file: OutputFile = "-",
     form: Annotated[
         Literal["csv", "jsonl"] | None,
-        typer.Option(
-            "--format",
-            metavar="FORMAT",
-            help="csv or jsonl; default: by the file's name.",
-            show_default=False,
-        ),
+        typer.Option("--format", metavar="FORMAT", help="csv or jsonl; default: by the file's name."),
     ] = None,
     status: Statuses = None,
     recipient: Recipient = None,
@@ -129,14 +108,7 @@ async def export(
 
 @command(app, "show")
 async def show_message(
-    id_: Annotated[
-        str,
-        typer.Argument(
-            metavar="ID",
-            autocompletion=completion.ids,
-            help="The id of a text or a request, or its last six characters.",
-        ),
-    ],
+    id_: Annotated[str, id_argument(help="The id of a text or a request, or its last six characters.")],
     config: Config = None,
     as_json: Json = False,
 ) -> None:

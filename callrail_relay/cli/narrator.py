@@ -13,9 +13,7 @@ from callrail_relay.clock import Clock
 from callrail_relay.domain import events
 from callrail_relay.domain.message import Message, Reason, Status
 from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.errors import RelayError
 
-_LEVELS = ("debug", "info", "warning", "error", "critical")
 _COLORS = {"warning": "yellow", "error": "red"}
 _MOST = 1000  # events that wait to be shown while the terminal is stopped; more are not shown
 
@@ -25,15 +23,13 @@ Find = Callable[[str], Awaitable[Sequence[Message]]]
 class Narrator:
     """A hook for events that never waits: they are put into words and shown beside it."""
 
-    def __init__(self, clock: Clock, level: str) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._level = _LEVELS.index(level)
         self._waiting: asyncio.Queue[events.Event | None] = asyncio.Queue(_MOST)
 
     def __call__(self, event: events.Event | None) -> None:
         """Take an event; None ends ``run`` when all before it is shown."""
-        level = "info" if isinstance(event, events.MessageAccepted | None) else event.level
-        if event is None or _LEVELS.index(level) >= self._level:
+        if isinstance(event, events.MessageAccepted | None) or event.level != "debug":
             with contextlib.suppress(asyncio.QueueFull):
                 self._waiting.put_nowait(event)
 
@@ -42,7 +38,7 @@ class Narrator:
         while (event := await self._waiting.get()) is not None:
             try:
                 words, color = await _in_words(event, find)
-            except RelayError:  # the store is told of by an event of its own
+            except Exception:  # noqa: BLE001, S112 - what can't be told keeps nothing else from being told
                 continue
             row = Table.grid(padding=(0, 2, 0, 0))
             row.add_row(Text(sentences.clock_time(self._clock.now()), "dim"), safe(words, color))

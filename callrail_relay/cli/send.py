@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callrail_relay.cli import completion, console
+from callrail_relay.cli import console
+from callrail_relay.cli.completion import number_option, person_option
 from callrail_relay.cli.console import Config, DryRun, Json, Timeout, Yes, echo, print_json, say
 from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.message import Message, Reason, Status
@@ -22,21 +23,11 @@ if TYPE_CHECKING:
     from callrail_relay.service.delivery import TaskGroup
     from callrail_relay.service.intake import SavedFile
 
-Sender = Annotated[
-    str | None,
-    typer.Option(
-        "--from",
-        metavar="NUMBER",
-        autocompletion=completion.own_numbers,
-        help="One of your numbers that can text.",
-    ),
-]
+Sender = Annotated[str | None, number_option("--from", help="One of your numbers that can text.")]
 
 
 async def send(
-    to: Annotated[
-        str, typer.Option(metavar="NUMBER", autocompletion=completion.people, help="The person's number.")
-    ],
+    to: Annotated[str, person_option(help="The person's number.")],
     message: Annotated[str, typer.Option(metavar="TEXT", help="The text to send.")],
     sender: Sender = None,
     dry_run: DryRun = False,

@@ -101,8 +101,8 @@ async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool) -
     signal = ChangeSignal()
     tell, log = log_events(context), context.settings.log
     narrator = None
-    if sys.stderr.isatty() and log.format == "auto" and log.level != "debug" and not as_json:
-        tell = narrator = Narrator(context.clock, log.level)
+    if sys.stderr.isatty() and log.format == "auto" and log.level == "info" and not as_json:
+        tell = narrator = Narrator(context.clock)
     hook = every(tell, metrics, signal)
     async with (
         stop_signal() as stopped,
