@@ -37,13 +37,13 @@ class Narrator:
         out = console(stderr=True)
         while (event := await self._waiting.get()) is not None:
             try:
-                words, color = await _in_words(event, find)
+                row = Table.grid(padding=(0, 2, 0, 0))
+                time = Text(sentences.clock_time(self._clock.now()), "dim")
+                row.add_row(time, safe(*await _in_words(event, find)))
+                # In a thread: a person may have stopped the terminal, and the relay goes on.
+                await asyncio.to_thread(out.print, row)
             except Exception:  # noqa: BLE001, S112 - what can't be told keeps nothing else from being told
                 continue
-            row = Table.grid(padding=(0, 2, 0, 0))
-            row.add_row(Text(sentences.clock_time(self._clock.now()), "dim"), safe(words, color))
-            # In a thread: a person may have stopped the terminal, and the relay goes on.
-            await asyncio.to_thread(out.print, row)
 
 
 async def _in_words(event: events.Event, find: Find) -> tuple[str, str]:
