@@ -28,7 +28,7 @@ class Program(TyperGroup):
         for name in self.list_commands(ctx):
             command: Any = self.get_command(ctx, name)
             if not command.hidden:
-                groups.setdefault(command.rich_help_panel, []).append(command)
+                groups.setdefault(command.rich_help_panel or "", []).append(command)
         table = Table.grid(padding=(0, 2))
         roomy = out.is_terminal and out.height > sum(len(group) + 1 for group in groups.values()) + 2
         for panel, group in groups.items():
