@@ -1,5 +1,6 @@
 """What each reason says to people. Each has a row here, and one in docs/reference/payloads.md."""
 
+import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
@@ -298,6 +299,16 @@ def _row_of(reason: Reason) -> tuple[str, ...]:
 def _fields(template: str) -> dict[str, str]:
     """The fields of a template, and the parameter that each shows."""
     return {name: name.removeprefix("at_") for _, name, _, _ in Formatter().parse(template) if name}
+
+
+def phone(number: str | None) -> str:
+    """A number as people write it: (202) 555-0122."""
+    if number is None:
+        return "no number"
+    digits = number.removeprefix("+1")
+    if not re.fullmatch("[0-9]{10}", digits):
+        return number
+    return f"({digits[:3]}) {digits[3:6]}-{digits[6:]}"
 
 
 def clock_time(instant: datetime, *, seconds: bool = False) -> str:

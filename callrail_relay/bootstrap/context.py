@@ -179,6 +179,16 @@ def load_context(
     )
 
 
+def peek(config: Path | None) -> tuple[tuple[str, ...], list[tuple[str, str | None, str]]]:
+    """One's own numbers; the id, person and status of the newest texts. Nothing is created or waited for."""
+    from callrail_relay.outbox.engine import peek_at_messages  # noqa: PLC0415 - only where it is needed
+
+    with suppress(RelayError):
+        context = load_context(config)
+        return context.tracking_numbers, peek_at_messages(context.settings.database.url)
+    return (), []
+
+
 @cache
 def _warn(words: str) -> None:
     """Say it once in a process. Until logs are set up, Python writes it to standard error as it is."""

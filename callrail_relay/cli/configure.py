@@ -32,19 +32,17 @@ AcceptTerms = Annotated[
     _callrail("--accept-terms", help="A person writes each text, to one person who agreed to be texted."),
 ]
 ApiUrl = Annotated[str | None, _callrail(metavar="URL", help="Another CallRail, such as a sandbox.")]
-NoVerify = Annotated[bool, _callrail("--no-verify", help="Save what you give without asking CallRail.")]
+NoVerify = Annotated[bool, _callrail("--no-verify", help="Save it without asking CallRail.")]
 PublicUrl = Annotated[
     str | None, _relay(metavar="URL", help="The https address at which IF3 reaches the relay.")
 ]
-Webhooks = Annotated[
-    bool, _relay("--webhooks", help="Get replies: register webhooks at CallRail. Alone, it asks nothing.")
-]
+Webhooks = Annotated[bool, _relay("--webhooks", help="Get replies: register webhooks at CallRail.")]
 RemoveWebhooks = Annotated[
-    bool, _relay("--remove-webhooks", help="Remove the relay's webhooks at CallRail, and do nothing else.")
+    bool, _relay("--remove-webhooks", help="Remove the relay's webhooks at CallRail, nothing else.")
 ]
 KeyStdin = Annotated[bool, _secrets("--api-key-stdin", help="Read CallRail's API key from standard input.")]
 SecretsFile = Annotated[
-    bool, _secrets("--secrets-file", help="Keep the secrets in a private file, not in the OS keyring.")
+    bool, _secrets("--secrets-file", help="Keep the secrets in a private file, not the keyring.")
 ]
 
 
@@ -65,7 +63,7 @@ async def configure(
     as_json: Json = False,
 ) -> None:
     r"""
-    Set up the relay: your CallRail API key, account and number.
+    Set up the relay with your CallRail account.
 
     It asks for what the options don't give. Without a terminal it asks nothing:
     it takes the only account, company or number there is, and you give the

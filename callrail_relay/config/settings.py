@@ -206,7 +206,7 @@ class Log(Table):
     """What the relay says while it works."""
 
     level: t.LogLevel = _key("info", "debug, info, warning, error or critical")
-    format: t.LogFormat = _key("auto", "auto (pretty on a terminal, else json), pretty or json")
+    format: t.LogFormat = _key("auto", "auto (words on a terminal, else json), pretty or json")
 
 
 class Database(Table):

@@ -114,6 +114,23 @@ def empty_log(engine: sa.Engine) -> None:
         alone.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
 
+def peek_at_messages(url: str) -> list[tuple[str, str | None, str]]:
+    """The id, recipient and status of the newest messages in a SQLite store; empty when it can't be read."""
+    file = store_file(url)
+    if file is None or not file.is_file():
+        return []
+    # Without its log nobody has the file open, and a reader would make a new one.
+    unshared = "" if Path(f"{file}-wal").exists() else "&immutable=1"
+    address = f"{file.absolute().as_uri()}?mode=ro{unshared}"
+    query = "SELECT id, recipient, status FROM messages ORDER BY seq DESC LIMIT 100"
+    with (
+        contextlib.suppress(sqlite3.Error),
+        closing(sqlite3.connect(address, timeout=0.1, uri=True)) as alone,
+    ):
+        return alone.execute(query).fetchall()
+    return []
+
+
 def _open_sqlite(address: sa.URL) -> sa.Engine:
     path = Path(address.database or "")
     try:

@@ -8,7 +8,9 @@ from markupsafe import Markup, escape
 
 from callrail_relay import sentences
 from callrail_relay.domain.message import Reason, Source, Status
-from callrail_relay.sentences import clock_time, explain, shown
+from callrail_relay.sentences import clock_time, explain, phone, shown
+
+__all__ = ["phone"]  # shown by pages as it is
 
 STATUS_WORDS = {
     Status.HELD: "On hold",
@@ -69,16 +71,6 @@ def time_tag(
     full = f"{local:%A}, {local:%B} {local.day}, {local.year}, {clock_time(instant, seconds=True)}"
     short = clock_time(instant) if of_day else when(instant, now, seconds=seconds)
     return Markup(f'<time datetime="{exact}" title="{full}">{short}</time>')  # noqa: S704 - all ours
-
-
-def phone(number: str | None) -> str:
-    """A number as people write it: (202) 555-0122."""
-    if number is None:
-        return "no number"
-    digits = number.removeprefix("+1")
-    if not re.fullmatch("[0-9]{10}", digits):
-        return number
-    return f"({digits[:3]}) {digits[3:6]}-{digits[6:]}"
 
 
 def sentence(words: str | Reason | None, now: datetime) -> Markup:
