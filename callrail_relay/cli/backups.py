@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from callrail_relay.cli.configure import SecretsFile
 from callrail_relay.cli.console import Config, Json, Yes, confirmed, say, show
 from callrail_relay.domain.message import instant
 from callrail_relay.errors import Unavailable
@@ -13,6 +12,9 @@ from callrail_relay.sentences import plural
 
 NewFile = Annotated[Path, typer.Argument(metavar="FILE", help="The backup to write; there must be none yet.")]
 BackupFile = Annotated[Path, typer.Argument(metavar="FILE", help="The backup to bring back.")]
+SecretsFile = Annotated[
+    bool, typer.Option("--secrets-file", help="Keep secrets in a private file, not the keyring.")
+]
 WithApiKey = Annotated[bool, typer.Option("--with-api-key", help="Put CallRail's API key into it as well.")]
 WithData = Annotated[bool, typer.Option("--data", help="Also remove the texts, opt-outs and history.")]
 
@@ -21,7 +23,7 @@ async def backup(
     file: NewFile, with_api_key: WithApiKey = False, config: Config = None, as_json: Json = False
 ) -> None:
     """
-    Back up texts, opt-outs, settings and the webhook secret.
+    Back up your texts, opt-outs and settings.
 
     It works while the relay runs. Anyone with the file can read your texts and
     post to your webhook: keep it private. Only you can read it (mode 0600).
@@ -48,10 +50,9 @@ async def restore(
     file: BackupFile, secrets_file: SecretsFile = False, config: Config = None, as_json: Json = False
 ) -> None:
     """
-    Bring back a backup, on this or another computer.
+    Bring back a backup, here or elsewhere.
 
-    Stop the old relay first. The data directory must be empty, and there must
-    be no settings file.
+    Stop the old relay first. It wants an empty data directory and no settings.
 
     Texts that were not final in the backup may have been sent since. They are
     looked up at CallRail: what's found there is marked as sent. Everything else
@@ -92,9 +93,9 @@ async def uninstall(
     data: WithData = False, yes: Yes = False, config: Config = None, as_json: Json = False
 ) -> int:
     """
-    Remove the relay's service, webhooks, secrets and settings.
+    Remove the service, settings and secrets.
 
-    It lists them and asks first. Your texts, opt-outs and history stay, unless
+    It lists what there is, and asks first. Your texts, opt-outs and history stay, unless
     you add --data. It ends with 8 if something couldn't be removed. Remove the
     program itself as you installed it, such as with `pipx uninstall
     callrail-relay`, and the webhook URL in IF3.

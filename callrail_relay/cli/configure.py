@@ -33,16 +33,12 @@ AcceptTerms = Annotated[
 ]
 ApiUrl = Annotated[str | None, _callrail(metavar="URL", help="Another CallRail, such as a sandbox.")]
 NoVerify = Annotated[bool, _callrail("--no-verify", help="Save it without asking CallRail.")]
-PublicUrl = Annotated[
-    str | None, _relay(metavar="URL", help="The https address at which IF3 reaches the relay.")
-]
+PublicUrl = Annotated[str | None, _relay(metavar="URL", help="The public https address of the relay.")]
 Webhooks = Annotated[bool, _relay("--webhooks", help="Get replies: register webhooks at CallRail.")]
-RemoveWebhooks = Annotated[
-    bool, _relay("--remove-webhooks", help="Remove the relay's webhooks at CallRail, nothing else.")
-]
+RemoveWebhooks = Annotated[bool, _relay("--remove-webhooks", help="Only remove these webhooks again.")]
 KeyStdin = Annotated[bool, _secrets("--api-key-stdin", help="Read CallRail's API key from standard input.")]
 SecretsFile = Annotated[
-    bool, _secrets("--secrets-file", help="Keep the secrets in a private file, not the keyring.")
+    bool, _secrets("--secrets-file", help="Keep secrets in a private file, not the keyring.")
 ]
 
 

@@ -22,7 +22,9 @@ RemotePort = Annotated[
     int | None,
     typer.Option(metavar="PORT", min=1, max=65535, help="ssh: 8787. tailscale: 443, 8443 or 10000."),
 ]
-Name = Annotated[str, typer.Option(metavar="NAME", help="cloudflared: the tunnel's name.")]
+Name = Annotated[
+    str, typer.Option(metavar="NAME", help="cloudflared: the tunnel's name.", show_default=False)
+]
 ForNow = Annotated[bool, typer.Option("--for-now", help="Allow a temporary address, or http on loopback.")]
 Check = Annotated[bool, typer.Option("--check", help="Only check that this relay answers there.")]
 Off = Annotated[bool, typer.Option("--off", help="Take the tunnel and the address away.")]
@@ -43,21 +45,12 @@ async def expose(
     config: Config = None,
     as_json: Json = False,
 ) -> int:
-    r"""
-    Give the relay a public https address, through a tunnel program.
-
-    The running relay keeps the tunnel up. The address is saved when this relay
-    has answered through it; if it doesn't, your settings stay as they were.
-
-    --check ends with 0 if this relay answers at its public address, else 8.
+    """
+    Give the relay a public https address.
 
     Example:
     $ callrail-relay expose tailscale
-    $ callrail-relay expose cloudflared texts.example.com
     $ callrail-relay expose ngrok my-office.ngrok-free.app
-    $ callrail-relay expose ssh relay@vps.example.com \
-        --remote-port 8787 --public-url https://texts.example.com
-    $ callrail-relay expose --check
     """
     from callrail_relay.bootstrap import tunnels
     from callrail_relay.bootstrap.context import load_context

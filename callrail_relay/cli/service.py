@@ -21,7 +21,7 @@ System = Annotated[bool, typer.Option("--system", help="Linux: the hardened serv
 Print = Annotated[bool, typer.Option("--print", help="Print what would be installed; change nothing.")]
 KindName = Annotated[
     str | None,
-    typer.Option("--kind", metavar="KIND", help="With --print: systemd, systemd-system, launchd or windows."),
+    typer.Option("--kind", metavar="KIND", help="With --print: for another system."),
 ]
 _SEE_WHY = "See why with `callrail-relay service logs`"
 _NOT_INSTALLED = "The service isn't installed. Install it with `callrail-relay service install`."
@@ -38,14 +38,11 @@ async def install(
     as_json: Json = False,
 ) -> None:
     """
-    Start the relay with this computer, and again after a crash.
+    Start the relay with this computer.
 
-    It installs a systemd unit, a macOS LaunchAgent or a Windows task, starts
-    it, and checks that it answers. Run it again after an update or a move.
-
-    Secrets that the service couldn't read are stored after a question. With
-    --system, your settings and secrets are copied to /etc/callrail-relay, and
-    the data of the stopped relay moves to /var/lib/callrail-relay.
+    It installs a systemd unit, a LaunchAgent or a Windows task, starts it, and
+    checks that it answers. With --system, settings and secrets are copied to
+    /etc/callrail-relay, and the data moves to /var/lib/callrail-relay.
 
     Example:
     $ callrail-relay service install
@@ -221,7 +218,7 @@ async def logs(
 @command(app, "restart")
 async def restart(system: System = False, config: Config = None, as_json: Json = False) -> None:
     """
-    Restart the service, such as after a change of the settings.
+    Restart the service after a change.
 
     Example:
     $ callrail-relay service restart
