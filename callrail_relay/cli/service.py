@@ -115,7 +115,7 @@ async def uninstall(
     as_json: Json = False,
 ) -> None:
     """
-    Stop the service and remove it. Your texts stay.
+    Remove the service; your texts stay.
 
     With --system it also removes /etc/callrail-relay, which holds the settings
     and secrets of the service. Until IF3 has another URL, its texts are lost.
@@ -141,7 +141,7 @@ async def uninstall(
 @command(app, "status")
 async def status(system: System = False, config: Config = None, as_json: Json = False) -> int:
     """
-    Show whether the service is installed and running.
+    Show whether the service is running.
 
     Ends with 0 if it's running, 8 if it's installed but not running, and 4 if
     it isn't installed.
