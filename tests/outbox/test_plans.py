@@ -322,7 +322,8 @@ async def test_nothing_reads_through_a_table_that_grows(
     """
     Every plan is a search in an index, or reads the newest of a table up to a limit.
 
-    A list or an export without any limit is not asked for here, since it is for all there is.
+    A list or an export without any limit is not asked for here, since it is for all there is; nor is the end
+    of an id that a person typed, which may be that of any text.
     """
     called: set[str] = set()
     for way in ("read", "write", "rehearse"):
@@ -338,7 +339,7 @@ async def test_nothing_reads_through_a_table_that_grows(
     with watched() as asked:
         await live(outbox, clock)
 
-    assert set() == STATEMENTS - called, "the story is too short to say anything"
+    assert {"find_ids"} == STATEMENTS - called, "the story is too short to say anything"
     scans = scans_of_sqlite if store_url.startswith("sqlite") else scans_of_postgresql
     faults = [
         fault for statement, parameters in asked.items() for fault in scans(store_url, statement, parameters)
