@@ -57,6 +57,7 @@ class ConnectionLimits:
     """How long a peer may take, how many may connect, and how long requests in progress get at the end."""
 
     peer_seconds: float = 40.0  # more than a body may take, so that the app can answer a late one
+    keep_alive: int = 30  # seconds until the next request; a sender's may come just as a connection is closed
     connections: int = 512
     last_requests: int = 5
 
@@ -263,6 +264,7 @@ class Listener:
             ws="none",
             h11_max_incomplete_event_size=HEAD_BYTES,
             proxy_headers=False,  # the app's own, which `trust` changes
+            timeout_keep_alive=limits.keep_alive,
             timeout_graceful_shutdown=limits.last_requests,
         )
         self._connections = Connections(limits, refused)
