@@ -260,7 +260,7 @@ def _stage(file: Path, staged: Path, made_at: datetime, max_characters: int) -> 
 
 async def look_up(context: AppContext) -> tuple[int, int, str | None]:
     """
-    Look up at CallRail what came back, for a minute at most; a running `serve` goes on with it.
+    Look up at CallRail what came back, for a minute at most; a running `serve` continues.
 
     Returns how many texts are on hold, how many of them were not looked up yet, and why not.
     """

@@ -202,7 +202,7 @@ def listener_url(server: Server) -> str:
 
 
 def open_missing_streams(log: Path | None = None) -> None:
-    """Put something in the place of each missing standard stream: *log*, or the log file, for errors."""
+    """Replace each missing standard stream: *log*, or the log file, for errors."""
     # Otherwise the next file to be opened, perhaps the store, gets the number that libraries write to.
     missing = [name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None]
     for name in missing:

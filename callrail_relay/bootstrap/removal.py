@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from callrail_relay.bootstrap import dashboard_access, service_setup, tunnels
 from callrail_relay.bootstrap.context import AppContext, load_context
@@ -15,8 +16,11 @@ from callrail_relay.errors import NotAllowed, RelayError, SecretError, Unavailab
 from callrail_relay.outbox.engine import SIDE_FILES, store_file
 from callrail_relay.outbox.presence import StoreLock, has_workers, names_of_store
 
-_SERVICE = "the service"
-Step = tuple[str, Callable[[], Awaitable[None]]]  # a thing in words, and removing it: RelayError or OSError
+
+class Step(NamedTuple):
+    what: str
+    remove: Callable[[], Awaitable[None]]  # raises RelayError or OSError
+    uses_the_rest: bool = False  # if it can't be removed, nothing else is
 
 
 async def plan_removal(config: Path | None, *, with_data: bool) -> tuple[list[Step], Path | None]:
@@ -35,17 +39,17 @@ async def plan_removal(config: Path | None, *, with_data: bool) -> tuple[list[St
     key, places = await _read_secrets(context)
     steps: list[Step] = []
     if service and state:
-        steps.append((f"{_SERVICE}, {state.path}", lambda: _remove_service(service)))
+        steps.append(Step(f"the service, {state.path}", lambda: _remove_service(service), uses_the_rest=True))
     if tunnel := context.settings.tunnel.tunnel():
-        steps.append((f"the {tunnel.kind} tunnel", lambda: _take_tunnel_down(context)))
+        steps.append(Step(f"the {tunnel.kind} tunnel", lambda: _take_tunnel_down(context)))
     if context.account_ids and context.settings.server.public_url:
-        steps.append(("the relay's webhooks at CallRail", lambda: _remove_webhooks(context, key)))
+        steps.append(Step("the relay's webhooks at CallRail", lambda: _remove_webhooks(context, key)))
     if places:
-        steps.append((f"the secrets: {', '.join(places)}", lambda: _remove_secrets(context)))
+        steps.append(Step(f"the secrets: {', '.join(places)}", lambda: _remove_secrets(context)))
     if context.config_path.exists():
-        steps.append((f"the settings, {context.config_path}", lambda: _remove_settings(context)))
+        steps.append(Step(f"the settings, {context.config_path}", lambda: _remove_settings(context)))
     if with_data and store is not None and store.exists():
-        steps.append((f"the texts and opt-outs, {store}", lambda: _remove_data(context, store)))
+        steps.append(Step(f"the texts and opt-outs, {store}", lambda: _remove_data(context, store)))
     return steps, store
 
 
@@ -67,13 +71,13 @@ async def _read_secrets(context: AppContext) -> tuple[str | None, list[str]]:
 async def remove(steps: list[Step]) -> tuple[list[str], list[str]]:
     """Take the steps in order; returns what was removed, and what could not be, with the reason."""
     removed, left = [], []
-    for what, remove_it in steps:
+    for step in steps:
         try:
-            await remove_it()
-            removed.append(what)
+            await step.remove()
+            removed.append(step.what)
         except (RelayError, OSError) as error:
-            left.append(f"{what}. {error}")
-            if what.startswith(_SERVICE):  # it goes on with what it needs
+            left.append(f"{step.what}. {error}")
+            if step.uses_the_rest:
                 break
     return removed, left
 

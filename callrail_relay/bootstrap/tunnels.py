@@ -108,7 +108,7 @@ async def check(context: AppContext) -> dict[str, Any]:
     )
 
 
-def _document(url: str | None, kind: str, reached: bool, running: bool, detail: str) -> dict[str, Any]:  # noqa: FBT001
+def _document(url: str | None, kind: str, reached: bool, running: bool, detail: str) -> dict[str, Any]:  # noqa: FBT001 - as in JSON
     return {"public_url": url, "reached": reached, "kind": kind, "running": running, "detail": detail}
 
 

@@ -77,7 +77,7 @@ async def restore(
         held, unchecked, fault = await backups.look_up(context)
         say(f"Sent since: {restored.open_texts - held}. On hold until you approve them: {held}.")
         if unchecked:
-            say(f"Not looked up yet: {unchecked}. {fault or ''} A running `serve` goes on with it.")
+            say(f"Not looked up yet: {unchecked}. {fault or ''} A running `serve` continues.")
     if not made.has_api_key:
         say("The API key is not in the backup: give it again with `callrail-relay configure`.")
     say("Stop the old relay before you start this one, and before `callrail-relay expose`.")
@@ -106,7 +106,7 @@ async def uninstall(
     from callrail_relay.bootstrap.removal import plan_removal, remove
 
     steps, store = await plan_removal(config, with_data=data)
-    say("\n  - ".join(["This removes:", *(what for what, _ in steps)]))
+    say("\n  - ".join(["This removes:", *(step.what for step in steps)]))
     if not confirmed("Remove all of this? Texts from IF3 are lost from then on.", yes=yes):
         say("Nothing was removed.")
         return 0

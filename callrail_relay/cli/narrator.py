@@ -40,9 +40,9 @@ class Narrator:
                 row = Table.grid(padding=(0, 2, 0, 0))
                 time = Text(sentences.clock_time(self._clock.now()), "dim")
                 row.add_row(time, safe(*await _in_words(event, find)))
-                # In a thread: a person may have stopped the terminal, and the relay goes on.
+                # In a thread: the relay keeps working while a person holds the terminal.
                 await asyncio.to_thread(out.print, row)
-            except Exception:  # noqa: BLE001, S112 - what can't be told keeps nothing else from being told
+            except Exception:  # noqa: BLE001, S112 - one event that can't be shown must not stop the others
                 continue
 
 

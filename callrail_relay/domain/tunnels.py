@@ -1,4 +1,4 @@
-"""The tunnels that give the relay a public address: what each program is told, and what its words mean."""
+"""The tunnels that give the relay a public address: each program's arguments, and what its output means."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -63,7 +63,7 @@ def _cloudflared(tunnel: Tunnel, listener: str, has_token: bool) -> list[str]:  
     return ["tunnel", "--no-autoupdate", *(runs or to_us)]
 
 
-def _ngrok(tunnel: Tunnel, listener: str, _has_token: bool) -> list[str]:  # noqa: FBT001
+def _ngrok(tunnel: Tunnel, listener: str, _has_token: bool) -> list[str]:  # noqa: FBT001 - as the others
     # Its page for inspecting requests would show the webhook's secret to every user of this computer.
     words = ["http", "--inspect=false", "--log=stdout", "--log-format=logfmt"]
     return [*words, *([f"--url={tunnel.address}"] if tunnel.address else []), listener]
@@ -76,7 +76,7 @@ _SSH = (
 )
 
 
-def _ssh(tunnel: Tunnel, listener: str, _has_token: bool) -> list[str]:  # noqa: FBT001
+def _ssh(tunnel: Tunnel, listener: str, _has_token: bool) -> list[str]:  # noqa: FBT001 - as the others
     forward = f"127.0.0.1:{tunnel.remote_port}:{listener.removeprefix('http://')}"
     return [*_SSH.split(), forward, "--", tunnel.target]
 

@@ -1,7 +1,7 @@
 """
 Runs a program that ends with the process that started this one, however that ends.
 
-Only that process holds the other end of its standard input: when it closes, the program is told to stop.
+Only that process holds the other end of its standard input: when it closes, the program is asked to stop.
 """
 
 import os

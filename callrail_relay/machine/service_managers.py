@@ -295,7 +295,7 @@ class TaskScheduler(LogFile):
             try:
                 run("schtasks", "/Create", "/TN", NAME, "/XML", str(file), "/F")
             except Unavailable:
-                run("schtasks", "/Run", "/TN", NAME, fails=False)  # a former task goes on
+                run("schtasks", "/Run", "/TN", NAME, fails=False)  # a former task continues
                 raise
         run("schtasks", "/Run", "/TN", NAME)
 
@@ -338,7 +338,7 @@ gives that text back. ``logs`` gives the newest lines of the log, and with *foll
 
 
 def install(manager: Manager, text: str) -> str | None:
-    """Start a service, in the place of a former one; returns a warning. A failure leaves what was there."""
+    """Start a service, replacing a former one; returns a warning. A failure leaves what was there."""
     former = manager.read()
     try:
         return manager.load(text)

@@ -65,7 +65,7 @@ def hold_back(
     query = sa.select(messages).where(messages.c.status.in_(NOT_FINAL)).order_by(messages.c.seq)
     rows = connection.execute(query).all()
     for row in rows:
-        # Later texts to the person need not wait: nothing that is looked up here goes on by itself.
+        # Later texts to the person need not wait: nothing that is looked up here is sent by itself.
         unknown = (attempts.c.message_seq == row.seq, attempts.c.outcome == OutcomeKind.UNKNOWN)
         looked_up = {"next_lookup_at": now, "look_until": None, "blocks_until": None}
         connection.execute(sa.update(attempts).where(*unknown).values(**looked_up))

@@ -54,7 +54,7 @@ def approve(connection: sa.Connection, now: datetime, message_id: str, actor: Ac
         messages,
         row.seq,
         status=message_status(connection, row.seq),
-        # A person who is told the date of a backup knows how old its texts are.
+        # The reason names the date of the backup, so the person knows how old its texts are.
         approved=sorted({*row.approved, *codes, *(["too_old"] if is_restored(row.reasons) else [])}),
         # That it was sent twice is news, and no reason to hold it.
         reasons=[reason for reason in row.reasons if reason.code == "sent_twice"],

@@ -19,7 +19,7 @@ from callrail_relay.errors import Unavailable
 BUSY_TIMEOUT = 5.0  # seconds to wait for another process that writes to the same SQLite file
 CONNECT_TIMEOUT = 5  # seconds to wait for PostgreSQL to answer
 SIDE_FILES = ("", "-wal", "-shm", "-journal")  # how the names of SQLite's files end
-RESTORING = "restoring.db"  # a store before it is in its place
+RESTORING = "restoring.db"  # a store that is still being restored
 APPLICATION = "callrail-relay"  # what PostgreSQL calls the connections; each command's name begins with it
 
 
@@ -119,7 +119,7 @@ def peek_at_messages(url: str) -> list[tuple[str, str | None, str]]:
     file = store_file(url)
     if file is None or not file.is_file():
         return []
-    # Without its log nobody has the file open, and a reader would make a new one.
+    # Without its log no process has the file open, and a reader would make a new one.
     unshared = "" if Path(f"{file}-wal").exists() else "&immutable=1"
     address = f"{file.absolute().as_uri()}?mode=ro{unshared}"
     query = "SELECT id, recipient, status FROM messages ORDER BY seq DESC LIMIT 100"

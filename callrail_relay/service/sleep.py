@@ -15,7 +15,7 @@ HOLD_AGAIN = timedelta(minutes=5)  # Linux lets a computer be kept awake while i
 
 
 class SleepDetector:
-    """Whoever is about to take or send a text looks first; all of *woken* are called after a sleep."""
+    """Looked at before a text is taken or sent; all of *woken* are called after a sleep."""
 
     def __init__(self, clock: Clock, *woken: Callable[[Slept], None]) -> None:
         self._clock = clock

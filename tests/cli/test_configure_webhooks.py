@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import keyring
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -16,7 +15,7 @@ from callrail_relay.callrail.simulator.records import Integration
 from callrail_relay.cli import app
 from tests.callrail.simulated import KEY, make_simulator
 from tests.cli.served import served
-from tests.config.test_secrets import MemoryKeyring
+from tests.support.memory_keyring import MemoryKeyring
 from tests.support.public_way import PublicWay, proving, public_way
 from tests.support.simulator import add_company, add_tracker
 
@@ -31,14 +30,6 @@ SIGNING_KEY = "example-signing-key-1"
 @pytest.fixture
 def simulator() -> Simulator:
     return make_simulator()
-
-
-@pytest.fixture
-def memory() -> Iterator[MemoryKeyring]:
-    memory, before = MemoryKeyring(), keyring.get_keyring()
-    keyring.set_keyring(memory)
-    yield memory
-    keyring.set_keyring(before)
 
 
 @pytest.fixture

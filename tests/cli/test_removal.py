@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import keyring
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -18,7 +17,7 @@ from callrail_relay.outbox.presence import StoreLock
 from tests.callrail.simulated import KEY, make_simulator
 from tests.cli.served import served
 from tests.cli.test_configure_webhooks import CONFIG, PUBLIC, TOKEN, add_integration, configs, write
-from tests.config.test_secrets import MemoryKeyring
+from tests.support.memory_keyring import MemoryKeyring
 from tests.support.service_programs import ServicePrograms
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the stand-in is for systemd")
@@ -27,14 +26,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the stand-in is
 @pytest.fixture
 def simulator() -> Simulator:
     return make_simulator()
-
-
-@pytest.fixture
-def memory() -> Iterator[MemoryKeyring]:
-    memory, before = MemoryKeyring(), keyring.get_keyring()
-    keyring.set_keyring(memory)
-    yield memory
-    keyring.set_keyring(before)
 
 
 @pytest.fixture

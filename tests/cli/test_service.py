@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-import keyring
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -23,7 +22,7 @@ from callrail_relay.cli.service import offer
 from callrail_relay.outbox.presence import StoreLock
 from tests.cli.test_background import SETTINGS, free_port
 from tests.config.test_places import mode
-from tests.config.test_secrets import MemoryKeyring
+from tests.support.memory_keyring import MemoryKeyring
 from tests.support.service_programs import ServicePrograms
 
 if sys.platform != "linux":
@@ -42,15 +41,6 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     # The commands change it, as they point at a system service.
     monkeypatch.setenv("CALLRAIL_RELAY_CONFIG", os.environ["XDG_CONFIG_HOME"] + "/callrail-relay/config.toml")
     return root
-
-
-@pytest.fixture
-def memory() -> Iterator[MemoryKeyring]:
-    """An OS keyring that works."""
-    memory, before = MemoryKeyring(), keyring.get_keyring()
-    keyring.set_keyring(memory)
-    yield memory
-    keyring.set_keyring(before)
 
 
 @pytest.fixture

@@ -1,5 +1,4 @@
 import plistlib
-import shutil
 import subprocess
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -8,11 +7,10 @@ import pytest
 
 from callrail_relay.errors import SettingsError
 from callrail_relay.machine.service_units import Kind, ServicePlan, render
+from tests.support.parts import need
 
 TASK = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
 UNITS = [Kind.SYSTEMD, Kind.SYSTEMD_SYSTEM]
-
-needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd")
 
 
 def make_plan(**changes: object) -> ServicePlan:
@@ -35,7 +33,7 @@ def analyze(folder: Path, kind: Kind, plan: ServicePlan, *words: str) -> "subpro
     unit.write_text(render(kind, plan), encoding="utf-8")
     user = ["--user"] if kind is Kind.SYSTEMD else []
     return subprocess.run(
-        ["systemd-analyze", *user, *words, str(unit)],
+        [need("systemd-analyze"), *user, *words, str(unit)],
         capture_output=True,
         text=True,
         check=False,
@@ -45,7 +43,7 @@ def analyze(folder: Path, kind: Kind, plan: ServicePlan, *words: str) -> "subpro
 
 @pytest.mark.parametrize("kind", Kind)
 def test_each_names_its_settings_and_data(kind: Kind) -> None:
-    """Whoever starts it has no environment of a person."""
+    """A service has no environment of a person."""
     text = render(kind, make_plan())
 
     assert "CALLRAIL_RELAY_CONFIG" in text
@@ -54,7 +52,6 @@ def test_each_names_its_settings_and_data(kind: Kind) -> None:
     assert "/var/lib/callrail-relay" in text
 
 
-@needs_systemd
 @pytest.mark.parametrize("kind", UNITS)
 @pytest.mark.parametrize("folder", ["/srv/relay", '/srv/Ünal "Öz" 100% $HOME \\x'])
 def test_systemd_finds_no_fault(kind: Kind, folder: str, tmp_path: Path) -> None:
@@ -66,7 +63,6 @@ def test_systemd_finds_no_fault(kind: Kind, folder: str, tmp_path: Path) -> None
     assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
 
 
-@needs_systemd
 def test_system_unit_is_hardened(tmp_path: Path) -> None:
     """systemd rates its exposure at most 3.0 of 10."""
     done = analyze(

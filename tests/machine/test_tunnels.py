@@ -101,10 +101,8 @@ def test_it_ends_when_the_relay_is_killed(tmp_path: Path) -> None:
     wait_until_gone(pid)
 
 
-def test_a_program_that_ignores_the_request_is_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program = script(tmp_path, "trap '' TERM; while :; do sleep 0.1; done")
+def test_a_program_that_ignores_the_request_is_killed(tmp_path: Path) -> None:
+    program = script(tmp_path, "trap '' TERM; echo up; while :; do sleep 0.1; done")
     ends = subprocess.Popen(
         [
             sys.executable,
@@ -112,11 +110,14 @@ def test_a_program_that_ignores_the_request_is_killed(
             f"from callrail_relay.machine import leash; leash.STOP_WITHIN = 0.3; leash.main([{program!r}])",
         ],
         stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
-    time.sleep(0.3)
     assert ends.stdin is not None
+    assert ends.stdout is not None
+    assert b"up\n" == ends.stdout.readline()
     ends.stdin.close()
     ends.wait(30)
+    ends.stdout.close()
 
 
 async def test_a_program_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ PartName = Literal[
     "sqlite3",
     "ssh",
     "sshd",
+    "systemd-analyze",
 ]
 
 
@@ -64,6 +65,7 @@ PARTS: dict[PartName, Part] = {
     "sqlite3": Part(("sqlite3",)),
     "ssh": Part(("ssh",), platforms=("linux", "darwin")),
     "sshd": Part(("sshd",), ("/usr/sbin",), platforms=("linux",)),
+    "systemd-analyze": Part(("systemd-analyze",), platforms=("linux",)),
 }
 
 
