@@ -6,11 +6,13 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from xml.sax.saxutils import escape
 
 from callrail_relay.errors import SettingsError
 
 NAME = "callrail-relay"
+TEMPLATES = Path(__file__).parent / "units"
 CONFIG, DATA = "CALLRAIL_RELAY_CONFIG", "CALLRAIL_RELAY_DATA"
 STOP_WITHIN = 90
 """Seconds that a stop may take: CallRail may still have to answer for a text."""
@@ -57,58 +59,33 @@ def render(kind: Kind, plan: ServicePlan) -> str:
     return _task(plan) if kind is Kind.WINDOWS else _unit(plan, system=kind is Kind.SYSTEMD_SYSTEM)
 
 
-def _yes(names: str) -> str:
-    return "".join(f"{name}=yes\n" for name in names.split())
+def _fill(template: str, plan: ServicePlan, **values: object) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - only to install
 
-
-_RUN = f"""\
-Restart=on-failure
-RestartSec=5
-# An error in the settings or secrets stays until a person fixes it.
-RestartPreventExitStatus=2 3
-TimeoutStopSec={STOP_WITHIN}
-KillMode=mixed
-UMask=0077
-MemoryMax=1G
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
-SystemCallArchitectures=native
-SystemCallErrorNumber=EPERM
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
-""" + _yes("NoNewPrivileges LockPersonality RestrictNamespaces RestrictRealtime RestrictSUIDSGID")
-
-# A user's own systemd has no right to do these: it would fail to start the relay.
-_HARDENED = """\
-CapabilityBoundingSet=
-DevicePolicy=closed
-ProcSubset=pid
-ProtectProc=invisible
-ProtectSystem=strict
-""" + _yes(
-    "MemoryDenyWriteExecute PrivateDevices PrivateTmp PrivateUsers ProtectClock ProtectControlGroups "
-    "ProtectHome ProtectHostname ProtectKernelLogs ProtectKernelModules ProtectKernelTunables RemoveIPC"
-)
+    environment = Environment(  # noqa: S701 - no page of a browser; `escape` is for XML
+        loader=FileSystemLoader(TEMPLATES),
+        finalize=escape if template.endswith(".xml") else None,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=StrictUndefined,
+    )
+    values |= {"description": _DESCRIPTION, "stop_within": STOP_WITHIN}
+    return environment.get_template(template).render(vars(plan) | values)
 
 
 def _unit(plan: ServicePlan, *, system: bool) -> str:
-    variables, own, after, wanted_by = plan.variables, "", "", "default.target"
-    if system:
-        after, wanted_by = "Wants=network-online.target\nAfter=network-online.target\n", "multi-user.target"
-        folder = plan.config.rpartition("/")[0]
-        loaded = [f"LoadCredential={name}:{folder}/{name}\n" for name in ("config.toml", *plan.credentials)]
-        own = (
-            f"DynamicUser=yes\nStateDirectory={NAME}\nStateDirectoryMode=0700\n{''.join(loaded)}"
-            f"Environment={CONFIG}=%d/config.toml\n"
-        )
-        del variables[CONFIG]
-    environment = "".join(f"Environment={_word('='.join(one))}\n" for one in variables.items())
     # systemd expands $ in arguments, but not in the path of the program.
     program, *arguments = (*plan.program, "serve")
-    command = " ".join([_word(program), *(_word(word.replace("$", "$$")) for word in arguments)])
-    return (
-        f"[Unit]\nDescription={_DESCRIPTION}\n{after}StartLimitIntervalSec=0\n\n"
-        f"[Service]\nType=exec\nExecStart={command}\n{own}{environment}{_RUN}{_HARDENED if system else ''}\n"
-        f"[Install]\nWantedBy={wanted_by}\n"
+    command = [_word(program), *(_word(word.replace("$", "$$")) for word in arguments)]
+    given = [f"{name}={value}" for name, value in plan.variables.items() if not (system and name == CONFIG)]
+    return _fill(
+        "systemd.service",
+        plan,
+        system=system,
+        folder=plan.config.rpartition("/")[0],
+        command=" ".join(command),
+        environment=list(map(_word, given)),
     )
 
 
@@ -143,35 +120,4 @@ def _agent(plan: ServicePlan) -> str:
 def _task(plan: ServicePlan) -> str:
     # A task has no environment: the program takes its variables as arguments.
     command, *arguments = _background(plan, "--restart", *map("=".join, plan.variables.items()))
-    return _TASK.format(
-        boot="<BootTrigger><Enabled>true</Enabled></BootTrigger>" if plan.at_start else "",
-        user=escape(plan.user),
-        logon="S4U" if plan.at_start else "InteractiveToken",
-        command=escape(command),
-        arguments=escape(subprocess.list2cmdline(arguments)),
-    )
-
-
-# The defaults end a task after three days and without mains power, and let others go first.
-_TASK = f"""\
-<?xml version="1.0" encoding="UTF-8"?>
-<Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">
-  <RegistrationInfo><Description>{_DESCRIPTION}</Description><URI>\\{NAME}</URI></RegistrationInfo>
-  <Triggers>
-    {{boot}}<LogonTrigger><Enabled>true</Enabled><UserId>{{user}}</UserId></LogonTrigger>
-  </Triggers>
-  <Principals><Principal>
-    <UserId>{{user}}</UserId><LogonType>{{logon}}</LogonType><RunLevel>LeastPrivilege</RunLevel>
-  </Principal></Principals>
-  <Settings>
-    <MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy>
-    <DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries>
-    <StopIfGoingOnBatteries>false</StopIfGoingOnBatteries><StartWhenAvailable>true</StartWhenAvailable>
-    <IdleSettings><StopOnIdleEnd>false</StopOnIdleEnd><RestartOnIdle>false</RestartOnIdle></IdleSettings>
-    <Enabled>true</Enabled><Hidden>true</Hidden>
-    <ExecutionTimeLimit>PT0S</ExecutionTimeLimit><Priority>5</Priority>
-    <RestartOnFailure><Interval>PT1M</Interval><Count>255</Count></RestartOnFailure>
-  </Settings>
-  <Actions><Exec><Command>{{command}}</Command><Arguments>{{arguments}}</Arguments></Exec></Actions>
-</Task>
-"""
+    return _fill("task.xml", plan, command=command, arguments=subprocess.list2cmdline(arguments))
