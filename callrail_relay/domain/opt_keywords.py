@@ -8,6 +8,7 @@ what the rules were tuned on, and what measures them.
 import re
 import unicodedata
 from enum import StrEnum
+from importlib.resources import files
 
 
 class OptKeyword(StrEnum):
@@ -147,202 +148,22 @@ def _distance(one: str, other: str) -> int:
     return row[-1]
 
 
-# Sentences. A rule is a line, and goes on in the lines that are indented; names in capitals refer to _NAMED.
-
-_NAMED = {
-    "STOP": "(?:stop|quit|cease|discontinue|refrain from)",
-    "TEXTS": "(?:te?xts?|te?xt messages?|messages?|msgs?|sms|spam|textos?|mensajes?|communications?|contact)",
-    "TEXTING": (
-        "(?:te?xt(?:ing|in|n|g)?|te?xt messaging|messaging|messagin|msging|contacting|spamming|harassing"
-        "|soliciting|bothering|bugging|pestering|annoying|stalking|hitting|reaching out|blowing up)"
-    ),
-    "ME": "(?:me|us|here|(?:this|my|our|these) PHONE)",
-    "MINE": (
-        "(?:me|us|this|these|number|(?:my|our|this|these|his|her|their)"
-        " (?:PHONE|information|contact|name)(?: and (?:phone )?number)?)"
-    ),
-    "PHONE": "(?:cell |mobile |phone |contact )*(?:numbers?|phone|cell|line|info|details)",
-    "LIST": (
-        r"(?:\w+ ){0,3}?(?:lists?|database|data base|system|records?|contacts?|phone|files?|campaign|thread"
-        "|texts?|messages?|mailing|service|directory)"
-    ),
-    "CALLS": "(?:call (?:or|and|nor) )?",
-    "NOT": "(?:do not|dont|never)(?: you| u)?(?: ever| even)*",
-    "DONT": "(?:do not|dont|no longer|did not|didnt|not)",
-    "END": r"(?= \||$| (?:now|today|and|or)\b)",
-    "DONE": (
-        r"(?: (?:no more|any further|further|or my \w+|in any way|(?:about|regarding) .*))*"
-        r"(?= \||$| (?:im|i am|not|we)\b)"
-    ),
-    # Not a text to another person, for a time, or instead of a call.
-    "OTHERS": (
-        "(?! (?:my|the|his|her|our) (?!number|phone|cell|house|property|home|family|mother|moms?|father|dad"
-        r"|parents|husband|wife|grand)| (?:him|them|updates|until|till|at work|before|so)\b"
-        "| and (?:just )?call)"
-    ),
-}
+def _read_rules() -> dict[str, re.Pattern[str]]:
+    """The sections of ``opt_keywords.txt``, each a pattern that matches what any of its rules matches."""
+    text = files(__package__).joinpath("opt_keywords.txt").read_text(encoding="utf-8")
+    text = re.sub(r"^#.*\n|\n {4}", "", text, flags=re.MULTILINE)
+    sections = dict(re.findall(r"^\[(\w+)\]\n(.*?)\n+(?=\[\w+\]\n|\Z)", text, re.MULTILINE | re.DOTALL))
+    named = dict(line.split(" = ", 1) for line in sections.pop("names").splitlines())
+    patterns = {}
+    for name, rules in sections.items():
+        pattern = rules.replace("\n", "|")
+        while (longer := re.sub("[A-Z]{2,}", lambda found: named[found[0]], pattern)) != pattern:
+            pattern = longer
+        patterns[name] = re.compile(pattern)
+    return patterns
 
 
-def _any_of(rules: str) -> re.Pattern[str]:
-    lines = re.sub(r"\n {8}", "", rules).splitlines()
-    patterns = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
-    pattern = "|".join(patterns)
-    while (named := re.sub("[A-Z]{2,}", lambda name: _NAMED[name[0]], pattern)) != pattern:
-        pattern = named
-    return re.compile(pattern)
-
-
-_CLEAR = _any_of(
-    r"""
-    # stop texting me, quit sending me messages, cease all contact
-    \bSTOP (?:\w+ ){0,2}?TEXTING\bOTHERS
-    \bif you unsaid TEXTING\b
-    \b(?:if|wish|that)(?: \w+){0,2} stopped (?:\w+ )?TEXTING (?:me|us|this)\b
-    \bSTOP (?:\w+ )?(?:asking (?:me |us )?(?:about|to sell|if (?:i|we) (?:want|would|will|am))
-        |trying to (?:buy|contact|reach|get))\b
-    ^STOP calling(?: ME)?$
-    \b(?:STOP|end|cancel) (?:(?:it|sending|with|all|future|the|these|those|this|any|further|your|of|me|us|my
-        |more|spam) )*(?:TEXTS|subscription)\b(?! (?:to|from) (?:the|my) )
-    \bSTOP sending(?: (?:me|us))?(?: (?:this|these|those|that|anything|stuff|things|offers|spam|crap|shit)
-        (?: \w+)?)?END
-    \bcease and desist\b
-    \b(?:asked|told|tell|telling|said)(?: \w+){0,3} (?:stop|removed?|unsubscribed?)(?= \||$| me\b)
-    \b(?:said|replied|sent|typed|means) stop(?= \||$| (?:last|many|before|\d|texting))
-    \b(?:you|guys|people)(?: \w+){0,2} (?:need|have) to stop$
-    \b(?:will|would|can|could) (?:you|u) (?:\w+ )?stop$
-    \bmake (?:it|(?:these|the|your|them)(?: TEXTS)?) stop\b
-    ^stop(?: now)? (?:or|before)\b
-    (?:^|\| )(?:stop|unsubscribe|opt out|remove|delete|desist|discontinue)$
-    \| stop \|
-    ^stop you \w+$
-    ^stop \| (?:this|that|it|im|i am|we are) (?:\w+ )?(?:not|isnt|never)\b
-    ^stop \| (?:not|wrong|i dont|im not|never)\b
-    # remove me, take my number off your list, lose my number
-    \b(?:remove|delete|erase|drop|unsubscribe) MINE(?: (?:from|off|out)(?: of)? (?:LIST\b|(?:this|it
-        |here)END)|END)
-    \b(?:take|get|scratch|cross|strike|pull) MINE (?:off|out|out of|off of)(?: LIST\b|END)
-    \b(?:removed?|take|taken|get|got|deleted?|scratch|cross|want|need)(?: \w+){0,4} (?:off|from|out)
-        (?: of)?[ ](?:your|ur|whatever|this) (?:\w+ ){0,2}(?:lists?|database|system|records)\b
-    \b(?:my|this|our) (?:phone |cell )?(?:number|name)(?: \w+)? (?:removed|deleted|taken off)\b(?! from the)
-    \b(?:remove|unsubscribe|delete)(?: number)? from (?:(?:all|the|your|ur|this) )*(?:lists?|texts|messages
-        |all|this)\b
-    (?:^|\| )(?:take )?off (?:(?:the|your|ur|this) )?list\b
-    \b(?:put|add|place) (?:me|us|this number|my number) (?:on|to) (?:\w+ )?(?:do not|dnc|no) ?(?:call|contact
-        |text)? ?list
-    \b(?:lose|forget) (?:my|this|our) (?:phone |cell )?number\b
-    \b(?:forget you have my number|block me)\b
-    # do not text me again, no more texts, if you text me again
-    (?<!\bi )(?<!\bwe )(?<!\bcall )(?<!\bthey )\bNOT CALLS(?:te?xt|message|msg|contact|texting|hit|reach out
-        (?: to)?)(?: (?:or|and|nor) (?:call|text|email))?(?: me)?(?: (?:or|and) (?:call|text|message))?(?: ME
-        | it)?(?: up)?DONE
-    \bno need to (?:text|contact|message)(?: ME)?DONE
-    \bNOT call(?: me)? (?:or|and|nor) (?:text|message)\bOTHERS
-    \bNOT send (?:me |us )?(?:(?:any|more|another|your|these|no) )*(?:TEXTS|anything else)DONE
-    \bno (?:more|further) (?:(?:of|these|your|the) )*(?:TEXTS|texting|messaging)(?= \||$| (?:to|from)\b)
-    ^no (?:texts|texting|messages|contact|sms|msgs)$
-    \bDONT (?:want|get) (?:any )?of (?:these|this|your)\b
-    \bif (?:you|u|i|anyone)(?: \w+){0,3} (?:text|contact|message|call|hear from)\b(?=.* (?:report\w*|sue
-        |lawyer|attorney|police|charges|fcc|complaint|harassment)\b)
-    # I do not want these messages, I revoke my consent
-    \bDONT (?:want|wish|consent|agree)(?: \w+){0,3}? (?:texts|text messages|messages|texted|contacted
-        |messaged)\b(?! (?:to|by|about|left|from (?!you\b|u\b)))
-    \bDONT want (?:any |more |further )*contact(?= \||$| (?:from|with) (?:you|u)\b)
-    \bDONT (?:want|need)(?: you| u| anyone)(?: to)? (?:TEXTING|contact|message)(?= \||$| (?:ME|any)\b)
-    \b(?:DONT|never) (?:want|wish|need|care)(?: \w+)? to (?:hear from you|receive (?:\w+ ){0,3}(?:texts?
-        |messages?))
-    \b(?:revoke|revoking|withdraw|withdrawing)(?: \w+)? (?:consent|permission)\b
-    \bconsent(?: \w+){0,4} revoked\b
-    \bnot (?:authorized|allowed|permitted) to (?:contact|text|message|call)\b
-    \b(?:do not|dont) have (?:my |our |any )?(?:consent|permission)\b
-    \bnot (?:giving|give)(?: \w+)? (?:consent|permission)\b
-    # unsubscribe me, I want to opt out
-    \bunsubscribe(?: from)?(?: (?:me|us|this number|my number|all|LIST))*$
-    (?<!an )\b(?:opt|opting|opted)(?: me| us| my number| this number)? out(?: (?:of|from) (?:LIST|this|these
-        |it))?END
-    \bopt (?:me|us|my number|this number) out\b
-    \bhow (?:do|can) i stop (?:getting|receiving)\b
-    \bhow (?:do|can|to) (?:i |we )?(?:stop|get off)(?: of)? (?:these|this|your|the) (?:texts?|messages?
-        |list)\b
-    # French
-    \b(?:arrete[rz]?|cesse[rz]?) (?:de |d)(?:me |nous |m)?(?:texter|ecrire|envoyer|contacter|harceler
-        |deranger|appeler)
-    \b(?:arrete[rz]?|cesse[rz]?) (?:les|vos|ces|tes|avec) (?:\w+ )?(?:messages?|textos?|sms)\b
-    \bne (?:me |nous |m)?(?:textez?|ecrivez|ecris|contactez?|envoyez|envoie|derangez)(?: \w+)? plus\b
-    \bne plus (?:me |nous |m)?(?:texter|ecrire|contacter|envoyer|deranger)\b
-    ^plus (?:de|aucun) (?:textos?|messages?|sms)\b
-    \b(?:retire[rz]?|enleve[rz]?|efface[rz]?|supprime[rz]?|desabonne[rz]?|desinscri\w+)(?: moi| nous
-        | mon (?:numero|nom)| ce numero)(?: de (?:votre|la|vos|cette) listes?)?\b
-    \b(?:retire[rz]|enleve[rz]) de (?:la|votre) liste\b
-    # Spanish
-    \bno me (?:vuelva\w* a )?(?:envi|mand|escrib|text|contact|moleste)\w*(?: \w+){0,2} ?(?:mas|mensajes?
-        |textos?|nunca|$)
-    \bno me (?:vuelva\w* a )?(?:escrib|text|contact|mensaj)\w*(?= \||$)
-    \bno me llame\w* ni me (?:mand|envi|escrib|text)
-    \bno (?:quiero )?mas (?:mensajes|textos)\b
-    \bno quiero (?:recibir )?(?:sus |mas )?(?:mensajes|textos)\b
-    \bbasta de mensajes\b
-    \b(?:dejen?|deja|paren?|para) de (?:envi|mand|escrib|molest|text|contact|llam)
-    \b(?:quite\w*|saque\w*|borre\w*|elimine\w*)(?: \w+)? (?:mi numero|la lista|su lista|mi nombre)\b
-    \bdar(?:me)? de baja\b
-    """
-)
-
-_DOUBTFUL = _any_of(
-    r"""
-    # anger
-    \b(?:leave|let) (?:me|us)(?: \w+){0,3} alone\b(?! (?:with|to|decide|for|until|till|in|on)\b)
-    \b(?:go to hell|pound sand|bug off|eat shit|get off my back)\b
-    \b(?:fuck|f|piss|screw|bugger) (?:off|you|u|yourself)\b
-    (?:^|\| )(?:\w+ )?(?:go away|get lost|back off|stop asking|quit asking)(?: now)*$
-    ^(?:stop (?:it|that|this)|knock it off|(?:thats |i said )?enough|no more|stopped|fini|removed)(?: now)*$
-    \benough with (?:the|these|all) (?:text|mess|call|spam)
-    \bwhy (?:do|are|r) (?:you|u) (?:keep|still) (?:text|messag|contact|send|ask|both|bug|call)
-    \bNOT (?:bother|ask|call)(?: (?:me|us))?$
-    \basked (?:you|u)(?: \w+)? before not to\b
-    \bSTOP (?!making|selling|lowballing|teasing|kidding|giving|telling)\w+ing (?:me|us)\b(?! if)
-    # threats, the law
-    \bdo not (?:call|contact) (?:list|registry)\b
-    \b(?:dnc|tcpa|harassment|harassing|solicit|soliciting|solicitation|solicitors)\b
-    \b(?:report|reporting|reported) (?:you|u|as|this number)\b
-    ^(?:reported|(?:this is )?spam|(?:\w+ ){0,2}blocked)$
-    \b(?:blocking|block) (?:you|u|this number)\b
-    ^blocked and\b
-    \bas spam$
-    \b(?:consent|permission)(?: \w+){0,2}? (?:to text|text|texting|this|texts)\b
-    \bsign(?:ed)? up for this\b
-    # the wrong person
-    (?:^|\| )(?:\w+ ){0,4}?(?:wrong|incorrect) (?:number|person|phone)(?= \||$)
-    \bnot at this number\b
-    # the words of an opt-out, and not in a sentence that is known: "quit it with the messages"
-    # "stop" where a person would not say it of a bus, a foreclosure or a joke
-    ^stop (?!by|in|over|at|on|for|and|there|off|here|to|sign|light|work|payment|order|gap|loss|date|the|my|a
-        |lol|haha|it|that|n|\d|(?!\w+ing (?:me|us)\b)\w+ing\b|making|selling|lowballing|with)\w+
-    \b(?!(?:bus|truck|pit|full|hard|non|a|the|my|our|one|two|first|last|next|more|to|unsaid|lets|should|could
-        |can|it|lol|omg|you|lot|street)\b)\w+ stop$
-    \bwhat part of (?:stop|no)\b
-    \b(?:stopp|stpo|sotp|st0p)\b
-    ^(?:end this|cancel my number)$
-    \b(?:be|get|removal|request|requesting)(?: \w+){0,3} (?:removed|removal)\b(?! from (?!your|ur|this))
-    \b(?:removal from|be removed)\b(?! from (?!your|ur|this))
-    \bthis (?:to |has to |needs to |must |will )?(?:stop|end)$
-    \b(?:like|want) to stop$
-    \bwant out of (?:this|these|the|your) (?:\w+ )?(?:texts?|messages?|list|thread)\b
-    \bhow do i stop\b(?! (?:the|a|my|fore))
-    \b(?:make this|youve been asked to) stop\b
-    ^stop(?: \||\d)(?!.*\b(?:lol|haha|yes|jk)\b)
-    \b(?:stop|quit|cease|unsubscribe)\b(?! (?:by|in|over|at|on|for|and|there|off|claim)\b)(?: \w+){0,5}[ ]
-        (?:texts|texting|txt|message|messages|messaging|msgs|contacting|number)\b
-    \b(?:texts?|messages?|texting)(?: \w+){0,3} stop$
-    \b(?:remove|delete|erase) (?:me|us|my number|this number)\b(?! (?:(?:off|from)(?: of)? (?:the|this|that
-        |my|it)|to)\b)
-    \bNOT (?:text|contact|message) (?:me|us)\b(?! (?:at|until|till|before|after|during|on|while|yet|so
-        |between|from|this|today|tomorrow|tonight|back)\b)
-    # French, Spanish
-    \b(?:laissez moi|foutez|mauvais numero|numero equivocado|dejeme en paz|no (?:me )?moleste)
-    """
-)
-
-
+_RULES = _read_rules()
 _STOP_SIGNS = frozenset("🛑⛔🚫🖕")
 
 
@@ -358,10 +179,10 @@ def read_opt_keyword(content: str | None) -> OptKeyword | None:
         return _RESUBSCRIBE[words]
     gist = _gist(words)
     core = _core(gist)
-    if core in _KEYWORDS or _is_signed(text) or _CLEAR.search(gist):
+    if core in _KEYWORDS or _is_signed(text) or _RULES["clear"].search(gist):
         return OptKeyword.STOP
     # A slip of the finger: "stpo", "st0p", "unsubcribe".
     is_slip = len(core) <= 14 and any(_distance(core, word) <= most for word, most in _SLIPS.items())
-    if is_slip or _DOUBTFUL.search(gist) or (content and not words and _STOP_SIGNS & set(content)):
+    if is_slip or _RULES["doubtful"].search(gist) or (content and not words and _STOP_SIGNS & set(content)):
         return OptKeyword.MAYBE_STOP
     return None
