@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from functools import lru_cache
+from importlib.resources import files
 from zoneinfo import ZoneInfo
 
-from callrail_relay.domain.zones import AREA_CODES
+_LINES = files(__package__).joinpath("zones.txt").read_text(encoding="utf-8").splitlines()
+AREA_CODES = {zone: areas for zone, *areas in map(str.split, _LINES) if zone != "#"}
 
 _MINUTE = timedelta(minutes=1)
 _DAY = 24 * 60
@@ -28,7 +30,7 @@ def quiet_until(
 def zones_of(recipient: str) -> tuple[tzinfo, ...]:
     """The time zones that a number may belong to: those its area code touches; else nearly all."""
     area = recipient.removeprefix("+1")[:3]
-    names = {zone for zone, areas in AREA_CODES.items() if area in areas.split()}
+    names = {zone for zone, areas in AREA_CODES.items() if area in areas}
     return tuple(map(ZoneInfo, sorted(names or AREA_CODES.keys() - _FAR_ISLANDS)))
 
 

@@ -11,7 +11,6 @@ Copyright (C) The Libphonenumber Authors, under the Apache License 2.0.
 
 import subprocess
 import sys
-import textwrap
 from collections import defaultdict
 from collections.abc import Mapping
 from importlib import import_module
@@ -25,18 +24,16 @@ VERSION = "9.0.43"
 COMMAND = "python -m tests.domain.zones"
 FOLDER = Path(sys.prefix) / "data-of-tests"
 ROOT = Path(__file__).parents[2]
-TABLE = ROOT / "callrail_relay" / "domain" / "zones.py"
+TABLE = ROOT / "callrail_relay" / "domain" / "zones.txt"
 TOWNS = ROOT / "tests" / "data" / "towns.txt"
 
-_HEAD = f'''\
+_HEAD = f"""\
+# The area codes of the US and Canada in each time zone.
+#
+# Made from the data of phonenumbers {VERSION} by `{COMMAND}`: change nothing here. That data
+# is part of libphonenumber, Copyright (C) The Libphonenumber Authors, under the Apache License 2.0
+# (https://github.com/google/libphonenumber). An area code is in every zone that it touches.
 """
-The area codes of the US and Canada in each time zone.
-
-Made from the data of phonenumbers {VERSION} by `{COMMAND}`: change nothing here. That data
-is part of libphonenumber, Copyright (C) The Libphonenumber Authors, under the Apache License 2.0
-(https://github.com/google/libphonenumber). An area code is in every zone that it touches.
-"""
-'''
 
 # Area codes that share their area, of which the data knows all zones of one only (https://www.nanpa.com).
 _SHARED = (
@@ -83,8 +80,7 @@ def table() -> str:
     for area, zones in sorted(of_us_and_canada().items()):
         for zone in zones:
             areas[zone].append(area)
-    entries = (_entry(zone, found) for zone, found in sorted(areas.items()))
-    return "\n".join([_HEAD, "AREA_CODES = {", *entries, "}", ""])
+    return _HEAD + "".join(f"{zone} {' '.join(found)}\n" for zone, found in sorted(areas.items()))
 
 
 def of_us_and_canada() -> Mapping[str, set[str]]:
@@ -107,12 +103,6 @@ def of_us_and_canada() -> Mapping[str, set[str]]:
 def is_us_or_canada(area: str) -> bool:
     number = PhoneNumber(country_code=1, national_number=int(f"{area}5550122"))
     return region_code_for_number(number) in _US_AND_CANADA
-
-
-def _entry(zone: str, areas: list[str]) -> str:
-    lines = textwrap.fill(" ".join(areas), 110, initial_indent=" " * 8, subsequent_indent=" " * 8)
-    line = f'    "{zone}": "{" ".join(areas)}",'
-    return line if len(line) <= 110 else f'    "{zone}": """\n{lines}\n    """,'
 
 
 def towns() -> str:
