@@ -8,18 +8,19 @@ from typing import NamedTuple
 from callrail_relay.bootstrap import dashboard_access, service_setup, tunnels
 from callrail_relay.bootstrap.context import AppContext, load_context
 from callrail_relay.bootstrap.credentials import remove_webhooks
+from callrail_relay.bootstrap.stopped_store import remove_store
 from callrail_relay.bootstrap.wiring import open_relay
 from callrail_relay.config.places import log_file
 from callrail_relay.config.secrets import SecretName
 from callrail_relay.domain.message import Status
 from callrail_relay.errors import NotAllowed, RelayError, SecretError, Unavailable
-from callrail_relay.outbox.engine import SIDE_FILES, store_file
-from callrail_relay.outbox.presence import StoreLock, has_workers, names_of_store
+from callrail_relay.outbox.engine import store_file
+from callrail_relay.outbox.presence import StoreLock
 
 
 class Step(NamedTuple):
     what: str
-    remove: Callable[[], Awaitable[None]]  # raises RelayError or OSError
+    remove: Callable[[], Awaitable[object]]  # raises RelayError or OSError
     uses_the_rest: bool = False  # if it can't be removed, nothing else is
 
 
@@ -41,7 +42,7 @@ async def plan_removal(config: Path | None, *, with_data: bool) -> tuple[list[St
     if service and state:
         steps.append(Step(f"the service, {state.path}", lambda: _remove_service(service), uses_the_rest=True))
     if tunnel := context.settings.tunnel.tunnel():
-        steps.append(Step(f"the {tunnel.kind} tunnel", lambda: _take_tunnel_down(context)))
+        steps.append(Step(f"the {tunnel.kind} tunnel", lambda: tunnels.turn_off(context)))
     if context.account_ids and context.settings.server.public_url:
         steps.append(Step("the relay's webhooks at CallRail", lambda: _remove_webhooks(context, key)))
     if places:
@@ -86,10 +87,6 @@ async def _remove_service(kind: service_setup.Kind) -> None:
     service_setup.uninstall(kind)
 
 
-async def _take_tunnel_down(context: AppContext) -> None:
-    await tunnels.turn_off(context)
-
-
 async def _remove_webhooks(context: AppContext, key: str | None) -> None:
     if store_file(context.settings.database.url) is None:
         async with open_relay(context) as relay:
@@ -126,15 +123,7 @@ async def _require_all_sent(context: AppContext, store: Path | None) -> None:
 
 async def _remove_data(context: AppContext, store: Path) -> None:
     await _require_all_sent(context, store)  # texts may have come in until the service was stopped
-    lock = StoreLock(store)
-    lock.take("uninstall", context.clock.now())
-    try:
-        if has_workers(names_of_store(store)):
-            raise NotAllowed("A `send` or `replay` is under way. Run this again when it has ended.")
-        for path in (Path(f"{store}{end}") for end in SIDE_FILES):
-            path.unlink(missing_ok=True)
-    finally:
-        lock.release()
+    remove_store(store)
     ours = (dashboard_access.KEY_FILE, dashboard_access.FILE)
     beside = (path for name in ("node-*.*", f"{store.name}-serve.*") for path in store.parent.glob(name))
     for path in (*beside, *(context.data / name for name in ours), log_file()):

@@ -2,13 +2,11 @@
 
 import getpass
 import os
-import shutil
 import socket
-import sqlite3
 import stat
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from secrets import token_urlsafe
@@ -19,25 +17,23 @@ import sqlalchemy as sa
 
 import callrail_relay
 from callrail_relay.bootstrap.context import AppContext, listener_url, load_context
+from callrail_relay.bootstrap.stopped_store import move_store
 from callrail_relay.callrail.network import find_network
-from callrail_relay.clock import SystemClock
 from callrail_relay.config import places
 from callrail_relay.config.loading import PREFIX, environment_changes, read_text
 from callrail_relay.config.saving import save, update
 from callrail_relay.config.secrets import OsKeyring, SecretName, Secrets
 from callrail_relay.domain.health import Node
 from callrail_relay.domain.public_url import Answer, NoAnswer, is_proven
-from callrail_relay.errors import AlreadyRunning, NotAllowed, RelayError, SecretError, Unavailable, UsageError
+from callrail_relay.errors import NotAllowed, RelayError, SecretError, Unavailable, UsageError
 from callrail_relay.machine import public_address, service_managers
 from callrail_relay.machine.service_managers import Launchd, Manager, Systemd, TaskScheduler
 from callrail_relay.machine.service_managers import ServiceState as ServiceState  # noqa: PLC0414 - for the commands, too
 from callrail_relay.machine.service_units import Kind as Kind  # noqa: PLC0414 - as above
 from callrail_relay.machine.service_units import ServicePlan, render
-from callrail_relay.outbox.backups import copy_file
-from callrail_relay.outbox.engine import SIDE_FILES, give_to_owner, open_engine, store_file, translated
-from callrail_relay.outbox.presence import StoreLock, has_workers, names_of_store
+from callrail_relay.outbox.engine import open_engine, store_file, translated
+from callrail_relay.outbox.presence import StoreLock
 from callrail_relay.outbox.tables import relay_secret
-from callrail_relay.replacing import sync_folder
 
 ROOT = Path("/")
 """Where the files of a system service are; tests have their own."""
@@ -385,37 +381,3 @@ def _put(path: Path, text: str, undo: ExitStack) -> None:
     except OSError as error:
         raise Unavailable(f"{path} can't be written ({error.strerror}). Make its folder writable.") from error
     undo.callback(path.unlink) if former is None else undo.callback(places.write_privately, path, former)
-
-
-def move_store(store: Path, moved: Path) -> None:
-    """Move a stopped store; whatever happens, the new one is whole and on disk before the old one goes."""
-    if moved.exists():
-        raise NotAllowed(f"There is a store in {store}, and one in {moved} already. Remove one of them.")
-    lock, whole = StoreLock(store), moved.with_name(f"{moved.name}.new")
-    try:
-        lock.take("service install", SystemClock().now())
-        if has_workers(names_of_store(store)):
-            raise NotAllowed("A `send` or `replay` is under way. Run this again when it has ended.")
-        places.private_directory(moved.parent)
-        for left in moved.parent.glob(f"{moved.name}[.-]*"):
-            left.unlink()
-        places.write_privately(whole, "")
-        beside = [*store.parent.glob("node-*.id"), *store.parent.glob("dashboard.key")]
-        with closing(sqlite3.connect(store, timeout=5.0, isolation_level=None)) as writer:
-            writer.execute("BEGIN IMMEDIATE")  # no other command writes from now on
-            copy_file(store, whole)
-            for path in (whole, *(Path(shutil.copy2(path, moved.parent)) for path in beside)):
-                give_to_owner(path)
-            whole.rename(moved)
-            sync_folder(moved.parent)  # SQLite did so for the file itself
-            for path in (*(Path(f"{store}{end}") for end in SIDE_FILES), *beside):
-                path.unlink(missing_ok=True)
-    except AlreadyRunning as error:
-        raise NotAllowed(f"{error} Only a stopped store can be moved.") from error
-    except (OSError, sqlite3.Error) as error:
-        raise Unavailable(
-            f"The store {store} can't be moved to {moved} ({error}). Free space or fix the "
-            "permissions, then run this again."
-        ) from error
-    finally:
-        lock.release()

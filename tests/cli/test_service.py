@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from callrail_relay.bootstrap import service_setup
+from callrail_relay.bootstrap.stopped_store import move_store
 from callrail_relay.cli import app, console
 from callrail_relay.cli.service import offer
 from callrail_relay.outbox.presence import StoreLock
@@ -387,7 +388,7 @@ def test_store_is_moved_with_what_is_still_in_its_log(root: Path, data: Path) ->
         assert reader.execute("SELECT count(*) FROM accounts").fetchone() is not None
         assert 0 == CliRunner().invoke(app, ["pause"]).exit_code
         assert (data / "relay.db-wal").stat().st_size > 0
-        service_setup.move_store(data / "relay.db", root / "var/lib/callrail-relay/relay.db")
+        move_store(data / "relay.db", root / "var/lib/callrail-relay/relay.db")
 
     done = service("install", "--system")
 
