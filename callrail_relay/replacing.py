@@ -1,7 +1,11 @@
 """Putting a new file in the place of one that another program may be reading."""
 
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from callrail_relay.clock import pause
 
@@ -19,6 +23,21 @@ def replace(source: Path, target: Path) -> None:
         else:
             return
     source.replace(target)
+
+
+@contextmanager
+def new_content(target: Path, *, encoding: str = "utf-8") -> Iterator[TextIO]:
+    """A file of mode 0600 that becomes *target*, whole or not at all, even when the power fails."""
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding=encoding, newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        replace(Path(temporary), target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def sync_folder(folder: Path) -> None:

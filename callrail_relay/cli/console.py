@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import sys
-import tempfile
 import textwrap
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -21,7 +20,7 @@ import typer
 
 from callrail_relay.domain.printable import printable, printable_json
 from callrail_relay.errors import NotFound, RelayError, Unavailable, UsageError
-from callrail_relay.replacing import replace
+from callrail_relay.replacing import new_content
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.wiring import Relay
@@ -242,14 +241,8 @@ def output(name: str, *, encoding: str = "utf-8") -> Iterator[Callable[[str], ob
             with target.open("w", encoding=encoding, newline="") as file:
                 yield file.write
             return
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # of mode 0600
-        try:
-            with os.fdopen(descriptor, "w", encoding=encoding, newline="") as file:
-                yield file.write
-            replace(Path(temporary), target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with new_content(target, encoding=encoding) as file:
+            yield file.write
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -3,14 +3,13 @@
 import contextlib
 import os
 import stat
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import platformdirs
 
 from callrail_relay.errors import SettingsError
-from callrail_relay.replacing import replace
+from callrail_relay.replacing import new_content
 
 APPLICATION = "callrail-relay"
 CONFIG_VARIABLE = "CALLRAIL_RELAY_CONFIG"
@@ -80,16 +79,8 @@ def write_privately(path: Path, text: str) -> None:
     """Put *text* at *path* as a file of mode 0600, whole or not at all, even when the power fails."""
     target = path.resolve()  # a link stays a link
     private_directory(target.parent)
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # of mode 0600
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        replace(Path(temporary), target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with new_content(target) as file:
+        file.write(text)
 
 
 def _from_environment(variable: str) -> Path | None:

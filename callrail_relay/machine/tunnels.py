@@ -17,7 +17,7 @@ from typing import Self
 from callrail_relay.domain.tunnels import WAYS, Kind, Tunnel, TunnelState
 from callrail_relay.errors import Unavailable
 from callrail_relay.machine import leash
-from callrail_relay.replacing import replace
+from callrail_relay.replacing import new_content
 
 KEPT_LINES = 1000
 COMMAND_WITHIN = 20.0  # seconds
@@ -108,14 +108,12 @@ def _note(data: Path) -> Path:
 
 def note_state(data: Path, state: TunnelState | None) -> None:
     """Note the state of the running relay's tunnel, or take the note away. It holds no secret."""
-    fresh = _note(data).with_suffix(".new")
     try:
         if state is None:
             _note(data).unlink(missing_ok=True)
         else:
-            fresh.touch(mode=0o600)
-            fresh.write_text(json.dumps(asdict(state)), encoding="utf-8")
-            replace(fresh, _note(data))
+            with new_content(_note(data)) as file:
+                json.dump(asdict(state), file)
     except OSError as error:
         logging.getLogger("callrail_relay").warning("The tunnel's state can't be noted: %s", error.strerror)
 
