@@ -4,7 +4,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from functools import cache, partial
+from functools import partial
 from importlib.resources import files
 from string import Formatter
 from typing import TYPE_CHECKING, Any
@@ -15,13 +15,14 @@ if TYPE_CHECKING:  # it imports what help must not wait for
     from callrail_relay.domain.health import Facts, Point, Slept
 
 
-@cache
-def read_sentences() -> dict[str, tuple[str, ...]]:
-    """The rows of ``sentences.toml``."""
+def _read_rows() -> dict[str, tuple[str, ...]]:
     text = files(__package__).joinpath("sentences.toml").read_text(encoding="utf-8")
     rows = {key: (row,) if isinstance(row, str) else tuple(row) for key, row in tomllib.loads(text).items()}
     phones = {key: row[:1] for key, row in rows.items() if key.startswith("bad_phone.")}
     return {key.replace("phone", "sender"): row for key, row in phones.items()} | rows
+
+
+SENTENCES = _read_rows()
 
 
 def shown(name: str, value: object) -> str:
@@ -68,7 +69,7 @@ def explain_all(reasons: Iterable[Reason]) -> str | None:
 def _row_of(reason: Reason) -> tuple[str, ...]:
     """The most exact row whose values are there: those that people typed are removed in time."""
     for key in (f"{reason.code}.{reason.parameters.get('problem')}", reason.code, f"{reason.code}.removed"):
-        says, *remedies = read_sentences().get(key, ("",))
+        says, *remedies = SENTENCES.get(key, ("",))
         if says and reason.parameters.keys() >= set(_fields(says).values()):
             return says, *remedies
     return (f"{reason.code.replace('_', ' ').capitalize()}.",)

@@ -5,7 +5,6 @@ import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from importlib.resources import files
 from urllib.parse import urlsplit
 
@@ -106,21 +105,21 @@ WAYS = {
 }
 
 
+_REMEDIES: dict[str, dict[str, str]] = tomllib.loads(
+    files(__package__).joinpath("tunnel_remedies.toml").read_text(encoding="utf-8")
+)
+
+
 def find_address(kind: Kind, lines: Sequence[str]) -> str | None:
     """The newest temporary address in what the program printed."""
     found = (re.search(WAYS[kind].address, line) for line in reversed(lines))
     return next((match[1] for match in found if match), None)
 
 
-@cache
-def _read_remedies() -> dict[str, dict[str, str]]:
-    return tomllib.loads(files(__package__).joinpath("tunnel_remedies.toml").read_text(encoding="utf-8"))
-
-
 def explain(tunnel: Tunnel, lines: Sequence[str]) -> str:
     """Why the program ended or failed, and what to do, by what it printed."""
     words = "\n".join(lines[-20:])
-    for pattern, remedy in _read_remedies()[tunnel.kind].items():
+    for pattern, remedy in _REMEDIES[tunnel.kind].items():
         if match := re.search(pattern, words):
             found = match[1] if match.lastindex else ""
             port, target, host = tunnel.remote_port, tunnel.target, tunnel.host

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import tomllib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from callrail_relay.domain.alerts import Code, Incident, Level
@@ -18,38 +20,7 @@ if TYPE_CHECKING:
 
 TIMEOUT = 20  # seconds that one channel may take
 
-_SENTENCES = {
-    Code.PAUSED: "Sending is paused for account {account} since {since}. {reason}",
-    Code.UNREACHABLE: (
-        "CallRail can't be reached for account {account}. New messages are saved, and sent when it answers. "
-        "`callrail-relay doctor` shows why."
-    ),
-    Code.PUBLIC_URL: "Webhooks can't reach the relay. {detail}",
-    Code.LIMIT: "Account {account} has used {percent}% of its {limit} ({used} of {allowed} messages).{full}",
-    Code.REVIEW: (
-        "{counts} since {oldest}. See `callrail-relay messages list --status held --status unknown`, "
-        "and approve, resend or cancel each."
-    ),
-    Code.FAILURES: (
-        "{messages} failed or couldn't be confirmed within 10 minutes. See why: `callrail-relay messages "
-        "list --since 1h --status failed --status unknown`."
-    ),
-    Code.DISK: (
-        "The relay's disk on {machine} has {megabytes} MB left. Free some space: when it's full, new "
-        "messages are rejected."
-    ),
-    Code.DATABASE: "New messages have been rejected since {since}: database error. {detail}",
-}
-_OVER_SENTENCES = {
-    Code.PAUSED: "sending is no longer paused for account {account}.",
-    Code.UNREACHABLE: "CallRail answers again for account {account}.",
-    Code.PUBLIC_URL: "webhooks reach the relay again at {url}.",
-    Code.LIMIT: "account {account} has room in its {limit} again.",
-    Code.REVIEW: "no messages are waiting for review.",
-    Code.FAILURES: "no messages failed within 10 minutes.",
-    Code.DISK: "the relay's disk on {machine} has room again.",
-    Code.DATABASE: "the database works, and new messages are accepted.",
-}
+_SENTENCES = tomllib.loads(files(__package__).joinpath("alerts.toml").read_text(encoding="utf-8"))
 
 
 def alert_text(incidents: Sequence[Incident]) -> str:
@@ -63,8 +34,8 @@ def _sentence(incident: Incident) -> str:
         if parameters.get(name):
             parameters[name] = _clock_time(parameters[name])
     if incident.is_open:
-        return _SENTENCES[incident.code].format(**parameters).strip()
-    return f"Resolved: {_OVER_SENTENCES[incident.code].format(**parameters)}"
+        return str(_SENTENCES[incident.code]["open"].format(**parameters)).strip()
+    return f"Resolved: {_SENTENCES[incident.code]['over'].format(**parameters)}"
 
 
 def _of_pause(given: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 
 import callrail_relay
 from callrail_relay.bootstrap.sandbox import open_sandbox
-from callrail_relay.sentences import read_sentences
+from callrail_relay.sentences import SENTENCES
 from tests.docs.markdown import DOCS, Page
 
 LIBRARY = Page(DOCS / "reference" / "library.md")
@@ -57,7 +57,7 @@ def test_page_names_all_that_is_public() -> None:
 
 def test_page_names_every_reason() -> None:
     """Each code has its row."""
-    assert {key.partition(".")[0] for key in read_sentences()} <= set(LIBRARY.inline_code())
+    assert {key.partition(".")[0] for key in SENTENCES} <= set(LIBRARY.inline_code())
 
 
 def test_importing_it_loads_no_client_and_no_database() -> None:

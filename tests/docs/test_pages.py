@@ -13,7 +13,7 @@ from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.payload import Payload
 from callrail_relay.domain.saved import read_saved
-from callrail_relay.sentences import read_sentences
+from callrail_relay.sentences import SENTENCES
 from tests.docs.markdown import DOCS, ROOT, Block, Page
 
 PAYLOADS = Page(DOCS / "reference" / "payloads.md")
@@ -31,7 +31,7 @@ def test_every_reason_is_explained(page: Page) -> None:
     """
     Whatever can hold a text or keep it waiting is in the reference, and a page says what to do about it.
     """
-    reasons = {key.partition(".")[0] for key in read_sentences()}
+    reasons = {key.partition(".")[0] for key in SENTENCES}
     if page is TROUBLE:
         reasons -= TOLD_AT_ONCE
 
@@ -43,14 +43,14 @@ def test_every_reason_has_its_sentences() -> None:
     made = set(chain.from_iterable(map(_reasons, CODE)))
 
     assert {"no_phone", "duplicate", "refused", "budget"} <= made
-    assert made <= {key.partition(".")[0] for key in read_sentences()}
+    assert made <= {key.partition(".")[0] for key in SENTENCES}
 
 
 def test_reasons_are_quoted_as_they_are_shown() -> None:
     """The docs quote each reason as the code has it."""
     tables = [line.split("|")[1] for line in TROUBLE.prose() if line.startswith("|")]
     quotes = set(re.findall('"([^"]+)"', "".join(tables)))
-    words = "\n".join(chain(*map(_words, CODE), *read_sentences().values()))
+    words = "\n".join(chain(*map(_words, CODE), *SENTENCES.values()))
 
     assert quotes
     assert {quote for quote in quotes if quote not in words} == set()
