@@ -72,12 +72,12 @@ async def install(
 
 async def _install(kind: "Kind", config: Path | None, *, yes: bool) -> tuple[list[str], str | None]:
     """Ask what has to be asked, and install; returns what was written, and why it doesn't answer."""
-    from callrail_relay.bootstrap import service_setup
+    from callrail_relay.bootstrap import service_setup, system_service
 
     is_system = kind == "systemd-system"
     service_setup.find_manager(kind).require()
     if is_system:
-        service_setup.require_program_for_all()
+        system_service.require_program_for_all()
     context = service_setup.load_for(kind, config)
     needs = await service_setup.find_needs(context, kind)
     _ask(needs, yes=yes)
@@ -85,7 +85,7 @@ async def _install(kind: "Kind", config: Path | None, *, yes: bool) -> tuple[lis
     for line in (*wrote, *([f"Warning: {warning}"] if warning else ())):
         say(line)
     if is_system:
-        variables = " ".join(map("=".join, service_setup.system_variables().items()))
+        variables = " ".join(map("=".join, system_service.variables().items()))
         say(f"From now on, run every command as root and with these variables:\n  export {variables}")
     return wrote, fault
 
@@ -123,13 +123,13 @@ async def uninstall(
     Example:
     $ callrail-relay service uninstall
     """
-    from callrail_relay.bootstrap import service_setup
+    from callrail_relay.bootstrap import service_setup, system_service
 
     kind = service_setup.find_kind(system=system or None)
     state = service_setup.read_state(kind, None)
     if not state.installed:
         raise NotFound("There is no service to remove.")
-    more = f" and {service_setup.system_config().parent}" if kind == "systemd-system" else ""
+    more = f" and {system_service.config_file().parent}" if kind == "systemd-system" else ""
     if not console.confirmed(f"Stop the relay, and remove {state.path}{more}?", yes=yes):
         return
     removed = service_setup.uninstall(kind)
