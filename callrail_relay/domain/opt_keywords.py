@@ -18,6 +18,24 @@ class OptKeyword(StrEnum):
     YES = "yes"  # the same when CallRail asks it of a person who had opted out; else an ordinary answer
 
 
+def _read_rules() -> dict[str, str]:
+    """The sections of ``opt_keywords.txt``, each as a pattern that matches what any of its rules matches."""
+    text = files(__package__).joinpath("opt_keywords.txt").read_text(encoding="utf-8")
+    text = re.sub(r"^#.*\n|\n {4}", "", text, flags=re.MULTILINE)
+    sections = dict(re.findall(r"^\[(\w+)\]\n(.*?)\n+(?=\[\w+\]\n|\Z)", text, re.MULTILINE | re.DOTALL))
+    named = dict(line.split(" = ", 1) for line in sections.pop("names").splitlines())
+    patterns = {}
+    for name, rules in sections.items():
+        pattern = rules.replace("\n", "|")
+        while (longer := re.sub("[A-Z]{2,}", lambda found: named[found[0]], pattern)) != pattern:
+            pattern = longer
+        patterns[name] = pattern
+    return patterns
+
+
+_RULES = _read_rules()
+_CLEAR, _DOUBTFUL = (re.compile(_RULES[name]) for name in ("clear", "doubtful"))
+
 _LONGEST = 2000  # characters that are read: CallRail delivers 1,600
 _SIGNATURE = re.compile(
     r"^\W*(sent (from|via|by|with) |get outlook|(this (message|text) was )?sent from|envoye (de|depuis|a"
@@ -36,13 +54,7 @@ _NEGATED = re.compile(
     r"\b(dont|do not|wont|will not|cant|can not|cannot|couldnt|didnt|did not|doesnt|not|never|wouldnt|isnt"
     r"|arent)( ever| to)? (stop|stopping|quit|lose|losing|cancel|delete|remove|end|unsubscribe)\b"
 )
-# What changes nothing about what is wanted, and is left out before the rules are asked.
-_FILLERS = re.compile(
-    r"\b(?:please and thank you|please|pls|plz|plse|kindly|thanks|thank you|thankyou|thx|ty|tks|asap"
-    r"|immediately|already|anymore|any more|again|ever|right now|right away|at once|dude|bro|bruh|man|sir"
-    r"|maam|yall|hey|hi|hello|fucking|fuckin|freaking|fricking|goddamn|damn|bloody|svp|sil vous plait"
-    r"|s il vous plait|merci|por favor|gracias|yo)\b ?"
-)
+_FILLERS = re.compile(rf"\b(?:{_RULES['fillers']})\b ?")
 
 
 def _plain(content: str) -> str:
@@ -81,20 +93,9 @@ _RESUBSCRIBE = {"start": OptKeyword.START, "unstop": OptKeyword.START, "yes": Op
 # https://support.callrail.com/hc/en-us/articles/11491614252045
 _OF_CALLRAIL = ("stop", "end", "cancel", "unsubscribe", "quit")
 
-# Keywords that mean nothing else in a seller's reply.
-_SURE = ("stop", "stopall", "stop all", "unsubscribe", "unsub", "optout", "opt out", "arret", "desabonner")
-# CallRail's own, STOPALL, which IF3 honors, those that the FCC names, French and Spanish ones.
-_KEYWORDS = {
-    *_SURE,
-    *("end", "cancel", "quit", "revoke", "remove", "delete", "desist", "discontinue", "un subscribe"),
-    *("arrete", "arreter", "arretez", "desabonne", "desabonnement", "desinscrire", "me desabonner"),
-    *("me desinscrire", "annuler", "fin", "alto", "pare", "baja", "cancelar", "basta"),
-}
-
-_COURTESY = (
-    r"(?:just|now|ok|okay|sorry|no|nope|nah|not interested|im not interested|not selling|not for sale"
-    r"|wrong number|wrong person|i said|i|bonjour|hola|mauvais numero|numero equivocado|\|)"
-)
+_SURE = frozenset(_RULES["sure"].split("|"))
+_KEYWORDS = _SURE.union(_RULES["keywords"].split("|"))
+_COURTESY = rf"(?:{_RULES['courtesies']}|\|)"
 _BEFORE = re.compile(rf"^(?:{_COURTESY} )+")
 _AFTER = re.compile(rf"(?: {_COURTESY})+$")
 
@@ -111,11 +112,7 @@ _NAME = re.compile(r"[\W_]*(?:(?:[A-Z][\w.]*+|(?:de|la|van|von)\b)[\s,]*+){1,4}[
 _NO_NAMES = re.compile(
     r"\b(mon|tues|wednes|thurs|fri|satur|sun)day\b|\b(today|tomorrow|tonight|yes|no|ok)\b", re.IGNORECASE
 )
-_REGARDS = re.compile(
-    r"\b(thanks|thank you|thx|regards|best|sincerely|respectfully|best regards|kind regards|cordially"
-    r"|merci|gracias)\b",
-    re.IGNORECASE,
-)
+_REGARDS = re.compile(rf"\b({_RULES['regards']})\b", re.IGNORECASE)
 
 
 def _is_signed(text: str) -> bool:
@@ -148,22 +145,6 @@ def _distance(one: str, other: str) -> int:
     return row[-1]
 
 
-def _read_rules() -> dict[str, re.Pattern[str]]:
-    """The sections of ``opt_keywords.txt``, each a pattern that matches what any of its rules matches."""
-    text = files(__package__).joinpath("opt_keywords.txt").read_text(encoding="utf-8")
-    text = re.sub(r"^#.*\n|\n {4}", "", text, flags=re.MULTILINE)
-    sections = dict(re.findall(r"^\[(\w+)\]\n(.*?)\n+(?=\[\w+\]\n|\Z)", text, re.MULTILINE | re.DOTALL))
-    named = dict(line.split(" = ", 1) for line in sections.pop("names").splitlines())
-    patterns = {}
-    for name, rules in sections.items():
-        pattern = rules.replace("\n", "|")
-        while (longer := re.sub("[A-Z]{2,}", lambda found: named[found[0]], pattern)) != pattern:
-            pattern = longer
-        patterns[name] = re.compile(pattern)
-    return patterns
-
-
-_RULES = _read_rules()
 _STOP_SIGNS = frozenset("🛑⛔🚫🖕")
 
 
@@ -179,10 +160,10 @@ def read_opt_keyword(content: str | None) -> OptKeyword | None:
         return _RESUBSCRIBE[words]
     gist = _gist(words)
     core = _core(gist)
-    if core in _KEYWORDS or _is_signed(text) or _RULES["clear"].search(gist):
+    if core in _KEYWORDS or _is_signed(text) or _CLEAR.search(gist):
         return OptKeyword.STOP
     # A slip of the finger: "stpo", "st0p", "unsubcribe".
     is_slip = len(core) <= 14 and any(_distance(core, word) <= most for word, most in _SLIPS.items())
-    if is_slip or _RULES["doubtful"].search(gist) or (content and not words and _STOP_SIGNS & set(content)):
+    if is_slip or _DOUBTFUL.search(gist) or (content and not words and _STOP_SIGNS & set(content)):
         return OptKeyword.MAYBE_STOP
     return None
