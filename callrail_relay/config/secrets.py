@@ -290,7 +290,7 @@ class Secrets:
 
     async def find(self, name: SecretName) -> Found | None:
         """The secret from the first place that has it; SecretError for one that might and can't be read."""
-        if found := self._from_environment(name) or self._from_credential(name):
+        if found := self._from_outside(name):
             return found
         try:
             found = await self._from_keyring(name)
@@ -345,16 +345,14 @@ class Secrets:
 
     def shadowed_by(self, name: SecretName) -> str | None:
         """What wins over a stored secret, in words: a variable or a systemd credential; else None."""
-        found = self._from_environment(name) or self._from_credential(name)
+        found = self._from_outside(name)
         return found.source if found else None
 
-    def _from_environment(self, name: SecretName) -> Found | None:
-        if name.variable is None:
-            return None
-        return _found(self._environ.get(name.variable), f"environment variable {name.variable}")
-
-    def _from_credential(self, name: SecretName) -> Found | None:
-        directory = self._environ.get("CREDENTIALS_DIRECTORY")
+    def _from_outside(self, name: SecretName) -> Found | None:
+        """The secret from its variable, else from its systemd credential."""
+        variable, directory = name.variable, self._environ.get("CREDENTIALS_DIRECTORY")
+        if variable and (found := _found(self._environ.get(variable), f"environment variable {variable}")):
+            return found
         if name.credential is None or not directory:
             return None
         source = f"systemd credential {name.credential}"
