@@ -2,8 +2,10 @@
 
 import math
 import re
+import tomllib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from importlib.resources import files
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.live import Live
@@ -229,31 +231,8 @@ def _lines(report: StatusReport) -> Iterator[Text]:
     yield Text(_queue_words(facts))
 
 
-SENTENCES = {
-    Code.NOT_SET_UP: "Nothing is set up yet. Run `callrail-relay configure`.",
-    Code.NOT_RUNNING: (
-        "No relay is running, so no messages are received or sent. Start it with `callrail-relay serve`."
-    ),
-    Code.CHECK_FAILED: "Problem with {name}: {detail}",
-    Code.PAUSED: "Sending{whose} is paused. New messages are saved and go out after `callrail-relay resume`.",
-    Code.UNREACHABLE: (
-        "Problem: no connection to CallRail{whose}. Messages are saved, and the relay keeps trying. "
-        "`callrail-relay doctor` shows why."
-    ),
-    Code.NOT_REACHABLE_FROM_OUTSIDE: "Problem with the public URL: {detail}",
-    Code.PUBLIC_URL_UNCHECKED: "The public URL {name} isn't confirmed yet. {detail}",
-    Code.NEEDS_REVIEW: (
-        "{messages} {need} your review. See `callrail-relay messages list --status held --status unknown "
-        "--status failed`."
-    ),
-    Code.WAITS: "Sending{whose} waits until {time}. {detail}",
-    Code.DAY_FULL: "Daily limit{whose} reached ({count:,}). Sending resumes {at}.",
-    Code.HOUR_FULL: "Hourly limit{whose} reached ({count:,}). Sending resumes {at}.",
-    Code.NOT_CONNECTED: "Connecting to CallRail{whose}: it hasn't answered yet.",
-    Code.LOOKED_UP: "Checking with CallRail whether {messages} went out. No action needed yet.",
-    Code.SCHEDULED: "{messages} scheduled for the morning (quiet hours).",
-    Code.WELL: "All is well.",
-}
+_POINTS = files(__package__).joinpath("points.toml").read_text(encoding="utf-8")
+SENTENCES: dict[Code, str] = {Code[name]: words for name, words in tomllib.loads(_POINTS).items()}
 
 
 def sentence(point: Point, facts: Facts) -> str:
