@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from callrail_relay.domain.outcome import OutcomeKind
@@ -18,6 +18,8 @@ class Verb(StrEnum):
     RESEND = "resend"
     MARK_SENT = "mark-sent"
     REMAP = "remap"
+    EDIT = "edit"
+    UNDO = "undo"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +31,23 @@ class Actor:
 ANONYMOUS = Actor(name="a person")
 
 
+class Click(NamedTuple):
+    batch: str | None = None  # of all that it decides, and by which it can be undone
+    delay: timedelta = timedelta()  # how long nothing of it is sent, so that there is time for that
+
+
+AT_ONCE = Click()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     decided_at: datetime
     verb: Verb
     actor: Actor
     overridden: tuple[str, ...] = ()  # codes of the reasons that the message showed
+    batch: str | None = None  # what was decided with one click, and can be undone with one
+    text: str | None = None  # what an edited message said before
+    recipient: str | None = None  # and to whom
 
 
 _TYPED_BY_PEOPLE = frozenset({"typed", "first", "second", "placeholder", "words"})

@@ -1,15 +1,16 @@
 """What people decide about texts, and mapping held texts again."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 import sqlalchemy as sa
 
 from callrail_relay.domain import guards
 from callrail_relay.domain.guards import GuardPolicy, Verdict, are_similar, similarity_words
 from callrail_relay.domain.mapper import NewMessage, StoredSubmission
-from callrail_relay.domain.message import ANONYMOUS, Actor, Reason, Source, Status, Verb
+from callrail_relay.domain.message import ANONYMOUS, AT_ONCE, OPEN, Actor, Click, Reason, Source, Status, Verb
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import AUDIT_AFTER
 from callrail_relay.outbox.accept import ensure_account, mapped_columns, read_recent
@@ -20,6 +21,7 @@ from callrail_relay.outbox.rows import (
     change,
     change_account,
     from_row,
+    insert_into,
     latest,
     message_status,
     of_pair,
@@ -32,23 +34,37 @@ from callrail_relay.outbox.tables import (
     decisions,
     messages,
     opt_outs,
+    possible_opt_outs,
     segments,
     submissions,
 )
 
 
-def approve(connection: sa.Connection, now: datetime, message_id: str, actor: Actor = ANONYMOUS) -> bool:
-    """Queue a held message, overriding the reasons it shows, to go on where it stopped; False if not held."""
-    row = _decided(connection, now, message_id, (Status.HELD,), Verb.APPROVE, actor)
+def approve(
+    connection: sa.Connection,
+    now: datetime,
+    message_id: str,
+    actor: Actor = ANONYMOUS,
+    click: Click = AT_ONCE,
+) -> bool:
+    """
+    Queue a held message, overriding the reasons it shows, to go on where it stopped; False if not held.
+
+    It isn't claimed before the delay of *click* is over, which the store keeps: until then it can be undone.
+    """
+    row = _locked(connection, now, message_id, (Status.HELD,))
     if row is None:
         return False
     codes = [reason.code for reason in row.reasons]
+    settled: dict[str, object] = {}
     if row.recipient is not None:
         # The reply that held it is no opt-out; one that came later was not shown, and holds the next one.
         pair = (row.tracking_number, row.recipient)
         reply = read_possible_opt_outs(connection, [row.recipient]).get(pair)
         if reply is not None and guards.maybe_opted_out(reply) in row.reasons:
             settle_possible_opt_out(connection, *pair)
+            settled = {"reply": [reply.words, reply.written_at.isoformat()]}
+    _keep(connection, now, row, Verb.APPROVE, actor, click.batch, settled)
     change(
         connection,
         messages,
@@ -57,7 +73,7 @@ def approve(connection: sa.Connection, now: datetime, message_id: str, actor: Ac
         approved=sorted({*row.approved, *codes}),
         # That it was sent twice is news, and no reason to hold it.
         reasons=[reason for reason in row.reasons if reason.code == "sent_twice"],
-        not_before=now,
+        not_before=now + click.delay,
         # A text that was kept for the night begins to age now.
         release_at=now if "quiet_hours" in codes else None,
     )
@@ -87,24 +103,36 @@ def held_alike(
     ]
 
 
-def resend(connection: sa.Connection, now: datetime, message_id: str, actor: Actor = ANONYMOUS) -> bool:
+def resend(
+    connection: sa.Connection,
+    now: datetime,
+    message_id: str,
+    actor: Actor = ANONYMOUS,
+    click: Click = AT_ONCE,
+) -> bool:
     """Queue an unknown, failed or cancelled message again; what was unknown is looked up once more later."""
     ended = (Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
-    row = _decided(connection, now, message_id, ended, Verb.RESEND, actor)
-    if row is None:
+    row = _locked(connection, now, message_id, ended)
+    if row is None or None in (row.text, row.recipient):
+        # Its words may have been removed since a person looked at it.
         return False
+    query = sa.select(segments.c.id, segments.c.status).where(segments.c.message_seq == row.seq)
+    pieces = [list(one) for one in connection.execute(query)]
+    _keep(connection, now, row, Verb.RESEND, actor, click.batch, {"segments": pieces})
     unknown = attempts.c.outcome == OutcomeKind.UNKNOWN
     _set_attempts(connection, row, unknown, next_lookup_at=now + AUDIT_AFTER, blocks_until=None)
     change(connection, messages, row.seq, approved=sorted({*row.approved, "too_old"}))
     requeue(connection, now, row)
+    change(connection, messages, row.seq, not_before=now + click.delay)
     return True
 
 
 def mark_sent(connection: sa.Connection, now: datetime, message_id: str, actor: Actor = ANONYMOUS) -> bool:
     """Record that CallRail has an unknown message, as a person says; False if not. The rest follows."""
-    row = _decided(connection, now, message_id, (Status.UNKNOWN,), Verb.MARK_SENT, actor)
+    row = _locked(connection, now, message_id, (Status.UNKNOWN,))
     if row is None:
         return False
+    _keep(connection, now, row, Verb.MARK_SENT, actor)
     # If it was sent again, only the last one counts as sent: it arrived, not twice.
     latest_one = sa.select(sa.func.max(attempts.c.id)).group_by(segments.c.id)
     unknown = latest_one.join(segments, segments.c.id == attempts.c.segment_id).where(
@@ -124,42 +152,103 @@ def cancel(
     message_id: str,
     statuses: Iterable[Status],
     actor: Actor = ANONYMOUS,
+    click: Click = AT_ONCE,
 ) -> bool:
     """Cancel a message that has one of *statuses*; False if it has another by now."""
-    row = _decided(connection, now, message_id, statuses, Verb.CANCEL, actor)
+    row = _locked(connection, now, message_id, statuses)
     if row is None:
         return False
+    _keep(connection, now, row, Verb.CANCEL, actor, click.batch)
     change(connection, messages, row.seq, status=Status.CANCELLED)
     _set_attempts(connection, row, attempts.c.blocks_until.is_not(None), blocks_until=None)
     return True
 
 
-def _decided(
-    connection: sa.Connection,
-    now: datetime,
-    message_id: str,
-    statuses: Iterable[Status],
-    verb: Verb,
-    actor: Actor,
+# What a message is after a decision as long as nothing came of it.
+_UNDOABLE = {
+    Verb.APPROVE: OPEN,
+    Verb.RESEND: OPEN,
+    Verb.EDIT: (Status.QUEUED,),
+    Verb.CANCEL: (Status.CANCELLED,),
+}
+
+
+def undo(
+    connection: sa.Connection, now: datetime, message_id: str, batch: str, actor: Actor = ANONYMOUS
+) -> bool:
+    """Take back the last decision on a message if it is of *batch*; False once something came of it."""
+    row = _locked(connection, now, message_id, (*OPEN, Status.CANCELLED))
+    if row is None:
+        return False
+    of_message = decisions.c.message_seq == row.seq
+    query = sa.select(decisions).where(of_message).order_by(decisions.c.id.desc()).limit(1)
+    last = connection.execute(query).one_or_none()
+    if last is None or last.batch != batch or last.before is None:
+        return False
+    claimed = sa.select(attempts.c.id).join(segments, segments.c.id == attempts.c.segment_id)
+    since = claimed.where(segments.c.message_seq == row.seq, attempts.c.started_at >= last.decided_at)
+    if row.status not in _UNDOABLE.get(Verb(last.verb), ()) or connection.scalar(since.limit(1)) is not None:
+        return False
+    _keep(connection, now, row, Verb.UNDO, actor)
+    before = dict(last.before)
+    for id_, status in before.pop("segments", ()):
+        change(connection, segments, id_, status=status)
+    if (reply := before.pop("reply", None)) is not None:
+        said = {"words": reply[0], "written_at": datetime.fromisoformat(reply[1])}
+        pair = {"tracking_number": row.tracking_number, "recipient": row.recipient}
+        # One that came meanwhile stays.
+        again = insert_into(connection, possible_opt_outs).values(said | pair)
+        connection.execute(again.on_conflict_do_nothing())
+    before["reasons"] = tuple(Reason(**reason) for reason in before["reasons"])
+    for name in ("not_before", "release_at"):
+        before[name] = None if before[name] is None else datetime.fromisoformat(before[name])
+    if "fingerprint" in before:
+        before["fingerprint"] = before["fingerprint"] and bytes.fromhex(before["fingerprint"])
+    change(connection, messages, row.seq, **before)
+    return True
+
+
+def ids_of_batch(connection: sa.Connection, now: datetime, batch: str) -> list[str]:
+    """The ids of the messages that were decided with one click."""
+    query = sa.select(messages.c.id).join(decisions, decisions.c.message_seq == messages.c.seq)
+    return list(connection.scalars(query.where(decisions.c.batch == batch).order_by(messages.c.seq)))
+
+
+def _locked(
+    connection: sa.Connection, now: datetime, message_id: str, statuses: Iterable[Status]
 ) -> Row | None:
-    """Lock a message that has one of *statuses*, its account first, as everywhere; keep who decided what."""
+    """Lock a message that has one of *statuses*, its account first, as everywhere."""
     account_id = connection.scalar(sa.select(messages.c.account_id).where(messages.c.id == message_id))
     if account_id is not None:
         change_account(connection, now, account_id)
     query = sa.select(messages).where(messages.c.id == message_id, messages.c.status.in_(tuple(statuses)))
-    row = connection.execute(query.with_for_update()).one_or_none()
-    if row is None or (verb is Verb.RESEND and None in (row.text, row.recipient)):
-        # Its words may have been removed since a person looked at it.
-        return None
-    _keep(connection, now, row, verb, actor)
-    return row
+    return connection.execute(query.with_for_update()).one_or_none()
 
 
-def _keep(connection: sa.Connection, now: datetime, row: Row, verb: Verb, actor: Actor) -> None:
-    """Keep who decided what on a message, and why."""
+def _keep(
+    connection: sa.Connection,
+    now: datetime,
+    row: Row,
+    verb: Verb,
+    actor: Actor,
+    batch: str | None = None,
+    more: Mapping[str, object] = MappingProxyType({}),
+) -> None:
+    """Keep who decided what on a message, and why; what can be undone with what it was, and *more* of it."""
     overridden = [reason.code for reason in row.reasons] if verb is Verb.APPROVE else []
     decided = {"message_seq": row.seq, "decided_at": now, "verb": verb, "reasons": overridden}
-    connection.execute(sa.insert(decisions).values(decided | {"person": actor.name, "note": actor.note}))
+    before: dict[str, object] | None = None
+    if batch is not None:
+        before = {
+            "status": row.status,
+            "reasons": [reason.document() for reason in row.reasons],
+            "approved": row.approved,
+            "not_before": row.not_before.isoformat(),
+            "release_at": row.release_at and row.release_at.isoformat(),
+            **more,
+        }
+    who = {"person": actor.name, "note": actor.note, "batch": batch}
+    connection.execute(sa.insert(decisions).values(decided | who | {"before": before or sa.null()}))
 
 
 def _set_attempts(connection: sa.Connection, row: Row, which: Condition, **values: object) -> None:
@@ -222,10 +311,61 @@ def remap(
     return status
 
 
+def edit(
+    connection: sa.Connection,
+    now: datetime,
+    edited: NewMessage,
+    policy: GuardPolicy,
+    actor: Actor = ANONYMOUS,
+    click: Click = AT_ONCE,
+) -> Status | None:
+    """
+    Give a held message other words or another person, and ask all guards anew; what was approved is void.
+
+    None if it isn't held any more, has no route, or a part of it was sent. Its age counts from now.
+    """
+    row = _locked(connection, now, edited.id, (Status.HELD,))
+    sent = row and connection.scalar(
+        sa.select(segments.c.id).where(segments.c.message_seq == row.seq).limit(1)
+    )
+    if row is None or row.account_id is None or sent is not None:
+        return None
+    was = {"text": row.text, "recipient": row.recipient, "segment_count": row.segment_count}
+    _keep(
+        connection,
+        now,
+        row,
+        Verb.EDIT,
+        actor,
+        click.batch,
+        was | {"fingerprint": row.fingerprint and row.fingerprint.hex()},
+    )
+    verdict = _judged(connection, now, row, edited, policy, waiting_since=now)
+    status = Status.HELD if verdict.holds else Status.QUEUED
+    judged = {"status": status, "reasons": verdict.reasons, "approved": []}
+    release_at = verdict.release_at if verdict.holds else now
+    change(
+        connection,
+        messages,
+        row.seq,
+        not_before=now + click.delay,
+        release_at=release_at,
+        **judged,
+        **mapped_columns(edited),
+    )
+    return status
+
+
 def _judged(
-    connection: sa.Connection, now: datetime, row: Row, remapped: NewMessage, policy: GuardPolicy
+    connection: sa.Connection,
+    now: datetime,
+    row: Row,
+    remapped: NewMessage,
+    policy: GuardPolicy,
+    *,
+    waiting_since: datetime | None = None,
 ) -> Verdict:
-    """What the guards say to a message that was mapped again."""
+    """What the guards say to a message that was mapped again, or edited."""
     draft = remapped.draft
     if draft.route is None or draft.recipient is None or draft.text is None:
         return remapped.verdict
@@ -245,7 +385,7 @@ def _judged(
         people=guards.count_people(draft.recipient, draft.similarity_words(), recent),
         opted_out=is_opted_out(connection, now, *pair),
         possible_opt_out=read_possible_opt_outs(connection, [draft.recipient]).get(pair),
-        waiting_since=row.received_at,
+        waiting_since=waiting_since or row.received_at,
         recipient=draft.recipient,
     )
     return guards.judge(policy, around, verdict=remapped.verdict)

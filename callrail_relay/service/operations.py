@@ -1,5 +1,6 @@
 """What a person can look at and decide: texts, accounts and opt-outs."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -9,21 +10,31 @@ from typing import Any
 from callrail_relay.domain.account import Window
 from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Facts
-from callrail_relay.domain.mapper import MappingPolicy, map_stored, new_message, planned_segments
+from callrail_relay.domain.mapper import (
+    MappingPolicy,
+    map_direct,
+    map_stored,
+    new_message,
+    planned_segments,
+)
 from callrail_relay.domain.message import (
     ANONYMOUS,
+    AT_ONCE,
     OPEN,
     Actor,
+    Click,
     Export,
     Message,
     MessageFilter,
     Reason,
     Status,
+    Verb,
+    if3_context,
     instant,
 )
 from callrail_relay.domain.opt_outs import ListedPerson, OptOut
 from callrail_relay.domain.views import Waiting
-from callrail_relay.errors import NotAllowed, NotFound
+from callrail_relay.errors import NotAllowed, NotFound, UsageError
 from callrail_relay.outbox import decisions, history, opt_outs, presence, queries
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain_all, says
@@ -140,20 +151,55 @@ class Operations:
             )
         return chosen
 
-    async def approve(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
+    async def approve(self, id_: str, actor: Actor = ANONYMOUS, click: Click = AT_ONCE) -> list[Message]:
         """Let held texts be sent, overriding exactly the reasons shown. Raises NotFound, NotAllowed."""
         check = self._require_approvable
-        return await self._decide(id_, "approved", "held", decisions.approve, actor, check=check)
+        return await self._decide(id_, "approved", "held", decisions.approve, actor, click, check=check)
 
-    async def cancel(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
+    async def cancel(self, id_: str, actor: Actor = ANONYMOUS, click: Click = AT_ONCE) -> list[Message]:
         """Cancel texts that weren't sent, and stop looking them up. Raises NotFound, NotAllowed."""
         wanted = "held, queued, unknown or failed"
-        return await self._decide(id_, "cancelled", wanted, decisions.cancel, CANCELLABLE, actor)
+        return await self._decide(id_, "cancelled", wanted, decisions.cancel, CANCELLABLE, actor, click)
 
-    async def resend(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
+    async def resend(self, id_: str, actor: Actor = ANONYMOUS, click: Click = AT_ONCE) -> list[Message]:
         """Send unknown, failed or cancelled texts again. Raises NotFound, NotAllowed."""
         wanted, check = "unknown, failed or cancelled", _require_complete
-        return await self._decide(id_, "sent again", wanted, decisions.resend, actor, check=check)
+        return await self._decide(id_, "sent again", wanted, decisions.resend, actor, click, check=check)
+
+    async def edit(self, id_: str, *, text: str, to: str, actor: Actor, click: Click = AT_ONCE) -> Message:
+        """
+        Give a held text other words or another person; the guards judge it anew.
+
+        Raises NotFound, NotAllowed, and UsageError for a number or words that can't be texted.
+        """
+        [message, *others] = await self.find(id_)
+        if others or message.route is None:
+            raise _not_allowed(message, "edited", "held")
+        draft = map_direct(to=to, text=text, sender=message.route, routes=self.mapping.routes)
+        if draft.reasons:
+            raise UsageError(" ".join(says(reason) for reason in draft.reasons))
+        edited = new_message(message.id, replace(draft, **if3_context(message)), self.mapping)
+        status = await self.store.write(decisions.edit, edited, self.mapping.guards, actor, click)
+        [message] = await self.find(id_)
+        if status is None:
+            raise _not_allowed(message, "edited", "held")
+        return message
+
+    async def undo(self, batch: str, actor: Actor = ANONYMOUS) -> tuple[int, int]:
+        """Take back what was decided with one click; returns how many were, and how many were not."""
+        ids = await self.store.read(decisions.ids_of_batch, batch)
+        undone = await _count(ids, lambda id_: self.store.write(decisions.undo, id_, batch, actor))
+        return undone, len(ids) - undone
+
+    async def decide_all(self, verb: Verb, ids: Sequence[str], actor: Actor, click: Click = AT_ONCE) -> int:
+        """Approve, resend or cancel many texts that the caller chose; returns how many were."""
+        write = self.store.write
+        decide: dict[Verb, Callable[[str], Awaitable[bool]]] = {
+            Verb.APPROVE: lambda id_: write(decisions.approve, id_, actor, click),
+            Verb.RESEND: lambda id_: write(decisions.resend, id_, actor, click),
+            Verb.CANCEL: lambda id_: write(decisions.cancel, id_, CANCELLABLE, actor, click),
+        }
+        return await _count(ids, decide[verb])
 
     async def mark_sent(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """Take a person's word that CallRail has these texts. Raises NotFound, NotAllowed."""
@@ -305,6 +351,14 @@ class Operations:
             if message.blocked_until is not None:
                 why.append(Reason("behind_unknown", {"until": instant(message.blocked_until)}))
         return replace(message, reasons=(*message.reasons, *why))
+
+
+async def _count(ids: Sequence[str], decide: Callable[[str], Awaitable[bool]]) -> int:
+    """Decide on many texts, PORTION at a time, as those share a commit; returns how many were."""
+    done = 0
+    for start in range(0, len(ids), PORTION):
+        done += sum(await asyncio.gather(*map(decide, ids[start : start + PORTION])))
+    return done
 
 
 def _wait_reasons(standing: AccountStatus) -> list[Reason]:
