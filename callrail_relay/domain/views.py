@@ -76,6 +76,21 @@ class OldestUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Today:
+    sent: int
+    replies: int
+    median_seconds: float | None  # from coming in to CallRail's answer, in the last day
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What must never happen, counted in the store."""
+
+    lost: int  # requests that are stored, and have no message
+    doubled: int  # segments that CallRail accepted more than once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
     now: datetime
     waiting: Waiting

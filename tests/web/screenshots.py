@@ -107,6 +107,13 @@ def _shoot(
     for name, path in pages(relay).items():
         _open(page, f"{relay.url}{path}", SIZES[size])
         page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=True)
+    page.goto(f"{relay.url}/review")
+    page.get_by_role("button", name="Send all").click()
+    page.screenshot(path=folder / f"bulk-{size}-{scheme}.png", full_page=True)
+    page.goto(f"{relay.url}/review")
+    page.get_by_text("Show all").click()
+    page.get_by_label("Select all messages").check()
+    page.screenshot(path=folder / f"review-chosen-{size}-{scheme}.png", full_page=True)
     context.close()
 
 
@@ -128,17 +135,21 @@ def pages(relay: Running) -> Mapping[str, str]:
     sent = relay.ids("sent")[0]
     return {
         "now": "/",
+        "now-week": "/?range=7d",
+        "review": "/review",
         "texts": "/texts",
         "texts-held": "/texts?status=held",
         "texts-none": "/texts?search=nothing+like+this",
         "held": f"/texts/{held}",
         "unknown": f"/texts/{unknown}",
         "question": f"/texts/{unknown}/resend",
+        "edit": f"/texts/{held}/edit",
         "sent": f"/texts/{sent}",
         "request": f"/texts/{sent}/request",
         "conversation": f"/people/{dana}/{number}",
         "setup": "/setup",
         "missing": "/texts/no-such-text",
+        "nowhere": "/no-such-page",
     }
 
 

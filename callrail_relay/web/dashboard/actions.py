@@ -1,21 +1,29 @@
 """What a person decides on a page: about one text, an account, or the list of opt-outs."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
+from secrets import token_urlsafe
 
 from starlette.responses import Response
 
-from callrail_relay.domain.message import Actor, Message, Reason, Source, Status
+from callrail_relay.domain.message import AT_ONCE, Actor, Click, Message, Reason, Source, Status
+from callrail_relay.domain.message import Verb as Decided
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.errors import NotAllowed, NotFound, RelayError, UsageError
-from callrail_relay.sentences import says
+from callrail_relay.sentences import plural, says
 from callrail_relay.service.operations import CANCELLABLE, Operations
 from callrail_relay.web.dashboard.frame import Visit, own_address
+from callrail_relay.web.dashboard.words import phone
 
 NO_NUMBER = "There is no tracking number yet to opt out of. Run `callrail-relay configure`."
 ACTOR = Actor(name="a person on the dashboard")
 OPT_OUTS = "/setup#opt-outs"
+
+
+UNDO_TIME = timedelta(seconds=8)
+"""How long nothing is sent after a click that sends; the store keeps it, and until then it can be undone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,23 +36,44 @@ class Verb:
     act: Callable[..., Awaitable[list[Message]]]
     statuses: tuple[Status, ...]
     question: str = ""
-    main: bool = False
+    decision: Decided | None = None
+    """What is decided, if it can be undone."""
 
     def asks(self, status: Status) -> bool:
         return self.question != "" and status not in (Status.FAILED, Status.CANCELLED)
 
+    @property
+    def sends(self) -> bool:
+        return self.decision in (Decided.APPROVE, Decided.RESEND)
 
+    def click(self, count: int = 1) -> Click:
+        """One click on it, with the time for undo if it sends; *count* texts take a while to be written."""
+        if self.decision is None:
+            return AT_ONCE
+        delay = UNDO_TIME + WRITTEN_IN * count if self.sends else timedelta()
+        return Click(token_urlsafe(16), delay)
+
+
+WRITTEN_IN = timedelta(milliseconds=2)
 HELD = (Status.HELD,)
-APPROVE = Verb("approve", "Send anyway", "Queued to send.", Operations.approve, HELD, main=True)
+APPROVE = Verb(
+    "approve",
+    "Send anyway",
+    "Queued to send in 8 seconds.",
+    Operations.approve,
+    HELD,
+    decision=Decided.APPROVE,
+)
 REMAP = Verb("remap", "Retry", "Retried with the current settings.", Operations.remap, HELD)
 RESEND = Verb(
     "resend",
     "Send again",
-    "Queued to send again.",
+    "Queued to send again in 8 seconds.",
     Operations.resend,
     (Status.UNKNOWN, Status.FAILED, Status.CANCELLED),
     "This message may already have been delivered. Resending could text this person twice. Check the "
     "conversation in CallRail first.",
+    Decided.RESEND,
 )
 MARK_SENT = Verb(
     "mark-sent",
@@ -54,29 +83,8 @@ MARK_SENT = Verb(
     (Status.UNKNOWN,),
     "Did you see this message in CallRail's conversation? It won't be sent again. You can't undo this.",
 )
-APPROVE_ALIKE = Verb(
-    "approve-alike",
-    "Send all alike",
-    "Queued to send, one after the other.",
-    Operations.approve,
-    HELD,
-    "This sends each of these messages. CallRail allows only person-to-person texts. Did a person write "
-    "each of these?",
-)
-CANCEL_ALIKE = Verb(
-    "cancel-alike",
-    "Cancel all alike",
-    "Canceled: none of them will be sent.",
-    Operations.cancel,
-    HELD,
-    "None of these will be sent. “Send again” brings them back, one by one.",
-)
 CANCEL = Verb(
-    "cancel",
-    "Cancel",
-    "Canceled: it won't be sent. “Send again” brings it back.",
-    Operations.cancel,
-    CANCELLABLE,
+    "cancel", "Cancel", "Canceled: it won't be sent.", Operations.cancel, CANCELLABLE, decision=Decided.CANCEL
 )
 OPT_OUT = Verb(
     "opt-out",
@@ -85,8 +93,9 @@ OPT_OUT = Verb(
     partial(Operations.opt_out_recipient, reason="Read in a reply, on the dashboard."),
     HELD,
 )
-VERBS = (APPROVE, OPT_OUT, RESEND, MARK_SENT, REMAP, CANCEL, APPROVE_ALIKE, CANCEL_ALIKE)
-ALIKE = (APPROVE_ALIKE, CANCEL_ALIKE)
+VERBS = (APPROVE, OPT_OUT, RESEND, MARK_SENT, REMAP, CANCEL)
+DOUBTFUL = {"merge_tag", "mass_text", "bulk", "maybe_opted_out", "opt_out"}
+"""Reasons beside which *Send anyway* is never the button that stands out."""
 
 
 def allowed(
@@ -95,8 +104,6 @@ def allowed(
     """The buttons of a text; *complete* if it could be sent at all, *opted_out* if the person opted out."""
     codes = {reason.code for reason in reasons}
     left_out: set[Verb] = set()
-    if "mass_text" not in codes:
-        left_out |= set(ALIKE)
     if "maybe_opted_out" not in codes or opted_out:
         left_out.add(OPT_OUT)
     if opted_out or not complete:
@@ -113,13 +120,6 @@ def _verb(visit: Visit) -> Verb:
     raise NotFound("There is no such page.")
 
 
-async def _concerned(visit: Visit, verb: Verb, id_: str) -> list[str]:
-    """The ids of the texts that it is about: all that are held alike, or the one."""
-    if verb not in ALIKE:
-        return [id_]
-    return await visit.dashboard.operations.held_alike(id_, approvable=verb is APPROVE_ALIKE)
-
-
 async def ask(visit: Visit) -> Response:
     """The page with a question."""
     verb = _verb(visit)
@@ -129,16 +129,15 @@ async def ask(visit: Visit) -> Response:
         verb=verb,
         text=text,
         asked_from=own_address(visit.request.query_params.get("back", ""), f"/texts/{text.id}"),
-        alike=len(await _concerned(visit, verb, text.id)) if verb in ALIKE else 0,
     )
 
 
 async def act(visit: Visit) -> Response:
     verb, id_ = _verb(visit), visit.request.path_params["id"]
-    messages: list[Message] = []
+    click = verb.click()
     try:
-        for one in await _concerned(visit, verb, id_):
-            messages += await verb.act(visit.dashboard.operations, one, actor=ACTOR)
+        more = {"click": click} if verb.decision else {}
+        messages = await verb.act(visit.dashboard.operations, id_, actor=ACTOR, **more)
     except RelayError as error:
         return visit.back(str(error), f"/texts/{id_}", fault=True)
     visit.dashboard.wake()
@@ -146,7 +145,58 @@ async def act(visit: Visit) -> Response:
     done = verb.done
     if verb is REMAP and not messages[-1].is_complete:
         done = "Retried with the current settings, and it can't be sent yet: see the reason."
-    return visit.back(done, f"/texts/{id_}")
+    return visit.back(done, f"/texts/{id_}", undo=click.batch or "")
+
+
+async def undo(visit: Visit) -> Response:
+    """Take back what one click decided, unless something came of it already."""
+    undone, late = await visit.dashboard.operations.undo(visit.form.get("batch", ""), ACTOR)
+    visit.dashboard.signal()
+    if not undone:
+        return visit.back("It's too late to undo this.", "/review", fault=True)
+    rest = f" It was too late for {late:,}." if late else ""
+    words = "Undone: nothing was sent." if undone == 1 else f"Undone for {plural(undone, 'message')}."
+    return visit.back(f"{words}{rest}", "/review")
+
+
+async def show_edit(visit: Visit, *, typed: Mapping[str, str] | None = None, fault: str = "") -> Response:
+    """The form in which a text on hold is corrected, as it was *typed* if that had a *fault*."""
+    found = await visit.dashboard.history.text(visit.request.path_params["id"])
+    message, opted_out = found[0].message, found[0].history.opted_out
+    if len(found) > 1 or not editable(message.status, message.route is not None):
+        raise NotAllowed("Only a message that is on hold, with a number to send it from, can be edited.")
+    asked_from = (typed or visit.request.query_params).get("back", "")
+    return await visit.draw(
+        "edit.html",
+        422 if fault else 200,
+        message=message,
+        opted_out=opted_out,
+        fault=fault,
+        text=(message.text or "") if typed is None else typed.get("message", ""),
+        to=phone(message.recipient) if typed is None and message.recipient else (typed or {}).get("to", ""),
+        asked_from=own_address(asked_from, f"/texts/{message.id}"),
+    )
+
+
+async def edit(visit: Visit) -> Response:
+    id_, form = visit.request.path_params["id"], visit.form
+    click = Click(token_urlsafe(16), UNDO_TIME)
+    text, to = form.get("message", ""), form.get("to", "")
+    try:
+        message = await visit.dashboard.operations.edit(id_, text=text, to=to, actor=ACTOR, click=click)
+    except UsageError as error:
+        return await show_edit(visit, typed=form, fault=str(error))
+    except RelayError as error:
+        return visit.back(str(error), f"/texts/{id_}", fault=True)
+    visit.dashboard.wake()
+    visit.dashboard.signal()
+    if message.status is Status.HELD:
+        return visit.go(f"/texts/{id_}", "Saved. It's still on hold: see why below.")
+    return visit.back("Saved, and queued to send in 8 seconds.", f"/texts/{id_}", undo=click.batch or "")
+
+
+def editable(status: Status, has_route: bool) -> bool:  # noqa: FBT001 - one of two facts
+    return status is Status.HELD and has_route
 
 
 async def pause(visit: Visit) -> Response:
