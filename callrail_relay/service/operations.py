@@ -10,13 +10,7 @@ from typing import Any
 from callrail_relay.domain.account import Window
 from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Facts
-from callrail_relay.domain.mapper import (
-    MappingPolicy,
-    map_direct,
-    map_stored,
-    new_message,
-    planned_segments,
-)
+from callrail_relay.domain.mapper import MappingPolicy, map_direct, map_stored, new_message, planned_segments
 from callrail_relay.domain.message import (
     ANONYMOUS,
     AT_ONCE,

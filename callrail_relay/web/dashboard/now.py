@@ -114,8 +114,7 @@ SENTENCES = {
         "Nothing is set up yet.", "Run `callrail-relay configure` on the relay's computer."
     ),
     Code.NOT_RUNNING: Point(
-        "No relay is running.",
-        "No messages are received or sent. Start it with `callrail-relay serve`.",
+        "No relay is running.", "No messages are received or sent. Start it with `callrail-relay serve`."
     ),
     Code.CHECK_FAILED: Point("Problem: {name}", "{detail}", *_CHECKS),
     Code.PAUSED: Point(
