@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from callrail_relay.domain.message import MessageState, Status
 
@@ -75,17 +76,13 @@ class OldestUse:
     day: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Today:
+class Today(NamedTuple):
     sent: int
     replies: int
     median_seconds: float | None  # from coming in to CallRail's answer, in the last day
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """What must never happen, counted in the store."""
-
+class Kept(NamedTuple):
     lost: int  # requests that are stored, and have no message
     doubled: int  # segments that CallRail accepted more than once
 

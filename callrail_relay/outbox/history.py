@@ -160,17 +160,16 @@ def read_rows(connection: sa.Connection, now: datetime, ids: Sequence[str]) -> l
 
 def read_today(connection: sa.Connection, now: datetime, midnight: datetime) -> views.Today:
     """What was sent and answered since *midnight*."""
-    sent = (messages.c.status == Status.SENT, messages.c.sent_at.is_not(None))
     # What was sent today came in yesterday at the earliest, but for the few that a person decided on.
     came = (messages.c.received_at >= midnight - DAY, messages.c.sent_at >= midnight)
     replied = (callrail_texts.c.direction == "in", callrail_texts.c.received_at >= midnight)
     latest_sent = sa.select(messages.c.received_at, messages.c.sent_at).where(
-        *sent, messages.c.received_at > now - DAY
+        messages.c.sent_at.is_not(None), messages.c.received_at > now - DAY
     )
     newest = connection.execute(latest_sent.order_by(messages.c.received_at.desc()).limit(MEDIAN_OF))
     took = [(sent_at - came_at).total_seconds() for came_at, sent_at in newest]
     return views.Today(
-        sent=connection.scalar(sa.select(_number(messages, *sent, *came))) or 0,
+        sent=connection.scalar(sa.select(_number(messages, *came))) or 0,
         replies=connection.scalar(sa.select(_number(callrail_texts, *replied))) or 0,
         median_seconds=median(took) if took else None,
     )

@@ -57,7 +57,7 @@ class Notice:
 
     words: str
     fault: bool = False
-    undo: str = ""
+    undo: str = ""  # the batch of what was decided
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,7 @@ from secrets import token_urlsafe
 
 from starlette.responses import Response
 
-from callrail_relay.domain.message import AT_ONCE, Actor, Click, Message, Reason, Source, Status
-from callrail_relay.domain.message import Verb as Decided
+from callrail_relay.domain.message import Actor, Click, Message, Reason, Source, Status
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.errors import NotAllowed, NotFound, RelayError, UsageError
 from callrail_relay.sentences import plural, says
@@ -36,34 +35,22 @@ class Verb:
     act: Callable[..., Awaitable[list[Message]]]
     statuses: tuple[Status, ...]
     question: str = ""
-    decision: Decided | None = None
-    """What is decided, if it can be undone."""
 
     def asks(self, status: Status) -> bool:
         return self.question != "" and status not in (Status.FAILED, Status.CANCELLED)
 
     @property
     def sends(self) -> bool:
-        return self.decision in (Decided.APPROVE, Decided.RESEND)
+        return self.name in ("approve", "resend")
 
     def click(self, count: int = 1) -> Click:
         """One click on it, with the time for undo if it sends; *count* texts take a while to be written."""
-        if self.decision is None:
-            return AT_ONCE
-        delay = UNDO_TIME + WRITTEN_IN * count if self.sends else timedelta()
-        return Click(token_urlsafe(16), delay)
+        return Click(token_urlsafe(16), UNDO_TIME + WRITTEN_IN * count if self.sends else timedelta())
 
 
 WRITTEN_IN = timedelta(milliseconds=2)
 HELD = (Status.HELD,)
-APPROVE = Verb(
-    "approve",
-    "Send anyway",
-    "Queued to send in 8 seconds.",
-    Operations.approve,
-    HELD,
-    decision=Decided.APPROVE,
-)
+APPROVE = Verb("approve", "Send anyway", "Queued to send in 8 seconds.", Operations.approve, HELD)
 REMAP = Verb("remap", "Retry", "Retried with the current settings.", Operations.remap, HELD)
 RESEND = Verb(
     "resend",
@@ -73,7 +60,6 @@ RESEND = Verb(
     (Status.UNKNOWN, Status.FAILED, Status.CANCELLED),
     "This message may already have been delivered. Resending could text this person twice. Check the "
     "conversation in CallRail first.",
-    Decided.RESEND,
 )
 MARK_SENT = Verb(
     "mark-sent",
@@ -83,9 +69,7 @@ MARK_SENT = Verb(
     (Status.UNKNOWN,),
     "Did you see this message in CallRail's conversation? It won't be sent again. You can't undo this.",
 )
-CANCEL = Verb(
-    "cancel", "Cancel", "Canceled: it won't be sent.", Operations.cancel, CANCELLABLE, decision=Decided.CANCEL
-)
+CANCEL = Verb("cancel", "Cancel", "Canceled: it won't be sent.", Operations.cancel, CANCELLABLE)
 OPT_OUT = Verb(
     "opt-out",
     "Opt out",
@@ -94,6 +78,7 @@ OPT_OUT = Verb(
     HELD,
 )
 VERBS = (APPROVE, OPT_OUT, RESEND, MARK_SENT, REMAP, CANCEL)
+UNDOABLE = (APPROVE, RESEND, CANCEL)
 DOUBTFUL = {"merge_tag", "mass_text", "bulk", "maybe_opted_out", "opt_out"}
 """Reasons beside which *Send anyway* is never the button that stands out."""
 
@@ -134,9 +119,8 @@ async def ask(visit: Visit) -> Response:
 
 async def act(visit: Visit) -> Response:
     verb, id_ = _verb(visit), visit.request.path_params["id"]
-    click = verb.click()
+    more = {"click": verb.click()} if verb in UNDOABLE else {}
     try:
-        more = {"click": click} if verb.decision else {}
         messages = await verb.act(visit.dashboard.operations, id_, actor=ACTOR, **more)
     except RelayError as error:
         return visit.back(str(error), f"/texts/{id_}", fault=True)
@@ -145,7 +129,7 @@ async def act(visit: Visit) -> Response:
     done = verb.done
     if verb is REMAP and not messages[-1].is_complete:
         done = "Retried with the current settings, and it can't be sent yet: see the reason."
-    return visit.back(done, f"/texts/{id_}", undo=click.batch or "")
+    return visit.back(done, f"/texts/{id_}", undo=more.get("click"))
 
 
 async def undo(visit: Visit) -> Response:
@@ -165,17 +149,11 @@ async def show_edit(visit: Visit, *, typed: Mapping[str, str] | None = None, fau
     message, opted_out = found[0].message, found[0].history.opted_out
     if len(found) > 1 or not editable(message.status, message.route is not None):
         raise NotAllowed("Only a message that is on hold, with a number to send it from, can be edited.")
-    asked_from = (typed or visit.request.query_params).get("back", "")
-    return await visit.draw(
-        "edit.html",
-        422 if fault else 200,
-        message=message,
-        opted_out=opted_out,
-        fault=fault,
-        text=(message.text or "") if typed is None else typed.get("message", ""),
-        to=phone(message.recipient) if typed is None and message.recipient else (typed or {}).get("to", ""),
-        asked_from=own_address(asked_from, f"/texts/{message.id}"),
-    )
+    to = phone(message.recipient) if message.recipient else ""
+    form = typed or {"message": message.text or "", "to": to}
+    asked_from = own_address((typed or visit.request.query_params).get("back", ""), f"/texts/{message.id}")
+    shown = {"message": message, "opted_out": opted_out, "fault": fault, "asked_from": asked_from}
+    return await visit.draw("edit.html", 422 if fault else 200, form=form, **shown)
 
 
 async def edit(visit: Visit) -> Response:
@@ -192,7 +170,7 @@ async def edit(visit: Visit) -> Response:
     visit.dashboard.signal()
     if message.status is Status.HELD:
         return visit.go(f"/texts/{id_}", "Saved. It's still on hold: see why below.")
-    return visit.back("Saved, and queued to send in 8 seconds.", f"/texts/{id_}", undo=click.batch or "")
+    return visit.back("Saved, and queued to send in 8 seconds.", f"/texts/{id_}", undo=click)
 
 
 def editable(status: Status, has_route: bool) -> bool:  # noqa: FBT001 - one of two facts

@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from callrail_relay.clock import Clock
 from callrail_relay.domain.health import PublicUrl
 from callrail_relay.domain.mapper import MappingPolicy
+from callrail_relay.domain.message import Click
 from callrail_relay.domain.printable import printable
 from callrail_relay.errors import NotFound, RelayError, Unavailable
 from callrail_relay.sentences import plural
@@ -164,14 +165,14 @@ class Visit:
         notice = dashboard.login.take_notice(self.session, request.query_params.get("said", ""))
         return render(template, status, **frame | {"notice": notice} | values)
 
-    def back(self, words: str, default: str, *, fault: bool = False, undo: str = "") -> Response:
+    def back(self, words: str, default: str, *, fault: bool = False, undo: Click | None = None) -> Response:
         """Send the browser back to where the form was, or to *default*, with a notice."""
         return self.go(own_address(self.form.get("back", ""), default), words, fault=fault, undo=undo)
 
-    def go(self, address: str, words: str, *, fault: bool = False, undo: str = "") -> Response:
+    def go(self, address: str, words: str, *, fault: bool = False, undo: Click | None = None) -> Response:
         """Send the browser to a page with a notice: of what was done, or of why it was not."""
         path, mark, fragment = address.partition("#")
-        said = self.dashboard.login.tell(self.session, Notice(words, fault, undo))
+        said = self.dashboard.login.tell(self.session, Notice(words, fault, (undo and undo.batch) or ""))
         return RedirectResponse(f"{path}{'&' if '?' in path else '?'}said={said}{mark}{fragment}", 303)
 
 

@@ -59,13 +59,7 @@ class Plot:
 
 def plot(wanted: str, arrivals: Sequence[Arrivals], now: datetime) -> Plot:
     """The plot of one of RANGES; of the last day for anything else."""
-    match wanted:
-        case "30d":
-            return last_days(arrivals, now)
-        case "7d":
-            return last_week(arrivals, now)
-        case _:
-            return last_hours(arrivals, now)
+    return {"30d": last_days, "7d": last_week}.get(wanted, last_hours)(arrivals, now)
 
 
 def last_hours(arrivals: Sequence[Arrivals], now: datetime) -> Plot:
@@ -79,9 +73,7 @@ def last_hours(arrivals: Sequence[Arrivals], now: datetime) -> Plot:
 def last_days(arrivals: Sequence[Arrivals], now: datetime) -> Plot:
     edges = [midnight(now, back) for back in reversed(range(-1, DAYS))]
     ticks = [f"{edge:%b} {edge.day}" if edge.weekday() == 0 else "" for edge in edges]
-    return _plot(
-        "30d", "Day", arrivals, edges, [_day(edge) for edge in edges], [*ticks[:-4], "", "", "Today", ""]
-    )
+    return _plot("30d", "Day", arrivals, edges, _days(edges), [*ticks[:-4], "", "", "Today", ""])
 
 
 def last_week(arrivals: Sequence[Arrivals], now: datetime) -> Plot:
@@ -91,16 +83,13 @@ def last_week(arrivals: Sequence[Arrivals], now: datetime) -> Plot:
     days = Counter[date]()
     for one in arrivals:
         days[one.begins.astimezone().date()] += one.count
-    usual: list[float | None] = []
-    for edge in edges[:-1]:
-        before = [edge.date() - timedelta(weeks=back) for back in (1, 2, 3)]
-        counts = [days[day] for day in before]
-        usual.append(sum(counts) / len(counts) if any(counts) else None)
-    return _plot("7d", "Day", arrivals, edges, [_day(edge) for edge in edges], [*ticks, "Today", ""], usual)
+    weeks = [[days[edge.date() - timedelta(weeks=back)] for back in (1, 2, 3)] for edge in edges[:-1]]
+    usual = [sum(counts) / len(counts) if any(counts) else None for counts in weeks]
+    return _plot("7d", "Day", arrivals, edges, _days(edges), [*ticks, "Today", ""], usual)
 
 
-def _day(edge: datetime) -> str:
-    return f"{edge:%a}, {edge:%b} {edge.day}"
+def _days(edges: list[datetime]) -> list[str]:
+    return [f"{edge:%a}, {edge:%b} {edge.day}" for edge in edges]
 
 
 def midnight(now: datetime, days_ago: int = 0) -> datetime:

@@ -8,10 +8,20 @@ from starlette.responses import Response
 
 from callrail_relay.domain.guards import are_similar, similarity_words
 from callrail_relay.domain.message import Reason, Status
+from callrail_relay.domain.message import Verb as Decided
 from callrail_relay.domain.views import MessageSummary
 from callrail_relay.errors import RelayError
 from callrail_relay.sentences import plural
-from callrail_relay.web.dashboard.actions import ACTOR, APPROVE, CANCEL, DOUBTFUL, RESEND, Verb, allowed
+from callrail_relay.web.dashboard.actions import (
+    ACTOR,
+    APPROVE,
+    CANCEL,
+    DOUBTFUL,
+    RESEND,
+    UNDOABLE,
+    Verb,
+    allowed,
+)
 from callrail_relay.web.dashboard.frame import Visit, own_address
 
 SHOWN = 200
@@ -21,7 +31,7 @@ MOST_UNTYPED = 10
 """A decision on more texts wants their number typed."""
 
 OPTED_OUT = {"opt_out", "maybe_opted_out"}
-BULK = {verb.name: verb for verb in (APPROVE, RESEND, CANCEL)}
+BULK = {verb.name: verb for verb in UNDOABLE}
 
 
 class Group(NamedTuple):
@@ -114,13 +124,12 @@ async def act(visit: Visit) -> Response:
             asked_from=own_address(visit.form.get("back", ""), "/review"),
         )
     click, ids = verb.click(len(rows)), [row.id for row in rows]
-    assert verb.decision is not None  # noqa: S101 - each of BULK has one
-    done = await visit.dashboard.operations.decide_all(verb.decision, ids, ACTOR, click)
+    done = await visit.dashboard.operations.decide_all(Decided(verb.name), ids, ACTOR, click)
     visit.dashboard.wake()
     visit.dashboard.signal()
     words = {APPROVE: "queued to send", RESEND: "queued to send again", CANCEL: "canceled"}[verb]
     late = f" {plural(len(ids) - done, 'other')} changed meanwhile." if done < len(ids) else ""
-    return visit.back(f"{plural(done, 'message')} {words}.{late}", "/review", undo=click.batch or "")
+    return visit.back(f"{plural(done, 'message')} {words}.{late}", "/review", undo=click)
 
 
 async def _chosen(visit: Visit, verb: Verb, like: str) -> tuple[Sequence[MessageSummary], int]:
