@@ -387,7 +387,7 @@ async def test_figures_come_from_the_store(tmp_path: Path) -> None:
         page = " ".join(re.sub("<[^>]*>", " ", await visitor.page()).split())
         assert "Paste the webhook URL" not in page
         assert "Sent today 1 since midnight" in page
-        assert "Lost 0 0 duplicates · last 30 days" in page
+        assert "Lost 0 0 duplicates in 30 days" in page
 
 
 async def test_text_of_an_opted_out_person_has_no_approve_button(tmp_path: Path) -> None:
