@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -116,9 +117,7 @@ def resend(
     if row is None or None in (row.text, row.recipient):
         # Its words may have been removed since a person looked at it.
         return False
-    query = sa.select(segments.c.id, segments.c.status).where(segments.c.message_seq == row.seq)
-    pieces = [list(one) for one in connection.execute(query)]
-    _keep(connection, now, row, Verb.RESEND, actor, click.batch, {"segments": pieces})
+    _keep(connection, now, row, Verb.RESEND, actor, click.batch)
     unknown = attempts.c.outcome == OutcomeKind.UNKNOWN
     _set_attempts(connection, row, unknown, next_lookup_at=now + AUDIT_AFTER, blocks_until=None)
     change(connection, messages, row.seq, approved=sorted({*row.approved, "too_old"}))
@@ -165,12 +164,7 @@ def cancel(
 
 
 # What a message is after a decision as long as nothing came of it.
-_UNDOABLE = {
-    Verb.APPROVE: OPEN,
-    Verb.RESEND: OPEN,
-    Verb.EDIT: (Status.QUEUED,),
-    Verb.CANCEL: (Status.CANCELLED,),
-}
+_UNDOABLE = {Verb.APPROVE: OPEN, Verb.RESEND: OPEN, Verb.EDIT: OPEN, Verb.CANCEL: (Status.CANCELLED,)}
 
 
 def undo(
@@ -189,9 +183,14 @@ def undo(
     since = claimed.where(segments.c.message_seq == row.seq, attempts.c.started_at >= last.decided_at)
     if row.status not in _UNDOABLE.get(Verb(last.verb), ()) or connection.scalar(since.limit(1)) is not None:
         return False
+    before, statuses = dict(last.before), dict(_segments(connection, row))
+    then = dict(before.pop("segments"))
+    may_be = (Status.QUEUED,) if last.verb == Verb.RESEND else ()
+    # One that was found at CallRail meanwhile, or cut anew, must not seem unsent again.
+    if then.keys() != statuses.keys() or any(statuses[id_] not in (then[id_], *may_be) for id_ in then):
+        return False
     _keep(connection, now, row, Verb.UNDO, actor)
-    before = dict(last.before)
-    for id_, status in before.pop("segments", ()):
+    for id_, status in then.items():
         change(connection, segments, id_, status=status)
     if (reply := before.pop("reply", None)) is not None:
         said = {"words": reply[0], "written_at": datetime.fromisoformat(reply[1])}
@@ -245,10 +244,16 @@ def _keep(
             "approved": row.approved,
             "not_before": row.not_before.isoformat(),
             "release_at": row.release_at and row.release_at.isoformat(),
+            "segments": _segments(connection, row),
             **more,
         }
     who = {"person": actor.name, "note": actor.note, "batch": batch}
     connection.execute(sa.insert(decisions).values(decided | who | {"before": before or sa.null()}))
+
+
+def _segments(connection: sa.Connection, row: Row) -> list[list[Any]]:
+    query = sa.select(segments.c.id, segments.c.status).where(segments.c.message_seq == row.seq)
+    return [list(one) for one in connection.execute(query)]
 
 
 def _set_attempts(connection: sa.Connection, row: Row, which: Condition, **values: object) -> None:

@@ -14,7 +14,9 @@ from callrail_relay.domain import guards
 from callrail_relay.domain.guards import Verdict
 from callrail_relay.domain.message import Click, Reason, Status
 from callrail_relay.domain.opt_outs import PossibleOptOut
+from callrail_relay.domain.outcome import Unknown
 from callrail_relay.outbox import decisions, opt_outs, queries, retention
+from callrail_relay.outbox.lookups import settle_as_sent
 from callrail_relay.outbox.opt_outs import read_possible_opt_outs
 from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import possible_opt_outs
@@ -205,6 +207,24 @@ async def test_canceling_and_sending_again_are_undone_too(
     clock.advance(3600)
     assert await worker.waits() is None
     assert Status.CANCELLED == await status_of(outbox, id_)
+
+
+@pytest.mark.parametrize("verb", ["cancel", "resend"])
+async def test_text_that_is_found_at_callrail_meanwhile_is_not_undone(
+    outbox: Store, worker: Worker, verb: str
+) -> None:
+    """Else it would seem not to have arrived, and a person would send it twice."""
+    id_ = await put(outbox, "One two three four " * 12)
+    claim = await worker.take()
+    await worker.finish(claim, Unknown("The connection broke."))
+    if verb == "cancel":
+        assert await outbox.write(decisions.cancel, id_, [Status.UNKNOWN], click=CLICK)
+    else:
+        assert await outbox.write(decisions.resend, id_, click=CLICK)
+    await outbox.write(settle_as_sent, claim.attempt_id, "It is there.", timedelta())
+    status = await status_of(outbox, id_)
+    assert not await undo(outbox, id_)
+    assert status == await status_of(outbox, id_)
 
 
 # --- edited ----------------------------------------------------------------------------------------------
