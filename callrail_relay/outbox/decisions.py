@@ -192,6 +192,10 @@ def undo(
     _keep(connection, now, row, Verb.UNDO, actor)
     for id_, status in then.items():
         change(connection, segments, id_, status=status)
+    # Later texts to the person wait for the outcome again, and it is looked up as before.
+    for id_, *instants in before.pop("attempts"):
+        next_lookup_at, blocks_until = map(_instant, instants)
+        change(connection, attempts, id_, next_lookup_at=next_lookup_at, blocks_until=blocks_until)
     if (reply := before.pop("reply", None)) is not None:
         said = {"words": reply[0], "written_at": datetime.fromisoformat(reply[1])}
         pair = {"tracking_number": row.tracking_number, "recipient": row.recipient}
@@ -200,7 +204,7 @@ def undo(
         connection.execute(again.on_conflict_do_nothing())
     before["reasons"] = tuple(Reason(**reason) for reason in before["reasons"])
     for name in ("not_before", "release_at"):
-        before[name] = None if before[name] is None else datetime.fromisoformat(before[name])
+        before[name] = _instant(before[name])
     if "fingerprint" in before:
         before["fingerprint"] = before["fingerprint"] and bytes.fromhex(before["fingerprint"])
     change(connection, messages, row.seq, **before)
@@ -238,17 +242,29 @@ def _keep(
     decided = {"message_seq": row.seq, "decided_at": now, "verb": verb, "reasons": overridden}
     before: dict[str, object] | None = None
     if batch is not None:
+        of_message = sa.select(segments.c.id).where(segments.c.message_seq == row.seq)
+        of_segments = sa.select(attempts).where(attempts.c.segment_id.in_(of_message))
+        unknown = connection.execute(of_segments.where(attempts.c.outcome == OutcomeKind.UNKNOWN)).all()
         before = {
             "status": row.status,
             "reasons": [reason.document() for reason in row.reasons],
             "approved": row.approved,
-            "not_before": row.not_before.isoformat(),
-            "release_at": row.release_at and row.release_at.isoformat(),
+            "not_before": _text(row.not_before),
+            "release_at": _text(row.release_at),
             "segments": _segments(connection, row),
+            "attempts": [[one.id, _text(one.next_lookup_at), _text(one.blocks_until)] for one in unknown],
             **more,
         }
     who = {"person": actor.name, "note": actor.note, "batch": batch}
     connection.execute(sa.insert(decisions).values(decided | who | {"before": before or sa.null()}))
+
+
+def _text(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.isoformat()
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _segments(connection: sa.Connection, row: Row) -> list[list[Any]]:

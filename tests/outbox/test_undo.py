@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -22,8 +23,8 @@ from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import possible_opt_outs
 from tests.outbox.worker import Worker, find, put, put_message, status_of
 from tests.support.clock import ManualClock
-from tests.support.factories import RECIPIENT, TRACKING_NUMBER, make_draft, make_message, recipient
-from tests.support.policies import guard_policy
+from tests.support.factories import ACCOUNT, RECIPIENT, TRACKING_NUMBER, make_draft, make_message, recipient
+from tests.support.policies import guard_policy, lookup_policy
 from tests.support.stores import new_sqlite_store
 
 pytestmark = pytest.mark.anyio
@@ -211,12 +212,13 @@ async def test_canceling_and_sending_again_are_undone_too(
 
 @pytest.mark.parametrize("verb", ["cancel", "resend"])
 async def test_text_that_is_found_at_callrail_meanwhile_is_not_undone(
-    outbox: Store, worker: Worker, verb: str
+    outbox: Store, worker: Worker, clock: ManualClock, verb: str
 ) -> None:
     """Else it would seem not to have arrived, and a person would send it twice."""
     id_ = await put(outbox, "One two three four " * 12)
     claim = await worker.take()
     await worker.finish(claim, Unknown("The connection broke."))
+    clock.advance(1)
     if verb == "cancel":
         assert await outbox.write(decisions.cancel, id_, [Status.UNKNOWN], click=CLICK)
     else:
@@ -225,6 +227,26 @@ async def test_text_that_is_found_at_callrail_meanwhile_is_not_undone(
     status = await status_of(outbox, id_)
     assert not await undo(outbox, id_)
     assert status == await status_of(outbox, id_)
+
+
+@pytest.mark.parametrize("verb", ["cancel", "resend"])
+async def test_later_texts_wait_again_for_an_outcome_that_is_undone_to_unknown(
+    outbox: Store, worker: Worker, clock: ManualClock, verb: str
+) -> None:
+    """As long as it is looked up, as if nothing had been decided."""
+    looking = replace(worker, lookups=lookup_policy(accounts=frozenset({ACCOUNT})))
+    id_ = await put(outbox, "First")
+    await looking.finish(await looking.take(), Unknown("The connection broke."))
+    clock.advance(1)
+    await put(outbox, "Second")
+    waits = await looking.waits()
+    if verb == "cancel":
+        assert await outbox.write(decisions.cancel, id_, [Status.UNKNOWN], click=CLICK)
+    else:
+        assert await outbox.write(decisions.resend, id_, click=CLICK)
+    assert await undo(outbox, id_)
+    assert waits == await looking.waits()
+    assert Status.UNKNOWN == await status_of(outbox, id_)
 
 
 # --- edited ----------------------------------------------------------------------------------------------

@@ -143,6 +143,8 @@ def test_everybody_can_use_every_page(open_page: OpenPage, relay: Running, width
     page.locator(".line.held").get_by_role("button", name="Cancel").filter(visible=True).first.click()
     page.get_by_role("button", name="Undo").wait_for()
     found["undo"] = violations(page)
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_text("Undone").wait_for()
     assert {} == {name: faults for name, faults in found.items() if faults}
 
 
