@@ -390,7 +390,7 @@ class RelayMachine(RuleBasedStateMachine):
         """What was decided last on a text, however much happened since: then it may be too late."""
         if self.clicked:
             id_ = pick(list(self.clicked), index)
-            undone = self.bench.run(self.outbox.write(decisions.undo, id_, CLICK.batch))
+            undone = self.bench.run(self.outbox.write(decisions.undo, id_, "batch"))
             if self.clicked.pop(id_) == "resend" and undone:
                 self.resends[id_] -= 1
 
