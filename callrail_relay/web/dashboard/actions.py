@@ -147,7 +147,7 @@ async def show_edit(visit: Visit, *, typed: Mapping[str, str] | None = None, fau
     """The form in which a text on hold is corrected, as it was *typed* if that had a *fault*."""
     found = await visit.dashboard.history.text(visit.request.path_params["id"])
     message, opted_out = found[0].message, found[0].history.opted_out
-    if len(found) > 1 or not editable(message.status, message.route is not None):
+    if len(found) > 1 or message.status is not Status.HELD or message.route is None:
         raise NotAllowed("Only a message that is on hold, with a number to send it from, can be edited.")
     to = phone(message.recipient) if message.recipient else ""
     form = typed or {"message": message.text or "", "to": to}
@@ -171,10 +171,6 @@ async def edit(visit: Visit) -> Response:
     if message.status is Status.HELD:
         return visit.go(f"/texts/{id_}", "Saved. It's still on hold: see why below.")
     return visit.back("Saved, and queued to send in 8 seconds.", f"/texts/{id_}", undo=click)
-
-
-def editable(status: Status, has_route: bool) -> bool:  # noqa: FBT001 - one of two facts
-    return status is Status.HELD and has_route
 
 
 async def pause(visit: Visit) -> Response:

@@ -56,20 +56,11 @@ def _newest(waiting: Waiting) -> list[MessageSummary]:
     return sorted(rows, key=lambda row: row.seq, reverse=True)
 
 
-class FirstRun(NamedTuple):
+def _first_run(facts: Facts) -> dict[str, bool]:
     """What of the set-up is done before the first message has come in."""
-
-    running: bool
-    connected: bool
-    reached: bool
-
-
-def _first_run(facts: Facts) -> FirstRun:
-    return FirstRun(
-        running=bool(facts.running),
-        connected=any(one.is_recent(facts.now) and not one.is_lost for one in facts.contacts.values()),
-        reached=facts.public_url is not None and facts.public_url.answered is True,
-    )
+    connected = any(one.is_recent(facts.now) and not one.is_lost for one in facts.contacts.values())
+    reached = facts.public_url is not None and facts.public_url.answered is True
+    return {"running": bool(facts.running), "connected": connected, "reached": reached}
 
 
 NO_USE = OldestUse(hour=None, day=None)

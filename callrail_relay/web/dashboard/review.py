@@ -140,17 +140,12 @@ async def _chosen(visit: Visit, verb: Verb, like: str) -> tuple[Sequence[Message
     elif not ids:
         raise RelayError("Choose at least one message.")
     found = await visit.dashboard.history.rows(list(dict.fromkeys(ids)))
-    opted_out = {
-        row.id for row in found if row.opted_out or any(one.code in OPTED_OUT for one in row.reasons)
-    }
-    if verb.sends:
-        found = [row for row in found if row.id not in opted_out]
-    possible = [
-        row
-        for row in found
-        # What may have been sent is sent again one by one.
-        if not (verb is RESEND and row.status is Status.UNKNOWN)
-        and verb
-        in allowed(row.status, row.source, row.reasons, complete=row.complete, opted_out=row.opted_out)
-    ]
-    return possible, len(opted_out) if verb.sends else 0
+    out = {row.id for row in found if row.opted_out or OPTED_OUT & {one.code for one in row.reasons}}
+
+    def possible(row: MessageSummary) -> bool:
+        if (verb.sends and row.id in out) or (verb is RESEND and row.status is Status.UNKNOWN):
+            return False  # what may have arrived is sent again one by one
+        facts = {"complete": row.complete, "opted_out": row.opted_out}
+        return verb in allowed(row.status, row.source, row.reasons, **facts)
+
+    return list(filter(possible, found)), len(out) if verb.sends else 0

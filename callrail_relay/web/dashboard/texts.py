@@ -18,7 +18,7 @@ from callrail_relay.domain.views import MessageSummary, RawRequest, TextFilter
 from callrail_relay.errors import NotFound
 from callrail_relay.sentences import plural
 from callrail_relay.service.overview import OneText
-from callrail_relay.web.dashboard.actions import allowed, editable
+from callrail_relay.web.dashboard.actions import allowed
 from callrail_relay.web.dashboard.frame import Visit
 from callrail_relay.web.dashboard.review import doubtful
 from callrail_relay.web.dashboard.words import SOURCE_WORDS, STATUS_WORDS, phone, sentence
@@ -27,6 +27,7 @@ FIELDS = ("status", "search", "person", "from", "to", "number", "opportunity", "
 MOST_WORDS = 8
 LONGEST = 200
 PORTION = 500
+CSV_HEADER = ("Received", "Person", "Number", "From", "Message", "Status", "Reason", "Sent", "Id")
 
 OUTCOMES = {
     OutcomeKind.SENT: ("sent", "Accepted by CallRail"),
@@ -59,13 +60,8 @@ async def show_all(visit: Visit) -> Response:
         statuses=list(Status),
         counts=counts,
         total=counts.get(asked.wanted.statuses[0]) if asked.wanted.statuses else sum(counts.values()),
-        numbers=_numbers(visit),
+        numbers=sorted({route.tracking_number for route in dashboard.mapping.routes}),
     )
-
-
-def _numbers(visit: Visit) -> list[str]:
-    """Our tracking numbers, as the settings have them."""
-    return list(dict.fromkeys(route.tracking_number for route in visit.dashboard.mapping.routes))
 
 
 async def download(visit: Visit) -> Response:
@@ -78,9 +74,7 @@ async def download(visit: Visit) -> Response:
 
 async def _csv(visit: Visit, wanted: TextFilter) -> AsyncIterator[str]:
     # The mark tells spreadsheets that it is UTF-8.
-    yield "\ufeff" + lines(
-        [["Received", "Person", "Number", "From", "Message", "Status", "Reason", "Sent", "Id"]]
-    )
+    yield "\ufeff" + lines([CSV_HEADER])
     before: int | None = wanted.before
     while True:
         page = await visit.dashboard.history.page(replace(wanted, before=before, limit=PORTION))
@@ -95,18 +89,8 @@ def _cells(row: MessageSummary, now: datetime) -> list[str]:
     reasons = " ".join(sentence(reason, now).striptags() for reason in row.reasons)
     times = [f"{at.astimezone():%Y-%m-%d %H:%M:%S}" if at else "" for at in (row.received_at, row.sent_at)]
     words = [guarded(printable(one or "")) for one in (row.seller, row.text, reasons)]
-    ours = row.tracking_number or ""
-    return [
-        times[0],
-        words[0],
-        row.recipient or "",
-        ours,
-        words[1],
-        STATUS_WORDS[row.status],
-        words[2],
-        times[1],
-        row.id,
-    ]
+    numbers = [row.recipient or "", row.tracking_number or ""]
+    return [times[0], words[0], *numbers, words[1], STATUS_WORDS[row.status], words[2], times[1], row.id]
 
 
 async def show(visit: Visit) -> Response:
@@ -129,7 +113,7 @@ async def show(visit: Visit) -> Response:
         message=message,
         steps=steps(text),
         verbs=verbs,
-        editable=editable(message.status, message.route is not None),
+        editable=message.status is Status.HELD and message.route is not None,
         is_mass=any(reason.code == "mass_text" for reason in message.reasons),
         doubtful=doubtful(message.reasons),
     )
