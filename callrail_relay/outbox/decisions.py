@@ -24,6 +24,7 @@ from callrail_relay.outbox.rows import (
     from_row,
     insert_into,
     latest,
+    look_at_all,
     message_status,
     of_pair,
     write_account,
@@ -33,6 +34,7 @@ from callrail_relay.outbox.tables import (
     accounts,
     attempts,
     decisions,
+    is_open,
     messages,
     opt_outs,
     possible_opt_outs,
@@ -209,6 +211,14 @@ def undo(
         before["fingerprint"] = before["fingerprint"] and bytes.fromhex(before["fingerprint"])
     change(connection, messages, row.seq, **before)
     return True
+
+
+def send_after(connection: sa.Connection, now: datetime, batch: str, delay: timedelta) -> None:
+    """Let what was decided with one click, and waits for longer, be sent after *delay* from now."""
+    its_own = sa.select(decisions.c.message_seq).where(decisions.c.batch == batch)
+    waits = (messages.c.seq.in_(its_own), is_open(), messages.c.not_before > now + delay)
+    look_at_all(connection, now, accounts.c.id.in_(sa.select(messages.c.account_id).where(*waits)))
+    connection.execute(sa.update(messages).where(*waits).values(not_before=now + delay))
 
 
 def ids_of_batch(connection: sa.Connection, now: datetime, batch: str) -> list[str]:

@@ -35,6 +35,7 @@ from callrail_relay.sentences import explain_all, says
 
 PORTION = 200  # people of an imported list, or texts of an export, that share a transaction
 CANCELLABLE = (Status.HELD, Status.QUEUED, Status.UNKNOWN, Status.FAILED)
+WRITING = timedelta(minutes=10)  # longer than it takes to write a decision on any number of texts
 FAILED_LATELY = timedelta(days=1)  # how long a failed text counts as waiting for a person
 
 
@@ -186,14 +187,22 @@ class Operations:
         return undone, len(ids) - undone
 
     async def decide_all(self, verb: Verb, ids: Sequence[str], actor: Actor, click: Click = AT_ONCE) -> int:
-        """Approve, resend or cancel many texts that the caller chose; returns how many were."""
-        write = self.store.write
+        """
+        Approve, resend or cancel many texts that the caller chose; returns how many were.
+
+        The time in which they can be undone begins when all are written; until then none is sent.
+        """
+        write, delay = self.store.write, click.delay
+        click = click._replace(delay=max(delay, WRITING)) if delay else click
         decide: dict[Verb, Callable[[str], Awaitable[bool]]] = {
             Verb.APPROVE: lambda id_: write(decisions.approve, id_, actor, click),
             Verb.RESEND: lambda id_: write(decisions.resend, id_, actor, click),
             Verb.CANCEL: lambda id_: write(decisions.cancel, id_, CANCELLABLE, actor, click),
         }
-        return await _count(ids, decide[verb])
+        done = await _count(ids, decide[verb])
+        if delay:
+            await write(decisions.send_after, click.batch or "", delay)
+        return done
 
     async def mark_sent(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """Take a person's word that CallRail has these texts. Raises NotFound, NotAllowed."""

@@ -286,6 +286,7 @@ async def tend(outbox: Store, clock: ManualClock, message_id: str) -> None:
     click = Click("batch", timedelta(seconds=8))
     edited = replace(held, draft=make_draft(text="Other words", recipient=recipient(61)), verdict=Verdict())
     assert Status.QUEUED == await outbox.write(decisions.edit, edited, guard_policy(), click=click)
+    await outbox.write(decisions.send_after, "batch", timedelta(seconds=1))
     assert [held.id] == await outbox.read(decisions.ids_of_batch, "batch")
     assert await outbox.write(decisions.undo, held.id, "batch")
     for _ in range(2):

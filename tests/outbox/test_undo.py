@@ -249,6 +249,25 @@ async def test_later_texts_wait_again_for_an_outcome_that_is_undone_to_unknown(
     assert Status.UNKNOWN == await status_of(outbox, id_)
 
 
+async def test_time_for_undo_of_many_begins_when_all_are_written(
+    outbox: Store, worker: Worker, clock: ManualClock
+) -> None:
+    """Until then none is sent; a process that dies before leaves them to be sent later, and loses none."""
+    long = Click(BATCH, timedelta(minutes=10))
+    ids = [await put_held(outbox, to=recipient(number)) for number in range(3)]
+    for id_ in ids:
+        assert await outbox.write(decisions.approve, id_, click=long)
+        clock.advance(60)
+    assert await worker.waits() is not None
+    await outbox.write(decisions.send_after, BATCH, DELAY)
+    assert clock.now() + DELAY == await worker.waits()
+    assert await undo(outbox, ids[0])
+    clock.advance(DELAY.total_seconds())
+    assert ids[1:] == [claim.message_id for claim in await worker.take_all()]
+    await outbox.write(decisions.send_after, BATCH, DELAY)
+    assert Status.HELD == await status_of(outbox, ids[0])
+
+
 # --- edited ----------------------------------------------------------------------------------------------
 
 

@@ -111,7 +111,7 @@ def _shoot(
     page.get_by_role("button", name="Send all").click()
     page.screenshot(path=folder / f"bulk-{size}-{scheme}.png", full_page=True)
     page.goto(f"{relay.url}/review")
-    page.get_by_text("Show all").click()
+    page.locator("summary", has_text="alike").click()
     page.get_by_label("Select all messages").check()
     page.screenshot(path=folder / f"review-chosen-{size}-{scheme}.png", full_page=True)
     context.close()

@@ -43,12 +43,11 @@ class Verb:
     def sends(self) -> bool:
         return self.name in ("approve", "resend")
 
-    def click(self, count: int = 1) -> Click:
-        """One click on it, with the time for undo if it sends; *count* texts take a while to be written."""
-        return Click(token_urlsafe(16), UNDO_TIME + WRITTEN_IN * count if self.sends else timedelta())
+    def click(self) -> Click:
+        """One click on it, with the time for undo if it sends."""
+        return Click(token_urlsafe(16), UNDO_TIME if self.sends else timedelta())
 
 
-WRITTEN_IN = timedelta(milliseconds=2)
 HELD = (Status.HELD,)
 APPROVE = Verb("approve", "Send anyway", "Queued to send in 8 seconds.", Operations.approve, HELD)
 REMAP = Verb("remap", "Retry", "Retried with the current settings.", Operations.remap, HELD)

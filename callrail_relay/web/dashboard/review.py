@@ -24,7 +24,7 @@ from callrail_relay.web.dashboard.actions import (
 )
 from callrail_relay.web.dashboard.frame import Visit, own_address
 
-SHOWN = 200
+SHOWN = 60
 """Rows of one kind that the page shows at most."""
 
 MOST_UNTYPED = 10
@@ -123,7 +123,7 @@ async def act(visit: Visit) -> Response:
             still=True,  # it answers a form, so no look at its address would show it again
             asked_from=own_address(visit.form.get("back", ""), "/review"),
         )
-    click, ids = verb.click(len(rows)), [row.id for row in rows]
+    click, ids = verb.click(), [row.id for row in rows]
     done = await visit.dashboard.operations.decide_all(Decided(verb.name), ids, ACTOR, click)
     visit.dashboard.wake()
     visit.dashboard.signal()
