@@ -39,10 +39,9 @@ async def status(
         async def read() -> StatusReport:
             """The status; if a relay is running, with the last check of the public URL, or a new one."""
             report = await relay.operations.status()
-            if not report.facts.running:
-                return report
-            with contextlib.suppress(RelayError):  # `seen` has the failure, too
-                await relay.public_address.recent()
+            if report.facts.running:
+                with contextlib.suppress(RelayError):  # `seen` has the failure, too
+                    await relay.public_address.recent()
             return replace(report, facts=replace(report.facts, public_url=relay.public_address.seen))
 
         if watch:
@@ -108,9 +107,10 @@ alerts_app = typer.Typer(no_args_is_help=True, help="Test your alerts.")
 @command(alerts_app, "test")
 async def try_channels(config: Config = None, as_json: Json = False) -> None:
     """
-    Send a test alert to every channel of alerts.urls.
+    Send a test alert to every alert channel.
 
-    Ends with 3 if no channel is set, and with 8 if one didn't take the alert.
+    The channels are those of alerts.urls in the settings. Ends with 3 if there is
+    none, and with 8 if one didn't take the alert.
 
     Example:
     $ callrail-relay alerts test
@@ -155,7 +155,7 @@ async def dashboard(config: Config = None, as_json: Json = False) -> None:
 
 async def doctor(config: Config = None, as_json: Json = False) -> int:
     """
-    Check your setup and show how to fix problems.
+    Check your setup and show how to fix it.
 
     Run it while the relay runs. It sends nothing. The exit code is that of the
     first check that failed.
@@ -177,25 +177,20 @@ database_app = typer.Typer(no_args_is_help=True, help="Copy a database.")
 
 @command(database_app, "copy")
 async def copy(
-    source: Annotated[
-        str, typer.Argument(metavar="FROM", help="The database to copy, such as sqlite:///relay.db.")
-    ],
+    source: Annotated[str, typer.Argument(metavar="FROM", help="The database, such as sqlite:///relay.db.")],
     target: Annotated[
         str,
-        typer.Argument(
-            metavar="TO", help="The empty database, such as postgresql://relay@db.example.com/relay."
-        ),
+        typer.Argument(metavar="TO", help="The empty database to copy it to."),
     ],
     config: Config = None,  # noqa: ARG001 - every command takes it; both stores are named here
     as_json: Json = False,
 ) -> None:
     r"""
-    Copy a database to an empty one: SQLite or PostgreSQL.
+    Copy a database to an empty one.
 
-    Stop every `serve` on both first, and let `send` and `replay` finish. FROM
-    isn't changed. If the copy is interrupted, TO stays empty: run the command
-    again. Ends with 4 if a `serve`, `send` or `replay` is running on either, or
-    if TO isn't empty. None of them can start while it copies.
+    Either can be SQLite or PostgreSQL. Stop every `serve` on both first, and let
+    `send` and `replay` finish. FROM isn't changed. If the copy is interrupted, TO
+    stays empty: run it again.
 
     Example:
     $ callrail-relay database copy sqlite:///relay.db \

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from callrail_relay.domain.outcome import OutcomeKind
@@ -24,19 +24,15 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
+    """Who decides; what has the same *batch* was decided with one click, and can be undone with one."""
+
     name: str
     note: str | None = None
+    batch: str | None = None
+    delay: timedelta = timedelta()  # how long nothing of it is sent, so that there is time to undo it
 
 
 ANONYMOUS = Actor(name="a person")
-
-
-class Click(NamedTuple):
-    batch: str | None = None  # of all that it decides, and by which it can be undone
-    delay: timedelta = timedelta()  # how long nothing of it is sent, so that there is time for that
-
-
-AT_ONCE = Click()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +41,6 @@ class Decision:
     verb: Verb
     actor: Actor
     overridden: tuple[str, ...] = ()  # codes of the reasons that the message showed
-    batch: str | None = None  # what was decided with one click, and can be undone with one
     text: str | None = None  # what an edited message said before
     recipient: str | None = None  # and to whom
 

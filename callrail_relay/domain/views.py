@@ -93,7 +93,7 @@ class Overview:
     waiting: Waiting
     arrivals: tuple[Arrivals, ...]
     oldest: dict[str, OldestUse]
-    any_texts: bool
+    any_sent: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

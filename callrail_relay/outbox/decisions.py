@@ -1,9 +1,8 @@
 """What people decide about texts, and mapping held texts again."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,11 +10,12 @@ import sqlalchemy as sa
 from callrail_relay.domain import guards
 from callrail_relay.domain.guards import GuardPolicy, Verdict, are_similar, similarity_words
 from callrail_relay.domain.mapper import NewMessage, StoredSubmission
-from callrail_relay.domain.message import ANONYMOUS, AT_ONCE, OPEN, Actor, Click, Reason, Source, Status, Verb
+from callrail_relay.domain.message import ANONYMOUS, OPEN, Actor, Reason, Source, Status, Verb
+from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import AUDIT_AFTER
 from callrail_relay.outbox.accept import ensure_account, mapped_columns, read_recent
-from callrail_relay.outbox.lookups import requeue, settle_as_sent
+from callrail_relay.outbox.lookups import is_restored, requeue, settle_as_sent
 from callrail_relay.outbox.opt_outs import is_opted_out, read_possible_opt_outs, settle_possible_opt_out
 from callrail_relay.outbox.rows import (
     Row,
@@ -43,40 +43,35 @@ from callrail_relay.outbox.tables import (
 )
 
 
-def approve(
-    connection: sa.Connection,
-    now: datetime,
-    message_id: str,
-    actor: Actor = ANONYMOUS,
-    click: Click = AT_ONCE,
-) -> bool:
+def approve(connection: sa.Connection, now: datetime, message_id: str, actor: Actor = ANONYMOUS) -> bool:
     """
     Queue a held message, overriding the reasons it shows, to go on where it stopped; False if not held.
 
-    It isn't claimed before the delay of *click* is over, which the store keeps: until then it can be undone.
+    It isn't claimed before the actor's delay is over, which the store keeps: until then it can be undone.
     """
     row = _locked(connection, now, message_id, (Status.HELD,))
     if row is None:
         return False
     codes = [reason.code for reason in row.reasons]
-    settled: dict[str, object] = {}
+    settled: PossibleOptOut | None = None
     if row.recipient is not None:
         # The reply that held it is no opt-out; one that came later was not shown, and holds the next one.
         pair = (row.tracking_number, row.recipient)
         reply = read_possible_opt_outs(connection, [row.recipient]).get(pair)
         if reply is not None and guards.maybe_opted_out(reply) in row.reasons:
             settle_possible_opt_out(connection, *pair)
-            settled = {"reply": [reply.words, reply.written_at.isoformat()]}
-    _keep(connection, now, row, Verb.APPROVE, actor, click.batch, settled)
+            settled = reply
+    _keep(connection, now, row, Verb.APPROVE, actor, settled)
     change(
         connection,
         messages,
         row.seq,
         status=message_status(connection, row.seq),
-        approved=sorted({*row.approved, *codes}),
+        # The reason names the date of the backup, so the person knows how old its texts are.
+        approved=sorted({*row.approved, *codes, *(["too_old"] if is_restored(row.reasons) else [])}),
         # That it was sent twice is news, and no reason to hold it.
         reasons=[reason for reason in row.reasons if reason.code == "sent_twice"],
-        not_before=now + click.delay,
+        not_before=now + actor.delay,
         # A text that was kept for the night begins to age now.
         release_at=now if "quiet_hours" in codes else None,
     )
@@ -103,28 +98,23 @@ def held_alike(
         if any(reason.code == "mass_text" for reason in row.reasons)
         and (other := similarity_words(row.text, row.seller)) is not None
         and are_similar(words, other)
+        and is_restored(row.reasons) == is_restored(one.reasons)  # else they are two questions
     ]
 
 
-def resend(
-    connection: sa.Connection,
-    now: datetime,
-    message_id: str,
-    actor: Actor = ANONYMOUS,
-    click: Click = AT_ONCE,
-) -> bool:
+def resend(connection: sa.Connection, now: datetime, message_id: str, actor: Actor = ANONYMOUS) -> bool:
     """Queue an unknown, failed or cancelled message again; what was unknown is looked up once more later."""
     ended = (Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
     row = _locked(connection, now, message_id, ended)
     if row is None or None in (row.text, row.recipient):
         # Its words may have been removed since a person looked at it.
         return False
-    _keep(connection, now, row, Verb.RESEND, actor, click.batch)
+    _keep(connection, now, row, Verb.RESEND, actor)
     unknown = attempts.c.outcome == OutcomeKind.UNKNOWN
     _set_attempts(connection, row, unknown, next_lookup_at=now + AUDIT_AFTER, blocks_until=None)
     change(connection, messages, row.seq, approved=sorted({*row.approved, "too_old"}))
     requeue(connection, now, row)
-    change(connection, messages, row.seq, not_before=now + click.delay)
+    change(connection, messages, row.seq, not_before=now + actor.delay)
     return True
 
 
@@ -153,18 +143,18 @@ def cancel(
     message_id: str,
     statuses: Iterable[Status],
     actor: Actor = ANONYMOUS,
-    click: Click = AT_ONCE,
 ) -> bool:
     """Cancel a message that has one of *statuses*; False if it has another by now."""
     row = _locked(connection, now, message_id, statuses)
     if row is None:
         return False
-    _keep(connection, now, row, Verb.CANCEL, actor, click.batch)
+    _keep(connection, now, row, Verb.CANCEL, actor)
     change(connection, messages, row.seq, status=Status.CANCELLED)
     _set_attempts(connection, row, attempts.c.blocks_until.is_not(None), blocks_until=None)
     return True
 
 
+_AS_THEY_ARE = ("status", "approved", "text", "recipient", "segment_count")  # JSON has no instants or bytes
 # What a message is after a decision as long as nothing came of it.
 _UNDOABLE = {Verb.APPROVE: OPEN, Verb.RESEND: OPEN, Verb.EDIT: OPEN, Verb.CANCEL: (Status.CANCELLED,)}
 
@@ -198,17 +188,15 @@ def undo(
     for id_, *instants in before.pop("attempts"):
         next_lookup_at, blocks_until = map(_instant, instants)
         change(connection, attempts, id_, next_lookup_at=next_lookup_at, blocks_until=blocks_until)
-    if (reply := before.pop("reply", None)) is not None:
-        said = {"words": reply[0], "written_at": datetime.fromisoformat(reply[1])}
+    if (reply := before.pop("reply")) is not None:
+        said = {"words": reply[0], "written_at": _instant(reply[1])}
         pair = {"tracking_number": row.tracking_number, "recipient": row.recipient}
         # One that came meanwhile stays.
         again = insert_into(connection, possible_opt_outs).values(said | pair)
         connection.execute(again.on_conflict_do_nothing())
     before["reasons"] = tuple(Reason(**reason) for reason in before["reasons"])
-    for name in ("not_before", "release_at"):
-        before[name] = _instant(before[name])
-    if "fingerprint" in before:
-        before["fingerprint"] = before["fingerprint"] and bytes.fromhex(before["fingerprint"])
+    before |= {name: _instant(before[name]) for name in ("not_before", "release_at")}
+    before["fingerprint"] = before["fingerprint"] and bytes.fromhex(before["fingerprint"])
     change(connection, messages, row.seq, **before)
     return True
 
@@ -244,28 +232,29 @@ def _keep(
     row: Row,
     verb: Verb,
     actor: Actor,
-    batch: str | None = None,
-    more: Mapping[str, object] = MappingProxyType({}),
+    settled: PossibleOptOut | None = None,
 ) -> None:
-    """Keep who decided what on a message, and why; what can be undone with what it was, and *more* of it."""
+    """Keep who decided what on a message, and why; of what can be undone, how all of it was before."""
     overridden = [reason.code for reason in row.reasons] if verb is Verb.APPROVE else []
     decided = {"message_seq": row.seq, "decided_at": now, "verb": verb, "reasons": overridden}
     before: dict[str, object] | None = None
-    if batch is not None:
+    if actor.batch is not None:
         of_message = sa.select(segments.c.id).where(segments.c.message_seq == row.seq)
-        of_segments = sa.select(attempts).where(attempts.c.segment_id.in_(of_message))
-        unknown = connection.execute(of_segments.where(attempts.c.outcome == OutcomeKind.UNKNOWN)).all()
+        unknown = (attempts.c.segment_id.in_(of_message), attempts.c.outcome == OutcomeKind.UNKNOWN)
         before = {
-            "status": row.status,
+            **{name: getattr(row, name) for name in _AS_THEY_ARE},
             "reasons": [reason.document() for reason in row.reasons],
-            "approved": row.approved,
             "not_before": _text(row.not_before),
             "release_at": _text(row.release_at),
+            "fingerprint": row.fingerprint and row.fingerprint.hex(),
             "segments": _segments(connection, row),
-            "attempts": [[one.id, _text(one.next_lookup_at), _text(one.blocks_until)] for one in unknown],
-            **more,
+            "attempts": [
+                [one.id, _text(one.next_lookup_at), _text(one.blocks_until)]
+                for one in connection.execute(sa.select(attempts).where(*unknown))
+            ],
+            "reply": settled and [settled.words, _text(settled.written_at)],
         }
-    who = {"person": actor.name, "note": actor.note, "batch": batch}
+    who = {"person": actor.name, "note": actor.note, "batch": actor.batch}
     connection.execute(sa.insert(decisions).values(decided | who | {"before": before or sa.null()}))
 
 
@@ -335,11 +324,7 @@ def remap(
     if row is None:
         return None
     _keep(connection, now, row, Verb.REMAP, actor)
-    verdict = _judged(connection, now, row, remapped, policy)
-    status = Status.HELD if verdict.holds else Status.QUEUED
-    judged = {"status": status, "release_at": verdict.release_at, "reasons": verdict.reasons}
-    change(connection, messages, row.seq, not_before=now, **judged, **mapped_columns(remapped))
-    return status
+    return _replace(connection, now, row, remapped, policy, actor)
 
 
 def edit(
@@ -348,7 +333,6 @@ def edit(
     edited: NewMessage,
     policy: GuardPolicy,
     actor: Actor = ANONYMOUS,
-    click: Click = AT_ONCE,
 ) -> Status | None:
     """
     Give a held message other words or another person, and ask all guards anew; what was approved is void.
@@ -356,34 +340,32 @@ def edit(
     None if it isn't held any more, has no route, or a part of it was sent. Its age counts from now.
     """
     row = _locked(connection, now, edited.id, (Status.HELD,))
-    sent = row and connection.scalar(
-        sa.select(segments.c.id).where(segments.c.message_seq == row.seq).limit(1)
-    )
-    if row is None or row.account_id is None or sent is not None:
+    if row is None or row.account_id is None or _segments(connection, row):
         return None
-    was = {"text": row.text, "recipient": row.recipient, "segment_count": row.segment_count}
-    _keep(
-        connection,
-        now,
-        row,
-        Verb.EDIT,
-        actor,
-        click.batch,
-        was | {"fingerprint": row.fingerprint and row.fingerprint.hex()},
-    )
-    verdict = _judged(connection, now, row, edited, policy, waiting_since=now)
+    _keep(connection, now, row, Verb.EDIT, actor)
+    return _replace(connection, now, row, edited, policy, actor, waiting_since=now)
+
+
+def _replace(
+    connection: sa.Connection,
+    now: datetime,
+    row: Row,
+    new: NewMessage,
+    policy: GuardPolicy,
+    actor: Actor,
+    *,
+    waiting_since: datetime | None = None,
+) -> Status:
+    """Write a held message anew, as the guards judge it; what comes from a backup stays held."""
+    verdict = _judged(connection, now, row, new, policy, waiting_since or row.received_at)
+    if restored := tuple(reason for reason in row.reasons if reason.code == "restored"):
+        verdict = replace(verdict, holds=(*restored, *verdict.holds), release_at=None)
     status = Status.HELD if verdict.holds else Status.QUEUED
-    judged = {"status": status, "reasons": verdict.reasons, "approved": []}
-    release_at = verdict.release_at if verdict.holds else now
-    change(
-        connection,
-        messages,
-        row.seq,
-        not_before=now + click.delay,
-        release_at=release_at,
-        **judged,
-        **mapped_columns(edited),
-    )
+    judged = {"status": status, "reasons": verdict.reasons, "not_before": now + actor.delay}
+    judged["release_at"] = verdict.release_at if verdict.holds else waiting_since
+    if waiting_since is not None:
+        judged["approved"] = []
+    change(connection, messages, row.seq, **judged, **mapped_columns(new))
     return status
 
 
@@ -393,8 +375,7 @@ def _judged(
     row: Row,
     remapped: NewMessage,
     policy: GuardPolicy,
-    *,
-    waiting_since: datetime | None = None,
+    waiting_since: datetime,
 ) -> Verdict:
     """What the guards say to a message that was mapped again, or edited."""
     draft = remapped.draft
@@ -416,7 +397,7 @@ def _judged(
         people=guards.count_people(draft.recipient, draft.similarity_words(), recent),
         opted_out=is_opted_out(connection, now, *pair),
         possible_opt_out=read_possible_opt_outs(connection, [draft.recipient]).get(pair),
-        waiting_since=waiting_since or row.received_at,
+        waiting_since=waiting_since,
         recipient=draft.recipient,
     )
     return guards.judge(policy, around, verdict=remapped.verdict)

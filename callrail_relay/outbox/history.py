@@ -61,8 +61,15 @@ def read_overview(
         waiting=read_waiting(connection, now, failed_since),
         arrivals=read_arrivals(connection, now, arrivals_since, None),
         oldest={id_: views.OldestUse(hour=oldest(id_, HOUR), day=oldest(id_, DAY)) for id_ in account_ids},
-        any_texts=connection.scalar(sa.select(messages.c.seq).limit(1)) is not None,
+        any_sent=bool(connection.scalar(_SENT)),
     )
+
+
+def last_from_if3(connection: sa.Connection, now: datetime) -> datetime | None:
+    """When IF3 posted the newest text, whether it could be sent or not."""
+    newest = sa.select(sa.func.max(submissions.c.received_at)).where(submissions.c.source == Source.WEBHOOK)
+    found: datetime | None = connection.scalar(newest)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +111,7 @@ LOOKED_UP = _kind(_UNKNOWN, _LOOKED_UP)
 UNKNOWN = _kind(_UNKNOWN, ~_LOOKED_UP, count=_all_but(Status.UNKNOWN, LOOKED_UP))
 FAILED = _kind(messages.c.status == Status.FAILED, _FROM_FIRST)
 _FOR_PERSON = sa.select(HELD.count + UNKNOWN.count + FAILED.count)
-_QUEUED = sa.select(_tallied(*OPEN))
+_QUEUED, _SENT = sa.select(_tallied(*OPEN)), sa.select(_tallied(Status.SENT))
 
 
 def read_waiting(

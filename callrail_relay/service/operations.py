@@ -1,22 +1,22 @@
 """What a person can look at and decide: texts, accounts and opt-outs."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 
+from callrail_relay import __version__
 from callrail_relay.domain.account import Window
 from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Facts
 from callrail_relay.domain.mapper import MappingPolicy, map_direct, map_stored, new_message, planned_segments
 from callrail_relay.domain.message import (
     ANONYMOUS,
-    AT_ONCE,
     OPEN,
     Actor,
-    Click,
     Export,
     Message,
     MessageFilter,
@@ -33,6 +33,8 @@ from callrail_relay.outbox import decisions, history, opt_outs, presence, querie
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain_all, says
 
+_PART_OF_AN_ID = re.compile("[0-9A-Fa-f-]{1,35}")
+_MATCHES = 8  # how many ids a sentence names at most
 PORTION = 200  # people of an imported list, or texts of an export, that share a transaction
 CANCELLABLE = (Status.HELD, Status.QUEUED, Status.UNKNOWN, Status.FAILED)
 WRITING = timedelta(minutes=10)  # longer than it takes to write a decision on any number of texts
@@ -46,7 +48,9 @@ class StatusReport:
 
     def document(self) -> dict[str, Any]:
         return {
+            "version": __version__,
             "relay": self.facts.running.document(),
+            "last_from_if3": instant(self.facts.last_from_if3),
             "accounts": [_standing_document(standing) for standing in self.facts.standings],
             "messages": {status.value: count for status, count in self.counts.items()},
             "drains_at": instant(self.facts.drains_at),
@@ -80,7 +84,7 @@ class Operations:
 
     async def status(self) -> StatusReport:
         counts = await self.store.read(queries.count_by_status)
-        facts = replace(await self.facts(), any_texts=any(counts.values()))
+        facts = replace(await self.facts(), any_sent=bool(counts[Status.SENT]))
         return StatusReport(facts=facts, counts=counts)
 
     async def facts(self, waiting: Waiting | None = None) -> Facts:
@@ -94,6 +98,7 @@ class Operations:
             standings=tuple(await self.standings()),
             waiting=waiting,
             contacts=await self.store.read(presence.read_contacts, self.account_ids),
+            last_from_if3=await self.store.read(history.last_from_if3),
         )
 
     async def standings(self) -> list[AccountStatus]:
@@ -129,6 +134,21 @@ class Operations:
             )
         return await self._shown(found)
 
+    async def full_ids(self, parts: Sequence[str]) -> list[str]:
+        """The id that each part of one stands for; what fits none stays. Raises NotFound if several fit."""
+        full = []
+        for part in parts:
+            ids = []
+            if _PART_OF_AN_ID.fullmatch(part):
+                ids = await self.store.read(queries.find_ids, part.lower(), limit=_MATCHES + 1)
+            if len(ids) > 1:
+                names = f"{', '.join(ids[:_MATCHES])}{' and more' if len(ids) > _MATCHES else ''}"
+                raise NotFound(
+                    f"More than one text has an id like {part}: {names}. Give more of its characters."
+                )
+            full.append(ids[0] if ids else part)
+        return full
+
     async def held_alike(self, id_: str, *, approvable: bool = False) -> list[str]:
         """The ids of all texts held as one mass text with this one; *approvable* leaves out opt-outs."""
         found = await self.find(id_)
@@ -146,22 +166,22 @@ class Operations:
             )
         return chosen
 
-    async def approve(self, id_: str, actor: Actor = ANONYMOUS, click: Click = AT_ONCE) -> list[Message]:
+    async def approve(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """Let held texts be sent, overriding exactly the reasons shown. Raises NotFound, NotAllowed."""
         check = self._require_approvable
-        return await self._decide(id_, "approved", "held", decisions.approve, actor, click, check=check)
+        return await self._decide(id_, "approved", "held", decisions.approve, actor, check=check)
 
-    async def cancel(self, id_: str, actor: Actor = ANONYMOUS, click: Click = AT_ONCE) -> list[Message]:
+    async def cancel(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """Cancel texts that weren't sent, and stop looking them up. Raises NotFound, NotAllowed."""
         wanted = "held, queued, unknown or failed"
-        return await self._decide(id_, "cancelled", wanted, decisions.cancel, CANCELLABLE, actor, click)
+        return await self._decide(id_, "cancelled", wanted, decisions.cancel, CANCELLABLE, actor)
 
-    async def resend(self, id_: str, actor: Actor = ANONYMOUS, click: Click = AT_ONCE) -> list[Message]:
+    async def resend(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """Send unknown, failed or cancelled texts again. Raises NotFound, NotAllowed."""
         wanted, check = "unknown, failed or cancelled", _require_complete
-        return await self._decide(id_, "sent again", wanted, decisions.resend, actor, click, check=check)
+        return await self._decide(id_, "sent again", wanted, decisions.resend, actor, check=check)
 
-    async def edit(self, id_: str, *, text: str, to: str, actor: Actor, click: Click = AT_ONCE) -> Message:
+    async def edit(self, id_: str, *, text: str, to: str, actor: Actor) -> Message:
         """
         Give a held text other words or another person; the guards judge it anew.
 
@@ -174,7 +194,7 @@ class Operations:
         if draft.reasons:
             raise UsageError(" ".join(says(reason) for reason in draft.reasons))
         edited = new_message(message.id, replace(draft, **if3_context(message)), self.mapping)
-        status = await self.store.write(decisions.edit, edited, self.mapping.guards, actor, click)
+        status = await self.store.write(decisions.edit, edited, self.mapping.guards, actor)
         [message] = await self.find(id_)
         if status is None:
             raise _not_allowed(message, "edited", "held")
@@ -186,22 +206,22 @@ class Operations:
         undone = await _count(ids, lambda id_: self.store.write(decisions.undo, id_, batch, actor))
         return undone, len(ids) - undone
 
-    async def decide_all(self, verb: Verb, ids: Sequence[str], actor: Actor, click: Click = AT_ONCE) -> int:
+    async def decide_all(self, verb: Verb, ids: Sequence[str], actor: Actor) -> int:
         """
         Approve, resend or cancel many texts that the caller chose; returns how many were.
 
         The time in which they can be undone begins when all are written; until then none is sent.
         """
-        write, delay = self.store.write, click.delay
-        click = click._replace(delay=max(delay, WRITING)) if delay else click
+        write, delay = self.store.write, actor.delay
+        actor = replace(actor, delay=max(delay, WRITING)) if delay else actor
         decide: dict[Verb, Callable[[str], Awaitable[bool]]] = {
-            Verb.APPROVE: lambda id_: write(decisions.approve, id_, actor, click),
-            Verb.RESEND: lambda id_: write(decisions.resend, id_, actor, click),
-            Verb.CANCEL: lambda id_: write(decisions.cancel, id_, CANCELLABLE, actor, click),
+            Verb.APPROVE: lambda id_: write(decisions.approve, id_, actor),
+            Verb.RESEND: lambda id_: write(decisions.resend, id_, actor),
+            Verb.CANCEL: lambda id_: write(decisions.cancel, id_, CANCELLABLE, actor),
         }
         done = await _count(ids, decide[verb])
         if delay:
-            await write(decisions.send_after, click.batch or "", delay)
+            await write(decisions.send_after, actor.batch or "", delay)
         return done
 
     async def mark_sent(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:

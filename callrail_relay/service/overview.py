@@ -57,7 +57,7 @@ class History:
         since, failed_since = max(past.until, arrivals_since), facts.now - FAILED_LATELY
         overview = await self.store.read(store_history.read_overview, account_ids, since, failed_since)
         overview = replace(overview, arrivals=(*past.arrivals, *overview.arrivals))
-        return replace(facts, waiting=overview.waiting, any_texts=overview.any_texts), overview
+        return replace(facts, waiting=overview.waiting, any_sent=overview.any_sent), overview
 
     async def _past_arrivals(self, now: datetime, since: datetime) -> PastArrivals:
         """What came in more than RECENT ago, of which little changes: it is counted once in PAST_LASTS."""

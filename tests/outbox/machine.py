@@ -25,7 +25,7 @@ from callrail_relay.domain.account import DAY, HOUR, Limits
 from callrail_relay.domain.delivery import Claim, ClaimResult, RecordResult
 from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.mapper import Mapper, MappingPolicy, RawSubmission, Repeated
-from callrail_relay.domain.message import Click, Status
+from callrail_relay.domain.message import Actor, Status
 from callrail_relay.domain.outcome import (
     NotSent,
     Outcome,
@@ -104,7 +104,7 @@ MAPPER = Mapper(
 )
 FAILED = FailedLookup(detail="CallRail answered 500.", requests=1)
 AGAIN = (Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
-CLICK = Click("batch")
+CLICK = Actor(name="Sam", batch="batch")
 
 LOST = Unknown("the answer did not come.")
 ANSWERS: dict[str, Outcome] = {
@@ -373,15 +373,15 @@ class RelayMachine(RuleBasedStateMachine):
             say(pick(ids, index))
 
     def _approve(self, id_: str) -> None:
-        assert self.bench.run(self.outbox.write(decisions.approve, id_, click=CLICK))
+        assert self.bench.run(self.outbox.write(decisions.approve, id_, actor=CLICK))
         self.clicked[id_] = "approve"
 
     def _cancel(self, id_: str) -> None:
-        assert self.bench.run(self.outbox.write(decisions.cancel, id_, CANCELLABLE, click=CLICK))
+        assert self.bench.run(self.outbox.write(decisions.cancel, id_, CANCELLABLE, actor=CLICK))
         self.clicked[id_] = "cancel"
 
     def _resend(self, id_: str) -> None:
-        assert self.bench.run(self.outbox.write(decisions.resend, id_, click=CLICK))
+        assert self.bench.run(self.outbox.write(decisions.resend, id_, actor=CLICK))
         self.resends[id_] += 1
         self.clicked[id_] = "resend"
 

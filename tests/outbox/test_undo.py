@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from callrail_relay.domain import guards
 from callrail_relay.domain.guards import Verdict
-from callrail_relay.domain.message import Click, Reason, Status
+from callrail_relay.domain.message import Actor, Reason, Status
 from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.outcome import Unknown
 from callrail_relay.outbox import decisions, opt_outs, queries, retention
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.anyio
 DELAY = timedelta(seconds=8)
 BATCH = "01a0f8e7-7c1e-7f3f-b358-4f8cd8f16adf"
 MERGE_TAG = Reason("merge_tag", {"placeholder": "{{name}}"})
-CLICK = Click(BATCH, DELAY)
+CLICK = Actor(name="Sam", batch=BATCH, delay=DELAY)
 POLICY = guard_policy()
 
 
@@ -42,7 +42,7 @@ async def put_held(outbox: Store, *reasons: Reason, text: str = "Hi {{name}}", t
 
 
 async def approve(outbox: Store, id_: str) -> None:
-    assert await outbox.write(decisions.approve, id_, click=CLICK)
+    assert await outbox.write(decisions.approve, id_, actor=CLICK)
 
 
 async def undo(outbox: Store, id_: str, batch: str = BATCH) -> bool:
@@ -87,7 +87,7 @@ from tests.outbox.test_undo import CLICK, ManualClock
 
 async def main():
     store = await Store.open(sys.argv[1], ManualClock())
-    assert await store.write(decisions.approve, sys.argv[2], click=CLICK)
+    assert await store.write(decisions.approve, sys.argv[2], actor=CLICK)
     os.kill(os.getpid(), signal.SIGKILL)
 
 asyncio.run(main())
@@ -196,13 +196,13 @@ async def test_canceling_and_sending_again_are_undone_too(
     outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     id_ = await put_held(outbox)
-    assert await outbox.write(decisions.cancel, id_, [Status.HELD], click=CLICK)
+    assert await outbox.write(decisions.cancel, id_, [Status.HELD], actor=CLICK)
     assert await undo(outbox, id_)
     message = await find(outbox, id_)
     assert (Status.HELD, (MERGE_TAG,)) == (message.status, message.reasons)
 
     assert await outbox.write(decisions.cancel, id_, [Status.HELD])
-    assert await outbox.write(decisions.resend, id_, click=CLICK)
+    assert await outbox.write(decisions.resend, id_, actor=CLICK)
     assert clock.now() + DELAY == await worker.waits()
     assert await undo(outbox, id_)
     clock.advance(3600)
@@ -220,9 +220,9 @@ async def test_text_that_is_found_at_callrail_meanwhile_is_not_undone(
     await worker.finish(claim, Unknown("The connection broke."))
     clock.advance(1)
     if verb == "cancel":
-        assert await outbox.write(decisions.cancel, id_, [Status.UNKNOWN], click=CLICK)
+        assert await outbox.write(decisions.cancel, id_, [Status.UNKNOWN], actor=CLICK)
     else:
-        assert await outbox.write(decisions.resend, id_, click=CLICK)
+        assert await outbox.write(decisions.resend, id_, actor=CLICK)
     await outbox.write(settle_as_sent, claim.attempt_id, "It is there.", timedelta())
     status = await status_of(outbox, id_)
     assert not await undo(outbox, id_)
@@ -241,9 +241,9 @@ async def test_later_texts_wait_again_for_an_outcome_that_is_undone_to_unknown(
     await put(outbox, "Second")
     waits = await looking.waits()
     if verb == "cancel":
-        assert await outbox.write(decisions.cancel, id_, [Status.UNKNOWN], click=CLICK)
+        assert await outbox.write(decisions.cancel, id_, [Status.UNKNOWN], actor=CLICK)
     else:
-        assert await outbox.write(decisions.resend, id_, click=CLICK)
+        assert await outbox.write(decisions.resend, id_, actor=CLICK)
     assert await undo(outbox, id_)
     assert waits == await looking.waits()
     assert Status.UNKNOWN == await status_of(outbox, id_)
@@ -253,10 +253,10 @@ async def test_time_for_undo_of_many_begins_when_all_are_written(
     outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """Until then none is sent; a process that dies before leaves them to be sent later, and loses none."""
-    long = Click(BATCH, timedelta(minutes=10))
+    long = replace(CLICK, delay=timedelta(minutes=10))
     ids = [await put_held(outbox, to=recipient(number)) for number in range(3)]
     for id_ in ids:
-        assert await outbox.write(decisions.approve, id_, click=long)
+        assert await outbox.write(decisions.approve, id_, actor=long)
         clock.advance(60)
     assert await worker.waits() is not None
     await outbox.write(decisions.send_after, BATCH, DELAY)
@@ -273,7 +273,7 @@ async def test_time_for_undo_of_many_begins_when_all_are_written(
 
 async def edit(outbox: Store, id_: str, text: str, to: str = RECIPIENT) -> Status | None:
     edited = make_message(id_=id_, draft=make_draft(text=text, recipient=to))
-    return await outbox.write(decisions.edit, edited, POLICY, click=CLICK)
+    return await outbox.write(decisions.edit, edited, POLICY, actor=CLICK)
 
 
 async def test_edited_text_is_sent_with_its_new_words_and_keeps_the_old_ones(
@@ -346,7 +346,7 @@ async def test_what_is_not_held_or_was_sent_in_part_is_not_edited(
 async def test_old_words_of_an_edited_text_are_removed_in_time(outbox: Store, clock: ManualClock) -> None:
     id_ = await put_held(outbox)
     await edit(outbox, id_, "Hi Dana")
-    assert await outbox.write(decisions.cancel, id_, [Status.QUEUED], click=CLICK)
+    assert await outbox.write(decisions.cancel, id_, [Status.QUEUED], actor=CLICK)
     clock.advance(timedelta(days=100).total_seconds())
     await outbox.write(retention.retire, clock.now() - timedelta(days=90), 100)
 

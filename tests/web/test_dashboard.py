@@ -69,7 +69,7 @@ async def test_first_sentence_follows_what_happens(tmp_path: Path) -> None:
         paused = await visitor.page()
 
     assert "Almost there: connect IF3 to start" in empty
-    assert "No message has come in yet" in empty
+    assert "of 5 done" in empty
     assert "1 message is in the queue" in queued
     assert "1 message needs your review" in held
     assert "unfilled placeholder" in held
@@ -379,13 +379,16 @@ async def test_icon_shows_how_many_need_review(tmp_path: Path) -> None:
 
 
 async def test_figures_come_from_the_store(tmp_path: Path) -> None:
-    """What was sent, how soon, and that nothing was lost or doubled; before the first text, what to do."""
+    """What was sent, how soon, and that nothing was lost or doubled; in the first run, what to do next."""
     async with visiting(tmp_path) as (rig, visitor):
-        assert "Paste the webhook URL into IF3" in await visitor.page()
+        empty = await visitor.page()
+        assert "First run" in empty
+        assert "<code>callrail-relay expose</code>" in empty
+        assert "Sent today" not in empty
         await rig.accept()
         await rig.work(rig.delivery(), turns=2)
         page = " ".join(re.sub("<[^>]*>", " ", await visitor.page()).split())
-        assert "Paste the webhook URL" not in page
+        assert "Done: Test text" in page
         assert "Sent today 1 since midnight" in page
         assert "Lost 0 0 duplicates in 30 days" in page
 

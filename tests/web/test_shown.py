@@ -31,7 +31,7 @@ from callrail_relay.domain.views import (
     TextHistory,
     Waiting,
 )
-from callrail_relay.sentences import plural
+from callrail_relay.sentences import plural, seen_lately
 from callrail_relay.service.overview import OneText
 from callrail_relay.web.dashboard import now, plots, words
 from callrail_relay.web.dashboard.texts import read_filter, readable, steps
@@ -227,7 +227,7 @@ def facts(
     hour: Window | None = None,
     pending: int = 0,
     drains_at: datetime | None = None,
-    any_texts: bool = True,
+    any_sent: bool = True,
     nodes: tuple[Node, ...] = (Node(name="office", since=NOW),),
     failed_checks: tuple[CheckResult, ...] = (),
 ) -> Facts:
@@ -243,14 +243,14 @@ def facts(
         running=Running(nodes),
         standings=(standing,),
         waiting=waiting or Waiting(),
-        any_texts=any_texts,
+        any_sent=any_sent,
         failed_checks=failed_checks,
     )
 
 
 def test_all_is_well() -> None:
     """With nothing in the store, with all of it sent, and with a queue that empties by itself."""
-    [empty] = now.render(facts(any_texts=False))
+    [empty] = now.render(facts(any_sent=False))
     assert (Level.WELL, "Almost there: connect IF3 to start") == (empty.level, empty.words)
     [done] = now.render(facts())
     assert ("All is well.", "All messages sent. Nothing in the queue.") == (done.words, done.detail)
@@ -325,6 +325,19 @@ def test_since_when_it_runs_is_shown() -> None:
     assert "Running on 2 servers: one since yesterday 3:30 PM, two since 3:30 PM." == now.running_words(
         facts(nodes=two)
     )
+
+
+def test_the_last_text_from_if3_is_shown() -> None:
+    """With its day, and the version of what runs; the same words in `status`."""
+    yesterday = replace(facts(), last_from_if3=NOW - timedelta(days=1))
+    today = replace(facts(nodes=(Node(name="one", version="0.2.0"),)), last_from_if3=NOW)
+
+    def seen(found: Facts) -> str:
+        return seen_lately(found, lambda at: words.when(at, NOW))
+
+    assert "No text from IF3 yet." == seen(facts())
+    assert "Last text from IF3: yesterday 3:30 PM." == seen(yesterday)
+    assert "Last text from IF3: today 3:30 PM. Version 0.2.0." == seen(today)
 
 
 # --- the way of a text -----------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from callrail_relay.clock import Clock
 from callrail_relay.domain.health import PublicUrl
 from callrail_relay.domain.mapper import MappingPolicy
-from callrail_relay.domain.message import Click
 from callrail_relay.domain.printable import printable
 from callrail_relay.errors import NotFound, RelayError, Unavailable
 from callrail_relay.sentences import plural
@@ -26,7 +25,7 @@ from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.overview import ChangeFeed, ChangeSignal, History
 from callrail_relay.web.auth import Login, Notice, Session
-from callrail_relay.web.dashboard import words
+from callrail_relay.web.dashboard import verbs, words
 from callrail_relay.web.public import BodyTooLarge, read_body
 
 if TYPE_CHECKING:
@@ -165,14 +164,14 @@ class Visit:
         notice = dashboard.login.take_notice(self.session, request.query_params.get("said", ""))
         return render(template, status, **frame | {"notice": notice} | values)
 
-    def back(self, words: str, default: str, *, fault: bool = False, undo: Click | None = None) -> Response:
+    def back(self, words: str, default: str, *, fault: bool = False, undo: str | None = None) -> Response:
         """Send the browser back to where the form was, or to *default*, with a notice."""
         return self.go(own_address(self.form.get("back", ""), default), words, fault=fault, undo=undo)
 
-    def go(self, address: str, words: str, *, fault: bool = False, undo: Click | None = None) -> Response:
+    def go(self, address: str, words: str, *, fault: bool = False, undo: str | None = None) -> Response:
         """Send the browser to a page with a notice: of what was done, or of why it was not."""
         path, mark, fragment = address.partition("#")
-        said = self.dashboard.login.tell(self.session, Notice(words, fault, (undo and undo.batch) or ""))
+        said = self.dashboard.login.tell(self.session, Notice(words, fault, undo or ""))
         return RedirectResponse(f"{path}{'&' if '?' in path else '?'}said={said}{mark}{fragment}", 303)
 
 
@@ -295,6 +294,10 @@ def _templates() -> "Environment":
     }
     environment.globals |= {
         "static": _static_address,
+        "allowed": verbs.allowed,
+        "in_bulk": verbs.in_bulk,
+        "editable": verbs.editable,
+        "standout": verbs.standout,
         "plural": plural,
         "status_words": words.STATUS_WORDS,
         "status_meanings": words.STATUS_MEANINGS,

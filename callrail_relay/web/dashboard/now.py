@@ -9,15 +9,15 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from callrail_relay.domain.account import DAY, HOUR, Window
+from callrail_relay.domain.checklist import Todo, checklist
 from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Code, Facts, Level, judge
 from callrail_relay.domain.health import Point as Finding
 from callrail_relay.domain.views import MessageSummary, OldestUse, Waiting
-from callrail_relay.sentences import of_point, plural
-from callrail_relay.web.dashboard.actions import allowed
+from callrail_relay.sentences import STEPS, TODOS, asleep, of_point, plural, seen_lately
 from callrail_relay.web.dashboard.frame import Visit
 from callrail_relay.web.dashboard.plots import DAYS, RANGES, midnight, plot
-from callrail_relay.web.dashboard.review import doubtful, grouped
+from callrail_relay.web.dashboard.review import grouped
 from callrail_relay.web.dashboard.words import sentence, when
 
 SHOWN = 5
@@ -37,30 +37,26 @@ async def show(visit: Visit) -> Response:
         waiting=overview.waiting,
         for_person=overview.waiting.for_person,
         points=render(facts),
-        first_run=None if facts.any_texts else _first_run(facts),
+        checklist=checklist(facts),
+        any_sent=facts.any_sent,
+        steps=STEPS,
+        todos=TODOS,
+        helpers=HELPERS,
         today=today,
         kept=kept,
         groups=grouped(_newest(overview.waiting))[:SHOWN],
         queue=queue_words(facts),
         running=running_words(facts),
+        lately=seen_lately(facts, lambda at: when(at, facts.now)),
         standings=[(one.account, _gauges(one, overview.oldest)) for one in facts.standings],
         plot=plot(visit.request.query_params.get("range", ""), overview.arrivals, overview.now),
         ranges=RANGES,
-        allowed=allowed,
-        doubtful=doubtful,
     )
 
 
 def _newest(waiting: Waiting) -> list[MessageSummary]:
     rows = (*waiting.held.rows, *waiting.unknown.rows, *waiting.failed.rows)
     return sorted(rows, key=lambda row: row.seq, reverse=True)
-
-
-def _first_run(facts: Facts) -> dict[str, bool]:
-    """What of the set-up is done before the first message has come in."""
-    connected = any(one.is_recent(facts.now) and not one.is_lost for one in facts.contacts.values())
-    reached = facts.public_url is not None and facts.public_url.answered is True
-    return {"running": bool(facts.running), "connected": connected, "reached": reached}
 
 
 NO_USE = OldestUse(hour=None, day=None)
@@ -99,6 +95,11 @@ class Point:
 
 
 _CHECKS = ("/setup", "See all checks")
+HELPERS = {
+    Todo.CHECK: _CHECKS,
+    Todo.PASTE: ("/setup#url-title", "Get the URL"),
+    Todo.SEND: ("/setup#test", "Send a test message"),
+}
 _LIMITS = ("#budget", "See the limits")
 SENTENCES = {
     Code.NOT_SET_UP: Point(
@@ -134,7 +135,7 @@ SENTENCES = {
     ),
     Code.WELL: Point("All is well.", "{queue}"),
 }
-_NO_TEXTS = Point("Almost there: connect IF3 to start", "No message has come in yet.")
+_NOT_CONNECTED = Point("Almost there: connect IF3 to start")
 
 
 def render(facts: Facts) -> list[Point]:
@@ -144,8 +145,8 @@ def render(facts: Facts) -> list[Point]:
 
 def _point(finding: Finding, facts: Facts) -> Point:
     point = SENTENCES[finding.code]
-    if finding.code is Code.WELL and not facts.any_texts:
-        point = _NO_TEXTS
+    if finding.code is Code.WELL and not facts.any_sent and facts.last_from_if3 is None:
+        point = _NOT_CONNECTED
     parameters = of_point(finding, facts, when(finding.at, facts.now)) | {
         "detail": sentence(finding.reason, facts.now) if finding.reason else finding.detail,
         "kinds": _kinds(facts.waiting),
@@ -185,4 +186,5 @@ def running_words(facts: Facts) -> str:
     if len(nodes) > 1:
         shown = ", ".join(f"{node.name} since {time}" for node, time in zip(nodes, since, strict=True))
         return f"Running on {len(nodes)} servers: {shown}."
-    return "".join(f"Running since {time}." for time in since if time)
+    slept = [asleep(node.slept, when(node.slept.woke_at, facts.now)) for node in nodes if node.slept]
+    return " ".join([*(f"Running since {time}." for time in since if time), *slept])

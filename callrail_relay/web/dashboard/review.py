@@ -7,22 +7,12 @@ from typing import NamedTuple
 from starlette.responses import Response
 
 from callrail_relay.domain.guards import are_similar, similarity_words
-from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.message import Verb as Decided
 from callrail_relay.domain.views import MessageSummary
 from callrail_relay.errors import RelayError
 from callrail_relay.sentences import plural
-from callrail_relay.web.dashboard.actions import (
-    ACTOR,
-    APPROVE,
-    CANCEL,
-    DOUBTFUL,
-    RESEND,
-    UNDOABLE,
-    Verb,
-    allowed,
-)
 from callrail_relay.web.dashboard.frame import Visit, own_address
+from callrail_relay.web.dashboard.verbs import APPROVE, CANCEL, RESEND, Verb, codes, in_bulk, is_out
 
 SHOWN = 60
 """Rows of one kind that the page shows at most."""
@@ -30,8 +20,7 @@ SHOWN = 60
 MOST_UNTYPED = 10
 """A decision on more texts wants their number typed."""
 
-OPTED_OUT = {"opt_out", "maybe_opted_out"}
-BULK = {verb.name: verb for verb in UNDOABLE}
+DONE = {APPROVE: "queued to send", RESEND: "queued to send again", CANCEL: "canceled"}
 
 
 class Group(NamedTuple):
@@ -49,7 +38,7 @@ class Group(NamedTuple):
 
     @property
     def is_mass(self) -> bool:
-        return any(reason.code == "mass_text" for reason in self.first.reasons)
+        return "mass_text" in codes(self.first)
 
 
 def grouped(rows: Iterable[MessageSummary]) -> list[Group]:
@@ -57,12 +46,12 @@ def grouped(rows: Iterable[MessageSummary]) -> list[Group]:
     groups: list[Group] = []
     alike: dict[tuple[object, ...], list[Group]] = defaultdict(list)
     for row in rows:
-        codes = (row.status, row.opted_out, *sorted(reason.code for reason in row.reasons))
-        group = next((one for one in alike[codes] if _same_wording(one.first, row)), None)
+        why = (row.status, row.opted_out, *sorted(codes(row)))
+        group = next((one for one in alike[why] if _same_wording(one.first, row)), None)
         if group is None:
             group = Group([])
             groups.append(group)
-            alike[codes].append(group)
+            alike[why].append(group)
         group.rows.append(row)
     return groups
 
@@ -72,10 +61,6 @@ def _same_wording(one: MessageSummary, other: MessageSummary) -> bool:
     if words is None or others is None:
         return one.text is not None and one.text == other.text
     return are_similar(words, others)
-
-
-def doubtful(reasons: Iterable[Reason]) -> bool:
-    return any(reason.code in DOUBTFUL for reason in reasons)
 
 
 async def show(visit: Visit) -> Response:
@@ -91,15 +76,13 @@ async def show(visit: Visit) -> Response:
         kinds=[(title, status, bucket.count, grouped(bucket.rows)) for title, status, bucket in kinds],
         looked_up=waiting.looked_up,
         shown=SHOWN,
-        allowed=allowed,
-        doubtful=doubtful,
     )
 
 
 async def act(visit: Visit) -> Response:
     """Ask how many texts it is about, and do it once the person has said so."""
-    verb, like = BULK.get(visit.form.get("verb", "")), visit.form.get("like", "")
-    if verb is None:
+    wanted, like = visit.form.get("verb", ""), visit.form.get("like", "")
+    if (verb := next((one for one in DONE if one.name == wanted), None)) is None:
         return visit.back("Choose what to do with the messages.", "/review", fault=True)
     try:
         rows, left_out = await _chosen(visit, verb, like)
@@ -123,13 +106,12 @@ async def act(visit: Visit) -> Response:
             still=True,  # it answers a form, so no look at its address would show it again
             asked_from=own_address(visit.form.get("back", ""), "/review"),
         )
-    click, ids = verb.click(), [row.id for row in rows]
-    done = await visit.dashboard.operations.decide_all(Decided(verb.name), ids, ACTOR, click)
+    actor, ids = verb.actor(), [row.id for row in rows]
+    done = await visit.dashboard.operations.decide_all(Decided(verb.name), ids, actor)
     visit.dashboard.wake()
     visit.dashboard.signal()
-    words = {APPROVE: "queued to send", RESEND: "queued to send again", CANCEL: "canceled"}[verb]
     late = f" {plural(len(ids) - done, 'other')} changed meanwhile." if done < len(ids) else ""
-    return visit.back(f"{plural(done, 'message')} {words}.{late}", "/review", undo=click)
+    return visit.back(f"{plural(done, 'message')} {DONE[verb]}.{late}", "/review", undo=actor.batch)
 
 
 async def _chosen(visit: Visit, verb: Verb, like: str) -> tuple[Sequence[MessageSummary], int]:
@@ -140,12 +122,5 @@ async def _chosen(visit: Visit, verb: Verb, like: str) -> tuple[Sequence[Message
     elif not ids:
         raise RelayError("Choose at least one message.")
     found = await visit.dashboard.history.rows(list(dict.fromkeys(ids)))
-    out = {row.id for row in found if row.opted_out or OPTED_OUT & {one.code for one in row.reasons}}
-
-    def possible(row: MessageSummary) -> bool:
-        if (verb.sends and row.id in out) or (verb is RESEND and row.status is Status.UNKNOWN):
-            return False  # what may have arrived is sent again one by one
-        facts = {"complete": row.complete, "opted_out": row.opted_out}
-        return verb in allowed(row.status, row.source, row.reasons, **facts)
-
-    return list(filter(possible, found)), len(out) if verb.sends else 0
+    left_out = sum(map(is_out, found)) if verb.sends else 0
+    return [row for row in found if verb in in_bulk(row)], left_out

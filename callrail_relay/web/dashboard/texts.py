@@ -18,9 +18,7 @@ from callrail_relay.domain.views import MessageSummary, RawRequest, TextFilter
 from callrail_relay.errors import NotFound
 from callrail_relay.sentences import plural
 from callrail_relay.service.overview import OneText
-from callrail_relay.web.dashboard.actions import allowed
 from callrail_relay.web.dashboard.frame import Visit
-from callrail_relay.web.dashboard.review import doubtful
 from callrail_relay.web.dashboard.words import SOURCE_WORDS, STATUS_WORDS, phone, sentence
 
 FIELDS = ("status", "search", "person", "from", "to", "number", "opportunity", "sender")
@@ -99,24 +97,8 @@ async def show(visit: Visit) -> Response:
     if len(found) > 1:
         return await visit.draw("submission.html", texts=[one.message for one in found])
     [text] = found
-    message = text.message
-    verbs = allowed(
-        message.status,
-        message.source,
-        message.reasons,
-        complete=message.is_complete,
-        opted_out=text.history.opted_out,
-    )
-    return await visit.draw(
-        "text.html",
-        text=text,
-        message=message,
-        steps=steps(text),
-        verbs=verbs,
-        editable=message.status is Status.HELD and message.route is not None,
-        is_mass=any(reason.code == "mass_text" for reason in message.reasons),
-        doubtful=doubtful(message.reasons),
-    )
+    [row] = await visit.dashboard.history.rows([text.message.id])
+    return await visit.draw("text.html", text=text, message=text.message, row=row, steps=steps(text))
 
 
 async def show_request(visit: Visit) -> Response:
