@@ -227,7 +227,9 @@ def create_private_app(dashboard: Dashboard, scrape: Scrape, *, host: str, loopb
 
     async def not_found(request: Request, _error: Exception) -> Response:
         is_page = request.method == "GET" and dashboard.login.session(request) is not None
-        return await frame.page(dashboard, missing)(request) if is_page else frame.not_found()
+        if is_page:
+            return await frame.page(dashboard, missing)(request)
+        return frame.plain("There is no such page.", "Check the address, or go back.", 404)
 
     access = Access(dashboard)
     app = Starlette(

@@ -213,10 +213,6 @@ def plain(title: str, words: str, status: int) -> Response:
     return render("plain.html", status, title=title, words=words)
 
 
-def not_found() -> Response:
-    return plain("There is no such page.", "Check the address, or go back.", 404)
-
-
 def foreign_form() -> Response:
     return plain("This form is not from this session.", "Go back, reload the page, and try again.", 403)
 
