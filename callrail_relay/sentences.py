@@ -25,6 +25,29 @@ def _read_rows() -> dict[str, tuple[str, ...]]:
 SENTENCES = _read_rows()
 
 
+# The first run, by the values of domain.checklist's Step and Todo.
+STEPS = {
+    "key": "API key",
+    "number": "Account and number",
+    "address": "Public address",
+    "webhook": "Webhook URL in IF3",
+    "text": "Test text",
+}
+TODOS = {
+    "configure": "Run `callrail-relay configure`.",
+    "new_key": "CallRail rejected the key. Run `callrail-relay configure` with a valid one, then "
+    "`callrail-relay resume`.",
+    "start": "Start the relay with `callrail-relay service install`, or in this window with `callrail-relay "
+    "serve`.",
+    "check": "CallRail hasn't answered yet. `callrail-relay doctor` shows why.",
+    "expose": "IF3 needs a public https address that leads here: `callrail-relay expose` makes one.",
+    "check_address": "It isn't certain that it leads here: `callrail-relay expose --check` tries it.",
+    "paste": "Paste the URL that `callrail-relay hook-url` prints into IF3 (Team Dashboard > Settings > "
+    "Messaging > “Outbound Text Webhook”), and send a text there.",
+    "send": "Send a text to your own phone, from IF3 or with `callrail-relay send`.",
+}
+
+
 def shown(name: str, value: object) -> str:
     """Return a value as text: spans in words, instants by this machine's clock."""
     if name.endswith("_seconds"):

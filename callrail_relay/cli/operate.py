@@ -39,10 +39,9 @@ async def status(
         async def read() -> StatusReport:
             """The status; if a relay is running, with the last check of the public URL, or a new one."""
             report = await relay.operations.status()
-            if not report.facts.running:
-                return report
-            with contextlib.suppress(RelayError):  # `seen` has the failure, too
-                await relay.public_address.recent()
+            if report.facts.running:
+                with contextlib.suppress(RelayError):  # `seen` has the failure, too
+                    await relay.public_address.recent()
             return replace(report, facts=replace(report.facts, public_url=relay.public_address.seen))
 
         if watch:

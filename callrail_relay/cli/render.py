@@ -16,6 +16,7 @@ from rich.text import Text
 from callrail_relay import sentences
 from callrail_relay.cli.console import echo, json_text, split_remedy
 from callrail_relay.clock import Clock
+from callrail_relay.domain.checklist import Item, checklist
 from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Code, Condition, Facts, Level, Point, judge
 from callrail_relay.domain.message import Attempt, Message, Reason, Status
@@ -218,6 +219,7 @@ def _lines(report: StatusReport) -> Iterator[Text]:
         slept = node.slept and sentences.asleep(node.slept, clock_time(node.slept.woke_at, facts.now))
         yield Text(f"{since} {slept or ''}".rstrip())
     yield Text(sentences.seen_lately(facts, lambda at: clock_time(at, facts.now)))
+    yield from checklist_lines(checklist(facts))
     for standing in facts.standings:
         yield Text()
         yield from _standing_lines(standing)
@@ -233,6 +235,18 @@ def _lines(report: StatusReport) -> Iterator[Text]:
 
 _POINTS = files(__package__).joinpath("points.toml").read_text(encoding="utf-8")
 SENTENCES: dict[Code, str] = {Code[name]: words for name, words in tomllib.loads(_POINTS).items()}
+
+
+def checklist_lines(items: Sequence[Item]) -> Iterator[Text]:
+    """The first run: each step with its state, and the one next step in words."""
+    if items:
+        yield Text()
+        yield Text(f"First run: {sum(item.done for item in items)} of {len(items)} steps done", style="bold")
+    for number, item in enumerate(items, start=1):
+        mark = ("✓ ", "green") if item.done else (f"{number} ", "yellow" if item.todo else "dim")
+        yield Text.assemble("  ", mark, sentences.STEPS[item.step])
+        if item.todo:
+            yield Text(f"    {sentences.TODOS[item.todo]}")
 
 
 def sentence(point: Point, facts: Facts) -> str:

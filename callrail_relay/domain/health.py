@@ -93,7 +93,7 @@ class Facts:
     standings: Sequence[AccountStatus]
     waiting: Waiting
     contacts: Mapping[str, Contact] = field(default_factory=dict)  # one for each account in the settings
-    any_texts: bool = True
+    any_sent: bool = True
     failed_checks: Sequence[CheckResult] = ()
     public_url: PublicUrl | None = None
     last_from_if3: datetime | None = None  # when IF3 posted the newest text

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from random import Random
 from typing import Any
@@ -18,12 +18,18 @@ class Verb(StrEnum):
     RESEND = "resend"
     MARK_SENT = "mark-sent"
     REMAP = "remap"
+    EDIT = "edit"
+    UNDO = "undo"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
+    """Who decides; what has the same *batch* was decided with one click, and can be undone with one."""
+
     name: str
     note: str | None = None
+    batch: str | None = None
+    delay: timedelta = timedelta()  # how long nothing of it is sent, so that there is time to undo it
 
 
 ANONYMOUS = Actor(name="a person")
@@ -35,6 +41,8 @@ class Decision:
     verb: Verb
     actor: Actor
     overridden: tuple[str, ...] = ()  # codes of the reasons that the message showed
+    text: str | None = None  # what an edited message said before
+    recipient: str | None = None  # and to whom
 
 
 _TYPED_BY_PEOPLE = frozenset({"typed", "first", "second", "placeholder", "words"})

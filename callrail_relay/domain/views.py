@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from callrail_relay.domain.message import MessageState, Status
 
@@ -75,13 +76,24 @@ class OldestUse:
     day: datetime | None
 
 
+class Today(NamedTuple):
+    sent: int
+    replies: int
+    median_seconds: float | None  # from coming in to CallRail's answer, in the last day
+
+
+class Kept(NamedTuple):
+    lost: int  # requests that are stored, and have no message
+    doubled: int  # segments that CallRail accepted more than once
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
     now: datetime
     waiting: Waiting
     arrivals: tuple[Arrivals, ...]
     oldest: dict[str, OldestUse]
-    any_texts: bool
+    any_sent: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

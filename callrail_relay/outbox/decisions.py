@@ -3,13 +3,15 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
 from callrail_relay.domain import guards
 from callrail_relay.domain.guards import GuardPolicy, Verdict, are_similar, similarity_words
 from callrail_relay.domain.mapper import NewMessage, StoredSubmission
-from callrail_relay.domain.message import ANONYMOUS, Actor, Reason, Source, Status, Verb
+from callrail_relay.domain.message import ANONYMOUS, OPEN, Actor, Reason, Source, Status, Verb
+from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import AUDIT_AFTER
 from callrail_relay.outbox.accept import ensure_account, mapped_columns, read_recent
@@ -20,7 +22,9 @@ from callrail_relay.outbox.rows import (
     change,
     change_account,
     from_row,
+    insert_into,
     latest,
+    look_at_all,
     message_status,
     of_pair,
     write_account,
@@ -30,25 +34,34 @@ from callrail_relay.outbox.tables import (
     accounts,
     attempts,
     decisions,
+    is_open,
     messages,
     opt_outs,
+    possible_opt_outs,
     segments,
     submissions,
 )
 
 
 def approve(connection: sa.Connection, now: datetime, message_id: str, actor: Actor = ANONYMOUS) -> bool:
-    """Queue a held message, overriding the reasons it shows, to go on where it stopped; False if not held."""
-    row = _decided(connection, now, message_id, (Status.HELD,), Verb.APPROVE, actor)
+    """
+    Queue a held message, overriding the reasons it shows, to go on where it stopped; False if not held.
+
+    It isn't claimed before the actor's delay is over, which the store keeps: until then it can be undone.
+    """
+    row = _locked(connection, now, message_id, (Status.HELD,))
     if row is None:
         return False
     codes = [reason.code for reason in row.reasons]
+    settled: PossibleOptOut | None = None
     if row.recipient is not None:
         # The reply that held it is no opt-out; one that came later was not shown, and holds the next one.
         pair = (row.tracking_number, row.recipient)
         reply = read_possible_opt_outs(connection, [row.recipient]).get(pair)
         if reply is not None and guards.maybe_opted_out(reply) in row.reasons:
             settle_possible_opt_out(connection, *pair)
+            settled = reply
+    _keep(connection, now, row, Verb.APPROVE, actor, settled)
     change(
         connection,
         messages,
@@ -58,7 +71,7 @@ def approve(connection: sa.Connection, now: datetime, message_id: str, actor: Ac
         approved=sorted({*row.approved, *codes, *(["too_old"] if is_restored(row.reasons) else [])}),
         # That it was sent twice is news, and no reason to hold it.
         reasons=[reason for reason in row.reasons if reason.code == "sent_twice"],
-        not_before=now,
+        not_before=now + actor.delay,
         # A text that was kept for the night begins to age now.
         release_at=now if "quiet_hours" in codes else None,
     )
@@ -92,21 +105,25 @@ def held_alike(
 def resend(connection: sa.Connection, now: datetime, message_id: str, actor: Actor = ANONYMOUS) -> bool:
     """Queue an unknown, failed or cancelled message again; what was unknown is looked up once more later."""
     ended = (Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
-    row = _decided(connection, now, message_id, ended, Verb.RESEND, actor)
-    if row is None:
+    row = _locked(connection, now, message_id, ended)
+    if row is None or None in (row.text, row.recipient):
+        # Its words may have been removed since a person looked at it.
         return False
+    _keep(connection, now, row, Verb.RESEND, actor)
     unknown = attempts.c.outcome == OutcomeKind.UNKNOWN
     _set_attempts(connection, row, unknown, next_lookup_at=now + AUDIT_AFTER, blocks_until=None)
     change(connection, messages, row.seq, approved=sorted({*row.approved, "too_old"}))
     requeue(connection, now, row)
+    change(connection, messages, row.seq, not_before=now + actor.delay)
     return True
 
 
 def mark_sent(connection: sa.Connection, now: datetime, message_id: str, actor: Actor = ANONYMOUS) -> bool:
     """Record that CallRail has an unknown message, as a person says; False if not. The rest follows."""
-    row = _decided(connection, now, message_id, (Status.UNKNOWN,), Verb.MARK_SENT, actor)
+    row = _locked(connection, now, message_id, (Status.UNKNOWN,))
     if row is None:
         return False
+    _keep(connection, now, row, Verb.MARK_SENT, actor)
     # If it was sent again, only the last one counts as sent: it arrived, not twice.
     latest_one = sa.select(sa.func.max(attempts.c.id)).group_by(segments.c.id)
     unknown = latest_one.join(segments, segments.c.id == attempts.c.segment_id).where(
@@ -128,40 +145,129 @@ def cancel(
     actor: Actor = ANONYMOUS,
 ) -> bool:
     """Cancel a message that has one of *statuses*; False if it has another by now."""
-    row = _decided(connection, now, message_id, statuses, Verb.CANCEL, actor)
+    row = _locked(connection, now, message_id, statuses)
     if row is None:
         return False
+    _keep(connection, now, row, Verb.CANCEL, actor)
     change(connection, messages, row.seq, status=Status.CANCELLED)
     _set_attempts(connection, row, attempts.c.blocks_until.is_not(None), blocks_until=None)
     return True
 
 
-def _decided(
-    connection: sa.Connection,
-    now: datetime,
-    message_id: str,
-    statuses: Iterable[Status],
-    verb: Verb,
-    actor: Actor,
+_AS_THEY_ARE = ("status", "approved", "text", "recipient", "segment_count")  # JSON has no instants or bytes
+
+
+def undo(
+    connection: sa.Connection, now: datetime, message_id: str, batch: str, actor: Actor = ANONYMOUS
+) -> bool:
+    """Take back the last decision on a message if it is of *batch*; False once something came of it."""
+    row = _locked(connection, now, message_id, (*OPEN, Status.CANCELLED))
+    if row is None:
+        return False
+    of_message = decisions.c.message_seq == row.seq
+    query = sa.select(decisions).where(of_message).order_by(decisions.c.id.desc()).limit(1)
+    last = connection.execute(query).one_or_none()
+    if last is None or last.batch != batch or last.before is None:
+        return False
+    claimed = sa.select(attempts.c.id).join(segments, segments.c.id == attempts.c.segment_id)
+    since = claimed.where(segments.c.message_seq == row.seq, attempts.c.started_at >= last.decided_at)
+    as_decided = (Status.CANCELLED,) if last.verb == Verb.CANCEL else OPEN
+    if row.status not in as_decided or connection.scalar(since.limit(1)) is not None:
+        return False
+    before, statuses = dict(last.before), dict(_segments(connection, row))
+    then = dict(before.pop("segments"))
+    may_be = (Status.QUEUED,) if last.verb == Verb.RESEND else ()
+    # One that was found at CallRail meanwhile, or cut anew, must not seem unsent again.
+    if then.keys() != statuses.keys() or any(statuses[id_] not in (then[id_], *may_be) for id_ in then):
+        return False
+    _keep(connection, now, row, Verb.UNDO, actor)
+    for id_, status in then.items():
+        change(connection, segments, id_, status=status)
+    # Later texts to the person wait for the outcome again, and it is looked up as before.
+    for id_, *instants in before.pop("attempts"):
+        next_lookup_at, blocks_until = map(_instant, instants)
+        change(connection, attempts, id_, next_lookup_at=next_lookup_at, blocks_until=blocks_until)
+    if (reply := before.pop("reply")) is not None:
+        said = {"words": reply[0], "written_at": _instant(reply[1])}
+        pair = {"tracking_number": row.tracking_number, "recipient": row.recipient}
+        # One that came meanwhile stays.
+        again = insert_into(connection, possible_opt_outs).values(said | pair)
+        connection.execute(again.on_conflict_do_nothing())
+    before["reasons"] = tuple(Reason(**reason) for reason in before["reasons"])
+    before |= {name: _instant(before[name]) for name in ("not_before", "release_at")}
+    before["fingerprint"] = before["fingerprint"] and bytes.fromhex(before["fingerprint"])
+    change(connection, messages, row.seq, **before)
+    return True
+
+
+def send_after(connection: sa.Connection, now: datetime, batch: str, delay: timedelta) -> None:
+    """Let what was decided with one click, and waits for longer, be sent after *delay* from now."""
+    its_own = sa.select(decisions.c.message_seq).where(decisions.c.batch == batch)
+    waits = (messages.c.seq.in_(its_own), is_open(), messages.c.not_before > now + delay)
+    look_at_all(connection, now, accounts.c.id.in_(sa.select(messages.c.account_id).where(*waits)))
+    connection.execute(sa.update(messages).where(*waits).values(not_before=now + delay))
+
+
+def ids_of_batch(connection: sa.Connection, now: datetime, batch: str) -> list[str]:
+    """The ids of the messages that were decided with one click."""
+    query = sa.select(messages.c.id).join(decisions, decisions.c.message_seq == messages.c.seq)
+    return list(connection.scalars(query.where(decisions.c.batch == batch).order_by(messages.c.seq)))
+
+
+def _locked(
+    connection: sa.Connection, now: datetime, message_id: str, statuses: Iterable[Status]
 ) -> Row | None:
-    """Lock a message that has one of *statuses*, its account first, as everywhere; keep who decided what."""
+    """Lock a message that has one of *statuses*, its account first, as everywhere."""
     account_id = connection.scalar(sa.select(messages.c.account_id).where(messages.c.id == message_id))
     if account_id is not None:
         change_account(connection, now, account_id)
     query = sa.select(messages).where(messages.c.id == message_id, messages.c.status.in_(tuple(statuses)))
-    row = connection.execute(query.with_for_update()).one_or_none()
-    if row is None or (verb is Verb.RESEND and None in (row.text, row.recipient)):
-        # Its words may have been removed since a person looked at it.
-        return None
-    _keep(connection, now, row, verb, actor)
-    return row
+    return connection.execute(query.with_for_update()).one_or_none()
 
 
-def _keep(connection: sa.Connection, now: datetime, row: Row, verb: Verb, actor: Actor) -> None:
-    """Keep who decided what on a message, and why."""
+def _keep(
+    connection: sa.Connection,
+    now: datetime,
+    row: Row,
+    verb: Verb,
+    actor: Actor,
+    settled: PossibleOptOut | None = None,
+) -> None:
+    """Keep who decided what on a message, and why; of what can be undone, how all of it was before."""
     overridden = [reason.code for reason in row.reasons] if verb is Verb.APPROVE else []
     decided = {"message_seq": row.seq, "decided_at": now, "verb": verb, "reasons": overridden}
-    connection.execute(sa.insert(decisions).values(decided | {"person": actor.name, "note": actor.note}))
+    before: dict[str, object] | None = None
+    if actor.batch is not None:
+        of_message = sa.select(segments.c.id).where(segments.c.message_seq == row.seq)
+        unknown = (attempts.c.segment_id.in_(of_message), attempts.c.outcome == OutcomeKind.UNKNOWN)
+        before = {
+            **{name: getattr(row, name) for name in _AS_THEY_ARE},
+            "reasons": [reason.document() for reason in row.reasons],
+            "not_before": _text(row.not_before),
+            "release_at": _text(row.release_at),
+            "fingerprint": row.fingerprint and row.fingerprint.hex(),
+            "segments": _segments(connection, row),
+            "attempts": [
+                [one.id, _text(one.next_lookup_at), _text(one.blocks_until)]
+                for one in connection.execute(sa.select(attempts).where(*unknown))
+            ],
+            "reply": settled and [settled.words, _text(settled.written_at)],
+        }
+    who = {"person": actor.name, "note": actor.note, "batch": actor.batch}
+    connection.execute(sa.insert(decisions).values(decided | who | {"before": before or sa.null()}))
+
+
+def _text(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.isoformat()
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _segments(connection: sa.Connection, row: Row) -> list[list[Any]]:
+    query = sa.select(segments.c.id, segments.c.status).where(segments.c.message_seq == row.seq)
+    return [list(one) for one in connection.execute(query)]
 
 
 def _set_attempts(connection: sa.Connection, row: Row, which: Condition, **values: object) -> None:
@@ -217,19 +323,60 @@ def remap(
     if row is None:
         return None
     _keep(connection, now, row, Verb.REMAP, actor)
-    verdict = _judged(connection, now, row, remapped, policy)
+    return _replace(connection, now, row, remapped, policy, actor)
+
+
+def edit(
+    connection: sa.Connection,
+    now: datetime,
+    edited: NewMessage,
+    policy: GuardPolicy,
+    actor: Actor = ANONYMOUS,
+) -> Status | None:
+    """
+    Give a held message other words or another person, and ask all guards anew; what was approved is void.
+
+    None if it isn't held any more, has no route, or a part of it was sent. Its age counts from now.
+    """
+    row = _locked(connection, now, edited.id, (Status.HELD,))
+    if row is None or row.account_id is None or _segments(connection, row):
+        return None
+    _keep(connection, now, row, Verb.EDIT, actor)
+    return _replace(connection, now, row, edited, policy, actor, waiting_since=now)
+
+
+def _replace(
+    connection: sa.Connection,
+    now: datetime,
+    row: Row,
+    new: NewMessage,
+    policy: GuardPolicy,
+    actor: Actor,
+    *,
+    waiting_since: datetime | None = None,
+) -> Status:
+    """Write a held message anew, as the guards judge it; what comes from a backup stays held."""
+    verdict = _judged(connection, now, row, new, policy, waiting_since or row.received_at)
     if restored := tuple(reason for reason in row.reasons if reason.code == "restored"):
         verdict = replace(verdict, holds=(*restored, *verdict.holds), release_at=None)
     status = Status.HELD if verdict.holds else Status.QUEUED
-    judged = {"status": status, "release_at": verdict.release_at, "reasons": verdict.reasons}
-    change(connection, messages, row.seq, not_before=now, **judged, **mapped_columns(remapped))
+    judged = {"status": status, "reasons": verdict.reasons, "not_before": now + actor.delay}
+    judged["release_at"] = verdict.release_at if verdict.holds else waiting_since
+    if waiting_since is not None:
+        judged["approved"] = []
+    change(connection, messages, row.seq, **judged, **mapped_columns(new))
     return status
 
 
 def _judged(
-    connection: sa.Connection, now: datetime, row: Row, remapped: NewMessage, policy: GuardPolicy
+    connection: sa.Connection,
+    now: datetime,
+    row: Row,
+    remapped: NewMessage,
+    policy: GuardPolicy,
+    waiting_since: datetime,
 ) -> Verdict:
-    """What the guards say to a message that was mapped again."""
+    """What the guards say to a message that was mapped again, or edited."""
     draft = remapped.draft
     if draft.route is None or draft.recipient is None or draft.text is None:
         return remapped.verdict
@@ -249,7 +396,7 @@ def _judged(
         people=guards.count_people(draft.recipient, draft.similarity_words(), recent),
         opted_out=is_opted_out(connection, now, *pair),
         possible_opt_out=read_possible_opt_outs(connection, [draft.recipient]).get(pair),
-        waiting_since=row.received_at,
+        waiting_since=waiting_since,
         recipient=draft.recipient,
     )
     return guards.judge(policy, around, verdict=remapped.verdict)

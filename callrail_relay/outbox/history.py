@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
+from statistics import median
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,8 +12,9 @@ import sqlalchemy as sa
 from callrail_relay.domain import views
 from callrail_relay.domain.account import DAY, HOUR
 from callrail_relay.domain.message import OPEN, Source, Status
+from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.outbox.opt_outs import is_opted_out
-from callrail_relay.outbox.rows import Row, from_row, latest, of_pair
+from callrail_relay.outbox.rows import Row, from_row, latest, of_pair, portions
 from callrail_relay.outbox.tables import (
     EPOCH,
     MICROSECOND,
@@ -29,6 +31,7 @@ from callrail_relay.outbox.tables import (
     tallies,
 )
 
+MEDIAN_OF = 500  # the newest sent texts of which the median time to send is taken
 PILE = 10  # texts of one kind that are read to be shown; the others are only counted
 LOOKED_THROUGH = 30_000  # texts that one search for words looks through; it goes on from there when asked to
 
@@ -58,7 +61,7 @@ def read_overview(
         waiting=read_waiting(connection, now, failed_since),
         arrivals=read_arrivals(connection, now, arrivals_since, None),
         oldest={id_: views.OldestUse(hour=oldest(id_, HOUR), day=oldest(id_, DAY)) for id_ in account_ids},
-        any_texts=connection.scalar(sa.select(messages.c.seq).limit(1)) is not None,
+        any_sent=bool(connection.scalar(_SENT)),
     )
 
 
@@ -108,25 +111,30 @@ LOOKED_UP = _kind(_UNKNOWN, _LOOKED_UP)
 UNKNOWN = _kind(_UNKNOWN, ~_LOOKED_UP, count=_all_but(Status.UNKNOWN, LOOKED_UP))
 FAILED = _kind(messages.c.status == Status.FAILED, _FROM_FIRST)
 _FOR_PERSON = sa.select(HELD.count + UNKNOWN.count + FAILED.count)
-_QUEUED = sa.select(_tallied(*OPEN))
+_QUEUED, _SENT = sa.select(_tallied(*OPEN)), sa.select(_tallied(Status.SENT))
 
 
-def read_waiting(connection: sa.Connection, now: datetime, failed_since: datetime) -> views.Waiting:
-    """What waits for a person or by itself, and what failed since *failed_since*."""
+def read_waiting(
+    connection: sa.Connection, now: datetime, failed_since: datetime, shown: int = PILE
+) -> views.Waiting:
+    """What waits for a person or by itself, and what failed since *failed_since*; *shown* rows of each."""
     found = _pile(connection, LOOKED_UP)
+    first = _first_since(connection, failed_since)
     return views.Waiting(
-        held=_pile(connection, HELD),
-        unknown=_pile(connection, UNKNOWN),
-        failed=_pile(connection, FAILED, first=_first_since(connection, failed_since)),
+        held=_pile(connection, HELD, shown),
+        unknown=_pile(connection, UNKNOWN, shown),
+        failed=_pile(connection, FAILED, shown, first=first),
         looked_up=replace(found, rows=tuple(replace(row, looked_up=True) for row in found.rows)),
         released_later=_pile(connection, RELEASED_LATER),
         queued=int(connection.scalar(_QUEUED) or 0),
     )
 
 
-def _pile(connection: sa.Connection, kind: _Kind, **parameters: int | None) -> views.Bucket:
-    rows = tuple(_summary(row) for row in connection.execute(kind.rows, {"shown": PILE, **parameters}))
-    all_shown = len(rows) < PILE
+def _pile(
+    connection: sa.Connection, kind: _Kind, shown: int = PILE, **parameters: int | None
+) -> views.Bucket:
+    rows = tuple(_summary(row) for row in connection.execute(kind.rows, {"shown": shown, **parameters}))
+    all_shown = len(rows) < shown
     count = len(rows) if all_shown else connection.scalar(sa.select(kind.count), parameters)
     return views.Bucket(count=int(count or 0), rows=rows)
 
@@ -147,6 +155,47 @@ def _first_since(connection: sa.Connection, since: datetime) -> int | None:
     """The number of the first message that came in since *since*, which every index has at its end."""
     query = sa.select(messages.c.seq).where(messages.c.received_at >= since)
     return connection.scalar(query.order_by(messages.c.received_at, messages.c.seq).limit(1))
+
+
+def read_rows(connection: sa.Connection, now: datetime, ids: Sequence[str]) -> list[views.MessageSummary]:
+    """The messages with these ids, newest first; ids that there are not are left out."""
+    found = [
+        row for some in portions(ids) for row in connection.execute(_SUMMARIES.where(messages.c.id.in_(some)))
+    ]
+    return sorted(map(_summary, found), key=lambda row: row.seq, reverse=True)
+
+
+def read_today(connection: sa.Connection, now: datetime, midnight: datetime) -> views.Today:
+    """What was sent and answered since *midnight*."""
+    # What was sent today came in yesterday at the earliest, but for the few that a person decided on.
+    came = (messages.c.received_at >= midnight - DAY, messages.c.sent_at >= midnight)
+    replied = (callrail_texts.c.direction == "in", callrail_texts.c.received_at >= midnight)
+    latest_sent = sa.select(messages.c.received_at, messages.c.sent_at).where(
+        messages.c.sent_at.is_not(None), messages.c.received_at > now - DAY
+    )
+    newest = connection.execute(latest_sent.order_by(messages.c.received_at.desc()).limit(MEDIAN_OF))
+    took = [(sent_at - came_at).total_seconds() for came_at, sent_at in newest]
+    return views.Today(
+        sent=connection.scalar(sa.select(_number(messages, *came))) or 0,
+        replies=connection.scalar(sa.select(_number(callrail_texts, *replied))) or 0,
+        median_seconds=median(took) if took else None,
+    )
+
+
+def read_kept(connection: sa.Connection, now: datetime, since: datetime) -> views.Kept:
+    """Whether every request since then has its message, and every segment went out once."""
+    message = sa.exists().where(messages.c.submission_id == submissions.c.id)
+    twice = sa.select(attempts.c.segment_id).where(
+        attempts.c.account_id.in_(sa.select(accounts.c.id)),
+        attempts.c.counted_at >= since,
+        attempts.c.outcome == OutcomeKind.SENT,
+    )
+    twice = twice.group_by(attempts.c.segment_id).having(sa.func.count() > 1)
+    kept = (submissions.c.retired_at.is_(None), submissions.c.received_at >= since)
+    return views.Kept(
+        lost=connection.scalar(sa.select(_number(submissions, *kept, ~message))) or 0,
+        doubled=connection.scalar(sa.select(_number(twice.subquery()))) or 0,
+    )
 
 
 def read_arrivals(

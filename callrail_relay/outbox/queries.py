@@ -111,7 +111,10 @@ def with_segments(connection: sa.Connection, now: datetime, rows: Sequence[Row])
         query = sa.select(decisions).where(decisions.c.message_seq.in_(seqs)).order_by(decisions.c.id)
         for row in connection.execute(query):
             by = {"verb": Verb(row.verb), "actor": Actor(name=row.person, note=row.note)}
-            decided[row.message_seq].append(from_row(Decision, row, overridden=tuple(row.reasons), **by))
+            was = {name: (row.before or {}).get(name) for name in ("text", "recipient")}
+            decided[row.message_seq].append(
+                from_row(Decision, row, overridden=tuple(row.reasons), **was, **by)
+            )
     blocked = _read_blocks(connection, now) if any(row.status in OPEN for row in rows) else {}
 
     def message(row: Row) -> Message:

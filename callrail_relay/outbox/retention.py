@@ -61,7 +61,8 @@ def _retire_submissions(connection: sa.Connection, now: datetime, before: dateti
     of_attempts = attempts.c.segment_id.in_(sa.select(segments.c.id).where(of_these))
     connection.execute(sa.update(attempts).where(of_attempts).values(recipient=""))
     connection.execute(sa.update(segments).where(of_these).values(content=""))
-    connection.execute(sa.update(decisions).where(decisions.c.message_seq.in_(seqs)).values(note=None))
+    of_decisions = sa.update(decisions).where(decisions.c.message_seq.in_(seqs))
+    connection.execute(of_decisions.values(note=None, before=sa.null()))
     connection.execute(sa.delete(repeat_keys).where(repeat_keys.c.submission_id.in_(ids)))
     retired = {"body": b"", "query": None, "retired_at": now}
     connection.execute(sa.update(submissions).where(submissions.c.id.in_(ids)).values(retired))

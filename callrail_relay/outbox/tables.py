@@ -192,7 +192,10 @@ decisions = _table(
     sa.Column("person", sa.Text, nullable=False),
     sa.Column("note", sa.Text),
     sa.Column("reasons", sa.JSON, nullable=False),
+    sa.Column("batch", sa.String(36)),  # of all that was decided with one click
+    sa.Column("before", sa.JSON),  # what the message was, to undo it; of an edited one also its words
 )
+_index("ix_decisions_batch", decisions, "batch", where=decisions.c.batch.is_not(None))
 
 segments = _table(
     "segments",

@@ -1,5 +1,6 @@
 """What a person can look at and decide: texts, accounts and opt-outs."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from callrail_relay import __version__
 from callrail_relay.domain.account import Window
 from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Facts
-from callrail_relay.domain.mapper import MappingPolicy, map_stored, new_message, planned_segments
+from callrail_relay.domain.mapper import MappingPolicy, map_direct, map_stored, new_message, planned_segments
 from callrail_relay.domain.message import (
     ANONYMOUS,
     OPEN,
@@ -21,11 +22,13 @@ from callrail_relay.domain.message import (
     MessageFilter,
     Reason,
     Status,
+    Verb,
+    if3_context,
     instant,
 )
 from callrail_relay.domain.opt_outs import ListedPerson, OptOut
 from callrail_relay.domain.views import Waiting
-from callrail_relay.errors import NotAllowed, NotFound
+from callrail_relay.errors import NotAllowed, NotFound, UsageError
 from callrail_relay.outbox import decisions, history, opt_outs, presence, queries
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain_all, says
@@ -34,6 +37,7 @@ _PART_OF_AN_ID = re.compile("[0-9A-Fa-f-]{1,35}")
 _MATCHES = 8  # how many ids a sentence names at most
 PORTION = 200  # people of an imported list, or texts of an export, that share a transaction
 CANCELLABLE = (Status.HELD, Status.QUEUED, Status.UNKNOWN, Status.FAILED)
+WRITING = timedelta(minutes=10)  # longer than it takes to write a decision on any number of texts
 FAILED_LATELY = timedelta(days=1)  # how long a failed text counts as waiting for a person
 
 
@@ -80,7 +84,7 @@ class Operations:
 
     async def status(self) -> StatusReport:
         counts = await self.store.read(queries.count_by_status)
-        facts = replace(await self.facts(), any_texts=any(counts.values()))
+        facts = replace(await self.facts(), any_sent=bool(counts[Status.SENT]))
         return StatusReport(facts=facts, counts=counts)
 
     async def facts(self, waiting: Waiting | None = None) -> Facts:
@@ -176,6 +180,49 @@ class Operations:
         """Send unknown, failed or cancelled texts again. Raises NotFound, NotAllowed."""
         wanted, check = "unknown, failed or cancelled", _require_complete
         return await self._decide(id_, "sent again", wanted, decisions.resend, actor, check=check)
+
+    async def edit(self, id_: str, *, text: str, to: str, actor: Actor) -> Message:
+        """
+        Give a held text other words or another person; the guards judge it anew.
+
+        Raises NotFound, NotAllowed, and UsageError for a number or words that can't be texted.
+        """
+        [message, *others] = await self.find(id_)
+        if others or message.route is None:
+            raise _not_allowed(message, "edited", "held")
+        draft = map_direct(to=to, text=text, sender=message.route, routes=self.mapping.routes)
+        if draft.reasons:
+            raise UsageError(" ".join(says(reason) for reason in draft.reasons))
+        edited = new_message(message.id, replace(draft, **if3_context(message)), self.mapping)
+        status = await self.store.write(decisions.edit, edited, self.mapping.guards, actor)
+        [message] = await self.find(id_)
+        if status is None:
+            raise _not_allowed(message, "edited", "held")
+        return message
+
+    async def undo(self, batch: str, actor: Actor = ANONYMOUS) -> tuple[int, int]:
+        """Take back what was decided with one click; returns how many were, and how many were not."""
+        ids = await self.store.read(decisions.ids_of_batch, batch)
+        undone = await _count(ids, lambda id_: self.store.write(decisions.undo, id_, batch, actor))
+        return undone, len(ids) - undone
+
+    async def decide_all(self, verb: Verb, ids: Sequence[str], actor: Actor) -> int:
+        """
+        Approve, resend or cancel many texts that the caller chose; returns how many were.
+
+        The time in which they can be undone begins when all are written; until then none is sent.
+        """
+        write, delay = self.store.write, actor.delay
+        actor = replace(actor, delay=max(delay, WRITING)) if delay else actor
+        decide: dict[Verb, Callable[[str], Awaitable[bool]]] = {
+            Verb.APPROVE: lambda id_: write(decisions.approve, id_, actor),
+            Verb.RESEND: lambda id_: write(decisions.resend, id_, actor),
+            Verb.CANCEL: lambda id_: write(decisions.cancel, id_, CANCELLABLE, actor),
+        }
+        done = await _count(ids, decide[verb])
+        if delay:
+            await write(decisions.send_after, actor.batch or "", delay)
+        return done
 
     async def mark_sent(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """Take a person's word that CallRail has these texts. Raises NotFound, NotAllowed."""
@@ -327,6 +374,14 @@ class Operations:
             if message.blocked_until is not None:
                 why.append(Reason("behind_unknown", {"until": instant(message.blocked_until)}))
         return replace(message, reasons=(*message.reasons, *why))
+
+
+async def _count(ids: Sequence[str], decide: Callable[[str], Awaitable[bool]]) -> int:
+    """Decide on many texts, PORTION at a time, as those share a commit; returns how many were."""
+    done = 0
+    for start in range(0, len(ids), PORTION):
+        done += sum(await asyncio.gather(*map(decide, ids[start : start + PORTION])))
+    return done
 
 
 def _wait_reasons(standing: AccountStatus) -> list[Reason]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -10,7 +10,7 @@ from callrail_relay.clock import Clock, until_woken
 from callrail_relay.domain import views
 from callrail_relay.domain.events import Event
 from callrail_relay.domain.health import Facts, StoreStats
-from callrail_relay.domain.message import Message
+from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.opt_outs import OptOut
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import history as store_history
@@ -22,6 +22,8 @@ OPT_OUTS = 200  # that a page shows at most
 BUBBLES = 60
 RECENT = timedelta(hours=26)
 PAST_LASTS = timedelta(minutes=1)
+KEPT_SINCE = timedelta(days=30)
+KEPT_LASTS = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class History:
     store: Store
     operations: Operations
     _past: PastArrivals | None = field(default=None, init=False)
+    _kept: tuple[datetime, views.Kept] | None = field(default=None, init=False)
 
     async def now(self, arrivals_since: datetime) -> tuple[Facts, views.Overview]:
         """The facts of the verdict, and what came in since *arrivals_since*."""
@@ -54,7 +57,7 @@ class History:
         since, failed_since = max(past.until, arrivals_since), facts.now - FAILED_LATELY
         overview = await self.store.read(store_history.read_overview, account_ids, since, failed_since)
         overview = replace(overview, arrivals=(*past.arrivals, *overview.arrivals))
-        return replace(facts, waiting=overview.waiting, any_texts=overview.any_texts), overview
+        return replace(facts, waiting=overview.waiting, any_sent=overview.any_sent), overview
 
     async def _past_arrivals(self, now: datetime, since: datetime) -> PastArrivals:
         """What came in more than RECENT ago, of which little changes: it is counted once in PAST_LASTS."""
@@ -65,6 +68,24 @@ class History:
             arrivals = await self.store.read(store_history.read_arrivals, since, until)
             self._past = past = PastArrivals(since, until, now, arrivals)
         return past
+
+    async def today(self, midnight: datetime) -> tuple[views.Today, views.Kept]:
+        """The figures of the first page; those of KEPT_SINCE are counted once in KEPT_LASTS."""
+        now = self.store.clock.now()
+        if self._kept is None or not timedelta() <= now - self._kept[0] < KEPT_LASTS:
+            self._kept = now, await self.store.read(store_history.read_kept, now - KEPT_SINCE)
+        return await self.store.read(store_history.read_today, midnight), self._kept[1]
+
+    async def waiting(self, shown: int) -> views.Waiting:
+        """What waits for a person, with up to *shown* rows of each kind."""
+        since = self.store.clock.now() - FAILED_LATELY
+        return await self.store.read(store_history.read_waiting, since, shown)
+
+    async def rows(self, ids: Sequence[str]) -> list[views.MessageSummary]:
+        return await self.store.read(store_history.read_rows, ids)
+
+    async def counts(self) -> dict[Status, int]:
+        return await self.store.read(queries.count_by_status)
 
     async def for_person(self) -> int:
         return await self.store.read(store_history.count_for_person, self.store.clock.now() - FAILED_LATELY)

@@ -53,10 +53,11 @@ class SessionKey:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What to tell a person about the last action, once; *fault* if it was not done."""
+    """What to tell a person about the last action, once; *fault* if it was not done, *undo* takes it back."""
 
     words: str
     fault: bool = False
+    undo: str = ""  # the batch of what was decided
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,16 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from callrail_relay.errors import NotFound
 from callrail_relay.web.auth import COOKIE, Session, set_cookie
-from callrail_relay.web.dashboard import actions, frame, now, setup, texts
+from callrail_relay.web.dashboard import actions, frame, now, review, setup, texts
 from callrail_relay.web.dashboard.frame import STATIC, Dashboard, Visit
 from callrail_relay.web.public import FailedSecrets, client_address
 
 HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self'; "
+        "connect-src 'self'; "
         "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     # Without any referrer a browser would name no origin with a form, so that it could not be checked.
@@ -172,16 +174,22 @@ class Events:
 
 PAGES: dict[str, frame.Page] = {
     "/": now.show,
+    "/review": review.show,
     "/texts": texts.show_all,
+    "/texts.csv": texts.download,
     "/people/{recipient}/{tracking_number}": texts.show_conversation,
     "/texts/{id}": texts.show,
     "/texts/{id}/request": texts.show_request,
+    "/texts/{id}/edit": actions.show_edit,
     "/texts/{id}/{verb}": actions.ask,
     "/setup": setup.show,
 }
 FORMS: dict[str, frame.Page] = {
     "/logout": leave,
     "/logout/others": end_others,
+    "/review": review.act,
+    "/undo": actions.undo,
+    "/texts/{id}/edit": actions.edit,
     "/texts/{id}/{verb}": actions.act,
     "/setup/url": setup.reveal,
     "/setup/check": setup.check,
@@ -214,12 +222,23 @@ def create_private_app(dashboard: Dashboard, scrape: Scrape, *, host: str, loopb
 
         return endpoint
 
+    async def missing(_visit: Visit) -> Response:
+        raise NotFound("There is no such page. It may have moved, or the address is mistyped.")
+
+    async def not_found(request: Request, _error: Exception) -> Response:
+        is_page = request.method == "GET" and dashboard.login.session(request) is not None
+        if is_page:
+            return await frame.page(dashboard, missing)(request)
+        return frame.plain("There is no such page.", "Check the address, or go back.", 404)
+
     access = Access(dashboard)
     app = Starlette(
+        exception_handlers={404: not_found},
         routes=[
             Route("/login", access.page, methods=["GET"]),
             Route("/login", access.enter, methods=["POST"]),
             Route("/login/links", access.link, methods=["POST"]),
+            Route("/icon.svg", frame.icon, methods=["GET"]),
             Route("/events", Events(dashboard).stream, methods=["GET"]),
             *(Route(path, frame.page(dashboard, show), methods=["GET"]) for path, show in PAGES.items()),
             *(Route(path, frame.page(dashboard, act), methods=["POST"]) for path, act in FORMS.items()),

@@ -30,11 +30,16 @@ def test_doctor_is_content_only_while_a_relay_is_running(configured: Program) ->
 
 
 def test_status_says_whether_a_relay_is_running(configured: Program, sandbox: Sandbox) -> None:
-    """First of all, and never that all is well without one, nor that the queue gets empty."""
+    """
+    First of all, and never that all is well without one, nor that the queue gets empty.
+
+    The steps of the first run stay until IF3's first text has come in.
+    """
     configured.run("send", "--to", "+12025550122", "--message", "Hello", "--no-wait")
     idle = configured.run("status").stdout
     assert idle.startswith("No relay is running")
     assert "will be empty" not in idle
+    assert "First run: 1 of 5 steps done\n  1 API key\n    Start the relay with" in idle
     assert {"running": False, "since": None, "nodes": []} == configured.json("status")["relay"]
 
     with configured.serving():
@@ -42,6 +47,10 @@ def test_status_says_whether_a_relay_is_running(configured: Program, sandbox: Sa
         running = configured.run("status").stdout
         relay = configured.json("status")["relay"]
     assert running.startswith("All is well.\nRunning since ")
+    assert (
+        "First run: 3 of 5 steps done\n  ✓ API key\n  ✓ Account and number\n  3 Public address\n" in running
+    )
+    assert "`callrail-relay expose`" in running
     assert relay["running"]
     assert datetime.fromisoformat(relay["since"]).tzinfo is not None
     assert [relay["since"]] == [node["since"] for node in relay["nodes"]]

@@ -25,7 +25,7 @@ from callrail_relay.domain.account import DAY, HOUR, Limits
 from callrail_relay.domain.delivery import Claim, ClaimResult, RecordResult
 from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.mapper import Mapper, MappingPolicy, RawSubmission, Repeated
-from callrail_relay.domain.message import Status
+from callrail_relay.domain.message import Actor, Status
 from callrail_relay.domain.outcome import (
     NotSent,
     Outcome,
@@ -104,6 +104,7 @@ MAPPER = Mapper(
 )
 FAILED = FailedLookup(detail="CallRail answered 500.", requests=1)
 AGAIN = (Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
+CLICK = Actor(name="Sam", batch="batch")
 
 LOST = Unknown("the answer did not come.")
 ANSWERS: dict[str, Outcome] = {
@@ -300,6 +301,8 @@ class RelayMachine(RuleBasedStateMachine):
         # How often a person, or the settings, had what is not known sent again.
         self.resends: Counter[str] = Counter()
         self.automatic: Counter[int] = Counter()
+        # What a person decided last on a text, and may undo.
+        self.clicked: dict[str, str] = {}
         self.worded: Counter[int] = Counter()
         # Attempts whose ladder ended without finding them.
         self.climbed: set[int] = set()
@@ -370,14 +373,26 @@ class RelayMachine(RuleBasedStateMachine):
             say(pick(ids, index))
 
     def _approve(self, id_: str) -> None:
-        assert self.bench.run(self.outbox.write(decisions.approve, id_))
+        assert self.bench.run(self.outbox.write(decisions.approve, id_, actor=CLICK))
+        self.clicked[id_] = "approve"
 
     def _cancel(self, id_: str) -> None:
-        assert self.bench.run(self.outbox.write(decisions.cancel, id_, CANCELLABLE))
+        assert self.bench.run(self.outbox.write(decisions.cancel, id_, CANCELLABLE, actor=CLICK))
+        self.clicked[id_] = "cancel"
 
     def _resend(self, id_: str) -> None:
-        assert self.bench.run(self.outbox.write(decisions.resend, id_))
+        assert self.bench.run(self.outbox.write(decisions.resend, id_, actor=CLICK))
         self.resends[id_] += 1
+        self.clicked[id_] = "resend"
+
+    @rule(index=INDEX)
+    def somebody_undoes(self, index: int) -> None:
+        """What was decided last on a text, however much happened since: then it may be too late."""
+        if self.clicked:
+            id_ = pick(list(self.clicked), index)
+            undone = self.bench.run(self.outbox.write(decisions.undo, id_, "batch"))
+            if self.clicked.pop(id_) == "resend" and undone:
+                self.resends[id_] -= 1
 
     def _mark_sent(self, id_: str) -> None:
         assert self.bench.run(self.outbox.write(decisions.mark_sent, id_))

@@ -274,9 +274,12 @@ def _create_submissions_and_messages() -> None:
         sa.Column("person", sa.Text, nullable=False),
         sa.Column("note", sa.Text),
         sa.Column("reasons", sa.JSON, nullable=False),
+        sa.Column("batch", sa.String(36)),
+        sa.Column("before", sa.JSON),
         sa.ForeignKeyConstraint(["message_seq"], ["messages.seq"], name="fk_decisions_message_seq"),
         sa.PrimaryKeyConstraint("id", name="pk_decisions"),
     )
+    _index("ix_decisions_batch", "decisions", ["batch"], where="batch IS NOT NULL")
     _index("ix_decisions_message_seq", "decisions", ["message_seq"])
 
 

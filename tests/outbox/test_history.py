@@ -156,17 +156,14 @@ async def test_unknown_text_waits_for_a_person_when_it_is_not_looked_up_any_more
     assert ["Left"] == [row.text for row in waiting.unknown.rows]
 
 
-async def test_what_waits_is_counted_to_the_last_one(
-    outbox: Store, monkeypatch: pytest.MonkeyPatch, store_url: str
-) -> None:
+async def test_what_waits_is_counted_to_the_last_one(outbox: Store, store_url: str) -> None:
     """A page shows a few of them and says truly how many there are."""
-    monkeypatch.setattr(history, "PILE", 2)
     held = [await hold(outbox) for _ in range(6)]
     with connected(store_url) as connection:
         later = sa.update(messages).where(messages.c.id.in_(held[:2]))
         connection.execute(later.values(release_at=START))
 
-    waiting = await outbox.read(history.read_waiting, START)
+    waiting = await outbox.read(history.read_waiting, START, 2)
 
     assert (4, 2) == (waiting.held.count, len(waiting.held.rows))
     assert 2 == waiting.released_later.count
@@ -188,7 +185,7 @@ async def test_a_row_knows_that_its_person_opted_out(outbox: Store) -> None:
 async def test_overview_counts_what_came_in(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """By quarters of an hour and by what became of it; and says which use of the budget ends next."""
     empty = await outbox.read(history.read_overview, [ACCOUNT], START, START)
-    assert not empty.any_texts
+    assert not empty.any_sent
     assert (None, None) == (empty.oldest[ACCOUNT].hour, empty.oldest[ACCOUNT].day)
     await put(outbox, "Sent", to=recipient(1))
     await worker.finish(await worker.take(), SENT)
@@ -198,7 +195,7 @@ async def test_overview_counts_what_came_in(outbox: Store, worker: Worker, clock
 
     overview = await outbox.read(history.read_overview, [ACCOUNT], START, START)
 
-    assert overview.any_texts
+    assert overview.any_sent
     assert [(START, Status.SENT, 1), (START + timedelta(minutes=15), Status.HELD, 2)] == sorted(
         (one.begins, one.status, one.count) for one in overview.arrivals
     )

@@ -17,7 +17,7 @@ import callrail_relay
 from callrail_relay.domain.alerts import Change, Incident, Level
 from callrail_relay.domain.guards import Verdict
 from callrail_relay.domain.inbound import Direction, ShownNumber
-from callrail_relay.domain.message import MessageFilter, Reason, Status
+from callrail_relay.domain.message import Actor, MessageFilter, Reason, Status
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
 from callrail_relay.domain.reconcile import FailedLookup, FoundText, Lookup
 from callrail_relay.domain.routing import Route
@@ -240,6 +240,10 @@ async def look_at_pages(outbox: Store, clock: ManualClock, message_id: str) -> N
     await outbox.read(history.read_overview, [ACCOUNT], hour_ago, hour_ago)
     await outbox.read(history.read_arrivals, hour_ago, clock.now())
     await outbox.read(history.read_waiting, hour_ago)
+    await outbox.read(history.read_waiting, hour_ago, 200)
+    await outbox.read(history.read_rows, [message_id])
+    await outbox.read(history.read_today, hour_ago)
+    await outbox.read(history.read_kept, hour_ago)
     await outbox.read(history.last_from_if3)
     await outbox.read(history.count_for_person, hour_ago)
     pages: tuple[dict[str, Any], ...] = (
@@ -278,6 +282,14 @@ async def tend(outbox: Store, clock: ManualClock, message_id: str) -> None:
     await outbox.write(opt_outs.copy_opt_outs, "+12025550145", {TRACKING_NUMBER})
     await ingest_one(outbox, make_told("leave me alone", person=recipient(60)), TOLD)
     await outbox.write(decisions.approve, await put(outbox, "Hello", to=recipient(60)))
+    held = make_message(draft=make_draft(recipient=recipient(61)), verdict=Verdict((Reason("merge_tag"),)))
+    await accept_one(outbox, make_submission(held))
+    click = Actor(name="Sam", batch="batch", delay=timedelta(seconds=8))
+    edited = replace(held, draft=make_draft(text="Other words", recipient=recipient(61)), verdict=Verdict())
+    assert Status.QUEUED == await outbox.write(decisions.edit, edited, guard_policy(), actor=click)
+    await outbox.write(decisions.send_after, "batch", timedelta(seconds=1))
+    assert [held.id] == await outbox.read(decisions.ids_of_batch, "batch")
+    assert await outbox.write(decisions.undo, held.id, "batch")
     for _ in range(2):
         await outbox.accept(replace(make_submission(), repeat_key=b"key"))
     unmapped = Verdict((Reason("no_phone", {"detail": "It has no number."}),))

@@ -63,7 +63,7 @@ def addresses(relay: Running) -> dict[str, str]:
         "search-name": "/texts?person=castillo&status=failed",
         "by-sender": "/texts?sender=72&status=cancelled",
         "by-opportunity": "/texts?opportunity=100777&status=sent",
-        "by-day": f"/texts?day={SystemClock().now().astimezone():%Y-%m-%d}&status=sent",
+        "by-day": f"/texts?from={SystemClock().now().astimezone():%Y-%m-%d}&status=sent",
         "far-back": "/texts?before=500",
     }
 

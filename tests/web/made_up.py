@@ -300,6 +300,15 @@ def a_day(office: Office, now: datetime) -> None:
         words="Our offer for 77 Birch Ln stands until Friday.",
         reasons=(Reason("too_old", {"max_age_seconds": 14_400}),),
     )
+    for number in range(4):
+        who = person(140 + number)
+        office.text(
+            ago(minutes=25 - number),
+            "held",
+            who=who,
+            words=f"Hi {who.first}, are you still open to an offer for your place on {who.place}?",
+            reasons=(Reason("mass_text", {"people": 5, "window_seconds": 600.0}),),
+        )
     office.text(
         ago(minutes=33),
         "unknown",

@@ -75,6 +75,18 @@ def main(folder: Path | None) -> None:
         for scheme in ("light", "dark"):
             for size in SIZES:
                 _shoot(browser, relay, state, folder, scheme, size)
+    with (
+        tempfile.TemporaryDirectory() as store,
+        running(Path(store), deliver=False) as new,
+        launched() as browser,
+    ):
+        context = browser.new_context()
+        sign_in(context.new_page(), new.login_url)
+        for size, scheme in (("desk", "light"), ("phone", "dark")):
+            page = context.new_page()
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # one of two words
+            _open(page, new.url, SIZES[size])
+            page.screenshot(path=folder / f"first-run-{size}-{scheme}.png", full_page=True)
 
 
 def _picture(browser: Browser, relay: Running, state: StorageState) -> None:
@@ -107,6 +119,13 @@ def _shoot(
     for name, path in pages(relay).items():
         _open(page, f"{relay.url}{path}", SIZES[size])
         page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=True)
+    page.goto(f"{relay.url}/review")
+    page.get_by_role("button", name="Send all").click()
+    page.screenshot(path=folder / f"bulk-{size}-{scheme}.png", full_page=True)
+    page.goto(f"{relay.url}/review")
+    page.locator("summary", has_text="alike").click()
+    page.get_by_label("Select all messages").check()
+    page.screenshot(path=folder / f"review-chosen-{size}-{scheme}.png", full_page=True)
     context.close()
 
 
@@ -128,17 +147,21 @@ def pages(relay: Running) -> Mapping[str, str]:
     sent = relay.ids("sent")[0]
     return {
         "now": "/",
+        "now-week": "/?range=7d",
+        "review": "/review",
         "texts": "/texts",
         "texts-held": "/texts?status=held",
         "texts-none": "/texts?search=nothing+like+this",
         "held": f"/texts/{held}",
         "unknown": f"/texts/{unknown}",
         "question": f"/texts/{unknown}/resend",
+        "edit": f"/texts/{held}/edit",
         "sent": f"/texts/{sent}",
         "request": f"/texts/{sent}/request",
         "conversation": f"/people/{dana}/{number}",
         "setup": "/setup",
         "missing": "/texts/no-such-text",
+        "nowhere": "/no-such-page",
     }
 
 

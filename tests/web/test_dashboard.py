@@ -1,8 +1,11 @@
 """The pages and actions of the dashboard, spoken to without a browser."""
 
 import asyncio
+import csv
+import io
 import json
 import os
+import re
 import sqlite3
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +23,7 @@ from callrail_relay.sentences import clock_time
 from callrail_relay.web.dashboard.frame import FRESH
 from callrail_relay.web.server import Listener
 from tests.outbox.told import POLICY, ingest_one, make_told
+from tests.service.rig import Rig
 from tests.support.factories import RECIPIENT, recipient
 from tests.support.policies import guard_policy
 from tests.support.simulator import spend
@@ -64,8 +68,8 @@ async def test_first_sentence_follows_what_happens(tmp_path: Path) -> None:
         await rig.operations.pause(None, "Holidays.")
         paused = await visitor.page()
 
-    assert "All is well." in empty
-    assert "No message has come in yet" in empty
+    assert "Almost there: connect IF3 to start" in empty
+    assert "of 5 done" in empty
     assert "1 message is in the queue" in queued
     assert "1 message needs your review" in held
     assert "unfilled placeholder" in held
@@ -90,7 +94,7 @@ async def test_failed_check_is_on_the_first_page(tmp_path: Path) -> None:
     """As soon as it is known; no page waits for it."""
     async with visiting(tmp_path) as (rig, visitor):
         visitor.private.examination.condition = Condition.FAILED
-        assert "All is well." in await visitor.page()
+        assert "Almost there: connect IF3 to start" in await visitor.page()
         await asyncio.sleep(0)
         assert "Problem: store" in await visitor.page()
         await visitor.page()
@@ -128,7 +132,7 @@ async def test_submission_of_several_leads_to_each(tmp_path: Path) -> None:
         )
         receipt = await rig.intake.accept_request(body.encode(), content_type="application/json")
         page = await visitor.page(f"/texts/{receipt.submission_id}")
-        assert "2 texts of one request" in page
+        assert "2 messages of one request" in page
         for accepted in receipt.accepted:
             assert f"/texts/{accepted.message_id}" in page
 
@@ -184,24 +188,209 @@ async def test_actions_do_what_they_say(tmp_path: Path) -> None:
         assert "queued" == (await rig.message(id_)).status
 
 
+async def hold_alike(rig: Rig, count: int) -> list[str]:
+    """That many texts that are held as one mass text, after those that went through before."""
+    ids = [
+        await rig.accept(f"Hi Pat, are you still thinking of selling {n} Oak St?", to=recipient(n))
+        for n in range(1, count + 5)
+    ]
+    held = [id_ for id_ in ids if (await rig.message(id_)).status == "held"]
+    assert count == len(held)
+    return held
+
+
 async def test_texts_of_one_wording_are_decided_together(tmp_path: Path) -> None:
     """After a question that says how many there are; a text that is held for itself has no such button."""
     async with visiting(tmp_path, guards=guard_policy()) as (rig, visitor):
-        ids = [
-            await rig.accept(f"Hi Pat, are you still thinking of selling {n} Oak St?", to=recipient(n))
-            for n in range(1, 8)
-        ]
-        held = [id_ for id_ in ids if (await rig.message(id_)).status == "held"]
-        assert len(held) > 1
-        assert f"/texts/{held[0]}/approve-alike" in await visitor.page(f"/texts/{held[0]}")
-        question = await visitor.page(f"/texts/{held[0]}/approve-alike")
-        assert f"Applies to {len(held)} messages" in question
-        await visitor.post(f"/texts/{held[0]}/approve-alike")
-        assert {"queued"} == {(await rig.message(id_)).status for id_ in ids}
+        held = await hold_alike(rig, 3)
+        assert "Send all alike…" in await visitor.page(f"/texts/{held[0]}")
+        question = await visitor.post("/review", verb="approve", like=held[0])
+        assert "Send 3 messages?" in question.text
+        assert {"held"} == {(await rig.message(id_)).status for id_ in held}
+        sent = await visitor.post("/review", verb="approve", like=held[0], sure="yes")
+        assert "3 messages queued to send" in sent.text
+        assert {"queued"} == {(await rig.message(id_)).status for id_ in held}
 
-        alone = await rig.accept("Held {{name}}", to=recipient(9))
-        assert "approve-alike" not in await visitor.page(f"/texts/{alone}")
-        assert 409 == (await visitor.client.get(f"/texts/{alone}/cancel-alike")).status_code
+        alone = await rig.accept("Held {{name}}", to=recipient(90))
+        assert "all alike" not in await visitor.page(f"/texts/{alone}")
+        refused = await visitor.post("/review", verb="cancel", like=alone, sure="yes")
+        assert "is not held as a mass text" in refused.text
+        assert "held" == (await rig.message(alone)).status
+
+
+async def test_more_than_ten_texts_want_their_number_typed(tmp_path: Path) -> None:
+    """The number as it is then: one that was typed for fewer decides nothing."""
+    async with visiting(tmp_path, guards=guard_policy()) as (rig, visitor):
+        held = await hold_alike(rig, 11)
+        for typed in ({}, {"count": ""}, {"count": "10"}, {"count": "yes"}):
+            refused = await visitor.post("/review", verb="approve", like=held[0], sure="yes", **typed)
+            assert 422 == refused.status_code
+            assert "Type 11 to" in refused.text
+            assert {"held"} == {(await rig.message(id_)).status for id_ in held}
+        await visitor.post("/review", verb="approve", like=held[0], sure="yes", count="11")
+        assert {"queued"} == {(await rig.message(id_)).status for id_ in held}
+
+
+async def test_nothing_is_sent_for_eight_seconds_after_a_click(tmp_path: Path) -> None:
+    """And undone in that time, it is never sent; a moment later it is too late."""
+    async with visiting(tmp_path) as (rig, visitor):
+        kept = await rig.accept("Kept {{name}}", to=recipient(1))
+        undone = await rig.accept("Undone {{name}}", to=recipient(2))
+        batches = []
+        for id_ in (kept, undone):
+            page = (await visitor.post(f"/texts/{id_}/approve")).text
+            batches.append(re.findall('name="batch" value="([^"]+)"', page)[0])
+        delivery = rig.delivery()
+        await rig.work(delivery, turns=7)
+        assert [] == rig.simulator.texts
+        assert "Undone: nothing was sent" in (await visitor.post("/undo", batch=batches[1])).text
+        await rig.work(delivery, turns=3)
+        assert ["Kept {{name}}"] == [text.content for text in rig.simulator.texts]
+        assert "too late" in (await visitor.post("/undo", batch=batches[0])).text
+        await rig.work(delivery, turns=60)
+        assert 1 == len(rig.simulator.texts)
+        assert "held" == (await rig.message(undone)).status
+        assert "A person on the dashboard undid that" in await visitor.page(f"/texts/{undone}")
+
+
+async def test_many_are_undone_with_one_click(tmp_path: Path) -> None:
+    async with visiting(tmp_path, guards=guard_policy()) as (rig, visitor):
+        held = await hold_alike(rig, 3)
+        ids = {"id": " ".join(held)}
+        sent = await visitor.post("/review", verb="approve", sure="yes", **ids)
+        [batch] = re.findall('name="batch" value="([^"]+)"', sent.text)
+        assert "Undone for 3 messages" in (await visitor.post("/undo", batch=batch)).text
+        assert {"held"} == {(await rig.message(id_)).status for id_ in held}
+
+
+async def test_nothing_is_sent_by_looking(tmp_path: Path) -> None:
+    """No address that a browser may fetch by itself decides anything."""
+    async with visiting(tmp_path) as (rig, visitor):
+        id_ = await rig.accept("Held {{name}}")
+        for path in (
+            f"/review?verb=approve&id={id_}&sure=yes",
+            f"/texts/{id_}/edit?message=Hi&to=2025550122",
+            f"/texts/{id_}/approve?sure=yes",
+        ):
+            assert 200 == (await visitor.client.get(path)).status_code
+            assert ("held", "Held {{name}}") == ((message := await rig.message(id_)).status, message.text)
+        assert 405 == (await visitor.client.get("/undo?batch=x")).status_code
+
+
+async def test_bulk_leaves_out_whoever_opted_out(tmp_path: Path) -> None:
+    """Also one who may have: each of those is decided on alone. Nothing can be chosen by mistake."""
+    async with visiting(tmp_path) as (rig, visitor):
+        sent = [await rig.accept("Held {{name}}", to=recipient(number)) for number in (1, 2)]
+        out = await rig.accept("Held {{name}}", to=recipient(3))
+        await rig.operations.opt_out(recipient(3), None, "Asked by phone.")
+        told = make_told("leave me alone", ours=rig.simulator.tracking_number)
+        await ingest_one(rig.outbox, told, POLICY)
+        doubtful = await rig.accept()
+        chosen = " ".join([*sent, out, doubtful])
+
+        question = (await visitor.post("/review", verb="approve", id=chosen)).text
+        assert "Send 2 messages?" in question
+        assert "2 messages of people who opted out" in question
+        await visitor.post("/review", verb="approve", id=chosen, sure="yes")
+        assert ["queued", "queued", "held", "held"] == [
+            (await rig.message(id_)).status for id_ in (*sent, out, doubtful)
+        ]
+        nobody = await visitor.post("/review", verb="approve", id=out, sure="yes")
+        assert "People who opted out are left out" in nobody.text
+        for fields in ({"verb": "approve"}, {"verb": "explode", "id": out}, {"verb": "resend", "id": out}):
+            assert 'class="notice bad"' in (await visitor.post("/review", sure="yes", **fields)).text
+
+
+async def test_alike_texts_that_wait_for_one_reason_are_one_card(tmp_path: Path) -> None:
+    """Of which each can be opened; texts of other words, or for another reason, have their own line."""
+    async with visiting(tmp_path, guards=guard_policy()) as (rig, visitor):
+        held = await hold_alike(rig, 3)
+        await rig.accept("Held {{name}}", to=recipient(91))
+        page = await visitor.page("/review")
+        assert "3 alike" in page
+        assert 1 == page.count('class="group held"')
+        for id_ in held:
+            assert f'href="/texts/{id_}"' in page
+        card = page.partition('class="group held"')[2]
+        assert "button main" not in card.partition("</li>")[0]
+
+
+async def test_text_on_hold_is_edited_and_sent(tmp_path: Path) -> None:
+    """With its new words alone; what it said before stays to be read, and a mistake keeps what was typed."""
+    async with visiting(tmp_path) as (rig, visitor):
+        id_ = await rig.accept("Hi {{name}}")
+        form = await visitor.page(f"/texts/{id_}/edit")
+        assert "Hi {{name}}</textarea>" in form
+        assert 'value="(202) 555-0122"' in form
+        wrong = await visitor.post(f"/texts/{id_}/edit", message="Hi Dana & Co", to="12")
+        assert 422 == wrong.status_code
+        assert "Hi Dana &amp; Co</textarea>" in wrong.text
+        assert "valid US/Canada phone number" in wrong.text
+        still = await visitor.post(f"/texts/{id_}/edit", message="Hi {{first}}", to="(202) 555-0122")
+        assert "still on hold" in still.text
+
+        saved = await visitor.post(f"/texts/{id_}/edit", message="Hi Dana", to="(202) 555-0199")
+        assert "queued to send in 8 seconds" in saved.text
+        assert "Before: “Hi {{name}}” to (202) 555-0122" in saved.text
+        delivery = rig.delivery()
+        await rig.work(delivery, turns=7)
+        assert [] == rig.simulator.texts
+        await rig.work(delivery, turns=3)
+        assert ["Hi Dana"] == [text.content for text in rig.simulator.texts]
+        assert 409 == (await visitor.client.get(f"/texts/{id_}/edit")).status_code
+        late = await visitor.post(f"/texts/{id_}/edit", message="Once more", to="(202) 555-0199")
+        assert "cannot be edited" in late.text
+
+
+async def test_text_without_a_valid_number_gets_one(tmp_path: Path) -> None:
+    async with visiting(tmp_path) as (rig, visitor):
+        body = json.dumps({"message": "Hello", "seller_phone": "12"}).encode()
+        receipt = await rig.intake.accept_request(body, content_type="application/json")
+        id_ = receipt.accepted[0].message_id
+        await visitor.post(f"/texts/{id_}/edit", message="Hello", to="(202) 555-0122")
+        assert ("queued", RECIPIENT) == ((message := await rig.message(id_)).status, message.recipient)
+
+
+async def test_list_is_saved_as_it_is_shown(tmp_path: Path) -> None:
+    """All of its pages; other people's words are no formulas."""
+    async with visiting(tmp_path) as (rig, visitor):
+        for number in range(60):
+            await rig.accept(f"Number {number}", to=recipient(number))
+        await rig.accept("=1+1 {{name}}", to=recipient(61))
+        answer = await visitor.client.get("/texts.csv")
+        assert "attachment" in answer.headers["content-disposition"]
+        rows = list(csv.DictReader(io.StringIO(answer.text.removeprefix("\ufeff"))))
+        assert 61 == len(rows)
+        assert ("'=1+1 {{name}}", "On hold") == (rows[0]["Message"], rows[0]["Status"])
+        narrow = (await visitor.client.get("/texts.csv?status=held")).text
+        assert 2 == len(narrow.splitlines())
+        assert 401 == (await visitor.private.client().get("/texts.csv")).status_code
+
+
+async def test_icon_shows_how_many_need_review(tmp_path: Path) -> None:
+    async with visiting(tmp_path) as (rig, visitor):
+        await rig.accept("Held {{name}}")
+        assert 'href="/icon.svg?n=1"' in await visitor.page()
+        for query, shown in (("n=1", ">1<"), ("n=5000", ">99<"), ("n=<b>", "</svg>"), ("", "</svg>")):
+            icon = await visitor.client.get(f"/icon.svg?{query}")
+            assert "image/svg+xml" in icon.headers["content-type"]
+            assert shown in icon.text
+            assert "<b>" not in icon.text
+
+
+async def test_figures_come_from_the_store(tmp_path: Path) -> None:
+    """What was sent, how soon, and that nothing was lost or doubled; in the first run, what to do next."""
+    async with visiting(tmp_path) as (rig, visitor):
+        empty = await visitor.page()
+        assert "First run" in empty
+        assert "<code>callrail-relay expose</code>" in empty
+        assert "Sent today" not in empty
+        await rig.accept()
+        await rig.work(rig.delivery(), turns=2)
+        page = " ".join(re.sub("<[^>]*>", " ", await visitor.page()).split())
+        assert "Done: Test text" in page
+        assert "Sent today 1 since midnight" in page
+        assert "Lost 0 0 duplicates in 30 days" in page
 
 
 async def test_text_of_an_opted_out_person_has_no_approve_button(tmp_path: Path) -> None:
@@ -221,18 +410,14 @@ async def test_text_of_an_opted_out_person_has_no_approve_button(tmp_path: Path)
 async def test_approving_all_alike_passes_over_those_who_opted_out(tmp_path: Path) -> None:
     """The question counts the others alone, and they go."""
     async with visiting(tmp_path, guards=guard_policy()) as (rig, visitor):
-        ids = [
-            await rig.accept(f"Hi Pat, are you still thinking of selling {n} Oak St?", to=recipient(n))
-            for n in range(1, 8)
-        ]
-        held = [id_ for id_ in ids if (await rig.message(id_)).status == "held"]
+        held = await hold_alike(rig, 3)
         opted_out = str((await rig.message(held[0])).recipient)
         await rig.operations.opt_out(opted_out, None, "Asked by phone.")
 
         others = held[1:]
-        question = await visitor.page(f"/texts/{others[0]}/approve-alike")
-        assert f"Applies to {len(others)} message" in question
-        await visitor.post(f"/texts/{others[0]}/approve-alike")
+        question = await visitor.post("/review", verb="approve", like=others[0])
+        assert f"Send {len(others)} messages?" in question.text
+        await visitor.post("/review", verb="approve", like=others[0], sure="yes")
         assert {"queued"} == {(await rig.message(id_)).status for id_ in others}
         assert "held" == (await rig.message(held[0])).status
 
@@ -353,7 +538,7 @@ async def test_name_that_turns_the_writing_around_stays_by_itself(tmp_path: Path
         page = await visitor.page(f"/texts/{id_}")
 
     assert "<bdi>Dana \u202egpj</bdi>" in page
-    assert r"<title>Text to Dana \u202egpj" in page
+    assert r"<title>Message to Dana \u202egpj" in page
 
 
 async def test_url_for_if3_is_shown_to_whoever_asks_by_a_form(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from callrail_relay.domain.views import (
 )
 from callrail_relay.sentences import plural, seen_lately
 from callrail_relay.service.overview import OneText
-from callrail_relay.web.dashboard import now, words
+from callrail_relay.web.dashboard import now, plots, words
 from callrail_relay.web.dashboard.texts import read_filter, readable, steps
 from tests.support.factories import RECIPIENT, make_route
 
@@ -124,7 +124,8 @@ def test_fields_become_a_filter() -> None:
         {
             "status": "held",
             "person": "(202) 555-0122",
-            "day": "2026-03-04",
+            "from": "2026-03-04",
+            "to": "2026-03-04",
             "search": " oak  st ",
             "before": "9",
         }
@@ -139,13 +140,19 @@ def test_fields_become_a_filter() -> None:
     assert 9 == wanted.before
     assert asked.narrowed
     assert "/texts?status=held&search=oak++st&person=%28202%29+555-0122&before=3" == asked.address(
-        day=None, before=3
+        before=3, **{"from": None, "to": None}
     )
 
 
 @pytest.mark.parametrize(
     "query",
-    [{"status": "gone"}, {"day": "yesterday"}, {"day": "9999-12-31"}, {"day": "0000-01-01"}],
+    [
+        {"status": "gone"},
+        {"from": "yesterday"},
+        {"to": "9999-12-31"},
+        {"from": "0000-01-01"},
+        {"from": "9-9T1"},
+    ],
 )
 def test_field_that_makes_no_sense_is_named_and_left_out(query: dict[str, str]) -> None:
     asked = read_filter(query)
@@ -174,7 +181,7 @@ def test_bars_hold_what_came_in() -> None:
         (timedelta(days=3), Status.SENT, 5),
         (timedelta(days=40), Status.SENT, 7),
     )
-    hours, days = now.last_hours(came, NOW), now.last_days(came, NOW)
+    hours, days = plots.last_hours(came, NOW), plots.last_days(came, NOW)
     assert {"sent": 3, "queued": 1} == hours.bars[-1].counts
     assert {"failed": 2} == hours.bars[-2].counts
     assert 6 == hours.total
@@ -188,7 +195,7 @@ def test_bars_hold_what_came_in() -> None:
 def test_pieces_stand_on_each_other() -> None:
     """From the ground up, and never higher than the scale."""
     came = arrivals((timedelta(), Status.SENT, 6), (timedelta(), Status.HELD, 2))
-    plot = now.last_hours(came, NOW)
+    plot = plots.last_hours(came, NOW)
     assert 10 == plot.top
     sent, held = plot.bars[-1].pieces
     assert (40, 60) == (sent.y, sent.height)
@@ -199,12 +206,12 @@ def test_pieces_stand_on_each_other() -> None:
     ("most", "top"), [(0, 2), (1, 2), (2, 2), (3, 4), (5, 10), (11, 20), (99, 100), (101, 200)]
 )
 def test_scale_ends_at_a_round_number(most: int, top: int) -> None:
-    plot = now.last_hours(arrivals((timedelta(), Status.SENT, most)), NOW)
+    plot = plots.last_hours(arrivals((timedelta(), Status.SENT, most)), NOW)
     assert top == plot.top
 
 
 def test_nothing_came_in() -> None:
-    plot = now.last_days([], NOW)
+    plot = plots.last_days([], NOW)
     assert 0 == plot.total
     assert {} == plot.totals
 
@@ -219,7 +226,7 @@ def facts(
     hour: Window | None = None,
     pending: int = 0,
     drains_at: datetime | None = None,
-    any_texts: bool = True,
+    any_sent: bool = True,
     nodes: tuple[Node, ...] = (Node(name="office", since=NOW),),
     failed_checks: tuple[CheckResult, ...] = (),
 ) -> Facts:
@@ -235,15 +242,15 @@ def facts(
         running=Running(nodes),
         standings=(standing,),
         waiting=waiting or Waiting(),
-        any_texts=any_texts,
+        any_sent=any_sent,
         failed_checks=failed_checks,
     )
 
 
 def test_all_is_well() -> None:
     """With nothing in the store, with all of it sent, and with a queue that empties by itself."""
-    [empty] = now.render(facts(any_texts=False))
-    assert (Level.WELL, "/setup") == (empty.level, empty.link)
+    [empty] = now.render(facts(any_sent=False))
+    assert (Level.WELL, "Almost there: connect IF3 to start") == (empty.level, empty.words)
     [done] = now.render(facts())
     assert ("All is well.", "All messages sent. Nothing in the queue.") == (done.words, done.detail)
     busy = facts(waiting=Waiting(queued=3), pending=3, drains_at=NOW + timedelta(minutes=10))

@@ -1,134 +1,23 @@
 """What a person decides on a page: about one text, an account, or the list of opt-outs."""
 
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
-from functools import partial
-
 from starlette.responses import Response
 
-from callrail_relay.domain.message import Actor, Message, Reason, Source, Status
+from callrail_relay.domain.message import Status
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.errors import NotAllowed, NotFound, RelayError, UsageError
-from callrail_relay.sentences import says
-from callrail_relay.service.operations import CANCELLABLE, Operations
+from callrail_relay.sentences import plural, says
 from callrail_relay.web.dashboard.frame import Visit, own_address
+from callrail_relay.web.dashboard.verbs import ACTOR, REMAP, VERBS, Verb, editable, one_click
+from callrail_relay.web.dashboard.words import phone
 
 NO_NUMBER = "There is no tracking number yet to opt out of. Run `callrail-relay configure`."
-ACTOR = Actor(name="a person on the dashboard")
 OPT_OUTS = "/setup#opt-outs"
 
 
-@dataclass(frozen=True, slots=True)
-class Verb:
-    """One thing to do with a text; ``question`` is asked first of one that may be sent, or was."""
-
-    name: str
-    label: str
-    done: str
-    act: Callable[..., Awaitable[list[Message]]]
-    statuses: tuple[Status, ...]
-    question: str = ""
-    main: bool = False
-
-    def asks(self, status: Status) -> bool:
-        return self.question != "" and status not in (Status.FAILED, Status.CANCELLED)
-
-
-HELD = (Status.HELD,)
-APPROVE = Verb("approve", "Send anyway", "Queued to send.", Operations.approve, HELD, main=True)
-APPROVE_RESTORED = Verb(
-    "approve-restored",
-    "Send anyway",
-    "Queued to send.",
-    Operations.approve,
-    HELD,
-    "This message comes from a backup and may have been sent since. Sending could text this person twice. "
-    "Check the conversation in CallRail first.",
-    main=True,
-)
-REMAP = Verb("remap", "Retry", "Retried with the current settings.", Operations.remap, HELD)
-RESEND = Verb(
-    "resend",
-    "Send again",
-    "Queued to send again.",
-    Operations.resend,
-    (Status.UNKNOWN, Status.FAILED, Status.CANCELLED),
-    "This message may already have been delivered. Resending could text this person twice. Check the "
-    "conversation in CallRail first.",
-)
-MARK_SENT = Verb(
-    "mark-sent",
-    "Mark as sent",
-    "Marked as sent.",
-    Operations.mark_sent,
-    (Status.UNKNOWN,),
-    "Did you see this message in CallRail's conversation? It won't be sent again. You can't undo this.",
-)
-APPROVE_ALIKE = Verb(
-    "approve-alike",
-    "Send all alike",
-    "Queued to send, one after the other.",
-    Operations.approve,
-    HELD,
-    "This sends each of these messages. CallRail allows only person-to-person texts. Did a person write "
-    "each of these?",
-)
-CANCEL_ALIKE = Verb(
-    "cancel-alike",
-    "Cancel all alike",
-    "Canceled: none of them will be sent.",
-    Operations.cancel,
-    HELD,
-    "None of these will be sent. “Send again” brings them back, one by one.",
-)
-CANCEL = Verb(
-    "cancel",
-    "Cancel",
-    "Canceled: it won't be sent. “Send again” brings it back.",
-    Operations.cancel,
-    CANCELLABLE,
-)
-OPT_OUT = Verb(
-    "opt-out",
-    "Opt out",
-    "Opted out: you can't text this person from this number any more, and the message is canceled.",
-    partial(Operations.opt_out_recipient, reason="Read in a reply, on the dashboard."),
-    HELD,
-)
-VERBS = (APPROVE, APPROVE_RESTORED, OPT_OUT, RESEND, MARK_SENT, REMAP, CANCEL, APPROVE_ALIKE, CANCEL_ALIKE)
-ALIKE = (APPROVE_ALIKE, CANCEL_ALIKE)
-
-
-def allowed(
-    status: Status, source: Source, reasons: Iterable[Reason], *, complete: bool, opted_out: bool
-) -> list[Verb]:
-    """The buttons of a text; *complete* if it could be sent at all, *opted_out* if the person opted out."""
-    codes = {reason.code for reason in reasons}
-    left_out: set[Verb] = set()
-    if "mass_text" not in codes:
-        left_out |= set(ALIKE)
-    left_out |= {APPROVE, APPROVE_ALIKE} if "restored" in codes else {APPROVE_RESTORED}
-    if "maybe_opted_out" not in codes or opted_out:
-        left_out.add(OPT_OUT)
-    if opted_out or not complete:
-        left_out |= {APPROVE, APPROVE_RESTORED, RESEND}
-    if complete or source is Source.SEND:
-        left_out.add(REMAP)
-    return [verb for verb in VERBS if status in verb.statuses and verb not in left_out]
-
-
 def _verb(visit: Visit) -> Verb:
-    for verb in VERBS:
-        if verb.name == visit.request.path_params["verb"]:
-            return verb
-    raise NotFound("There is no such page.")
-
-
-async def _concerned(visit: Visit, verb: Verb, id_: str) -> list[str]:
-    """The ids of the texts that it is about: all that are held alike, or the one."""
-    if verb not in ALIKE:
-        return [id_]
-    return await visit.dashboard.operations.held_alike(id_, approvable=verb is APPROVE_ALIKE)
+    if (verb := VERBS.get(visit.request.path_params["verb"])) is None:
+        raise NotFound("There is no such page.")
+    return verb
 
 
 async def ask(visit: Visit) -> Response:
@@ -140,16 +29,14 @@ async def ask(visit: Visit) -> Response:
         verb=verb,
         text=text,
         asked_from=own_address(visit.request.query_params.get("back", ""), f"/texts/{text.id}"),
-        alike=len(await _concerned(visit, verb, text.id)) if verb in ALIKE else 0,
     )
 
 
 async def act(visit: Visit) -> Response:
     verb, id_ = _verb(visit), visit.request.path_params["id"]
-    messages: list[Message] = []
+    actor = verb.actor()
     try:
-        for one in await _concerned(visit, verb, id_):
-            messages += await verb.act(visit.dashboard.operations, one, actor=ACTOR)
+        messages = await verb.act(visit.dashboard.operations, id_, actor=actor)
     except RelayError as error:
         return visit.back(str(error), f"/texts/{id_}", fault=True)
     visit.dashboard.wake()
@@ -157,7 +44,46 @@ async def act(visit: Visit) -> Response:
     done = verb.done
     if verb is REMAP and not messages[-1].is_complete:
         done = "Retried with the current settings, and it can't be sent yet: see the reason."
-    return visit.back(done, f"/texts/{id_}")
+    return visit.back(done, f"/texts/{id_}", undo=actor.batch)
+
+
+async def undo(visit: Visit) -> Response:
+    """Take back what one click decided, unless something came of it already."""
+    undone, late = await visit.dashboard.operations.undo(visit.form.get("batch", ""), ACTOR)
+    visit.dashboard.signal()
+    if not undone:
+        return visit.back("It's too late to undo this.", "/review", fault=True)
+    rest = f" It was too late for {late:,}." if late else ""
+    words = "Undone: nothing was sent." if undone == 1 else f"Undone for {plural(undone, 'message')}."
+    return visit.back(f"{words}{rest}", "/review")
+
+
+async def show_edit(visit: Visit, *, fault: str = "") -> Response:
+    """The form in which a text on hold is corrected, as it was typed if that had a *fault*."""
+    found = await visit.dashboard.history.rows([visit.request.path_params["id"]])
+    if not found or not editable(text := found[0]):
+        raise NotAllowed("Only a message that is on hold, with a number to send it from, can be edited.")
+    form = visit.form if fault else {"message": text.text or "", "to": phone(text.recipient or "")}
+    back = (visit.form or visit.request.query_params).get("back", "")
+    asked_from = own_address(back, f"/texts/{text.id}")
+    status = 422 if fault else 200
+    return await visit.draw("edit.html", status, text=text, form=form, fault=fault, asked_from=asked_from)
+
+
+async def edit(visit: Visit) -> Response:
+    id_, form, actor = visit.request.path_params["id"], visit.form, one_click()
+    text, to = form.get("message", ""), form.get("to", "")
+    try:
+        message = await visit.dashboard.operations.edit(id_, text=text, to=to, actor=actor)
+    except UsageError as error:
+        return await show_edit(visit, fault=str(error))
+    except RelayError as error:
+        return visit.back(str(error), f"/texts/{id_}", fault=True)
+    visit.dashboard.wake()
+    visit.dashboard.signal()
+    if message.status is Status.HELD:
+        return visit.go(f"/texts/{id_}", "Saved. It's still on hold: see why below.")
+    return visit.back("Saved, and queued to send in 8 seconds.", f"/texts/{id_}", undo=actor.batch)
 
 
 async def pause(visit: Visit) -> Response:

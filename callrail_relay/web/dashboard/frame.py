@@ -25,7 +25,7 @@ from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.overview import ChangeFeed, ChangeSignal, History
 from callrail_relay.web.auth import Login, Notice, Session
-from callrail_relay.web.dashboard import words
+from callrail_relay.web.dashboard import verbs, words
 from callrail_relay.web.public import BodyTooLarge, read_body
 
 if TYPE_CHECKING:
@@ -164,14 +164,14 @@ class Visit:
         notice = dashboard.login.take_notice(self.session, request.query_params.get("said", ""))
         return render(template, status, **frame | {"notice": notice} | values)
 
-    def back(self, words: str, default: str, *, fault: bool = False) -> Response:
+    def back(self, words: str, default: str, *, fault: bool = False, undo: str | None = None) -> Response:
         """Send the browser back to where the form was, or to *default*, with a notice."""
-        return self.go(own_address(self.form.get("back", ""), default), words, fault=fault)
+        return self.go(own_address(self.form.get("back", ""), default), words, fault=fault, undo=undo)
 
-    def go(self, address: str, words: str, *, fault: bool = False) -> Response:
+    def go(self, address: str, words: str, *, fault: bool = False, undo: str | None = None) -> Response:
         """Send the browser to a page with a notice: of what was done, or of why it was not."""
         path, mark, fragment = address.partition("#")
-        said = self.dashboard.login.tell(self.session, Notice(words, fault))
+        said = self.dashboard.login.tell(self.session, Notice(words, fault, undo or ""))
         return RedirectResponse(f"{path}{'&' if '?' in path else '?'}said={said}{mark}{fragment}", 303)
 
 
@@ -230,11 +230,13 @@ async def read_form(request: Request) -> dict[str, str]:
     """The fields of a form that was posted; empty if it is none, or too large."""
     try:
         body = await read_body(request)
-        fields = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=50)
+        fields = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=1000)
     except (BodyTooLarge, ClientDisconnect, ValueError):
         return {}
     # A browser writes every line's end as CR LF.
-    return {name: value.replace("\r\n", "\n") for name, value in fields}
+    form = {name: value.replace("\r\n", "\n") for name, value in fields}
+    # The only field of which there may be several: the texts that a person chose.
+    return form | {"id": " ".join(value for name, value in fields if name == "id")}
 
 
 def _here(request: Request) -> str:
@@ -248,6 +250,13 @@ def own_address(wanted: str, default: str) -> str:
     # Browsers take // and /// for the beginning of another host, a backslash for a slash, and drop controls.
     own = wanted.startswith("/") and not wanted.startswith("//") and "\\" not in wanted
     return wanted if own and wanted.isprintable() else default
+
+
+def icon(request: Request) -> Response:
+    """The icon of the tab, with how many messages need review."""
+    count = min(int("0" + "".join(filter(str.isdecimal, request.query_params.get("n", "")[:6]))), 100)
+    svg = _templates().get_template("icon.svg").render(count=count)
+    return Response(svg, media_type="image/svg+xml")
 
 
 @cache
@@ -281,6 +290,10 @@ def _templates() -> "Environment":
     }
     environment.globals |= {
         "static": _static_address,
+        "allowed": verbs.allowed,
+        "in_bulk": verbs.in_bulk,
+        "editable": verbs.editable,
+        "standout": verbs.standout,
         "plural": plural,
         "status_words": words.STATUS_WORDS,
         "status_meanings": words.STATUS_MEANINGS,

@@ -1,30 +1,33 @@
-"""The first page: the verdict, what waits for a person, limits, and plots of what came in."""
+"""*Home*: the verdict, figures of today, what needs review, limits, and what came in."""
 
-from bisect import bisect_right
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from markupsafe import Markup
 from starlette.responses import Response
 
 from callrail_relay.domain.account import DAY, HOUR, Window
+from callrail_relay.domain.checklist import Todo, checklist
 from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Code, Facts, Level, judge
 from callrail_relay.domain.health import Point as Finding
-from callrail_relay.domain.message import Status
-from callrail_relay.domain.views import Arrivals, OldestUse, Waiting
-from callrail_relay.sentences import asleep, clock_time, of_point, plural, seen_lately
-from callrail_relay.web.dashboard.actions import allowed
+from callrail_relay.domain.views import MessageSummary, OldestUse, Waiting
+from callrail_relay.sentences import STEPS, TODOS, asleep, of_point, plural, seen_lately
 from callrail_relay.web.dashboard.frame import Visit
+from callrail_relay.web.dashboard.plots import DAYS, RANGES, midnight, plot
+from callrail_relay.web.dashboard.review import grouped
 from callrail_relay.web.dashboard.words import sentence, when
+
+SHOWN = 5
+"""Messages that need review on the first page; the others are on their own."""
 
 
 async def show(visit: Visit) -> Response:
     dashboard = visit.dashboard
-    facts, overview = await dashboard.history.now(_midnight(dashboard.clock.now(), DAYS - 1))
+    facts, overview = await dashboard.history.now(midnight(dashboard.clock.now(), DAYS - 1))
+    today, kept = await dashboard.history.today(midnight(overview.now))
     examined = dashboard.examiner.latest()
     failed = [] if examined is None else examined.report.failed_checks()
     facts = replace(facts, failed_checks=failed, public_url=dashboard.public_url())
@@ -34,13 +37,26 @@ async def show(visit: Visit) -> Response:
         waiting=overview.waiting,
         for_person=overview.waiting.for_person,
         points=render(facts),
+        checklist=checklist(facts),
+        any_sent=facts.any_sent,
+        steps=STEPS,
+        todos=TODOS,
+        helpers=HELPERS,
+        today=today,
+        kept=kept,
+        groups=grouped(_newest(overview.waiting))[:SHOWN],
         queue=queue_words(facts),
         running=running_words(facts),
         lately=seen_lately(facts, lambda at: when(at, facts.now)),
         standings=[(one.account, _gauges(one, overview.oldest)) for one in facts.standings],
-        plots=[last_hours(overview.arrivals, overview.now), last_days(overview.arrivals, overview.now)],
-        allowed=allowed,
+        plot=plot(visit.request.query_params.get("range", ""), overview.arrivals, overview.now),
+        ranges=RANGES,
     )
+
+
+def _newest(waiting: Waiting) -> list[MessageSummary]:
+    rows = (*waiting.held.rows, *waiting.unknown.rows, *waiting.failed.rows)
+    return sorted(rows, key=lambda row: row.seq, reverse=True)
 
 
 NO_USE = OldestUse(hour=None, day=None)
@@ -66,111 +82,6 @@ def _gauges(standing: AccountStatus, oldest: Mapping[str, OldestUse]) -> list[Ga
     ]
 
 
-HOURS = 24
-DAYS = 30
-HEIGHT = 100
-SERIES = (Status.SENT, Status.QUEUED, Status.HELD, Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
-"""From the bottom of a bar to its top; what is being sent counts as queued."""
-
-
-class Piece(NamedTuple):
-    """One color of a bar, in units of HEIGHT from the top."""
-
-    status: Status
-    y: float
-    height: float
-
-
-class Bar(NamedTuple):
-    """One hour or day: what came in, and what became of it. ``tick`` is written under it."""
-
-    name: str
-    tick: str
-    counts: Counter[Status]
-    pieces: list[Piece]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plot:
-    """Bars side by side, oldest first, the scale's top, and how many there are of each status that occurs."""
-
-    title: str
-    unit: str
-    bars: list[Bar]
-    top: int
-    totals: dict[Status, int]
-
-    @property
-    def total(self) -> int:
-        return sum(self.totals.values())
-
-
-def last_hours(arrivals: Sequence[Arrivals], now: datetime) -> Plot:
-    hour = now.astimezone().replace(minute=0, second=0, microsecond=0)
-    edges = [hour - timedelta(hours=back) for back in reversed(range(HOURS))]
-    ticks = [clock_time(edge).replace(":00", "") if edge.hour % 6 == 0 else "" for edge in edges]
-    names = [f"{clock_time(edge)} to {clock_time(edge + timedelta(hours=1))}" for edge in edges]
-    return _plot("The last 24 hours", "Hour", arrivals, edges, names, ticks)
-
-
-def last_days(arrivals: Sequence[Arrivals], now: datetime) -> Plot:
-    edges = [_midnight(now, back) for back in reversed(range(DAYS))]
-    names = [f"{edge:%a}, {edge:%b} {edge.day}" for edge in edges]
-    ticks = [f"{edge:%b} {edge.day}" if edge.weekday() == 0 else "" for edge in edges]
-    return _plot("The last 30 days", "Day", arrivals, edges, names, ticks)
-
-
-def _midnight(now: datetime, days_ago: int) -> datetime:
-    # By the date: a day may have 23 or 25 hours.
-    day = now.astimezone().date() - timedelta(days=days_ago)
-    return datetime.combine(day, time()).astimezone()
-
-
-def _plot(
-    title: str,
-    unit: str,
-    arrivals: Sequence[Arrivals],
-    edges: list[datetime],
-    names: list[str],
-    ticks: list[str],
-) -> Plot:
-    counts = [Counter[Status]() for _ in edges]
-    # Instants of one time zone are compared without asking what the clock showed.
-    begins = [edge.astimezone(UTC) for edge in edges]
-    for one in arrivals:
-        if one.begins >= begins[0]:
-            status = Status.QUEUED if one.status is Status.SENDING else one.status
-            counts[bisect_right(begins, one.begins) - 1][status] += one.count
-    top = _nice(max(count.total() for count in counts))
-    # The last ticks would stand out at the right end.
-    ticks = [*ticks[:-3], "", "", ""]
-    bars = [
-        Bar(name, tick, count, _pieces(count, top))
-        for name, tick, count in zip(names, ticks, counts, strict=True)
-    ]
-    totals = {status: sum(count[status] for count in counts) for status in SERIES}
-    occur = {status: total for status, total in totals.items() if total}
-    return Plot(title=title, unit=unit, bars=bars, top=top, totals=occur)
-
-
-def _pieces(counts: Counter[Status], top: int) -> list[Piece]:
-    pieces, below = [], 0
-    for status in SERIES:
-        if counts[status]:
-            below += counts[status]
-            y, height = HEIGHT - below * HEIGHT / top, counts[status] * HEIGHT / top
-            pieces.append(Piece(status, round(y, 2), round(height, 2)))
-    return pieces
-
-
-def _nice(most: int) -> int:
-    """A round number that is not less than *most*, and can be halved."""
-    size = 1
-    while size * 10 < most:
-        size *= 10
-    return next(step * size for step in (2, 4, 10) if step * size >= most)
-
-
 @dataclass(frozen=True, slots=True)
 class Point:
     """One thing to know: a sentence, a detail, and a link. ``resume`` is an account to be resumed."""
@@ -184,14 +95,18 @@ class Point:
 
 
 _CHECKS = ("/setup", "See all checks")
+HELPERS = {
+    Todo.CHECK: _CHECKS,
+    Todo.PASTE: ("/setup#url-title", "Get the URL"),
+    Todo.SEND: ("/setup#test", "Send a test message"),
+}
 _LIMITS = ("#budget", "See the limits")
 SENTENCES = {
     Code.NOT_SET_UP: Point(
         "Nothing is set up yet.", "Run `callrail-relay configure` on the relay's computer."
     ),
     Code.NOT_RUNNING: Point(
-        "No relay is running.",
-        "No messages are received or sent. Start it with `callrail-relay serve`.",
+        "No relay is running.", "No messages are received or sent. Start it with `callrail-relay serve`."
     ),
     Code.CHECK_FAILED: Point("Problem: {name}", "{detail}", *_CHECKS),
     Code.PAUSED: Point(
@@ -207,7 +122,7 @@ SENTENCES = {
     ),
     Code.NOT_REACHABLE_FROM_OUTSIDE: Point("Problem: the public URL", "{detail}", *_CHECKS),
     Code.PUBLIC_URL_UNCHECKED: Point("The public URL isn't confirmed yet", "{detail}"),
-    Code.NEEDS_REVIEW: Point("{messages} {need} your review", "{kinds}", "#waiting", "Review"),
+    Code.NEEDS_REVIEW: Point("{messages} {need} your review", "{kinds}", "/review", "Review"),
     Code.WAITS: Point("Sending{whose} waits until {time}.", "{detail}"),
     Code.DAY_FULL: Point("Daily limit{whose} reached ({count:,})", "Sending resumes {at}.", *_LIMITS),
     Code.HOUR_FULL: Point("Hourly limit{whose} reached ({count:,})", "Sending resumes {at}.", *_LIMITS),
@@ -220,12 +135,7 @@ SENTENCES = {
     ),
     Code.WELL: Point("All is well.", "{queue}"),
 }
-_NO_TEXTS = Point(
-    "All is well.",
-    "No message has come in yet. Setup shows how to connect IF3.",
-    "/setup",
-    "Go to Setup",
-)
+_NOT_CONNECTED = Point("Almost there: connect IF3 to start")
 
 
 def render(facts: Facts) -> list[Point]:
@@ -235,8 +145,8 @@ def render(facts: Facts) -> list[Point]:
 
 def _point(finding: Finding, facts: Facts) -> Point:
     point = SENTENCES[finding.code]
-    if finding.code is Code.WELL and not facts.any_texts:
-        point = _NO_TEXTS
+    if finding.code is Code.WELL and not facts.any_sent and facts.last_from_if3 is None:
+        point = _NOT_CONNECTED
     parameters = of_point(finding, facts, when(finding.at, facts.now)) | {
         "detail": sentence(finding.reason, facts.now) if finding.reason else finding.detail,
         "kinds": _kinds(facts.waiting),

@@ -2,28 +2,30 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 from urllib.parse import parse_qsl, urlencode
 
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from callrail_relay.domain.message import OPEN, Attempt, Message, Reason, Status, Verb
 from callrail_relay.domain.outcome import OutcomeKind, Sent
 from callrail_relay.domain.phone import BadPhone, normalise
-from callrail_relay.domain.views import RawRequest, TextFilter
+from callrail_relay.domain.printable import guarded, lines, printable
+from callrail_relay.domain.views import MessageSummary, RawRequest, TextFilter
 from callrail_relay.errors import NotFound
 from callrail_relay.sentences import plural
 from callrail_relay.service.overview import OneText
-from callrail_relay.web.dashboard.actions import allowed
 from callrail_relay.web.dashboard.frame import Visit
-from callrail_relay.web.dashboard.words import SOURCE_WORDS, STATUS_WORDS, phone
+from callrail_relay.web.dashboard.words import SOURCE_WORDS, STATUS_WORDS, phone, sentence
 
-FIELDS = ("status", "search", "person", "day", "opportunity", "sender")
+FIELDS = ("status", "search", "person", "from", "to", "number", "opportunity", "sender")
 MOST_WORDS = 8
 LONGEST = 200
+PORTION = 500
+CSV_HEADER = ("Received", "Person", "Number", "From", "Message", "Status", "Reason", "Sent", "Id")
 
 OUTCOMES = {
     OutcomeKind.SENT: ("sent", "Accepted by CallRail"),
@@ -39,13 +41,54 @@ DECISIONS = {
     Verb.RESEND: "sent it again",
     Verb.MARK_SENT: "marked it as sent",
     Verb.REMAP: "retried it",
+    Verb.EDIT: "edited it",
+    Verb.UNDO: "undid that",
 }
 
 
 async def show_all(visit: Visit) -> Response:
     asked = read_filter(visit.request.query_params)
-    page = await visit.dashboard.history.page(asked.wanted)
-    return await visit.draw("texts.html", asked=asked, page=page, statuses=list(Status))
+    dashboard = visit.dashboard
+    page = await dashboard.history.page(asked.wanted)
+    counts = {} if asked.narrowed else await dashboard.history.counts()
+    return await visit.draw(
+        "texts.html",
+        asked=asked,
+        page=page,
+        statuses=list(Status),
+        counts=counts,
+        total=counts.get(asked.wanted.statuses[0]) if asked.wanted.statuses else sum(counts.values()),
+        numbers=sorted({route.tracking_number for route in dashboard.mapping.routes}),
+    )
+
+
+async def download(visit: Visit) -> Response:
+    """What the page shows, and all that follows on its next pages, as CSV."""
+    asked = read_filter(visit.request.query_params)
+    name = f"messages-{visit.dashboard.clock.now().astimezone():%Y-%m-%d}.csv"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(_csv(visit, asked.wanted), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+async def _csv(visit: Visit, wanted: TextFilter) -> AsyncIterator[str]:
+    # The mark tells spreadsheets that it is UTF-8.
+    yield "\ufeff" + lines([CSV_HEADER])
+    before: int | None = wanted.before
+    while True:
+        page = await visit.dashboard.history.page(replace(wanted, before=before, limit=PORTION))
+        yield lines(_cells(row, visit.dashboard.clock.now()) for row in page.rows)
+        if page.older is None:
+            return
+        before = page.older
+
+
+def _cells(row: MessageSummary, now: datetime) -> list[str]:
+    """One line of the file; what others wrote is no formula, and numbers of ours need no mark."""
+    reasons = " ".join(sentence(reason, now).striptags() for reason in row.reasons)
+    times = [f"{at.astimezone():%Y-%m-%d %H:%M:%S}" if at else "" for at in (row.received_at, row.sent_at)]
+    words = [guarded(printable(one or "")) for one in (row.seller, row.text, reasons)]
+    numbers = [row.recipient or "", row.tracking_number or ""]
+    return [times[0], words[0], *numbers, words[1], STATUS_WORDS[row.status], words[2], times[1], row.id]
 
 
 async def show(visit: Visit) -> Response:
@@ -54,15 +97,8 @@ async def show(visit: Visit) -> Response:
     if len(found) > 1:
         return await visit.draw("submission.html", texts=[one.message for one in found])
     [text] = found
-    message = text.message
-    verbs = allowed(
-        message.status,
-        message.source,
-        message.reasons,
-        complete=message.is_complete,
-        opted_out=text.history.opted_out,
-    )
-    return await visit.draw("text.html", text=text, message=message, steps=steps(text), verbs=verbs)
+    [row] = await visit.dashboard.history.rows([text.message.id])
+    return await visit.draw("text.html", text=text, message=text.message, row=row, steps=steps(text))
 
 
 async def show_request(visit: Visit) -> Response:
@@ -114,7 +150,8 @@ class Asked:
 
     @property
     def narrowed(self) -> bool:
-        return any(self.fields.values())
+        """Whether anything but the status narrows it."""
+        return any(value for name, value in self.fields.items() if name != "status")
 
     def address(self, **changes: object) -> str:
         """The address of this page with some fields changed."""
@@ -133,19 +170,19 @@ def read_filter(query: Mapping[str, str]) -> Asked:
     statuses = tuple(status for status in Status if status == fields["status"])
     if fields["status"] and not statuses:
         faults.append(f"There is no status “{fields['status']}”.")
-    since = until = None
-    if fields["day"]:
+    edges: list[datetime | None] = []
+    for edge, days in (("from", 0), ("to", 1)):
         try:
-            # From midnight to midnight by this machine's clock.
-            day = date.fromisoformat(fields["day"])
-            first, last = (datetime.combine(one, time()) for one in (day, day + timedelta(days=1)))
-            since, until = first.astimezone(UTC), last.astimezone(UTC)
+            edges.append(_edge(fields[edge], timedelta(days=days)))
         except (ValueError, OverflowError):
-            faults.append(f"“{fields['day']}” isn't a date. Write it as 2026-11-23.")
+            edges.append(None)
+            faults.append(f"“{fields[edge]}” isn't a date. Write it as 2026-11-23.")
+    since, until = edges
     before = query.get("before", "")
     wanted = TextFilter(
         statuses=statuses,
         recipient=recipient,
+        tracking_number=fields["number"] or None,
         name=name,
         opportunity_id=fields["opportunity"] or None,
         sender_id=fields["sender"] or None,
@@ -155,6 +192,15 @@ def read_filter(query: Mapping[str, str]) -> Asked:
         before=int(before) if re.fullmatch("[0-9]{1,18}", before) else None,
     )
     return Asked(fields=fields, wanted=wanted, faults=faults)
+
+
+def _edge(raw: str, day: timedelta) -> datetime | None:
+    """An instant, or the midnight of a date with *day* added, by this machine's clock."""
+    if not raw:
+        return None
+    if "T" in raw:
+        return datetime.fromisoformat(raw).astimezone(UTC)
+    return (datetime.combine(date.fromisoformat(raw), time()) + day).astimezone(UTC)
 
 
 def readable(raw: RawRequest) -> str:
@@ -202,6 +248,8 @@ def _decisions(text: OneText) -> Iterator[Step]:
         details = [decision.actor.note] if decision.actor.note else []
         if decision.overridden:
             details.append(_overridden(decision.overridden))
+        if decision.verb is Verb.EDIT:
+            details.append(f"Before: “{decision.text or ''}” to {phone(decision.recipient)}")
         title = f"{decision.actor.name} {DECISIONS[decision.verb]}"
         yield Step("person", title[:1].upper() + title[1:], decision.decided_at, tuple(details))
     if text.history.approved and not message.decisions:

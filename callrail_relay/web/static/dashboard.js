@@ -71,6 +71,7 @@ document.addEventListener("htmx:after:swap", (event) => {
   // What this answer shows may be older than what the stream told meanwhile.
   htmx.trigger(document.body, "changed");
   if (posted) {
+    countDown();
     if (dialog.open) dialog.close();
     const notice = document.getElementById("notice");
     // What was typed is done with, unless the person has to fix it.
@@ -92,8 +93,8 @@ document.addEventListener("htmx:after:init", ({ target: form }) => {
 function showLost(status) {
   showConnection(
     status === 401
-      ? "You are signed out: this page does not change any more. Reload it to see how to get in again."
-      : "The relay does not answer: what you see may be old. This page tries again by itself.",
+      ? "You've been signed out. Reload to sign in."
+      : "Can't reach the server. Reconnecting…",
   );
 }
 
@@ -110,3 +111,135 @@ for (const name of ["htmx:error", "htmx:response:error"]) {
   });
 }
 document.addEventListener("ended", () => location.reload());
+
+// --- undo: the server keeps the time; the page only shows how much of it is left ---
+
+function countDown() {
+  const form = document.querySelector("[data-undo]:not([data-until])");
+  if (!form) return;
+  const until = Date.now() + 1000 * Number(form.dataset.undo);
+  const button = form.querySelector("button");
+  form.dataset.until = until;
+  const tick = () => {
+    const left = Math.ceil((until - Date.now()) / 1000);
+    if (!form.isConnected) return;
+    if (left <= 0) form.remove();
+    else {
+      button.textContent = `Undo (${left})`;
+      setTimeout(tick, 250);
+    }
+  };
+  tick();
+}
+countDown();
+
+// --- chosen messages ---
+
+const boxes = () => [...document.querySelectorAll("input[name=id][form=bulk]")];
+
+function showChosen() {
+  const bar = document.getElementById("bulk");
+  if (!bar) return;
+  const all = boxes();
+  const count = all.filter((box) => box.checked).length;
+  bar.classList.toggle("some", count > 0);
+  bar.querySelector("[data-chosen]").textContent = count ? `${count} selected` : "Select messages";
+  for (const button of bar.querySelectorAll("button")) button.disabled = !count;
+  const whole = bar.querySelector("[data-all]");
+  whole.hidden = !all.length;
+  whole.checked = count > 0 && count === all.length;
+  whole.indeterminate = count > 0 && count < all.length;
+}
+
+document.addEventListener("change", ({ target }) => {
+  if (target.matches("[data-all]")) for (const box of boxes()) box.checked = target.checked;
+  if (target.matches("[data-all], input[name=id]")) showChosen();
+  if (target.id === "keys-off") localStorage.setItem("keys-off", target.checked ? "yes" : "");
+});
+document.addEventListener("htmx:after:swap", () => {
+  showChosen();
+  showCount();
+});
+showChosen();
+
+// The tab shows how many messages need review.
+function showCount() {
+  const count = document.querySelector("#count [data-count]")?.dataset.count ?? "0";
+  const link = document.getElementById("icon");
+  if (link && !link.href.endsWith(`?n=${count}`)) link.href = `/icon.svg?n=${count}`;
+}
+
+// --- charts: what a bar stands for, to pointer, finger and keyboard ---
+
+function showTip(bar) {
+  const drawing = bar.closest(".drawing");
+  const tip = drawing.querySelector(".tip");
+  tip.textContent = bar.dataset.tip;
+  tip.hidden = false;
+  const { left, width } = drawing.getBoundingClientRect();
+  const box = bar.getBoundingClientRect();
+  const middle = box.left + box.width / 2 - left - tip.offsetWidth / 2;
+  tip.style.left = `${Math.max(0, Math.min(middle, width - tip.offsetWidth))}px`;
+}
+
+for (const name of ["pointerover", "focusin"]) {
+  document.addEventListener(name, ({ target }) => {
+    const bar = target.closest?.("[data-tip]");
+    if (bar) showTip(bar);
+    else for (const tip of document.querySelectorAll(".tip")) tip.hidden = true;
+  });
+}
+
+// --- how many parts an edited message takes ---
+
+for (const area of document.querySelectorAll("[data-parts]")) {
+  const shown = document.getElementById(area.dataset.parts);
+  const count = () => (shown.textContent = `${area.value.length} characters`);
+  area.addEventListener("input", count);
+  count();
+}
+
+// --- keys ---
+
+const keys = document.getElementById("keys");
+const showKeys = document.getElementById("show-keys");
+if (keys && showKeys) {
+  showKeys.hidden = false;
+  showKeys.addEventListener("click", () => keys.showModal());
+  document.getElementById("keys-off").checked = localStorage.getItem("keys-off") === "yes";
+}
+const PAGES = { h: "/", r: "/review", m: "/texts", s: "/setup" };
+let going = false;
+
+function step(by) {
+  const rows = [...document.querySelectorAll("[data-row]")].filter((row) => row.offsetParent);
+  if (!rows.length) return;
+  const now = rows.findIndex((row) => row.classList.contains("here"));
+  const next = rows[Math.max(0, Math.min(rows.length - 1, now < 0 ? 0 : now + by))];
+  rows[now]?.classList.remove("here");
+  next.classList.add("here");
+  next.querySelector("[data-open]").focus({ preventScroll: true });
+  next.scrollIntoView({ block: "nearest" });
+}
+
+const ACTIONS = {
+  "/": () => (document.getElementById("search") ? document.getElementById("search").focus() : location.assign("/texts#search")),
+  "?": () => keys.showModal(),
+  j: () => step(1),
+  k: () => step(-1),
+  x: () => document.querySelector(".here input[name=id]")?.click(),
+  g: () => (going = true),
+};
+
+document.addEventListener("keydown", (event) => {
+  const { key, target } = event;
+  if (!keys || event.ctrlKey || event.metaKey || event.altKey || localStorage.getItem("keys-off") === "yes") return;
+  if (target.matches("input:not([type=checkbox]), textarea, select") || document.querySelector("dialog[open]")) return;
+  const page = going && PAGES[key];
+  going = false;
+  if (page) location.assign(page);
+  else if (Object.hasOwn(ACTIONS, key)) ACTIONS[key]();
+  else return;
+  event.preventDefault();
+});
+if (location.hash === "#search") document.getElementById("search")?.focus();

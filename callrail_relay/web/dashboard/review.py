@@ -1,0 +1,122 @@
+"""*Needs review*: what waits for a person, alike texts together, and what is decided on many at once."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from starlette.responses import Response
+
+from callrail_relay.domain.guards import are_similar, similarity_words
+from callrail_relay.domain.message import Verb as Decided
+from callrail_relay.domain.views import MessageSummary
+from callrail_relay.errors import RelayError
+from callrail_relay.sentences import plural
+from callrail_relay.web.dashboard.frame import Visit, own_address
+from callrail_relay.web.dashboard.verbs import APPROVE, CANCEL, RESEND, Verb, codes, in_bulk, is_out
+
+SHOWN = 60
+"""Rows of one kind that the page shows at most."""
+
+MOST_UNTYPED = 10
+"""A decision on more texts wants their number typed."""
+
+DONE = {APPROVE: "queued to send", RESEND: "queued to send again", CANCEL: "canceled"}
+
+
+class Group(NamedTuple):
+    """Texts of one wording that wait for the same reason, the newest first."""
+
+    rows: list[MessageSummary]
+
+    @property
+    def first(self) -> MessageSummary:
+        return self.rows[0]
+
+    @property
+    def is_mass(self) -> bool:
+        return "mass_text" in codes(self.first)
+
+
+def grouped(rows: Iterable[MessageSummary]) -> list[Group]:
+    """Put together what one person would decide alike, in the order of the newest of each."""
+    groups: list[Group] = []
+    alike: dict[tuple[object, ...], list[Group]] = defaultdict(list)
+    for row in rows:
+        why = (row.status, row.opted_out, *sorted(codes(row)))
+        group = next((one for one in alike[why] if _same_wording(one.first, row)), None)
+        if group is None:
+            group = Group([])
+            groups.append(group)
+            alike[why].append(group)
+        group.rows.append(row)
+    return groups
+
+
+def _same_wording(one: MessageSummary, other: MessageSummary) -> bool:
+    words, others = (similarity_words(row.text or "", row.seller) for row in (one, other))
+    if words is None or others is None:
+        return one.text is not None and one.text == other.text
+    return are_similar(words, others)
+
+
+async def show(visit: Visit) -> Response:
+    waiting = await visit.dashboard.history.waiting(SHOWN)
+    kinds = (
+        ("On hold", "held", waiting.held),
+        ("Unconfirmed", "unknown", waiting.unknown),
+        ("Failed in the last 24 hours", "failed", waiting.failed),
+    )
+    return await visit.draw(
+        "review.html",
+        for_person=waiting.for_person,
+        kinds=[(title, status, bucket.count, grouped(bucket.rows)) for title, status, bucket in kinds],
+        looked_up=waiting.looked_up,
+        shown=SHOWN,
+    )
+
+
+async def act(visit: Visit) -> Response:
+    """Ask how many texts it is about, and do it once the person has said so."""
+    wanted, like = visit.form.get("verb", ""), visit.form.get("like", "")
+    if (verb := next((one for one in DONE if one.name == wanted), None)) is None:
+        return visit.back("Choose what to do with the messages.", "/review", fault=True)
+    try:
+        rows, left_out = await _chosen(visit, verb, like)
+    except RelayError as error:
+        return visit.back(str(error), "/review", fault=True)
+    if not rows:
+        opted_out = " People who opted out are left out." if left_out else ""
+        return visit.back(f"None of these can be changed so.{opted_out}", "/review", fault=True)
+    sure, typed = "sure" in visit.form, visit.form.get("count", "").replace(",", "").strip()
+    if not sure or (len(rows) > MOST_UNTYPED and typed != str(len(rows))):
+        return await visit.draw(
+            "bulk.html",
+            422 if sure else 200,
+            verb=verb,
+            rows=rows,
+            like=like,
+            left_out=left_out,
+            typed=typed,
+            fault=f"Type {len(rows):,} to go on." if sure else "",
+            must_type=len(rows) > MOST_UNTYPED,
+            still=True,  # it answers a form, so no look at its address would show it again
+            asked_from=own_address(visit.form.get("back", ""), "/review"),
+        )
+    actor, ids = verb.actor(), [row.id for row in rows]
+    done = await visit.dashboard.operations.decide_all(Decided(verb.name), ids, actor)
+    visit.dashboard.wake()
+    visit.dashboard.signal()
+    late = f" {plural(len(ids) - done, 'other')} changed meanwhile." if done < len(ids) else ""
+    return visit.back(f"{plural(done, 'message')} {DONE[verb]}.{late}", "/review", undo=actor.batch)
+
+
+async def _chosen(visit: Visit, verb: Verb, like: str) -> tuple[Sequence[MessageSummary], int]:
+    """The texts that are meant and may be changed so, and how many are left out for an opt-out."""
+    ids = visit.form["id"].split()
+    if like:
+        ids = await visit.dashboard.operations.held_alike(like)
+    elif not ids:
+        raise RelayError("Choose at least one message.")
+    found = await visit.dashboard.history.rows(list(dict.fromkeys(ids)))
+    left_out = sum(map(is_out, found)) if verb.sends else 0
+    return [row for row in found if verb in in_bulk(row)], left_out

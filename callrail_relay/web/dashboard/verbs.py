@@ -1,0 +1,129 @@
+"""What a person can do with a text on a page, with one or with many, and which of it stands out."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+from secrets import token_urlsafe
+
+from callrail_relay.domain.message import Actor, Message, Source, Status
+from callrail_relay.domain.views import MessageSummary
+from callrail_relay.service.operations import CANCELLABLE, Operations
+
+UNDO_TIME = timedelta(seconds=8)
+"""How long nothing is sent after a click that sends; the store keeps it, and until then it can be undone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One thing to do with a text; ``question`` is asked first of one that may be sent, or was."""
+
+    name: str
+    label: str
+    done: str
+    act: Callable[..., Awaitable[list[Message]]]
+    statuses: tuple[Status, ...]
+    question: str = ""
+
+    def asks(self, status: Status) -> bool:
+        return self.question != "" and status not in (Status.FAILED, Status.CANCELLED)
+
+    def of(self, status: Status) -> str:
+        """Its label on a text with this status."""
+        return "Dismiss" if self is CANCEL and status is Status.FAILED else self.label
+
+    @property
+    def sends(self) -> bool:
+        return self.act in (Operations.approve, Operations.resend)
+
+    def actor(self) -> Actor:
+        """The person who clicks on it; a click that can be undone has its own mark, and time for that."""
+        if not (self.sends or self is CANCEL):
+            return ACTOR
+        return one_click(UNDO_TIME if self.sends else timedelta())
+
+
+ACTOR = Actor(name="a person on the dashboard")
+
+
+def one_click(delay: timedelta = UNDO_TIME) -> Actor:
+    return replace(ACTOR, batch=token_urlsafe(16), delay=delay)
+
+
+HELD = (Status.HELD,)
+APPROVE = Verb("approve", "Send anyway", "Queued to send in 8 seconds.", Operations.approve, HELD)
+APPROVE_RESTORED = replace(
+    APPROVE,
+    name="approve-restored",
+    question="This message comes from a backup and may have been sent since. Sending could text this person "
+    "twice. Check the conversation in CallRail first.",
+)
+REMAP = Verb("remap", "Retry", "Retried with the current settings.", Operations.remap, HELD)
+RESEND = Verb(
+    "resend",
+    "Send again",
+    "Queued to send again in 8 seconds.",
+    Operations.resend,
+    (Status.UNKNOWN, Status.FAILED, Status.CANCELLED),
+    "This message may already have been delivered. Resending could text this person twice. Check the "
+    "conversation in CallRail first.",
+)
+MARK_SENT = Verb(
+    "mark-sent",
+    "Mark as sent",
+    "Marked as sent.",
+    Operations.mark_sent,
+    (Status.UNKNOWN,),
+    "Did you see this message in CallRail's conversation? It won't be sent again. You can't undo this.",
+)
+CANCEL = Verb("cancel", "Cancel", "Canceled: it won't be sent.", Operations.cancel, CANCELLABLE)
+OPT_OUT = Verb(
+    "opt-out",
+    "Opt out",
+    "Opted out: you can't text this person from this number any more, and the message is canceled.",
+    partial(Operations.opt_out_recipient, reason="Read in a reply, on the dashboard."),
+    HELD,
+)
+VERBS = {verb.name: verb for verb in (APPROVE, APPROVE_RESTORED, OPT_OUT, RESEND, MARK_SENT, REMAP, CANCEL)}
+DOUBTFUL = {"merge_tag", "mass_text", "bulk", "maybe_opted_out", "opt_out", "restored"}
+"""Reasons beside which *Send anyway* is never the button that stands out."""
+
+
+def codes(text: MessageSummary) -> set[str]:
+    return {reason.code for reason in text.reasons}
+
+
+def allowed(text: MessageSummary) -> list[Verb]:
+    """The buttons of a text."""
+    left_out = {APPROVE if "restored" in codes(text) else APPROVE_RESTORED}
+    if "maybe_opted_out" not in codes(text) or text.opted_out:
+        left_out.add(OPT_OUT)
+    if text.opted_out or not text.complete:
+        left_out |= {APPROVE, APPROVE_RESTORED, RESEND}
+    if text.complete or text.source is Source.SEND:
+        left_out.add(REMAP)
+    return [verb for verb in VERBS.values() if text.status in verb.statuses and verb not in left_out]
+
+
+def in_bulk(text: MessageSummary) -> list[Verb]:
+    """What can be done with many like it: nothing that may text people twice, or who opted out."""
+    verbs = {CANCEL} if is_out(text) else {CANCEL, APPROVE, RESEND}
+    if text.status is Status.UNKNOWN:
+        verbs.discard(RESEND)
+    return [verb for verb in allowed(text) if verb in verbs]
+
+
+def is_out(text: MessageSummary) -> bool:
+    """Whether the person opted out, or may have."""
+    return text.opted_out or not codes(text).isdisjoint({"opt_out", "maybe_opted_out"})
+
+
+def editable(text: MessageSummary) -> bool:
+    return text.status is Status.HELD and text.tracking_number is not None and "restored" not in codes(text)
+
+
+def standout(text: MessageSummary) -> str:
+    """The name of the button that stands out; nothing doubtful does."""
+    if editable(text) and (not text.complete or "merge_tag" in codes(text)):
+        return "edit"
+    return "approve" if codes(text).isdisjoint(DOUBTFUL) else ""
