@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from callrail_relay.cli.console import ask, complain, has_terminal, say
+from callrail_relay.cli.console import ask, complain, has_terminal, opened_relay, say
 from callrail_relay.cli.expose import bring_up, read_tunnel
 from callrail_relay.cli.send import send
 from callrail_relay.cli.service import offer
@@ -35,6 +35,7 @@ async def lead_on(config: Path | None, *, has_address: bool) -> None:
         await _settle_address(config)
     begin_step(5, "A test text, then IF3")
     await _send_test(config)
+    await _show_checklist(config)
 
 
 async def _settle_address(config: Path | None) -> None:
@@ -79,3 +80,14 @@ async def _send_test(config: Path | None) -> None:
             complain(str(error))
         else:
             return
+
+
+async def _show_checklist(config: Path | None) -> None:
+    """What of the first run is done, seen live, and what comes next."""
+    from callrail_relay.cli.render import checklist_lines
+    from callrail_relay.domain.checklist import checklist
+
+    async with opened_relay(config) as relay:
+        facts = (await relay.operations.status()).facts
+    if items := checklist(facts):
+        say("\n".join(line.plain for line in checklist_lines(items)) + "\n")

@@ -108,6 +108,8 @@ def test_wizard_leads_from_key_to_url(
     assert "Account: ACC00000000000000000000000000000001  Example Account" in seen
     assert ["1", "2", "3", "4", "5"] == re.findall(r"^Step (\d) of 5: ", seen, re.MULTILINE)
     assert 'Type the whole word "yes"' in seen
+    assert re.search(r"First run: \d of 5 steps done", seen)
+    assert "✓ Test text" in seen
     assert "Answer with a number from 1 to 2, or a name" in seen
     assert "--to can't be used: " in seen
     assert ["+12025550122"] == [one.customer for one in simulator.conversations.values()]
