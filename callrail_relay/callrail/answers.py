@@ -15,8 +15,7 @@ from typing import Any
 from callrail_relay.domain.outcome import Outcome, RateLimited, Refusal, Rejected, Sent, Unknown, Usage
 from callrail_relay.domain.phone import mask_all
 
-LONGEST_RETRY_AFTER = 3600.0
-"""Seconds; a wait longer than the hour of the budget isn't believed."""
+LONGEST_RETRY_AFTER = 3600.0  # seconds; a wait longer than the hour of the budget isn't believed
 
 # PostgreSQL keeps no NUL, and no database keeps half a surrogate pair.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")

@@ -29,13 +29,11 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 CACHE = "no-store"
-CACHE_STATIC = "private, max-age=31536000, immutable"
-"""Scripts and style have another address for each content."""
-
+CACHE_STATIC = "private, max-age=31536000, immutable"  # scripts and style: each content has its own address
 MOST_STREAMS = 50
 
+# Takes what the caller accepts; answers with the metrics and their content type.
 Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
-"""Takes what the caller accepts; answers with the metrics and their content type."""
 
 
 class PrivateGate:

@@ -27,29 +27,20 @@ from callrail_relay.service.tokens import HookTokens
 MOST_FAILURES = 20
 WINDOW = timedelta(minutes=1)
 MOST_ADDRESSES = 10_000
+LARGEST_BODY = 65_536  # bytes, as sent and again after decompression
+SLOWEST_BODY = 30.0  # seconds for a whole body to arrive
+CLOSE = {"Connection": "close"}  # goes with an answer that does not wait for the body
 
-LARGEST_BODY = 65_536
-"""Bytes, as sent and again after decompression."""
-
-SLOWEST_BODY = 30.0
-"""Seconds for a whole body to arrive."""
-
-CLOSE = {"Connection": "close"}
-"""Goes with an answer that does not wait for the body."""
-
+# A sender that repeats a request repeats these; several requests may share an X-Request-Id or the like.
 REPEAT_HEADERS = ("idempotency-key", "x-idempotency-key", "webhook-id", "svix-id", "x-hookdeck-eventid")
-"""A sender that repeats a request repeats these; several requests may share an X-Request-Id or the like."""
-
+# What may follow the secret in a path, such as the end of the line that was copied along with it.
 AFTER_TOKEN = "/?\u200b\u2060\ufeff" + "".join(filter(str.isspace, map(chr, range(0x3001))))
-"""What may follow the secret in a path, such as the end of the line that was copied along with it."""
-
 _NONCE = re.compile(r"[\w-]{1,128}", re.ASCII)
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-Answered = Callable[[str, int, float], None]
-"""Takes which webhook was asked, the status of its answer, and the seconds that it took."""
+Answered = Callable[[str, int, float], None]  # takes which webhook, the status of its answer, and seconds
 
 
 @dataclass(frozen=True, kw_only=True)
