@@ -18,6 +18,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from callrail_relay.clock import Clock
+from callrail_relay.domain.public_url import read_address
 from callrail_relay.errors import Unavailable
 from callrail_relay.service.background import Refused, uncounted
 from callrail_relay.service.intake import Intake
@@ -37,7 +38,6 @@ REPEAT_HEADERS = ("idempotency-key", "x-idempotency-key", "webhook-id", "svix-id
 AFTER_TOKEN = "/?\u200b\u2060\ufeff" + "".join(filter(str.isspace, map(chr, range(0x3001))))
 _NONCE = re.compile(r"[\w-]{1,128}", re.ASCII)
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 Answered = Callable[[str, int, float], None]  # takes which webhook, the status of its answer, and seconds
@@ -68,15 +68,6 @@ def client_address(request: HTTPConnection) -> str:
     return request.client.host if request.client else ""
 
 
-def _read_address(text: str) -> Address | None:
-    """An address; to a listener on both, one of IPv4 comes as one of IPv6."""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
-
-
 class FailedSecrets:
     """How many wrong secrets each address tried in its present minute; MOST_ADDRESSES are remembered."""
 
@@ -97,7 +88,7 @@ class FailedSecrets:
 
 def _network(text: str) -> str:
     """What one party can choose freely counts as one address: a whole /64 of IPv6."""
-    address = _read_address(text)
+    address = read_address(text)
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((int(address), 64), strict=False))
     return str(address)
@@ -174,7 +165,7 @@ class IF3Hook(Webhook):
     name = "if3"
 
     def allows(self, address: str) -> bool:
-        networks, parsed = self._parts.allow_addresses, _read_address(address)
+        networks, parsed = self._parts.allow_addresses, read_address(address)
         return not networks or (parsed is not None and any(parsed in network for network in networks))
 
     async def take(self, request: Request, body: bytes) -> Response:
