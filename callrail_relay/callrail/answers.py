@@ -15,12 +15,10 @@ from importlib.resources import files
 from typing import Any
 
 from callrail_relay.domain.outcome import Outcome, RateLimited, Refusal, Rejected, Sent, Unknown, Usage
+from callrail_relay.domain.payload import storable
 from callrail_relay.domain.phone import mask_all
 
 LONGEST_RETRY_AFTER = 3600.0  # seconds; a wait longer than the hour of the budget isn't believed
-
-# PostgreSQL keeps no NUL, and no database keeps half a surrogate pair.
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 _LONGEST_WORDS = 300
 _LARGEST_READ = 65_536
@@ -82,11 +80,6 @@ def thread_of(message: Mapping[str, Any]) -> str | None:
     thread = message.get("sms_thread")
     thread_id = thread.get("id") if isinstance(thread, dict) else None
     return storable(thread_id) if isinstance(thread_id, str) else None
-
-
-def storable(words: str) -> str:
-    """*words* with a mark for each character that no database keeps."""
-    return _UNSTORABLE.sub("\ufffd", words)
 
 
 def last_ten_digits(value: object) -> str:

@@ -30,9 +30,13 @@ from callrail_relay.errors import RefusedByCallRail, Unavailable
 IDLE_CONNECTION = 1.0
 LARGEST_ANSWER = 1_048_576
 LARGEST_LIST = 16 * LARGEST_ANSWER  # a page of 250 conversations, each with its recent texts
-MARGIN = 5.0  # seconds beyond both time-outs for a whole answer; a lease ends after twice that
+
+MARGIN = 5.0
+"""Seconds beyond both time-outs for a whole answer; the lease of an attempt ends after twice that."""
+
 MOST_PAGES = 200
-MOST_REPLY_PAGES = 10  # of 250 conversations each
+MOST_REPLY_PAGES = 10
+"""Pages of 250 conversations each."""
 
 T = TypeVar("T")
 

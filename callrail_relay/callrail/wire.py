@@ -15,15 +15,19 @@ from operator import itemgetter
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from callrail_relay.callrail.answers import last_ten_digits, objects, read_object, storable, thread_of
+from callrail_relay.callrail.answers import last_ten_digits, objects, read_object, thread_of
 from callrail_relay.domain.inbound import CallRailText, Direction, HookUrls, ShownNumber, WebhookIntegration
+from callrail_relay.domain.payload import storable
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.reconcile import FoundText
 from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry, Route
 
-FEW = 3  # texts of a conversation that any list shows
+FEW = 3
+"""Texts of a conversation that any list shows."""
 
-Replies = tuple[CallRailText, ...]  # what a person wrote, oldest first
+Replies = tuple[CallRailText, ...]
+"""What a person wrote, oldest first."""
+
 Json = Mapping[str, Any]
 
 
