@@ -192,8 +192,6 @@ FORMS: dict[str, frame.Page] = {
 
 
 def create_private_app(dashboard: Dashboard, scrape: Scrape, *, host: str, loopback: bool) -> Starlette:
-    """The app of the private listener on *host*."""
-
     async def readyz(_request: Request) -> Response:
         report = await dashboard.examiner.recent()
         return JSONResponse(report.document(), 503 if report.exit_code else 200)

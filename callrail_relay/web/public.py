@@ -257,8 +257,6 @@ register_url_convertor("rest", _Rest())
 
 
 def create_public_app(parts: PublicParts) -> Starlette:
-    """The app of the public listener."""
-
     async def healthz(request: Request) -> Response:
         status = 200 if await parts.writable() else 503
         nonce = request.query_params.get("probe", "")
