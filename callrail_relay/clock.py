@@ -11,8 +11,6 @@ if sys.platform == "win32":
 
 
 class Clock(Protocol):
-    """Tells the time, and waits."""
-
     def now(self) -> datetime: ...  # aware, in UTC
 
     def monotonic(self) -> float: ...  # for durations: it doesn't change when the clock is set
@@ -33,7 +31,6 @@ async def others_turn() -> None:
 
 
 async def until_woken(woken: asyncio.Event, longest: timedelta, clock: Clock) -> None:
-    """Return when *woken* is set, or *longest* has passed."""
     waits = [asyncio.ensure_future(woken.wait()), asyncio.ensure_future(clock.sleep(longest.total_seconds()))]
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

@@ -7,50 +7,28 @@ The documentation says little about errors, so several keys and shapes are read 
 import codecs
 import json
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from html import unescape
+from importlib.resources import files
 from typing import Any
 
 from callrail_relay.domain.outcome import Outcome, RateLimited, Refusal, Rejected, Sent, Unknown, Usage
+from callrail_relay.domain.payload import storable
 from callrail_relay.domain.phone import mask_all
 
-LONGEST_RETRY_AFTER = 3600.0
-"""Seconds; a wait longer than the hour of the budget isn't believed."""
-
-# PostgreSQL keeps no NUL, and no database keeps half a surrogate pair.
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+LONGEST_RETRY_AFTER = 3600.0  # seconds; a wait longer than the hour of the budget isn't believed
 
 _LONGEST_WORDS = 300
 _LARGEST_READ = 65_536
 _MOST_LEVELS = 6
 _LARGEST_COUNT = 1_000_000
 
-_OF_RECIPIENT = re.compile(
-    "do not (?:contact|call)|blocked number|not a mobile|land ?line|invalid phone|phone number is invalid"
-    "|not a valid phone|not opted in"
+_REFUSALS = tomllib.loads(files(__package__).joinpath("refusals.toml").read_text(encoding="utf-8"))
+_OPTED_OUT, _NEGATED, _OF_RECIPIENT = (
+    re.compile(_REFUSALS[name]) for name in ("opted_out", "negated", "of_recipient")
 )
-
-# How CallRail, and Twilio behind it, say that a person opted out (21610:
-# https://www.twilio.com/docs/api/errors/21610), in words without punctuation or case.
-_OPTED_OUT = re.compile(
-    r"""
-    \bopted\ ?out\b (?!\ of\ (?:mms|media|pictures?|images?|calls?|voice|e\ ?mails?)\b)
-    | \bopt\ ?out\ (?:list|status)\b
-    | ^(?:(?!(?:must|missing|contains?|includes?|requires?|no|not|without|add|allow|append|needs?|lacks?)\b)
-          \w+\ ){0,4} opt\ ?out (?:\ true)?$
-    | \bunsubscribed\b (?!\ from\ (?:mms|e\ ?mails?|calls?)\b)
-    | \b(?:errors?|code|twilio)\ 21610\b
-    | \b(?:black|deny|block)\ ?list\ rule\b
-    | \b(?:suppression|stop|do\ not\ (?:contact|text))\ ?list\b
-    | \b(?:replied|responded|sent|texted|answered)\ (?:with\ |back\ )?stop\b
-    | \b(?:revoked|withdrew|withdrawn)\ (?:\w+\ )?consent\b
-    | \bno\ longer\ (?:wants?|wish|wishes)\ to\ (?:receive|get|be)\b
-    | \brequested\ (?:not\ to|to\ stop|no\ more)\b
-    """,
-    re.VERBOSE,
-)
-_NEGATED = re.compile(r"(?:\b(?:not|never|can be|could be)|n t)(?: been| yet)? $")
 
 # Keys that say only that words follow, so that they are not repeated with them.
 _KEYS_OF_WORDS = re.compile(
@@ -102,11 +80,6 @@ def thread_of(message: Mapping[str, Any]) -> str | None:
     thread = message.get("sms_thread")
     thread_id = thread.get("id") if isinstance(thread, dict) else None
     return storable(thread_id) if isinstance(thread_id, str) else None
-
-
-def storable(words: str) -> str:
-    """*words* with a mark for each character that no database keeps."""
-    return _UNSTORABLE.sub("\ufffd", words)
 
 
 def last_ten_digits(value: object) -> str:

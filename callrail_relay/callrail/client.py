@@ -26,12 +26,10 @@ from callrail_relay.domain.reconcile import BEFORE, FailedLookup, FoundText, Loo
 from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry, Route, is_loopback
 from callrail_relay.errors import RefusedByCallRail, Unavailable
 
+# Seconds. The other side may close a connection that is idle for longer, and a text sent on it would be lost.
 IDLE_CONNECTION = 1.0
-"""Seconds; the other side may close a connection idle for longer, and a text sent on it would be lost."""
-
 LARGEST_ANSWER = 1_048_576
-LARGEST_LIST = 16 * LARGEST_ANSWER
-"""A page of 250 conversations, each with its recent texts, may have some megabytes."""
+LARGEST_LIST = 16 * LARGEST_ANSWER  # a page of 250 conversations, each with its recent texts
 
 MARGIN = 5.0
 """Seconds beyond both time-outs for a whole answer; the lease of an attempt ends after twice that."""

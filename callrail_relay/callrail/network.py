@@ -21,8 +21,7 @@ from callrail_relay.domain.routing import is_loopback
 from callrail_relay.errors import SettingsError
 
 _SCHEMES = ("http", "https", "socks5", "socks5h")
-_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
-"""The names by which OpenSSL finds certificates in a directory."""
+_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # the names by which OpenSSL finds certificates in a directory
 
 _ANOTHER_PROXY = "Write it as http://HOST:PORT or socks5://HOST:PORT, or unset it."
 _OTHER_CERTIFICATES = "Name one that is there, or unset it: the relay brings the usual certificates along."

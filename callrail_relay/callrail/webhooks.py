@@ -13,11 +13,10 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from callrail_relay.callrail.answers import storable
 from callrail_relay.callrail.wire import digest, read_number
 from callrail_relay.domain.charset import UnparsedError, decode
 from callrail_relay.domain.inbound import CallRailText, Direction
-from callrail_relay.domain.payload import Fields, Number, first, parse
+from callrail_relay.domain.payload import Fields, Number, first, parse, storable
 
 _LONGEST_ID = 64
 # What every webhook about a text has, and one about a call has not.

@@ -15,8 +15,9 @@ from operator import itemgetter
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from callrail_relay.callrail.answers import last_ten_digits, objects, read_object, storable, thread_of
+from callrail_relay.callrail.answers import last_ten_digits, objects, read_object, thread_of
 from callrail_relay.domain.inbound import CallRailText, Direction, HookUrls, ShownNumber, WebhookIntegration
+from callrail_relay.domain.payload import storable
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.reconcile import FoundText
 from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry, Route

@@ -123,7 +123,6 @@ async def save(
 
 
 def put_back(path: Path, former: str | None) -> None:
-    """Make the settings file what it was."""
     if former is None:
         path.unlink(missing_ok=True)
     else:

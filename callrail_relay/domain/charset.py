@@ -2,7 +2,9 @@
 
 import codecs
 import re
+import tomllib
 from encodings.aliases import aliases
+from importlib.resources import files
 from urllib.parse import unquote, unquote_to_bytes
 
 from callrail_relay.domain.message import Reason
@@ -23,19 +25,9 @@ _WIDE = {
     b"\0\0\0\1": "utf_32_be",
 }
 
-# Python's registry also knows codecs that are not character sets, so only these count.
-_CHARACTER_SETS = {
-    *("utf_8", "utf_16_le", "utf_16_be", "utf_32_le", "utf_32_be", "mac_roman", "mac_cyrillic", "koi8_r"),
-    *("koi8_u", "cp866", "cp874", "cp932", "cp949", "gb18030", "big5hkscs", "euc_jp", "iso2022_jp"),
-    *(f"cp125{number}" for number in range(9)),
-    *(f"iso8859_{number}" for number in (2, 3, 4, 5, 6, 7, 8, 10, 13, 14, 15, 16)),
-}
-# What a label means in practice (https://encoding.spec.whatwg.org/#names-and-labels).
-_IN_PRACTICE = {
-    "ascii": "utf_8", "latin_1": "cp1252", "iso8859_9": "cp1254", "iso8859_11": "cp874", "tis_620": "cp874",
-    "shift_jis": "cp932", "euc_kr": "cp949", "gb2312": "gb18030", "gbk": "gb18030", "big5": "big5hkscs",
-    "utf_16": "utf_16_le", "utf_32": "utf_32_le",
-}  # fmt: skip
+_TABLES = tomllib.loads(files(__package__).joinpath("charset.toml").read_text(encoding="utf-8"))
+_CHARACTER_SETS = frozenset(_TABLES["character_sets"].split())
+_IN_PRACTICE: dict[str, str] = _TABLES["in_practice"]
 
 # UTF-8's commonest sequences. People don't type what they are in Windows-1252: a byte of the text is broken.
 _BROKEN_UTF8 = re.compile(rb"\xc3[\x80-\xbf]|\xe2\x80[\x80-\xbf]|\xf0\x9f[\x80-\xbf]{2}")

@@ -89,6 +89,10 @@ def is_storable(text: str) -> bool:
     return _UNSTORABLE.search(text) is None
 
 
+def storable(text: str) -> str:
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
 def is_payload(value: object) -> TypeGuard[Fields]:
     return isinstance(value, dict) and (
         "message" in value or any(name.startswith("seller_phone") for name in value)
@@ -222,7 +226,7 @@ def _kind(value: object) -> str:
 
 def _shown(value: object) -> str | None:
     """*value* as it can be stored and shown; None if it is no text, or nothing is left of it."""
-    return _UNSTORABLE.sub("\ufffd", (_text(value) or "").strip()[:_LONGEST]) or None
+    return storable((_text(value) or "").strip()[:_LONGEST]) or None
 
 
 def _name(seller: object) -> str | None:

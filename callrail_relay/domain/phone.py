@@ -1,22 +1,18 @@
 """Phone numbers. What is known to be abroad or to take no texts is refused; unknown area codes are texted."""
 
 import re
+import tomllib
 import unicodedata
+from importlib.resources import files
 
 from phonenumbers import Leniency, PhoneNumberMatcher
 
 from callrail_relay.domain.message import Reason
 from callrail_relay.domain.printable import whole_number
 
-# +1 is shared with other countries (https://www.nanpa.com/numbering); Puerto Rico, Guam and others are US.
-_COUNTRIES = {
-    "242": "the Bahamas", "246": "Barbados", "264": "Anguilla", "268": "Antigua and Barbuda",
-    "284": "the British Virgin Islands", "345": "the Cayman Islands", "441": "Bermuda", "473": "Grenada",
-    "649": "the Turks and Caicos Islands", "658": "Jamaica", "664": "Montserrat", "721": "Sint Maarten",
-    "758": "Saint Lucia", "767": "Dominica", "784": "Saint Vincent and the Grenadines",
-    "809": "the Dominican Republic", "829": "the Dominican Republic", "849": "the Dominican Republic",
-    "868": "Trinidad and Tobago", "869": "Saint Kitts and Nevis", "876": "Jamaica",
-}  # fmt: skip
+_TABLES = tomllib.loads(files(__package__).joinpath("phone.toml").read_text(encoding="utf-8"))
+_COUNTRIES: dict[str, str] = _TABLES["countries"]  # by area code
+_LABELS = frozenset(_TABLES["labels"].split())
 
 # A text to a premium-rate number can cost the sender money. Area code 900, and 976 behind any area code.
 _PREMIUM = re.compile("900|[0-9]{3}976")
@@ -34,11 +30,6 @@ _ESCAPED_PLUS = re.compile("%2B(?=[0-9])", re.IGNORECASE)
 _DIALED_PLUS = re.compile(r"^00(?=[\s.-]*1[\s(.-]*[2-9])")
 _DOUBLED_ONE = re.compile(r"\+1[\s(.-]*(?=\+1)")
 
-# What may surround a number without changing whose it is. Not "fax", "landline" or "do not text".
-_LABELS = """
-    business c callto canada cell cellphone cellular direct h home iphone m main mob mobile num number
-    o office owner p personal ph phone primary seller sms t tel telephone text us usa w whatsapp work
-"""
 _AROUND = re.compile(
     "[\\s'\"`\u2018\u2019\u201c\u201d()\\[\\]<>.,:;=/|+\u260e\u260f\U0001f4de\U0001f4f1\ufe0f-]+"
 )
@@ -101,7 +92,7 @@ def _national_number(raw: str) -> str:
     around = text
     for match in matches:
         around = around.replace(match.raw_string, " ", 1)
-    if not set(_AROUND.split(around.lower())) <= {"", *_LABELS.split()}:
+    if not set(_AROUND.split(around.lower())) <= {"", *_LABELS}:
         raise BadPhone("other_words", raw)
     [(country_code, national_number)] = numbers
     if country_code != 1:

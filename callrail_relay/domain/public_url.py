@@ -42,7 +42,7 @@ def read_public_url(text: str, *, for_now: bool = False) -> str:
         raise BadPublicUrl(f"It isn't a web address. Write it like this: {EXAMPLE}")
     in_brackets = f"[{host}]" if ":" in host else host
     right = f"https://{in_brackets}{f':{port}' if port and parts.scheme == 'https' else ''}"
-    address = _read_address(host)
+    address = read_address(host)
     if for_now and parts.scheme == "http" and (address.is_loopback if address else host == "localhost"):
         return f"http://{in_brackets}{f':{port}' if port else ''}"
     if address is None and (not _HOST.fullmatch(host) or host.rpartition(".")[2].isdigit()):
@@ -61,18 +61,17 @@ def read_public_url(text: str, *, for_now: bool = False) -> str:
 
 
 def is_public(address: Address) -> bool:
-    address = getattr(address, "ipv4_mapped", None) or address
     return address.is_global and not address.is_multicast
 
 
 def is_tailscale(addresses: tuple[str, ...]) -> bool:
     """Whether this computer's own Tailscale answered for a name, and not the DNS of the world."""
-    return any(address is not None and address in _TAILSCALE for address in map(_read_address, addresses))
+    return any(address is not None and address in _TAILSCALE for address in map(read_address, addresses))
 
 
 def proves_nothing(addresses: tuple[str, ...]) -> str | None:
     """Return why a name that leads to these addresses here can't be tried from this computer, or None."""
-    for address in map(_read_address, addresses):
+    for address in map(read_address, addresses):
         if address is not None and address in _TAILSCALE:
             return f"this computer's own Tailscale answers for the name ({address})"
         if address is not None and not is_public(address):
@@ -80,11 +79,13 @@ def proves_nothing(addresses: tuple[str, ...]) -> str | None:
     return None
 
 
-def _read_address(host: str) -> Address | None:
+def read_address(host: str) -> Address | None:
+    """An address; to a listener on both, one of IPv4 comes as one of IPv6."""
     try:
-        return ipaddress.ip_address(host.partition("%")[0])
+        address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _printable(host: str) -> str:

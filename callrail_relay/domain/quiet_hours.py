@@ -38,7 +38,7 @@ def _release(minute: datetime, zones: Sequence[tzinfo], start: int, end: int) ->
     """The first minute from *minute* on that isn't quiet; a day's pattern holds until a clock changes."""
     while True:
         offsets = _offsets(minute, zones)
-        wait = _waits(frozenset(offsets), start, end)[minute.hour * 60 + minute.minute]
+        wait = _wait(minute.hour * 60 + minute.minute, frozenset(offsets), start, end)
         release = minute + wait * _MINUTE
         if not wait or _offsets(release, zones) == offsets:
             return release
@@ -62,15 +62,12 @@ def _change(before: datetime, after: datetime, zones: Sequence[tzinfo]) -> datet
     return after
 
 
-@lru_cache(maxsize=64)
-def _waits(offsets: frozenset[int], start: int, end: int) -> tuple[int, ...]:
-    """For each minute of a day in UTC, how many minutes are left until it is not quiet."""
-    night = {*range(start, end)} if start <= end else {*range(end), *range(start, _DAY)}
-    loud = [sum((minute + one) % _DAY not in night for one in offsets) for minute in range(_DAY)]
-    most = max(loud)  # where it is always quiet for one of them, the fewest count
-    waits = [0] * _DAY
-    # Twice backwards through the day, so that the evening knows of the next morning.
-    for minute in reversed(range(2 * _DAY)):
-        at = minute % _DAY
-        waits[at] = 0 if loud[at] == most else waits[(at + 1) % _DAY] + 1
-    return tuple(waits)
+def _wait(at: int, offsets: frozenset[int], start: int, end: int) -> int:
+    """How many minutes are left, at a minute of a day in UTC, until it is quiet in as few zones as can be."""
+
+    def quiet_zones(wait: int) -> int:
+        clocks = [(at + wait + offset) % _DAY for offset in offsets]
+        return sum(start <= one < end if start <= end else not end <= one < start for one in clocks)
+
+    ends = ((end - offset - at) % _DAY for offset in offsets)
+    return min({0, *ends}, key=lambda wait: (quiet_zones(wait), wait))

@@ -16,8 +16,8 @@ LEASE = timedelta(minutes=2)  # how long one node may take to tell; longer than 
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=30), timedelta(minutes=15)
 STORE_PATIENCE = timedelta(minutes=1)  # another process may have locked the store for a moment
 
+# Reports incidents, perhaps twice; returns names of failed channels. Raises Unavailable if all failed.
 Tell = Callable[[Sequence[Incident]], Awaitable[Sequence[str]]]
-"""Reports incidents, perhaps twice; returns names of failed channels. Raises Unavailable if all failed."""
 
 
 @dataclass(eq=False)

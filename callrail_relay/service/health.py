@@ -49,8 +49,8 @@ class CheckWarning(RelayError):
     """Raised by a check for something worth knowing that keeps no text from being sent."""
 
 
+# Answers with a sentence when all is well; raises CheckWarning, or another RelayError, when not.
 Check = Callable[[], Awaitable[str]]
-"""Answers with a sentence when all is well; raises CheckWarning, or another RelayError, when not."""
 
 
 async def run_checks(checks: Sequence[tuple[str, Check]]) -> HealthReport:

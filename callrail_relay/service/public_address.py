@@ -78,11 +78,8 @@ class PublicAddress:
     def seen(self) -> PublicUrl | None:
         """The last result, for the verdict; None when no public URL is set, and none was lost."""
         if self.url is None:
-            return (
-                PublicUrl(url=lost.address or "", answered=False, detail=LOST)
-                if (lost := self._lost)
-                else None
-            )
+            lost = self._lost
+            return PublicUrl(url=lost.address or "", answered=False, detail=LOST) if lost else None
         if self.last is None:
             return PublicUrl(url=self.url)
         result = self.last.result

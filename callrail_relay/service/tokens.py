@@ -17,9 +17,7 @@ from callrail_relay.errors import Unavailable
 T = TypeVar("T")
 GRACE = timedelta(hours=24)  # how long the former token stays valid after a rotation
 MOST_FORMER = 10  # former tokens that are kept while valid: the keyring of Windows holds no long text
-REREAD = timedelta(
-    seconds=2
-)  # how often an unknown token is looked for; how long an ended one may still open
+REREAD = timedelta(seconds=2)  # how often an unknown token is looked for, and an ended one may still open
 ANSWER_IN = 2.0  # seconds for the store to say which tokens ended; without an answer it stores no text either
 
 

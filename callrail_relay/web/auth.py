@@ -16,24 +16,14 @@ from callrail_relay.clock import Clock
 from callrail_relay.service.tokens import new_token
 
 COOKIE = "callrail_relay_session"
-
-IDLE = timedelta(hours=12)
-"""A session ends after this time without anything done; a page that updates itself doesn't count."""
-
+IDLE = timedelta(hours=12)  # with nothing done, a session ends; a page that updates itself doesn't count
 LONGEST = timedelta(days=7)
-
-RENEW_EVERY = timedelta(minutes=5)
-"""How often the cookie is renewed while a person works."""
-
-LINK_LASTS = timedelta(minutes=10)
-"""How long a link is good that was asked for later; that of the start is good until used."""
-
+RENEW_EVERY = timedelta(minutes=5)  # the cookie, while a person works
+LINK_LASTS = timedelta(minutes=10)  # of one that was asked for later; that of the start is good until used
 MOST_LINKS = 20
 MOST_NOTICES = 200
 MOST_SIGNED_OUT = 1000
-
-LIVE_HEADER = "x-live"
-"""Marks the requests that a page makes by itself."""
+LIVE_HEADER = "x-live"  # marks the requests that a page makes by itself
 
 
 class SessionKey:

@@ -31,13 +31,11 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 CACHE = "no-store"
-CACHE_STATIC = "private, max-age=31536000, immutable"
-"""Scripts and style have another address for each content."""
-
+CACHE_STATIC = "private, max-age=31536000, immutable"  # scripts and style: each content has its own address
 MOST_STREAMS = 50
 
+# Takes what the caller accepts; answers with the metrics and their content type.
 Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
-"""Takes what the caller accepts; answers with the metrics and their content type."""
 
 
 class PrivateGate:
@@ -202,8 +200,6 @@ FORMS: dict[str, frame.Page] = {
 
 
 def create_private_app(dashboard: Dashboard, scrape: Scrape, *, host: str, loopback: bool) -> Starlette:
-    """The app of the private listener on *host*."""
-
     async def readyz(_request: Request) -> Response:
         report = await dashboard.examiner.recent()
         return JSONResponse(report.document(), 503 if report.exit_code else 200)

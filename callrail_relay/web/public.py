@@ -18,6 +18,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from callrail_relay.clock import Clock
+from callrail_relay.domain.public_url import read_address
 from callrail_relay.errors import Unavailable
 from callrail_relay.service.background import Refused, uncounted
 from callrail_relay.service.intake import Intake
@@ -27,29 +28,19 @@ from callrail_relay.service.tokens import HookTokens
 MOST_FAILURES = 20
 WINDOW = timedelta(minutes=1)
 MOST_ADDRESSES = 10_000
+LARGEST_BODY = 65_536  # bytes, as sent and again after decompression
+SLOWEST_BODY = 30.0  # seconds for a whole body to arrive
+CLOSE = {"Connection": "close"}  # goes with an answer that does not wait for the body
 
-LARGEST_BODY = 65_536
-"""Bytes, as sent and again after decompression."""
-
-SLOWEST_BODY = 30.0
-"""Seconds for a whole body to arrive."""
-
-CLOSE = {"Connection": "close"}
-"""Goes with an answer that does not wait for the body."""
-
+# A sender that repeats a request repeats these; several requests may share an X-Request-Id or the like.
 REPEAT_HEADERS = ("idempotency-key", "x-idempotency-key", "webhook-id", "svix-id", "x-hookdeck-eventid")
-"""A sender that repeats a request repeats these; several requests may share an X-Request-Id or the like."""
-
+# What may follow the secret in a path, such as the end of the line that was copied along with it.
 AFTER_TOKEN = "/?\u200b\u2060\ufeff" + "".join(filter(str.isspace, map(chr, range(0x3001))))
-"""What may follow the secret in a path, such as the end of the line that was copied along with it."""
-
 _NONCE = re.compile(r"[\w-]{1,128}", re.ASCII)
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-Answered = Callable[[str, int, float], None]
-"""Takes which webhook was asked, the status of its answer, and the seconds that it took."""
+Answered = Callable[[str, int, float], None]  # takes which webhook, the status of its answer, and seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,15 +68,6 @@ def client_address(request: HTTPConnection) -> str:
     return request.client.host if request.client else ""
 
 
-def _read_address(text: str) -> Address | None:
-    """An address; to a listener on both, one of IPv4 comes as one of IPv6."""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
-
-
 class FailedSecrets:
     """How many wrong secrets each address tried in its present minute; MOST_ADDRESSES are remembered."""
 
@@ -106,7 +88,7 @@ class FailedSecrets:
 
 def _network(text: str) -> str:
     """What one party can choose freely counts as one address: a whole /64 of IPv6."""
-    address = _read_address(text)
+    address = read_address(text)
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((int(address), 64), strict=False))
     return str(address)
@@ -183,7 +165,7 @@ class IF3Hook(Webhook):
     name = "if3"
 
     def allows(self, address: str) -> bool:
-        networks, parsed = self._parts.allow_addresses, _read_address(address)
+        networks, parsed = self._parts.allow_addresses, read_address(address)
         return not networks or (parsed is not None and any(parsed in network for network in networks))
 
     async def take(self, request: Request, body: bytes) -> Response:
@@ -275,8 +257,6 @@ register_url_convertor("rest", _Rest())
 
 
 def create_public_app(parts: PublicParts) -> Starlette:
-    """The app of the public listener."""
-
     async def healthz(request: Request) -> Response:
         status = 200 if await parts.writable() else 503
         nonce = request.query_params.get("probe", "")

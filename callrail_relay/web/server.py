@@ -30,21 +30,12 @@ from callrail_relay.errors import Unavailable
 if sys.platform != "win32":
     import resource
 
-MOST_FILES = 65_536
-"""Open files to ask for: more than any relay needs."""
-
-PIPELINE_PAUSE = 0.005
-"""Seconds between answers to requests that came before the one before them was answered."""
-
-HEAD_BYTES = 32_768
-"""How large a request's head may be."""
-
+MOST_FILES = 65_536  # open files to ask for: more than any relay needs
+PIPELINE_PAUSE = 0.005  # seconds between answers to requests that did not wait for the answer before them
+HEAD_BYTES = 32_768  # how large a request's head may be
 BACKLOG = 4096
-ACCEPTED_AT_ONCE = 16
-"""Connections to take in one turn of the loop, so that a burst of them waits neither long nor alone."""
-
-RECEIVE_BUFFER = 16_384
-"""Bytes of a connection that the operating system holds, and so what one read brings at most."""
+ACCEPTED_AT_ONCE = 16  # connections, in one turn of the loop: a burst of them waits neither long nor alone
+RECEIVE_BUFFER = 16_384  # bytes that the operating system holds, and so what one read brings at most
 
 _NONE_LEFT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _ABSOLUTE = re.compile(rb"\A(\S+ )https?://[^/?\s]+(?=/)", re.IGNORECASE)
@@ -346,8 +337,7 @@ def _bind(host: str, port: int, setting: str) -> socket.socket:
 ASK_EVERY = timedelta(seconds=30)
 ASK_AGAIN = timedelta(seconds=5)
 PATIENCE = timedelta(seconds=10)
-MOST_FAILURES = 3
-"""In a row: a machine that wakes up, or one that is very busy, may miss one."""
+MOST_FAILURES = 3  # in a row: a machine that wakes up, or one that is very busy, may miss one
 
 
 async def until_unanswered(url: str, clock: Clock, hook: EventHook) -> None:

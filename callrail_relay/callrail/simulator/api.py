@@ -29,8 +29,8 @@ from callrail_relay.callrail.simulator.records import (
 from callrail_relay.callrail.simulator.sending import take_text
 from callrail_relay.callrail.simulator.state import Simulator
 
+# 25 months, after which records are out of reach: https://apidocs.callrail.com/#filtering
 RETENTION = timedelta(days=25 * 30)
-"""25 months, after which records are out of reach. Source: https://apidocs.callrail.com/#filtering"""
 
 Handler = Callable[["Question"], Json]
 _Record = TypeVar("_Record")

@@ -153,32 +153,16 @@ class Message:
         return self.created_at, self.id
 
     def as_json(self) -> Json:
-        return {
-            "id": self.id,
-            "direction": self.direction,
-            "content": self.content,
-            "created_at": in_utc(self.created_at),
-            "type": "sms",
-            "media_urls": [],
-        }
+        return {"id": self.id, **self._as_any(in_utc(self.created_at))}
 
     def as_recent(self) -> Json:
         """As it is shown in the list of conversations."""
-        thread: Json = {
-            "id": self.thread_id,
-            "notes": None,
-            "tags": [],
-            "value": None,
-            "lead_qualification": None,
-        }
-        return {
-            "direction": self.direction,
-            "content": self.content,
-            "created_at": with_offset(self.created_at),
-            "sms_thread": thread,
-            "type": "sms",
-            "media_urls": [],
-        }
+        thread = Json(id=self.thread_id, notes=None, tags=[], value=None, lead_qualification=None)
+        return {**self._as_any(with_offset(self.created_at)), "sms_thread": thread}
+
+    def _as_any(self, created_at: str) -> Json:
+        words = {"direction": self.direction, "content": self.content, "created_at": created_at}
+        return {**words, "type": "sms", "media_urls": []}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
