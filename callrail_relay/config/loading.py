@@ -5,12 +5,13 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from callrail_relay.config.places import CONFIG_VARIABLE, DATA_VARIABLE, config_file, override_path
 from callrail_relay.config.settings import TABLES, Settings
@@ -51,7 +52,7 @@ def load(
     variables, _ = _variables()
     sources: list[_Source] = [
         (_flags(overrides or {}), lambda at: _FLAGS.get(at, f"--{at[-1]}".replace("_", "-"))),
-        (_environment(variables), lambda at: _variable(at, variables)),
+        (_Environment(variables)(), lambda at: _variable(at, variables)),
         (parse(path, text or ""), lambda at: _line(at, path, text or "")),
     ]
     values: Values = {}
@@ -117,28 +118,33 @@ def _flags(given: Mapping[str, object]) -> Values:
     return {key: _flags(value) if isinstance(value, Mapping) else value for key, value in given.items()}
 
 
-def _environment(variables: Mapping[str, str]) -> Values:
+class _EnvironmentNames(Settings, BaseSettings):
+    """Which variable sets which key."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__")
+
+
+class _Environment(EnvSettingsSource):
     """What *variables* set: one key each, or a whole table as JSON, whose keys the others overrule."""
-    values: Values = {}
-    for name in sorted(variables):  # a table comes before its keys
-        table, _, key = name.removeprefix(PREFIX).lower().partition("__")
-        if not key:
-            values[table] = _decoded(variables[name])
-        elif isinstance(keys := values.setdefault(table, {}), dict):
-            is_list = get_origin(TABLES[table].model_fields[key].annotation) is tuple
-            keys[key] = _decoded(variables[name]) if is_list else variables[name]
-    return values
 
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = variables
+        super().__init__(_EnvironmentNames)
 
-def _decoded(value: str) -> object:
-    """A list or table as JSON, or a list as words between commas."""
-    with suppress(ValueError):
-        decoded = json.loads(value)
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {name.lower(): value for name, value in self._variables.items()}
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ANN401, ARG002 - pydantic's
+        """A list or table as JSON, or a list as words between commas."""
+        try:
+            decoded = json.loads(value)
+        except ValueError:
+            decoded = None
         if isinstance(decoded, list | dict):
             return decoded
-    if value.lstrip().startswith(("[", "{")):
-        return value  # meant as JSON: the fault is reported as "must be a list"
-    return [word.strip() for word in value.split(",") if word.strip()]
+        if value.lstrip().startswith(("[", "{")):
+            return value  # meant as JSON: the fault is reported as "must be a list"
+        return [word.strip() for word in value.split(",") if word.strip()]
 
 
 def _variables() -> tuple[dict[str, str], list[str]]:
