@@ -22,9 +22,10 @@ ELSEWHERE = {
     ROOT / "README.md": "index.md",
     ROOT / "CHANGELOG.md": "changelog.md",
     ROOT / "LICENSE": "license.md",
+    ROOT / "renovate.json": "renovate.json",
     DOCS / "CONTRIBUTING.md": "contributing.md",
 }
-"""Pages whose place in the site isn't the one under docs/."""
+"""Files whose place in the site isn't the one under docs/."""
 
 PRIVATE = {".env", "relay.env", "zensical.toml"}
 """Files that docs/ can have and the site must not: the first two are a server's own secrets."""
