@@ -30,7 +30,7 @@ def main() -> None:
     )
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), color_system="truecolor")
     console.print(Text.assemble(("$ ", "green"), "callrail-relay demo"))
-    console.print(Text(run.stdout.rstrip()))
+    console.print(Text(run.stdout))
     drawn = console.export_svg(title="Terminal", theme=_COLORS, unique_id="demo")
     # Rich loads a font from another site; every system has one of these.
     drawn = re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)

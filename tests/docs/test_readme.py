@@ -38,7 +38,7 @@ def test_picture_shows_the_same_demo() -> None:
     command, *output = (line for _, line in sorted(lines.items()))
 
     assert f"$ {demo.command}" == command.rstrip()
-    assert demo.matches("".join(output))
+    assert demo.matches("".join(output).rstrip())
     assert "url(http" not in drawn
 
 
