@@ -19,8 +19,8 @@ from tests.docs.markdown import DOCS, ROOT
 
 ICON = ROOT / "callrail_relay" / "web" / "static" / "icon.svg"
 ELSEWHERE = {
+    **{page: page.name.lower() for page in ROOT.glob("*.md")},
     ROOT / "README.md": "index.md",
-    ROOT / "CHANGELOG.md": "changelog.md",
     ROOT / "LICENSE": "license.md",
     ROOT / "renovate.json": "renovate.json",
     DOCS / "CONTRIBUTING.md": "contributing.md",

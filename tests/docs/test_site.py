@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from tests.docs import site
-from tests.docs.markdown import DOCS, pages
+from tests.docs.markdown import DOCS, ROOT, pages
 from tests.support.parts import missing
 
 pytestmark = pytest.mark.slow
@@ -72,13 +72,14 @@ def html(built: Path) -> dict[Path, Html]:
 
 def test_every_page_is_in_the_site_and_its_navigation(built: Path, html: dict[Path, Html]) -> None:
     """The pages of docs/, the README, the changelog and the license."""
-    elsewhere = {source for source, place in site.ELSEWHERE.items() if place.endswith(".md")}
-    sources = {*elsewhere, *(page.path for page in pages())}
-    expected = {_page_of(built, source) for source in sources}
+    sources = {ROOT / "LICENSE", *(page.path for page in pages())}
+    others = {source for source, place in site.ELSEWHERE.items() if place.endswith(".md")}
     start = html[built / "index.html"]
 
-    assert expected == html.keys() - {built / "404.html"}
-    assert expected <= {_file(built, start, target) for target in start.targets}
+    assert {_page_of(built, source) for source in sources | others} == html.keys() - {built / "404.html"}
+    assert {_page_of(built, source) for source in sources} <= {
+        _file(built, start, target) for target in start.targets
+    }
 
 
 def test_every_link_leads_somewhere(built: Path, html: dict[Path, Html]) -> None:
