@@ -17,7 +17,6 @@ from pathlib import Path
 
 from tests.docs.markdown import DOCS, ROOT
 
-ICON = ROOT / "callrail_relay" / "web" / "static" / "icon.svg"
 ELSEWHERE = {
     **{page: page.name.lower() for page in ROOT.glob("*.md")},
     ROOT / "README.md": "index.md",
@@ -87,7 +86,6 @@ def _lay_out(pages: Path) -> None:
             target.write_text(_page(source), encoding="utf-8")
         else:
             shutil.copy(source, target)
-    shutil.copy(ICON, pages / "images")
 
 
 def _place(source: Path) -> str:
