@@ -29,7 +29,7 @@ ELSEWHERE = {
 PRIVATE = {".env", "relay.env", "zensical.toml"}
 """Files that docs/ can have and the site must not: the first two are a server's own secrets."""
 
-_LINK = re.compile(r"(?<=\]\()(?!\w+:|#)(?P<path>[^)\s#]+)")
+_LINK = re.compile(r"`[^`]*`|(?<=\]\()(?!\w+:|#)(?P<path>[^)\s#]+)")
 _FENCE = re.compile(r" *```")
 _LIST = re.compile(r"(?P<mark>-|\d+\.) ")
 _TAB = re.compile(r"\*\*(?P<system>[^*]+)\*\*$")
@@ -97,20 +97,24 @@ def _page(source: Path) -> str:
     text = source.read_text(encoding="utf-8")
     if not source.suffix:
         return f"# {source.name.capitalize()}\n\n```text\n{text}```\n"
-    lines = (_with_links(line, source) for line in text.splitlines())
-    return "\n".join(_tabs(_indented(lines))) + "\n"
+    return "\n".join(_tabs(_indented(_linked(text.splitlines(), source)))) + "\n"
 
 
-def _with_links(line: str, source: Path) -> str:
+def _linked(lines: list[str], source: Path) -> Iterator[str]:
     """Links between the files of the repository lead to their places in the site."""
 
     def place(match: re.Match[str]) -> str:
+        if match["path"] is None:
+            return match[0]
         target = (source.parent / match["path"]).resolve()
         if target not in ELSEWHERE and not (target.is_file() and target.is_relative_to(DOCS)):
             raise NotBuilt(f"{source} links to {match['path']}, which isn't a page or a file of docs/.")
         return Path(os.path.relpath(_place(target), Path(_place(source)).parent)).as_posix()
 
-    return _LINK.sub(place, line)
+    fenced = False
+    for line in lines:
+        fenced ^= _FENCE.match(line) is not None
+        yield line if fenced else _LINK.sub(place, line)
 
 
 def _indented(lines: Iterator[str]) -> Iterator[str]:
