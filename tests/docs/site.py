@@ -31,7 +31,7 @@ PRIVATE = {".env", "relay.env", "zensical.toml"}
 
 _LINK = re.compile(r"`[^`]*`|(?<=\]\()(?!\w+:|#)(?P<path>[^)\s#]+)")
 _FENCE = re.compile(r" *```")
-_LIST = re.compile(r"(?P<mark>-|\d+\.) ")
+_LIST = re.compile(r"(?P<mark>-|\d{1,2}\.) ")
 _TAB = re.compile(r"\*\*(?P<system>[^*]+)\*\*$")
 _ENTRANCE = (
     '<!doctype html><meta charset="utf-8"><title>callrail-relay</title>'
@@ -118,15 +118,23 @@ def _linked(lines: list[str], source: Path) -> Iterator[str]:
 
 
 def _indented(lines: Iterator[str]) -> Iterator[str]:
-    """What belongs to an item of a list is indented by 4, which Python-Markdown wants."""
+    """
+    What belongs to an item of a list is indented by 4, and what follows its last paragraph stands apart.
+
+    Python-Markdown wants it so.
+    """
     width = 0
-    fenced = False
+    fenced = parted = False
     for line in lines:
         fenced ^= _FENCE.match(line) is not None
         if mark := None if fenced else _LIST.match(line):
-            width = len(mark[0])
+            if parted:
+                yield ""
+            width, parted = len(mark[0]), False
         elif line and not line.startswith(" " * (width or 1)):
-            width = 0
+            width, parted = 0, False
+        elif width and not line:
+            parted = True
         yield line.replace(" " * width, "    ", 1) if width and line.startswith(" " * width) else line
 
 

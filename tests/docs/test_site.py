@@ -121,13 +121,22 @@ def test_a_server_s_secrets_are_not_in_the_site(built: Path) -> None:
     assert not {path.name for path in built.rglob("*")} & site.PRIVATE
 
 
-def test_systems_are_tabs_and_lists_are_kept(built: Path, html: dict[Path, Html]) -> None:
-    """Marks of the source are not shown, and a step with a block is one step of its list."""
-    tutorial = built / "tutorial" / "first-text" / "index.html"
-    servers = (built / "how-to" / "two-nodes" / "index.html").read_text(encoding="utf-8")
+def test_every_item_of_a_list_is_one(built: Path) -> None:
+    """What a page has as an item is one in the site, also after an item with a block or two paragraphs."""
+    different = []
+    for page in pages():
+        html = _page_of(built, page.path).read_text(encoding="utf-8")
+        article = html.partition("<article")[2].partition("</article>")[0]
+        marks = [line for line in page.prose() if re.match(r" *(?:-|\d{1,2}\.) ", line)]
+        if len(marks) != article.count("<li>"):
+            different.append((page.name, len(marks), article.count("<li>")))
 
-    assert html[tutorial].counts["tabbed-set"]
-    assert 1 == servers.count("<ol>")
+    assert [] == different
+
+
+def test_systems_are_tabs(built: Path, html: dict[Path, Html]) -> None:
+    """The marks of the source are not shown."""
+    assert html[built / "index.html"].counts["tabbed-set"]
     assert [] == [str(path) for path in html if "<!-- tabs" in path.read_text(encoding="utf-8")]
     assert [] == [str(path) for path in html if "<p>```" in path.read_text(encoding="utf-8")]
 
