@@ -2,11 +2,14 @@
 
 import re
 import sys
+import xml.etree.ElementTree as ET
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
 from tests.docs.markdown import ROOT, Page
+from tests.docs.picture import PICTURE
 from tests.docs.shell import install, open_shell, steps
 
 README = Page(ROOT / "README.md")
@@ -14,7 +17,7 @@ README = Page(ROOT / "README.md")
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the commands are for a Unix shell")
 def test_demo_shows_what_the_readme_shows(tmp_path: Path) -> None:
-    """The picture of the demo is its real output."""
+    """The block is the demo's real output."""
     [demo] = steps(README.blocks("console"))
     install(tmp_path / "bin")
 
@@ -22,6 +25,21 @@ def test_demo_shows_what_the_readme_shows(tmp_path: Path) -> None:
         output = shell.run(demo.command)
 
     assert demo.matches(output), output
+
+
+def test_picture_shows_the_same_demo() -> None:
+    """``python -m tests.docs.picture`` draws it, with nothing that a browser would fetch."""
+    [demo] = steps(README.blocks("console"))
+    drawn = PICTURE.read_text(encoding="utf-8")
+    lines: dict[float, str] = defaultdict(str)
+    for element in ET.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text"):
+        if element.get("clip-path"):
+            lines[float(element.attrib["y"])] += (element.text or "").replace("\N{NO-BREAK SPACE}", " ")
+    command, *output = (line for _, line in sorted(lines.items()))
+
+    assert f"$ {demo.command}" == command.rstrip()
+    assert demo.matches("".join(output).rstrip())
+    assert "url(http" not in drawn
 
 
 def test_two_commands_set_everything_up() -> None:
