@@ -25,10 +25,12 @@ ROOT = Path(__file__).parents[1]
 
 TOP_LEVEL = {
     ".ci",
+    ".github",
     ".gitignore",
     "CHANGELOG.md",
     "LICENSE",
     "README.md",
+    "SECURITY.md",
     "callrail_relay",
     "docs",
     "pyproject.toml",

@@ -171,14 +171,18 @@ def _create_sqlite(path: Path) -> None:
         with closing(sqlite3.connect(new)) as connection:
             connection.execute("PRAGMA journal_mode=WAL").close()
         give_to_owner(new)
-        os.link(new, path)
+        if os.name == "nt":
+            # It never replaces there. While a file is open, none of its links could be removed.
+            new.rename(path)
+        else:
+            os.link(new, path)
     except FileExistsError:
         pass
     except (OSError, sqlite3.Error):
         # If there are no links, or no room, the first connection does it, or says why not.
         os.close(os.open(path, os.O_CREAT | os.O_RDONLY, 0o600))
     finally:
-        new.unlink()
+        new.unlink(missing_ok=True)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -113,6 +113,25 @@ def test_the_files_that_are_named_are_there() -> None:
     assert (DEPLOY / "relay.env.example").name == f"{SERVICES['node1']['env_file']}.example"
 
 
+def test_containers_can_do_nothing_but_their_task() -> None:
+    """They write to volumes and /tmp only, get no new rights, and start from images that can't change."""
+    image = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    [base] = re.findall(r"^ARG PYTHON=(\S+)", image, re.MULTILINE)
+
+    assert ["10001"] == re.findall(r"^USER (\S+)", image, re.MULTILINE)
+    assert {"${PYTHON}"} == set(re.findall(r"^FROM (\S+)", image, re.MULTILINE))
+    named = [base, *(SERVICES[name]["image"] for name in SERVICES if name not in NODES)]
+    assert all(re.fullmatch(r"[a-z]+:[\w.-]+@sha256:[0-9a-f]{64}", one) for one in named)
+    for name, service in SERVICES.items():
+        assert service["read_only"], name
+        assert ["ALL"] == service["cap_drop"], name
+        assert ["no-new-privileges:true"] == service["security_opt"], name
+        assert "/tmp" in service["tmpfs"], name
+    assert {"proxy": ["NET_BIND_SERVICE"]} == {
+        name: service["cap_add"] for name, service in SERVICES.items() if "cap_add" in service
+    }
+
+
 def test_the_page_gives_what_must_be_set() -> None:
     """Both words of `.env`, as its steps write them."""
     page = (DOCS / "how-to" / "two-nodes.md").read_text(encoding="utf-8")

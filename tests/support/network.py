@@ -3,7 +3,7 @@
 import ipaddress
 import socket
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -24,7 +24,8 @@ def close_outside_network() -> None:
     thread run while one installs coverage's trace function, and that thread then dies:
     https://github.com/python/cpython/issues/98257
     """
-    for method in ("connect", "connect_ex", "sendto", "sendmsg"):
+    methods = ("connect", "connect_ex", "sendto", "sendmsg")
+    for method in filter(partial(hasattr, socket.socket), methods):  # Windows has no sendmsg
         setattr(socket.socket, method, _checked(getattr(socket.socket, method), _check_address))
     for function in ("getaddrinfo", "gethostbyname", "gethostbyname_ex"):
         setattr(socket, function, _checked(getattr(socket, function), _check_name))

@@ -1,0 +1,6 @@
+/* python.exe and pythonw.exe: all of Python is in its DLL. */
+#include <wchar.h>
+
+__declspec(dllimport) int Py_Main(int argc, wchar_t **argv);
+
+int wmain(int argc, wchar_t **argv) { return Py_Main(argc, argv); }
