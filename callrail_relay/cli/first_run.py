@@ -4,6 +4,7 @@ from pathlib import Path
 
 from callrail_relay.cli.console import ask, complain, has_terminal, opened_relay, say
 from callrail_relay.cli.expose import bring_up, read_tunnel
+from callrail_relay.cli.operate import read_status
 from callrail_relay.cli.send import send
 from callrail_relay.cli.service import offer
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
@@ -88,6 +89,6 @@ async def _show_checklist(config: Path | None) -> None:
     from callrail_relay.domain.checklist import checklist
 
     async with opened_relay(config) as relay:
-        facts = (await relay.operations.status()).facts
+        facts = (await read_status(relay)).facts
     if items := checklist(facts):
         say("\n".join(line.plain for line in checklist_lines(items)) + "\n")

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 from dataclasses import replace
-from typing import Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,10 @@ from callrail_relay.cli import console
 from callrail_relay.cli.console import Config, Json, command, say, show
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.errors import RelayError, Unavailable, UsageError
+
+if TYPE_CHECKING:
+    from callrail_relay.bootstrap.wiring import Relay
+    from callrail_relay.service.operations import StatusReport
 
 Account = Annotated[str | None, typer.Option(metavar="ID", help="One account; default: all.")]
 PauseReason = Annotated[str, typer.Option(metavar="TEXT", help="Shown with the pause.")]
@@ -32,18 +37,9 @@ async def status(
     """
     from callrail_relay.cli.render import print_status, watch_status
     from callrail_relay.domain.health import CheckResult, Condition
-    from callrail_relay.service.operations import StatusReport
 
     async with console.opened_relay(config) as relay:
-
-        async def read() -> StatusReport:
-            """The status; if a relay is running, with the last check of the public URL, or a new one."""
-            report = await relay.operations.status()
-            if report.facts.running:
-                with contextlib.suppress(RelayError):  # `seen` has the failure, too
-                    await relay.public_address.recent()
-            return replace(report, facts=replace(report.facts, public_url=relay.public_address.seen))
-
+        read = partial(read_status, relay)
         if watch:
             async with console.stop_signal() as stopped:
                 watching = asyncio.create_task(watch_status(read, relay.context.clock, as_json=as_json))
@@ -64,6 +60,15 @@ async def status(
             exit_code = error.exit_code
     console.print_json(report.document()) if as_json else print_status(report)
     return exit_code
+
+
+async def read_status(relay: "Relay") -> "StatusReport":
+    """The status; if a relay is running, with the last check of the public URL, or a new one."""
+    report = await relay.operations.status()
+    if report.facts.running:
+        with contextlib.suppress(RelayError):  # `seen` has the failure, too
+            await relay.public_address.recent()
+    return replace(report, facts=replace(report.facts, public_url=relay.public_address.seen))
 
 
 async def pause(
