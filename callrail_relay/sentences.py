@@ -143,6 +143,11 @@ SENTENCES: dict[str, str | tuple[str, ...]] = {
     "bad_sender.not_ours": "{typed} is not one of your tracking numbers.",
     "no_sender": "There are several tracking numbers and no default.",
     "no_sender.none": _row("There is no tracking number to send from.", "Run `callrail-relay configure`."),
+    "not_passed_on": _row(
+        "It came in shadow mode and never got to the old webhook, so no one has sent it.",
+        "Approve it to send it from here, or cancel it.",
+        "Press “Send anyway” to send it from here, or cancel it.",
+    ),
     # Rules.
     "duplicate": _row(
         "The same text to the same person came within {window_seconds} (message {message_id}).", *_APPROVE

@@ -6,7 +6,7 @@ import logging
 import platform
 import shutil
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,10 +21,13 @@ from callrail_relay.config.secrets import SecretName
 from callrail_relay.config.types import check_database_url
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.health import Facts
+from callrail_relay.domain.public_url import proof
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import SettingsError, Unavailable, UsageError
 from callrail_relay.machine.files import network_drive, synced_folder
+from callrail_relay.machine.old_url import OldUrl
 from callrail_relay.machine.public_address import fetch
+from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.copying import Begin, copy_store
 from callrail_relay.outbox.engine import store_file
 from callrail_relay.outbox.presence import names_of_store, node_name
@@ -39,6 +42,8 @@ from callrail_relay.service.public_address import PublicAddress, PublicAddressWa
 from callrail_relay.service.reconciliation import Reconciliation
 from callrail_relay.service.replies import Forwarding, InboundTexts, Polling
 from callrail_relay.service.setup import cover_new_numbers, find_sending_route
+from callrail_relay.service.shadow import PassingOn
+from callrail_relay.service.tokens import new_token
 from callrail_relay.telemetry import logs
 from callrail_relay.telemetry.alerts import AppriseChannels
 from callrail_relay.telemetry.metrics import Metrics
@@ -116,7 +121,7 @@ async def open_worker(
 ) -> AsyncIterator[TaskGroup]:
     """A worker; one that is *long_running* polls before it sends, and does what is beside delivery."""
     context, store = relay.context, relay.store
-    async with open_callrail(context) as callrail:
+    async with AsyncExitStack() as stack, open_callrail(context) as callrail:
         file = store_file(context.settings.database.url)
         names = private_directory(context.data) if file is None else names_of_store(file)
         with node_name(names) as node:
@@ -127,14 +132,24 @@ async def open_worker(
             send, policy = callrail.send_text, context.delivery
             delivery = Delivery(store, hook, send, policy, context.random, node, closed)
             reconciliation = Reconciliation(store, hook, callrail, context.lookups, delivery.wake)
+            prove = partial(proof, await store.write(relay_secrets.read_relay_secret, new_token()))
+            old_url = OldUrl(find_network, loop_mark(prove))
+            stack.push_async_callback(old_url.close)
+            passing_on = PassingOn(store, hook, old_url.pass_on, context.settings.delivery.max_age)
             worker = TaskGroup(delivery, reconciliation, Wakeup(store, hook, (delivery, reconciliation)))
+            worker.passing_on = passing_on
             if polls:
                 texts = InboundTexts(store, hook, context.inbound, worker.wake_all)
                 worker.polling = Polling(store, hook, callrail, polls, texts, delivery.open)
             if long_running:
-                worker.tasks += _others(relay, callrail, hook)
+                worker.tasks += [*_others(relay, callrail, hook), passing_on]
                 worker.tasks += [worker.polling] if worker.polling else []
             yield worker
+
+
+def loop_mark(prove: Callable[[str], str]) -> str:
+    """What tells a request that this relay passed on from all others."""
+    return f"1.1 callrail-relay-{prove('via')[:16]}"
 
 
 def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[PeriodicTask]:

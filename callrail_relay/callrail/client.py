@@ -18,7 +18,14 @@ import httpx
 
 from callrail_relay.callrail import answers, wire
 from callrail_relay.callrail.network import find_network
-from callrail_relay.domain.inbound import Change, HookUrls, Registration, SeenReplies, WebhookIntegration
+from callrail_relay.domain.inbound import (
+    Change,
+    Direction,
+    HookUrls,
+    Registration,
+    SeenReplies,
+    WebhookIntegration,
+)
 from callrail_relay.domain.mapper import send_parameters
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown, Unsendable
 from callrail_relay.domain.phone import normalise
@@ -196,24 +203,32 @@ class CallRail:
         found = tuple(text for one in texts.values() for text in one)
         return Lookup(texts=found, requests=requests.made)
 
-    async def find_replies(self, account_id: str, company_id: str, *, since: datetime) -> SeenReplies:
+    async def find_replies(
+        self,
+        account_id: str,
+        company_id: str,
+        *,
+        since: datetime,
+        direction: Direction = Direction.IN,
+        most_pages: int = MOST_REPLY_PAGES,
+    ) -> SeenReplies:
         """
-        What people wrote to a company's numbers since then.
+        What people wrote to a company's numbers since then, or what was sent from them.
 
         The list has the newest activity first; a conversation is read by itself only if the list may not
         show all that came.
         """
         requests, found, fault = self._requests(), dict[str, wire.Replies](), None
         try:
-            for page in range(1, MOST_REPLY_PAGES + 1):
+            for page in range(1, most_pages + 1):
                 path = wire.conversations_path(account_id, company_id, _day_before(since), None, page)
-                seen = await requests.read(path, partial(wire.read_replies, since=since, page=page))
+                read = partial(wire.read_replies, since=since, page=page, direction=direction)
+                seen = await requests.read(path, read)
                 found.update(seen.replies)
                 for id_, conversation in seen.cut.items():
                     path = wire.conversation_path(account_id, id_, page=1)
-                    found[id_] = await requests.read(
-                        path, partial(wire.replies_of, conversation, since=since)
-                    )
+                    whole = partial(wire.replies_of, conversation, since=since, direction=direction)
+                    found[id_] = await requests.read(path, whole)
                 if seen.is_last:
                     break
         except (RefusedByCallRail, Unavailable) as error:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from callrail_relay import __version__
-from callrail_relay.cli import configure, messages, operate, opt_outs, send, serve
+from callrail_relay.cli import configure, messages, operate, opt_outs, send, serve, shadow
 from callrail_relay.cli.console import command
 
 app = typer.Typer(
@@ -50,6 +50,7 @@ command(app, "pause", panel="Operate")(operate.pause)
 command(app, "resume", panel="Operate")(operate.resume)
 app.add_typer(opt_outs.app, name="opt-outs", rich_help_panel="Operate")
 app.add_typer(opt_outs.app, name="suppressions", hidden=True)  # its former name, for scripts
+app.add_typer(shadow.app, name="shadow", rich_help_panel="Operate")
 app.add_typer(operate.database_app, name="database", rich_help_panel="Operate")
 command(app, "demo", panel="Try it")(serve.demo)
 command(app, "sandbox", panel="Try it")(serve.sandbox)

@@ -29,6 +29,7 @@ STYLES = {
     Status.SENT: "green",
     Status.FAILED: "bold red",
     Status.CANCELLED: "dim",
+    Status.SHADOW: "dim",
 }
 _MARKS = {Condition.OK: ("✓", "green"), Condition.WARNING: ("!", "yellow"), Condition.FAILED: ("✗", "red")}
 _GAUGE = 20  # characters of a full gauge

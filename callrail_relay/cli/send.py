@@ -238,6 +238,7 @@ _ALREADY = {
     Status.SENDING: "being sent",
     Status.UNKNOWN: "tried, and unconfirmed",
     Status.CANCELLED: "canceled",
+    Status.SHADOW: "passed on to the old webhook",
 }
 """What texts are already; the other statuses are read as they are."""
 

@@ -198,6 +198,21 @@ def _fitting(sendings: Sequence[Sending], found: Sequence[FoundText]) -> list[li
     return [[position for _, _, position in sorted(one)] for one in fits]
 
 
+def is_cut(ours: str, theirs: str) -> bool:
+    """Whether *theirs* is only a beginning of *ours*, both normalized, with or without opt-out wording."""
+    pairs = enumerate(zip(ours, theirs, strict=False))
+    shared = next((at for at, (one, other) in pairs if one != other), min(len(ours), len(theirs)))
+    if not 0 < shared < len(ours):
+        return False
+    rests = (theirs[end:] for end in range(shared, 0, -1))
+    return any(not rest or (len(rest) <= _LONGEST_WORDING and _OPT_OUT_WORDING.match(rest)) for rest in rests)
+
+
+def is_shown(ours: str, theirs: str) -> bool:
+    """Whether *theirs* is all of *ours*, both normalized."""
+    return ours == theirs or _with_wording(ours, theirs)
+
+
 def _with_wording(ours: str, theirs: str) -> bool:
     """Whether *theirs* is *ours* with opt-out wording behind it, and not another text that begins alike."""
     rest = theirs.removeprefix(ours)

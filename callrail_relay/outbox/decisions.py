@@ -25,6 +25,7 @@ from callrail_relay.outbox.rows import (
     of_pair,
     write_account,
 )
+from callrail_relay.outbox.shadow import require_live
 from callrail_relay.outbox.tables import (
     Condition,
     accounts,
@@ -143,6 +144,8 @@ def _decided(
     actor: Actor,
 ) -> Row | None:
     """Lock a message that has one of *statuses*, its account first, as everywhere; keep who decided what."""
+    if verb is not Verb.CANCEL:
+        require_live(connection)
     account_id = connection.scalar(sa.select(messages.c.account_id).where(messages.c.id == message_id))
     if account_id is not None:
         change_account(connection, now, account_id)
@@ -204,6 +207,7 @@ def remap(
     actor: Actor = ANONYMOUS,
 ) -> Status | None:
     """Replace a mapping that left something out, and ask the guards again; None if not held for that."""
+    require_live(connection)
     route = remapped.draft.route
     if route is not None:
         # The account is locked, as when a text is stored: of two equal ones, each sees the other.

@@ -21,6 +21,7 @@ from callrail_relay.domain.message import MessageFilter, Reason, Status
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
 from callrail_relay.domain.reconcile import FailedLookup, FoundText, Lookup
 from callrail_relay.domain.routing import Route
+from callrail_relay.domain.shadow import Answered, NotPassed
 from callrail_relay.domain.views import TextFilter
 from callrail_relay.outbox import (
     accept,
@@ -36,6 +37,7 @@ from callrail_relay.outbox import (
     relay_secrets,
     replies,
     retention,
+    shadow,
     times,
 )
 from callrail_relay.outbox import claim as store_claim
@@ -59,7 +61,16 @@ from tests.support.policies import guard_policy, lookup_policy, poll_policy
 
 pytestmark = pytest.mark.anyio
 
-GROWING = ("attempts", "callrail_texts", "decisions", "evidence", "messages", "segments", "submissions")
+GROWING = (
+    "attempts",
+    "callrail_texts",
+    "decisions",
+    "evidence",
+    "forwards",
+    "messages",
+    "segments",
+    "submissions",
+)
 
 # Indexes that hold only what is not done with: to read through one of them is to read what there is to do.
 SMALL = (
@@ -68,6 +79,7 @@ SMALL = (
     "ix_attempts_next_lookup_at",
     "ix_attempts_waits",
     "ix_callrail_texts_forward",
+    "ix_forwards_unfinished",
     "ix_messages_cut_anew",
     "ix_messages_due",
     "ix_messages_open",
@@ -311,8 +323,27 @@ async def tend(outbox: Store, clock: ManualClock, message_id: str) -> None:
     await outbox.running()
     await outbox.require_not_copied()
     await outbox.note_dashboard("http://127.0.0.1:8788")
+    await shadowed(outbox, clock)
     clock.advance(timedelta(days=400))
     assert await outbox.write(retention.retire, clock.now() - timedelta(days=365), 100)
+
+
+async def shadowed(outbox: Store, clock: ManualClock) -> None:
+    """Requests come in shadow and are passed on, or not; the report, and both switches."""
+    await outbox.write(shadow.start, "https://hooks.example.com/old")
+    for number in range(3):
+        await outbox.accept(make_submission(make_message(draft=make_draft(recipient=recipient(70 + number)))))
+    for passed in (NotPassed(detail="No connection."), Answered(status=200)):
+        await outbox.write(shadow.record, 1, 1, passed)
+    await outbox.read(shadow.next_turn)
+    await outbox.write(shadow.take_next, timedelta(hours=4), ["unknown"])
+    await outbox.read(shadow.read_shadow)
+    await outbox.read(shadow.count_requests, clock.now())
+    await outbox.read(shadow.read_texts, clock.now())
+    await outbox.write(shadow.note_requests, ACCOUNT, 3)
+    await outbox.write(shadow.record, 1, 2, NotPassed(detail="No connection."))
+    await outbox.write(shadow.end)
+    await outbox.write(shadow.resume)
 
 
 async def test_nothing_reads_through_a_table_that_grows(

@@ -5,15 +5,19 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 from starlette.types import ASGIApp
 
+from callrail_relay.callrail.network import find_network
 from callrail_relay.callrail.webhooks import read_text, verify
+from callrail_relay.machine.old_url import OldUrl
 from callrail_relay.service.background import Refused, uncounted
 from callrail_relay.service.health import StoreProbe
 from callrail_relay.service.replies import CallRailWebhooks, InboundTexts
+from callrail_relay.service.shadow import PassingOn
 from callrail_relay.service.tokens import HookToken, HookTokens, ReadKeys, ReadTokens, SigningKeys
 from callrail_relay.web.public import Answered, Network, PublicParts, create_public_app
 from tests.service.rig import Rig
@@ -23,6 +27,7 @@ DATA = Path(__file__).parents[1] / "data" / "if3"
 TOKEN = "hook-token-of-the-tests"
 HOOK = f"/hooks/if3/{TOKEN}"
 CALLRAIL_HOOK = f"/hooks/callrail/{TOKEN}"
+MARK = "1.1 callrail-relay-test"
 SIGNING_KEY = "example-signing-key"
 ADDRESS = "203.0.113.7"
 WORDS = "Hi Dana, are you still thinking of selling 12 Oak St?"
@@ -78,6 +83,10 @@ def public_app(
             writable=StoreProbe(rig.outbox).writable,
             prove=lambda nonce: f"<{nonce}>",
             answered=answered,
+            passing_on=PassingOn(
+                rig.outbox, rig.events, OldUrl(find_network, MARK).pass_on, timedelta(hours=4)
+            ),
+            loop_mark=MARK,
             allow_addresses=allow_addresses,
             refused=refused,
         )

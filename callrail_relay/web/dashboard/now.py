@@ -68,7 +68,15 @@ def _gauges(standing: AccountStatus, oldest: Mapping[str, OldestUse]) -> list[Ga
 HOURS = 24
 DAYS = 30
 HEIGHT = 100
-SERIES = (Status.SENT, Status.QUEUED, Status.HELD, Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
+SERIES = (
+    Status.SENT,
+    Status.QUEUED,
+    Status.HELD,
+    Status.UNKNOWN,
+    Status.FAILED,
+    Status.CANCELLED,
+    Status.SHADOW,
+)
 """From the bottom of a bar to its top; what is being sent counts as queued."""
 
 
