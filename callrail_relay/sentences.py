@@ -148,6 +148,8 @@ SENTENCES: dict[str, str | tuple[str, ...]] = {
         "Approve it to send it from here, or cancel it.",
         "Press “Send anyway” to send it from here, or cancel it.",
     ),
+    "sent_by_zapier": _row("Zapier's history shows it as sent {at_written_at}.", *_APPROVE),
+    "sent_by_zapier.removed": _row("Zapier's history shows it as sent.", *_APPROVE),
     # Rules.
     "duplicate": _row(
         "The same text to the same person came within {window_seconds} (message {message_id}).", *_APPROVE

@@ -210,7 +210,7 @@ class CallRail:
         *,
         since: datetime,
         direction: Direction = Direction.IN,
-        most_pages: int = MOST_REPLY_PAGES,
+        pages: range = range(1, MOST_REPLY_PAGES + 1),
     ) -> SeenReplies:
         """
         What people wrote to a company's numbers since then, or what was sent from them.
@@ -218,9 +218,9 @@ class CallRail:
         The list has the newest activity first; a conversation is read by itself only if the list may not
         show all that came.
         """
-        requests, found, fault = self._requests(), dict[str, wire.Replies](), None
+        requests, found, fault, is_last = self._requests(), dict[str, wire.Replies](), None, False
         try:
-            for page in range(1, most_pages + 1):
+            for page in pages:
                 path = wire.conversations_path(account_id, company_id, _day_before(since), None, page)
                 read = partial(wire.read_replies, since=since, page=page, direction=direction)
                 seen = await requests.read(path, read)
@@ -229,12 +229,12 @@ class CallRail:
                     path = wire.conversation_path(account_id, id_, page=1)
                     whole = partial(wire.replies_of, conversation, since=since, direction=direction)
                     found[id_] = await requests.read(path, whole)
-                if seen.is_last:
+                if is_last := seen.is_last:
                     break
         except (RefusedByCallRail, Unavailable) as error:
             fault = str(error)
         conversations = tuple(replies for replies in found.values() if replies)
-        return SeenReplies(conversations=conversations, requests=requests.made, fault=fault)
+        return SeenReplies(conversations, requests.made, fault, is_last)
 
     def _requests(self) -> "_Requests":
         return _Requests(self._http, self._deadline)

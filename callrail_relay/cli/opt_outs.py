@@ -1,5 +1,6 @@
 """``opt-outs``: who opted out."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,7 +8,7 @@ import typer
 from callrail_relay.cli import console
 from callrail_relay.cli.console import Config, Json, OutputFile, command, say, show
 from callrail_relay.clock import SystemClock
-from callrail_relay.errors import UsageError
+from callrail_relay.errors import Unavailable, UsageError
 
 app = typer.Typer(no_args_is_help=True, help="List and change who opted out.")
 
@@ -80,12 +81,20 @@ async def remove(
 
 @command(app, "import")
 async def import_(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A CSV file; - for standard input.")],
+    file: Annotated[
+        str | None, typer.Argument(metavar="FILE", help="A CSV file; - for standard input.")
+    ] = None,
+    from_callrail: Annotated[
+        bool, typer.Option("--from-callrail", help="Read CallRail's conversations instead of a file.")
+    ] = False,
+    since: Annotated[
+        str, typer.Option(metavar="WHEN", help="How far back to read conversations: 730d, 2026-01-31.")
+    ] = "730d",
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """
-    Add everyone in a CSV file to the list.
+    Add people to the list, from a CSV file or from CallRail.
 
     `opt-outs export` or a spreadsheet writes such a file. Its first line names
     the columns: tracking_number,recipient,reason,created_at. Only recipient is
@@ -94,12 +103,22 @@ async def import_(
     named, and the command ends with 2. Existing entries aren't changed, so you
     can fix the file and import it again.
 
+    With --from-callrail, it reads what people replied to your numbers. That
+    takes a request for each 250 conversations, and one for each long one. If
+    CallRail's hourly limit stops it, run it again: it goes on where it was.
+
     Example:
+    $ callrail-relay opt-outs import --from-callrail --since 730d
     $ callrail-relay opt-outs import opted-out.csv
     $ callrail-relay opt-outs import - < opted-out.csv
     """
     from callrail_relay.domain.opt_outs import read_list
 
+    if (file is None) is not from_callrail:
+        raise UsageError("Name a file, or --from-callrail.")
+    if file is None:
+        await _import_from_callrail(since, config, as_json=as_json)
+        return
     listed = read_list(console.read_input(file), now=SystemClock().now())
     for_all = any(person.tracking_number is None for person in listed.people)
     async with console.opened_relay(config, with_route=for_all) as relay:
@@ -120,6 +139,30 @@ async def import_(
         raise UsageError(
             f"{len(listed.bad_lines)} line(s) were not imported; fix them, and import the file again."
         )
+
+
+async def _import_from_callrail(since: str, config: Path | None, *, as_json: bool) -> None:
+    from callrail_relay.bootstrap.wiring import open_callrail
+    from callrail_relay.cli.messages import read_since
+    from callrail_relay.service.shadow import import_opt_outs
+
+    begin = read_since(since)
+    async with console.opened_relay(config, with_route=True) as relay:
+        context = relay.context
+        async with open_callrail(context) as callrail:
+            done = await import_opt_outs(
+                relay.store,
+                callrail,
+                context.companies,
+                context.tracking_numbers,
+                context.settings.limits.lookups_per_hour,
+                since=begin,
+                told=lambda read, found: say(f"{read:,} conversations read, {found:,} opt-outs found."),
+            )
+    document = {"conversations": done.conversations, "found": done.found, "added": done.added}
+    show(document, f"{done.found} opt-out(s) found; {done.added} new on the list.", as_json=as_json)
+    if done.fault is not None:
+        raise Unavailable(f"Not all was read: {done.fault} Run it again later; it goes on where it was.")
 
 
 @command(app, "export")

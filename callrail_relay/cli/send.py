@@ -141,7 +141,8 @@ async def replay(
 
     It reads IF3's JSON or form, lists, JSON Lines, and requests as Zapier, n8n,
     Node-RED and webhook.site save them. Each becomes a text as if it had come
-    by webhook. A text that is in the database already is skipped, unless you
+    by webhook. Zapier's task history (CSV or JSON) is read too: what it shows
+    as sent, and what is old, comes in on hold. A text that is in the database already is skipped, unless you
     say --force. --dry-run, and the question before more than one text is sent,
     tell what the run will do: by the rules, the texts in the database, and the
     others in the files.
@@ -159,7 +160,8 @@ async def replay(
     context.require_route()
     found: list[SavedFile] = []
     for file, document in zip(files, documents, strict=True):
-        saved = map_saved(document, context.mapping.routes)
+        now, policy = context.clock.now(), context.guards
+        saved = map_saved(document, context.mapping.routes, now=now, policy=policy)
         for reason in saved.skipped:
             say(f"Skipped in {file}: {explain(reason)}")
         if saved.drafts:
@@ -227,6 +229,7 @@ async def _send_saved(
 
 _ON_HOLD = {
     "mass_text": "bulk",
+    "sent_by_zapier": "sent by Zapier already",
     "opt_out": "opted out",
     "merge_tag": "unfilled placeholder",
     "quiet_hours": "quiet hours, sent by themselves later",

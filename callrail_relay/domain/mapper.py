@@ -295,10 +295,21 @@ def _map_request(raw: RawSubmission | StoredSubmission, routes: Routes) -> list[
     return map_webhook(raw.body, content_type=raw.content_type, query=raw.query or "", routes=routes)
 
 
-def map_saved(document: bytes, routes: Routes) -> SavedPayloads:
+def map_saved(
+    document: bytes, routes: Routes, *, now: datetime | None = None, policy: GuardPolicy | None = None
+) -> SavedPayloads:
+    """The texts of a saved file; those of a history are judged by their age at *now*."""
     entries = read_saved(document)
+    drafts = []
+    for entry in entries:
+        if isinstance(entry, Payload):
+            draft = map_entry(entry, routes)
+            if now is not None and policy is not None and policy.too_old is guards.Mode.HOLD:
+                old = guards.too_old(entry.came_at, now, policy.max_age)
+                draft = replace(draft, reasons=(*draft.reasons, *([old] if old else [])))
+            drafts.append(draft)
     return SavedPayloads(
-        drafts=tuple(map_entry(entry, routes) for entry in entries if isinstance(entry, Payload)),
+        drafts=tuple(drafts),
         skipped=tuple(entry.faults[0] for entry in entries if isinstance(entry, Unreadable)),
     )
 

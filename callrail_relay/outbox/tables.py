@@ -321,6 +321,15 @@ is_unfinished = forwards.c.state.in_([sa.literal_column("'waiting'"), sa.literal
 _index("ix_forwards_unfinished", forwards, "id", where=is_unfinished)
 _index("ix_forwards_received_at", forwards, "received_at")
 
+# How far the opt-outs of a company were read from CallRail's conversations, while that is not done.
+imports = _table(
+    "imports",
+    sa.Column("company_id", sa.String(64), primary_key=True),
+    sa.Column("since", Instant, nullable=False),
+    sa.Column("page", sa.Integer, nullable=False),  # the next one to read
+    sa.Column("read_at", Instant, nullable=False),
+)
+
 # What CallRail's webhooks, or its conversations, say that was written: replies, and texts that went out.
 callrail_texts = _table(
     "callrail_texts",

@@ -13,6 +13,7 @@ from callrail_relay.domain import public_url
 from callrail_relay.domain.events import NotPassedOn, RequestPassedOn
 from callrail_relay.domain.inbound import Company, Direction, SeenReplies
 from callrail_relay.domain.mapper import RawSubmission
+from callrail_relay.domain.opt_outs import read_opt_outs
 from callrail_relay.domain.reconcile import BEFORE
 from callrail_relay.domain.shadow import (
     Answered,
@@ -26,7 +27,7 @@ from callrail_relay.domain.shadow import (
 )
 from callrail_relay.domain.shadow_report import Comparison, ShadowReport, Shown
 from callrail_relay.errors import NotAllowed, Unavailable, UsageError
-from callrail_relay.outbox import relay_secrets
+from callrail_relay.outbox import opt_outs, relay_secrets
 from callrail_relay.outbox import shadow as store_shadow
 from callrail_relay.outbox.rows import has_requests
 from callrail_relay.outbox.store import Store
@@ -35,6 +36,7 @@ from callrail_relay.service.tokens import new_token
 
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=1), timedelta(seconds=15)
 MOST_PAGES = 40  # of 250 conversations each
+NO_REQUESTS = "The relay's requests to CallRail of this hour are used up."
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 REMEMBERED = 1000  # requests that were passed on though the store did not take them
 
@@ -115,7 +117,7 @@ class ConversationReader(Protocol):
     """Reads what a company's numbers sent; it changes nothing, and a fault is part of its answer."""
 
     async def find_replies(
-        self, account_id: str, company_id: str, *, since: datetime, direction: Direction, most_pages: int
+        self, account_id: str, company_id: str, *, since: datetime, direction: Direction, pages: range
     ) -> SeenReplies: ...
 
 
@@ -161,9 +163,9 @@ async def _read_sent(
 ) -> tuple[list[Shown], str | None]:
     account_id, company_id = company
     if not await store.read(has_requests, account_id, per_hour):
-        return [], "The requests to CallRail of this hour are used up. Run it again in an hour."
+        return [], NO_REQUESTS
     seen = await callrail.find_replies(
-        account_id, company_id, since=since, direction=Direction.OUT, most_pages=MOST_PAGES
+        account_id, company_id, since=since, direction=Direction.OUT, pages=range(1, MOST_PAGES + 1)
     )
     await store.write(store_shadow.note_requests, account_id, seen.requests)
     shown = [
@@ -172,7 +174,7 @@ async def _read_sent(
         for one in texts
         if one.written_at is not None and (person := one.destination.full) is not None
     ]
-    return shown, seen.fault
+    return shown, seen.fault or (None if seen.is_last else "There are more conversations than it reads.")
 
 
 @dataclass(eq=False)
@@ -230,3 +232,47 @@ class Switch:
             return public_url.is_proven(await self.fetch(probe), secret, nonce)
         except public_url.NoAnswer:
             return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedOptOuts:
+    conversations: int
+    found: int
+    added: int
+    fault: str | None = None  # why it broke off; the next run goes on there
+
+
+async def import_opt_outs(
+    store: Store,
+    callrail: ConversationReader,
+    companies: Sequence[Company],
+    ours: Sequence[str],
+    requests_per_hour: int,
+    *,
+    since: datetime,
+    told: Callable[[int, int], None],
+) -> ImportedOptOuts:
+    """Add those who opted out in CallRail's conversations, page by page; *told* gets the sums so far."""
+    conversations = found = added = 0
+    fault: str | None = None
+    for account_id, company_id in companies:
+        page: int | None = await store.read(opt_outs.read_import, company_id, since)
+        while page is not None and fault is None:
+            if not await store.read(has_requests, account_id, requests_per_hour):
+                fault = NO_REQUESTS
+                break
+            seen = await callrail.find_replies(
+                account_id, company_id, since=since, direction=Direction.IN, pages=range(page, page + 1)
+            )
+            await store.write(store_shadow.note_requests, account_id, seen.requests)
+            entries = [one for texts in seen.conversations for one in read_opt_outs(texts, ours)]
+            conversations, found, fault = (
+                conversations + len(seen.conversations),
+                found + len(entries),
+                seen.fault,
+            )
+            # A page that broke off is read again.
+            page = page if fault else None if seen.is_last else page + 1
+            added += await store.write(opt_outs.note_import, company_id, since, page, entries)
+            told(conversations, found)
+    return ImportedOptOuts(conversations=conversations, found=found, added=added, fault=fault)

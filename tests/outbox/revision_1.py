@@ -111,6 +111,14 @@ def _create_tables_that_stand_alone() -> None:
         sa.PrimaryKeyConstraint("digest", name="pk_ended_tokens"),
     )
     op.create_table(
+        "imports",
+        sa.Column("company_id", sa.String(64), nullable=False),
+        sa.Column("since", INSTANT, nullable=False),
+        sa.Column("page", sa.Integer, nullable=False),
+        sa.Column("read_at", INSTANT, nullable=False),
+        sa.PrimaryKeyConstraint("company_id", name="pk_imports"),
+    )
+    op.create_table(
         "incidents",
         sa.Column("key", sa.String(160), nullable=False),
         sa.Column("level", sa.String(16), nullable=False),
