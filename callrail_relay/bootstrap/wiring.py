@@ -136,6 +136,7 @@ async def open_worker(
             old_url = OldUrl(find_network, loop_mark(prove))
             stack.push_async_callback(old_url.close)
             passing_on = PassingOn(store, hook, old_url.pass_on, context.settings.delivery.max_age)
+            stack.push_async_callback(passing_on.close)
             worker = TaskGroup(delivery, reconciliation, Wakeup(store, hook, (delivery, reconciliation)))
             worker.passing_on = passing_on
             if polls:

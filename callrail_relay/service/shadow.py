@@ -1,5 +1,6 @@
 """Shadow mode: passing requests on to the URL that IF3 posted to before, and switching over."""
 
+import asyncio
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -52,6 +53,7 @@ class PassingOn(PeriodicTask):
     max_age: timedelta
     _unstored: deque[str] = field(default_factory=lambda: deque(maxlen=REMEMBERED), init=False)
     _unrecorded: list[tuple[int, int, Passed]] = field(default_factory=list, init=False)
+    _recording: set[asyncio.Task[Passed]] = field(default_factory=set, init=False)
     _failures: int = field(default=0, init=False)
 
     look = LONGEST_RETRY
@@ -63,10 +65,21 @@ class PassingOn(PeriodicTask):
 
     async def pass_on(self, request: PassOn) -> Answered | None:
         """Pass a new request on; None if there is no whole answer, so that IF3 gets our own."""
-        passed = await self._pass_on(request)
+        passed = await self.post(request)
+        # IF3 doesn't wait for the record; what a crash keeps from being recorded counts as unknown.
+        recording = asyncio.create_task(self._recorded(request, passed))
+        self._recording.add(recording)
+        recording.add_done_callback(self._ended)
+        return passed if isinstance(passed, Answered) and passed.body is not None else None
+
+    async def close(self) -> None:
+        """Return when all is recorded."""
+        await asyncio.gather(*self._recording, return_exceptions=True)
+
+    def _ended(self, recording: asyncio.Task[Passed]) -> None:
+        self._recording.discard(recording)
         # It may have to be tried again, and others may wait behind it.
         self.wake()
-        return passed if isinstance(passed, Answered) and passed.body is not None else None
 
     async def pass_on_unstored(self, request: RawSubmission) -> Answered | None:
         """Pass on once what could not be stored, if another system sends. Raises Unavailable if not."""
@@ -90,14 +103,13 @@ class PassingOn(PeriodicTask):
             request = await self.store.write(store_shadow.take_next, self.max_age, unstored)
             if request is None:
                 return now + FIRST_RETRY
-            if isinstance(await self._pass_on(request), NotPassed):
+            if isinstance(await self._recorded(request, await self.post(request)), NotPassed):
                 self._failures += 1
                 return now + min(LONGEST_RETRY, FIRST_RETRY * (1 << min(self._failures - 1, 10)))
             self._failures = 0
         return None
 
-    async def _pass_on(self, request: PassOn) -> Passed:
-        passed = await self.post(request)
+    async def _recorded(self, request: PassOn, passed: Passed) -> Passed:
         known = {"http_status": getattr(passed, "status", None), "detail": getattr(passed, "detail", None)}
         self.hook(RequestPassedOn(state=state_after(passed), **known))
         if request.id is not None:

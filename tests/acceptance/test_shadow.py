@@ -274,7 +274,13 @@ def test_the_report_counts_what_was_planted(configured: Program, sandbox: Sandbo
 
     found = {"texts": 8, "sent": 7, "pending": 0, "missing": 1, "late": 0, "cut": 1, "doubled": 1}
     assert found | {"out_of_order": 1, "to_opted_out": 1, "would_hold": 2} == report["counts"]
-    assert {"forwarded": 8, "refused": 0, "unknown": 0, "waiting": 0} == report["requests"]
+    requests = report["requests"]
+    assert (8, 0, 0) == (
+        requests["forwarded"] + requests["unknown"],
+        requests["refused"],
+        requests["waiting"],
+    )
+    assert requests["unknown"] <= 1  # that the Zap answered may not be on disk when a kill comes
     by_person = {people[name]: name for name in people}
     named = {
         by_person[one["recipient"]]: one["findings"]

@@ -66,9 +66,12 @@ class Zap:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = 65536  # one packet for an answer: the second would wait for an acknowledgment of the first
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                body = self.rfile.read(length := int(self.headers.get("Content-Length", "0")))
+                if len(body) < length:
+                    return  # the relay was killed before it had sent all of it
                 taken = Taken(path=self.path, headers=dict(self.headers.items()), body=body)
                 manner = zap.manner
                 zap.taken.append(taken)
