@@ -69,9 +69,10 @@ async def run_shadow_campaign(campaign: Campaign, zap: Zap) -> ShadowReport:
         )
         url = None if campaign.cluster is None else _make_database(campaign.cluster)
         gates = [await stack.enter_async_context(_gate(campaign)) for _ in range(campaign.nodes)]
-        common = _environment(campaign, simulator, callrail.url, url)
+        made = _environment(campaign, simulator, callrail.url, url)
+        nodes = [Node(_of_node(campaign, made, number, gate)) for number, gate in enumerate(gates)]
+        common = nodes[0].environment  # the first to open the store makes its tables
         await _command(common, "shadow", "start", "--forward-to", zap.url)
-        nodes = [Node(_of_node(campaign, common, number, gate)) for number, gate in enumerate(gates)]
         fleet = Fleet(nodes, random, kills=campaign.kills, number=campaign.number)
         stack.push_async_callback(fleet.end)
 
@@ -97,10 +98,7 @@ async def run_shadow_campaign(campaign: Campaign, zap: Zap) -> ShadowReport:
         texting = (people.text(person) for person in range(PEOPLE))
         beside = asyncio.gather(switch(), trouble())
         async with _cancelled_after(texting):
-            try:
-                await fleet.live()
-            except BaseException:
-                import traceback; traceback.print_exc(); raise
+            await fleet.live()
         done.set()
         await beside
         await asyncio.to_thread(zap.close)
@@ -126,7 +124,7 @@ async def _switch(environment: Mapping[str, str], way: str) -> bool:
     return process.returncode == 0
 
 
-async def _passed_on(environment: dict[str, str]) -> None:
+async def _passed_on(environment: Mapping[str, str]) -> None:
     for _ in range(120):
         if (await _command(environment, "shadow", "status"))["waiting"] == 0:
             return

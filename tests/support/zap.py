@@ -66,7 +66,9 @@ class Zap:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            wbufsize = 65536  # one packet for an answer: the second would wait for an acknowledgment of the first
+            wbufsize = (
+                65536  # one packet for an answer: the second would wait for an acknowledgment of the first
+            )
 
             def do_POST(self) -> None:
                 body = self.rfile.read(length := int(self.headers.get("Content-Length", "0")))
