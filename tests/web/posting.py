@@ -63,6 +63,7 @@ def public_app(
     read_keys: ReadKeys | None = None,
     answered: Answered = lambda *_: None,
     refused: Refused = uncounted,
+    passing_on: PassingOn | None = None,
 ) -> ASGIApp:
     async def unchanged() -> Sequence[HookToken]:
         return tokens
@@ -83,14 +84,26 @@ def public_app(
             writable=StoreProbe(rig.outbox).writable,
             prove=lambda nonce: f"<{nonce}>",
             answered=answered,
-            passing_on=PassingOn(
-                rig.outbox, rig.events, OldUrl(find_network, MARK).pass_on, timedelta(hours=4)
-            ),
+            passing_on=passing_on or _passing_on(rig, OldUrl(find_network, MARK)),
             loop_mark=MARK,
             allow_addresses=allow_addresses,
             refused=refused,
         )
     )
+
+
+def _passing_on(rig: Rig, old_url: OldUrl) -> PassingOn:
+    return PassingOn(rig.outbox, rig.events, old_url.pass_on, timedelta(hours=4))
+
+
+@asynccontextmanager
+async def passing_requests_on(rig: Rig) -> AsyncIterator[PassingOn]:
+    """What passes requests on in shadow; all is recorded at the end."""
+    old_url = OldUrl(find_network, MARK)
+    passing_on = _passing_on(rig, old_url)
+    yield passing_on
+    await passing_on.close()
+    await old_url.close()
 
 
 @asynccontextmanager
