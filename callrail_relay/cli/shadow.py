@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import Config, Json, Yes, command, confirmed, echo, show
-from callrail_relay.errors import Unavailable, UsageError, Waiting
+from callrail_relay.cli.console import Config, Json, Yes, command, confirmed, echo, say, show
+from callrail_relay.errors import Unavailable, UsageError
 from callrail_relay.sentences import plural
 
 if TYPE_CHECKING:
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Run beside your old Zap, compare, and take over.")
 
 
-def _switch(relay: "Relay") -> "Switch":
+def switch(relay: "Relay") -> "Switch":
     from callrail_relay.service.shadow import Switch
 
-    return Switch(relay.store, relay.public_address.fetch)
+    address = relay.public_address
+    return Switch(relay.store, address.fetch, tuple(filter(None, (address.url, address.listener))))
 
 
-def _sentence(shadow: "Shadow") -> str:
+def shadow_sentence(shadow: "Shadow") -> str:
     from callrail_relay.cli.render import local
     from callrail_relay.domain.shadow import mask_url
 
@@ -60,8 +61,8 @@ async def start(
 
     async with console.opened_relay(config) as relay:
         tokens = [token.value for token in await read_hook_tokens(relay.context)]
-        shadow = await _switch(relay).start(forward_to, tokens)
-    show(shadow.document(), _sentence(shadow), as_json=as_json)
+        shadow = await switch(relay).start(forward_to, tokens)
+    show(shadow.document(), shadow_sentence(shadow), as_json=as_json)
 
 
 @command(app, "status")
@@ -73,8 +74,8 @@ async def status(config: Config = None, as_json: Json = False) -> None:
     $ callrail-relay shadow status
     """
     async with console.opened_relay(config) as relay:
-        shadow = await _switch(relay).read()
-    show(shadow.document(), _sentence(shadow), as_json=as_json)
+        shadow = await switch(relay).read()
+    show(shadow.document(), shadow_sentence(shadow), as_json=as_json)
 
 
 @command(app, "report")
@@ -197,20 +198,17 @@ async def end(yes: Yes = False, config: Config = None, as_json: Json = False) ->
     $ callrail-relay shadow end
     """
     async with console.opened_relay(config) as relay:
-        switch = _switch(relay)
-        if (await switch.read()).is_on and not confirmed("From now on the relay sends. Go on?", yes=yes):
-            raise Waiting("Nothing was changed: the relay stays in shadow mode.")
-        held = await switch.end()
-        shadow = await switch.read()
-    held_words = (
-        f" {plural(held, 'text')} never got to the old URL: on hold. See `callrail-relay messages list "
-        "--status held`."
-        if held
-        else ""
-    )
-    words = (
-        f"{_sentence(shadow)}{held_words} Turn the old Zap off now. `callrail-relay shadow resume` goes back."
-    )
+        mode = switch(relay)
+        if (await mode.read()).is_on and not confirmed("From now on the relay sends. Go on?", yes=yes):
+            say("Nothing was changed: the relay stays in shadow mode.")
+            return
+        held = await mode.end()
+        shadow = await mode.read()
+    words = f"{shadow_sentence(shadow)} Turn the old Zap off now; `callrail-relay shadow resume` goes back."
+    if held:
+        words += (
+            f" {plural(held, 'text')} never got to the old URL: on hold, see `messages list --status held`."
+        )
     show(shadow.document() | {"held": held}, words, as_json=as_json)
 
 
@@ -225,10 +223,11 @@ async def resume(yes: Yes = False, config: Config = None, as_json: Json = False)
     $ callrail-relay shadow resume
     """
     async with console.opened_relay(config) as relay:
-        switch = _switch(relay)
-        known = await switch.read()
+        mode = switch(relay)
+        known = await mode.read()
         question = "From now on the old URL gets each request, and its Zap must be on. Go on?"
         if not known.is_on and known.forward_to is not None and not confirmed(question, yes=yes):
-            raise Waiting("Nothing was changed: the relay stays live.")
-        shadow = await switch.resume()
-    show(shadow.document(), _sentence(shadow), as_json=as_json)
+            say("Nothing was changed: the relay stays live.")
+            return
+        shadow = await mode.resume()
+    show(shadow.document(), shadow_sentence(shadow), as_json=as_json)

@@ -124,7 +124,7 @@ class BadOldUrl(ValueError):
     """A URL that requests can't be passed on to. The words say why, and show no more than its host."""
 
 
-def read_old_url(text: str, *, own_tokens: Collection[str] = ()) -> str:
+def read_old_url(text: str, *, own_tokens: Collection[str] = (), own_urls: Collection[str] = ()) -> str:
     """*text* as an address to pass requests on to. Raises BadOldUrl."""
     url, example = (
         text.strip(),
@@ -142,9 +142,18 @@ def read_old_url(text: str, *, own_tokens: Collection[str] = ()) -> str:
         raise BadOldUrl(f"Give it without a user name and without #. {example}")
     if parts.scheme == "http" and not is_loopback(host):
         raise BadOldUrl(f"Without https anyone on the way to {host} can read the messages. Use https.")
-    if any(token in unquote(url) for token in own_tokens):
+    at_home = any(_is_same_server(url, own) for own in own_urls) and parts.path.startswith("/hooks/")
+    if at_home or any(token in unquote(url) for token in own_tokens):
         raise BadOldUrl("It is this relay's own webhook URL, which would go in circles. Give the old one.")
     return url
+
+
+def _is_same_server(url: str, other: str) -> bool:
+    (host, port), (theirs, their_port) = (
+        (one.hostname or "", one.port or {"http": 80}.get(one.scheme, 443))
+        for one in map(urlsplit, (url, other))
+    )
+    return port == their_port and (host == theirs or (is_loopback(host) and is_loopback(theirs)))
 
 
 def mask_url(url: str) -> str:

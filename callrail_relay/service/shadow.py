@@ -195,6 +195,7 @@ class Switch:
 
     store: Store
     fetch: Fetch
+    own_urls: Sequence[str]  # where the relay's own webhook may be
 
     async def read(self) -> Shadow:
         return await self.store.read(store_shadow.read_shadow)
@@ -202,7 +203,7 @@ class Switch:
     async def start(self, forward_to: str, own_tokens: Sequence[str]) -> Shadow:
         """Pass requests on to this URL from now on. Raises UsageError."""
         try:
-            url = read_old_url(forward_to, own_tokens=own_tokens)
+            url = read_old_url(forward_to, own_tokens=own_tokens, own_urls=self.own_urls)
         except BadOldUrl as error:
             raise UsageError(f"--forward-to can't be used. {error}") from error
         if await self._is_own(url):

@@ -63,6 +63,7 @@ def test_a_request_is_passed_on_as_it_came_and_nothing_is_sent(
     [message] = configured.json("messages", "list")
     assert ("shadow", None, []) == (message["status"], message["reason"], message["reasons"])
     assert [] == sandbox.texts()
+    assert "Shadow mode since" in configured.run("status").stdout
     status = configured.json("shadow", "status")
     assert ("shadow", 0) == (status["mode"], status["waiting"])
     assert "127.0.0.1" in status["forward_to"]
@@ -166,6 +167,7 @@ def test_what_never_arrived_is_held_when_the_shadow_ends(
         "https://user:password@hooks.zapier.com/",
         "https://hooks.zapier.com/a b",
         f"https://texts.example.com/hooks/if3/{HOOK_TOKEN}",
+        "http://localhost:8787/hooks/if3/a-former-secret",
     ],
 )
 def test_an_address_that_cannot_be_right_is_refused(configured: Program, url: str) -> None:
