@@ -141,7 +141,8 @@ def _print_report(report: "ShadowReport", late_after: timedelta) -> None:
     from callrail_relay.cli.render import local, shortened
     from callrail_relay.sentences import span
 
-    echo(totals(report, span(late_after.total_seconds())))
+    late = span(late_after.total_seconds())
+    echo(totals(report, "a minute" if late == "1 minute" else late))
     requests = report.requests
     if requests["refused"]:
         echo(f"The old URL rejected {plural(requests['refused'], 'request')}: is its Zap on?")
@@ -178,12 +179,14 @@ def totals(report: "ShadowReport", late: str) -> str:
     if counts["late"]:
         parts.append(f"sent {counts['late']:,} more than {late} late")
     did = f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else "".join(parts)
-    fine = "sent them all as they came" if counts["sent"] == counts["texts"] else "made no mistake"
-    pending = f" {plural(counts['pending'], 'text')} not shown by CallRail yet." if counts["pending"] else ""
-    return (
-        f"{plural(counts['texts'], 'text')} in {plural(days, 'day')}. The Zap {did or fine}.{pending} "
-        f"The relay would have held {counts['would_hold'] or 'none'}."
-    )
+    if not did and counts["sent"]:
+        did = "made no mistake" if counts["sent"] == counts["texts"] else "sent the others as they came"
+    zap = f"The Zap {did}." if did else "What the Zap did isn't known yet."
+    pending = f" CallRail doesn't show {counts['pending']:,} yet." if counts["pending"] else ""
+    unknown = counts["texts"] - counts["sent"] - counts["missing"] - counts["pending"]
+    pending += f" {unknown:,} can't be compared." if unknown and did else ""
+    held = f"The relay would have held {counts['would_hold'] or 'none'}."
+    return f"{plural(counts['texts'], 'text')} in {plural(days, 'day')}. {zap}{pending} {held}"
 
 
 @command(app, "end")
