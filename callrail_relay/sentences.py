@@ -1,5 +1,6 @@
 """What each reason says to people. Each has a row here, and one in docs/reference/payloads.md."""
 
+import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from callrail_relay.domain.message import Reason
 
 if TYPE_CHECKING:  # it imports what help must not wait for
-    from callrail_relay.domain.health import Facts, Point
+    from callrail_relay.domain.health import Facts, Point, Slept
 
 _CONTACT = "Fix the contact in IF3."
 _APPROVE = ("Approve it to send it anyway.", "Press “Send anyway” to send it.")
@@ -20,6 +21,8 @@ _DECIDE = (
     f"{_CHECK}, then run `messages resend`, `messages mark-sent` or `messages cancel`.",
     f"{_CHECK} before you resend.",
 )
+_RESTORED = "It comes from the backup “{backup}” of {made_at}, and may have been sent since."
+_SEND_RESTORED = (f"{_CHECK}, then approve or cancel it.", f"{_CHECK} before you press “Send anyway”.")
 _RESUME = ("Then run `callrail-relay resume`.", "Then press “Resume sending”.")
 _NO_BULK = "CallRail doesn't allow bulk texting."
 _NORTH_AMERICA = "and CallRail texts US and Canadian numbers only"
@@ -194,6 +197,9 @@ SENTENCES: dict[str, str | tuple[str, ...]] = {
         "It needs {needed} parts, and the sending limits allow {allowed}.",
         "Shorten it, or raise limits.max_characters.",
     ),
+    "restored": _row(_RESTORED, *_SEND_RESTORED),
+    "restored.checking": _row(f"{_RESTORED} The relay checks with CallRail.", *_SEND_RESTORED),
+    "restored.not_shown": _row(f"{_RESTORED} Its conversation in CallRail doesn't show it.", *_SEND_RESTORED),
     # What became of it at CallRail.
     "refused": "CallRail rejected it ({http_status}): {detail}",
     "unsendable": _row("It can't be sent, and nothing was: {detail}", "Send it again from IF3."),
@@ -250,7 +256,7 @@ def shown(name: str, value: object) -> str:
     """Return a value as text: spans in words, instants by this machine's clock."""
     if name.endswith("_seconds"):
         return span(float(str(value)))
-    if name.removeprefix("at_") in ("until", "written_at"):
+    if name.removeprefix("at_") in ("until", "written_at", "made_at"):
         local = datetime.fromisoformat(str(value)).astimezone()
         return f"{'at ' if name.startswith('at_') else ''}{clock_time(local)} on {local:%b} {local.day}"
     if name in ("note", "detail"):  # other people's words, before more of ours
@@ -302,6 +308,16 @@ def _fields(template: str) -> dict[str, str]:
     return {name: name.removeprefix("at_") for _, name, _, _ in Formatter().parse(template) if name}
 
 
+def phone(number: str | None) -> str:
+    """A number as people write it: (202) 555-0122."""
+    if number is None:
+        return "no number"
+    digits = number.removeprefix("+1")
+    if not re.fullmatch("[0-9]{10}", digits):
+        return number
+    return f"({digits[:3]}) {digits[3:6]}-{digits[6:]}"
+
+
 def clock_time(instant: datetime, *, seconds: bool = False) -> str:
     """Return the time of day by this machine's clock: 2:05 PM."""
     local = instant.astimezone()
@@ -327,6 +343,22 @@ def of_point(point: "Point", facts: "Facts", time: str) -> dict[str, Any]:
         "time": time,
         "at": at(time),
     }
+
+
+def seen_lately(facts: "Facts", show: Callable[[datetime], str]) -> str:
+    """Return when IF3 posted last, and which version runs where that is known."""
+    at = facts.last_from_if3
+    today = "today " if at and at.astimezone().date() == facts.now.astimezone().date() else ""
+    last = f"Last text from IF3: {today}{show(at)}." if at else "No text from IF3 yet."
+    versions = sorted({node.version for node in facts.running.nodes if node.version})
+    return f"{last} Version {', '.join(versions)}." if versions else last
+
+
+def asleep(slept: "Slept", woke: str) -> str:
+    """Return how long the computer slept the last time; *woke* is when it woke."""
+    minutes = round(slept.seconds / 60)
+    lasted = plural(round(minutes / 60), "hour") if minutes >= 90 else plural(max(minutes, 1), "minute")
+    return f"This computer was asleep for {lasted} until {woke}, and could take no texts."
 
 
 def plural(count: int, word: str) -> str:

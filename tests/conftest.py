@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, settings
 
 from tests.support import environment
 from tests.support.leaks import leaks
+from tests.support.memory_keyring import memory
 from tests.support.network import close_outside_network
 from tests.support.postgres import postgres_cluster, postgres_url
 
-__all__ = ["postgres_cluster", "postgres_url"]
+__all__ = ["memory", "postgres_cluster", "postgres_url"]
 
 close_outside_network()
 

@@ -30,7 +30,7 @@ from callrail_relay.bootstrap.listeners import Listening, open_listeners
 from callrail_relay.bootstrap.sandbox import Sandbox, demonstration, open_sandbox
 from callrail_relay.bootstrap.wiring import Relay, log_events, open_callrail, open_relay, open_worker
 from callrail_relay.config.secrets import Found, SecretName
-from callrail_relay.domain.events import AttemptFinished, MessageAccepted, PingReceived
+from callrail_relay.domain.events import AttemptFinished, ComputerSlept, MessageAccepted, PingReceived
 from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.health import Condition
 from callrail_relay.domain.mapper import map_direct
@@ -47,7 +47,7 @@ from callrail_relay.errors import (
 )
 from callrail_relay.outbox import engine, relay_secrets
 from callrail_relay.outbox.copying import copy_store
-from callrail_relay.service.delivery import TaskGroup
+from callrail_relay.service.delivery import Delivery, TaskGroup
 from callrail_relay.service.health import RELAY, HealthReport, run_checks
 from callrail_relay.service.tokens import GRACE, REREAD, HookToken, digest
 from tests.config.test_places import posix_only
@@ -176,6 +176,32 @@ async def test_webhook_wakes_the_worker(tmp_path: Path) -> None:
             await task
 
         assert 1 == len(sandbox.simulator.texts)
+
+
+async def test_running_relay_reads_replies_first_when_the_computer_woke(tmp_path: Path) -> None:
+    """And says that it slept."""
+    events, clock = Events(), ManualClock()
+    async with (
+        demonstrated(tmp_path, clock) as (context, sandbox),
+        open_relay(context, events, long_running=True) as relay,
+        open_worker(relay, events, long_running=True) as worker,
+    ):
+        delivery, polling = worker.tasks[0], worker.polling
+        assert isinstance(delivery, Delivery)
+        assert polling is not None
+        await polling.turn()
+        body = json.dumps(payload()).encode()
+        clock.suspend(timedelta(hours=1))
+        await relay.intake.accept_request(body, content_type="application/json")
+        await delivery.turn()
+        await delivery.settle()
+        before = len(sandbox.simulator.texts)
+        await polling.turn()
+        await delivery.turn()
+        await delivery.settle()
+
+        assert (0, 1) == (before, len(sandbox.simulator.texts))
+        assert [3600] == [event.seconds for event in events.of(ComputerSlept)]
 
 
 async def test_text_survives_the_end_of_the_process(tmp_path: Path) -> None:

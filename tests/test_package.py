@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 import callrail_relay
 from callrail_relay.cli import app
+from callrail_relay.cli.help import GROUPS
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,10 +41,16 @@ COMMANDS = {
     "configure",
     "send",
     "serve",
+    "service install",
+    "service logs",
+    "service restart",
+    "service status",
+    "service uninstall",
     "replay",
     "demo",
     "dashboard",
     "doctor",
+    "expose",
     "status",
     "messages list",
     "messages show",
@@ -68,6 +75,9 @@ COMMANDS = {
     "shadow resume",
     "database copy",
     "hook-url",
+    "backup",
+    "restore",
+    "uninstall",
     "sandbox",
 }
 
@@ -85,6 +95,7 @@ HEAVY = {
 SHOW_HELP = """
 import json, sys
 from callrail_relay.cli import app
+from callrail_relay.cli.help import GROUPS
 try:
     app(["--help"])
 finally:
@@ -114,14 +125,45 @@ def test_help_is_instant() -> None:
 
 def test_help_names_every_command_on_a_line_of_its_own() -> None:
     """On a terminal of 80 columns no sentence in the lists of commands is cut or broken."""
-    lists = {name.rpartition(" ")[0] for name in commands()}
-    lines = [line for name in lists for line in help_of(name, columns=80)]
+    lines = [line for name in lists() for line in help_of(name, columns=80)]
 
     assert max(map(len, lines)) <= 80
     for name in commands():
         *_, own = name.split()
         sentence = command_of(name).help.splitlines()[0]
         assert [own, sentence] in [line.split(maxsplit=1) for line in lines], name
+        assert len(sentence) <= 45, name
+        assert "..." not in sentence, name
+
+
+def test_help_fits_a_terminal() -> None:
+    """80 columns and 24 lines; the wizard, with an option for each of its questions, takes 40."""
+    for name in ["", *lists(), *commands()]:
+        most = 40 if name in {"configure", "shadow report"} else 24
+        shown = CliRunner(env={"COLUMNS": "80"}).invoke(app, [*name.split(), "--help"]).output.rstrip()
+
+        assert len(shown.splitlines()) <= most, name
+        assert not re.search(r"<[a-z|\[]+>", shown), name
+
+
+def test_help_is_a_command_as_well() -> None:
+    """`help messages list` shows what `messages list --help` does."""
+    for words in ([], ["messages"], ["messages", "list"]):
+        helped = CliRunner().invoke(app, ["help", *words])
+
+        asked = CliRunner().invoke(app, [*words, "-h"])
+        assert (0, asked.output.rstrip()) == (helped.exit_code, helped.output.rstrip())
+    assert 2 == CliRunner().invoke(app, ["help", "mesages"]).exit_code
+
+
+def test_wrong_usage_is_told_as_other_errors_are() -> None:
+    """On one line for a program, with the command that explains more."""
+    arguments = [sys.executable, "-m", "callrail_relay", "messages", "lst"]
+    shown = subprocess.run(arguments, capture_output=True, text=True, check=False)
+
+    sentence = "Error: No such command 'lst'. Did you mean 'list'? Run `callrail-relay messages --help`."
+    told = shown.stderr.replace("python -m callrail_relay", "callrail-relay")
+    assert (2, f"{sentence}\n") == (shown.returncode, told)
 
 
 def test_every_command_of_the_contract_is_there() -> None:
@@ -197,6 +239,11 @@ def _walk(command: object, *path: str) -> Iterator[str]:
             yield from _walk(child, *path, name)
 
 
+def lists() -> set[str]:
+    """Every command that has others, "" for the program itself."""
+    return {name.rpartition(" ")[0] for name in commands()}
+
+
 def command_of(name: str) -> Any:  # noqa: ANN401 - typer's own click
     command: Any = typer.main.get_command(app)
     for part in name.split():
@@ -208,7 +255,10 @@ def help_of(command: str, *, columns: int) -> list[str]:
     """The lines that a terminal of so many columns shows, without the frames."""
     shown = CliRunner(env={"COLUMNS": str(columns)}).invoke(app, [*command.split(), "--help"])
     assert 0 == shown.exit_code, shown.output
-    return [line.strip(" │╭╮╰╯─") for line in shown.output.splitlines()]
+    lines = [line.strip(" │╭╮╰╯─") for line in shown.output.splitlines()]
+    if not command:  # the name of a group stands before its first command
+        lines = [line.removeprefix(next(filter(line.startswith, GROUPS), "")).strip() for line in lines]
+    return lines
 
 
 def examples(command: str) -> list[str]:

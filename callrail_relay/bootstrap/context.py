@@ -50,6 +50,7 @@ class AppContext:
     data: Path
     clock: Clock = field(default_factory=SystemClock)
     random: Random = field(default_factory=new_random)
+    overrides: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def routes(self) -> Routes:
@@ -169,7 +170,23 @@ def load_context(
         _warn(ignored)
     settings = load(config, overrides=overrides, must_exist=must_exist)
     secrets = Secrets(path) if environ is None else Secrets(path, environ)
-    return AppContext(config_path=path, settings=settings, secrets=secrets, data=data_directory())
+    return AppContext(
+        config_path=path,
+        settings=settings,
+        secrets=secrets,
+        data=data_directory(),
+        overrides=overrides or {},
+    )
+
+
+def peek(config: Path | None) -> tuple[tuple[str, ...], list[tuple[str, str | None, str]]]:
+    """One's own numbers; the id, person and status of the newest texts. Nothing is created or waited for."""
+    from callrail_relay.outbox.engine import peek_at_messages  # noqa: PLC0415 - only where it is needed
+
+    with suppress(RelayError):
+        context = load_context(config)
+        return context.tracking_numbers, peek_at_messages(context.settings.database.url)
+    return (), []
 
 
 @cache
@@ -184,8 +201,8 @@ def listener_url(server: Server) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{server.port}"
 
 
-def open_missing_streams() -> None:
-    """Put something in the place of each missing standard stream: for standard error the log file."""
+def open_missing_streams(log: Path | None = None) -> None:
+    """Replace each missing standard stream: *log*, or the log file, for errors."""
     # Otherwise the next file to be opened, perhaps the store, gets the number that libraries write to.
     missing = [name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None]
     for name in missing:
@@ -196,6 +213,6 @@ def open_missing_streams() -> None:
         from callrail_relay.telemetry.logs import LogFile  # noqa: PLC0415 - only where it is needed
 
         with suppress(RelayError, OSError):
-            path = log_file()
+            path = log or log_file()
             private_directory(path.parent)
             sys.stderr = LogFile(path)

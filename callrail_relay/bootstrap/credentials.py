@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from callrail_relay.bootstrap.context import AppContext, listener_url
+from callrail_relay.bootstrap.context import AppContext, listener_url, load_context
 from callrail_relay.bootstrap.wiring import open_callrail, open_relay
 from callrail_relay.callrail.webhooks import read_text, verify
 from callrail_relay.config.loading import load
@@ -33,6 +33,20 @@ async def read_hook_tokens(context: AppContext) -> Sequence[HookToken]:
     except SecretError:  # a keyring that does not answer must not keep the current one from working
         former = []
     return [*([] if current is None else [HookToken(value=current.secret.reveal())]), *former]
+
+
+async def wait_for_keyring() -> None:
+    """Give the OS keyring two minutes to open: a person may have signed in a moment ago."""
+    for _ in range(24):
+        try:
+            context = load_context(None)
+            await context.secrets.find(SecretName.API_KEY)
+        except SecretError:
+            await context.clock.sleep(5)
+        except SettingsError:  # `serve` will tell
+            return
+        else:
+            return
 
 
 async def _former_tokens(context: AppContext) -> list[HookToken]:
@@ -170,6 +184,22 @@ async def register_webhooks(context: AppContext, *, use_file: bool) -> Registere
     kept = list(dict.fromkeys([*told, *known]))[:MOST_KEYS]
     place = await secrets.store(name, ",".join(kept), use_file=use_file)
     return Registered(registrations=registrations, key_place=place, outranked_by=secrets.shadowed_by(name))
+
+
+async def remove_webhooks(context: AppContext, api_key: str | None = None) -> list[str]:
+    """Remove our URLs at CallRail, and the keys with which it signs; returns the companies that had any."""
+    context.require_route()
+    paths = [f"/hooks/callrail/{one.value}" for one in await read_hook_tokens(context)]
+    public_url = context.settings.server.public_url
+
+    def is_ours(url: str) -> bool:
+        by_address = public_url is not None and url.startswith(f"{public_url}/hooks/callrail/")
+        return by_address or any(path in url for path in paths)
+
+    async with open_callrail(context, api_key) as callrail:
+        found = [one for one in context.companies if await callrail.remove_webhooks(*one, is_ours)]
+    await context.secrets.remove(SecretName.SIGNING_KEYS)
+    return [company_id for _, company_id in found]
 
 
 async def _require_answer(context: AppContext) -> None:

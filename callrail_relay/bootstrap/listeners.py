@@ -1,11 +1,12 @@
 """The public and the private listener of a relay."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
 
+from callrail_relay.bootstrap.context import listener_url
 from callrail_relay.bootstrap.credentials import hook_url, open_callrail_webhooks, require_hook_token
 from callrail_relay.bootstrap.dashboard_access import open_desk, session_key
 from callrail_relay.bootstrap.diagnosis import checks
@@ -34,6 +35,7 @@ class Listening:
     public_url: str
     private_url: str | None
     login_url: str | None  # good once
+    trust: Callable[[Sequence[str]], None]  # another list of trusted proxies
 
 
 @asynccontextmanager
@@ -79,7 +81,7 @@ async def open_listeners(
         stack.callback(refusals.close)
         await stack.enter_async_context(public)
         if not settings.enabled:
-            yield Listening(public_url=public.url, private_url=None, login_url=None)
+            yield Listening(public_url=public.url, private_url=None, login_url=None, trust=public.trust)
             return
         dashboard = _dashboard(relay, worker, signal or ChangeSignal(), secret := new_token())
         host, port = settings.host, settings.port
@@ -88,11 +90,12 @@ async def open_listeners(
         await stack.enter_async_context(private)
         stack.push_async_callback(dashboard.close)
         stack.enter_context(open_desk(context.data, private.url, secret))
-        await relay.store.note_dashboard(private.url)
+        await relay.store.note(private_url=private.url)
         yield Listening(
             public_url=public.url,
             private_url=private.url,
             login_url=f"{private.url}/login?token={dashboard.login.token}",
+            trust=public.trust,
         )
 
 
@@ -108,7 +111,8 @@ def _dashboard(relay: Relay, worker: TaskGroup, signal: ChangeSignal, link_secre
         return await run_checks(all_checks)
 
     async def read_url() -> str:
-        return hook_url(context.settings, await require_hook_token(context))
+        base = relay.public_address.url or listener_url(context.settings.server)
+        return hook_url(context.settings, await require_hook_token(context), base)
 
     return Dashboard(
         operations=relay.operations,

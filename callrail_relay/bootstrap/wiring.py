@@ -27,13 +27,22 @@ from callrail_relay.errors import SettingsError, Unavailable, UsageError
 from callrail_relay.machine.files import network_drive, synced_folder
 from callrail_relay.machine.old_url import OldUrl
 from callrail_relay.machine.public_address import fetch
+from callrail_relay.machine.sleep import KeepAwake
+from callrail_relay.machine.tunnels import read_state
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.copying import Begin, copy_store
 from callrail_relay.outbox.engine import store_file
 from callrail_relay.outbox.presence import names_of_store, node_name
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.alerts import Alerts
-from callrail_relay.service.background import Connection, Heartbeat, PeriodicTask, Retention, Wakeup
+from callrail_relay.service.background import (
+    Connection,
+    Heartbeat,
+    OutsideHeartbeat,
+    PeriodicTask,
+    Retention,
+    Wakeup,
+)
 from callrail_relay.service.delivery import Delivery, TaskGroup
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
@@ -43,6 +52,7 @@ from callrail_relay.service.reconciliation import Reconciliation
 from callrail_relay.service.replies import Forwarding, InboundTexts, Polling
 from callrail_relay.service.setup import cover_new_numbers, find_sending_route
 from callrail_relay.service.shadow import PassingOn
+from callrail_relay.service.sleep import SleepWatch
 from callrail_relay.service.tokens import new_token
 from callrail_relay.telemetry import logs
 from callrail_relay.telemetry.alerts import AppriseChannels
@@ -75,7 +85,8 @@ async def open_relay(
     context: AppContext, hook: EventHook = ignore, *, long_running: bool = False
 ) -> AsyncIterator[Relay]:
     """The services on an open store. Others can see that one that is *long_running* serves it."""
-    server, ask_outside = context.settings.server, partial(fetch, find_network=find_network)
+    server = context.settings.server
+    ask_outside = partial(fetch, find_network=find_network, from_outside=True)
     refuse_network_drive(context)
     if long_running and (synced := synced_store(context)):
         logging.getLogger("callrail_relay").warning("%s", synced)
@@ -86,7 +97,14 @@ async def open_relay(
             store=store,
             intake=Intake(store, context.mapping, random=context.random, clock=context.clock, hook=hook),
             operations=Operations(store, context.account_ids, context.mapping, context.tracking_numbers),
-            public_address=PublicAddress(server.public_url, store, ask_outside, listener_url(server)),
+            public_address=PublicAddress(
+                server.public_url,
+                store,
+                ask_outside,
+                listener_url(server),
+                tunnel=partial(read_state, context.data),
+                for_now=context.settings.tunnel.for_now,
+            ),
         )
     finally:
         await store.close()
@@ -124,7 +142,7 @@ async def open_worker(
     async with AsyncExitStack() as stack, open_callrail(context) as callrail:
         file = store_file(context.settings.database.url)
         names = private_directory(context.data) if file is None else names_of_store(file)
-        with node_name(names) as node:
+        with node_name(names) as node, contextlib.closing(KeepAwake()) as keep_awake:
             await store.require_not_copied()
             await cover_new_numbers(store, context.tracking_numbers)
             polls = context.polling
@@ -143,8 +161,14 @@ async def open_worker(
                 texts = InboundTexts(store, hook, context.inbound, worker.wake_all)
                 worker.polling = Polling(store, hook, callrail, polls, texts, delivery.open)
             if long_running:
+                detector = relay.intake.sleep
+                delivery.about_to_claim = detector.look
+                if polling := worker.polling:
+                    worker.tasks.append(polling)
+                    detector.woken += [lambda _: delivery.close(closed), lambda _: polling.begin_again()]
+                hold = keep_awake.hold if context.settings.server.keep_awake else None
+                worker.tasks.append(SleepWatch(store, hook, detector, worker.wake_all, hold))
                 worker.tasks += [*_others(relay, callrail, hook), passing_on]
-                worker.tasks += [worker.polling] if worker.polling else []
             yield worker
 
 
@@ -156,11 +180,14 @@ def loop_mark(prove: Callable[[str], str]) -> str:
 def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[PeriodicTask]:
     """The tasks beside delivery that the settings ask for. Raises SettingsError."""
     context, store = relay.context, relay.store
-    others: list[PeriodicTask] = [Connection(store, hook, callrail, context.account_ids)]
+    others: list[PeriodicTask] = [
+        Connection(store, hook, callrail, context.account_ids),
+        PublicAddressWatch(store, hook, relay.public_address),
+    ]
     if store.beats:
         others.append(Heartbeat(store, hook))
-    if relay.public_address.url is not None:
-        others.append(PublicAddressWatch(store, hook, relay.public_address))
+    if (outside := context.settings.alerts.heartbeat_url) is not None:
+        others.append(OutsideHeartbeat(store, hook, relay.facts, partial(fetch, outside, find_network)))
     if context.settings.alerts.urls:
         tell = alert_channels(context).tell_of
         free_bytes = partial(_free_bytes, context.data)

@@ -8,7 +8,7 @@ with care and never relied on. What reads a list raises ValueError if the body i
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from operator import itemgetter
@@ -271,10 +271,19 @@ def with_urls(config: Json, hook: HookUrls) -> dict[str, Any]:
     }
 
 
+def _urls(known: object) -> list[str]:
+    return [known] if isinstance(known, str) and known else _strings(known)
+
+
 def _with_url(urls: object, url: str, base: str) -> list[str]:
-    known = [urls] if isinstance(urls, str) and urls else _strings(urls)
-    others = [one for one in known if one == url or not one.startswith(base)]
+    others = [one for one in _urls(urls) if one == url or not one.startswith(base)]
     return others if url in others else [*others, url]
+
+
+def without_urls(config: Json, is_ours: Callable[[str], bool]) -> dict[str, Any]:
+    """A whole configuration without our URLs."""
+    kept = {name: [url for url in _urls(config.get(name)) if not is_ours(url)] for name in (_RECEIVED, _SENT)}
+    return {**config, **{name: urls for name, urls in kept.items() if urls != _urls(config.get(name))}}
 
 
 def new_integration(company_id: str, hook: HookUrls) -> dict[str, Any]:

@@ -7,16 +7,28 @@ from typing import Annotated
 import typer
 
 from callrail_relay import __version__
-from callrail_relay.cli import configure, messages, operate, opt_outs, send, serve, shadow
+from callrail_relay.cli import (
+    backups,
+    configure,
+    expose,
+    messages,
+    operate,
+    opt_outs,
+    send,
+    serve,
+    service,
+    shadow,
+)
 from callrail_relay.cli.console import command
+from callrail_relay.cli.help import Program, explain_usage, show_help
 
 app = typer.Typer(
     name="callrail-relay",
+    cls=Program,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Sends InvestorFuse IF3 (Carrot) texts through CallRail.",
-    epilog="Try it without an account: callrail-relay demo",
 )
 
 
@@ -29,31 +41,38 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def callrail_relay(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option("--version", "-V", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     pass
 
 
-# The panels of the help are in this order.
+# The help has the groups in the order of help.GROUPS.
 command(app, "configure", panel="Set up")(configure.configure)
 command(app, "hook-url", panel="Set up")(operate.hook_url)
 command(app, "doctor", panel="Set up")(operate.doctor)
 app.add_typer(operate.alerts_app, name="alerts", rich_help_panel="Set up")
+app.add_typer(service.app, name="service", rich_help_panel="Set up")
+command(app, "expose", panel="Set up")(expose.expose)
 command(app, "serve", panel="Send", long_running=True)(serve.serve)
 command(app, "send", panel="Send")(send.send)
 command(app, "replay", panel="Send")(send.replay)
-command(app, "status", panel="Watch")(operate.status)
-command(app, "dashboard", panel="Watch")(operate.dashboard)
-app.add_typer(messages.app, name="messages", rich_help_panel="Watch")
+command(app, "status", panel="Operate")(operate.status)
+command(app, "dashboard", panel="Operate")(operate.dashboard)
+app.add_typer(messages.app, name="messages", rich_help_panel="Messages")
 command(app, "pause", panel="Operate")(operate.pause)
 command(app, "resume", panel="Operate")(operate.resume)
-app.add_typer(opt_outs.app, name="opt-outs", rich_help_panel="Operate")
+app.add_typer(opt_outs.app, name="opt-outs", rich_help_panel="Messages")
 app.add_typer(opt_outs.app, name="suppressions", hidden=True)  # its former name, for scripts
 app.add_typer(shadow.app, name="shadow", rich_help_panel="Operate")
 app.add_typer(operate.database_app, name="database", rich_help_panel="Operate")
-command(app, "demo", panel="Try it")(serve.demo)
-command(app, "sandbox", panel="Try it")(serve.sandbox)
+command(app, "backup", panel="Operate")(backups.backup)
+command(app, "restore", panel="Operate")(backups.restore)
+command(app, "uninstall", panel="Operate")(backups.uninstall)
+command(app, "demo", panel="Send")(serve.demo)
+command(app, "sandbox", panel="Send")(serve.sandbox)
+app.command("help", hidden=True)(show_help)
 
 
 def main() -> None:
@@ -66,4 +85,10 @@ def main() -> None:
             # Texts hold what no code page of Windows does; a pipe carries JSON, which is UTF-8.
             encoding = None if stream.isatty() else "utf-8"
             stream.reconfigure(encoding=encoding, errors="backslashreplace")
-    app()
+    try:
+        code = app(standalone_mode=False)
+    except typer.TyperException as error:
+        code = explain_usage(error)
+    except typer.Abort:
+        code = 1
+    sys.exit(code)

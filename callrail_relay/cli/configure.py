@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callrail_relay.cli.console import Config, Json, ask, has_terminal, print_json, say, show
+from callrail_relay.cli.console import Config, Json, ask, has_terminal, say, show
 from callrail_relay.cli.operate import why_not_for_if3
+from callrail_relay.cli.service import offer
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.errors import RefusedByCallRail, SecretError, SettingsError, UsageError
 
@@ -31,16 +32,13 @@ AcceptTerms = Annotated[
     _callrail("--accept-terms", help="A person writes each text, to one person who agreed to be texted."),
 ]
 ApiUrl = Annotated[str | None, _callrail(metavar="URL", help="Another CallRail, such as a sandbox.")]
-NoVerify = Annotated[bool, _callrail("--no-verify", help="Save what you give without asking CallRail.")]
-PublicUrl = Annotated[
-    str | None, _relay(metavar="URL", help="The https address at which IF3 reaches the relay.")
-]
-Webhooks = Annotated[
-    bool, _relay("--webhooks", help="Get replies: register webhooks at CallRail. Alone, it asks nothing.")
-]
+NoVerify = Annotated[bool, _callrail("--no-verify", help="Save it without asking CallRail.")]
+PublicUrl = Annotated[str | None, _relay(metavar="URL", help="The public https address of the relay.")]
+Webhooks = Annotated[bool, _relay("--webhooks", help="Get replies: register webhooks at CallRail.")]
+RemoveWebhooks = Annotated[bool, _relay("--remove-webhooks", help="Only remove these webhooks again.")]
 KeyStdin = Annotated[bool, _secrets("--api-key-stdin", help="Read CallRail's API key from standard input.")]
 SecretsFile = Annotated[
-    bool, _secrets("--secrets-file", help="Keep the secrets in a private file, not in the OS keyring.")
+    bool, _secrets("--secrets-file", help="Keep secrets in a private file, not the keyring.")
 ]
 
 
@@ -56,11 +54,12 @@ async def configure(
     no_verify: NoVerify = False,
     secrets_file: SecretsFile = False,
     webhooks: Webhooks = False,
+    remove_webhooks: RemoveWebhooks = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     r"""
-    Set up the relay: your CallRail API key, account and number.
+    Set up the relay with your CallRail account.
 
     It asks for what the options don't give. Without a terminal it asks nothing:
     it takes the only account, company or number there is, and you give the
@@ -79,10 +78,13 @@ async def configure(
 
     given = {"account_id": account_id, "company_id": company_id, "tracking_number": tracking_number}
     alone = not any((api_key_stdin, *given.values(), public_url, accept_terms, api_url, no_verify))
-    if webhooks and alone:
-        registered = await _register(load_context(config), use_file=secrets_file)
-        if as_json:
-            print_json(registered)
+    if remove_webhooks or (webhooks and alone):
+        context = load_context(config)
+        if remove_webhooks:
+            changed = await _remove_webhooks(context, alone=alone and not webhooks)
+        else:
+            changed = await _register(context, use_file=secrets_file)
+        show(changed, "Done.", as_json=as_json)
         return
     missing = [f"--{name}".replace("_", "-") for name, value in given.items() if value is None]
     if no_verify and missing:
@@ -135,6 +137,7 @@ async def configure(
     url = hook_url(saved.settings, saved.token)
     document |= {"hook_url": url, "secrets": {"api_key": saved.key_place, "hook_token": saved.token_place}}
     show(document, url, as_json=as_json)
+    await offer(config, as_json=as_json)
 
 
 def _settle_terms(context: "AppContext", *, accepted: bool) -> None:
@@ -267,3 +270,15 @@ async def _register(context: "AppContext", *, use_file: bool) -> dict[str, Any]:
             "Webhooks, and set CALLRAIL_SIGNING_KEY to it (several with commas between them)."
         )
     return registered.document()
+
+
+async def _remove_webhooks(context: "AppContext", *, alone: bool) -> dict[str, Any]:
+    from callrail_relay.bootstrap.credentials import remove_webhooks
+
+    if not alone:
+        raise UsageError("--remove-webhooks goes alone; leave out the others.")
+    removed = await remove_webhooks(context)
+    say(
+        f"Removed at CallRail for: {', '.join(removed)}." if removed else "CallRail had no URL of this relay."
+    )
+    return {"companies": removed}

@@ -5,9 +5,12 @@ import contextlib
 import functools
 import json
 import os
+import re
+import shutil
 import signal
 import sys
 import tempfile
+import textwrap
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -27,8 +30,8 @@ Command = Callable[..., Coroutine[Any, Any, int | None]]
 
 Config = Annotated[Path | None, typer.Option(metavar="PATH", help="Path to the settings file.")]
 Json = Annotated[bool, typer.Option("--json", help="Output JSON.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be sent; send nothing.")]
-Timeout = Annotated[float, typer.Option(metavar="SECONDS", min=0, help="Seconds to wait at most.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be sent.")]
+Timeout = Annotated[float, typer.Option(metavar="SECONDS", min=0, help="Seconds to wait.")]
 OutputFile = Annotated[str, typer.Argument(metavar="FILE", help="The file to write; - for standard output.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to every question.")]
 
@@ -99,16 +102,52 @@ async def opened_relay(config: Path | None, *, with_route: bool = False) -> Asyn
         yield relay
 
 
+# Where a sentence stops saying what happened and begins to say what to do.
+_REMEDY = re.compile(
+    r"(?<=[.;?)]) (?=(?:`callrail-relay|(?:accept|add|answer|ask|cancel|change|check|choose|copy|end|fix|"
+    r"free|give|leave|look|make|move|name|open|pipe|press|put|read|review|run|see|set|start|stop|take|unset|use|"
+    r"wait|write)\b))",
+    re.IGNORECASE,
+)
+
+
+def split_remedy(words: str) -> tuple[str, str]:
+    """What happened and what to do about it, as two sentences; the second is empty if there is none."""
+    if not (found := _REMEDY.search(words)):
+        return words, ""
+    what, remedy = words[: found.start()], words[found.end() :]
+    return f"{what[:-1]}." if what.endswith(";") else what, remedy[0].upper() + remedy[1:]
+
+
 def complain(words: str) -> None:
-    """Tell a person what is wrong, on standard error."""
-    # Typer drops colors in a pipe by itself, but doesn't check NO_COLOR.
-    mark = "Error:" if os.environ.get("NO_COLOR") else typer.style("Error:", fg=typer.colors.RED, bold=True)
-    typer.echo(f"{mark} {printable(words)}", err=True)
+    """Tell a person what is wrong, on standard error: in a pipe on one line, for a program."""
+    words = printable(words)
+    if not sys.stderr.isatty():
+        typer.echo(f"Error: {words}", err=True)
+        return
+    what, remedy = split_remedy(words)
+    mark, lines = "Error:", f"Try:   {_wrapped(remedy, indent=7)}"
+    if not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
+        mark, lines = typer.style(mark, fg="red", bold=True), typer.style(lines, dim=True)
+    typer.echo(f"{mark} {_wrapped(what, indent=7)}", err=True)
+    if remedy:
+        typer.echo(lines, err=True)
+
+
+def _wrapped(words: str, *, indent: int = 0) -> str:
+    """*words* broken between words for the terminal, each line but the first indented."""
+    width, after = shutil.get_terminal_size().columns - indent, "\n" + " " * indent
+    lines = (
+        textwrap.fill(line, max(width, 20), break_long_words=False, break_on_hyphens=False) or line
+        for line in words.split("\n")
+    )
+    return "\n".join(lines).replace("\n", after)
 
 
 def say(words: str) -> None:
     """Tell a person something beside the result, on standard error."""
-    typer.echo(printable(words), err=True)
+    words = printable(words)
+    typer.echo(_wrapped(words) if sys.stderr.isatty() else words, err=True)
 
 
 def echo(words: str = "") -> None:

@@ -8,22 +8,23 @@ from typing import Annotated, Any, Literal
 import typer
 
 from callrail_relay.cli import console
+from callrail_relay.cli.completion import id_argument, person_option, status_option
 from callrail_relay.cli.console import Config, Json, OutputFile, Yes, command, output, progress, say, show
 from callrail_relay.clock import SystemClock
 from callrail_relay.domain.message import ANONYMOUS, Actor, Attempt, Message, MessageFilter, Status, instant
 from callrail_relay.domain.printable import guarded, lines, printable
 from callrail_relay.errors import UsageError, Waiting
-from callrail_relay.sentences import explain_all, plural
+from callrail_relay.sentences import explain, explain_all, plural
 
 app = typer.Typer(no_args_is_help=True, help="List, review and resend texts.")
 
-Statuses = Annotated[list[str] | None, typer.Option(help="Only texts with this status; can be repeated.")]
-Recipient = Annotated[str | None, typer.Option(metavar="NUMBER", help="Only texts to this person.")]
+Statuses = Annotated[list[str] | None, status_option(help="Only with this status; can be repeated.")]
+Recipient = Annotated[str | None, person_option(help="Only texts to this person.")]
 Since = Annotated[str | None, typer.Option(metavar="WHEN", help="Only texts since then: 2h, 3d, 2026-11-23.")]
 Search = Annotated[str | None, typer.Option(metavar="WORDS", help="Only texts with these words in them.")]
 Note = Annotated[str | None, typer.Option(metavar="WORDS", help="Why, kept with the text and your name.")]
-Alike = Annotated[bool, typer.Option("--same-wording", help="Also all others on hold with the same wording.")]
-Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of texts or requests.")]
+Alike = Annotated[bool, typer.Option("--same-wording", help="Also all others with the same wording.")]
+Ids = Annotated[list[str], id_argument(help="Ids of texts or requests, or their last six characters.")]
 
 Decide = Callable[[str, Actor], Awaitable[Sequence[Message]]]
 FindAlike = Callable[..., Awaitable[list[str]]]
@@ -35,7 +36,7 @@ async def list_messages(
     recipient: Recipient = None,
     since: Since = None,
     search: Search = None,
-    limit: Annotated[int, typer.Option(min=0, help="How many; 0 for all.")] = 50,
+    limit: Annotated[int, typer.Option(metavar="COUNT", min=0, help="How many; 0 for all.")] = 50,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -51,7 +52,9 @@ async def list_messages(
     wanted = _filter(status, recipient, since, search, limit=limit)
     async with console.opened_relay(config) as relay:
         found = await relay.operations.list_messages(wanted)
-    console.print_json([message_document(one) for one in found]) if as_json else print_messages(found)
+    console.print_json([message_document(one) for one in found]) if as_json else print_messages(
+        found, SystemClock().now()
+    )
 
 
 @command(app, "export")
@@ -59,7 +62,7 @@ async def export(
     file: OutputFile = "-",
     form: Annotated[
         Literal["csv", "jsonl"] | None,
-        typer.Option("--format", help="The file format; default: by the file's name.", show_default=False),
+        typer.Option("--format", metavar="FORMAT", help="csv or jsonl; default: by the file's name."),
     ] = None,
     status: Statuses = None,
     recipient: Recipient = None,
@@ -69,16 +72,13 @@ async def export(
     as_json: Json = False,
 ) -> None:
     """
-    Save texts to a CSV or JSON Lines file, oldest first.
+    Save texts to a CSV or JSON Lines file.
 
-    A JSON line holds all that `messages show --json` does. In CSV, cells that a
-    spreadsheet could take for a formula begin with an apostrophe. Only you can
-    read the file (mode 0600). It replaces one of the same name when it's
-    complete.
+    In CSV, an apostrophe keeps a spreadsheet from reading a cell as a formula.
+    Only you can read the file. It replaces one of the same name.
 
     Example:
-    $ callrail-relay messages export texts.csv
-    $ callrail-relay messages export --since 30d --format jsonl > t.jsonl
+    $ callrail-relay messages export --since 30d texts.csv
     """
     if as_json and file == "-":
         raise UsageError(
@@ -108,20 +108,21 @@ async def export(
 
 @command(app, "show")
 async def show_message(
-    id_: Annotated[str, typer.Argument(metavar="ID", help="The id of a text or a request.")],
+    id_: Annotated[str, id_argument(help="The id of a text or a request, or its last six characters.")],
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """
-    Show one text: its parts, its attempts and CallRail's answers.
+    Show one text, its parts and its attempts.
 
     Example:
-    $ callrail-relay messages show 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
+    $ callrail-relay messages show d8f16adf
     """
     from callrail_relay.cli.render import print_message
 
     async with console.opened_relay(config) as relay:
-        found = await relay.operations.find(id_)
+        [full] = await relay.operations.full_ids([id_])
+        found = await relay.operations.find(full)
     if as_json:
         shown = [message_document(message) for message in found]
         console.print_json(shown[0] if len(shown) == 1 else shown)
@@ -137,7 +138,7 @@ async def approve(
     ids: Ids,
     note: Note = None,
     same_wording: Alike = False,
-    _yes: Yes = False,
+    yes: Yes = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -145,16 +146,25 @@ async def approve(
     Send texts that are on hold.
 
     Only the reasons shown are overridden. A person who opted out isn't texted
-    even then; see `callrail-relay opt-outs`.
+    even then; see `callrail-relay opt-outs`. It asks first about a text from a
+    backup, which may have been sent since.
 
     Example:
-    $ callrail-relay messages approve 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
+    $ callrail-relay messages approve d8f16adf
     """
     async with console.opened_relay(config) as relay:
+        ids = await relay.operations.full_ids(ids)
         chosen, opted_out = ids, 0
         if same_wording:
             chosen = await _with_alike(relay.operations.held_alike, ids, approvable=True)
             opted_out = len(await _with_alike(relay.operations.held_alike, ids)) - len(chosen)
+        found = [message for id_ in chosen for message in await relay.operations.find(id_)]
+        if restored := {one for text in found for one in text.reasons if one.code == "restored"}:
+            for reason in restored:
+                say(explain(reason, do=False))
+            if not console.confirmed("Send what is not in CallRail's conversation?", yes=yes):
+                say("Nothing was sent.")
+                return
         await _decide(relay.operations.approve, chosen, note, as_json=as_json)
     if opted_out:
         say(f"{plural(opted_out, 'text')} like it stay on hold: these people opted out.")
@@ -173,9 +183,10 @@ async def remap(
     still lacks something stays on hold, and the command ends with 7.
 
     Example:
-    $ callrail-relay messages remap 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
+    $ callrail-relay messages remap d8f16adf
     """
     async with console.opened_relay(config) as relay:
+        ids = await relay.operations.full_ids(ids)
         changed = await _decide(relay.operations.remap, ids, note, as_json=as_json)
     held = [message for message in changed if message.status is Status.HELD]
     for message in held:
@@ -187,21 +198,21 @@ async def remap(
 async def resend(
     ids: Ids, note: Note = None, yes: Yes = False, config: Config = None, as_json: Json = False
 ) -> None:
-    r"""
-    Send unconfirmed, failed or canceled texts again.
+    """
+    Send unconfirmed or failed texts again.
 
-    CallRail can't guarantee a text is sent only once, and an unconfirmed one
-    may have arrived: check the conversation in CallRail first. If both arrive,
-    the text is shown as sent twice.
+    It takes canceled texts, too. CallRail can't guarantee a text is sent only
+    once, and an unconfirmed one may have arrived: check the conversation in
+    CallRail first. If both arrive, the text is shown as sent twice.
 
     Example:
-    $ callrail-relay messages resend --yes \
-        019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
+    $ callrail-relay messages resend --yes d8f16adf
     """
     if not console.confirmed(f"Send {len(ids)} again? An unknown text may have arrived.", yes=yes):
         say("Nothing was sent.")
         return
     async with console.opened_relay(config) as relay:
+        ids = await relay.operations.full_ids(ids)
         await _decide(relay.operations.resend, ids, note, as_json=as_json)
 
 
@@ -209,16 +220,16 @@ async def resend(
 async def mark_sent(
     ids: Ids, note: Note = None, _yes: Yes = False, config: Config = None, as_json: Json = False
 ) -> None:
-    r"""
+    """
     Mark unconfirmed texts as sent.
 
     Parts that haven't been sent yet follow.
 
     Example:
-    $ callrail-relay messages mark-sent \
-        019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
+    $ callrail-relay messages mark-sent d8f16adf
     """
     async with console.opened_relay(config) as relay:
+        ids = await relay.operations.full_ids(ids)
         await _decide(relay.operations.mark_sent, ids, note, as_json=as_json)
 
 
@@ -231,16 +242,16 @@ async def cancel(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    r"""
+    """
     Cancel texts that haven't been sent.
 
     `messages resend` brings them back.
 
     Example:
-    $ callrail-relay messages cancel --yes \
-        019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
+    $ callrail-relay messages cancel --yes d8f16adf
     """
     async with console.opened_relay(config) as relay:
+        ids = await relay.operations.full_ids(ids)
         chosen = await _with_alike(relay.operations.held_alike, ids) if same_wording else ids
         if not console.confirmed(f"Cancel {len(chosen)} for good?", yes=yes):
             say("Nothing was canceled.")

@@ -112,9 +112,10 @@ alerts_app = typer.Typer(no_args_is_help=True, help="Test your alerts.")
 @command(alerts_app, "test")
 async def try_channels(config: Config = None, as_json: Json = False) -> None:
     """
-    Send a test alert to every channel of alerts.urls.
+    Send a test alert to every alert channel.
 
-    Ends with 3 if no channel is set, and with 8 if one didn't take the alert.
+    The channels are those of alerts.urls in the settings. Ends with 3 if there is
+    none, and with 8 if one didn't take the alert.
 
     Example:
     $ callrail-relay alerts test
@@ -159,7 +160,7 @@ async def dashboard(config: Config = None, as_json: Json = False) -> None:
 
 async def doctor(config: Config = None, as_json: Json = False) -> int:
     """
-    Check your setup and show how to fix problems.
+    Check your setup and show how to fix it.
 
     Run it while the relay runs. It sends nothing. The exit code is that of the
     first check that failed.
@@ -181,25 +182,20 @@ database_app = typer.Typer(no_args_is_help=True, help="Copy a database.")
 
 @command(database_app, "copy")
 async def copy(
-    source: Annotated[
-        str, typer.Argument(metavar="FROM", help="The database to copy, such as sqlite:///relay.db.")
-    ],
+    source: Annotated[str, typer.Argument(metavar="FROM", help="The database, such as sqlite:///relay.db.")],
     target: Annotated[
         str,
-        typer.Argument(
-            metavar="TO", help="The empty database, such as postgresql://relay@db.example.com/relay."
-        ),
+        typer.Argument(metavar="TO", help="The empty database to copy it to."),
     ],
     config: Config = None,  # noqa: ARG001 - every command takes it; both stores are named here
     as_json: Json = False,
 ) -> None:
     r"""
-    Copy a database to an empty one: SQLite or PostgreSQL.
+    Copy a database to an empty one.
 
-    Stop every `serve` on both first, and let `send` and `replay` finish. FROM
-    isn't changed. If the copy is interrupted, TO stays empty: run the command
-    again. Ends with 4 if a `serve`, `send` or `replay` is running on either, or
-    if TO isn't empty. None of them can start while it copies.
+    Either can be SQLite or PostgreSQL. Stop every `serve` on both first, and let
+    `send` and `replay` finish. FROM isn't changed. If the copy is interrupted, TO
+    stays empty: run it again.
 
     Example:
     $ callrail-relay database copy sqlite:///relay.db \

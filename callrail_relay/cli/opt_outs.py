@@ -6,16 +6,15 @@ from typing import Annotated
 import typer
 
 from callrail_relay.cli import console
+from callrail_relay.cli.completion import number_option, person_option
 from callrail_relay.cli.console import Config, Json, OutputFile, command, say, show
 from callrail_relay.clock import SystemClock
 from callrail_relay.errors import Unavailable, UsageError
 
 app = typer.Typer(no_args_is_help=True, help="List and change who opted out.")
 
-Recipient = Annotated[str, typer.Option(metavar="NUMBER", help="The person's number.")]
-TrackingNumber = Annotated[
-    str | None, typer.Option(metavar="NUMBER", help="One of your numbers; default: all of them.")
-]
+Recipient = Annotated[str, person_option(help="The person's number.")]
+TrackingNumber = Annotated[str | None, number_option(help="One of your numbers; default: all of them.")]
 
 
 @command(app, "list")

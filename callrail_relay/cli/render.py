@@ -1,23 +1,24 @@
 """Showing values to a person: tables and sentences on a terminal, plain when piped."""
 
 import math
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.live import Live
-from rich.padding import Padding
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from callrail_relay import sentences
-from callrail_relay.cli.console import echo, json_text
+from callrail_relay.cli.console import echo, json_text, split_remedy
 from callrail_relay.clock import Clock
 from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Code, Condition, Facts, Level, Point, judge
-from callrail_relay.domain.message import Message, Reason, Status
+from callrail_relay.domain.message import Attempt, Message, Reason, Status
 from callrail_relay.domain.printable import printable
-from callrail_relay.sentences import explain, explain_all
+from callrail_relay.sentences import explain, explain_all, plural, says
 from callrail_relay.service.health import RELAY, HealthReport
 from callrail_relay.service.operations import StatusReport
 
@@ -31,7 +32,12 @@ STYLES = {
     Status.CANCELLED: "dim",
     Status.SHADOW: "dim",
 }
+_PLAIN = str.maketrans("✓✗█░…“”\u2019", '+x#.~""\'')
+_TIME_WIDTH = 19  # of a date and a time to the second
 _MARKS = {Condition.OK: ("✓", "green"), Condition.WARNING: ("!", "yellow"), Condition.FAILED: ("✗", "red")}
+SHORT_ID = 8  # characters of an id's end that a table shows
+_WIDE = 100  # columns of a terminal that has room for people's names in a table
+_LONGEST_NAME = 20
 _GAUGE = 20  # characters of a full gauge
 _TIGHT, _FULL = 0.7, 0.9  # the shares of a budget at which its gauge turns yellow, and red
 _LEVEL_STYLES = {Level.BAD: "red", Level.ASK: "yellow", Level.NOTE: "yellow", Level.WELL: "green"}
@@ -42,15 +48,18 @@ class _SafeConsole(Console):
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+            text = printable(segment.text)
+            if not self.encoding.startswith("utf"):  # a code page of Windows
+                text = text.translate(_PLAIN)
+            yield segment if segment.control else Segment(text, segment.style)
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
 
 
-def console() -> Console:
-    """Standard output without Rich's markup: lines wrap on a terminal, and stay whole for a program."""
-    made = _SafeConsole(markup=False, highlight=False, emoji=False)
+def console(*, stderr: bool = False) -> Console:
+    """Standard output or error without markup: lines wrap on a terminal, and stay whole for a program."""
+    made = _SafeConsole(stderr=stderr, markup=False, highlight=False, emoji=False)
     made.soft_wrap = not made.is_terminal
     return made
 
@@ -74,24 +83,39 @@ def clock_time(instant: datetime, now: datetime) -> str:
     return f"{day:%b} {day.day}{year} at {sentences.clock_time(instant)}"
 
 
-def print_messages(messages: Sequence[Message]) -> None:
-    """Each message in two or three lines, which fit 80 columns."""
+def print_messages(messages: Sequence[Message], now: datetime) -> None:
+    """A table for a person, with short ids; for a program a line for each message, with tabs between."""
     out = console()
-    for message in messages:
-        out.print(
-            Text(f"{message.received_at.astimezone():%m-%d %H:%M:%S}  "),
-            Text(f"{message.status:<9} ", style=STYLES[message.status]),
-            safe(f"{message.recipient or '-':<12}  "),
-            Text(message.id, style="dim"),
-            sep="",
-            soft_wrap=True,
-        )
-        out.print(safe(f"    {shortened(message.text)}"))
-        if message.reasons and message.status is not Status.SENT:
-            why = safe(explain_all(message.reasons) or "", STYLES[message.status])
-            out.print(Text("    ").append(why) if out.soft_wrap else Padding(why, (0, 0, 0, 4)))
     if not messages:
         out.print("No texts.")
+        return
+    if out.soft_wrap:
+        for message in messages:
+            why = (message.status is not Status.SENT and explain_all(message.reasons)) or ""
+            row = (message.id, local(message.received_at), message.status, message.recipient or "-")
+            echo("\t".join(" ".join(cell.split()) for cell in (*row, message.text or "-", why)))
+        return
+    wide = out.width >= _WIDE
+    names = ("Id", "Received", "Status", "To", *(["Name"] if wide else []), "Text")
+    table = Table(*names, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in table.columns[:4]:
+        column.no_wrap = True
+    for message in messages:
+        at = message.received_at.astimezone()
+        day = "" if at.date() == now.astimezone().date() else f"{at.month}/{at.day} "
+        line = printable(shortened(message.text, 200))
+        text: RenderableType = Text(line, no_wrap=True, overflow="ellipsis")
+        if message.reasons and message.status is not Status.SENT:
+            text = Group(text, safe(" ".join(map(says, message.reasons)), STYLES[message.status]))
+        table.add_row(
+            Text(message.id[-SHORT_ID:], style="cyan"),
+            day + sentences.clock_time(at),
+            Text(message.status, style=STYLES[message.status]),
+            safe(sentences.phone(message.recipient)),
+            *([safe(shortened(message.seller, _LONGEST_NAME))] if wide else []),
+            text,
+        )
+    out.print(table)
 
 
 def shortened(text: str | None, longest: int = 76) -> str:
@@ -120,34 +144,61 @@ def print_message(message: Message) -> None:
         ("Conversation", message.conversation_id),
     ]
     facts += [(name, value) for name, value in more if value]
-    for name, value in [*facts, ("Text", message.text or "-")]:
-        out.print(Text(f"{name:<16}", style="bold"), safe(value), sep="")
+    _columns(
+        out, ((safe(name, "bold"), safe(value)) for name, value in [*facts, ("Text", message.text or "-")])
+    )
     for decision in message.decisions:
         why = f": {decision.actor.note}" if decision.actor.note else ""
         over = f" (over {', '.join(decision.overridden)})" if decision.overridden else ""
-        out.print(safe(f"{local(decision.decided_at)}  {decision.actor.name}: {decision.verb}{over}{why}"))
+        done = safe(f"{decision.actor.name}: {decision.verb}{over}{why}")
+        _columns(out, [(Text(local(decision.decided_at)), done)], _TIME_WIDTH)
     for segment in message.segments:
         out.print()
-        title = Text(f"Segment {segment.position} ", style="bold")
+        title = Text(f"Part {segment.position} of {len(message.segments)}  ", style="bold")
         out.print(title, Text(segment.status, style=STYLES[segment.status]), sep="")
         out.print(safe(segment.content))
-        for attempt in segment.attempts:
-            outcome = attempt.outcome or "under way"
-            status = f" {attempt.http_status}" if attempt.http_status else ""
-            out.print(safe(f"  {local(attempt.started_at)}  {outcome}{status}  {attempt.detail or ''}"))
-            for learnt in attempt.evidence:
-                out.print(safe(f"  {local(learnt.noted_at)}    {learnt.detail}", "dim"))
-            if attempt.next_lookup_at is not None:
-                out.print(Text(f"  {local(attempt.next_lookup_at)}    is looked up in CallRail", style="dim"))
+        _columns(out, _attempt_rows(segment.attempts), _TIME_WIDTH)
+
+
+def _attempt_rows(attempts: Iterable[Attempt]) -> Iterator[tuple[Text, Text]]:
+    for attempt in attempts:
+        answer = f" {attempt.http_status}" if attempt.http_status else ""
+        happened = f"{attempt.outcome or 'under way'}{answer}  {attempt.detail or ''}"
+        yield Text(local(attempt.started_at)), safe(happened)
+        for learnt in attempt.evidence:
+            yield Text(local(learnt.noted_at)), safe(learnt.detail, "dim")
+        if attempt.next_lookup_at is not None:
+            yield Text(local(attempt.next_lookup_at)), Text("CallRail is checked", style="dim")
+
+
+def _columns(out: Console, rows: Iterable[tuple[Text, Text]], first: int = 14, gap: int = 2) -> None:
+    """Names or times and what belongs to each, which is broken inside its own column on a terminal."""
+    table = Table.grid(padding=(0, gap, 0, 0))
+    table.add_column(width=first, no_wrap=True)
+    for name, value in rows:
+        if out.soft_wrap:
+            name.pad_right(first + gap - name.cell_len)
+            out.print(name, value, sep="")
+        else:
+            table.add_row(name, value)
+    if table.row_count:
+        out.print(table)
 
 
 def print_health(report: HealthReport) -> None:
     out = console()
+    told: set[tuple[str, ...]] = set()
     # Whether a relay is running comes first; the exit code follows from the order of the checks.
     for finding in sorted(report.findings, key=lambda finding: finding.name != RELAY):
+        what, remedy = split_remedy(finding.detail)
+        mends = tuple(re.findall("`[^`]+`", remedy)) or (remedy,)
+        # A person reads once what mends several things; in a pipe each line is whole.
+        words = safe(what if mends in told and not out.soft_wrap else finding.detail)
+        told.add(mends)
         mark, style = _MARKS[finding.condition]
-        name = Text(f"{finding.name}: ", style="bold")
-        out.print(Text(f"{mark} ", style=style), name, safe(finding.detail), sep="")
+        _columns(out, [(Text(mark, style), Text.assemble((f"{finding.name}: ", "bold"), words))], 1, 1)
+    passed, warnings, errors = (sum(one.condition is which for one in report.findings) for which in _MARKS)
+    out.print(f"{passed} passed, {plural(warnings, 'warning')}, {plural(errors, 'error')}.")
 
 
 def print_status(report: StatusReport) -> None:
@@ -162,7 +213,10 @@ def _lines(report: StatusReport) -> Iterator[Text]:
         yield Text(sentence(point, facts), style=_LEVEL_STYLES[point.level])
     for node in facts.running.nodes:
         name = f"{node.name}: running" if len(facts.running.nodes) > 1 else "Running"
-        yield Text(name if node.since is None else f"{name} since {clock_time(node.since, facts.now)}.")
+        since = name if node.since is None else f"{name} since {clock_time(node.since, facts.now)}."
+        slept = node.slept and sentences.asleep(node.slept, clock_time(node.slept.woke_at, facts.now))
+        yield Text(f"{since} {slept or ''}".rstrip())
+    yield Text(sentences.seen_lately(facts, lambda at: clock_time(at, facts.now)))
     for standing in facts.standings:
         yield Text()
         yield from _standing_lines(standing)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from callrail_relay.cli import console
+from callrail_relay.cli.completion import number_option, person_option
 from callrail_relay.cli.console import Config, DryRun, Json, Timeout, Yes, echo, print_json, say
 from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.message import Message, Reason, Status
@@ -22,29 +23,25 @@ if TYPE_CHECKING:
     from callrail_relay.service.delivery import TaskGroup
     from callrail_relay.service.intake import SavedFile
 
-Sender = Annotated[
-    str | None,
-    typer.Option("--from", metavar="NUMBER", help="A number of your CallRail account that can text."),
-]
+Sender = Annotated[str | None, number_option("--from", help="One of your numbers that can text.")]
 
 
 async def send(
-    to: Annotated[str, typer.Option(metavar="NUMBER", help="The person's number, US or Canada.")],
+    to: Annotated[str, person_option(help="The person's number.")],
     message: Annotated[str, typer.Option(metavar="TEXT", help="The text to send.")],
     sender: Sender = None,
     dry_run: DryRun = False,
-    wait: Annotated[bool, typer.Option(help="Wait until the text is sent.")] = True,
+    wait: Annotated[bool, typer.Option(help="Wait until the text is sent.", show_default=False)] = True,
     timeout: Timeout = 120.0,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """
-    Send one text, within the same rules and limits.
+    Send one text, within the same rules.
 
-    Ends with 0 if CallRail took it, 5 if CallRail refused it, 6 if that isn't
-    known, 7 if the text is on hold or waiting, and 8 if CallRail can't be
-    reached; the text then stays queued. A number in --from that isn't in the
-    settings is looked up at CallRail once, and remembered.
+    Exit codes: 0 CallRail took it, 5 refused it, 6 didn't confirm it; 7 the text
+    is on hold or waiting; 8 CallRail can't be reached, and the text stays queued.
+    A number in --from that isn't in the settings is looked up at CallRail once.
 
     Example:
     $ callrail-relay send --to +12025550122 --message "Is 9 good for you?"
@@ -126,11 +123,9 @@ _GRAVEST_FIRST = (6, 5, 4, 8, 7)
 
 
 async def replay(
-    files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="Files of saved requests; - for standard input.")
-    ],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Saved requests; - for standard input.")],
     dry_run: DryRun = False,
-    force: Annotated[bool, typer.Option("--force", help="Send again what the database has already.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Send texts again that the database has.")] = False,
     yes: Yes = False,
     timeout: Timeout = 120.0,
     config: Config = None,
@@ -142,13 +137,10 @@ async def replay(
     It reads IF3's JSON or form, lists, JSON Lines, and requests as Zapier, n8n,
     Node-RED and webhook.site save them. Each becomes a text as if it had come
     by webhook. Zapier's task history (CSV or JSON) is read too: what it shows
-    as sent, and what is old, comes in on hold. A text that is in the database already is skipped, unless you
-    say --force. --dry-run, and the question before more than one text is sent,
-    tell what the run will do: by the rules, the texts in the database, and the
-    others in the files.
+    as sent, and what is old, comes in on hold. A text that is in the database
+    already is skipped.
 
     Example:
-    $ callrail-relay replay payload.json
     $ callrail-relay replay saved/*.json --dry-run
     """
     from callrail_relay.bootstrap.context import load_context
@@ -190,6 +182,9 @@ async def replay(
         return await _send_saved(relay, found, force=force, timeout=timeout, as_json=as_json)
 
 
+_ENDED = {"held": "on hold", "unknown": "unconfirmed", "cancelled": "canceled", "duplicate": "skipped"}
+
+
 async def _send_saved(
     relay: "Relay", found: "Sequence[SavedFile]", *, force: bool, timeout: float, as_json: bool
 ) -> int:
@@ -223,6 +218,8 @@ async def _send_saved(
         for row in rows:
             reason = f": {row['reason']}" if row["reason"] and row["status"] != "sent" else ""
             echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {row['id']}{reason}")
+        counts = Counter(_ENDED.get(row["status"], row["status"]) for row in rows)
+        say(f"{', '.join(f'{count} {what}' for what, count in counts.items())}.")
     codes = {ending.exit_code for ending in endings}
     return next((code for code in _GRAVEST_FIRST if code in codes), 0)
 

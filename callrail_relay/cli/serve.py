@@ -3,8 +3,10 @@
 import asyncio
 import gc
 import json
+import sys
 import tempfile
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,8 +20,10 @@ from callrail_relay.sentences import explain_all
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
+    from callrail_relay.bootstrap.wiring import Relay
+    from callrail_relay.cli.narrator import Narrator
 
-Host = Annotated[str | None, typer.Option(metavar="ADDRESS", help="The webhook's address to listen on.")]
+Host = Annotated[str | None, typer.Option(metavar="ADDRESS", help="The webhook's address on this computer.")]
 Port = Annotated[
     int | None, typer.Option(metavar="PORT", min=0, max=65535, help="The webhook's port; 0 for any free one.")
 ]
@@ -41,10 +45,9 @@ async def serve(
     as_json: Json = False,
 ) -> None:
     """
-    Run the relay: take texts from IF3 and send them.
+    Run the relay: take texts and send them.
 
-    It runs until Ctrl-C, and you can stop it at any moment. A text that was
-    answered with 200 is on disk: it's sent, or you see why it wasn't.
+    It runs until Ctrl-C, and you can stop it at any moment: texts are on disk.
 
     Example:
     $ callrail-relay serve
@@ -71,7 +74,7 @@ async def serve(
         else:
             context = load_context(config, overrides=overrides)
         try:
-            await _serve(context, as_json=as_json, show_hook_url=throwaway)
+            await _serve(context, as_json=as_json, show_hook_url=throwaway, sandbox=sandbox)
         except AlreadyRunning as error:
             since = "" if error.since is None else f" since {clock_time(error.since, context.clock.now())}"
             process = "" if error.pid is None else f" (process {error.pid})"
@@ -84,10 +87,12 @@ async def serve(
             raise Unavailable(f"The relay is already running{since}{process}.{link}") from error
 
 
-async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool) -> None:
+async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool, sandbox: bool) -> None:
     from callrail_relay.bootstrap import credentials
     from callrail_relay.bootstrap.listeners import check_listening, open_listeners
+    from callrail_relay.bootstrap.tunnels import keep_tunnel
     from callrail_relay.bootstrap.wiring import count_events, log_events, open_relay, open_worker
+    from callrail_relay.cli.narrator import Narrator
     from callrail_relay.domain.events import every
     from callrail_relay.service.overview import ChangeSignal
 
@@ -95,8 +100,16 @@ async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool) -
     context.require_terms()
     metrics = count_events(context)
     signal = ChangeSignal()
-    hook = every(log_events(context), metrics, signal)
-    async with stop_signal() as stopped, open_relay(context, hook, long_running=True) as relay:
+    tell, log = log_events(context), context.settings.log
+    narrator = None
+    if sys.stderr.isatty() and log.format == "auto" and log.level == "info" and not as_json:
+        tell = narrator = Narrator(context.clock)
+    hook = every(tell, metrics, signal)
+    async with (
+        stop_signal() as stopped,
+        open_relay(context, hook, long_running=True) as relay,
+        _narrating(narrator, relay),
+    ):
         known = await credentials.hook_tokens(context, relay.store)
         # A store that can only be read would refuse every text: better to say so now.
         await relay.store.write_probe()
@@ -114,6 +127,8 @@ async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool) -
                 token = await credentials.require_hook_token(context)
                 url = credentials.hook_url(context.settings, token, listening.public_url)
                 say(f"Webhook of this run: {url}")
+            if not sandbox:  # else texts of IF3 would come here, and go nowhere
+                worker.tasks.append(keep_tunnel(relay, hook, listening, worker.wake_all))
             # What is loaded by now stays. To collect garbage in it would stop everything for 30 ms.
             gc.freeze()
             running = asyncio.create_task(worker.run())
@@ -129,11 +144,25 @@ async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool) -
             checking.cancel()
 
 
+@asynccontextmanager
+async def _narrating(narrator: "Narrator | None", relay: "Relay") -> AsyncIterator[None]:
+    if narrator is None:
+        yield
+        return
+    telling = asyncio.create_task(narrator.run(relay.operations.find))
+    try:
+        yield
+    finally:
+        narrator(None)
+        await asyncio.wait((telling,), timeout=2)
+        telling.cancel()
+
+
 async def sandbox(
     port: SandboxPort = 8789, faults: Faults = None, _config: NoConfig = None, as_json: Json = False
 ) -> None:
     """
-    Run a simulated CallRail: no account, no real texts.
+    Run a simulated CallRail; no real texts.
 
     It prints what to configure, and runs until Ctrl-C. See the texts it took at
     /sandbox/texts, and simulate errors at /sandbox/faults.

@@ -20,7 +20,7 @@ from callrail_relay.domain.printable import printable_line
 from callrail_relay.errors import SettingsError
 
 PREFIX = "CALLRAIL_RELAY_"
-_NOT_SETTINGS = {CONFIG_VARIABLE, DATA_VARIABLE, "CALLRAIL_RELAY_HOOK_TOKEN"}
+_NOT_SETTINGS = {CONFIG_VARIABLE, DATA_VARIABLE, "CALLRAIL_RELAY_HOOK_TOKEN", "CALLRAIL_RELAY_TUNNEL_TOKEN"}
 _SECRETS_ELSEWHERE = {"CALLRAIL_API_KEY", "CALLRAIL_SIGNING_KEY"}
 _FLAGS: dict[tuple[int | str, ...], str] = {
     ("log", "level"): "--log-level",
@@ -29,7 +29,7 @@ _FLAGS: dict[tuple[int | str, ...], str] = {
 
 _SOUNDS_SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
 _MAY_BE_SECRET = re.compile(rf"[0-9A-Za-z_+/=-]{{20,}}|@|(?i:{_SOUNDS_SECRET.pattern})")
-_NEVER_SHOWN = {"url", "urls"}
+_NEVER_SHOWN = {"url", "urls", "heartbeat_url"}
 _TABLE = re.compile(r"\s*(\[\[?)\s*([\w-]+)\s*\]")
 _KEY = re.compile(r"""\s*["']?([\w-]+)["']?\s*=""")
 
@@ -88,7 +88,7 @@ def read_text(path: Path) -> str | None:
             f"The settings file {path} is not UTF-8 text (byte {error.start + 1}). Save it again as UTF-8."
         ) from error
     except OSError as error:
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112 - Path's own raises for a closed directory
             raise SettingsError(f"{path} is a directory. Name the settings file in it.") from error
         raise SettingsError(
             f"The settings file {path} cannot be read: {error.strerror}. "
@@ -163,6 +163,30 @@ def variable_names() -> Iterator[str]:
         yield f"{PREFIX}{table}".upper()
         if table != "routes":  # a list of tables is set as a whole
             yield from (f"{PREFIX}{table}__{key}".upper() for key in model.model_fields)
+
+
+def environment_changes(path: Path, settings: Settings) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The values of *settings* that the environment has and the file has not, by table; and its variables."""
+    variables, _ = _variables()
+    written = parse(path, read_text(path) or "")
+    by_file = load(path, overrides=written, must_exist=False)
+    changes: dict[str, Any] = {}
+    names = []
+    for variable in sorted(variables):
+        table, _, key = variable.removeprefix(PREFIX).lower().partition("__")
+        value = getattr(settings, table)
+        if table == "routes":
+            if value != by_file.routes or not written.get(table):
+                changes[table] = [dict(route) for route in value]
+                names.append(variable)
+            continue
+        keys = [key] if key else sorted(value.model_fields_set)
+        by_table = getattr(by_file, table)
+        stays = [one for one in written.get(table, ()) if getattr(value, one) == getattr(by_table, one)]
+        if new := {one: getattr(value, one) for one in keys if one not in stays}:
+            changes.setdefault(table, {}).update(new)
+            names.append(variable)
+    return changes, tuple(names)
 
 
 def _variable(location: Location, variables: Mapping[str, str]) -> str:

@@ -112,7 +112,7 @@ async def save(
     async with AsyncExitStack() as undo:
         former = read_text(path)
         update(path, changes)
-        undo.callback(_put_back, path, former)
+        undo.callback(put_back, path, former)
         for name, value in kept.items():
             is_new = await secrets.find_despite_keyring(name, use_file=use_file) is None
             places[name] = await secrets.store(name, value, use_file=use_file)
@@ -122,9 +122,10 @@ async def save(
     return places
 
 
-def _put_back(path: Path, former: str | None) -> None:
+def put_back(path: Path, former: str | None) -> None:
+    """Make the settings file what it was."""
     if former is None:
-        path.unlink()
+        path.unlink(missing_ok=True)
     else:
         write_privately(path, former)
 

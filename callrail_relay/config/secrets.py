@@ -3,8 +3,10 @@
 import asyncio
 import hmac
 import os
+import re
 import shlex
 import stat
+import subprocess
 import sys
 import threading
 import tomllib
@@ -88,11 +90,23 @@ class SecretFile:
         document.update(secrets)
         try:
             write_privately(self.path, tomlkit.dumps(document))
+            close_to_others(self.path)
         except OSError as error:
             raise SecretError(
                 f"The file of secrets {self.path} cannot be written: {error.strerror}. "
                 "Make its directory writable, or name another settings file with --config."
             ) from error
+
+
+def close_to_others(path: Path) -> None:
+    """Let this user alone use a file of Windows, whatever its directory allows; elsewhere its mode does."""
+    if os.name != "nt":
+        return
+    who = ["whoami", "/user", "/fo", "csv", "/nh"]
+    me = subprocess.run(who, capture_output=True, text=True, check=False)  # noqa: S603 - Windows' own
+    if sid := re.search(r"S-1-[\d-]+", me.stdout):
+        rights = ["icacls", str(path), "/inheritance:r", "/grant:r", f"*{sid[0]}:F"]
+        subprocess.run(rights, capture_output=True, check=False)  # noqa: S603 - as above
 
 
 _REMEDY = (
@@ -201,6 +215,13 @@ class SecretName(Enum):
     HOOK_TOKEN_PREVIOUS = ("hook-token-previous", "previous webhook secret", None, None)
     # several are separated by commas
     SIGNING_KEYS = ("signing-keys", "CallRail signing key", "CALLRAIL_SIGNING_KEY", "callrail-signing-key")
+    # cloudflared's or ngrok's
+    TUNNEL_TOKEN = (
+        "tunnel-token",
+        "tunnel's token",
+        "CALLRAIL_RELAY_TUNNEL_TOKEN",
+        "callrail-relay-tunnel-token",
+    )
 
     def __init__(self, key: str, words: str, variable: str | None, credential: str | None) -> None:
         self.key = key

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from callrail_relay.config import types as t
 from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.routing import Route, RouteRule, Routes
+from callrail_relay.domain.tunnels import Kind, Tunnel
 
 
 class Table(BaseModel):
@@ -75,6 +76,9 @@ class Server(Table):
     public_url: t.WebAddress | None = _key(None, "the address under which IF3 reaches this listener")
     trusted_proxies: t.Networks = _key((), "addresses whose X-Forwarded-For is believed")
     allow_addresses: t.Networks = _key((), "the only addresses that may post to IF3's webhook; empty: all")
+    keep_awake: t.Flag = _key(
+        default=False, words="true: this computer doesn't go to sleep by itself while `serve` runs"
+    )
 
 
 class Dashboard(Table):
@@ -83,6 +87,29 @@ class Dashboard(Table):
     enabled: t.Flag = _key(default=True, words="false: no private listener")
     host: t.Host = _key("127.0.0.1", "loopback, unless a trusted network is meant to see it")
     port: t.Port = _key(8788, "0 takes a free port")
+
+
+class TunnelSettings(Table):
+    """The tunnel that gives the relay its public address: `callrail-relay expose` writes it."""
+
+    kind: t.TunnelKind = _key("none", "tailscale, cloudflared, ngrok or ssh; `serve` keeps it up")
+    program: t.Text | None = _key(None, "the path of its program")
+    address: t.WebAddress | None = _key(None, "the URL it is to have; left out: a temporary one")
+    target: t.Text | None = _key(None, "USER@HOST of ssh, or the name of cloudflared's tunnel")
+    remote_port: t.Port = _key(0, "the port on the server of ssh, or Tailscale's port")
+    for_now: t.Flag = _key(default=False, words="true: the address is for trying things out")
+    trusted: t.Text | None = _key(None, "what `expose` added to server.trusted_proxies")
+
+    def tunnel(self) -> Tunnel | None:
+        if self.kind == "none":
+            return None
+        return Tunnel(
+            kind=Kind(self.kind),
+            program=self.program or self.kind,
+            address=self.address,
+            target=self.target or "",
+            remote_port=self.remote_port,
+        )
 
 
 class Limits(Table):
@@ -164,6 +191,9 @@ class Alerts(Table):
     )
     waiting: t.SomeTime = _key("15m", "how long a text may be held or unknown before an alert")
     failures: t.Count = _key(5, "how many texts must fail within 10 minutes for an alert")
+    heartbeat_url: t.HeartbeatUrl | None = _key(
+        None, "an address that is requested every minute while all is well, as of healthchecks.io"
+    )
 
 
 class Retention(Table):
@@ -176,7 +206,7 @@ class Log(Table):
     """What the relay says while it works."""
 
     level: t.LogLevel = _key("info", "debug, info, warning, error or critical")
-    format: t.LogFormat = _key("auto", "auto (pretty on a terminal, else json), pretty or json")
+    format: t.LogFormat = _key("auto", "auto (words on a terminal, else json), pretty or json")
 
 
 class Database(Table):
@@ -198,6 +228,7 @@ class Settings(Table):
     routes: tuple[RouteSettings, ...] = ()
     server: Server = Server()
     dashboard: Dashboard = Dashboard()
+    tunnel: TunnelSettings = TunnelSettings()
     limits: Limits = Limits()
     delivery: Delivery = Delivery()
     guards: Guards = Guards()

@@ -203,13 +203,15 @@ _PATTERNS = {
     r"^COM[0-9A-Za-z]+$": "must be COM and what follows it, as CallRail's API shows it",
     r"^[0-9A-Za-z][0-9A-Za-z+.-]*://\S": "must be an address of Apprise, such as mailto://... or slack://...",
     r"^[0-9A-Za-z._:%-]+$": "must be an address or a host name alone, such as 127.0.0.1 or 0.0.0.0",
+    r"^https?://[^\s/]+\S*$": "must be a web address, such as https://hc-ping.com/...",
 }
-_ACCOUNT_ID, _COMPANY_ID, _ALERT_URL, _HOST = _PATTERNS
+_ACCOUNT_ID, _COMPANY_ID, _ALERT_URL, _HOST, _HEARTBEAT_URL = _PATTERNS
 
 Text = Annotated[str, BeforeValidator(_text)]
 AccountId = Annotated[str, StringConstraints(pattern=_ACCOUNT_ID), BeforeValidator(_text)]
 CompanyId = Annotated[str, StringConstraints(pattern=_COMPANY_ID), BeforeValidator(_text)]
 AlertUrl = Annotated[str, StringConstraints(pattern=_ALERT_URL), BeforeValidator(_text)]
+HeartbeatUrl = Annotated[str, StringConstraints(pattern=_HEARTBEAT_URL), BeforeValidator(_text)]
 Host = Annotated[str, StringConstraints(pattern=_HOST), BeforeValidator(_host)]
 TrackingNumber = Annotated[str, BeforeValidator(_tracking_number)]
 ApiUrl = Annotated[str, BeforeValidator(_api_url)]
@@ -234,6 +236,7 @@ RisingPercent = Annotated[tuple[Percent, ...], _rising("must rise, such as [50, 
 MaxCharacters = Annotated[int, Field(ge=1, le=1530), BeforeValidator(_whole_number)]
 Concurrency = Annotated[int, Field(ge=1, le=64), BeforeValidator(_whole_number)]
 GuardMode = Annotated[Mode, BeforeValidator(_lower)]
+TunnelKind = Annotated[Literal["none", "tailscale", "cloudflared", "ngrok", "ssh"], BeforeValidator(_lower)]
 OnUnknown = Annotated[Literal["ask", "resend_once"], BeforeValidator(_lower)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)]
 LogFormat = Annotated[Literal["auto", "pretty", "json"], BeforeValidator(_lower)]

@@ -65,6 +65,28 @@ class PublicAddressChecked(Event):
         return "info" if self.reached else "warning"
 
 
+class TunnelStarted(Event):
+    kind: str
+
+
+class TunnelEnded(Event, level="warning"):
+    kind: str
+    reason: str
+    retry_in: timedelta
+
+
+class HeartbeatFailed(Event, level="warning"):
+    reason: str  # once, until the outside service takes it again
+
+
+class ComputerSlept(Event, level="warning"):
+    seconds: int
+
+
+class KeepAwakeFailed(Event, level="warning"):
+    reason: str
+
+
 class RepeatReceived(Event):
     submission_id: str
 

@@ -15,12 +15,26 @@ CONTACT_AGE = timedelta(minutes=10)  # how old CallRail's last answer may be bef
 _RECENT = CONTACT_AGE * 2  # how old it may be to count as one of now: asking takes a while
 
 
+@dataclass(frozen=True, slots=True)
+class Slept:
+    """The last time that the computer was asleep, or was stopped in another way."""
+
+    seconds: int
+    woke_at: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     name: str
     since: datetime | None = None  # None for the instant between its start and its note
     pid: int | None = None
     private_url: str | None = None
+    version: str | None = None  # if it is known
+    slept: Slept | None = None  # since then; only where the store is a file
+
+    def document(self) -> dict[str, Any]:
+        slept = self.slept and {"seconds": self.slept.seconds, "woke_at": instant(self.slept.woke_at)}
+        return {"name": self.name, "since": instant(self.since), "slept": slept}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +49,7 @@ class Running:
         return min((node.since for node in self.nodes if node.since is not None), default=None)
 
     def document(self) -> dict[str, Any]:
-        nodes = [{"name": node.name, "since": instant(node.since)} for node in self.nodes]
+        nodes = [node.document() for node in self.nodes]
         return {"running": bool(nodes), "since": instant(self.since), "nodes": nodes}
 
 
@@ -82,6 +96,7 @@ class Facts:
     any_texts: bool = True
     failed_checks: Sequence[CheckResult] = ()
     public_url: PublicUrl | None = None
+    last_from_if3: datetime | None = None  # when IF3 posted the newest text
 
     @property
     def drains_at(self) -> datetime | None:
@@ -163,6 +178,14 @@ def judge(facts: Facts) -> tuple[Point, ...]:
     if facts.running and facts.waiting.released_later.count:
         points.append(Point(code=Code.SCHEDULED, count=facts.waiting.released_later.count))
     return tuple(sorted(points, key=lambda point: point.code))
+
+
+_AS_IT_SHOULD = (Code.DAY_FULL, Code.HOUR_FULL, Code.LOOKED_UP, Code.WELL, Code.SCHEDULED)
+
+
+def is_well(facts: Facts) -> bool:
+    """Whether nothing is wrong, unconfirmed or up to a person; full limits are as it should be."""
+    return all(point.code in _AS_IT_SHOULD for point in judge(facts))
 
 
 def _troubles(facts: Facts) -> Iterator[Point]:

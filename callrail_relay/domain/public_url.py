@@ -26,8 +26,12 @@ class BadPublicUrl(ValueError):
     """A public URL that IF3 can't use. The words say why, and show the right form."""
 
 
-def read_public_url(text: str) -> str:
-    """Return *text* as the relay keeps it. Raises BadPublicUrl, without its path: that may be secret."""
+def read_public_url(text: str, *, for_now: bool = False) -> str:
+    """
+    Return *text* as the relay keeps it; *for_now* allows http on loopback. Raises BadPublicUrl.
+
+    Its words leave out the path: that may be secret.
+    """
     url = text.strip().rstrip("/")
     try:
         parts = urlsplit(url)
@@ -39,6 +43,8 @@ def read_public_url(text: str) -> str:
     in_brackets = f"[{host}]" if ":" in host else host
     right = f"https://{in_brackets}{f':{port}' if port and parts.scheme == 'https' else ''}"
     address = _read_address(host)
+    if for_now and parts.scheme == "http" and (address.is_loopback if address else host == "localhost"):
+        return f"http://{in_brackets}{f':{port}' if port else ''}"
     if address is None and (not _HOST.fullmatch(host) or host.rpartition(".")[2].isdigit()):
         raise BadPublicUrl(f"{_printable(host)} isn't a host name. Write the URL like this: {EXAMPLE}")
     if address.is_loopback if address else host == "localhost" or host.endswith(".localhost"):
@@ -57,6 +63,11 @@ def read_public_url(text: str) -> str:
 def is_public(address: Address) -> bool:
     address = getattr(address, "ipv4_mapped", None) or address
     return address.is_global and not address.is_multicast
+
+
+def is_tailscale(addresses: tuple[str, ...]) -> bool:
+    """Whether this computer's own Tailscale answered for a name, and not the DNS of the world."""
+    return any(address is not None and address in _TAILSCALE for address in map(_read_address, addresses))
 
 
 def proves_nothing(addresses: tuple[str, ...]) -> str | None:

@@ -104,6 +104,7 @@ class Sending:
     content: str
     started_at: datetime
     certain: bool  # CallRail confirmed it; else its outcome is the question
+    until: datetime | None = None  # when it began at the latest, if that isn't known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,9 +119,11 @@ class Matches:
     unclear: Mapping[int, int] = field(default_factory=dict)  # by a sending's id, how many texts could be it
 
 
-def reach(started_at: datetime, found: Iterable[FoundText]) -> tuple[datetime, datetime]:
+def reach(
+    started_at: datetime, found: Iterable[FoundText], until: datetime | None = None
+) -> tuple[datetime, datetime]:
     """From when to when sendings began that may compete for the same texts as one of *started_at*."""
-    first = last = started_at
+    first, last = started_at, until or started_at
     written = sorted(text.created_at for text in found)
     while True:
         near = [at for at in written if first - BEFORE <= at <= last + AFTER]
@@ -147,7 +150,8 @@ def match(sendings: Iterable[Sending], found: Sequence[FoundText]) -> Matches:
     for text, number in owners.items():
         sending = ordered[number]
         left = sum(other not in owners for other in fitting[number])
-        if left and not sending.certain:
+        # Among several texts that came after a backup, one of them is the one that was in it.
+        if left and not sending.certain and sending.until is None:
             unclear[sending.attempt_id] = left + 1
         elif not sending.certain:
             matches.append(Match(sending=sending, found=found[text]))
@@ -187,7 +191,7 @@ def _fitting(sendings: Sequence[Sending], found: Sequence[FoundText]) -> list[li
         in_time = [
             number
             for number, sending in enumerate(sendings)
-            if -BEFORE <= text.created_at - sending.started_at <= AFTER
+            if sending.started_at - BEFORE <= text.created_at <= (sending.until or sending.started_at) + AFTER
         ]
         same = [number for number in in_time if ours[number] == theirs[position]]
         begins = [number for number in in_time if _with_wording(ours[number], theirs[position])]

@@ -4,17 +4,20 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import Protocol
 
 import httpx
 
-from callrail_relay.domain.public_url import Answer, NoAnswer, Trouble
+from callrail_relay.domain.public_url import Answer, NoAnswer, Trouble, is_tailscale
 from callrail_relay.errors import SettingsError
 
 CONNECT_WITHIN = 5.0
 ANSWER_WITHIN = 10.0
 ALL_WITHIN = 20.0
 LARGEST_ANSWER = 1024
+_WORLD = "https://cloudflare-dns.com/dns-query?type=A&name={}"
 
 _CERTIFICATE = {10: Trouble.EXPIRED, 62: Trouble.WRONG_NAME, 64: Trouble.WRONG_NAME}
 """OpenSSL's numbers of what is wrong with one; 64 is of an IP address."""
@@ -29,9 +32,14 @@ class Network(Protocol):
     def transport(self, limits: httpx.Limits) -> httpx.AsyncBaseTransport: ...
 
 
-async def fetch(url: str, find_network: Callable[[str], Network]) -> Answer:
-    """Return what answers a GET of *url*, without retries and redirects. Raises NoAnswer."""
+async def fetch(url: str, find_network: Callable[[str], Network], *, from_outside: bool = False) -> Answer:
+    """
+    Return what answers a GET of *url*, without retries and redirects. Raises NoAnswer.
+
+    *from_outside* asks the DNS of the world where this computer's own Tailscale answers for the name.
+    """
     addresses: tuple[str, ...] = ()
+    asked = target = httpx.URL(url)
     try:
         network = find_network(url)
     except SettingsError as error:
@@ -39,12 +47,17 @@ async def fetch(url: str, find_network: Callable[[str], Network]) -> Answer:
     try:
         async with asyncio.timeout(ALL_WITHIN):
             # If a proxy looks the name up, it is not known here.
-            addresses = () if network.proxy else await _resolve(httpx.URL(url))
+            addresses = () if network.proxy else await _resolve(target)
+            if from_outside and is_tailscale(addresses):
+                addresses = await _ask_world(asked.host, find_network) or addresses
+                target = asked.copy_with(host=addresses[0])
             timeout = httpx.Timeout(ANSWER_WITHIN, connect=CONNECT_WITHIN)
-            transport = network.transport(httpx.Limits())
+            transport, headers = network.transport(httpx.Limits()), {"Host": asked.netloc.decode()}
             async with (
                 httpx.AsyncClient(timeout=timeout, trust_env=False, transport=transport) as http,
-                http.stream("GET", url) as response,
+                http.stream(
+                    "GET", target, headers=headers, extensions={"sni_hostname": asked.host}
+                ) as response,
             ):
                 body = await anext(response.aiter_raw(LARGEST_ANSWER), b"")
                 location = response.headers.get("location", "")
@@ -65,6 +78,17 @@ async def _resolve(url: httpx.URL) -> tuple[str, ...]:
     find = asyncio.get_running_loop().getaddrinfo
     found = await find(url.host, url.port or 443, type=socket.SOCK_STREAM)
     return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+async def _ask_world(host: str, find_network: Callable[[str], Network]) -> tuple[str, ...]:
+    """The public addresses of *host* by DNS over HTTPS; none if that can't be asked."""
+    with suppress(httpx.HTTPError, OSError, SettingsError, ValueError, KeyError, TypeError):
+        transport = find_network(_WORLD).transport(httpx.Limits())
+        async with httpx.AsyncClient(timeout=CONNECT_WITHIN, trust_env=False, transport=transport) as http:
+            answer = await http.get(_WORLD.format(host), headers={"Accept": "application/dns-json"})
+            found = answer.raise_for_status().json()["Answer"]
+            return tuple(str(ip_address(one["data"])) for one in found if one["type"] == 1)
+    return ()
 
 
 def _trouble(error: BaseException) -> tuple[Trouble, str]:

@@ -13,7 +13,7 @@ from callrail_relay.domain.message import ANONYMOUS, Actor, Reason, Source, Stat
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import AUDIT_AFTER
 from callrail_relay.outbox.accept import ensure_account, mapped_columns, read_recent
-from callrail_relay.outbox.lookups import requeue, settle_as_sent
+from callrail_relay.outbox.lookups import is_restored, requeue, settle_as_sent
 from callrail_relay.outbox.opt_outs import is_opted_out, read_possible_opt_outs, settle_possible_opt_out
 from callrail_relay.outbox.rows import (
     Row,
@@ -55,7 +55,8 @@ def approve(connection: sa.Connection, now: datetime, message_id: str, actor: Ac
         messages,
         row.seq,
         status=message_status(connection, row.seq),
-        approved=sorted({*row.approved, *codes}),
+        # The reason names the date of the backup, so the person knows how old its texts are.
+        approved=sorted({*row.approved, *codes, *(["too_old"] if is_restored(row.reasons) else [])}),
         # That it was sent twice is news, and no reason to hold it.
         reasons=[reason for reason in row.reasons if reason.code == "sent_twice"],
         not_before=now,
@@ -85,6 +86,7 @@ def held_alike(
         if any(reason.code == "mass_text" for reason in row.reasons)
         and (other := similarity_words(row.text, row.seller)) is not None
         and are_similar(words, other)
+        and is_restored(row.reasons) == is_restored(one.reasons)  # else they are two questions
     ]
 
 
@@ -220,6 +222,8 @@ def remap(
         return None
     _keep(connection, now, row, Verb.REMAP, actor)
     verdict = _judged(connection, now, row, remapped, policy)
+    if restored := tuple(reason for reason in row.reasons if reason.code == "restored"):
+        verdict = replace(verdict, holds=(*restored, *verdict.holds), release_at=None)
     status = Status.HELD if verdict.holds else Status.QUEUED
     judged = {"status": status, "release_at": verdict.release_at, "reasons": verdict.reasons}
     change(connection, messages, row.seq, not_before=now, **judged, **mapped_columns(remapped))

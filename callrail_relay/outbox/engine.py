@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ from callrail_relay.errors import Unavailable
 
 BUSY_TIMEOUT = 5.0  # seconds to wait for another process that writes to the same SQLite file
 CONNECT_TIMEOUT = 5  # seconds to wait for PostgreSQL to answer
+SIDE_FILES = ("", "-wal", "-shm", "-journal")  # how the names of SQLite's files end
+RESTORING = "restoring.db"  # a store that is still being restored
 APPLICATION = "callrail-relay"  # what PostgreSQL calls the connections; each command's name begins with it
 
 
@@ -47,6 +50,11 @@ def store_file(url: str) -> Path | None:
     return Path(address.database or "") if address.get_backend_name() == "sqlite" else None
 
 
+def restore_marker(store: Path) -> Path:
+    """The file that is beside a store while it is being restored; it holds the settings."""
+    return store.with_name("restoring.toml")
+
+
 FileIdentity = tuple[int, int]
 
 
@@ -75,7 +83,7 @@ def store_files(engine: sa.Engine) -> tuple[Path, ...]:
     if not is_sqlite(engine):
         return ()
     database = str(engine.url.database)
-    return tuple(Path(f"{database}{end}") for end in ("", "-wal", "-shm", "-journal"))
+    return tuple(Path(f"{database}{end}") for end in SIDE_FILES)
 
 
 def close_to_others(engine: sa.Engine) -> None:
@@ -89,6 +97,14 @@ def close_to_others(engine: sa.Engine) -> None:
                 path.chmod(0o600)
 
 
+def give_to_owner(path: Path) -> None:
+    """A file that root made beside the store of another user, such as a service's, must be that user's."""
+    if sys.platform != "win32" and os.geteuid() == 0:
+        with contextlib.suppress(OSError):  # some file systems know no owners
+            owner = path.parent.stat()
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
 def empty_log(engine: sa.Engine) -> None:
     """Empty SQLite's log of changes, which still holds what was deleted; done later if others read it now."""
     if not is_sqlite(engine):
@@ -98,10 +114,31 @@ def empty_log(engine: sa.Engine) -> None:
         alone.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
 
+def peek_at_messages(url: str) -> list[tuple[str, str | None, str]]:
+    """The id, recipient and status of the newest messages in a SQLite store; empty when it can't be read."""
+    file = store_file(url)
+    if file is None or not file.is_file():
+        return []
+    # Without its log no process has the file open, and a reader would make a new one.
+    unshared = "" if Path(f"{file}-wal").exists() else "&immutable=1"
+    address = f"{file.absolute().as_uri()}?mode=ro{unshared}"
+    query = "SELECT id, recipient, status FROM messages ORDER BY seq DESC LIMIT 100"
+    with (
+        contextlib.suppress(sqlite3.Error),
+        closing(sqlite3.connect(address, timeout=0.1, uri=True)) as alone,
+    ):
+        return alone.execute(query).fetchall()
+    return []
+
+
 def _open_sqlite(address: sa.URL) -> sa.Engine:
     path = Path(address.database or "")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.name != RESTORING and restore_marker(path).exists():
+            raise Unavailable(
+                f"A `restore` into {path.parent} was interrupted. Run it again, with the same backup."
+            )
         if not path.exists():
             _create_sqlite(path)
         os.close(os.open(path, os.O_RDONLY))
@@ -133,6 +170,7 @@ def _create_sqlite(path: Path) -> None:
     try:
         with closing(sqlite3.connect(new)) as connection:
             connection.execute("PRAGMA journal_mode=WAL").close()
+        give_to_owner(new)
         os.link(new, path)
     except FileExistsError:
         pass

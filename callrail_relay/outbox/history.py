@@ -62,6 +62,13 @@ def read_overview(
     )
 
 
+def last_from_if3(connection: sa.Connection, now: datetime) -> datetime | None:
+    """When IF3 posted the newest text, whether it could be sent or not."""
+    newest = sa.select(sa.func.max(submissions.c.received_at)).where(submissions.c.source == Source.WEBHOOK)
+    found: datetime | None = connection.scalar(newest)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class _Kind:
     """One kind of what waits: how the newest of them are read, and how they are counted."""

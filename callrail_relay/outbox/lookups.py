@@ -1,6 +1,7 @@
 """Settling unknown outcomes by what CallRail's conversations show."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import (
     AUDIT_AFTER,
+    RETRY_LATER,
     DueLookup,
     FailedLookup,
     Lookup,
@@ -34,6 +36,9 @@ from callrail_relay.outbox.rows import (
 from callrail_relay.outbox.tables import NOW, attempts, evidence, messages, segments
 
 NO_REQUESTS_RETRY = timedelta(seconds=60)
+# The node of an attempt that another relay may have made at any time between this one's start and end: what
+# comes back from a backup may have been sent since.
+FORMER_RELAY = "former relay"
 
 
 def claim_lookup(
@@ -136,7 +141,7 @@ def record_lookup(
         .where(
             messages.c.company_id == due.route.company_id,
             messages.c.recipient == due.recipient,
-            attempts.c.started_at.between(*reach(due.started_at, lookup.texts)),
+            attempts.c.started_at.between(*reach(due.started_at, lookup.texts, _until(attempt))),
             MAY_HAVE_ARRIVED,
         )
     )
@@ -144,6 +149,9 @@ def record_lookup(
     words = "Found in CallRail's conversation, written at {:%Y-%m-%dT%H:%M:%SZ}."
     arrived = [(one.sending.attempt_id, words.format(one.found.created_at)) for one in found.matches]
     settled = [settle_as_sent(connection, now, *one, policy.recipient_interval) for one in arrived]
+    for one in found.matches:
+        if one.sending.until is not None:  # it cost budget when it was sent, by whichever relay
+            change(connection, attempts, one.sending.attempt_id, counted_at=one.found.created_at)
     if attempt.id not in dict(arrived):
         settled += _not_found(connection, now, attempt, policy, like_it=found.unclear.get(attempt.id, 0))
     return settled
@@ -159,6 +167,8 @@ def record_failed_lookup(
     if attempt.outcome != OutcomeKind.UNKNOWN:
         return
     next_lookup_at = policy.next_look(attempt.finished_at, answered=False, now=now)
+    if next_lookup_at is None and attempt.node == FORMER_RELAY:
+        next_lookup_at = now + RETRY_LATER
     change(connection, attempts, attempt.id, next_lookup_at=next_lookup_at, look_until=None)
     if next_lookup_at is None and _is_open_question(connection, attempt):
         _leave_to_a_person(connection, attempt, problem="not_asked")
@@ -176,7 +186,13 @@ def _note(connection: sa.Connection, now: datetime, attempt: Row, detail: str, r
 def sending_of(row: Row) -> Sending:
     """An attempt, with the content of its segment."""
     certain = row.outcome != OutcomeKind.UNKNOWN
-    return Sending(attempt_id=row.id, content=row.content, started_at=row.started_at, certain=certain)
+    known = {"content": row.content, "started_at": row.started_at, "until": _until(row)}
+    return Sending(attempt_id=row.id, certain=certain, **known)
+
+
+def _until(attempt: Row) -> datetime | None:
+    """When an attempt of another relay began at the latest; None for one of ours, whose start is known."""
+    return attempt.finished_at if attempt.node == FORMER_RELAY else None
 
 
 MAY_HAVE_ARRIVED = sa.or_(
@@ -210,7 +226,11 @@ def settle_as_sent(
     if status is not Status.CANCELLED:
         status = message_status(connection, message.seq)
     reasons = message.reasons
-    if status not in (Status.UNKNOWN, Status.FAILED):
+    if message.status == Status.HELD and is_restored(reasons):
+        # The rest of it waits for a person, too.
+        status = Status.SENT if status is Status.SENT else Status.HELD
+        reasons = [] if status is Status.SENT else reasons
+    elif status not in (Status.UNKNOWN, Status.FAILED):
         # What kept it is over, and its remaining segments follow now.
         settled = ("unknown", "incomplete", "refused", "too_old")
         reasons = [reason for reason in reasons if reason.code not in settled]
@@ -251,6 +271,10 @@ def flagged_twice(reasons: Iterable[Reason]) -> list[Reason]:
 def _not_found(
     connection: sa.Connection, now: datetime, attempt: Row, policy: LookupPolicy, *, like_it: int
 ) -> list[Settled]:
+    if attempt.node == FORMER_RELAY:
+        # Looked up once more at the end of the ladder: CallRail may show a text late.
+        policy = replace(policy, ladder=policy.ladder[-1:])
+        _tell_restored(connection, attempt, problem="not_shown")
     next_lookup_at = policy.next_look(attempt.finished_at, answered=True, now=now)
     blocks_until = attempt.blocks_until if next_lookup_at is not None else None
     looked = {"next_lookup_at": next_lookup_at, "look_until": None, "looks": attempt.looks + 1}
@@ -279,6 +303,21 @@ def _leave_to_a_person(connection: sa.Connection, attempt: Row, **found: object)
     message = message_of(connection, attempt.message_seq)
     others = [one for one in message.reasons if one.code != "unknown"]
     change(connection, messages, message.seq, reasons=[Reason("unknown", found), *others])
+
+
+def is_restored(reasons: Iterable[Reason]) -> bool:
+    """Whether a message came back from a backup, and waits for a person since."""
+    return any(reason.code == "restored" for reason in reasons)
+
+
+def _tell_restored(connection: sa.Connection, attempt: Row, **found: object) -> None:
+    """Say in a message of a backup what was found."""
+    message = message_of(connection, attempt.message_seq)
+    reasons = [
+        Reason("restored", {**one.parameters, **found}) if one.code == "restored" else one
+        for one in message.reasons
+    ]
+    change(connection, messages, message.seq, reasons=reasons)
 
 
 def _resend_once(connection: sa.Connection, now: datetime, attempt: Row) -> list[Settled]:

@@ -21,11 +21,12 @@ import sqlalchemy as sa
 from filelock import FileLock, Timeout
 from sqlalchemy.dialects import postgresql
 
+from callrail_relay import __version__
 from callrail_relay.domain.account import DAY
-from callrail_relay.domain.health import Contact, Node
+from callrail_relay.domain.health import Contact, Node, Slept
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.errors import AlreadyRunning, Unavailable
-from callrail_relay.outbox.engine import APPLICATION
+from callrail_relay.outbox.engine import APPLICATION, give_to_owner
 from callrail_relay.outbox.rows import insert_into, last_of
 from callrail_relay.outbox.tables import attempts, contacts, nodes, polls
 
@@ -50,6 +51,7 @@ def node_name(directory: Path) -> Iterator[str]:
         lock = FileLock(directory / f"node-{slot}.lock", mode=0o600)
         try:
             lock.acquire(timeout=0)
+            give_to_owner(Path(lock.lock_file))
             name = _name(directory / f"node-{slot}.id")
         except Timeout:
             continue
@@ -94,6 +96,7 @@ def _write_file(path: Path, content: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(content)
+    give_to_owner(path)
 
 
 SERVE, COPY = "serve", "database copy"
@@ -122,6 +125,7 @@ class StoreLock:
         """Hold the lock until ``release``. Raises AlreadyRunning, Unavailable."""
         try:
             self._lock.acquire(timeout=TAKE_WITHIN, poll_interval=0.05)
+            give_to_owner(self._path)
         except Timeout as error:
             other_by, other = self._read()
             raise AlreadyRunning(
@@ -134,11 +138,11 @@ class StoreLock:
         except OSError as error:
             raise self._fault(error) from error
         self._by = by
-        self._write(Node(name=platform.node(), pid=os.getpid(), since=now))
+        self._write(Node(name=platform.node(), pid=os.getpid(), since=now, version=__version__))
 
-    def note_dashboard(self, private_url: str) -> None:
+    def note(self, **facts: object) -> None:
         if self._node is not None:
-            self._write(replace(self._node, private_url=private_url))
+            self._write(replace(self._node, **facts))  # type: ignore[arg-type]  # fields of Node
 
     def release(self) -> None:
         if self._node is None:
@@ -182,8 +186,15 @@ class StoreLock:
         try:
             found = json.loads(self._note.read_text(encoding="utf-8"))
             since = datetime.fromisoformat(found["since"])
+            if slept := found.get("slept"):
+                slept = Slept(slept["seconds"], datetime.fromisoformat(slept["woke_at"]))
             node = Node(
-                name=str(found["name"]), pid=int(found["pid"]), since=since, private_url=found["private_url"]
+                name=str(found["name"]),
+                pid=int(found["pid"]),
+                since=since,
+                private_url=found["private_url"],
+                version=found.get("version"),
+                slept=slept,
             )
             return str(found["by"]), node
         except (OSError, ValueError, KeyError, TypeError):

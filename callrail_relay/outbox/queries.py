@@ -42,6 +42,8 @@ from callrail_relay.outbox.tables import (
     tallies,
 )
 
+SHORTEST_END = 6  # characters of an id's end that stand for it, if only one message has them
+
 
 def list_messages(connection: sa.Connection, now: datetime, wanted: MessageFilter) -> list[Message]:
     """The messages that pass the filter, newest first."""
@@ -90,6 +92,14 @@ def find_messages(connection: sa.Connection, now: datetime, id_: str) -> list[Me
     """The message with this id, or all messages of the submission with this id, in order."""
     query = sa.select(messages).where(sa.or_(messages.c.id == id_, messages.c.submission_id == id_))
     return with_segments(connection, now, connection.execute(query.order_by(messages.c.seq)).all())
+
+
+def find_ids(connection: sa.Connection, now: datetime, part: str, *, limit: int) -> list[str]:
+    """Ids of messages whose own id, or that of their request, begins with *part* or ends with 6 or more."""
+    patterns = [f"{part}%", *([f"%{part}"] if len(part) >= SHORTEST_END else [])]
+    fits = [id_.like(one) for id_ in (messages.c.id, messages.c.submission_id) for one in patterns]
+    query = sa.select(messages.c.id).where(sa.or_(*fits)).order_by(messages.c.seq.desc()).limit(limit)
+    return list(connection.scalars(query))
 
 
 def with_segments(connection: sa.Connection, now: datetime, rows: Sequence[Row]) -> list[Message]:

@@ -221,10 +221,10 @@ class Store:
                 presence.beat, id_=self._node_id, name=name, since=self._serves_since
             )
 
-    async def note_dashboard(self, private_url: str) -> None:
-        """Let others know that this ``serve`` has a dashboard."""
+    async def note(self, **facts: object) -> None:
+        """Let others know more of this ``serve``: fields of Node."""
         if self._lock is not None:
-            await asyncio.to_thread(self._lock.note_dashboard, private_url)
+            await asyncio.to_thread(self._lock.note, **facts)
 
     async def running(self) -> Running:
         """Every ``serve`` that is running on this store now."""

@@ -94,6 +94,7 @@ submissions = _table(
     sa.Column("retired_at", Instant),  # when its body, and what is personal in its messages, was removed
 )
 _index("ix_submissions_kept", submissions, "received_at", where=submissions.c.retired_at.is_(None))
+_index("ix_submissions_source", submissions, "source received_at")
 
 # Requests that their senders marked with a key, as a digest of both: what comes again is not stored again.
 # The row is there before the submission.

@@ -3,13 +3,14 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from callrail_relay.clock import Clock, until_woken
-from callrail_relay.domain.events import EventHook, ProgramFailed, RequestsRefused
-from callrail_relay.domain.health import CONTACT_AGE
+from callrail_relay.domain.events import EventHook, HeartbeatFailed, ProgramFailed, RequestsRefused
+from callrail_relay.domain.health import CONTACT_AGE, Facts, is_well
+from callrail_relay.domain.public_url import Answer, NoAnswer
 from callrail_relay.domain.routing import Discovery
 from callrail_relay.errors import RefusedByCallRail, Unavailable
 from callrail_relay.outbox import presence, retention
@@ -122,6 +123,27 @@ class Heartbeat(PeriodicTask):
     async def turn(self) -> datetime:
         await self.store.beat()
         return self._clock.now() + BEAT
+
+
+@dataclass(eq=False)
+class OutsideHeartbeat(PeriodicTask):
+    """Tells an outside service again and again that all is well; it alerts someone when that stops."""
+
+    facts: Callable[[], Awaitable[Facts]]
+    tell: Callable[[], Awaitable[Answer]]  # raises NoAnswer
+    _failed: bool = field(default=False, init=False)
+
+    async def turn(self) -> None:
+        if not is_well(await self.facts()):
+            return
+        try:
+            status = (await self.tell()).status
+            reason = "" if 200 <= status < 300 else f"It answered {status}."
+        except NoAnswer as error:
+            reason = error.trouble.name.lower().replace("_", " ")  # its address holds a secret
+        if reason and not self._failed:
+            self.hook(HeartbeatFailed(reason=reason))
+        self._failed = bool(reason)
 
 
 STEP = 100  # submissions that one transaction looks at: some milliseconds, for which a webhook can wait

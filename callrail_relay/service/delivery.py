@@ -61,6 +61,7 @@ class Delivery(PeriodicTask):
     closed: frozenset[str] = frozenset()  # accounts of which nothing is sent until ``open``
 
     unsettled: Callable[[], None] = lambda: None  # called when there may be an outcome to look up
+    about_to_claim: Callable[[], None] = lambda: None  # may close accounts
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,6 +80,10 @@ class Delivery(PeriodicTask):
         """Send texts of these accounts from now on."""
         self.closed -= frozenset(account_ids)
         self.wake()
+
+    def close(self, account_ids: Collection[str]) -> None:
+        """Send nothing of these accounts until ``open``."""
+        self.closed |= frozenset(account_ids)
 
     async def run(self) -> None:
         """Deliver until ``stop`` is called; what is under way then finishes first."""
@@ -108,6 +113,7 @@ class Delivery(PeriodicTask):
 
     async def _claim(self) -> ClaimResult:
         """Take the next segment, if there is one, and start to send it."""
+        self.about_to_claim()
         # Its place is taken first: others may look at the same time.
         self._sending += 1
         self._claiming += 1

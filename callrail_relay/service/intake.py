@@ -7,12 +7,14 @@ from random import Random
 from callrail_relay.clock import Clock
 from callrail_relay.domain import events, guards, mapper
 from callrail_relay.domain.events import EventHook, ignore
+from callrail_relay.domain.health import Slept
 from callrail_relay.domain.message import Source, uuid7
 from callrail_relay.domain.shadow import PassOn
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import accept
 from callrail_relay.outbox.shadow import read_shadow
 from callrail_relay.outbox.store import Store
+from callrail_relay.service.sleep import SleepDetector
 
 SavedFile = tuple[bytes, Sequence[mapper.MappedText]]  # a saved file as it came, and the texts in it
 
@@ -48,18 +50,18 @@ class Intake:
     ) -> None:
         self._store = store
         # This machine's own: a database whose clock jumps did not send the machine to sleep.
-        self._clock = clock = clock or store.clock
+        clock = clock or store.clock
         self._hook = hook
         self._new_id: Callable[[], str] = lambda: uuid7(clock.now(), random)
         self._mapper = mapper.Mapper(policy, self._new_id)
         self._max_characters = policy.max_characters
-        self._last_request = clock.now(), clock.awake()
+        self.sleep = SleepDetector(clock, self._woke)
 
     async def accept_request(
         self, body: bytes, *, content_type: str | None, query: str = "", idempotency_key: str | None = None
     ) -> Receipt:
         """Store a webhook's request once, whatever it holds; then it is on disk. Raises NotStored."""
-        self._notice_sleep()
+        self.sleep.look()
         id_ = self._new_id()
         # In shadow a ping is passed on like every request.
         if mapper.is_ping(body, query) and not (await self._store.read(read_shadow)).is_on:
@@ -123,9 +125,6 @@ class Intake:
             self._hook(events.MessageAccepted(**known, status=one.status, reasons=reasons))
         return Receipt(submission_id=id_, accepted=tuple(accepted))
 
-    def _notice_sleep(self) -> None:
-        """Tell the guards if the machine slept since the last request."""
-        (last, awake), self._last_request = self._last_request, (self._clock.now(), self._clock.awake())
-        now, still_awake = self._last_request
-        if guards.slept(now - last, still_awake - awake):
-            self._mapper.woke_at = self._store.clock.now() - guards.NOTICED_WITHIN
+    def _woke(self, _slept: Slept) -> None:
+        """Tell the guards that senders may repeat what got no answer."""
+        self._mapper.woke_at = self._store.clock.now() - guards.NOTICED_WITHIN

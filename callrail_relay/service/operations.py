@@ -1,11 +1,13 @@
 """What a person can look at and decide: texts, accounts and opt-outs."""
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 
+from callrail_relay import __version__
 from callrail_relay.domain.account import Window
 from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Facts
@@ -28,6 +30,8 @@ from callrail_relay.outbox import decisions, history, opt_outs, presence, querie
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain_all, says
 
+_PART_OF_AN_ID = re.compile("[0-9A-Fa-f-]{1,35}")
+_MATCHES = 8  # how many ids a sentence names at most
 PORTION = 200  # people of an imported list, or texts of an export, that share a transaction
 CANCELLABLE = (Status.HELD, Status.QUEUED, Status.UNKNOWN, Status.FAILED)
 FAILED_LATELY = timedelta(days=1)  # how long a failed text counts as waiting for a person
@@ -40,7 +44,9 @@ class StatusReport:
 
     def document(self) -> dict[str, Any]:
         return {
+            "version": __version__,
             "relay": self.facts.running.document(),
+            "last_from_if3": instant(self.facts.last_from_if3),
             "accounts": [_standing_document(standing) for standing in self.facts.standings],
             "messages": {status.value: count for status, count in self.counts.items()},
             "drains_at": instant(self.facts.drains_at),
@@ -88,6 +94,7 @@ class Operations:
             standings=tuple(await self.standings()),
             waiting=waiting,
             contacts=await self.store.read(presence.read_contacts, self.account_ids),
+            last_from_if3=await self.store.read(history.last_from_if3),
         )
 
     async def standings(self) -> list[AccountStatus]:
@@ -122,6 +129,21 @@ class Operations:
                 f"There is no text with the id {id_}; `callrail-relay messages list` shows the ids."
             )
         return await self._shown(found)
+
+    async def full_ids(self, parts: Sequence[str]) -> list[str]:
+        """The id that each part of one stands for; what fits none stays. Raises NotFound if several fit."""
+        full = []
+        for part in parts:
+            ids = []
+            if _PART_OF_AN_ID.fullmatch(part):
+                ids = await self.store.read(queries.find_ids, part.lower(), limit=_MATCHES + 1)
+            if len(ids) > 1:
+                names = f"{', '.join(ids[:_MATCHES])}{' and more' if len(ids) > _MATCHES else ''}"
+                raise NotFound(
+                    f"More than one text has an id like {part}: {names}. Give more of its characters."
+                )
+            full.append(ids[0] if ids else part)
+        return full
 
     async def held_alike(self, id_: str, *, approvable: bool = False) -> list[str]:
         """The ids of all texts held as one mass text with this one; *approvable* leaves out opt-outs."""

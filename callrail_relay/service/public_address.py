@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from callrail_relay.domain import public_url
 from callrail_relay.domain.events import PublicAddressChecked
 from callrail_relay.domain.health import PublicUrl
+from callrail_relay.domain.tunnels import LOST, TunnelState
 from callrail_relay.errors import RelayError, SettingsError, Unavailable
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.store import Store
@@ -43,12 +44,23 @@ class PublicAddress:
     store: Store
     fetch: Fetch
     listener: str
+    tunnel: Callable[[], TunnelState | None] = lambda: None  # of the running relay
+    for_now: bool = False  # http on loopback counts as well: a person tries something out
     last: Checked | None = None
+
+    def move(self, url: str | None) -> None:
+        """Check another URL from now on."""
+        if url != self.url:
+            self.url, self.last = url, None
 
     async def check(self) -> str:
         """Ask through the public URL now. Raises CheckWarning if it can't be tried, or another RelayError."""
         try:
             result: str | RelayError = await self._check()
+        except Unavailable as error:
+            # The tunnel's own words say more.
+            state = self.tunnel()
+            result = Unavailable(state.detail) if state and state.detail else error
         except RelayError as error:
             result = error
         self.last = Checked(self.store.clock.monotonic(), result)
@@ -64,9 +76,13 @@ class PublicAddress:
 
     @property
     def seen(self) -> PublicUrl | None:
-        """The last result, for the verdict; None when no public URL is set."""
+        """The last result, for the verdict; None when no public URL is set, and none was lost."""
         if self.url is None:
-            return None
+            return (
+                PublicUrl(url=lost.address or "", answered=False, detail=LOST)
+                if (lost := self._lost)
+                else None
+            )
         if self.last is None:
             return PublicUrl(url=self.url)
         result = self.last.result
@@ -76,14 +92,22 @@ class PublicAddress:
         answered = None if isinstance(result, CheckWarning) else False
         return PublicUrl(url=self.url, answered=answered, detail=str(result))
 
-    async def _check(self) -> str:
+    @property
+    def _lost(self) -> TunnelState | None:
+        """The tunnel whose temporary address has changed."""
+        state = self.tunnel() if self.url is None else None
+        return state if state is not None and state.detail == LOST else None
+
+    async def _check(self) -> str:  # noqa: C901 - what may be found at the address, in order
+        if self._lost:
+            raise Unavailable(LOST)
         if self.url is None:
             raise CheckWarning(
-                "server.public_url isn't set. IF3 needs a public https address that leads to this relay, "
-                "from a tunnel or a reverse proxy."
+                "server.public_url isn't set. IF3 needs a public https address that leads to this relay: "
+                "`callrail-relay expose` gives it one."
             )
         try:
-            url = public_url.read_public_url(self.url)
+            url = public_url.read_public_url(self.url, for_now=self.for_now)
         except public_url.BadPublicUrl as error:
             raise SettingsError(f"server.public_url can't be right. {error}") from error
         secret = await self.store.write(relay_secrets.read_relay_secret, new_token())
@@ -99,7 +123,9 @@ class PublicAddress:
                 f"Whether {self.url} leads to this relay can't be tried: none is running. Start it with "
                 "`callrail-relay serve`, then run this again."
             )
-        if (why := public_url.proves_nothing(answer.addresses)) is not None:
+        if reached and url.startswith("http:"):
+            raise FromInside(f"{url} leads to this relay, and only from this computer: it is for trying out.")
+        if url.startswith("https:") and (why := public_url.proves_nothing(answer.addresses)) is not None:
             raise (FromInside if reached else CheckWarning)(
                 f"Whether {url} is reached from outside can't be tried on this computer: {why}. Open "
                 f"{url}/healthz on a phone that isn't in your network."
@@ -127,6 +153,8 @@ class PublicAddressWatch(PeriodicTask):
     look = EVERY
 
     async def turn(self) -> datetime | None:
+        if self.address.url is None:
+            return None
         try:
             detail, reached = await self.address.check(), True
         except RelayError as error:

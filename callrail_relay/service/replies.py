@@ -155,13 +155,22 @@ class Polling(PeriodicTask):
         super().__post_init__()
         self._closed = self.policy.accounts
         self._began: datetime | None = None
+        self._late: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        late = asyncio.create_task(self._open_late())
+        self._late = asyncio.create_task(self._open_late())
         try:
             await super().run()
         finally:
-            late.cancel()
+            self._late.cancel()
+
+    def begin_again(self) -> None:
+        """Texts wait for another poll: a person may have opted out while this computer slept."""
+        self._closed, self._began = self.policy.accounts, None
+        if self._late is not None:
+            self._late.cancel()
+            self._late = asyncio.create_task(self._open_late())
+        self.wake()
 
     async def turn(self) -> datetime:
         try:
@@ -193,7 +202,9 @@ class Polling(PeriodicTask):
                 break
             await self._poll(due)
         if self._closed:
-            self._open(self._closed & await self._polled(policy))
+            polled = await self._polled(policy)
+            if self._began is not None:  # else this computer slept meanwhile, and none of it counts
+                self._open(self._closed & polled)
         # While texts wait for the poll of another node, its end is not to be missed.
         return min(due_at, await self.store.now() + FIRST_RETRY / 10) if self._closed else due_at
 

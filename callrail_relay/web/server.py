@@ -19,6 +19,7 @@ from urllib.parse import quote_from_bytes, urlsplit
 import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
@@ -56,6 +57,7 @@ class ConnectionLimits:
     """How long a peer may take, how many may connect, and how long requests in progress get at the end."""
 
     peer_seconds: float = 40.0  # more than a body may take, so that the app can answer a late one
+    keep_alive: int = 30  # seconds until the next request; a sender's may come just as a connection is closed
     connections: int = 512
     last_requests: int = 5
 
@@ -249,8 +251,9 @@ class Listener:
     ) -> None:
         self._socket = _bind(host, port, setting)
         self._host = host
+        self._app = ProxyHeadersMiddleware(app, list(trusted_proxies))  # type: ignore[arg-type]  # its own types
         self._config = uvicorn.Config(
-            app,
+            self._app,
             log_config=None,
             # Warnings are about what any peer may send, which *refused* gets.
             log_level=logging.ERROR,
@@ -260,14 +263,17 @@ class Listener:
             http=LimitedProtocol,
             ws="none",
             h11_max_incomplete_event_size=HEAD_BYTES,
-            proxy_headers=bool(trusted_proxies),
-            # Set even when empty: the default believes every program on this machine.
-            forwarded_allow_ips=list(trusted_proxies),
+            proxy_headers=False,  # the app's own, which `trust` changes
+            timeout_keep_alive=limits.keep_alive,
             timeout_graceful_shutdown=limits.last_requests,
         )
         self._connections = Connections(limits, refused)
         self._accepting: asyncio.Task[None] | None = None
         self._taken: set[asyncio.Task[None]] = set()
+
+    def trust(self, proxies: Sequence[str]) -> None:
+        """Believe the ``X-Forwarded-For`` of these proxies from now on, and of no other."""
+        self._app.trusted_hosts = ProxyHeadersMiddleware(self._app, list(proxies)).trusted_hosts
 
     @property
     def url(self) -> str:

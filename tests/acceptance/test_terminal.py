@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from io import StringIO
 
+import httpx
 import pytest
 
 from tests.acceptance.program import LONGEST, Program
@@ -101,6 +102,78 @@ def test_status_fits_the_terminal_and_keeps_its_words_in_a_pipe(program: Program
     error = shown(program, "messages", "show", "nothing", env={"NO_COLOR": "1"})
     assert "Error: There is no text" in error
     assert not COLOUR.search(error)
+
+
+def test_a_person_gets_a_table_and_a_program_lines(program: Program) -> None:
+    """The table has short ids, which every command takes; a program gets whole ids, with tabs between."""
+    words = "Hi {{first_name}}, it was so good to talk to you about the house on 12 Oak Street yesterday."
+    to = recipient(1)
+    program.environment |= {"CALLRAIL_API_KEY": "key", "CALLRAIL_RELAY_CALLRAIL__ACCEPTED_TERMS": "true"}
+    program.run("send", "--to", to, "--message", words, "--no-wait")
+    [message] = program.json("messages", "list")
+
+    seen = shown(program, "messages", "list")
+    piped = program.run("messages", "list").stdout
+
+    short, number = message["id"][-8:], f"({to[2:5]}) {to[5:8]}-{to[8:]}"
+    assert [] == too_wide(seen)
+    assert short in seen
+    assert message["id"] not in seen
+    assert number in seen
+    assert [message["id"], "held", to, words] == [piped.split("\t")[place] for place in (0, 2, 3, 4)]
+    assert message == program.json("messages", "show", short)
+    assert [] == too_wide(shown(program, "messages", "show", short))
+    assert "cancelled" == program.json("messages", "cancel", "--yes", short)[0]["status"]
+
+
+def test_an_error_says_on_a_line_of_its_own_what_to_try(program: Program) -> None:
+    """For a program it stays one sentence after the other."""
+    seen = CONTROL.sub("", shown(program, "messages", "show", "nothing"))
+    piped = program.run("messages", "show", "nothing").stderr
+
+    remedy = "`callrail-relay messages list` shows the ids.\n"
+    assert f"Error: There is no text with the id nothing; {remedy}" == piped
+    assert "Error: There is no text with the id nothing.\r\n" in seen
+    assert f"Try:   {remedy}" == seen.splitlines()[1] + "\n"
+
+
+def test_doctor_says_once_what_mends_several_things(program: Program) -> None:
+    """It counts at the end; in a pipe each line is whole."""
+    program.environment.pop("CALLRAIL_API_KEY", None)
+    remedy = "keep it in a file with `callrail-relay configure --secrets-file`."
+
+    seen = " ".join(CONTROL.sub("", shown(program, "doctor")).split())
+    piped = program.run("doctor").stdout
+
+    assert 1 == seen.count(remedy) < piped.count(remedy)
+    assert re.search(r" errors?\.$", seen)
+    assert re.fullmatch(r"\d+ passed, \d+ warnings, \d+ errors\.", piped.splitlines()[-1])
+
+
+def test_serve_tells_a_person_what_happens(program: Program) -> None:
+    """In words, with the names and numbers that logs don't have, and nothing that steers the terminal."""
+    free = {f"CALLRAIL_RELAY_{part}__PORT": "0" for part in ("SERVER", "DASHBOARD")}
+    child, seen = on_terminal(program, "serve", "--sandbox", env=free)
+    child.expect(r"Webhook of this run:\s+(http\S+)")
+    url = child.match[1]
+    for seller, words, told in (
+        (
+            "Dana",
+            "Hi Dana",
+            ["Received for Dana Example (202) 555-0122", "Sent to Dana Example (202) 555-0122"],
+        ),
+        ("\x1b[31mPat", "Hi {{name}}", [r"On hold: \x1b[31mPat Example (202) 555-0122."]),
+    ):
+        text = {"message": words, "seller": f"{seller} Example", "seller_phone": "+12025550122"}
+        httpx.post(url, json=text, trust_env=False).raise_for_status()
+        for line in told:
+            child.expect_exact(line)
+    child.send("\x03")
+    child.expect(pexpect.EOF)
+    child.wait()
+
+    assert 0 == child.exitstatus
+    assert "message_accepted" not in seen.getvalue()
 
 
 def test_watching_goes_on_until_ctrl_c(program: Program) -> None:

@@ -15,7 +15,7 @@ from callrail_relay.cli import app
 from tests.callrail.simulated import KEY, make_simulator
 from tests.cli.served import served
 from tests.config.test_places import mode, posix_only
-from tests.config.test_secrets import MemoryKeyring
+from tests.support.memory_keyring import MemoryKeyring
 from tests.support.simulator import add_account, add_company, add_tracker, change_tracker
 
 RUNG = "OS keyring (Memory)"
@@ -31,15 +31,6 @@ def simulator() -> Simulator:
 def api_url(simulator: Simulator) -> Iterator[str]:
     with served(simulator) as url:
         yield url
-
-
-@pytest.fixture
-def memory() -> Iterator[MemoryKeyring]:
-    """An OS keyring that works."""
-    memory, before = MemoryKeyring(), keyring.get_keyring()
-    keyring.set_keyring(memory)
-    yield memory
-    keyring.set_keyring(before)
 
 
 @pytest.fixture

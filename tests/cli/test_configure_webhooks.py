@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import keyring
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -16,7 +15,7 @@ from callrail_relay.callrail.simulator.records import Integration
 from callrail_relay.cli import app
 from tests.callrail.simulated import KEY, make_simulator
 from tests.cli.served import served
-from tests.config.test_secrets import MemoryKeyring
+from tests.support.memory_keyring import MemoryKeyring
 from tests.support.public_way import PublicWay, proving, public_way
 from tests.support.simulator import add_company, add_tracker
 
@@ -31,14 +30,6 @@ SIGNING_KEY = "example-signing-key-1"
 @pytest.fixture
 def simulator() -> Simulator:
     return make_simulator()
-
-
-@pytest.fixture
-def memory() -> Iterator[MemoryKeyring]:
-    memory, before = MemoryKeyring(), keyring.get_keyring()
-    keyring.set_keyring(memory)
-    yield memory
-    keyring.set_keyring(before)
 
 
 @pytest.fixture
@@ -275,3 +266,24 @@ def test_a_key_that_callrail_does_not_tell_is_asked_for(simulator: Simulator, co
     assert 3 == done.exit_code
     assert f"CallRail did not tell the signing key of {company.id}" in done.stderr
     assert [CONFIG] == configs(simulator)
+
+
+def test_webhooks_are_removed_and_those_of_others_stay(
+    simulator: Simulator, config: Path, memory: MemoryKeyring
+) -> None:
+    """Ours go, also those of a former address, and the keys with them. Doing it again changes nothing."""
+    theirs, former = "https://example.invalid/zapier", f"https://old.example.com/hooks/callrail/{TOKEN}"
+    add_integration(simulator, {"sms_received_webhook": [theirs, former], "post_call_webhook": [theirs]})
+    assert 0 == register(config).exit_code
+    remove = ["configure", "--remove-webhooks", "--config", str(config), "--json"]
+
+    first, again = CliRunner().invoke(app, remove), CliRunner().invoke(app, remove)
+
+    assert {"companies": [simulator.company_id]} == json.loads(first.stdout), first.stderr
+    assert {"companies": []} == json.loads(again.stdout), again.stderr
+    assert [
+        {"sms_received_webhook": [theirs], "post_call_webhook": [theirs], "sms_sent_webhook": []}
+    ] == configs(simulator)
+    assert [] == stored_keys(memory)
+    assert 2 == CliRunner().invoke(app, [*remove, "--webhooks"]).exit_code
+    assert 2 == CliRunner().invoke(app, [*remove, "--public-url", PUBLIC]).exit_code

@@ -1,22 +1,14 @@
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import keyring
 import pytest
 from typer.testing import CliRunner, Result
 
 from callrail_relay.cli import app
-from tests.config.test_secrets import MemoryKeyring
+from tests.support.memory_keyring import MemoryKeyring
 
-
-@pytest.fixture(autouse=True)
-def memory() -> Iterator[MemoryKeyring]:
-    memory, before = MemoryKeyring(), keyring.get_keyring()
-    keyring.set_keyring(memory)
-    yield memory
-    keyring.set_keyring(before)
+pytestmark = pytest.mark.usefixtures("memory")
 
 
 @pytest.fixture

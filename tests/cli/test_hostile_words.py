@@ -47,7 +47,8 @@ def store(tmp_path: Path) -> None:
     """A store with such a text, such a reason of a pause, and such an opt-out."""
     saved = tmp_path / "saved.json"
     saved.write_text(json.dumps(PAYLOAD | {"message": f"{HOSTILE} {{{{name}}}}"}), encoding="utf-8")
-    assert 7 == run("replay", str(saved), "--timeout", "0").exit_code
+    replayed = run("replay", str(saved), "--timeout", "0")
+    assert (7, "1 on hold.") == (replayed.exit_code, replayed.stderr.splitlines()[-1])
     assert 0 == run("pause", "--reason", HOSTILE).exit_code
     opted_out = ("--recipient", "+12025550123", "--reason", HOSTILE)
     assert 0 == run("opt-outs", "add", *opted_out).exit_code

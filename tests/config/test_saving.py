@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import keyring
@@ -7,7 +6,7 @@ import pytest
 from callrail_relay.config.saving import Changes, overruled, save
 from callrail_relay.config.secrets import SecretName, Secrets
 from callrail_relay.errors import SecretError, SettingsError
-from tests.config.test_secrets import MemoryKeyring
+from tests.support.memory_keyring import MemoryKeyring
 
 pytestmark = pytest.mark.anyio
 
@@ -22,14 +21,6 @@ class Choosy(MemoryKeyring):
         if username.startswith("api-key"):
             raise OSError("full")
         super().set_password(service, username, password)
-
-
-@pytest.fixture
-def memory() -> Iterator[MemoryKeyring]:
-    memory, before = MemoryKeyring(), keyring.get_keyring()
-    keyring.set_keyring(memory)
-    yield memory
-    keyring.set_keyring(before)
 
 
 @pytest.fixture

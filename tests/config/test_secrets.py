@@ -10,42 +10,17 @@ from pathlib import Path
 
 import keyring
 import pytest
-from keyring.backend import KeyringBackend
 from keyring.backends import fail, null
-from keyring.errors import KeyringLocked, PasswordDeleteError
+from keyring.errors import KeyringLocked
 
 from callrail_relay.config.places import default_config_file
 from callrail_relay.config.secrets import Found, Secret, SecretName, Secrets
 from callrail_relay.errors import SecretError
 from tests.config.disk import full_disk
 from tests.config.test_places import mode, posix_only
+from tests.support.memory_keyring import MemoryKeyring
 
 API_KEY = SecretName.API_KEY
-
-
-class MemoryKeyring(KeyringBackend):
-    """A keyring that forgets; a test may say what happens before it answers."""
-
-    priority = 1
-    name = "Memory"
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # keyring has no annotation there
-        self.entries: dict[tuple[str, str], str] = {}
-        self.before: Callable[[], object] = lambda: None
-
-    def get_password(self, service: str, username: str) -> str | None:
-        self.before()
-        return self.entries.get((service, username))
-
-    def set_password(self, service: str, username: str, password: str) -> None:
-        self.before()
-        self.entries[service, username] = password
-
-    def delete_password(self, service: str, username: str) -> None:
-        self.before()
-        if self.entries.pop((service, username), None) is None:
-            raise PasswordDeleteError
 
 
 @pytest.fixture(autouse=True)
@@ -53,14 +28,6 @@ def restored_keyring() -> Iterator[None]:
     before = keyring.get_keyring()
     yield
     keyring.set_keyring(before)
-
-
-@pytest.fixture
-def memory() -> MemoryKeyring:
-    """An OS keyring that works."""
-    memory = MemoryKeyring()
-    keyring.set_keyring(memory)
-    return memory
 
 
 @pytest.fixture(params=[fail.Keyring, null.Keyring])
@@ -344,7 +311,7 @@ HANGS = """
 import asyncio, threading
 from pathlib import Path
 import keyring
-from tests.config.test_secrets import MemoryKeyring
+from tests.support.memory_keyring import MemoryKeyring
 from callrail_relay.config.secrets import SecretName, Secrets
 from callrail_relay.errors import SecretError
 

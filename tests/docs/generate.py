@@ -35,6 +35,7 @@ _VALUES = {
     "Duration": "time",
     "Flag": "`true`, `false`",
     "GuardMode": "`hold`, `warn`, `off`",
+    "HeartbeatUrl": "address",
     "Host": "address or host name",
     "KeptFor": "time, 2 days or more, or `off`",
     "LogFormat": "`auto`, `pretty`, `json`",
@@ -52,6 +53,7 @@ _VALUES = {
     "Text": "text",
     "TimeZone": "name of a time zone",
     "TrackingNumber": "phone number",
+    "TunnelKind": "`none`, `tailscale`, `cloudflared`, `ngrok`, `ssh`",
     "WebAddress": "address",
 }
 
@@ -106,6 +108,14 @@ _COMMANDS = """\
 Every command answers to `--help`. Results go to standard output, and whatever is said to a person goes to
 standard error, so that a result can be piped. `--json` makes the result one JSON document. The
 [exit codes](exit-codes.md) are the same for all.
+
+- `callrail-relay help messages list` shows what `callrail-relay messages list --help` does. The option `-V`
+  shows the version.
+- The option `--install-completion` makes the Tab key complete commands, options, ids, statuses and phone
+  numbers, in bash, zsh, fish and PowerShell.
+- On a terminal, tables show the last eight characters of an id. Wherever a command takes an id, it takes its
+  last six characters or more, or its beginning, if only one text has them.
+- [callrail-relay.1](callrail-relay.1) is the manual page: read it with `man ./callrail-relay.1`.
 """
 
 
@@ -207,7 +217,7 @@ def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:  # noqa: AN
 def _command(name: str, command: Any) -> str:  # noqa: ANN401 - as above
     words, _, example = inspect.cleandoc(command.help).partition("Example:\n")
     shown = [parameter for parameter in command.params if not parameter.hidden]
-    arguments = "".join(f" {one.metavar}" for one in shown if one.param_type_name == "argument")
+    arguments = "".join(f" {_argument(one)}" for one in shown if one.param_type_name == "argument")
     return _page(
         f"## {name}",
         " ".join(f"`callrail-relay {name}{arguments}`".split()),
@@ -219,10 +229,14 @@ def _command(name: str, command: Any) -> str:  # noqa: ANN401 - as above
 
 def _option_row(option: Any) -> str:  # noqa: ANN401 - as above
     if option.param_type_name == "argument":
-        return f"| `{option.metavar}` | required | {_cell(option.help)} |"
+        return f"| `{_argument(option)}` | required | {_cell(option.help)} |"
     names = " / ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
     value = "" if option.is_flag else f" `{option.metavar or _metavar(option)}`"
     return f"| {names}{value} | {_option_default(option)} | {_cell(option.help)} |"
+
+
+def _argument(argument: Any) -> str:  # noqa: ANN401 - as above
+    return f"{argument.metavar}{'' if argument.nargs == 1 else '...'}"
 
 
 def _metavar(option: Any) -> str:  # noqa: ANN401 - as above
@@ -235,6 +249,72 @@ def _option_default(option: Any) -> str:  # noqa: ANN401 - as above
     if option.default is None or option.default is False:
         return ""
     return f"`{option.opts[0]}`" if option.default is True else f"`{option.default}`"
+
+
+# The manual page
+
+
+_MAN = """\
+.\\" Made from the code: change it there, and run `{command}`.
+.TH CALLRAIL-RELAY 1
+.SH NAME
+callrail-relay \\- {summary}
+.SH SYNOPSIS
+.B callrail-relay
+.RB [ \\-h ]
+.RB [ \\-V ]
+.I COMMAND
+.SH COMMANDS
+{commands}
+.SH FILES
+The settings are in
+.I config.toml
+in the user's configuration directory, the texts in
+.I relay.db
+in the user's data directory.
+.SH ENVIRONMENT
+.TP
+.B CALLRAIL_RELAY_CONFIG
+Path to the settings file.
+.TP
+.B CALLRAIL_RELAY_DATA
+Path to the data directory.
+.TP
+.B CALLRAIL_API_KEY
+The API key, in place of the stored one.
+.SH EXIT STATUS
+0 done, 1 a fault of the program, 2 usage, 3 settings or secrets, 4 not found or not allowed, 5 refused by
+CallRail, 6 unconfirmed, 7 on hold or waiting, 8 unavailable.
+"""
+
+
+def man_page() -> str:
+    """The manual page for `man`, in roff."""
+    commands = "\n".join(_man_command(name, command) for name, command in named_commands())
+    summary = str(app.info.help).rstrip(".")
+    return _MAN.format(command=COMMAND, summary=summary, commands=commands)
+
+
+def _man_command(name: str, command: Any) -> str:  # noqa: ANN401 - as above
+    words, _, example = inspect.cleandoc(command.help).partition("Example:\n")
+    shown = [parameter for parameter in command.params if not parameter.hidden]
+    arguments = "".join(f" {_argument(one)}" for one in shown if one.param_type_name == "argument")
+    lines = [f".SS {name}{_roff(arguments)}", _roff(words.strip()).replace("\n\n", "\n.PP\n")]
+    lines += [".PP", ".nf", _roff(example.strip()), ".fi"]
+    for one in shown:
+        if one.param_type_name == "argument":
+            label = _argument(one)
+        else:
+            value = "" if one.is_flag else f" {one.metavar or _metavar(one)}"
+            label = ", ".join((*one.opts, *one.secondary_opts)) + value
+        lines += [".TP", f".B {_roff(label)}", _roff(one.help)]
+    return "\n".join(lines)
+
+
+def _roff(words: str) -> str:
+    """*words*, escaped for roff."""
+    escaped = words.replace("\\", "\\e").replace("-", "\\-")
+    return re.sub(r"^(?=[.'])", r"\\&", escaped, flags=re.MULTILINE)
 
 
 # Faults of the sandbox
@@ -263,6 +343,7 @@ def generated() -> dict[Path, str]:
     return {
         reference / "settings.md": settings_page(),
         reference / "commands.md": commands_page(),
+        reference / "callrail-relay.1": man_page(),
         sandbox: sandbox_page(sandbox.read_text(encoding="utf-8")),
     }
 

@@ -53,17 +53,6 @@ def steps(blocks: list[Block]) -> list[Step]:
     return found
 
 
-def last_id(output: str) -> str | None:
-    """The last id of a text or submission in *output*."""
-    ids = _VARYING[0][0].findall(output)
-    return ids[-1] if ids else None
-
-
-def with_id(command: str, id_: str) -> str:
-    """*command* with the reader's own id in the place of the page's."""
-    return _VARYING[0][0].sub(id_, command)
-
-
 def _plain(lines: list[str] | tuple[str, ...]) -> Iterator[str]:
     for line in lines:
         for pattern, name in _VARYING:

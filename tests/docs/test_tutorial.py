@@ -1,20 +1,23 @@
 """The tutorial, typed in as it is."""
 
+import json
 import re
 import socket
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.docs.markdown import DOCS, Page
-from tests.docs.shell import Step, install, last_id, open_shell, steps, with_id
+from tests.docs.shell import Step, install, open_shell, steps
 
 TUTORIAL = Page(DOCS / "tutorial" / "first-text.md")
-STAYING = ("callrail-relay sandbox", "callrail-relay serve")
-PORTS = ("8787", "8788", "8789")
-SINCE = re.compile(r"Running since \d+:\d\d [AP]M\.")
+STAYING = "callrail-relay serve --sandbox"
+PORTS = ("8787", "8788")
+SANDBOX = re.compile(r"(?<=127\.0\.0\.1:)\d+(?=/sandbox)")
+SHORT_ID = re.compile(r"\b[0-9a-f]{8}(?= --yes|$)")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the commands are for a Unix shell")
@@ -28,17 +31,30 @@ def test_tutorial_works_as_it_is_written(tmp_path: Path) -> None:
         "CALLRAIL_RELAY_SERVER__PORT": ports["8787"],
         "CALLRAIL_RELAY_DASHBOARD__PORT": ports["8788"],
     }
-    id_ = ""
+    held = None
     with open_shell(environment) as shell:
         for step in steps(TUTORIAL.blocks("console")):
-            command = _with_ports(with_id(step.command, id_), ports)
-            if command == "callrail-relay sandbox":
-                command += f" --port {ports['8789']}"
-            stays = command.startswith(STAYING)
-            output = shell.start(command, len(step.shown)) if stays else shell.run(command)
-            id_ = last_id(output) or id_
-            output = SINCE.sub("Running since 9:26 AM.", output)
-            _compare(step, _with_ports(output, {free: port for port, free in ports.items()}))
+            command = step.command
+            if command == STAYING:
+                output = shell.start(command, len(step.shown))
+                _send_what_the_page_says(output)
+                output = SANDBOX.sub(
+                    "40123", _with_ports(output, {free: port for port, free in ports.items()})
+                )
+                [held] = json.loads(shell.run("callrail-relay messages list --status held --json"))
+            else:
+                output = shell.run(SHORT_ID.sub(held["id"][-8:], command) if held else command)
+            _compare(step, output)
+
+
+def _send_what_the_page_says(shown: str) -> None:
+    """In the place of the dashboard's form."""
+    url = shown.splitlines()[-1].split()[-1]
+    texts = [block.text for block in TUTORIAL.blocks("text") if block.text.startswith("Hi ")]
+    assert 2 == len(texts)
+    for text in texts:
+        sent = {"message": text, "seller_phone": "(202) 555-0122"}
+        httpx.post(url, json=sent, trust_env=False).raise_for_status()
 
 
 def test_real_account_half_is_not_for_copying_into_a_test() -> None:

@@ -173,7 +173,7 @@ def test_several_nodes_run_since_the_first_of_them() -> None:
 
     assert START - timedelta(days=1) == running.since
     assert [
-        {"name": "first", "since": "2026-03-01T15:00:00.000Z"},
-        {"name": "second", "since": "2026-03-02T15:00:00.000Z"},
-        {"name": "new", "since": None},
+        {"name": "first", "since": "2026-03-01T15:00:00.000Z", "slept": None},
+        {"name": "second", "since": "2026-03-02T15:00:00.000Z", "slept": None},
+        {"name": "new", "since": None, "slept": None},
     ] == running.document()["nodes"]

@@ -4,10 +4,12 @@ import socket
 from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 
 from callrail_relay.callrail.network import find_network
 from callrail_relay.domain.public_url import NoAnswer, Trouble
+from callrail_relay.machine import public_address
 from callrail_relay.machine.public_address import LARGEST_ANSWER
 from callrail_relay.machine.public_address import fetch as fetch_by
 from tests.support.public_way import PUBLIC, PublicWay, public_way, response
@@ -92,3 +94,39 @@ async def test_environment_that_cannot_be_used_sends_to_its_own_check(
         await fetch(f"{PUBLIC}/healthz")
 
     assert (Trouble.PROXY, "see the network check") == (caught.value.trouble, caught.value.detail)
+
+
+async def test_the_dns_of_the_world_is_asked_past_tailscale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This computer's own Tailscale answers for the name, so an answer would prove nothing."""
+    asked: list[str] = []
+    told = b'{"Answer":[{"type":5,"data":"x."},{"type":1,"data":"127.0.0.1"}]}'
+
+    class Answering(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            asked.append(f"{request.url} {request.headers['host']} {request.extensions.get('sni_hostname')}")
+            return httpx.Response(
+                200, stream=httpx.ByteStream(told if "dns-query" in str(request.url) else b"proof")
+            )
+
+    class ByName:
+        proxy = None
+
+        def transport(self, _limits: httpx.Limits) -> httpx.AsyncBaseTransport:
+            return Answering()
+
+    async def resolve(_url: httpx.URL) -> tuple[str, ...]:
+        return ("100.101.102.103",)
+
+    monkeypatch.setattr(public_address, "_resolve", resolve)
+    answer = await fetch_by("https://n.t.ts.net/healthz?probe=x", lambda _: ByName(), from_outside=True)
+    assert (b"proof", ("127.0.0.1",)) == (answer.body, answer.addresses)
+    assert [
+        "https://cloudflare-dns.com/dns-query?type=A&name=n.t.ts.net cloudflare-dns.com None",
+        "https://127.0.0.1/healthz?probe=x n.t.ts.net n.t.ts.net",
+    ] == asked
+
+    told = b"<html>"
+    answer = await fetch_by("https://n.t.ts.net/healthz", lambda _: ByName(), from_outside=True)
+    assert ("100.101.102.103",) == answer.addresses

@@ -222,6 +222,7 @@ def _create_submissions_and_messages() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_submissions"),
     )
     _index("ix_submissions_kept", "submissions", ["received_at"], where="retired_at IS NULL")
+    _index("ix_submissions_source", "submissions", ["source", "received_at"])
     op.create_table(
         "forwards",
         sa.Column("id", SEQUENCE, autoincrement=True, nullable=False),

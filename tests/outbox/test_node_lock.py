@@ -1,5 +1,6 @@
 """The names of those who deliver: each has its own, and takes it again after a crash."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,8 +11,9 @@ import pytest
 
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import presence
-from callrail_relay.outbox.presence import node_name
-from tests.outbox.disk import ordinary_user, public_folder
+from callrail_relay.outbox.presence import SERVE, StoreLock, node_name
+from tests.outbox.disk import NOBODY, ordinary_user, public_folder
+from tests.support.clock import START
 
 HOLDER = """
 import sys
@@ -128,3 +130,17 @@ def test_a_directory_that_cannot_be_written() -> None:
             node_name(folder),
         ):
             pass
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="This takes root")
+def test_files_that_root_makes_are_the_owners_of_the_directory() -> None:
+    """A service with a user of its own takes the name that a command of root had, and the lock."""
+    with public_folder() as folder:
+        os.chown(folder, NOBODY, NOBODY)
+        StoreLock(folder / "relay.db").take(SERVE, START)
+        with node_name(folder) as roots:
+            pass
+
+        assert {NOBODY} == {path.stat().st_uid for path in folder.iterdir()}
+        with ordinary_user(), node_name(folder) as theirs:
+            assert roots == theirs

@@ -133,7 +133,7 @@ def test_copy_is_no_relay_and_keeps_one_out(holding: Holding, sqlite_path: Path)
 def test_files_of_the_lock_are_private(sqlite_path: Path) -> None:
     lock = StoreLock(sqlite_path)
     lock.take(SERVE, START)
-    lock.note_dashboard("http://127.0.0.1:8788")
+    lock.note(private_url="http://127.0.0.1:8788")
 
     assert [0o600, 0o600] == [path.stat().st_mode & 0o777 for path in sqlite_path.parent.glob("relay.db*")]
     lock.release()

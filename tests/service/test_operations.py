@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from callrail_relay import __version__
 from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.account import Limits
@@ -43,7 +44,13 @@ async def test_status_tells_budget_counts_and_when_the_queue_is_empty(tmp_path: 
         empty = (await rig.operations.status()).document()
         since = "2026-03-02T15:00:00.000Z"
         assert {
-            "relay": {"running": True, "since": since, "nodes": [{"name": platform.node(), "since": since}]},
+            "version": __version__,
+            "relay": {
+                "running": True,
+                "since": since,
+                "nodes": [{"name": platform.node(), "since": since, "slept": None}],
+            },
+            "last_from_if3": None,
             "accounts": [
                 {
                     "account_id": rig.account_id,
@@ -168,6 +175,26 @@ async def test_account_of_old_texts_is_still_known(tmp_path: Path) -> None:
         [message] = await changed.find(id_)
         assert "isn't in the settings" in (explain_all(message.reasons) or "")
         assert ["ACC2", rig.account_id] == [standing.account.id for standing in await changed.standings()]
+
+
+async def test_part_of_an_id_stands_for_it(tmp_path: Path) -> None:
+    """Its beginning, or six characters of its end, if only one message has them; else all are named."""
+    async with open_rig(tmp_path) as rig:
+        one, other = await rig.accept(to=recipient(1)), await rig.accept(to=recipient(2))
+        full_ids = rig.operations.full_ids
+        # Ids begin with the time, and these two came at the same one.
+        length = next(place for place, (mine, its) in enumerate(zip(one, other, strict=True)) if mine != its)
+        shared = one[:length]
+        assert [one, other, one] == await full_ids([one[-6:], other[-8:].upper(), one[: length + 1]])
+        untouched = [one, one[-5:], "nothing", "%", "______", ""]
+        assert untouched == await full_ids(untouched)
+        request = (await rig.message(other)).submission_id
+        assert [other] == await full_ids([request[-8:]])
+
+        with pytest.raises(NotFound, match="More than one text") as told:
+            await full_ids([shared])
+        assert one in str(told.value)
+        assert other in str(told.value)
 
 
 async def test_approved_text_leaves(tmp_path: Path) -> None:

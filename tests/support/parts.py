@@ -22,6 +22,9 @@ PartName = Literal[
     "nginx",
     "Caddy",
     "sqlite3",
+    "ssh",
+    "sshd",
+    "systemd-analyze",
 ]
 
 
@@ -60,6 +63,9 @@ PARTS: dict[PartName, Part] = {
     "nginx": Part(("nginx",), ("/usr/sbin",), platforms=("linux",)),
     "Caddy": Part(("caddy",), platforms=("linux",)),
     "sqlite3": Part(("sqlite3",)),
+    "ssh": Part(("ssh",), platforms=("linux", "darwin")),
+    "sshd": Part(("sshd",), ("/usr/sbin",), platforms=("linux",)),
+    "systemd-analyze": Part(("systemd-analyze",), platforms=("linux",)),
 }
 
 

@@ -812,3 +812,20 @@ async def test_listener_that_was_never_entered_lets_go_of_its_port() -> None:
     await listener.__aexit__()
 
     socket.create_server(("127.0.0.1", port)).close()
+
+
+async def test_another_proxy_is_believed_without_a_restart() -> None:
+    """As a tunnel is set up or taken away while the relay runs."""
+    seen: list[str] = []
+
+    async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+        seen.append(scope["client"][0])
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    listener = Listener(app, host="127.0.0.1", port=0, setting="server.port")
+    async with listener, httpx.AsyncClient(trust_env=False, headers=FORWARDED) as client:
+        for proxies in ([], ["127.0.0.0/8"], []):
+            listener.trust(proxies)
+            assert 204 == (await client.get(listener.url)).status_code
+    assert ["127.0.0.1", "203.0.113.9", "127.0.0.1"] == seen

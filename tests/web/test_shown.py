@@ -31,7 +31,7 @@ from callrail_relay.domain.views import (
     TextHistory,
     Waiting,
 )
-from callrail_relay.sentences import plural
+from callrail_relay.sentences import plural, seen_lately
 from callrail_relay.service.overview import OneText
 from callrail_relay.web.dashboard import now, words
 from callrail_relay.web.dashboard.texts import read_filter, readable, steps
@@ -317,6 +317,19 @@ def test_since_when_it_runs_is_shown() -> None:
     assert "Running on 2 servers: one since yesterday 3:30 PM, two since 3:30 PM." == now.running_words(
         facts(nodes=two)
     )
+
+
+def test_the_last_text_from_if3_is_shown() -> None:
+    """With its day, and the version of what runs; the same words in `status`."""
+    yesterday = replace(facts(), last_from_if3=NOW - timedelta(days=1))
+    today = replace(facts(nodes=(Node(name="one", version="0.2.0"),)), last_from_if3=NOW)
+
+    def seen(found: Facts) -> str:
+        return seen_lately(found, lambda at: words.when(at, NOW))
+
+    assert "No text from IF3 yet." == seen(facts())
+    assert "Last text from IF3: yesterday 3:30 PM." == seen(yesterday)
+    assert "Last text from IF3: today 3:30 PM. Version 0.2.0." == seen(today)
 
 
 # --- the way of a text -----------------------------------------------------------------------------------

@@ -36,6 +36,16 @@ class Verb:
 
 HELD = (Status.HELD,)
 APPROVE = Verb("approve", "Send anyway", "Queued to send.", Operations.approve, HELD, main=True)
+APPROVE_RESTORED = Verb(
+    "approve-restored",
+    "Send anyway",
+    "Queued to send.",
+    Operations.approve,
+    HELD,
+    "This message comes from a backup and may have been sent since. Sending could text this person twice. "
+    "Check the conversation in CallRail first.",
+    main=True,
+)
 REMAP = Verb("remap", "Retry", "Retried with the current settings.", Operations.remap, HELD)
 RESEND = Verb(
     "resend",
@@ -85,7 +95,7 @@ OPT_OUT = Verb(
     partial(Operations.opt_out_recipient, reason="Read in a reply, on the dashboard."),
     HELD,
 )
-VERBS = (APPROVE, OPT_OUT, RESEND, MARK_SENT, REMAP, CANCEL, APPROVE_ALIKE, CANCEL_ALIKE)
+VERBS = (APPROVE, APPROVE_RESTORED, OPT_OUT, RESEND, MARK_SENT, REMAP, CANCEL, APPROVE_ALIKE, CANCEL_ALIKE)
 ALIKE = (APPROVE_ALIKE, CANCEL_ALIKE)
 
 
@@ -97,10 +107,11 @@ def allowed(
     left_out: set[Verb] = set()
     if "mass_text" not in codes:
         left_out |= set(ALIKE)
+    left_out |= {APPROVE, APPROVE_ALIKE} if "restored" in codes else {APPROVE_RESTORED}
     if "maybe_opted_out" not in codes or opted_out:
         left_out.add(OPT_OUT)
     if opted_out or not complete:
-        left_out |= {APPROVE, RESEND}
+        left_out |= {APPROVE, APPROVE_RESTORED, RESEND}
     if complete or source is Source.SEND:
         left_out.add(REMAP)
     return [verb for verb in VERBS if status in verb.statuses and verb not in left_out]

@@ -16,7 +16,7 @@ from callrail_relay.domain.health import Code, Facts, Level, judge
 from callrail_relay.domain.health import Point as Finding
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.views import Arrivals, OldestUse, Waiting
-from callrail_relay.sentences import clock_time, of_point, plural
+from callrail_relay.sentences import asleep, clock_time, of_point, plural, seen_lately
 from callrail_relay.web.dashboard.actions import allowed
 from callrail_relay.web.dashboard.frame import Visit
 from callrail_relay.web.dashboard.words import sentence, when
@@ -36,6 +36,7 @@ async def show(visit: Visit) -> Response:
         points=render(facts),
         queue=queue_words(facts),
         running=running_words(facts),
+        lately=seen_lately(facts, lambda at: when(at, facts.now)),
         standings=[(one.account, _gauges(one, overview.oldest)) for one in facts.standings],
         plots=[last_hours(overview.arrivals, overview.now), last_days(overview.arrivals, overview.now)],
         allowed=allowed,
@@ -283,4 +284,5 @@ def running_words(facts: Facts) -> str:
     if len(nodes) > 1:
         shown = ", ".join(f"{node.name} since {time}" for node, time in zip(nodes, since, strict=True))
         return f"Running on {len(nodes)} servers: {shown}."
-    return "".join(f"Running since {time}." for time in since if time)
+    slept = [asleep(node.slept, when(node.slept.woke_at, facts.now)) for node in nodes if node.slept]
+    return " ".join([*(f"Running since {time}." for time in since if time), *slept])

@@ -8,7 +8,9 @@ from markupsafe import Markup, escape
 
 from callrail_relay import sentences
 from callrail_relay.domain.message import Reason, Source, Status
-from callrail_relay.sentences import clock_time, explain, shown
+from callrail_relay.sentences import clock_time, explain, phone, shown
+
+__all__ = ["phone"]  # shown by pages as it is
 
 STATUS_WORDS = {
     Status.HELD: "On hold",
@@ -73,16 +75,6 @@ def time_tag(
     return Markup(f'<time datetime="{exact}" title="{full}">{short}</time>')  # noqa: S704 - all ours
 
 
-def phone(number: str | None) -> str:
-    """A number as people write it: (202) 555-0122."""
-    if number is None:
-        return "no number"
-    digits = number.removeprefix("+1")
-    if not re.fullmatch("[0-9]{10}", digits):
-        return number
-    return f"({digits[:3]}) {digits[3:6]}-{digits[6:]}"
-
-
 def sentence(words: str | Reason | None, now: datetime) -> Markup:
     """A sentence, or a reason with links, local times, and the buttons of a page."""
     if isinstance(words, Reason):
@@ -101,7 +93,7 @@ def _shown(name: str, value: object, now: datetime) -> str:
     match name:
         case "message_id":
             return Markup('<a href="/texts/{0}">{1}…</a>').format(value, str(value)[:8])
-        case "until" | "written_at":
+        case "until" | "written_at" | "made_at":
             return when(datetime.fromisoformat(str(value)), now)
         case "at_until" | "at_written_at":
             return at(datetime.fromisoformat(str(value)), now)

@@ -1,0 +1,278 @@
+"""One private file with the store, the settings and the webhook secret; and bringing it back."""
+
+import asyncio
+import json
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from glob import escape
+from pathlib import Path
+from shutil import copyfileobj
+from tempfile import TemporaryDirectory
+from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import sqlalchemy as sa
+
+from callrail_relay.bootstrap.context import AppContext, load_context
+from callrail_relay.bootstrap.wiring import open_callrail, open_relay
+from callrail_relay.clock import SystemClock
+from callrail_relay.config.loading import environment_changes, load, parse, read_text
+from callrail_relay.config.places import config_file, data_directory, private_directory, write_privately
+from callrail_relay.config.saving import save, update
+from callrail_relay.config.secrets import SecretName, Secrets, close_to_others
+from callrail_relay.config.settings import Settings
+from callrail_relay.domain.events import ignore
+from callrail_relay.domain.message import MessageFilter, Status
+from callrail_relay.errors import NotAllowed, NotFound, RelayError, Unavailable
+from callrail_relay.outbox.backups import copy_file, prepare
+from callrail_relay.outbox.engine import RESTORING, SIDE_FILES, give_to_owner, restore_marker, store_file
+from callrail_relay.outbox.presence import StoreLock
+from callrail_relay.replacing import replace, sync_folder
+from callrail_relay.service.reconciliation import Reconciliation
+
+FORMAT, VERSION = "callrail-relay backup", 1
+LOOKS_FOR = 60.0  # seconds that `restore` asks CallRail; a running `serve` asks for the rest
+_CONTENT, _STORE = "backup.json", "relay.db"
+_KEPT = (SecretName.HOOK_TOKEN, SecretName.HOOK_TOKEN_PREVIOUS, SecretName.SIGNING_KEYS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backup:
+    made_at: datetime
+    settings: str = field(repr=False)  # the text of the settings file
+    secrets: Mapping[SecretName, str] = field(repr=False)
+    has_store: bool
+
+    @property
+    def has_api_key(self) -> bool:
+        return SecretName.API_KEY in self.secrets
+
+
+# Making one
+
+
+async def make_backup(context: AppContext, file: Path, *, with_api_key: bool) -> Backup:
+    """Write a new file of mode 0600, whole or not at all. Raises NotAllowed, SecretError, Unavailable."""
+    names = (*_KEPT, *([SecretName.API_KEY] if with_api_key else []))
+    secrets = {name: found.secret.reveal() for name in names if (found := await context.secrets.find(name))}
+    store, made_at = store_file(context.settings.database.url), context.clock.now()  # before the copy
+    has_store = store is not None and store.exists()
+    made = Backup(made_at=made_at, settings=_settings_of(context), secrets=secrets, has_store=has_store)
+    try:
+        _write(made, store if has_store else None, file)
+    except FileExistsError as error:
+        raise NotAllowed(f"There is a file {file} already, and a backup replaces none.") from error
+    except OSError as error:
+        raise Unavailable(
+            f"The backup {file} can't be written ({error.strerror}). Name another place for it."
+        ) from error
+    return made
+
+
+def _settings_of(context: AppContext) -> str:
+    """The settings file, with what only the environment sets, and without the database's password."""
+    changes, _ = environment_changes(context.config_path, context.settings)
+    if store_file(context.settings.database.url) is None:
+        url = sa.make_url(context.settings.database.url).difference_update_query(["password"])
+        safe = sa.URL.create(url.drivername, url.username, None, url.host, url.port, url.database, url.query)
+        changes.setdefault("database", {})["url"] = safe.render_as_string(hide_password=False)
+    return _changed(read_text(context.config_path) or "", changes)[0]
+
+
+def _changed(text: str, changes: Mapping[str, object]) -> tuple[str, Settings]:
+    """The text of a settings file after *changes*, and what it means here."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "config.toml")
+        write_privately(path, text)
+        update(path, changes)
+        return read_text(path) or "", load(path)
+
+
+def _write(backup: Backup, store: Path | None, file: Path) -> None:
+    if os.path.lexists(file):
+        raise FileExistsError
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "made_at": backup.made_at.isoformat(),
+        "files": [_CONTENT, *([_STORE] if backup.has_store else [])],
+        "settings": backup.settings,
+        "secrets": {name.key: value for name, value in backup.secrets.items()},
+    }
+    with TemporaryDirectory(dir=file.parent, prefix=f".{file.name}.") as folder:
+        copy, whole = Path(folder, _STORE), Path(folder, "backup")
+        for path in (copy, whole):
+            write_privately(path, "")
+            close_to_others(path)
+        with whole.open("wb") as raw:
+            with ZipFile(raw, "w", ZIP_DEFLATED) as archive:
+                archive.writestr(_CONTENT, json.dumps(content))
+                if store is not None:
+                    copy_file(store, copy)
+                    archive.write(copy, _STORE)
+            raw.flush()
+            os.fsync(raw.fileno())
+        try:
+            file.hardlink_to(whole)  # unlike a rename, it never replaces a file
+        except FileExistsError:
+            raise
+        except OSError:  # a drive without links
+            replace(whole, file)
+
+
+# Bringing it back
+
+
+def read_backup(file: Path) -> Backup:
+    """Read and check all of a backup. Raises NotFound, and NotAllowed if it is damaged or something else."""
+    try:
+        with ZipFile(file) as archive:
+            content = _content_of(archive)
+            known = {name: content["secrets"].get(name.key) for name in SecretName}
+            backup = Backup(
+                made_at=datetime.fromisoformat(content["made_at"]).astimezone(),
+                settings=str(content["settings"]),
+                secrets={name: str(value) for name, value in known.items() if value},
+                has_store=_STORE in archive.namelist(),
+            )
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        raise NotFound(f"The backup {file} can't be read ({error.strerror}). Check its name.") from error
+    except Exception as error:  # whatever damage, or another program, did to the file
+        raise NotAllowed(
+            f"{file} is no backup of callrail-relay, or is damaged. Nothing was changed."
+        ) from error
+    if content["version"] != VERSION:
+        raise NotAllowed(f"{file} was made by a newer callrail-relay. Install that version first.")
+    return backup
+
+
+def _content_of(archive: ZipFile) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(archive.read(_CONTENT))
+    is_whole = archive.testzip() is None and archive.namelist() == content["files"]
+    if content["format"] != FORMAT or not is_whole:
+        raise ValueError
+    return content
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restored:
+    backup: Backup
+    context: AppContext
+    places: Mapping[SecretName, str]
+    open_texts: int  # how many were not final in the backup
+
+
+async def restore(config: Path | None, file: Path, *, use_file: bool) -> Restored:
+    """
+    Bring back a backup, whole or not at all.
+
+    While it works there is a marker beside the store, and no command opens a store that has one. What is left
+    after a crash counts as nothing: the next ``restore`` begins anew. Raises RelayError.
+    """
+    backup = read_backup(file)
+    path, data = config_file(config), data_directory()
+    store, marker = data / _STORE, restore_marker(data / _STORE)
+    text, settings = _changed(backup.settings, _left_out(parse(path, backup.settings)))
+    if backup.has_store and store_file(settings.database.url) != store:
+        raise NotAllowed("CALLRAIL_RELAY_DATABASE__URL names another database. Unset it, and run this again.")
+    _require_empty(path, marker)
+    secrets, lock, open_texts = Secrets(path), StoreLock(store), 0
+    try:
+        with ExitStack() as undo:
+            private_directory(data)
+            lock.take("restore", SystemClock().now())
+            _require_empty(path, marker)  # again, now that no other command can change it
+            _clear(path, marker)
+            write_privately(marker, text)
+            undo.callback(marker.unlink)
+            undo.callback(_clear, path, marker)
+            if backup.has_store:
+                open_texts = _stage(file, data / RESTORING, backup.made_at, settings.limits.max_characters)
+            write_privately(path, text)
+            use_file = use_file or secrets.file_in_use
+            places = await save(path, secrets, {}, backup.secrets, use_file=use_file)
+            if backup.has_store:
+                replace(data / RESTORING, store)
+            for folder in (data, path.parent):
+                sync_folder(folder)
+            undo.pop_all()
+            marker.unlink()
+    except OSError as error:
+        raise Unavailable(
+            f"The backup can't be restored to {data} ({error.strerror}). Free space or fix the permissions, "
+            "then run this again."
+        ) from error
+    finally:
+        lock.release()
+    return Restored(backup=backup, context=load_context(config), places=places, open_texts=open_texts)
+
+
+def _left_out(settings: Mapping[str, Any]) -> dict[str, object]:
+    """The changes that take out of settings what was only true of the other computer."""
+    url = settings.get("database", {}).get("url")
+    is_file = url is not None and store_file(url) is not None
+    return ({"tunnel": None} if "tunnel" in settings else {}) | (
+        {"database": {"url": None}} if is_file else {}
+    )
+
+
+def _require_empty(path: Path, marker: Path) -> None:
+    """Raise NotAllowed if there is more than a `restore` left that was interrupted."""
+    there, was_interrupted = read_text(path), marker.exists()
+    if there is not None and not (was_interrupted and there == read_text(marker)):
+        raise NotAllowed(f"There is a settings file {path} already. Restore where there is none.")
+    data, nothing = marker.parent, (f"{_STORE}-serve.", ".restoring.")  # what its very beginning leaves
+    names = [one.name for one in data.iterdir()] if data.exists() else []
+    found = [name for name in names if not name.startswith(nothing)]
+    if found and not was_interrupted:
+        raise NotAllowed(
+            f"The data directory {data} is not empty ({found[0]}). Move its content away, or set "
+            "CALLRAIL_RELAY_DATA to another."
+        )
+
+
+def _clear(path: Path, marker: Path) -> None:
+    """Remove what a `restore` wrote. Only with its marker there is a store, and no other one."""
+    if marker.exists() and path.exists() and read_text(path) == read_text(marker):
+        path.unlink()
+    for file in (f"{name}{end}" for name in (_STORE, RESTORING) for end in SIDE_FILES):
+        marker.with_name(file).unlink(missing_ok=True)
+    for target in (marker, marker.with_name(RESTORING), path, Secrets(path).file):
+        for half_written in target.parent.glob(f".{escape(target.name)}.????????"):
+            half_written.unlink()
+
+
+def _stage(file: Path, staged: Path, made_at: datetime, max_characters: int) -> int:
+    """Put the store of a backup beside its place, with nothing in it that would be sent."""
+    write_privately(staged, "")
+    close_to_others(staged)
+    give_to_owner(staged)
+    with ZipFile(file) as archive, archive.open(_STORE) as source, staged.open("wb") as target:
+        copyfileobj(source, target)
+    try:
+        return prepare(staged, file.name, made_at, SystemClock().now(), max_characters)
+    except Unavailable as error:
+        raise NotAllowed(f"{file} can't be restored. {error}") from error
+
+
+async def look_up(context: AppContext) -> tuple[int, int, str | None]:
+    """
+    Look up at CallRail what came back, for a minute at most; a running `serve` continues.
+
+    Returns how many texts are on hold, how many of them were not looked up yet, and why not.
+    """
+    fault = None
+    async with open_relay(context) as relay:
+        try:
+            async with open_callrail(context) as callrail, asyncio.timeout(LOOKS_FOR):
+                await Reconciliation(relay.store, ignore, callrail, context.lookups, lambda: None).turn()
+        except TimeoutError:
+            fault = "There are many."
+        except RelayError as error:
+            fault = str(error)
+        held = await relay.operations.list_messages(MessageFilter(statuses=(Status.HELD,), limit=0))
+    restored = [one for message in held for one in message.reasons if one.code == "restored"]
+    return len(restored), sum(one.parameters.get("problem") == "checking" for one in restored), fault

@@ -1,0 +1,144 @@
+"""What the relay put on this computer and at CallRail, and removing it in the right order."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from callrail_relay.bootstrap import dashboard_access, service_setup, tunnels
+from callrail_relay.bootstrap.context import AppContext, load_context
+from callrail_relay.bootstrap.credentials import remove_webhooks
+from callrail_relay.bootstrap.wiring import open_relay
+from callrail_relay.config.places import log_file
+from callrail_relay.config.secrets import SecretName
+from callrail_relay.domain.message import Status
+from callrail_relay.errors import NotAllowed, RelayError, SecretError, Unavailable
+from callrail_relay.outbox.engine import SIDE_FILES, store_file
+from callrail_relay.outbox.presence import StoreLock, has_workers, names_of_store
+
+
+class Step(NamedTuple):
+    what: str
+    remove: Callable[[], Awaitable[None]]  # raises RelayError or OSError
+    uses_the_rest: bool = False  # if it can't be removed, nothing else is
+
+
+async def plan_removal(config: Path | None, *, with_data: bool) -> tuple[list[Step], Path | None]:
+    """What there is to remove, in order, and the store, None for PostgreSQL. Raises NotAllowed."""
+    kind = state = None
+    with suppress(Unavailable):  # a system without services
+        kind = service_setup.find_kind(system=None)
+        state = service_setup.find_manager(kind).state()
+    service = kind if state and state.installed else None
+    context = service_setup.load_for(service, config) if service else load_context(config)
+    store = store_file(context.settings.database.url)
+    if store is not None and not (state and state.running) and StoreLock(store).server() is not None:
+        raise NotAllowed("The relay is running, and not as a service. Stop it, then run this again.")
+    if with_data and (store is None or store.exists()):
+        await _require_all_sent(context, store)
+    key, places = await _read_secrets(context)
+    steps: list[Step] = []
+    if service and state:
+        steps.append(Step(f"the service, {state.path}", lambda: _remove_service(service), uses_the_rest=True))
+    if tunnel := context.settings.tunnel.tunnel():
+        steps.append(Step(f"the {tunnel.kind} tunnel", lambda: _take_tunnel_down(context)))
+    if context.account_ids and context.settings.server.public_url:
+        steps.append(Step("the relay's webhooks at CallRail", lambda: _remove_webhooks(context, key)))
+    if places:
+        steps.append(Step(f"the secrets: {', '.join(places)}", lambda: _remove_secrets(context)))
+    if context.config_path.exists():
+        steps.append(Step(f"the settings, {context.config_path}", lambda: _remove_settings(context)))
+    if with_data and store is not None and store.exists():
+        steps.append(Step(f"the texts and opt-outs, {store}", lambda: _remove_data(context, store)))
+    return steps, store
+
+
+async def _read_secrets(context: AppContext) -> tuple[str | None, list[str]]:
+    """The API key, which the webhooks at CallRail need, and what is stored where."""
+    key, places = None, []
+    for name in SecretName:
+        try:
+            found = await context.secrets.find(name)
+        except SecretError:  # removing it says why it can't be read
+            places.append(name.words)
+            continue
+        if found and not context.secrets.shadowed_by(name):
+            places.append(f"{name.words} ({found.source})")
+        key = found.secret.reveal() if found and name is SecretName.API_KEY else key
+    return key, places
+
+
+async def remove(steps: list[Step]) -> tuple[list[str], list[str]]:
+    """Take the steps in order; returns what was removed, and what could not be, with the reason."""
+    removed, left = [], []
+    for step in steps:
+        try:
+            await step.remove()
+            removed.append(step.what)
+        except (RelayError, OSError) as error:
+            left.append(f"{step.what}. {error}")
+            if step.uses_the_rest:
+                break
+    return removed, left
+
+
+async def _remove_service(kind: service_setup.Kind) -> None:
+    service_setup.uninstall(kind)
+
+
+async def _take_tunnel_down(context: AppContext) -> None:
+    await tunnels.turn_off(context)
+
+
+async def _remove_webhooks(context: AppContext, key: str | None) -> None:
+    if store_file(context.settings.database.url) is None:
+        async with open_relay(context) as relay:
+            if (await relay.store.running()).nodes:
+                raise NotAllowed("Another computer's relay needs them.")
+    try:
+        await remove_webhooks(context, key)
+    except RelayError as error:
+        raise Unavailable(f"{error} Remove them in CallRail, under Integrations > Webhooks.") from error
+
+
+async def _remove_secrets(context: AppContext) -> None:
+    for name in SecretName:
+        await context.secrets.remove(name)
+    context.secrets.file.unlink(missing_ok=True)
+
+
+async def _remove_settings(context: AppContext) -> None:
+    context.config_path.unlink(missing_ok=True)
+    with suppress(OSError):
+        context.config_path.parent.rmdir()
+
+
+async def _require_all_sent(context: AppContext, store: Path | None) -> None:
+    if store is None:
+        raise NotAllowed("The texts are in PostgreSQL, where only you can remove them. Leave out --data.")
+    async with open_relay(context) as relay:
+        counts = (await relay.operations.status()).counts
+    waiting = {one: counts[one] for one in (Status.QUEUED, Status.SENDING, Status.UNKNOWN) if counts[one]}
+    if waiting:
+        found = ", ".join(f"{count} {status}" for status, count in waiting.items())
+        raise NotAllowed(f"Texts are not sent yet: {found}. Send or cancel them first, or leave out --data.")
+
+
+async def _remove_data(context: AppContext, store: Path) -> None:
+    await _require_all_sent(context, store)  # texts may have come in until the service was stopped
+    lock = StoreLock(store)
+    lock.take("uninstall", context.clock.now())
+    try:
+        if has_workers(names_of_store(store)):
+            raise NotAllowed("A `send` or `replay` is under way. Run this again when it has ended.")
+        for path in (Path(f"{store}{end}") for end in SIDE_FILES):
+            path.unlink(missing_ok=True)
+    finally:
+        lock.release()
+    ours = (dashboard_access.KEY_FILE, dashboard_access.FILE)
+    beside = (path for name in ("node-*.*", f"{store.name}-serve.*") for path in store.parent.glob(name))
+    for path in (*beside, *(context.data / name for name in ours), log_file()):
+        path.unlink(missing_ok=True)
+    for folder in (log_file().parent, store.parent, context.data):
+        with suppress(OSError):
+            folder.rmdir()

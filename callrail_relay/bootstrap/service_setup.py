@@ -1,0 +1,421 @@
+"""Installing ``serve`` as a service: what it lacks, where that goes, and whether it answers."""
+
+import getpass
+import os
+import shutil
+import socket
+import sqlite3
+import stat
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from secrets import token_urlsafe
+from typing import Any
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+
+import callrail_relay
+from callrail_relay.bootstrap.context import AppContext, listener_url, load_context
+from callrail_relay.callrail.network import find_network
+from callrail_relay.clock import SystemClock
+from callrail_relay.config import places
+from callrail_relay.config.loading import PREFIX, environment_changes, read_text
+from callrail_relay.config.saving import save, update
+from callrail_relay.config.secrets import OsKeyring, SecretName, Secrets
+from callrail_relay.domain.health import Node
+from callrail_relay.domain.public_url import Answer, NoAnswer, is_proven
+from callrail_relay.errors import AlreadyRunning, NotAllowed, RelayError, SecretError, Unavailable, UsageError
+from callrail_relay.machine import public_address, service_managers
+from callrail_relay.machine.service_managers import Launchd, Manager, Systemd, TaskScheduler
+from callrail_relay.machine.service_managers import ServiceState as ServiceState  # noqa: PLC0414 - for the commands, too
+from callrail_relay.machine.service_units import Kind as Kind  # noqa: PLC0414 - as above
+from callrail_relay.machine.service_units import ServicePlan, render
+from callrail_relay.outbox.backups import copy_file
+from callrail_relay.outbox.engine import SIDE_FILES, give_to_owner, open_engine, store_file, translated
+from callrail_relay.outbox.presence import StoreLock, has_workers, names_of_store
+from callrail_relay.outbox.tables import relay_secret
+from callrail_relay.replacing import sync_folder
+
+ROOT = Path("/")
+"""Where the files of a system service are; tests have their own."""
+
+ANSWERS_WITHIN, MUST_RUN_WITHIN = 30.0, 6.0
+"""Seconds for a new service to answer, and to be running at all."""
+
+_KINDS = {"linux": Kind.SYSTEMD, "darwin": Kind.LAUNCHD, "win32": Kind.WINDOWS}
+_OTHER = {Kind.SYSTEMD: Kind.SYSTEMD_SYSTEM, Kind.SYSTEMD_SYSTEM: Kind.SYSTEMD}
+_CREDENTIALS = {name: name.credential for name in SecretName if name.credential}
+_CONNECTION = {"HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+_HIDDEN_PLACES = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - not written to
+
+
+def system_config() -> Path:
+    return ROOT / "etc/callrail-relay/config.toml"
+
+
+def system_data() -> Path:
+    return ROOT / "var/lib/callrail-relay"
+
+
+def system_variables() -> dict[str, str]:
+    """What every other command needs to work on the system service."""
+    return {
+        places.CONFIG_VARIABLE: str(system_config()),
+        places.DATA_VARIABLE: str(system_data()),
+        "CREDENTIALS_DIRECTORY": str(system_config().parent),
+    }
+
+
+def find_kind(*, system: bool | None, name: str | None = None) -> Kind:
+    """The kind that *name* names, or that of this computer; *system* None takes the one that is installed."""
+    if name is not None:
+        if name not in list(Kind):
+            raise UsageError(f"--kind takes {', '.join(Kind)}.")
+        return Kind(name)
+    if sys.platform != "linux" and system:
+        raise UsageError("--system is for Linux only; leave it out.")
+    if sys.platform not in _KINDS:
+        raise Unavailable(
+            "This computer has no systemd, launchd or Task Scheduler. Have it run `callrail-relay serve` in "
+            "its own way."
+        )
+    kind = _KINDS[sys.platform]
+    if system is None and kind in _OTHER and not find_manager(kind).state().installed:
+        system = find_manager(_OTHER[kind]).state().installed
+    return _OTHER[kind] if system else kind
+
+
+def find_manager(kind: Kind) -> Manager:
+    if kind in _OTHER:
+        return Systemd(kind, root=ROOT)
+    return Launchd(places.log_file()) if kind is Kind.LAUNCHD else TaskScheduler(places.log_file())
+
+
+def printed(kind: Kind, config: Path | None) -> str:
+    """What ``install`` writes: a service that runs this very program, with these settings and this data."""
+    system = kind is Kind.SYSTEMD_SYSTEM
+    here = Path(sys.executable)
+    script = here.with_name(f"callrail-relay{'.exe' if os.name == 'nt' else ''}")
+    windowless = here.with_name("pythonw.exe")
+    takes_windowless = kind is Kind.WINDOWS and (os.name != "nt" or windowless.exists())
+    is_ours = _KINDS.get(sys.platform) in (kind, _OTHER.get(kind))
+    domain = os.environ.get("USERDOMAIN")
+    stored = [name for name in _CREDENTIALS.values() if (system_config().parent / name).exists()]
+    plan = ServicePlan(
+        program=(str(script),) if script.exists() else (str(here), "-P", "-m", "callrail_relay"),
+        python=str(windowless if takes_windowless else here),
+        config=str(system_config() if system else places.config_file(config)),
+        data=str(system_data() if system else places.data_directory()),
+        log="" if system else str(places.log_file()),
+        user=(f"{domain}\\" if domain else "") + getpass.getuser() if kind is Kind.WINDOWS else "",
+        at_start=starts_without_login(kind),
+        credentials=tuple(stored or list(_CREDENTIALS.values())[:2]),
+        environment={name: value for name, value in _connection() if is_ours and "@" not in value},
+    )
+    return render(kind, plan)
+
+
+def starts_without_login(kind: Kind) -> bool:
+    """Whether the service runs when no one is signed in; on Windows an administrator has to allow that."""
+    if kind is Kind.WINDOWS and sys.platform == "win32":
+        import ctypes  # noqa: PLC0415 - its windll is on Windows alone
+
+        return bool(ctypes.windll.shell32.IsUserAnAdmin())
+    return kind is not Kind.LAUNCHD
+
+
+def _connection() -> list[tuple[str, str]]:
+    """The variables for the way to CallRail, in either spelling."""
+    return sorted(one for one in os.environ.items() if one[0].upper() in _CONNECTION and one[1])
+
+
+# What it lacks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What the service would not find by itself; *lost* says in sentences what can't be stored."""
+
+    outside: list[str]  # variables and credentials
+    locked: list[str]  # secrets in a keyring that is closed until someone signs in
+    lost: list[str]
+    secrets: Mapping[SecretName, str] = field(repr=False)
+    settings: Mapping[str, Any] = field(repr=False)
+
+
+def load_for(kind: Kind, config: Path | None) -> AppContext:
+    """The settings, secrets and data that the service takes over. Raises SettingsError."""
+    if kind is Kind.SYSTEMD_SYSTEM and places.override_path(config) is None:
+        if system_config().exists():  # installed before: they are what counts
+            os.environ.update(system_variables())
+        elif not places.config_file().exists() and (person := os.environ.get("SUDO_USER")):
+            import pwd  # noqa: PLC0415 - not on Windows
+
+            with suppress(KeyError):
+                home = Path(pwd.getpwnam(person).pw_dir)
+                if (theirs := home / ".config/callrail-relay/config.toml").exists():
+                    os.environ[places.CONFIG_VARIABLE] = str(theirs)
+                    os.environ.setdefault(places.DATA_VARIABLE, str(home / ".local/share/callrail-relay"))
+    return load_context(config)
+
+
+async def find_needs(context: AppContext, kind: Kind) -> Needs:
+    """Raises SettingsError or SecretError if the service could not send."""
+    context.require_route()
+    context.require_terms()
+    for name in (SecretName.API_KEY, SecretName.HOOK_TOKEN):
+        await context.secrets.require(name)
+    system = kind is Kind.SYSTEMD_SYSTEM
+    # As the service would find them: without this environment, and without a keyring that may be closed.
+    theirs = Secrets(context.config_path, system_variables() if system else {})
+    keyring = await OsKeyring(timeout=3.0).words() if starts_without_login(kind) else None
+    outside, locked, lost, secrets = [], [], [], {}
+    for name in SecretName:
+        if (found := await context.secrets.find(name)) is None:
+            continue
+        if system and name not in _CREDENTIALS:
+            lost.append("The URL before the last `hook-url --rotate` stops working.")
+            continue
+        with suppress(SecretError):
+            known = await theirs.find(name)
+            is_known = known is not None and known.secret == found.secret and known.source != keyring
+            if is_known and (theirs.shadowed_by(name) or not system):
+                continue
+        secrets[name] = found.secret.reveal()
+        if place := context.secrets.shadowed_by(name):
+            outside.append(f"{name.words} ({place})")
+        elif found.source == keyring:
+            locked.append(name.words)
+    settings, variables = environment_changes(context.config_path, context.settings)
+    lost += [
+        f"The service does not get {name}, because that holds a password; write it into the service by hand."
+        for name, value in _connection()
+        if "@" in value
+    ]
+    if os.environ.get("PGPASSWORD") and store_file(context.settings.database.url) is None:
+        lost.append("The service does not get PGPASSWORD; put the password into ~/.pgpass.")
+    return Needs(outside=[*outside, *variables], locked=locked, lost=lost, secrets=secrets, settings=settings)
+
+
+# Installing
+
+
+async def install(context: AppContext, kind: Kind, needs: Needs) -> tuple[list[str], str | None, str | None]:
+    """Install it; returns what was done, a warning, and why it doesn't answer. Raises RelayError."""
+    manager = find_manager(kind)
+    if kind in _OTHER and (other := find_manager(_OTHER[kind]).state()).installed:
+        system = " --system" if other.kind is Kind.SYSTEMD_SYSTEM else ""
+        raise NotAllowed(
+            f"There is a service already: {other.path}. Remove it first with `callrail-relay service "
+            f"uninstall{system}`."
+        )
+    if not manager.state().running:
+        _require_free(context)
+    with ExitStack() as undo:
+        if kind is Kind.SYSTEMD_SYSTEM:
+            context, wrote = _move_to_system(context, needs, undo)
+        else:
+            wrote = await _store(context, kind, needs)
+        warning = service_managers.install(manager, printed(kind, context.config_path))
+        undo.pop_all()
+    fault = await _why_silent(context, manager)
+    return [f"The service is {manager.path}.", *wrote], warning, fault
+
+
+async def _store(context: AppContext, kind: Kind, needs: Needs) -> list[str]:
+    if not (needs.secrets or needs.settings):
+        return []
+    use_file = starts_without_login(kind) or context.secrets.file_in_use or not await OsKeyring(3.0).words()
+    saved = await save(context.config_path, context.secrets, needs.settings, needs.secrets, use_file=use_file)
+    wrote = [f"The {name.words} is in the {place}." for name, place in saved.items()]
+    return [*wrote, f"The settings are in {context.config_path}."] if needs.settings else wrote
+
+
+def _require_free(context: AppContext) -> None:
+    """Raises Unavailable if another `serve`, or any other program, is where the service would be."""
+    if (server := _server(context)) is not None:
+        process = "" if server.pid is None else f" (process {server.pid})"
+        raise Unavailable(
+            f"The relay is already running{process}, and not as a service. Stop it, then run this again."
+        )
+    address = urlsplit(listener_url(context.settings.server))
+    with suppress(OSError), socket.create_connection((address.hostname, address.port), timeout=2.0):
+        raise Unavailable(f"Port {address.port} is in use. Stop that program, or change server.port.")
+
+
+def _server(context: AppContext) -> Node | None:
+    return StoreLock(file).server() if (file := store_file(context.settings.database.url)) else None
+
+
+def _is_this_relay(context: AppContext, answer: Answer, nonce: str) -> bool:
+    """Whether only the relay of this store could give the *answer*. It makes no store."""
+    url = context.settings.database.url
+    if (file := store_file(url)) and not file.exists():
+        return False
+    engine, secret = open_engine(url), None
+    with suppress(RelayError, sa.exc.SQLAlchemyError), translated(engine), engine.connect() as connection:
+        secret = connection.scalar(sa.select(relay_secret.c.value))  # its tables may just be made
+    engine.dispose()
+    return secret is not None and is_proven(answer, secret, nonce)
+
+
+async def _why_silent(context: AppContext, manager: Manager) -> str | None:
+    """Wait until the service runs and proves to be the relay of this store; else why not."""
+    server, clock, nonce = context.settings.server, context.clock, token_urlsafe(24)
+    began, fault = clock.monotonic(), None
+    while (passed := clock.monotonic() - began) < ANSWERS_WITHIN:
+        try:
+            # Without a proxy, as for loopback.
+            answer = await public_address.fetch(
+                f"{listener_url(server)}/healthz?probe={nonce}", lambda _: find_network("http://127.0.0.1")
+            )
+        except NoAnswer:
+            proven, fault = False, f"It does not answer at {listener_url(server)}."
+        else:
+            proven = _is_this_relay(context, answer, nonce)
+            fault = f"Another program answers at {listener_url(server)}."
+        running = manager.state().running
+        if running and (proven or not server.port):
+            return None
+        if passed > MUST_RUN_WITHIN and not running:
+            return "It was started and has ended."
+        await clock.sleep(0.3)
+    return fault
+
+
+def read_state(kind: Kind, context: AppContext | None) -> ServiceState:
+    """The state; since when it runs the relay itself says, if the system does not."""
+    state = find_manager(kind).state()
+    with suppress(RelayError):
+        if state.running and state.since is None and context and (server := _server(context)):
+            return replace(state, since=server.since)
+    return state
+
+
+async def restart(kind: Kind, config: Path | None) -> tuple[ServiceState, str | None]:
+    """Start it again, unless the settings are wrong; says why it does not answer. Raises RelayError."""
+    manager = find_manager(kind)
+    manager.require()
+    context = load_for(kind, config)
+    manager.restart()
+    fault = await _why_silent(context, manager)
+    return read_state(kind, context), fault
+
+
+def uninstall(kind: Kind) -> tuple[str, ...]:
+    """Stop the service and remove what ``install`` wrote; returns what it removed."""
+    manager = find_manager(kind)
+    manager.uninstall()
+    removed = [str(manager.path)]
+    if kind is Kind.SYSTEMD_SYSTEM:
+        for name in ("config.toml", *_CREDENTIALS.values()):
+            if (file := system_config().with_name(name)).exists():
+                file.unlink()
+                removed.append(str(file))
+        _remove_if_empty(system_config().parent)
+    return tuple(removed)
+
+
+# A system service
+
+
+def require_program_for_all() -> None:
+    """Raises Unavailable if the unit's own user could not run this program."""
+    hidden = {*map(Path, _HIDDEN_PLACES), Path.home()} - {Path("/")}
+    program, package = Path(sys.executable).with_name("callrail-relay"), Path(callrail_relay.__file__).parent
+    for path in (program, program.resolve(), Path(sys.prefix), Path(sys.base_prefix), package):
+        around = {path, *path.parents}
+        if around & hidden or not all(map(_open_to_all, around)):
+            raise Unavailable(
+                f"The system service has a user of its own, which can't use {path}. Install the program "
+                "where every user can run it, such as in /opt/callrail-relay, and use that one."
+            )
+
+
+def _open_to_all(path: Path) -> bool:
+    with suppress(OSError):
+        return bool(path.stat().st_mode & (stat.S_IXOTH if path.is_dir() else stat.S_IROTH))
+    return False
+
+
+def _move_to_system(context: AppContext, needs: Needs, undo: ExitStack) -> tuple[AppContext, list[str]]:
+    """
+    Move the stopped store, and copy secrets and settings; *undo* takes all of it back.
+
+    The settings come last: once they are there, they and the moved store are what counts.
+    """
+    target, wrote = system_config(), []
+    file, moved = store_file(context.settings.database.url), system_data() / "relay.db"
+    settings = dict(needs.settings)
+    if file is not None and "url" in context.settings.database.model_fields_set:
+        # It comes to the data directory, which is the default.
+        settings["database"] = {**settings.get("database", {}), "url": None}
+        os.environ.pop(f"{PREFIX}DATABASE__URL", None)
+    if file is not None and file.exists() and file.resolve() != moved.resolve():
+        move_store(file.resolve(), moved)
+        undo.callback(move_store, moved, file.resolve())
+        wrote.append(f"The data is in {moved.parent}.")
+    places.private_directory(target.parent)
+    undo.callback(_remove_if_empty, target.parent)
+    for name, value in needs.secrets.items():
+        path = target.parent / _CREDENTIALS[name]
+        _put(path, value, undo)
+        wrote.append(f"The {name.words} is in {path}.")
+    if context.config_path != target:
+        _put(target, read_text(context.config_path) or "", undo)
+        wrote.append(f"The settings are in {target}.")
+    if settings:
+        update(target, settings)
+    os.environ.update(system_variables())
+    return load_context(target), wrote
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _put(path: Path, text: str, undo: ExitStack) -> None:
+    former = read_text(path)
+    try:
+        places.write_privately(path, text)
+    except OSError as error:
+        raise Unavailable(f"{path} can't be written ({error.strerror}). Make its folder writable.") from error
+    undo.callback(path.unlink) if former is None else undo.callback(places.write_privately, path, former)
+
+
+def move_store(store: Path, moved: Path) -> None:
+    """Move a stopped store; whatever happens, the new one is whole and on disk before the old one goes."""
+    if moved.exists():
+        raise NotAllowed(f"There is a store in {store}, and one in {moved} already. Remove one of them.")
+    lock, whole = StoreLock(store), moved.with_name(f"{moved.name}.new")
+    try:
+        lock.take("service install", SystemClock().now())
+        if has_workers(names_of_store(store)):
+            raise NotAllowed("A `send` or `replay` is under way. Run this again when it has ended.")
+        places.private_directory(moved.parent)
+        for left in moved.parent.glob(f"{moved.name}[.-]*"):
+            left.unlink()
+        places.write_privately(whole, "")
+        beside = [*store.parent.glob("node-*.id"), *store.parent.glob("dashboard.key")]
+        with closing(sqlite3.connect(store, timeout=5.0, isolation_level=None)) as writer:
+            writer.execute("BEGIN IMMEDIATE")  # no other command writes from now on
+            copy_file(store, whole)
+            for path in (whole, *(Path(shutil.copy2(path, moved.parent)) for path in beside)):
+                give_to_owner(path)
+            whole.rename(moved)
+            sync_folder(moved.parent)  # SQLite did so for the file itself
+            for path in (*(Path(f"{store}{end}") for end in SIDE_FILES), *beside):
+                path.unlink(missing_ok=True)
+    except AlreadyRunning as error:
+        raise NotAllowed(f"{error} Only a stopped store can be moved.") from error
+    except (OSError, sqlite3.Error) as error:
+        raise Unavailable(
+            f"The store {store} can't be moved to {moved} ({error}). Free space or fix the "
+            "permissions, then run this again."
+        ) from error
+    finally:
+        lock.release()

@@ -1,0 +1,274 @@
+"""The tunnel of the settings: kept up by ``serve``, and set up, checked and taken out by ``expose``."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from ipaddress import ip_address, ip_network
+from typing import Any
+from urllib.parse import urlsplit
+
+from callrail_relay.bootstrap import service_setup
+from callrail_relay.bootstrap.context import AppContext, listener_url
+from callrail_relay.bootstrap.listeners import Listening
+from callrail_relay.bootstrap.wiring import Relay, open_relay
+from callrail_relay.config.loading import load, read_text
+from callrail_relay.config.places import private_directory
+from callrail_relay.config.saving import overruled, put_back, update
+from callrail_relay.config.secrets import SecretName
+from callrail_relay.config.settings import Settings
+from callrail_relay.domain.events import EventHook
+from callrail_relay.domain.tunnels import WAYS, Kind, Tunnel, explain
+from callrail_relay.errors import NotFound, RelayError, SettingsError, Unavailable
+from callrail_relay.machine import tunnels
+from callrail_relay.machine.tunnels import note_state, read_state
+from callrail_relay.service.public_address import FromInside
+from callrail_relay.service.tunnels import TunnelKeeper
+
+TAKEN_UP_WITHIN, REACHED_WITHIN, TAILSCALE_WITHIN = 10.0, 30.0, 240.0
+"""Seconds for a running relay to see the settings, and for an address to lead to it: DNS may take a while."""
+
+FAILURES = 10  # times in a row that the program was found failing: it may just be starting again
+_IS_DONE = ("already exists", "already configured to route to your tunnel")
+
+find_program = tunnels.find_program
+
+
+def keep_tunnel(
+    relay: Relay, hook: EventHook, listening: Listening, wake: Callable[[], None]
+) -> TunnelKeeper:
+    """The task that keeps the tunnel up and takes up new settings of the public URL; then it calls *wake*."""
+    context, address = relay.context, relay.public_address
+    path, settings, stamp = context.config_path, context.settings, _stamp(context)
+
+    def wanted() -> Tunnel | None:
+        nonlocal settings, stamp
+        if (newest := _stamp(context)) != stamp:
+            stamp = newest
+            try:
+                settings = load(path, overrides=context.overrides, must_exist=False)
+            except SettingsError as error:
+                logging.getLogger("callrail_relay").warning("The former settings stay in use: %s", error)
+            address.move(settings.server.public_url)
+            address.for_now = settings.tunnel.for_now
+            listening.trust([str(one) for one in settings.server.trusted_proxies])
+            keeper.try_again()
+            wake()
+        return settings.tunnel.tunnel()
+
+    async def start(tunnel: Tunnel) -> tunnels.Program:
+        way, token = WAYS[tunnel.kind], await _find_token(context, tunnel)
+        arguments = way.arguments(tunnel, listening.public_url, bool(token)) if way.arguments else []
+        return await tunnels.Program.start([tunnel.program, *arguments], {way.token: token} if token else {})
+
+    def forget_url() -> None:
+        nonlocal stamp
+        with suppress(SettingsError):  # this process forgets it all the same
+            update(path, {"server": {"public_url": None}})
+        stamp = _stamp(context)  # no news to this process
+
+    note = partial(note_state, private_directory(context.data))
+    keeper = TunnelKeeper(relay.store, hook, wanted, start, note, forget_url, address)
+    return keeper
+
+
+def _stamp(context: AppContext) -> object:
+    """A value that differs after each change of the settings file."""
+    with suppress(OSError):
+        found = context.config_path.stat()
+        return found.st_mtime_ns, found.st_size, found.st_ino
+    return None
+
+
+async def _find_token(context: AppContext, tunnel: Tunnel) -> str:
+    found = await context.secrets.find(SecretName.TUNNEL_TOKEN) if WAYS[tunnel.kind].token else None
+    return found.secret.reveal() if found else ""
+
+
+# `expose`
+
+
+async def check(context: AppContext) -> dict[str, Any]:
+    """Whether this relay answers through its public URL now, and whether the tunnel runs."""
+    tunnel = context.settings.tunnel.tunnel()
+    async with open_relay(context) as relay:
+        try:
+            detail, reached = await relay.public_address.check(), True
+        except RelayError as error:
+            detail, reached = str(error), isinstance(error, FromInside)
+        state = read_state(context.data) if await relay.store.running() else None
+    running = state is not None and state.running
+    if tunnel is not None and tunnel.kind is Kind.TAILSCALE:
+        running = await _funnel_target(tunnel) == tunnel.target
+    return _document(
+        context.settings.server.public_url, context.settings.tunnel.kind, reached, running, detail
+    )
+
+
+def _document(url: str | None, kind: str, reached: bool, running: bool, detail: str) -> dict[str, Any]:  # noqa: FBT001 - as in JSON
+    return {"public_url": url, "reached": reached, "kind": kind, "running": running, "detail": detail}
+
+
+async def expose(
+    context: AppContext, tunnel: Tunnel, *, for_now: bool, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """
+    Have the running relay bring the tunnel up, and write its address once this relay answered through it.
+
+    If it doesn't, the settings are what they were. Raises RelayError.
+    """
+    path, settings = context.config_path, context.settings
+    former, added = settings.tunnel.tunnel(), _host_to_trust(settings)
+    async with open_relay(context) as relay:
+        if not await relay.store.running():
+            raise Unavailable(
+                "No relay is running, so nothing would answer at the address. Start it with `callrail-relay "
+                "serve` or `callrail-relay service install`, then run this again."
+            )
+        tunnel = await _prepare(context, tunnel)
+        text = read_text(path)
+        options = {name: getattr(tunnel, name) or None for name in Tunnel.__slots__}
+        options |= {"for_now": for_now or None, "trusted": added or settings.tunnel.trusted}
+        try:
+            update(path, {"tunnel": options})
+            await _restart_system_service(context)
+            say("The relay brings the tunnel up, and asks for itself through it.")
+            address, detail = await _reach(context, relay, tunnel, for_now=for_now)
+            trusted = [*settings.server.trusted_proxies, *([added] if added else [])]
+            changes = {"server": {"public_url": address, "trusted_proxies": trusted}}
+            update(path, changes)
+        except BaseException:
+            with suppress(OSError):
+                put_back(path, text)
+            await _end_funnel(tunnel, kept=former)
+            await _restart_system_service(context)
+            raise
+        await _restart_system_service(context)
+        await _end_funnel(former, kept=tunnel)
+    for name in overruled(path, changes):
+        say(f"The environment sets {name} otherwise, and wins over the settings file; unset it there.")
+    return _document(address, tunnel.kind, reached=True, running=True, detail=detail)
+
+
+async def turn_off(context: AppContext) -> str:
+    """Take the tunnel out of the settings, with its address and its place among the trusted proxies."""
+    settings, tunnel = context.settings, context.settings.tunnel.tunnel()
+    if tunnel is None:
+        raise NotFound("There is no tunnel to take down: `callrail-relay expose` has set none up.")
+    ours = [ip_network(settings.tunnel.trusted)] if settings.tunnel.trusted else []
+    kept = [one for one in settings.server.trusted_proxies if one not in ours]
+    update(
+        context.config_path, {"tunnel": None, "server": {"public_url": None, "trusted_proxies": kept or None}}
+    )
+    await _restart_system_service(context)
+    if why := await _end_funnel(tunnel):
+        raise Unavailable(f"The settings no longer name the tunnel, but Tailscale keeps it up. {why}")
+    return tunnel.kind
+
+
+def _host_to_trust(settings: Settings) -> str | None:
+    """The address from which a tunnel reaches the listener, unless it is trusted already."""
+    name = urlsplit(listener_url(settings.server)).hostname or ""
+    with suppress(ValueError):  # the address of another name isn't known
+        host = ip_address("127.0.0.1" if name == "localhost" else name)
+        return None if any(host in network for network in settings.server.trusted_proxies) else str(host)
+    return None
+
+
+async def _restart_system_service(context: AppContext) -> None:
+    """The service of the whole system has a copy of the settings, which systemd makes when it starts."""
+    kind = service_setup.Kind.SYSTEMD_SYSTEM
+    is_its_own = sys.platform == "linux" and context.config_path == service_setup.system_config()
+    if is_its_own and service_setup.read_state(kind, None).installed:
+        await service_setup.restart(kind, context.config_path)
+
+
+async def _prepare(context: AppContext, tunnel: Tunnel) -> Tunnel:
+    """Run what has to be run once; returns the tunnel with the address it will have. Raises Unavailable."""
+    if tunnel.kind is Kind.TAILSCALE:
+        tunnel = await _find_node(replace(tunnel, target=listener_url(context.settings.server)))
+    if tunnel.address is None or await _find_token(context, tunnel):
+        return tunnel
+    for words in WAYS[tunnel.kind].before(tunnel):
+        code, lines = await tunnels.output([tunnel.program, *words])
+        if code != 0 and not any(done in line for line in lines for done in _IS_DONE):
+            raise Unavailable(explain(tunnel, lines))
+    return tunnel
+
+
+async def _find_node(tunnel: Tunnel) -> Tunnel:
+    """Tailscale's tunnel with the address of this computer. Raises Unavailable if its port is taken."""
+    _, lines = await tunnels.output([tunnel.program, "status", "--json", "--peers=false"])
+    status = _read_json(lines)
+    if status.get("BackendState") != "Running":
+        raise Unavailable(explain(tunnel, lines))
+    if (taken := await _funnel_target(tunnel)) not in (None, tunnel.target):
+        raise Unavailable(
+            f"Port {tunnel.remote_port} of Tailscale is taken: it leads to {taken}. Choose another one with "
+            "--remote-port: 443, 8443 or 10000."
+        )
+    port = "" if tunnel.remote_port == 443 else f":{tunnel.remote_port}"
+    return replace(tunnel, address=f"https://{status['Self']['DNSName'].rstrip('.')}{port}")
+
+
+async def _funnel_target(tunnel: Tunnel) -> str | None:
+    """Where Tailscale's port leads, None if nowhere."""
+    _, lines = await tunnels.output([tunnel.program, "funnel", "status", "--json"])
+    for place, web in (_read_json(lines).get("Web") or {}).items():
+        if place.endswith(f":{tunnel.remote_port}"):
+            return str(web.get("Handlers", {}).get("/", {}).get("Proxy") or "another program")
+    return None
+
+
+async def _end_funnel(tunnel: Tunnel | None, *, kept: Tunnel | None = None) -> str | None:
+    """End the port of Tailscale of *tunnel* alone, unless *kept* has it; returns why that failed."""
+    if tunnel is None or tunnel.kind is not Kind.TAILSCALE:
+        return None
+    if kept is not None and (kept.kind, kept.remote_port) == (tunnel.kind, tunnel.remote_port):
+        return None
+    code, lines = await tunnels.output([tunnel.program, "funnel", f"--https={tunnel.remote_port}", "off"])
+    return None if code == 0 else explain(tunnel, lines)
+
+
+def _read_json(lines: list[str]) -> dict[str, Any]:
+    words = "\n".join(lines)
+    try:
+        return dict(json.loads(words[words.index("{") :]))
+    except ValueError:
+        return {}
+
+
+async def _reach(context: AppContext, relay: Relay, tunnel: Tunnel, *, for_now: bool) -> tuple[str, str]:
+    """Wait until this relay answers through the tunnel; returns its address, and how it answered."""
+    clock, written = context.clock, context.config_path.stat().st_mtime_ns
+    began, within = clock.monotonic(), TAILSCALE_WITHIN if tunnel.kind is Kind.TAILSCALE else REACHED_WITHIN
+    fault: RelayError = Unavailable(
+        "The running relay hasn't taken the tunnel up from these settings. Restart it, then run this again."
+    )
+    failures = 0
+    while (passed := clock.monotonic() - began) < within:
+        state = read_state(context.data, since=written)
+        if state is None or state.tunnel != tunnel:
+            if passed > TAKEN_UP_WITHIN:
+                break
+        elif state.detail:
+            fault, failures = Unavailable(state.detail), failures + 1
+            if failures > FAILURES:
+                break
+        elif state.address is None:
+            fault = Unavailable(f"{tunnel.kind} runs, but hasn't said its address. Run this again.")
+        else:
+            address = replace(relay.public_address, url=state.address, for_now=for_now, last=None)
+            try:
+                detail = await address.check()
+            except FromInside as warning:
+                return state.address, str(warning)
+            except RelayError as error:
+                fault = error
+            else:
+                return state.address, detail
+        await clock.sleep(0.3)
+    raise Unavailable(str(fault)) from fault

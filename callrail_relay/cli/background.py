@@ -1,0 +1,94 @@
+"""
+What launchd and the Task Scheduler start: ``serve`` with its log in a file.
+
+An error in the settings or secrets is for a person to fix, and must not start it again and again. launchd
+starts again what ends with another code than 0, so there such an error ends with 0. The Task Scheduler looks
+at no exit code, so there a second process starts ``serve`` again if it should be.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from callrail_relay.clock import SystemClock, pause
+
+_MODULE = "callrail_relay.cli.background"
+
+NOT_AGAIN = (0, 2, 3)
+"""Stopped, wrong usage, wrong settings or secrets."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
+"""Seconds before ``serve`` is started again, and after many starts in a row."""
+
+STOP_WITHIN = 90.0
+"""Seconds for ``serve`` to stop in when the process that started it is gone."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog=_MODULE)
+    parser.add_argument("--log", type=Path, required=True)
+    parser.add_argument("--restart", action="store_true", help="Start serve again when it fails.")
+    parser.add_argument("--child", action="store_true", help="Stop at the end of standard input.")
+    parser.add_argument("variables", nargs="*", metavar="NAME=VALUE")
+    options = parser.parse_args(arguments)
+    os.environ.update(variable.split("=", 1) for variable in options.variables)
+    if options.restart:
+        return _keep_running(options.log)
+    if options.child:
+        # Not sys.stdin, whose lock would hold up the end of the process.
+        threading.Thread(target=_stop_with_parent, args=(sys.stdin.fileno(),), daemon=True).start()
+    code = _serve(options.log)
+    return 0 if code in NOT_AGAIN and not options.child else code
+
+
+def _keep_running(log: Path) -> int:
+    """Run ``serve`` in a child until that ends by itself; it also ends when its pipe to this process does."""
+    command = [sys.executable, "-P", "-m", _MODULE, "--child", "--log", str(log)]
+    flags, null = getattr(subprocess, "CREATE_NO_WINDOW", 0), subprocess.DEVNULL
+    clock, wait = SystemClock(), FIRST_PAUSE
+    while True:
+        began = clock.monotonic()
+        with subprocess.Popen(  # noqa: S603 - this very program
+            command, stdin=subprocess.PIPE, stdout=null, stderr=null, creationflags=flags
+        ) as child:
+            code = child.wait()
+        if code in NOT_AGAIN:
+            return code
+        if clock.monotonic() - began > LONGEST_PAUSE:
+            wait = FIRST_PAUSE
+        pause(wait)
+        wait = min(wait * 2, LONGEST_PAUSE)
+
+
+def _stop_with_parent(descriptor: int) -> None:
+    while os.read(descriptor, 1024):
+        pass
+    signal.raise_signal(signal.SIGTERM)
+    pause(STOP_WITHIN)
+    os._exit(1)
+
+
+def _serve(log: Path) -> int:
+    from callrail_relay.bootstrap.context import open_missing_streams
+    from callrail_relay.bootstrap.credentials import wait_for_keyring
+    from callrail_relay.cli import main as run_command
+
+    sys.stdin = sys.stdout = sys.stderr = None  # as in a program without a console
+    open_missing_streams(log)
+    asyncio.run(wait_for_keyring())
+    sys.argv[1:] = ["serve"]
+    try:
+        run_command()
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""``expose``: the relay's public address, through a tunnel."""
+
+import re
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from callrail_relay.cli.console import Config, Json, say, show
+from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
+from callrail_relay.domain.tunnels import Kind
+from callrail_relay.errors import SettingsError, Unavailable, UsageError
+
+if TYPE_CHECKING:
+    from callrail_relay.domain.tunnels import Tunnel
+
+Way = Annotated[Kind | None, typer.Argument(metavar="WAY", help="tailscale, cloudflared, ngrok or ssh.")]
+Target = Annotated[
+    str | None, typer.Argument(metavar="TARGET", help="ssh: USER@HOST. cloudflared, ngrok: your host name.")
+]
+PublicUrl = Annotated[str | None, typer.Option(metavar="URL", help="The https address of the tunnel.")]
+RemotePort = Annotated[
+    int | None,
+    typer.Option(metavar="PORT", min=1, max=65535, help="ssh: 8787. tailscale: 443, 8443 or 10000."),
+]
+Name = Annotated[
+    str, typer.Option(metavar="NAME", help="cloudflared: the tunnel's name.", show_default=False)
+]
+ForNow = Annotated[bool, typer.Option("--for-now", help="Allow a temporary address, or http on loopback.")]
+Check = Annotated[bool, typer.Option("--check", help="Only check that this relay answers there.")]
+Off = Annotated[bool, typer.Option("--off", help="Take the tunnel and the address away.")]
+
+_TAILSCALE_PORTS = (443, 8443, 10000)
+
+
+async def expose(
+    way: Way = None,
+    target: Target = None,
+    *,
+    public_url: PublicUrl = None,
+    remote_port: RemotePort = None,
+    name: Name = "callrail-relay",
+    for_now: ForNow = False,
+    check: Check = False,
+    off: Off = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> int:
+    """
+    Give the relay a public https address.
+
+    Example:
+    $ callrail-relay expose tailscale
+    $ callrail-relay expose ngrok my-office.ngrok-free.app
+    """
+    from callrail_relay.bootstrap import tunnels
+    from callrail_relay.bootstrap.context import load_context
+    from callrail_relay.bootstrap.credentials import find_signing_keys
+
+    if (way is not None) + check + off != 1:
+        raise UsageError("Name one of tailscale, cloudflared, ngrok and ssh, or give --check or --off.")
+    context = load_context(config)
+    if check:
+        found = await tunnels.check(context)
+        show(found, found["detail"], as_json=as_json)
+        return 0 if found["reached"] else Unavailable.exit_code
+    if off:
+        kind = await tunnels.turn_off(context)
+        words = f"The {kind} tunnel is taken down. IF3 can't reach the relay until you give it another URL."
+        show({"kind": kind}, words, as_json=as_json)
+        return 0
+    tunnel = _read_tunnel(Kind(way or ""), target, public_url, remote_port, name, for_now=for_now)
+    exposed = await tunnels.expose(context, tunnel, for_now=for_now, say=say)
+    say(exposed["detail"])
+    if (await find_signing_keys(context))[0]:
+        say("CallRail's webhooks go to the former address: run `callrail-relay configure --webhooks`.")
+    end = " It can end at any time." if for_now else ""
+    words = f"The public address is {exposed['public_url']}, and the relay keeps it up.{end}"
+    show(exposed, f"{words} Next: paste the URL of `callrail-relay hook-url` into IF3.", as_json=as_json)
+    return 0
+
+
+def _read_tunnel(
+    kind: Kind, target: str | None, public_url: str | None, port: int | None, name: str, *, for_now: bool
+) -> "Tunnel":
+    """What the options say, if it can be right. Raises UsageError, SettingsError or Unavailable."""
+    from callrail_relay.bootstrap.tunnels import find_program
+    from callrail_relay.domain.tunnels import Tunnel
+
+    by_name = kind in (Kind.CLOUDFLARED, Kind.NGROK)
+    if by_name and target is not None:
+        public_url = public_url or f"https://{target.removeprefix('https://')}"
+    try:
+        url = None if public_url is None else read_public_url(public_url, for_now=for_now)
+    except BadPublicUrl as error:
+        raise SettingsError(f"The public address can't be right. {error}") from error
+    if kind is Kind.TAILSCALE and (target or url or (port := port or 443) not in _TAILSCALE_PORTS):
+        raise UsageError(
+            "Tailscale chooses the address itself, and makes only the ports 443, 8443 and 10000 public. "
+            "Leave out TARGET and --public-url, and choose one of these with --remote-port."
+        )
+    if kind is Kind.SSH and (target is None or url is None or not re.fullmatch(r"[^\s-]\S*", target)):
+        raise UsageError(
+            "Name the server, and the address that leads to its port: `callrail-relay expose ssh USER@HOST "
+            "--public-url https://...`"
+        )
+    if by_name and url is None and not for_now:
+        raise UsageError(
+            f"Name your host name, as in `callrail-relay expose {kind} texts.example.com`. For a temporary "
+            "address, give --for-now."
+        )
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise UsageError("--name takes the name of a tunnel: letters, digits, dots and dashes.")
+    targets = {Kind.SSH: target or "", Kind.CLOUDFLARED: name if url else ""}
+    port = port or {Kind.SSH: 8787}.get(kind, 0)
+    return Tunnel(
+        kind=kind, program=find_program(kind), address=url, target=targets.get(kind, ""), remote_port=port
+    )

@@ -1,0 +1,87 @@
+"""How the command line explains itself: the list of commands, ``help``, and sentences for wrong usage."""
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from callrail_relay.cli.console import complain
+
+GROUPS = ("Set up", "Send", "Messages", "Operate")
+_HELP_NAMES = ["-h", "--help"]
+
+
+class Program(TyperGroup):
+    """The command ``callrail-relay``: its help is one line for each command, and fits 24 lines."""
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - those of typer
+        super().__init__(**settings)
+        _without_types(self)
+
+    def format_help(self, ctx: Any, formatter: object) -> None:  # noqa: ANN401, ARG002 - typer's
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        out = Console(markup=False, highlight=False, emoji=False)
+        groups: dict[str, list[Any]] = {name: [] for name in GROUPS}
+        for name in self.list_commands(ctx):
+            command: Any = self.get_command(ctx, name)
+            if not command.hidden:
+                groups.setdefault(command.rich_help_panel or "", []).append(command)
+        table = Table.grid(padding=(0, 2))
+        roomy = out.is_terminal and out.height > sum(len(group) + 1 for group in groups.values()) + 2
+        for panel, group in groups.items():
+            for place, command in enumerate(group):
+                title = Text("" if place else panel, style="bold")
+                summary = command.help.strip().splitlines()[0]
+                table.add_row(title, Text(command.name, style="bold cyan"), summary)
+            if roomy:
+                table.add_row()
+        usage = Text.assemble(("Usage: ", "yellow"), ctx.command_path, " [-h] [-V] COMMAND")
+        out.print(usage, Text(self.help or ""), *([Text()] if roomy else []), table, sep="\n")
+
+
+def explain_usage(error: typer.TyperException) -> int:
+    """Tell wrong usage as every other error is told; return the exit code."""
+    context = getattr(error, "ctx", None)
+    if words := error.format_message().strip():
+        path = "callrail-relay" if context is None else context.command_path
+        complain(f"{words.rstrip('.')}{'' if words[-1] == '?' else '.'} Run `{path} --help`.")
+    return error.exit_code
+
+
+def _without_types(command: Any) -> None:  # noqa: ANN401 - typer's own click
+    """Leave out of a command's help what only programmers read: <bool>, <list[str]>, 0<=x<=65535."""
+    context = typer.Context(command, help_option_names=_HELP_NAMES)
+    for parameter in (*command.params, command.get_help_option(context)):
+        parameter._get_number_range_help_str = lambda: None  # noqa: SLF001 - it has no public name
+        if parameter.param_type_name == "argument" or parameter.is_flag:
+            parameter.display_type_rich = lambda ctx: None  # noqa: ARG005 - as typer calls it
+    for inner in getattr(command, "commands", {}).values():
+        _without_types(inner)
+
+
+def _names(ctx: typer.Context, args: list[str], incomplete: str) -> list[str]:  # noqa: ARG001 - typer's
+    command: Any = ctx.find_root().command
+    for word in ctx.params.get("words") or ():
+        command = getattr(command, "commands", {}).get(word)
+    inner = getattr(command, "commands", {})
+    return [name for name, one in inner.items() if name.startswith(incomplete) and not one.hidden]
+
+
+def show_help(
+    ctx: typer.Context,
+    words: Annotated[list[str] | None, typer.Argument(metavar="COMMAND", autocompletion=_names)] = None,
+) -> None:
+    """
+    Show the help of a command.
+
+    Example:
+    $ callrail-relay help messages list
+    """
+    context: Any = ctx.find_root()
+    for word in words or ():
+        name, command, _ = context.command.resolve_command(context, [word])
+        context = typer.Context(command, info_name=name, parent=context, help_option_names=_HELP_NAMES)
+    context.command.get_help(context)

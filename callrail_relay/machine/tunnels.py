@@ -1,0 +1,131 @@
+"""Finding and running a tunnel program, and the note about it that other commands read."""
+
+import asyncio
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Self
+
+from callrail_relay.domain.tunnels import WAYS, Kind, Tunnel, TunnelState
+from callrail_relay.errors import Unavailable
+from callrail_relay.machine import leash
+from callrail_relay.replacing import replace
+
+KEPT_LINES = 1000
+COMMAND_WITHIN = 20.0  # seconds
+_OUR_OWN = "CALLRAIL"  # how the variables begin that a tunnel program has no use for
+_ELSEWHERE = {Kind.TAILSCALE: ("/Applications/Tailscale.app/Contents/MacOS/Tailscale",)}
+
+
+def find_program(kind: Kind) -> str:
+    """The path of the program, as the service will need it. Raises Unavailable if it isn't installed."""
+    for name in (kind, *_ELSEWHERE.get(kind, ())):
+        if found := shutil.which(str(name)):
+            return str(Path(found).absolute())
+    raise Unavailable(f"{kind} isn't installed. Get it from {WAYS[kind].get}, then run this again.")
+
+
+class Program:
+    """A program that runs until ``stop``, or the end of this process. *lines* is what it printed last."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._reading = asyncio.create_task(self._read())
+
+    @classmethod
+    async def start(cls, command: Sequence[str], environment: Mapping[str, str]) -> Self:
+        own = {name: value for name, value in os.environ.items() if not name.upper().startswith(_OUR_OWN)}
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", leash.__file__, *command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=own | dict(environment),
+                # Ctrl-C is for the relay, which stops it in its turn.
+                start_new_session=os.name == "posix",
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
+        except OSError as error:
+            raise Unavailable(f"{command[0]} can't be run: {error.strerror}.") from error
+        return cls(process)
+
+    @property
+    def lines(self) -> Sequence[str]:
+        return list(self._lines)
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code when it has ended and everything that it printed is read."""
+        return self._process.returncode if self._reading.done() else None
+
+    async def wait(self, within: float) -> None:
+        await asyncio.wait([self._reading], timeout=within)
+
+    async def stop(self) -> None:
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        await self.wait(leash.STOP_WITHIN * 2)
+        if self.code is None:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
+
+    async def _read(self) -> None:
+        while self._process.stdout is not None:
+            try:
+                line = await self._process.stdout.readline()
+            except ValueError:  # a line that is too long to mean anything
+                continue
+            if not line:
+                break
+            self._lines.append(line.decode(errors="replace").rstrip())
+        await self._process.wait()
+
+
+async def output(command: Sequence[str]) -> tuple[int | None, list[str]]:
+    """The exit code and the lines of a command; one that waits for a person is stopped, without a code."""
+    program = await Program.start(command, {})
+    await program.wait(COMMAND_WITHIN)
+    code = program.code
+    await program.stop()
+    return code, list(program.lines)
+
+
+def _note(data: Path) -> Path:
+    return data / "tunnel.json"
+
+
+def note_state(data: Path, state: TunnelState | None) -> None:
+    """Note the state of the running relay's tunnel, or take the note away. It holds no secret."""
+    fresh = _note(data).with_suffix(".new")
+    try:
+        if state is None:
+            _note(data).unlink(missing_ok=True)
+        else:
+            fresh.touch(mode=0o600)
+            fresh.write_text(json.dumps(asdict(state)), encoding="utf-8")
+            replace(fresh, _note(data))
+    except OSError as error:
+        logging.getLogger("callrail_relay").warning("The tunnel's state can't be noted: %s", error.strerror)
+
+
+def read_state(data: Path, *, since: int = 0) -> TunnelState | None:
+    """The state that was noted last; None if the relay has no tunnel, or noted it before *since*."""
+    try:
+        if _note(data).stat().st_mtime_ns < since:
+            return None
+        found = json.loads(_note(data).read_text(encoding="utf-8"))
+        return TunnelState(**(found | {"tunnel": Tunnel(**found["tunnel"])}))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

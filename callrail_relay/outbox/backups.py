@@ -1,0 +1,103 @@
+"""Copying a SQLite store beside a running relay, and holding back what such a copy can't know about."""
+
+import sqlite3
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from callrail_relay.domain.message import Reason, Status, instant
+from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.domain.segmentation import split_text
+from callrail_relay.errors import Unavailable
+from callrail_relay.outbox.engine import BUSY_TIMEOUT, empty_log, open_engine, translated
+from callrail_relay.outbox.lookups import FORMER_RELAY
+from callrail_relay.outbox.rows import Row, change, read_account
+from callrail_relay.outbox.schema import migrate
+from callrail_relay.outbox.tables import attempts, messages, segments
+
+NOT_FINAL = (Status.HELD, Status.QUEUED, Status.SENDING, Status.UNKNOWN)
+# What doesn't hold any more: a restored text is not sent by itself, and its outcome is looked up anew.
+_OVER = ("restored", "quiet_hours", "unknown")
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a SQLite store as it is at one instant, while others write to it. Raises Unavailable."""
+    try:
+        with (
+            closing(sqlite3.connect(source, timeout=BUSY_TIMEOUT)) as store,
+            closing(sqlite3.connect(target)) as copy,
+        ):
+            store.backup(copy)
+    except sqlite3.Error as error:
+        raise Unavailable(f"The store {source} can't be copied to {target} ({error}).") from error
+
+
+def prepare(store: Path, backup: str, made_at: datetime, now: datetime, max_characters: int) -> int:
+    """Bring the tables of a copied store up to date, and hold back its texts. Raises Unavailable."""
+    engine = open_engine(f"sqlite:///{store}")
+    try:
+        with translated(engine):
+            with engine.connect() as connection:
+                if connection.exec_driver_sql("PRAGMA quick_check").scalar() != "ok":
+                    raise Unavailable("Its store is damaged.")
+            migrate(engine)
+            with engine.connect().execution_options(writes=True) as connection, connection.begin():
+                held = hold_back(connection, now, backup, made_at, max_characters)
+            empty_log(engine)  # the file alone is moved to its place
+            return held
+    finally:
+        engine.dispose()
+
+
+def hold_back(
+    connection: sa.Connection, now: datetime, backup: str, made_at: datetime, max_characters: int
+) -> int:
+    """
+    Hold all texts that may have been sent since *made_at*, and have them looked up; returns how many.
+
+    For each segment there is an attempt of the former relay, made at any time between the backup and now.
+    """
+    unfinished = sa.update(attempts).where(attempts.c.finished_at.is_(None))
+    detail = "The backup was made while the text was on its way."
+    connection.execute(unfinished.values(outcome=OutcomeKind.UNKNOWN, finished_at=now, detail=detail))
+    query = sa.select(messages).where(messages.c.status.in_(NOT_FINAL)).order_by(messages.c.seq)
+    rows = connection.execute(query).all()
+    for row in rows:
+        # Later texts to the person need not wait: nothing that is looked up here is sent by itself.
+        unknown = (attempts.c.message_seq == row.seq, attempts.c.outcome == OutcomeKind.UNKNOWN)
+        looked_up = {"next_lookup_at": now, "look_until": None, "blocks_until": None}
+        connection.execute(sa.update(attempts).where(*unknown).values(**looked_up))
+        parameters = {"backup": backup, "made_at": instant(made_at)}
+        if row.recipient and row.account_id and (row.text or "").strip():
+            _add_attempts(connection, row, made_at, now, max_characters)
+            parameters["problem"] = "checking"
+        others = (reason for reason in row.reasons if reason.code not in _OVER)
+        reasons = [Reason("restored", parameters), *others]
+        change(connection, messages, row.seq, status=Status.HELD, reasons=reasons, release_at=None)
+    return len(rows)
+
+
+def _add_attempts(
+    connection: sa.Connection, row: Row, made_at: datetime, now: datetime, max_characters: int
+) -> None:
+    """Add an attempt of the former relay for each segment that CallRail may have by now."""
+    of_message = segments.c.message_seq == row.seq
+    if connection.execute(sa.select(segments.c.id).where(of_message).limit(1)).first() is None:
+        limit = min(read_account(connection, row.account_id).max_characters or 9_999, max_characters)
+        pieces = list(enumerate(split_text(row.text, max_characters=limit), start=1))
+        new = [
+            {"message_seq": row.seq, "position": at, "content": one, "status": Status.QUEUED}
+            for at, one in pieces
+        ]
+        connection.execute(sa.insert(segments), new)
+        change(connection, messages, row.seq, segment_count=len(new))
+    waiting = (of_message, segments.c.status.not_in([Status.SENT, Status.CANCELLED]))
+    connection.execute(sa.update(segments).where(*waiting).values(status=Status.QUEUED))
+    attempt = {name: getattr(row, name) for name in ("account_id", "tracking_number", "recipient")}
+    attempt |= {"message_seq": row.seq, "node": FORMER_RELAY, "outcome": OutcomeKind.UNKNOWN}
+    attempt |= {"started_at": made_at, "lease_until": now, "finished_at": now, "next_lookup_at": now}
+    attempt["detail"] = "The relay that made the backup may have sent it since."
+    for id_ in connection.scalars(sa.select(segments.c.id).where(*waiting).order_by(segments.c.position)):
+        connection.execute(sa.insert(attempts).values(segment_id=id_, **attempt))

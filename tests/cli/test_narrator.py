@@ -1,0 +1,75 @@
+"""What `serve` says on a terminal."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from callrail_relay.cli.narrator import Narrator
+from callrail_relay.domain import events
+from callrail_relay.domain.message import Status
+from callrail_relay.domain.outcome import OutcomeKind
+from tests.service.rig import open_rig
+from tests.support.factories import ACCOUNT, RECIPIENT
+
+pytestmark = pytest.mark.anyio
+
+
+def attempt(outcome: OutcomeKind, status: Status) -> dict[str, object]:
+    return {"account_id": ACCOUNT, "position": 1, "outcome": outcome, "http_status": 200, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("event", "fields", "told"),
+    [
+        (events.AttemptFinished, attempt(OutcomeKind.SENT, Status.SENDING), "Sent part 1 of 2 to {who}"),
+        (events.AttemptFinished, attempt(OutcomeKind.UNKNOWN, Status.UNKNOWN), "Unconfirmed: {who}."),
+        (events.AttemptFinished, attempt(OutcomeKind.REJECTED, Status.FAILED), "Failed: {who}."),
+        (events.AttemptFinished, attempt(OutcomeKind.NOT_SENT, Status.QUEUED), "Not sent yet: {who}"),
+        (events.OutcomeFound, {"status": Status.SENT, "detail": ""}, "Confirmed: CallRail has it for {who}"),
+        (events.OutcomeFound, {"status": Status.UNKNOWN, "detail": ""}, "Not found at CallRail: {who}."),
+        (events.MessageHeld, {"reasons": ("too_old",)}, "On hold: {who}."),
+        (events.SentTwice, {}, "Sent twice to {who}"),
+        (events.LookupFailed, {"reason": "No answer."}, "Lookup failed: No answer."),
+    ],
+)
+async def test_each_event_of_a_text_names_the_person(
+    event: type[events.MessageEvent],
+    fields: dict[str, object],
+    told: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With the whole number, which no event has."""
+    async with open_rig(tmp_path) as rig:
+        id_ = await rig.accept("Hello there. " * 15)
+        narrator = Narrator(rig.clock)
+        narrator(event(message_id=id_, **fields))
+        narrator(None)
+        await narrator.run(rig.operations.find)
+
+    number = f"({RECIPIENT[2:5]}) {RECIPIENT[5:8]}-{RECIPIENT[8:]}"
+    assert told.format(who=number) in " ".join(capsys.readouterr().err.split())
+
+
+async def test_other_events_are_told_in_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With their reason; what is for debugging, and what cannot be told, is left out."""
+    async with open_rig(tmp_path) as rig:
+        narrator = Narrator(rig.clock)
+        for event in (
+            events.AccountPaused(account_id=ACCOUNT, reason="unauthorized"),
+            events.MessageHeld(message_id="not stored", reasons=()),
+            events.AttemptStarted(message_id="not stored", account_id=ACCOUNT, position=1),
+            events.RequestsRefused(reason="wrong secret", count=3),
+            events.PingReceived(),
+        ):
+            narrator(event)
+        narrator(None)
+        await narrator.run(rig.operations.find)
+
+    said = re.sub(r"\d+:\d\d [AP]M ", "|", " ".join(capsys.readouterr().err.split()))
+    paused, *others = said.removeprefix("|").split("|")
+    assert paused.startswith("Sending is paused. CallRail doesn't know the API key (401).")
+    assert ["Requests refused: wrong secret ", "Ping received."] == others
