@@ -10,7 +10,7 @@ from callrail_relay.bootstrap.context import listener_url
 from callrail_relay.bootstrap.credentials import hook_url, open_callrail_webhooks, require_hook_token
 from callrail_relay.bootstrap.dashboard_access import open_desk, session_key
 from callrail_relay.bootstrap.diagnosis import checks
-from callrail_relay.bootstrap.wiring import Relay, loop_mark, scrape
+from callrail_relay.bootstrap.wiring import Relay, scrape
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.public_url import proof
 from callrail_relay.domain.routing import is_loopback
@@ -54,7 +54,6 @@ async def open_listeners(
     server, settings = context.settings.server, context.settings.dashboard
     refusals = Refusals(context.clock, hook)
     refused = refusals.count
-    prove = partial(proof, await relay.store.write(relay_secrets.read_relay_secret, new_token()))
     parts = PublicParts(
         intake=relay.intake,
         webhooks=await open_callrail_webhooks(context, relay.store, hook, worker.wake_all, refused),
@@ -62,10 +61,9 @@ async def open_listeners(
         clock=context.clock,
         wake=worker.wake,
         writable=StoreProbe(relay.store, refused).writable,
-        prove=prove,
+        prove=partial(proof, await relay.store.write(relay_secrets.read_relay_secret, new_token())),
         answered=metrics.answered,
         passing_on=worker.passing_on,
-        loop_mark=loop_mark(prove),
         allow_addresses=server.allow_addresses,
         refused=refused,
     )

@@ -6,7 +6,7 @@ import logging
 import platform
 import shutil
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -51,7 +51,7 @@ from callrail_relay.service.public_address import PublicAddress, PublicAddressWa
 from callrail_relay.service.reconciliation import Reconciliation
 from callrail_relay.service.replies import Forwarding, InboundTexts, Polling
 from callrail_relay.service.setup import cover_new_numbers, find_sending_route
-from callrail_relay.service.shadow import PassingOn
+from callrail_relay.service.shadow import Conversations, PassingOn
 from callrail_relay.service.sleep import SleepWatch
 from callrail_relay.service.tokens import new_token
 from callrail_relay.telemetry import logs
@@ -139,7 +139,14 @@ async def open_worker(
 ) -> AsyncIterator[TaskGroup]:
     """A worker; one that is *long_running* polls before it sends, and does what is beside delivery."""
     context, store = relay.context, relay.store
-    async with AsyncExitStack() as stack, open_callrail(context) as callrail:
+    secret = await store.write(relay_secrets.read_relay_secret, new_token())
+    mark = f"1.1 callrail-relay-{proof(secret, 'via')[:16]}"  # tells what was passed on here from all else
+    max_age = context.settings.delivery.max_age
+    async with (
+        open_callrail(context) as callrail,
+        aclosing(OldUrl(find_network, mark)) as old_url,
+        aclosing(PassingOn(store, hook, old_url.pass_on, max_age, mark)) as passing_on,
+    ):
         file = store_file(context.settings.database.url)
         names = private_directory(context.data) if file is None else names_of_store(file)
         with node_name(names) as node, contextlib.closing(KeepAwake()) as keep_awake:
@@ -150,11 +157,6 @@ async def open_worker(
             send, policy = callrail.send_text, context.delivery
             delivery = Delivery(store, hook, send, policy, context.random, node, closed)
             reconciliation = Reconciliation(store, hook, callrail, context.lookups, delivery.wake)
-            prove = partial(proof, await store.write(relay_secrets.read_relay_secret, new_token()))
-            old_url = OldUrl(find_network, loop_mark(prove))
-            stack.push_async_callback(old_url.close)
-            passing_on = PassingOn(store, hook, old_url.pass_on, context.settings.delivery.max_age)
-            stack.push_async_callback(passing_on.close)
             worker = TaskGroup(delivery, reconciliation, Wakeup(store, hook, (delivery, reconciliation)))
             worker.passing_on = passing_on
             if polls:
@@ -170,11 +172,6 @@ async def open_worker(
                 worker.tasks.append(SleepWatch(store, hook, detector, worker.wake_all, hold))
                 worker.tasks += [*_others(relay, callrail, hook), passing_on]
             yield worker
-
-
-def loop_mark(prove: Callable[[str], str]) -> str:
-    """What tells a request that this relay passed on from all others."""
-    return f"1.1 callrail-relay-{prove('via')[:16]}"
 
 
 def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[PeriodicTask]:
@@ -231,6 +228,15 @@ async def open_callrail(context: AppContext, api_key: str | None = None) -> Asyn
         connections=delivery.concurrency + 1,
     ) as callrail:
         yield callrail
+
+
+@asynccontextmanager
+async def open_conversations(relay: Relay) -> AsyncIterator[Conversations]:
+    """CallRail's conversations, read within the limit of requests. Raises SecretError."""
+    async with open_callrail(relay.context) as callrail:
+        yield Conversations(
+            relay.store, callrail.find_replies, relay.context.settings.limits.lookups_per_hour
+        )
 
 
 def alert_channels(context: AppContext) -> AppriseChannels:

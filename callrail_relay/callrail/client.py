@@ -18,14 +18,7 @@ import httpx
 
 from callrail_relay.callrail import answers, wire
 from callrail_relay.callrail.network import find_network
-from callrail_relay.domain.inbound import (
-    Change,
-    Direction,
-    HookUrls,
-    Registration,
-    SeenReplies,
-    WebhookIntegration,
-)
+from callrail_relay.domain.inbound import Change, HookUrls, Registration, SeenReplies, WebhookIntegration
 from callrail_relay.domain.mapper import send_parameters
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown, Unsendable
 from callrail_relay.domain.phone import normalise
@@ -44,7 +37,7 @@ MARGIN = 5.0
 """Seconds beyond both time-outs for a whole answer; the lease of an attempt ends after twice that."""
 
 MOST_PAGES = 200
-MOST_REPLY_PAGES = 10
+REPLY_PAGES = range(1, 11)
 """Pages of 250 conversations each."""
 
 T = TypeVar("T")
@@ -213,31 +206,26 @@ class CallRail:
         return Lookup(texts=found, requests=requests.made)
 
     async def find_replies(
-        self,
-        account_id: str,
-        company_id: str,
-        *,
-        since: datetime,
-        direction: Direction = Direction.IN,
-        pages: range = range(1, MOST_REPLY_PAGES + 1),
+        self, account_id: str, company_id: str, *, since: datetime, pages: range = REPLY_PAGES
     ) -> SeenReplies:
         """
-        What people wrote to a company's numbers since then, or what was sent from them.
+        What people wrote to a company's numbers since then, and what was sent from them.
 
         The list has the newest activity first; a conversation is read by itself only if the list may not
         show all that came.
         """
-        requests, found, fault, is_last = self._requests(), dict[str, wire.Replies](), None, False
+        requests, found, fault = self._requests(), dict[str, wire.Replies](), None
+        is_last = False
         try:
             for page in pages:
                 path = wire.conversations_path(account_id, company_id, _day_before(since), None, page)
-                read = partial(wire.read_replies, since=since, page=page, direction=direction)
-                seen = await requests.read(path, read)
+                seen = await requests.read(path, partial(wire.read_replies, since=since, page=page))
                 found.update(seen.replies)
                 for id_, conversation in seen.cut.items():
                     path = wire.conversation_path(account_id, id_, page=1)
-                    whole = partial(wire.replies_of, conversation, since=since, direction=direction)
-                    found[id_] = await requests.read(path, whole)
+                    found[id_] = await requests.read(
+                        path, partial(wire.replies_of, conversation, since=since)
+                    )
                 if is_last := seen.is_last:
                     break
         except (RefusedByCallRail, Unavailable) as error:

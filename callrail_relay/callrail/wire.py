@@ -25,7 +25,7 @@ FEW = 3
 """Texts of a conversation that any list shows."""
 
 Replies = tuple[CallRailText, ...]
-"""What a person wrote, or got, oldest first."""
+"""What a person wrote, and what was sent to them, oldest first."""
 
 Json = Mapping[str, Any]
 
@@ -161,11 +161,9 @@ def read_texts(body: bytes) -> list[FoundText]:
     ]
 
 
-def read_replies(
-    body: bytes, *, since: datetime, page: int, direction: Direction = Direction.IN
-) -> RepliesPage:
+def read_replies(body: bytes, *, since: datetime, page: int) -> RepliesPage:
     """
-    What people wrote since then, or what was sent, on one page of a list, newest activity first.
+    What people wrote since then, and what was sent, on one page of a list, newest activity first.
 
     How many texts a list shows of one conversation isn't documented: one may have more if all that are shown
     came since then, and no other shows more.
@@ -182,37 +180,37 @@ def read_replies(
     oldest: Json = next(reversed(entries.values()), {})
     reaches_back = (_instant(oldest.get("last_message_at")) or since) < since
     return RepliesPage(
-        replies={id_: _replies(entry, shown[id_], since, direction) for id_, entry in entries.items()},
+        replies={id_: _replies(entry, shown[id_], since) for id_, entry in entries.items()},
         cut=cut,
         is_last=reaches_back or is_last_page(body, "conversations", page),
     )
 
 
-def replies_of(
-    conversation: Json, body: bytes, *, since: datetime, direction: Direction = Direction.IN
-) -> Replies:
+def replies_of(conversation: Json, body: bytes, *, since: datetime) -> Replies:
     """The same on one page of a *conversation* of that list."""
-    return _replies(conversation, _list(body, "messages"), since, direction)
+    return _replies(conversation, _list(body, "messages"), since)
 
 
-def _replies(conversation: Json, messages: Iterable[Json], since: datetime, direction: Direction) -> Replies:
+_DIRECTIONS = {"incoming": Direction.IN, "outgoing": Direction.OUT}
+
+
+def _replies(conversation: Json, messages: Iterable[Json], since: datetime) -> Replies:
     ours = _our_numbers(conversation) - {None}
     # CallRail doesn't say which of several numbers a text came to.
     number = read_number(next(iter(ours))) if len(ours) == 1 else ShownNumber()
     person = read_number(_text(conversation.get("customer_phone_number")))
-    source, destination = (person, number) if direction is Direction.IN else (number, person)
     id_, replies = str(conversation["id"]), []
     for message in messages:
         written_at = _instant(message.get("created_at"))
-        of_kind = message.get("direction") == _DIRECTIONS[direction]
-        if of_kind and written_at is not None and written_at >= since:
+        direction = _DIRECTIONS.get(str(message.get("direction")))
+        if direction is not None and written_at is not None and written_at >= since:
             # What distinguishes it from others of a conversation, since texts have no ids there.
             told = json.dumps([id_, written_at.isoformat(), message.get("content")])
             text = CallRailText(
                 key=f"seen:{digest(told)}",
                 content=storable(str(message.get("content") or "")),
-                source=source,
-                destination=destination,
+                source=person if direction is Direction.IN else number,
+                destination=number if direction is Direction.IN else person,
                 written_at=written_at,
                 direction=direction,
                 conversation_id=storable(id_),
@@ -222,9 +220,6 @@ def _replies(conversation: Json, messages: Iterable[Json], since: datetime, dire
             )
             replies.append((written_at, text.key, text))
     return tuple(text for _, _, text in sorted(replies, key=itemgetter(0, 1)))
-
-
-_DIRECTIONS = {Direction.IN: "incoming", Direction.OUT: "outgoing"}
 
 
 def digest(words: str) -> str:

@@ -31,7 +31,6 @@ async def status(
     $ callrail-relay status --watch
     """
     from callrail_relay.cli.render import print_status, watch_status
-    from callrail_relay.cli.shadow import shadow_sentence, switch
     from callrail_relay.domain.health import CheckResult, Condition
     from callrail_relay.service.operations import StatusReport
 
@@ -64,10 +63,7 @@ async def status(
             failed = CheckResult(name="the database", condition=Condition.FAILED, detail=str(error))
             report = replace(report, facts=replace(report.facts, failed_checks=[failed]))
             exit_code = error.exit_code
-        who_sends = await switch(relay).read()
     console.print_json(report.document()) if as_json else print_status(report)
-    if who_sends.is_on and not as_json:
-        console.echo(shadow_sentence(who_sends))
     return exit_code
 
 

@@ -10,6 +10,7 @@ from callrail_relay.cli.completion import number_option, person_option
 from callrail_relay.cli.console import Config, Json, OutputFile, command, say, show
 from callrail_relay.clock import SystemClock
 from callrail_relay.errors import Unavailable, UsageError
+from callrail_relay.sentences import plural
 
 app = typer.Typer(no_args_is_help=True, help="List and change who opted out.")
 
@@ -141,27 +142,20 @@ async def import_(
 
 
 async def _import_from_callrail(since: str, config: Path | None, *, as_json: bool) -> None:
-    from callrail_relay.bootstrap.wiring import open_callrail
+    from callrail_relay.bootstrap.wiring import open_conversations
     from callrail_relay.cli.messages import read_since
     from callrail_relay.service.shadow import import_opt_outs
 
     begin = read_since(since)
-    async with console.opened_relay(config, with_route=True) as relay:
-        context = relay.context
-        async with open_callrail(context) as callrail:
-            done = await import_opt_outs(
-                relay.store,
-                callrail,
-                context.companies,
-                context.tracking_numbers,
-                context.settings.limits.lookups_per_hour,
-                since=begin,
-                told=lambda read, found: say(f"{read:,} conversations read, {found:,} opt-outs found."),
-            )
-    document = {"conversations": done.conversations, "found": done.found, "added": done.added}
-    show(document, f"{done.found} opt-out(s) found; {done.added} new on the list.", as_json=as_json)
-    if done.fault is not None:
-        raise Unavailable(f"Not all was read: {done.fault} Run it again later; it goes on where it was.")
+    async with console.opened_relay(config, with_route=True) as relay, open_conversations(relay) as read:
+        known, policy = len(await relay.operations.opt_outs()), relay.context.inbound
+        told = lambda count: say(f"{plural(count, 'conversation')} read.")  # noqa: E731
+        fault = await import_opt_outs(read, policy, since=begin, told=told)
+        total = len(await relay.operations.opt_outs())
+    added = total - known
+    show({"added": added}, f"{plural(added, 'opt-out')} added; {total:,} on the list.", as_json=as_json)
+    if fault is not None:
+        raise Unavailable(f"Not all was read: {fault} Run it again later; it goes on where it was.")
 
 
 @command(app, "export")

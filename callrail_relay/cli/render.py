@@ -247,6 +247,7 @@ SENTENCES = {
         "{messages} {need} your review. See `callrail-relay messages list --status held --status unknown "
         "--status failed`."
     ),
+    Code.SHADOW: "Shadow mode since {time}: the relay sends nothing, and passes each request on to {name}.",
     Code.WAITS: "Sending{whose} waits until {time}. {detail}",
     Code.DAY_FULL: "Daily limit{whose} reached ({count:,}). Sending resumes {at}.",
     Code.HOUR_FULL: "Hourly limit{whose} reached ({count:,}). Sending resumes {at}.",

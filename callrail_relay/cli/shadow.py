@@ -14,30 +14,31 @@ if TYPE_CHECKING:
     from callrail_relay.bootstrap.wiring import Relay
     from callrail_relay.domain.shadow import Shadow
     from callrail_relay.domain.shadow_report import ShadowReport
-    from callrail_relay.service.shadow import Switch
 
 app = typer.Typer(no_args_is_help=True, help="Run beside your old Zap, compare, and take over.")
 
+MOST_LINES = 50  # texts that a report shows
+Since = Annotated[str | None, typer.Option(metavar="WHEN", help="2h, 3d or 2026-11-23; default: all.")]
+Late = Annotated[str, typer.Option(metavar="SPAN", help="What is late: 60s, 5m.")]
+GiveUp = Annotated[
+    str, typer.Option(metavar="SPAN", help="When a text that CallRail doesn't show is missing.")
+]
 
-def switch(relay: "Relay") -> "Switch":
-    from callrail_relay.service.shadow import Switch
 
-    address = relay.public_address
-    return Switch(relay.store, address.fetch, tuple(filter(None, (address.url, address.listener))))
+async def _read(relay: "Relay") -> "Shadow":
+    return (await relay.operations.facts()).shadow
 
 
-def shadow_sentence(shadow: "Shadow") -> str:
+def _show(shadow: "Shadow", *, as_json: bool, more: str = "", **known: int) -> None:
     from callrail_relay.cli.render import local
-    from callrail_relay.domain.shadow import mask_url
 
-    if not shadow.is_on or shadow.forward_to is None:
-        since = "" if shadow.since is None else f" since {local(shadow.since)}"
-        return f"The relay is live{since}: it sends what comes in."
+    since = f" since {local(shadow.since)}" if shadow.since else ""
     waits = f" {plural(shadow.waiting, 'request')} not passed on yet." if shadow.waiting else ""
-    return (
-        f"Shadow mode since {local(shadow.since)}: the relay sends nothing, and passes each request on to "
-        f"{mask_url(shadow.forward_to)}.{waits}"
-    )
+    said = f"The relay is live{since}: it sends what comes in."
+    if shadow.is_on:
+        passes = f"passes each request on to {shadow.masked_url}"
+        said = f"Shadow mode{since}: the relay sends nothing, and {passes}.{waits}"
+    show(shadow.document() | known, said + more, as_json=as_json)
 
 
 @command(app, "start")
@@ -57,12 +58,11 @@ async def start(
     Example:
     $ callrail-relay shadow start --forward-to https://hooks.zapier.com/hooks/catch/123/abc/
     """
-    from callrail_relay.bootstrap.credentials import read_hook_tokens
+    from callrail_relay.service import shadow
 
     async with console.opened_relay(config) as relay:
-        tokens = [token.value for token in await read_hook_tokens(relay.context)]
-        shadow = await switch(relay).start(forward_to, tokens)
-    show(shadow.document(), shadow_sentence(shadow), as_json=as_json)
+        await shadow.start(relay.store, forward_to)
+        _show(await _read(relay), as_json=as_json)
 
 
 @command(app, "status")
@@ -74,19 +74,14 @@ async def status(config: Config = None, as_json: Json = False) -> None:
     $ callrail-relay shadow status
     """
     async with console.opened_relay(config) as relay:
-        shadow = await switch(relay).read()
-    show(shadow.document(), shadow_sentence(shadow), as_json=as_json)
+        _show(await _read(relay), as_json=as_json)
 
 
 @command(app, "report")
 async def report(
-    since: Annotated[
-        str | None, typer.Option(metavar="WHEN", help="Since then: 2h, 3d, 2026-11-23; default: all.")
-    ] = None,
-    late_after: Annotated[str, typer.Option(metavar="SPAN", help="What is late: 60s, 5m.")] = "60s",
-    give_up_after: Annotated[
-        str, typer.Option(metavar="SPAN", help="When a text that CallRail doesn't show is missing.")
-    ] = "15m",
+    since: Since = None,
+    late_after: Late = "60s",
+    give_up_after: GiveUp = "15m",
     as_csv: Annotated[bool, typer.Option("--csv", help="Output CSV, one line a text.")] = False,
     config: Config = None,
     as_json: Json = False,
@@ -102,38 +97,34 @@ async def report(
     $ callrail-relay shadow report --since 6d
     $ callrail-relay shadow report --csv > report.csv
     """
-    from callrail_relay.bootstrap.wiring import open_callrail
+    from callrail_relay.bootstrap.context import read_duration
+    from callrail_relay.bootstrap.wiring import open_conversations
     from callrail_relay.cli.messages import read_since
     from callrail_relay.service.shadow import make_report
 
-    spans = {"late_after": _span("--late-after", late_after)}
-    spans["give_up_after"] = _span("--give-up-after", give_up_after)
+    try:
+        late, give_up = read_duration(late_after), read_duration(give_up_after)
+    except ValueError as error:
+        raise UsageError(f"--late-after and --give-up-after are spans; each {error}.") from error
     begin = None if since is None else read_since(since)
-    async with console.opened_relay(config) as relay:
-        limits = relay.context.settings.limits
-        reader = open_callrail(relay.context)
-        made = await make_report(relay.store, reader, limits.lookups_per_hour, since=begin, **spans)
+    async with console.opened_relay(config) as relay, open_conversations(relay) as conversations:
+        made = await make_report(conversations, since=begin, late_after=late, give_up_after=give_up)
     if as_csv:
         with console.output("-") as write:
             write(made.csv())
     elif as_json:
         console.print_json(made.document())
     else:
-        _print_report(made, spans["late_after"])
+        _print_report(made, late)
     if made.fault is not None:
         raise Unavailable(f"Not all could be compared yet: {made.fault} Run it again later.")
 
 
-def _span(option: str, raw: str) -> timedelta:
-    from callrail_relay.bootstrap.context import read_duration
-
-    try:
-        return read_duration(raw)
-    except ValueError as error:
-        raise UsageError(f"{option} does not understand {raw!r}; write 60s, 15m or 2h.") from error
-
-
-MOST_LINES = 50
+_REQUESTS = {
+    "refused": "The old URL rejected {}: is its Zap on?",
+    "unknown": "{} may not have got to the old URL, which gave no answer.",
+    "waiting": "{} not passed on: the old URL can't be reached.",
+}
 
 
 def _print_report(report: "ShadowReport", late_after: timedelta) -> None:
@@ -143,50 +134,50 @@ def _print_report(report: "ShadowReport", late_after: timedelta) -> None:
 
     late = span(late_after.total_seconds())
     echo(totals(report, "a minute" if late == "1 minute" else late))
-    requests = report.requests
-    if requests["refused"]:
-        echo(f"The old URL rejected {plural(requests['refused'], 'request')}: is its Zap on?")
-    if requests["unknown"]:
-        echo(
-            f"{plural(requests['unknown'], 'request')} may not have got to the old URL, which gave no answer."
-        )
-    if requests["waiting"]:
-        echo(f"{plural(requests['waiting'], 'request')} not passed on: the old URL can't be reached.")
-    wrong = [one for one in report.texts if one.findings or one.text.would_hold]
+    for state, words in _REQUESTS.items():
+        if count := report.requests[state]:
+            echo(words.format(plural(count, "request")))
+    wrong = [one for one in report.texts if one.findings or one.would_hold]
     for one in wrong[:MOST_LINES]:
-        words = [finding.value.replace("_", " ") for finding in one.findings]
-        words += [f"would hold: {', '.join(one.text.would_hold)}"] if one.text.would_hold else []
-        echo(f"{local(one.text.received_at)}  {one.text.recipient or '-':<12}  {'; '.join(words)}")
+        words = "; ".join(
+            [
+                *(finding.value.replace("_", " ") for finding in one.findings),
+                *([f"would hold: {', '.join(one.would_hold)}"] if one.would_hold else []),
+            ]
+        )
+        echo(f"{local(one.text.received_at)}  {one.text.recipient or '-':<12}  {words}")
         echo(f"    {shortened(one.text.text)}")
     if len(wrong) > MOST_LINES:
         echo(f"{len(wrong) - MOST_LINES:,} more: see --csv.")
 
 
+_DONE = {
+    "missing": "lost {}",
+    "doubled": "doubled {}",
+    "cut": "cut {}",
+    "out_of_order": "swapped the order of {}",
+    "to_opted_out": "texted in spite of an opt-out {}",
+    "late": "sent {} more than {late} late",
+}
+
+
 def totals(report: "ShadowReport", late: str) -> str:
     """What an owner wants to know, such as "412 texts in 6 days. The Zap lost 3. The relay would hold 2."."""
     counts = report.counts
-    if not counts["texts"]:
+    texts, sent, pending = (counts[name] for name in ("texts", "sent", "pending"))
+    if not texts:
         return "No texts came in shadow mode in that time."
     days = max(1, round((report.until - (report.since or report.until)) / timedelta(days=1)))
-    said = {
-        "lost": counts["missing"],
-        "doubled": counts["doubled"],
-        "cut": counts["cut"],
-        "swapped the order of": counts["out_of_order"],
-        "texted in spite of an opt-out": counts["to_opted_out"],
-    }
-    parts = [f"{verb} {count:,}" for verb, count in said.items() if count]
-    if counts["late"]:
-        parts.append(f"sent {counts['late']:,} more than {late} late")
-    did = f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else "".join(parts)
-    if not did and counts["sent"]:
-        did = "made no mistake" if counts["sent"] == counts["texts"] else "sent the others as they came"
-    zap = f"The Zap {did}." if did else "What the Zap did isn't known yet."
-    pending = f" CallRail doesn't show {counts['pending']:,} yet." if counts["pending"] else ""
-    unknown = counts["texts"] - counts["sent"] - counts["missing"] - counts["pending"]
-    pending += f" {unknown:,} can't be compared." if unknown and did else ""
-    held = f"The relay would have held {counts['would_hold'] or 'none'}."
-    return f"{plural(counts['texts'], 'text')} in {plural(days, 'day')}. {zap}{pending} {held}"
+    parts = [words.format(f"{counts[name]:,}", late=late) for name, words in _DONE.items() if counts[name]]
+    did = " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
+    if not did and sent:
+        did = "made no mistake" if sent == texts else "sent the others as they came"
+    said = [f"{plural(texts, 'text')} in {plural(days, 'day')}."]
+    said.append(f"The Zap {did}." if did else "What the Zap did isn't known yet.")
+    said += [f"CallRail doesn't show {pending:,} yet."] if pending else []
+    unknown = texts - sent - counts["missing"] - pending
+    said += [f"{unknown:,} can't be compared."] if unknown and did else []
+    return " ".join([*said, f"The relay would have held {counts['would_hold'] or 'none'}."])
 
 
 @command(app, "end")
@@ -200,19 +191,18 @@ async def end(yes: Yes = False, config: Config = None, as_json: Json = False) ->
     Example:
     $ callrail-relay shadow end
     """
+    from callrail_relay.service import shadow
+
     async with console.opened_relay(config) as relay:
-        mode = switch(relay)
-        if (await mode.read()).is_on and not confirmed("From now on the relay sends. Go on?", yes=yes):
+        if (await _read(relay)).is_on and not confirmed("From now on the relay sends. Go on?", yes=yes):
             say("Nothing was changed: the relay stays in shadow mode.")
             return
-        held = await mode.end()
-        shadow = await mode.read()
-    words = f"{shadow_sentence(shadow)} Turn the old Zap off now; `callrail-relay shadow resume` goes back."
-    if held:
-        words += (
-            f" {plural(held, 'text')} never got to the old URL: on hold, see `messages list --status held`."
-        )
-    show(shadow.document() | {"held": held}, words, as_json=as_json)
+        held = await shadow.end(relay.store)
+        more = " Turn the old Zap off now; `callrail-relay shadow resume` goes back."
+        if held:
+            never = "never got to the old URL: on hold, see `messages list --status held`."
+            more += f" {plural(held, 'text')} {never}"
+        _show(await _read(relay), as_json=as_json, more=more, held=held)
 
 
 @command(app, "resume")
@@ -225,12 +215,13 @@ async def resume(yes: Yes = False, config: Config = None, as_json: Json = False)
     Example:
     $ callrail-relay shadow resume
     """
+    from callrail_relay.service import shadow
+
     async with console.opened_relay(config) as relay:
-        mode = switch(relay)
-        known = await mode.read()
+        known = await _read(relay)
         question = "From now on the old URL gets each request, and its Zap must be on. Go on?"
         if not known.is_on and known.forward_to is not None and not confirmed(question, yes=yes):
             say("Nothing was changed: the relay stays live.")
             return
-        shadow = await mode.resume()
-    show(shadow.document(), shadow_sentence(shadow), as_json=as_json)
+        await shadow.resume(relay.store)
+        _show(await _read(relay), as_json=as_json)

@@ -96,14 +96,6 @@ class RequestPassedOn(Event):  # to the old URL, in shadow
     http_status: int | None
     detail: str | None = None
 
-    @property
-    def level(self) -> str:
-        return "info" if self.state == "forwarded" else "warning"
-
-
-class NotPassedOn(Event, level="warning"):  # when the shadow ended: a person decides on these texts
-    count: int
-
 
 class AttemptStarted(MessageEvent, level="debug"):  # on disk; only now the request goes out
     account_id: str

@@ -99,7 +99,7 @@ class Ingested:
 
 @dataclass(frozen=True, slots=True)
 class SeenReplies:
-    conversations: tuple[tuple[CallRailText, ...], ...] = ()  # each oldest first
+    conversations: tuple[tuple[CallRailText, ...], ...] = ()  # each oldest first, with what was sent
     requests: int = 0
     fault: str | None = None  # why not all could be read
     is_last: bool = True  # whether no page follows

@@ -2,16 +2,14 @@
 
 import csv
 import io
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 from callrail_relay.domain.charset import UnparsedError, decode
-from callrail_relay.domain.inbound import CallRailText
 from callrail_relay.domain.message import instant
-from callrail_relay.domain.opt_keywords import OptKeyword, is_callrails_keyword, read_opt_keyword
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.printable import guarded, lines, unguarded
 from callrail_relay.errors import UsageError
@@ -41,32 +39,6 @@ class OptOut:
     def document(self) -> dict[str, Any]:
         pair = {"recipient": self.recipient, "tracking_number": self.tracking_number}
         return {**pair, "reason": self.reason, "created_at": instant(self.created_at)}
-
-
-def read_opt_outs(texts: Iterable[CallRailText], ours: Collection[str]) -> list[OptOut]:
-    """Who opted out by these texts, oldest first, and did not come back; *ours* count where none is shown."""
-    found: dict[tuple[str, str], OptOut] = {}
-    for one in texts:
-        person, number = one.source.full, one.destination.full
-        keyword = read_opt_keyword(one.content)
-        if person is None or one.written_at is None or keyword is None:
-            continue
-        for pair in ((each, person) for each in ([number] if number else ours)):
-            if keyword is OptKeyword.STOP:
-                found[pair] = OptOut(
-                    tracking_number=pair[0],
-                    recipient=person,
-                    reason=f"The person replied “{' '.join(one.content.split())[:160]}”.",
-                    created_at=one.written_at,
-                    origin=Origin.REPLY if is_callrails_keyword(one.content) else Origin.WORDS,
-                )
-            elif keyword is OptKeyword.START or (keyword is OptKeyword.YES and _by_reply(found.get(pair))):
-                found.pop(pair, None)
-    return list(found.values())
-
-
-def _by_reply(known: OptOut | None) -> bool:
-    return known is not None and known.origin is Origin.REPLY
 
 
 COLUMNS = ("tracking_number", "recipient", "reason", "created_at")

@@ -204,16 +204,12 @@ def _fitting(sendings: Sequence[Sending], found: Sequence[FoundText]) -> list[li
 
 def is_cut(ours: str, theirs: str) -> bool:
     """Whether *theirs* is only a beginning of *ours*, both normalized, with or without opt-out wording."""
-    pairs = enumerate(zip(ours, theirs, strict=False))
-    shared = next((at for at, (one, other) in pairs if one != other), min(len(ours), len(theirs)))
-    if not 0 < shared < len(ours):
-        return False
-    rests = (theirs[end:] for end in range(shared, 0, -1))
-    return any(not rest or (len(rest) <= _LONGEST_WORDING and _OPT_OUT_WORDING.match(rest)) for rest in rests)
+    if ours.startswith(theirs):
+        return bool(theirs) and ours != theirs
+    return any(_with_wording(ours[:end], theirs) for end in range(1, len(ours)))
 
 
 def is_shown(ours: str, theirs: str) -> bool:
-    """Whether *theirs* is all of *ours*, both normalized."""
     return ours == theirs or _with_wording(ours, theirs)
 
 

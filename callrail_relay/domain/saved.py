@@ -176,22 +176,14 @@ def _dig(value: object, levels: int) -> Fields | None:
 
 def _csv_rows(text: str) -> list[Fields]:
     """The rows of a CSV file of Zapier's history; none if it is no such file."""
-    head = text.lstrip("\ufeff").partition("\n")[0]
-    names = [_STEP.sub("", re.sub(r"[\W_]+", "_", one.strip().lower())) for one in head.split(",")]
-    if head[:1] in "{[" or not {*names} & {*_ENDS} or not {*names} & {*_TIMES}:
-        return []
     rows = csv.reader(io.StringIO(text.lstrip("\ufeff"), newline=""))
-    with suppress(csv.Error):
-        return [_row(names, cells) for number, cells in enumerate(rows) if number and any(cells)]
+    with suppress(csv.Error, StopIteration):
+        names = [_STEP.sub("", re.sub(r"[\W_]+", "_", one.strip().lower())) for one in next(rows)]
+        if {*names} & {*_ENDS} and {*names} & {*_TIMES}:
+            # The trigger's cells come before those of later steps, and win.
+            cells = (reversed([*zip(names, row, strict=False)]) for row in rows if any(row))
+            return [{name: [cell] for name, cell in one if cell} for one in cells]
     return []
-
-
-def _row(names: list[str], cells: list[str]) -> Fields:
-    fields: Fields = {}
-    for name, cell in zip(names, cells, strict=False):
-        if cell and name not in fields:  # the trigger's come before those of later steps
-            fields[name] = [cell]
-    return fields
 
 
 def _instant(value: object) -> datetime | None:

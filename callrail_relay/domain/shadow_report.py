@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from callrail_relay.domain.inbound import Company
-from callrail_relay.domain.message import instant
+from callrail_relay.domain.inbound import CallRailText, Company
+from callrail_relay.domain.message import Message, instant
 from callrail_relay.domain.printable import guarded, lines
-from callrail_relay.domain.reconcile import BEFORE, is_cut, is_shown, normalise
+from callrail_relay.domain.reconcile import AFTER, BEFORE, FoundText, is_cut, is_shown, normalise
 
 
 class Finding(StrEnum):
@@ -23,35 +23,19 @@ class Finding(StrEnum):
     TO_OPTED_OUT = "to_opted_out"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShadowText:
-    """A text that came in shadow, in the order of ``seq``."""
-
-    seq: int
-    id: str
-    received_at: datetime
-    recipient: str | None
-    text: str | None
-    account_id: str | None
-    company_id: str | None
-    would_hold: tuple[str, ...]  # codes of reasons
+_OF_SHADOW = ("not_passed_on", "restored")  # what holds a text though the rules would not
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """A text that CallRail shows as sent."""
-
-    company_id: str
-    recipient: str
-    content: str
-    written_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Compared:
-    text: ShadowText
+    text: Message
     sent_at: datetime | None = None
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def would_hold(self) -> tuple[str, ...]:
+        """The codes of what would have held it here."""
+        return tuple(one.code for one in self.text.reasons if one.code not in _OF_SHADOW)
 
     def document(self) -> dict[str, Any]:
         return {
@@ -60,7 +44,7 @@ class Compared:
             "received_at": instant(self.text.received_at),
             "sent_at": instant(self.sent_at),
             "findings": [one.value for one in self.findings],
-            "would_hold": bool(self.text.would_hold),
+            "would_hold": bool(self.would_hold),
         }
 
 
@@ -69,7 +53,7 @@ class ShadowReport:
     since: datetime | None
     until: datetime
     requests: Mapping[str, int]
-    texts: tuple[Compared, ...]
+    texts: Sequence[Compared]
     fault: str | None = None  # why CallRail's conversations couldn't all be read
 
     @property
@@ -79,142 +63,97 @@ class ShadowReport:
             "texts": len(self.texts),
             "sent": sum(one.sent_at is not None for one in self.texts),
             **{finding.value: found.count(finding) for finding in Finding},
-            "would_hold": sum(bool(one.text.would_hold) for one in self.texts),
+            "would_hold": sum(bool(one.would_hold) for one in self.texts),
         }
 
     def document(self) -> dict[str, Any]:
-        return {
-            "since": instant(self.since),
-            "until": instant(self.until),
-            "requests": dict(self.requests),
-            "counts": self.counts,
-            "texts": [one.document() for one in self.texts],
-        }
+        span = {"since": instant(self.since), "until": instant(self.until)}
+        texts = [one.document() for one in self.texts]
+        return {**span, "requests": dict(self.requests), "counts": self.counts, "texts": texts}
 
     def csv(self) -> str:
         header = ("id", "recipient", "received_at", "sent_at", "findings", "would_hold", "text")
         rows = (
-            (
-                one.text.id,
-                one.text.recipient or "",
-                instant(one.text.received_at) or "",
-                instant(one.sent_at) or "",
-                " ".join(one.findings),
-                " ".join(one.text.would_hold),
-                guarded(one.text.text or ""),
-            )
+            one.document()
+            | {"findings": " ".join(one.findings), "would_hold": " ".join(one.would_hold)}
+            | {"text": guarded(one.text.text or "")}
             for one in self.texts
         )
-        return lines([header, *rows])
+        return lines([header, *([row[name] or "" for name in header] for row in rows)])
 
 
-@dataclass(slots=True)
-class _Match:
-    text: ShadowText
-    words: str
-    is_read: bool
-    sent_at: datetime | None = None
-    cut: bool = False
-    doubled: bool = False
+def compare(
+    texts: Sequence[Message],
+    shown: Iterable[CallRailText],
+    *,
+    now: datetime,
+    late_after: timedelta,
+    give_up_after: timedelta,
+    unread: Collection[Company] = (),
+) -> list[Compared]:
+    """
+    Each text, in the order they came, with what became of it.
+
+    One that can't be looked for has no findings: it is not whole, or not all of its company could be read.
+    """
+    theirs: dict[Company, list[FoundText]] = defaultdict(list)
+    for one in shown:
+        if one.company_id and one.destination.full and one.written_at:
+            found = FoundText(content=one.content, created_at=one.written_at)
+            theirs[one.company_id, one.destination.full].append(found)
+    ours: dict[Company, dict[int, Message]] = defaultdict(dict)
+    for place, text in enumerate(texts):
+        if text.route is not None and text.recipient is not None and text.text is not None:
+            ours[text.route.company_id, text.recipient][place] = text
+    compared: dict[int, Compared] = {}
+    for person, came in ours.items():
+        sent, findings = _match(came, theirs[person])
+        for place, text in came.items():
+            found_here, at, route = findings[place], sent.get(place), text.route
+            if at is not None:
+                found_here |= {Finding.LATE} if at - text.received_at > late_after else set()
+                opted_out = any(reason.code == "opt_out" for reason in text.reasons)
+                found_here |= {Finding.TO_OPTED_OUT} if opted_out else set()
+            elif route is not None and (route.account_id, route.company_id) not in unread:
+                is_young = now - text.received_at < give_up_after
+                found_here = {Finding.PENDING if is_young else Finding.MISSING}
+            compared[place] = Compared(text, at, tuple(one for one in Finding if one in found_here))
+    return [compared.get(place, Compared(text)) for place, text in enumerate(texts)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """How the texts are compared with what is shown."""
-
-    now: datetime
-    late_after: timedelta
-    give_up_after: timedelta
-    unread: frozenset[Company] = frozenset()  # whose conversations are not all known
-
-    def compare(self, texts: Iterable[ShadowText], shown: Iterable[Shown]) -> tuple[Compared, ...]:
-        """Each text with what became of it; one that can't be looked for has no findings."""
-        ours: dict[tuple[str, str], list[_Match]] = defaultdict(list)
-        theirs: dict[tuple[str, str], list[Shown]] = defaultdict(list)
-        for one in shown:
-            theirs[one.company_id, one.recipient].append(one)
-        matches: list[tuple[ShadowText, _Match | None]] = []
-        for text in texts:
-            match = None
-            company = (text.account_id or "", text.company_id or "")
-            if text.recipient is not None and text.text is not None and all(company):
-                match = _Match(text, normalise(text.text), is_read=company not in self.unread)
-                ours[company[1], text.recipient].append(match)
-            matches.append((text, match))
-        for person, came in ours.items():
-            self._match(came, sorted(theirs[person], key=lambda one: one.written_at))
-        overtaking = {one.text.seq for came in ours.values() for one in _overtaking(came)}
-        return tuple(
-            Compared(text=text) if match is None else self._judge(match, overtaking)
-            for text, match in matches
-        )
-
-    def _match(self, came: Sequence[_Match], shown: Sequence[Shown]) -> None:
-        """Give each shown text, in order, to one that came: whole ones first, then cut ones."""
-        left = self._give(came, shown, is_shown)
-        for one in left:
-            words = normalise(one.content)
-            if same := [each for each in came if each.sent_at is not None and is_shown(each.words, words)]:
-                # Shown more often than it came.
-                before = [each for each in same if not each.doubled and self._can_be(each, one)]
-                if before:
-                    before[-1].doubled = True
-        others = [
-            one for one in left if not any(is_shown(each.words, normalise(one.content)) for each in came)
-        ]
-        self._give([one for one in came if one.sent_at is None], others, is_cut, cut=True)
-
-    def _give(
-        self,
-        came: Collection[_Match],
-        shown: Iterable[Shown],
-        fits: Callable[[str, str], bool],
-        *,
-        cut: bool = False,
-    ) -> list[Shown]:
-        left = []
-        for one in shown:
-            words = normalise(one.content)
-            fitting = [
-                each
-                for each in came
-                if each.sent_at is None and self._can_be(each, one) and fits(each.words, words)
-            ]
-            # The same words may have come days before, and got lost.
-            fresh = [each for each in fitting if one.written_at - each.text.received_at <= self.give_up_after]
-            if not fitting:
-                left.append(one)
-                continue
-            chosen = (fresh or fitting)[0]
-            chosen.sent_at, chosen.cut = one.written_at, cut
-        return left
-
-    def _can_be(self, came: _Match, shown: Shown) -> bool:
-        return shown.written_at >= came.text.received_at - BEFORE
-
-    def _judge(self, match: _Match, overtaking: Collection[int]) -> Compared:
-        text, sent_at = match.text, match.sent_at
-        if sent_at is None:
-            if not match.is_read:
-                return Compared(text=text)
-            is_young = self.now - text.received_at < self.give_up_after
-            return Compared(text=text, findings=(Finding.PENDING if is_young else Finding.MISSING,))
-        found = {
-            Finding.LATE: sent_at - text.received_at > self.late_after,
-            Finding.CUT: match.cut,
-            Finding.DOUBLED: match.doubled,
-            Finding.OUT_OF_ORDER: text.seq in overtaking,
-            Finding.TO_OPTED_OUT: "opt_out" in text.would_hold,
-        }
-        findings = tuple(finding for finding, holds in found.items() if holds)
-        return Compared(text=text, sent_at=sent_at, findings=findings)
+def _match(
+    came: Mapping[int, Message], shown: Iterable[FoundText]
+) -> tuple[dict[int, datetime], dict[int, set[Finding]]]:
+    """When each of a person's texts was shown, and what is wrong with how, each by its place."""
+    left = sorted(shown, key=lambda one: one.created_at)
+    ours = {place: (text.received_at, normalise(text.text or "")) for place, text in came.items()}
+    findings: dict[int, set[Finding]] = defaultdict(set)
+    sent = _give(ours, left, is_shown)
+    while again := _give({place: ours[place] for place in sent}, left, is_shown):
+        for place in again:
+            findings[place].add(Finding.DOUBLED)
+    cut = _give({place: one for place, one in ours.items() if place not in sent}, left, is_cut)
+    for place in cut:
+        findings[place].add(Finding.CUT)
+    sent |= cut
+    for place, at in sent.items():
+        if any(earlier < place and at < their_at for earlier, their_at in sent.items()):
+            findings[place].add(Finding.OUT_OF_ORDER)
+    return sent, findings
 
 
-def _overtaking(came: Iterable[_Match]) -> Iterable[_Match]:
-    """Those that are shown before an earlier one."""
-    latest: datetime | None = None
-    for one in came:
-        if one.sent_at is not None:
-            if latest is not None and one.sent_at < latest:
-                yield one
-            latest = one.sent_at if latest is None else max(latest, one.sent_at)
+def _give(
+    ours: Mapping[int, tuple[datetime, str]], left: list[FoundText], fits: Callable[[str, str], bool]
+) -> dict[int, datetime]:
+    """Give each text, in order, one of what is *left*, first those sent soon: older ones may be lost."""
+    given: dict[int, datetime] = {}
+    for longest in (AFTER, timedelta.max):
+        for found in [*left]:
+            theirs = normalise(found.content)
+            for place, (came_at, words) in ours.items():
+                in_time = -BEFORE <= found.created_at - came_at <= longest
+                if place not in given and in_time and fits(words, theirs):
+                    given[place] = found.created_at
+                    left.remove(found)
+                    break
+    return given

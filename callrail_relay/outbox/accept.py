@@ -116,15 +116,13 @@ def _accept(
     _lock_accounts(connection, now, batch)
     facts = _read_facts(connection, now, batch)
     decided = [[_decide(now, facts, text, one) for text in one.messages] for one in batch]
-    if in_shadow:
-        decided = [[_shadowed(one) for one in accepted] for accepted in decided]
+    if in_shadow:  # another system sends it; what would have held it here stays with it
+        decided = [
+            [replace(one, status=Status.SHADOW, verdict=guards.Verdict(one.verdict.holds)) for one in texts]
+            for texts in decided
+        ]
     _insert(connection, now, batch, decided, with_empty=in_shadow)
     return decided
-
-
-def _shadowed(one: Accepted) -> Accepted:
-    """A text that another system sends, with what would have held it here."""
-    return replace(one, status=Status.SHADOW, verdict=guards.Verdict(one.verdict.holds))
 
 
 def _lock_accounts(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -13,7 +13,6 @@ from callrail_relay.outbox.rows import insert_into, look_at_all, of_pair, portio
 from callrail_relay.outbox.tables import (
     accounts,
     attempts,
-    imports,
     is_open,
     messages,
     numbers,
@@ -48,32 +47,6 @@ def add_opt_outs(connection: sa.Connection, now: datetime, entries: Sequence[Opt
     opted_out = sa.exists().where(*of_pair(opt_outs, asked.tracking_number, asked.recipient))
     connection.execute(sa.delete(possible_opt_outs).where(opted_out))
     return added
-
-
-RESUMED_WITHIN = timedelta(days=1)  # after that the conversations are in another order
-
-
-def read_import(connection: sa.Connection, now: datetime, company_id: str, since: datetime) -> int:
-    """The page to go on with: that of an import which was broken off lately, else the first."""
-    of_it = (imports.c.company_id == company_id, imports.c.since <= since + RESUMED_WITHIN)
-    page = sa.select(imports.c.page).where(*of_it, imports.c.read_at > now - RESUMED_WITHIN)
-    return connection.scalar(page) or 1
-
-
-def note_import(
-    connection: sa.Connection,
-    now: datetime,
-    company_id: str,
-    since: datetime,
-    page: int | None,
-    entries: Sequence[OptOut],
-) -> int:
-    """Add what a page showed; *page* is the next one, None at the end. Returns how many were not there."""
-    connection.execute(sa.delete(imports).where(imports.c.company_id == company_id))
-    if page is not None:
-        begun = {"company_id": company_id, "since": since, "page": page, "read_at": now}
-        connection.execute(sa.insert(imports).values(begun))
-    return add_opt_outs(connection, now, entries) if entries else 0
 
 
 def _insert(connection: sa.Connection, entries: list[dict[str, object]]) -> int:

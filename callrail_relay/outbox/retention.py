@@ -45,7 +45,7 @@ def _retire_submissions(connection: sa.Connection, now: datetime, before: dateti
     goes_on = sa.exists().where(
         messages.c.submission_id == submissions.c.id, sa.or_(messages.c.status.not_in(ENDED), tried_since)
     )
-    waits = sa.exists().where(forwards.c.submission_id == submissions.c.id, is_unfinished)
+    waits = sa.exists().where(forwards.c.submission_id == submissions.c.id, is_unfinished())
     due = sa.select(submissions.c.id).order_by(submissions.c.received_at).limit(most)
     due = due.where(submissions.c.retired_at.is_(None), submissions.c.received_at < before, ~goes_on, ~waits)
     ids = connection.scalars(due.with_for_update(skip_locked=True, of=submissions)).all()

@@ -11,34 +11,17 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from callrail_relay.domain.mapper import NewSubmission, RawSubmission
-from callrail_relay.domain.message import Reason, Status
-from callrail_relay.domain.shadow import (
-    LEASE,
-    MOST_OPEN,
-    Answered,
-    MayHaveArrived,
-    Mode,
-    NotPassed,
-    Passed,
-    PassOn,
-    Shadow,
-    State,
-    Unfinished,
-    goes_at_once,
-    next_waiting,
-    state_after,
-)
-from callrail_relay.domain.shadow_report import ShadowText
+from callrail_relay.domain.message import Message, Reason, Status
+from callrail_relay.domain.shadow import LEASE, Mode, Passed, PassOn, Shadow, State
 from callrail_relay.errors import NotAllowed
+from callrail_relay.outbox.queries import with_segments
 from callrail_relay.outbox.rows import Row, change, from_row, insert_into, look_at_all
 from callrail_relay.outbox.tables import (
-    NOW,
-    Instant,
+    EPOCH,
     accounts,
     forwards,
     is_unfinished,
     messages,
-    polls,
     shadow,
     submissions,
 )
@@ -46,14 +29,13 @@ from callrail_relay.outbox.tables import (
 
 def read_shadow(connection: sa.Connection, _now: datetime) -> Shadow:
     """The mode, and how many requests wait to be passed on."""
-    row = connection.execute(_MODE).one_or_none()
-    return Shadow() if row is None else _shadow(row, waiting=connection.scalar(_COUNT_WAITING) or 0)
+    waiting = sa.select(sa.func.count()).where(is_unfinished(), forwards.c.state == State.WAITING)
+    return _shadow(connection, _MODE, waiting=connection.scalar(waiting) or 0)
 
 
 def lock_shadow(connection: sa.Connection) -> Shadow:
     """The mode, which stays as it is until this transaction ends; to be called before all other locks."""
-    row = connection.execute(_LOCK_MODE).one_or_none()
-    return Shadow() if row is None else _shadow(row)
+    return _shadow(connection, _LOCK_MODE)
 
 
 def require_live(connection: sa.Connection) -> None:
@@ -72,38 +54,30 @@ def start(connection: sa.Connection, now: datetime, forward_to: str) -> None:
     connection.execute(row.on_conflict_do_update(index_elements=["id"], set_=changed))
 
 
-def resume(connection: sa.Connection, now: datetime) -> bool:
-    """Go back into shadow with the URL that is known; False if none is, or it is in shadow already."""
-    return connection.execute(_SWITCH, {"now": now, "from_": Mode.LIVE, "to": Mode.SHADOW}).rowcount == 1
-
-
-def end(connection: sa.Connection, now: datetime) -> int | None:
+def switch(connection: sa.Connection, now: datetime, to: Mode) -> int | None:
     """
-    Make the relay live, with what was certainly not passed on held; return how many texts.
+    Change the mode; None if it is that already, or no old URL is known yet.
 
-    None if it is live already. What is being passed on at this instant is settled when its try ends.
+    Once live, what was certainly not passed on is held: returns how many texts. What is being passed on at
+    this instant is settled when its try ends.
     """
-    if not connection.execute(_SWITCH, {"now": now, "from_": Mode.SHADOW, "to": Mode.LIVE}).rowcount:
+    other = sa.update(shadow).where(shadow.c.id == 1, shadow.c.mode != to)
+    if not connection.execute(other.values(mode=to, since=now)).rowcount:
         return None
-    waiting = connection.execute(_OF_STATE, {"state": State.WAITING}).all()
-    return _hold(connection, now, waiting)
+    return 0 if to is Mode.SHADOW else _hold(connection, now, _waiting(connection))
 
 
 def add(
     connection: sa.Connection, now: datetime, batch: Iterable[NewSubmission], forward_to: str
 ) -> list[PassOn | None]:
     """Note new requests of one transaction; return what to pass on at once, None for each that waits."""
-    before = _unfinished(connection)
+    is_down = connection.scalar(sa.select(sa.exists().where(is_unfinished(), forwards.c.tries > 1)))
     passing: list[PassOn | None] = []
     for one in batch:
-        people = frozenset(text.draft.recipient for text in one.messages if text.draft.recipient)
-        at_once = goes_at_once(people, before)
-        state = State.PASSING if at_once else State.WAITING
-        lease = now + LEASE if at_once else None
-        noted = {"submission_id": one.id, "state": state, "received_at": now, "tries": int(at_once)}
-        [id_] = connection.execute(_ADD, noted | {"lease_until": lease}).inserted_primary_key or (0,)
-        before.append(Unfinished(id=id_, state=state, failed=False, people=people))
-        passing.append(PassOn(id=id_, url=forward_to, request=one) if at_once else None)
+        noted = {"submission_id": one.id, "state": State.WAITING, "received_at": now, "tries": 0}
+        [id_] = connection.execute(sa.insert(forwards), noted).inserted_primary_key or (0,)
+        at_once = not is_down and connection.scalar(_NEXT) == id_
+        passing.append(_take(connection, now, id_, forward_to) if at_once else None)
     return passing
 
 
@@ -117,71 +91,56 @@ def take_next(
     passed on though they seemed not to be stored, none is passed on again.
     """
     mode = lock_shadow(connection)
-    over = {"detail": "The relay stopped before the answer."}
-    connection.execute(_EXPIRE, {"now": now, "to": State.UNKNOWN} | over)
-    if passed_unstored:
-        connection.execute(_FORGET, {"ids": list(passed_unstored), "to": State.UNKNOWN})
+    unstored = sa.and_(forwards.c.lease_until.is_(None), forwards.c.submission_id.in_(passed_unstored))
+    over = sa.update(forwards).where(is_unfinished(), sa.or_(forwards.c.lease_until <= now, unstored))
+    connection.execute(over.values(state=State.UNKNOWN, lease_until=None))
     if not mode.is_on or mode.forward_to is None:
         return None
-    waiting = connection.execute(_OF_STATE, {"state": State.WAITING}).all()
-    if old := [row for row in waiting if row.received_at <= now - max_age]:
-        _hold(connection, now, old)
-    id_ = next_waiting(_unfinished(connection))
-    if id_ is None:
-        return None
-    row = connection.execute(_REQUEST, {"of": id_}).one()
+    _hold(connection, now, [row for row in _waiting(connection) if row.received_at <= now - max_age])
+    id_ = connection.scalar(_NEXT)
+    return None if id_ is None else _take(connection, now, id_, mode.forward_to)
+
+
+def _take(connection: sa.Connection, now: datetime, id_: int, forward_to: str) -> PassOn:
+    query = sa.select(forwards.c.tries, submissions).join_from(forwards, submissions)
+    row = connection.execute(query.where(forwards.c.id == id_)).one()
     tries = row.tries + 1
     change(connection, forwards, id_, state=State.PASSING, tries=tries, lease_until=now + LEASE)
     request = from_row(RawSubmission, row, body=bytes(row.body))
-    return PassOn(id=id_, tries=tries, url=mode.forward_to, request=request)
+    return PassOn(id=id_, tries=tries, url=forward_to, request=request)
 
 
-def next_turn(connection: sa.Connection, now: datetime) -> datetime | None:
-    """When there is something for ``take_next``: now, when a lease ends, or never as it stands."""
-    unfinished = _unfinished(connection)
-    if next_waiting(unfinished) is not None:
-        return now
-    return None if not unfinished else connection.scalar(_LEASE_ENDS)
-
-
-def record(connection: sa.Connection, now: datetime, id_: int, tries: int, passed: Passed) -> int:
-    """Record what came of a try; return how many texts are held, if it didn't arrive and the shadow ended."""
+def record(connection: sa.Connection, now: datetime, id_: int, tries: int, passed: Passed) -> None:
+    """Record what came of a try; if it didn't arrive and the shadow ended, its texts are held."""
     mode = lock_shadow(connection)
-    row = connection.execute(_LOCK_ONE, {"of": id_}).one_or_none()
+    query = sa.select(forwards).where(forwards.c.id == id_).with_for_update()
+    row = connection.execute(query).one_or_none()
     if row is None or row.tries != tries or row.state not in (State.PASSING, State.UNKNOWN):
-        return 0
-    known: dict[str, object] = {"state": state_after(passed), "lease_until": None, "detail": None}
-    match passed:
-        case Answered(status=status):
-            known["http_status"] = status
-        case NotPassed(detail=detail) | MayHaveArrived(detail=detail):
-            known["detail"] = detail
-    change(connection, forwards, id_, **known)
-    return _hold(connection, now, [row]) if isinstance(passed, NotPassed) and not mode.is_on else 0
+        return
+    change(connection, forwards, id_, state=passed.state, lease_until=None)
+    if passed.state is State.WAITING and not mode.is_on:
+        _hold(connection, now, [row])
 
 
-def read_texts(connection: sa.Connection, _now: datetime, since: datetime) -> list[ShadowText]:
+def read_texts(connection: sa.Connection, now: datetime, since: datetime | None) -> list[Message]:
     """The texts of requests that came in shadow since then, in their order."""
-    rows = connection.execute(_TEXTS, {"since": since}).all()
-    codes = ([one.code for one in row.reasons if one.code != "not_passed_on"] for row in rows)
-    return [from_row(ShadowText, row, would_hold=tuple(one)) for row, one in zip(rows, codes, strict=True)]
+    query = sa.select(messages).join(forwards, messages.c.submission_id == forwards.c.submission_id)
+    query = query.where(forwards.c.received_at >= (since or EPOCH))
+    rows = connection.execute(query.order_by(forwards.c.received_at, messages.c.seq)).all()
+    return with_segments(connection, now, rows)
 
 
 def count_requests(
-    connection: sa.Connection, _now: datetime, since: datetime
+    connection: sa.Connection, _now: datetime, since: datetime | None
 ) -> tuple[datetime | None, dict[str, int]]:
     """When the first request since then came in shadow, and how many got how far."""
+    query = sa.select(forwards.c.state, sa.func.count(), sa.func.min(forwards.c.received_at))
+    query = query.where(forwards.c.received_at >= (since or EPOCH)).group_by(forwards.c.state)
     counts, first = dict.fromkeys(("forwarded", "refused", "unknown", "waiting"), 0), None
-    for state, count, at in connection.execute(_COUNTS, {"since": since}):
+    for state, count, at in connection.execute(query):
         counts[{State.HELD: "waiting", State.PASSING: "unknown"}.get(State(state), state)] += count
         first = at if first is None else min(first, at)
     return first, counts
-
-
-def note_requests(connection: sa.Connection, now: datetime, account_id: str, requests: int) -> None:
-    """Count requests to CallRail that were made to read what it shows."""
-    noted = {"account_id": account_id, "company_id": "", "requests": requests}
-    connection.execute(_NOTE, noted | {"began_at": now, "lease_until": now, "finished_at": now})
 
 
 def _hold(connection: sa.Connection, now: datetime, rows: Sequence[Row]) -> int:
@@ -201,75 +160,27 @@ def _hold(connection: sa.Connection, now: datetime, rows: Sequence[Row]) -> int:
     return len(texts)
 
 
-def _unfinished(connection: sa.Connection) -> list[Unfinished]:
-    """The earliest requests that are not finished, MOST_OPEN at most, with their people."""
-    rows = connection.execute(_UNFINISHED).all()
-    people: dict[str, set[str]] = {row.submission_id: set() for row in rows}
-    for submission_id, recipient in connection.execute(_PEOPLE, {"ids": list(people)}) if rows else ():
-        people[submission_id].add(recipient)
-    return [
-        Unfinished(
-            id=row.id,
-            state=State(row.state),
-            failed=row.tries > (row.state == State.PASSING),
-            people=frozenset(people[row.submission_id]),
-        )
-        for row in rows
-    ]
+def _waiting(connection: sa.Connection) -> Sequence[Row]:
+    """The requests that wait, locked, so that one node at a time takes one of them."""
+    query = sa.select(forwards).where(is_unfinished(), forwards.c.state == State.WAITING)
+    return connection.execute(query.order_by(forwards.c.id).with_for_update()).all()
 
 
-def _shadow(row: Row, waiting: int = 0) -> Shadow:
-    return Shadow(mode=Mode(row.mode), since=row.since, forward_to=row.forward_to, waiting=waiting)
+def _shadow(connection: sa.Connection, query: sa.Select[tuple[object]], waiting: int = 0) -> Shadow:
+    row = connection.execute(query).one_or_none()
+    return Shadow() if row is None else from_row(Shadow, row, mode=Mode(row.mode), waiting=waiting)
 
 
-_OF_STATE = (
-    sa.select(forwards)
-    .where(is_unfinished, forwards.c.state == sa.bindparam("state"))
-    .order_by(forwards.c.id)
-    .with_for_update()
-)
-_COUNT_WAITING = sa.select(sa.func.count()).where(is_unfinished, forwards.c.state == State.WAITING)
 _MODE = sa.select(shadow).where(shadow.c.id == 1)
 _LOCK_MODE = _MODE.with_for_update(read=True)
-_SWITCH = (
-    sa.update(shadow)
-    .where(shadow.c.id == 1, shadow.c.mode == sa.bindparam("from_"))
-    .values(mode=sa.bindparam("to"), since=NOW)
+# The earliest request that waits and has no earlier unfinished one with a text to the same person.
+_earlier, _theirs, _its = forwards.alias(), messages.alias(), messages.alias()
+_behind = sa.exists().where(
+    is_unfinished(_earlier),
+    _earlier.c.id < forwards.c.id,
+    _theirs.c.submission_id == _earlier.c.submission_id,
+    _its.c.submission_id == forwards.c.submission_id,
+    _its.c.recipient == _theirs.c.recipient,
 )
-_ADD = sa.insert(forwards)
-_LEASE_ENDS = sa.select(sa.func.min(forwards.c.lease_until)).where(is_unfinished)
-_UNFINISHED = (
-    sa.select(forwards).where(is_unfinished).order_by(forwards.c.id).limit(sa.literal_column(str(MOST_OPEN)))
-)
-_PEOPLE = sa.select(messages.c.submission_id, messages.c.recipient).where(
-    messages.c.submission_id.in_(sa.bindparam("ids", expanding=True)), messages.c.recipient.is_not(None)
-)
-_LOCK_ONE = sa.select(forwards).where(forwards.c.id == sa.bindparam("of")).with_for_update()
-_EXPIRE = (
-    sa.update(forwards)
-    .where(is_unfinished, forwards.c.lease_until <= NOW)
-    .values(state=sa.bindparam("to"), lease_until=None, detail=sa.bindparam("detail"))
-)
-_FORGET = (
-    sa.update(forwards)
-    .where(is_unfinished, forwards.c.state == sa.literal_column("'waiting'"))
-    .where(forwards.c.submission_id.in_(sa.bindparam("ids", expanding=True)))
-    .values(state=sa.bindparam("to"))
-)
-_TEXTS = (
-    sa.select(messages)
-    .join_from(forwards, messages, messages.c.submission_id == forwards.c.submission_id)
-    .where(forwards.c.received_at >= sa.bindparam("since", type_=Instant))
-    .order_by(forwards.c.received_at, messages.c.seq)
-)
-_COUNTS = (
-    sa.select(forwards.c.state, sa.func.count(), sa.func.min(forwards.c.received_at))
-    .where(forwards.c.received_at >= sa.bindparam("since", type_=Instant))
-    .group_by(forwards.c.state)
-)
-_NOTE = sa.insert(polls)
-_REQUEST = (
-    sa.select(forwards.c.tries, submissions)
-    .join_from(forwards, submissions)
-    .where(forwards.c.id == sa.bindparam("of"))
-)
+_next = sa.select(forwards.c.id).where(is_unfinished(), forwards.c.state == State.WAITING, ~_behind)
+_NEXT = _next.order_by(forwards.c.id).limit(1)

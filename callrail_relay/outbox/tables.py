@@ -314,22 +314,16 @@ forwards = _table(
     sa.Column("received_at", Instant, nullable=False),
     sa.Column("tries", sa.Integer, nullable=False),
     sa.Column("lease_until", Instant),  # of a try under way: when it counts as one that may have arrived
-    sa.Column("http_status", sa.Integer),
-    sa.Column("detail", sa.Text),
 )
-# Those with nothing final, written exactly as in the partial index.
-is_unfinished = forwards.c.state.in_([sa.literal_column("'waiting'"), sa.literal_column("'passing'")])
-_index("ix_forwards_unfinished", forwards, "id", where=is_unfinished)
-_index("ix_forwards_received_at", forwards, "received_at")
 
-# How far the opt-outs of a company were read from CallRail's conversations, while that is not done.
-imports = _table(
-    "imports",
-    sa.Column("company_id", sa.String(64), primary_key=True),
-    sa.Column("since", Instant, nullable=False),
-    sa.Column("page", sa.Integer, nullable=False),  # the next one to read
-    sa.Column("read_at", Instant, nullable=False),
-)
+
+def is_unfinished(table: sa.FromClause = forwards) -> Condition:
+    """Whether nothing final is known of a request, written exactly as in the partial index."""
+    return table.c.state.in_([sa.literal_column("'waiting'"), sa.literal_column("'passing'")])
+
+
+_index("ix_forwards_unfinished", forwards, "id", where=is_unfinished())
+_index("ix_forwards_received_at", forwards, "received_at")
 
 # What CallRail's webhooks, or its conversations, say that was written: replies, and texts that went out.
 callrail_texts = _table(

@@ -85,14 +85,12 @@ class Intake:
                 accepted = await self._store.accept(submission)
         except Unavailable as error:
             raise NotStored(raw, str(error)) from error
-        match accepted:
-            case mapper.Repeated(submission_id=first):
-                self._hook(events.RepeatReceived(submission_id=first))
-                return Receipt(submission_id=first)
-            case accept.InShadow(accepted=texts, pass_on=pass_on):
-                return replace(self._received(submission, texts), pass_on=pass_on)
-            case _:
-                return self._received(submission, accepted)
+        if isinstance(accepted, mapper.Repeated):
+            self._hook(events.RepeatReceived(submission_id=accepted.submission_id))
+            return Receipt(submission_id=accepted.submission_id)
+        if isinstance(accepted, accept.InShadow):
+            return replace(self._received(submission, accepted.accepted), pass_on=accepted.pass_on)
+        return self._received(submission, accepted)
 
     def direct(self, draft: mapper.MappedText) -> list[mapper.NewSubmission]:
         """One text from the command line, to be accepted or planned."""

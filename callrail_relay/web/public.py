@@ -58,7 +58,7 @@ class PublicParts:
     """
     What the public listener needs; *prove* answers a nonce as only this relay can.
 
-    *passing_on* passes requests on in shadow, each with *loop_mark*: one that comes back is refused.
+    *passing_on* passes requests on in shadow, each with its mark: one that comes back is refused.
     *wake* wakes delivery, and *answered* is called for each request to a webhook. Only *allow_addresses*,
     if there are any, may post to IF3's webhook.
     """
@@ -72,7 +72,6 @@ class PublicParts:
     prove: Callable[[str], str]
     answered: Answered
     passing_on: PassingOn
-    loop_mark: str
     allow_addresses: Sequence[Network] = ()
     refused: Refused = uncounted
 
@@ -191,31 +190,31 @@ class IF3Hook(Webhook):
         return not networks or (parsed is not None and any(parsed in network for network in networks))
 
     async def take(self, request: Request, body: bytes) -> Response:
-        if self._parts.loop_mark in request.headers.get("via", ""):
+        if self._parts.passing_on.mark in request.headers.get("via", ""):
             self._parts.refused("passed on by this relay itself")
             return PlainTextResponse("Misdirected Request: the old URL leads back to this relay.", 421)
         # Delivery is woken twice: so that it may claim the text in the commit that stores it, and after it.
         self._parts.wake()
-        passing_on, known = self._parts.passing_on, request.headers.get("content-type")
-        query = request.scope["query_string"].decode("utf-8", "replace")
-        key = next(
-            (value for name, value in request.headers.items() if name in REPEAT_HEADERS and value), None
-        )
+        passing_on = self._parts.passing_on
         try:
             receipt = await self._parts.intake.accept_request(
-                body, content_type=known, query=query, idempotency_key=key
+                body,
+                content_type=request.headers.get("content-type"),
+                query=request.scope["query_string"].decode("utf-8", "replace"),
+                idempotency_key=next(
+                    (value for name, value in request.headers.items() if name in REPEAT_HEADERS and value),
+                    None,
+                ),
             )
-        except NotStored as error:
-            id_ = error.raw.id
-            answer = await passing_on.pass_on_unstored(error.raw)
-        else:
-            id_ = receipt.submission_id
             if receipt.accepted:
                 self._parts.wake()
-            answer = None if receipt.pass_on is None else await passing_on.pass_on(receipt.pass_on)
-        if answer is not None:
-            headers = {} if answer.content_type is None else {"Content-Type": answer.content_type}
-            return Response(answer.body, answer.status, headers)
+            id_ = receipt.submission_id
+            passed = await passing_on.pass_on(receipt.pass_on) if receipt.pass_on else None
+        except NotStored as error:
+            id_, passed = error.raw.id, await passing_on.pass_on_unstored(error.raw)
+        if passed is not None and passed.http_status is not None and passed.body is not None:
+            headers = {} if passed.content_type is None else {"Content-Type": passed.content_type}
+            return Response(passed.body, passed.http_status, headers)
         # The shape of Zapier's Catch Hook, which IF3 knows.
         content = f'{{"status":"success","id":"{id_}","request_id":"{id_}","attempt":"{id_}"}}'
         return Response(content, media_type="application/json")

@@ -6,27 +6,28 @@ from datetime import timedelta
 import pytest
 
 from callrail_relay.cli.shadow import totals
-from callrail_relay.domain.shadow_report import Compared, Finding, ShadowReport, ShadowText
+from callrail_relay.domain.message import Message, Reason, Source, Status
+from callrail_relay.domain.shadow_report import Compared, Finding, ShadowReport
 from tests.support.clock import START
-from tests.support.factories import ACCOUNT, COMPANY, RECIPIENT
+from tests.support.factories import RECIPIENT, make_route
 
-TEXT = ShadowText(
-    seq=1,
+TEXT = Message(
     id="1",
+    submission_id="1",
+    status=Status.SHADOW,
+    source=Source.WEBHOOK,
     received_at=START,
     recipient=RECIPIENT,
     text="Hi",
-    account_id=ACCOUNT,
-    company_id=COMPANY,
-    would_hold=(),
+    route=make_route(),
 )
-RIGHT = Compared(text=TEXT, sent_at=START)
+RIGHT = Compared(TEXT, START)
 LATE = replace(RIGHT, findings=(Finding.LATE,))
-LOST = Compared(text=TEXT, findings=(Finding.MISSING,))
-HELD = replace(RIGHT, text=replace(TEXT, would_hold=("merge_tag",)))
+LOST = Compared(TEXT, findings=(Finding.MISSING,))
+HELD = replace(RIGHT, text=replace(TEXT, reasons=(Reason("merge_tag"),)))
 DOUBLED = replace(RIGHT, findings=(Finding.DOUBLED,))
-PENDING = Compared(text=TEXT, findings=(Finding.PENDING,))
-UNREAD = Compared(text=TEXT)
+PENDING = Compared(TEXT, findings=(Finding.PENDING,))
+UNREAD = Compared(TEXT)
 
 
 @pytest.mark.parametrize(

@@ -111,14 +111,6 @@ def _create_tables_that_stand_alone() -> None:
         sa.PrimaryKeyConstraint("digest", name="pk_ended_tokens"),
     )
     op.create_table(
-        "imports",
-        sa.Column("company_id", sa.String(64), nullable=False),
-        sa.Column("since", INSTANT, nullable=False),
-        sa.Column("page", sa.Integer, nullable=False),
-        sa.Column("read_at", INSTANT, nullable=False),
-        sa.PrimaryKeyConstraint("company_id", name="pk_imports"),
-    )
-    op.create_table(
         "incidents",
         sa.Column("key", sa.String(160), nullable=False),
         sa.Column("level", sa.String(16), nullable=False),
@@ -231,8 +223,6 @@ def _create_submissions_and_messages() -> None:
         sa.Column("received_at", INSTANT, nullable=False),
         sa.Column("tries", sa.Integer, nullable=False),
         sa.Column("lease_until", INSTANT),
-        sa.Column("http_status", sa.Integer),
-        sa.Column("detail", sa.Text),
         sa.ForeignKeyConstraint(["submission_id"], ["submissions.id"], name="fk_forwards_submission_id"),
         sa.PrimaryKeyConstraint("id", name="pk_forwards"),
         sa.UniqueConstraint("submission_id", name="uq_forwards_submission_id"),

@@ -21,7 +21,7 @@ from callrail_relay.domain.message import MessageFilter, Reason, Status
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
 from callrail_relay.domain.reconcile import FailedLookup, FoundText, Lookup
 from callrail_relay.domain.routing import Route
-from callrail_relay.domain.shadow import Answered, NotPassed
+from callrail_relay.domain.shadow import Mode, Passed, State, answered
 from callrail_relay.domain.views import TextFilter
 from callrail_relay.outbox import (
     accept,
@@ -37,6 +37,7 @@ from callrail_relay.outbox import (
     relay_secrets,
     replies,
     retention,
+    rows,
     shadow,
     times,
 )
@@ -334,20 +335,17 @@ async def shadowed(outbox: Store, clock: ManualClock) -> None:
     await outbox.write(shadow.start, "https://hooks.example.com/old")
     for number in range(3):
         await outbox.accept(make_submission(make_message(draft=make_draft(recipient=recipient(70 + number)))))
-    for passed in (NotPassed(detail="No connection."), Answered(status=200)):
+    for passed in (Passed(State.WAITING), answered(200)):
         await outbox.write(shadow.record, 1, 1, passed)
-    await outbox.read(shadow.next_turn)
     await outbox.write(shadow.take_next, timedelta(hours=4), ["unknown"])
     await outbox.read(shadow.read_shadow)
     await outbox.read(shadow.count_requests, clock.now())
     await outbox.read(shadow.read_texts, clock.now())
-    await outbox.write(shadow.note_requests, ACCOUNT, 3)
-    await outbox.read(opt_outs.read_import, COMPANY, clock.now())
-    entries = await outbox.read(opt_outs.list_opt_outs)
-    await outbox.write(opt_outs.note_import, COMPANY, clock.now(), 2, entries)
-    await outbox.write(shadow.record, 1, 2, NotPassed(detail="No connection."))
-    await outbox.write(shadow.end)
-    await outbox.write(shadow.resume)
+    await outbox.write(rows.note_requests, ACCOUNT, 3, "opt-outs")
+    await outbox.read(rows.pages_read, ACCOUNT, "opt-outs")
+    await outbox.write(shadow.record, 1, 2, Passed(State.WAITING))
+    for mode in (Mode.LIVE, Mode.SHADOW):
+        await outbox.write(shadow.switch, mode)
 
 
 async def test_nothing_reads_through_a_table_that_grows(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from callrail_relay.domain.mapper import Accepted
 from callrail_relay.domain.message import Message, MessageFilter, Source, Status
-from callrail_relay.domain.shadow import LEASE, Answered, MayHaveArrived, NotPassed, Passed, PassOn, State
+from callrail_relay.domain.shadow import LEASE, Mode, Passed, PassOn, State, answered
 from callrail_relay.errors import NotAllowed
 from callrail_relay.outbox import decisions, queries, retention, shadow
 from callrail_relay.outbox.accept import InShadow, accept
@@ -29,11 +29,11 @@ from tests.support.stores import new_sqlite_store
 OLD = "https://hooks.example.com/old"
 MAX_AGE = timedelta(hours=4)
 RESULTS: dict[str, Passed] = {
-    "answers": Answered(status=200, body=b"{}"),
-    "refuses": Answered(status=410, body=b""),
-    "fails": Answered(status=500, body=b""),
-    "breaks": MayHaveArrived(detail="The connection broke."),
-    "is down": NotPassed(detail="No connection."),
+    "answers": answered(200, b"{}"),
+    "refuses": answered(410, b""),
+    "fails": answered(500, b""),
+    "breaks": Passed(State.UNKNOWN, "The connection broke."),
+    "is down": Passed(State.WAITING, "No connection."),
 }
 MAPPER = make_mapper()
 
@@ -72,7 +72,7 @@ class Story:
             await self._end(self.under_way.pop(which % len(self.under_way)), RESULTS[result])
 
     async def _end(self, tried: PassOn, passed: Passed) -> None:
-        if not isinstance(passed, NotPassed):
+        if passed.state is not State.WAITING:
             self.at_old[_words(tried)] += 1
         assert tried.id is not None
         await self.store.write(shadow.record, tried.id, tried.tries, passed)
@@ -94,12 +94,10 @@ class Story:
         self.clock.advance(seconds)
 
     async def switches(self, way: str) -> None:
-        if way == "end":
-            await self.store.write(shadow.end)
-        elif way == "resume":
-            await self.store.write(shadow.resume)
-        else:
+        if way == "start":
             await self.store.write(shadow.start, OLD)
+        else:
+            await self.store.write(shadow.switch, Mode.LIVE if way == "end" else Mode.SHADOW)
 
     async def sends(self) -> None:
         worker = Worker(self.store)
@@ -116,7 +114,7 @@ class Story:
         while self.under_way:
             await self.ends(0, "answers")
             await self.takes()
-        await self.store.write(shadow.end)
+        await self.store.write(shadow.switch, Mode.LIVE)
         for _ in self.in_shadow:
             self.clock.advance(2)
             await self.sends()
@@ -211,7 +209,7 @@ async def test_two_nodes_switch_at_one_instant(outbox: Store, second_outbox: Sto
     async def end(store: Store) -> int | None:
         await enough.wait()
         began.set()
-        held = await store.write(shadow.end)
+        held = await store.write(shadow.switch, Mode.LIVE)
         ended.set()
         return held
 

@@ -6,23 +6,22 @@ from pathlib import Path
 import pytest
 
 from callrail_relay.callrail.simulator import Fault, Kind, Simulator
-from callrail_relay.service.shadow import ImportedOptOuts, import_opt_outs
+from callrail_relay.domain.inbound import SeenReplies
+from callrail_relay.service.shadow import Conversations, import_opt_outs
 from tests.service.rig import Rig, open_rig
 from tests.support.factories import recipient
 
 pytestmark = pytest.mark.anyio
 
 
-async def import_all(rig: Rig, told: list[tuple[int, int]] | None = None) -> ImportedOptOuts:
-    return await import_opt_outs(
-        rig.outbox,
-        rig.callrail,
-        [(rig.account_id, rig.simulator.company_id)],
-        [rig.simulator.tracking_number],
-        800,
-        since=rig.clock.now() - timedelta(days=700),
-        told=lambda *sums: None if told is None else told.append(sums),
-    )
+async def import_all(rig: Rig, find: object = None) -> str | None:
+    since, told = rig.clock.now() - timedelta(days=700), list[int]()
+    conversations = Conversations(rig.outbox, find or rig.callrail.find_replies, 800)  # type: ignore[arg-type]
+    return await import_opt_outs(conversations, rig.inbound, since=since, told=told.append)
+
+
+async def opted_out(rig: Rig) -> set[str]:
+    return {one.recipient for one in await rig.operations.opt_outs()}
 
 
 def say(simulator: Simulator, person: int, *words: str) -> None:
@@ -32,7 +31,7 @@ def say(simulator: Simulator, person: int, *words: str) -> None:
 
 
 async def test_whoever_said_stop_and_did_not_come_back_is_on_the_list(tmp_path: Path) -> None:
-    """With the words and the time; a second import adds nobody."""
+    """With the words and the time; a second import adds nobody, and brings nobody back who was taken off."""
     async with open_rig(tmp_path) as rig:
         say(rig.simulator, 1, "Hello", "STOP")
         say(rig.simulator, 2, "STOP", "START")
@@ -40,14 +39,15 @@ async def test_whoever_said_stop_and_did_not_come_back_is_on_the_list(tmp_path: 
         say(rig.simulator, 4, "Yes, Tuesday is good")
         say(rig.simulator, 5, *["Hello"] * 30, "stop", "?")
 
-        first = await import_all(rig)
-        second = await import_all(rig)
+        assert await import_all(rig) is None
 
-        listed = await rig.operations.opt_outs()
-        assert {recipient(1), recipient(3), recipient(5)} == {one.recipient for one in listed}
-        assert (3, 3, None) == (first.found, first.added, first.fault)
-        assert (3, 0) == (second.found, second.added)
-        assert any("STOP" in one.reason for one in listed)
+        assert {recipient(1), recipient(3), recipient(5)} == await opted_out(rig)
+        assert any("STOP" in one.reason for one in await rig.operations.opt_outs())
+        assert all(one.created_at < rig.clock.now() for one in await rig.operations.opt_outs())
+        await rig.operations.remove_opt_out(recipient(1), None)
+        rig.clock.advance(timedelta(days=2).total_seconds())
+        assert await import_all(rig) is None
+        assert {recipient(3), recipient(5)} == await opted_out(rig)
 
 
 async def test_an_import_that_breaks_off_goes_on(tmp_path: Path) -> None:
@@ -56,7 +56,23 @@ async def test_an_import_that_breaks_off_goes_on(tmp_path: Path) -> None:
         say(rig.simulator, 1, "STOP")
         rig.simulator.fault(Fault(Kind.STATUS, on="read", status=500))
 
-        broken = await import_all(rig)
-        assert broken.fault is not None
+        assert await import_all(rig) is not None
         rig.simulator.faults.clear()
-        assert (1, None) == ((again := await import_all(rig)).added, again.fault)
+        assert await import_all(rig) is None
+        assert {recipient(1)} == await opted_out(rig)
+
+
+async def test_pages_that_were_read_are_not_read_again(tmp_path: Path) -> None:
+    """The third page breaks off: the next run begins with it. A page counts only once all of it is stored."""
+    async with open_rig(tmp_path) as rig:
+        pages: list[int] = []
+
+        async def find(*_: object, since: object, pages: range) -> SeenReplies:
+            asked.extend(pages)
+            return SeenReplies(fault="gone" if broken and pages[0] == 3 else None, is_last=pages[0] == 4)
+
+        asked, broken = pages, True
+        assert "gone" == await import_all(rig, find)
+        broken = False
+        assert await import_all(rig, find) is None
+        assert [1, 2, 3, 3, 4] == asked

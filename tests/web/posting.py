@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -85,7 +85,6 @@ def public_app(
             prove=lambda nonce: f"<{nonce}>",
             answered=answered,
             passing_on=passing_on or _passing_on(rig, OldUrl(find_network, MARK)),
-            loop_mark=MARK,
             allow_addresses=allow_addresses,
             refused=refused,
         )
@@ -93,17 +92,14 @@ def public_app(
 
 
 def _passing_on(rig: Rig, old_url: OldUrl) -> PassingOn:
-    return PassingOn(rig.outbox, rig.events, old_url.pass_on, timedelta(hours=4))
+    return PassingOn(rig.outbox, rig.events, old_url.pass_on, timedelta(hours=4), MARK)
 
 
 @asynccontextmanager
 async def passing_requests_on(rig: Rig) -> AsyncIterator[PassingOn]:
     """What passes requests on in shadow; all is recorded at the end."""
-    old_url = OldUrl(find_network, MARK)
-    passing_on = _passing_on(rig, old_url)
-    yield passing_on
-    await passing_on.close()
-    await old_url.close()
+    async with aclosing(OldUrl(find_network, MARK)) as old_url, aclosing(_passing_on(rig, old_url)) as found:
+        yield found
 
 
 @asynccontextmanager

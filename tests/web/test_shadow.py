@@ -8,7 +8,7 @@ from unittest.mock import patch
 import pytest
 
 from callrail_relay.domain.message import MessageFilter
-from callrail_relay.domain.shadow import Passed, PassOn
+from callrail_relay.domain.shadow import Mode, Passed, PassOn
 from callrail_relay.errors import Unavailable
 from callrail_relay.machine.old_url import OldUrl
 from callrail_relay.outbox import shadow
@@ -51,7 +51,7 @@ async def test_live_it_is_refused(tmp_path: Path, zap: Zap) -> None:
     """503, as ever: nobody else sends it."""
     async with open_rig(tmp_path, patience=0.0) as rig:
         await rig.outbox.write(shadow.start, zap.url)
-        await rig.outbox.write(shadow.end)
+        await rig.outbox.write(shadow.switch, Mode.LIVE)
         with rig.failing_store():
             assert 503 == (await post(rig))[0]
         assert [] == zap.taken
@@ -71,7 +71,7 @@ async def test_a_full_disk_in_the_second_of_the_switch_changes_nothing(tmp_path:
     async with open_rig(tmp_path, patience=0.0) as rig:
         await rig.outbox.write(shadow.start, zap.url)
         with rig.failing_store(), pytest.raises(Unavailable):
-            await rig.outbox.write(shadow.end)
+            await rig.outbox.write(shadow.switch, Mode.LIVE)
         assert (await rig.outbox.read(shadow.read_shadow)).is_on
         assert (200, zap.manner.body) == await post(rig)
 

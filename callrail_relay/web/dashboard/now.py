@@ -14,7 +14,7 @@ from callrail_relay.domain.account import DAY, HOUR, Window
 from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Code, Facts, Level, judge
 from callrail_relay.domain.health import Point as Finding
-from callrail_relay.domain.message import Status
+from callrail_relay.domain.message import ENDED, Status
 from callrail_relay.domain.views import Arrivals, OldestUse, Waiting
 from callrail_relay.sentences import asleep, clock_time, of_point, plural, seen_lately
 from callrail_relay.web.dashboard.actions import allowed
@@ -69,15 +69,7 @@ def _gauges(standing: AccountStatus, oldest: Mapping[str, OldestUse]) -> list[Ga
 HOURS = 24
 DAYS = 30
 HEIGHT = 100
-SERIES = (
-    Status.SENT,
-    Status.QUEUED,
-    Status.HELD,
-    Status.UNKNOWN,
-    Status.FAILED,
-    Status.CANCELLED,
-    Status.SHADOW,
-)
+SERIES = (Status.SENT, Status.QUEUED, Status.HELD, Status.UNKNOWN, *ENDED[1:])
 """From the bottom of a bar to its top; what is being sent counts as queued."""
 
 
@@ -216,6 +208,7 @@ SENTENCES = {
     Code.NOT_REACHABLE_FROM_OUTSIDE: Point("Problem: the public URL", "{detail}", *_CHECKS),
     Code.PUBLIC_URL_UNCHECKED: Point("The public URL isn't confirmed yet", "{detail}"),
     Code.NEEDS_REVIEW: Point("{messages} {need} your review", "{kinds}", "#waiting", "Review"),
+    Code.SHADOW: Point("Shadow mode", "Since {time} requests are passed on to {name}, and nothing is sent."),
     Code.WAITS: Point("Sending{whose} waits until {time}.", "{detail}"),
     Code.DAY_FULL: Point("Daily limit{whose} reached ({count:,})", "Sending resumes {at}.", *_LIMITS),
     Code.HOUR_FULL: Point("Hourly limit{whose} reached ({count:,})", "Sending resumes {at}.", *_LIMITS),
