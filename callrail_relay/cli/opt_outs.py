@@ -146,11 +146,10 @@ async def _import_from_callrail(since: str, config: Path | None, *, as_json: boo
     from callrail_relay.cli.messages import read_since
     from callrail_relay.service.shadow import import_opt_outs
 
-    begin = read_since(since)
     async with console.opened_relay(config, with_route=True) as relay, open_conversations(relay) as read:
         known, policy = len(await relay.operations.opt_outs()), relay.context.inbound
         told = lambda count: say(f"{plural(count, 'conversation')} read.")  # noqa: E731
-        fault = await import_opt_outs(read, policy, since=begin, told=told)
+        fault = await import_opt_outs(read, policy, since=read_since(since), told=told)
         total = len(await relay.operations.opt_outs())
     added = total - known
     show({"added": added}, f"{plural(added, 'opt-out')} added; {total:,} on the list.", as_json=as_json)

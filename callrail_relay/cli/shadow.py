@@ -139,13 +139,9 @@ def _print_report(report: "ShadowReport", late_after: timedelta) -> None:
             echo(words.format(plural(count, "request")))
     wrong = [one for one in report.texts if one.findings or one.would_hold]
     for one in wrong[:MOST_LINES]:
-        words = "; ".join(
-            [
-                *(finding.value.replace("_", " ") for finding in one.findings),
-                *([f"would hold: {', '.join(one.would_hold)}"] if one.would_hold else []),
-            ]
-        )
-        echo(f"{local(one.text.received_at)}  {one.text.recipient or '-':<12}  {words}")
+        said = [finding.replace("_", " ") for finding in one.findings]
+        said += [f"would hold: {', '.join(one.would_hold)}"] if one.would_hold else []
+        echo(f"{local(one.text.received_at)}  {one.text.recipient or '-':<12}  {'; '.join(said)}")
         echo(f"    {shortened(one.text.text)}")
     if len(wrong) > MOST_LINES:
         echo(f"{len(wrong) - MOST_LINES:,} more: see --csv.")
@@ -197,7 +193,7 @@ async def end(yes: Yes = False, config: Config = None, as_json: Json = False) ->
         if (await _read(relay)).is_on and not confirmed("From now on the relay sends. Go on?", yes=yes):
             say("Nothing was changed: the relay stays in shadow mode.")
             return
-        held = await shadow.end(relay.store)
+        held = await shadow.switch(relay.store, live=True)
         more = " Turn the old Zap off now; `callrail-relay shadow resume` goes back."
         if held:
             never = "never got to the old URL: on hold, see `messages list --status held`."
@@ -218,10 +214,9 @@ async def resume(yes: Yes = False, config: Config = None, as_json: Json = False)
     from callrail_relay.service import shadow
 
     async with console.opened_relay(config) as relay:
-        known = await _read(relay)
         question = "From now on the old URL gets each request, and its Zap must be on. Go on?"
-        if not known.is_on and known.forward_to is not None and not confirmed(question, yes=yes):
+        if not (await _read(relay)).is_on and not confirmed(question, yes=yes):
             say("Nothing was changed: the relay stays live.")
             return
-        await shadow.resume(relay.store)
+        await shadow.switch(relay.store, live=False)
         _show(await _read(relay), as_json=as_json)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from callrail_relay.domain.mapper import RawSubmission
 from callrail_relay.domain.message import instant
 from callrail_relay.domain.routing import is_loopback
+from callrail_relay.errors import UsageError
 
 ANSWER_WITHIN = timedelta(seconds=20)  # how long the old URL may take, before IF3 gets our own answer
 LEASE = ANSWER_WITHIN + timedelta(seconds=20)  # after it a try counts as one that may have arrived
@@ -85,16 +86,16 @@ _OLD_URL = re.compile(
 
 
 def read_old_url(text: str) -> str:
-    """*text* as an address to pass requests on to. Raises ValueError, which shows no more than its host."""
+    """*text* as an address to pass requests on to. Raises UsageError, which shows no more than its host."""
     url = text.strip()
     parts = _OLD_URL.fullmatch(url)
     if parts is None or int(parts[3] or 1) > 65535:
-        raise ValueError(
-            "It isn't the web address of a webhook. Copy it from the old one, such as "
+        raise UsageError(
+            "--forward-to isn't the web address of a webhook. Copy it from the old one, such as "
             "https://hooks.zapier.com/hooks/catch/…"
         )
     if "/hooks/if3/" in url.lower():
-        raise ValueError("It is a relay's own webhook URL. Give the one that IF3 used before.")
+        raise UsageError("--forward-to is a relay's own webhook URL. Give the one that IF3 used before.")
     if parts[1].lower() == "http" and not is_loopback(parts[2].strip("[]")):
-        raise ValueError(f"Without https anyone on the way to {parts[2]} can read the messages. Use https.")
+        raise UsageError(f"Without https anyone on the way to {parts[2]} can read the texts. Use https.")
     return url

@@ -91,11 +91,7 @@ def compare(
     give_up_after: timedelta,
     unread: Collection[Company] = (),
 ) -> list[Compared]:
-    """
-    Each text, in the order they came, with what became of it.
-
-    One that can't be looked for has no findings: it is not whole, or not all of its company could be read.
-    """
+    """Each text with what became of it; one that isn't whole, or whose company is *unread*, has no findings."""
     theirs: dict[Company, list[FoundText]] = defaultdict(list)
     for one in shown:
         if one.company_id and one.destination.full and one.written_at:

@@ -11,8 +11,11 @@ from callrail_relay.domain.shadow import ANSWER_WITHIN, LARGEST_ANSWER, Passed, 
 from callrail_relay.errors import SettingsError
 from callrail_relay.machine.public_address import CONNECT_WITHIN, Network
 
-IDLE_CONNECTION = 1.0  # seconds; a request on one that the other side closes meanwhile would be lost
-LIMITS = httpx.Limits(max_connections=50, keepalive_expiry=IDLE_CONNECTION)
+# After a second the other side may close an idle connection, and a request on it would be lost.
+LIMITS = httpx.Limits(max_connections=50, keepalive_expiry=1.0)
+
+
+_NOT_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 
 class OldUrl:
@@ -42,15 +45,11 @@ class OldUrl:
                     if len(body) > LARGEST_ANSWER:
                         return answered(status)
                 return answered(status, bytes(body), answer.headers.get("content-type"))
-        except SettingsError:
-            return Passed(State.WAITING, "The proxy or the certificates of this computer can't be used.")
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
+        except (SettingsError, *_NOT_CONNECTED) as error:
             return Passed(State.WAITING, f"No connection ({_cause(error)}).")
-        except TimeoutError:
-            detail = f"No answer within {seconds:g} seconds."
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            detail = f"The connection broke before the answer ({_cause(error)})."
-        return Passed(State.UNKNOWN, detail) if status is None else answered(status)
+        except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            broken = Passed(State.UNKNOWN, f"No whole answer ({_cause(error)}).")
+            return broken if status is None else answered(status)
 
     def _client(self, url: str) -> httpx.AsyncClient:
         origin, longest = "://".join(urlsplit(url)[:2]), ANSWER_WITHIN.total_seconds()

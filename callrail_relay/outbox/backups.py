@@ -68,8 +68,7 @@ def hold_back(
     is_open = sa.or_(messages.c.status.in_(NOT_FINAL), messages.c.submission_id.in_(waited))
     rows = connection.execute(sa.select(messages).where(is_open).order_by(messages.c.seq)).all()
     over = sa.case((forwards.c.state == State.WAITING, State.HELD), else_=State.UNKNOWN)
-    ended = sa.update(forwards).where(is_unfinished()).values(state=over, lease_until=None)
-    connection.execute(ended)
+    connection.execute(sa.update(forwards).where(is_unfinished()).values(state=over, lease_until=None))
     for row in rows:
         # Later texts to the person need not wait: nothing that is looked up here is sent by itself.
         unknown = (attempts.c.message_seq == row.seq, attempts.c.outcome == OutcomeKind.UNKNOWN)

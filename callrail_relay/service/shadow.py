@@ -14,7 +14,7 @@ from callrail_relay.domain.opt_keywords import read_opt_keyword
 from callrail_relay.domain.reconcile import BEFORE
 from callrail_relay.domain.shadow import Mode, Passed, PassOn, State, read_old_url
 from callrail_relay.domain.shadow_report import ShadowReport, compare
-from callrail_relay.errors import NotAllowed, Unavailable, UsageError
+from callrail_relay.errors import NotAllowed, Unavailable
 from callrail_relay.outbox import shadow as store_shadow
 from callrail_relay.outbox.inbound import ingest
 from callrail_relay.outbox.rows import has_requests, note_requests, pages_read
@@ -23,8 +23,6 @@ from callrail_relay.service.background import PeriodicTask
 
 RETRY = timedelta(seconds=3)
 MOST_PAGES = 40  # of 250 conversations each
-NO_REQUESTS = "The relay's requests to CallRail of this hour are used up."
-REMEMBERED = 1000  # requests that were passed on though the store did not take them
 
 
 @dataclass(eq=False)
@@ -34,7 +32,7 @@ class PassingOn(PeriodicTask):
     post: Callable[[PassOn], Awaitable[Passed]]  # called once for each try
     max_age: timedelta
     mark: str  # goes along with each request
-    _unstored: deque[str] = field(default_factory=lambda: deque(maxlen=REMEMBERED), init=False)
+    _unstored: deque[str] = field(default_factory=lambda: deque(maxlen=1000), init=False)  # ids
     _recording: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
     look = timedelta(seconds=15)
@@ -86,9 +84,7 @@ class PassingOn(PeriodicTask):
     async def _record(self, request: PassOn, passed: Passed) -> None:
         """Record what came of a try, as soon as the store takes it."""
         self.hook(RequestPassedOn(state=passed.state, http_status=passed.http_status, detail=passed.detail))
-        if request.id is None:
-            return
-        while True:
+        while request.id is not None:
             with suppress(Unavailable):
                 await self.store.write(store_shadow.record, request.id, request.tries, passed)
                 return
@@ -97,38 +93,19 @@ class PassingOn(PeriodicTask):
             await self._clock.sleep(RETRY.total_seconds())
 
 
-# Who sends
-
-
 async def start(store: Store, forward_to: str) -> None:
     """Pass requests on to this URL from now on. Raises UsageError."""
-    try:
-        url = read_old_url(forward_to)
-    except ValueError as error:
-        raise UsageError(f"--forward-to can't be used. {error}") from error
-    await store.write(store_shadow.start, url)
+    await store.write(store_shadow.start, read_old_url(forward_to))
 
 
-async def end(store: Store) -> int:
-    """Make the relay live; return how many texts are held for a person. Raises NotAllowed."""
-    held = await store.write(store_shadow.switch, Mode.LIVE)
+async def switch(store: Store, *, live: bool) -> int:
+    """Change who sends; return how many texts are held for a person. Raises NotAllowed."""
+    held = await store.write(store_shadow.switch, Mode.LIVE if live else Mode.SHADOW)
     if held is None:
-        raise NotAllowed(
-            "The relay is live already, and nothing was changed. `callrail-relay shadow status` shows it."
-        )
+        other = "is in shadow mode already, or knows no old URL yet"
+        why = "is live already" if live else other
+        raise NotAllowed(f"The relay {why}: nothing was changed. Run `callrail-relay shadow status` to see.")
     return held
-
-
-async def resume(store: Store) -> None:
-    """Go back to the old URL. Raises NotAllowed."""
-    if await store.write(store_shadow.switch, Mode.SHADOW) is None:
-        raise NotAllowed(
-            "Nothing was changed: the relay is in shadow mode already, or no old URL is known yet. Run "
-            "`callrail-relay shadow start --forward-to URL` with it."
-        )
-
-
-# What CallRail's conversations show
 
 
 @dataclass(frozen=True)
@@ -141,7 +118,7 @@ class Conversations:
 
     async def read(self, company: Company, since: datetime, pages: range) -> SeenReplies:
         if not await self.store.read(has_requests, company[0], self.requests_per_hour):
-            return SeenReplies(fault=NO_REQUESTS)
+            return SeenReplies(fault="The relay's requests to CallRail of this hour are used up.")
         seen = await self.find(*company, since=since, pages=pages)
         await self.store.write(note_requests, company[0], seen.requests)
         return seen

@@ -196,15 +196,13 @@ class IF3Hook(Webhook):
         # Delivery is woken twice: so that it may claim the text in the commit that stores it, and after it.
         self._parts.wake()
         passing_on = self._parts.passing_on
+        key = next((one for name, one in request.headers.items() if name in REPEAT_HEADERS and one), None)
         try:
             receipt = await self._parts.intake.accept_request(
                 body,
                 content_type=request.headers.get("content-type"),
                 query=request.scope["query_string"].decode("utf-8", "replace"),
-                idempotency_key=next(
-                    (value for name, value in request.headers.items() if name in REPEAT_HEADERS and value),
-                    None,
-                ),
+                idempotency_key=key,
             )
             if receipt.accepted:
                 self._parts.wake()
