@@ -85,32 +85,23 @@ async def import_(
         str | None, typer.Argument(metavar="FILE", help="A CSV file; - for standard input.")
     ] = None,
     from_callrail: Annotated[
-        bool, typer.Option("--from-callrail", help="Read CallRail's conversations instead of a file.")
+        bool, typer.Option("--from-callrail", help="Read CallRail's conversations.")
     ] = False,
-    since: Annotated[
-        str, typer.Option(metavar="WHEN", help="How far back to read conversations: 730d, 2026-01-31.")
-    ] = "730d",
+    since: Annotated[str, typer.Option(metavar="WHEN", help="How far back: 90d.")] = "730d",
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """
-    Add people to the list, from a CSV file or from CallRail.
+    Import opt-outs from a file or from CallRail.
 
-    `opt-outs export` or a spreadsheet writes such a file. Its first line names
-    the columns: tracking_number,recipient,reason,created_at. Only recipient is
-    required; without a tracking number, the person isn't texted from any of
-    your numbers. Valid lines are imported even if others fail: each bad line is
-    named, and the command ends with 2. Existing entries aren't changed, so you
-    can fix the file and import it again.
-
-    With --from-callrail, it reads what people replied to your numbers. That
-    takes a request for each 250 conversations, and one for each long one. If
-    CallRail's hourly limit stops it, run it again: it goes on where it was.
+    A CSV file needs the column recipient; `opt-outs export` shows the others.
+    Bad lines are named, and it ends with 2; existing entries aren't changed.
+    --from-callrail reads what people replied to your numbers. If the hourly
+    limit stops it, run it again later: it goes on where it was.
 
     Example:
-    $ callrail-relay opt-outs import --from-callrail --since 730d
     $ callrail-relay opt-outs import opted-out.csv
-    $ callrail-relay opt-outs import - < opted-out.csv
+    $ callrail-relay opt-outs import --from-callrail --since 730d
     """
     from callrail_relay.domain.opt_outs import read_list
 

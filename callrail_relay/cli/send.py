@@ -135,10 +135,8 @@ async def replay(
     Send saved webhook requests.
 
     It reads IF3's JSON or form, lists, JSON Lines, and requests as Zapier, n8n,
-    Node-RED and webhook.site save them. Each becomes a text as if it had come
-    by webhook. Zapier's task history (CSV or JSON) is read too: what it shows
-    as sent, and what is old, comes in on hold. A text that is in the database
-    already is skipped.
+    Node-RED and webhook.site save them, and Zapier's history: what it shows as
+    sent, or as old, comes in on hold. A text in the database already is skipped.
 
     Example:
     $ callrail-relay replay saved/*.json --dry-run

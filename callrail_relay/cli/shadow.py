@@ -49,7 +49,7 @@ async def start(
     as_json: Json = False,
 ) -> None:
     """
-    Pass each request on to your old webhook URL, and send nothing.
+    Pass requests on to your Zap, and send none.
 
     Then paste the relay's URL into IF3: your Zap goes on sending, and the relay
     only watches. What the relay took before is still sent by the relay. In
@@ -179,7 +179,7 @@ def totals(report: "ShadowReport", late: str) -> str:
 @command(app, "end")
 async def end(yes: Yes = False, config: Config = None, as_json: Json = False) -> None:
     """
-    Take over: from now on, the relay sends what comes in.
+    Take over: the relay sends from now on.
 
     Requests that came before belong to the old URL. Texts that certainly never
     got there are put on hold, so you can still send them.
@@ -204,7 +204,7 @@ async def end(yes: Yes = False, config: Config = None, as_json: Json = False) ->
 @command(app, "resume")
 async def resume(yes: Yes = False, config: Config = None, as_json: Json = False) -> None:
     """
-    Go back to shadow mode, with the same old URL.
+    Go back to shadow mode, with the old URL.
 
     What came before is still sent by the relay.
 

@@ -91,7 +91,7 @@ def compare(
     give_up_after: timedelta,
     unread: Collection[Company] = (),
 ) -> list[Compared]:
-    """Each text with what became of it; one that isn't whole, or whose company is *unread*, has no findings."""
+    """Each text with what became of it; one that isn't whole, or of an *unread* company, has no findings."""
     theirs: dict[Company, list[FoundText]] = defaultdict(list)
     for one in shown:
         if one.company_id and one.destination.full and one.written_at:
