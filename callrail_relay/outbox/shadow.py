@@ -71,12 +71,13 @@ def add(
     connection: sa.Connection, now: datetime, batch: Iterable[NewSubmission], forward_to: str
 ) -> list[PassOn | None]:
     """Note new requests of one transaction; return what to pass on at once, None for each that waits."""
-    is_down = connection.scalar(sa.select(sa.exists().where(is_unfinished(), forwards.c.tries > 1)))
+    failed = forwards.c.tries > sa.case((forwards.c.state == State.PASSING, 1), else_=0)
+    is_down = connection.scalar(sa.select(sa.exists().where(is_unfinished(), failed)))
     passing: list[PassOn | None] = []
     for one in batch:
         noted = {"submission_id": one.id, "state": State.WAITING, "received_at": now, "tries": 0}
         [id_] = connection.execute(sa.insert(forwards), noted).inserted_primary_key or (0,)
-        at_once = not is_down and connection.scalar(_NEXT) == id_
+        at_once = not is_down and connection.scalar(_FREE.where(forwards.c.id == id_)) is not None
         passing.append(_take(connection, now, id_, forward_to) if at_once else None)
     return passing
 
@@ -173,7 +174,7 @@ def _shadow(connection: sa.Connection, query: sa.Select[tuple[object]], waiting:
 
 _MODE = sa.select(shadow).where(shadow.c.id == 1)
 _LOCK_MODE = _MODE.with_for_update(read=True)
-# The earliest request that waits and has no earlier unfinished one with a text to the same person.
+# Requests that wait and have no earlier unfinished one with a text to the same person.
 _earlier, _theirs, _its = forwards.alias(), messages.alias(), messages.alias()
 _behind = sa.exists().where(
     is_unfinished(_earlier),
@@ -182,5 +183,5 @@ _behind = sa.exists().where(
     _its.c.submission_id == forwards.c.submission_id,
     _its.c.recipient == _theirs.c.recipient,
 )
-_next = sa.select(forwards.c.id).where(is_unfinished(), forwards.c.state == State.WAITING, ~_behind)
-_NEXT = _next.order_by(forwards.c.id).limit(1)
+_FREE = sa.select(forwards.c.id).where(is_unfinished(), forwards.c.state == State.WAITING, ~_behind)
+_NEXT = _FREE.order_by(forwards.c.id).limit(1)

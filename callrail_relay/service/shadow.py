@@ -22,6 +22,7 @@ from callrail_relay.outbox.store import Store
 from callrail_relay.service.background import PeriodicTask
 
 RETRY = timedelta(seconds=3)
+RECORDED_WITHIN = 1.0
 MOST_PAGES = 40  # of 250 conversations each
 
 
@@ -50,10 +51,11 @@ class PassingOn(PeriodicTask):
     async def pass_on(self, request: PassOn) -> Passed:
         """Pass a new request on; if its answer has no body, IF3 gets our own."""
         passed = await self.post(request)
-        # IF3 doesn't wait for the record; what a crash keeps from being recorded counts as unknown.
         recording = asyncio.create_task(self._record(request, passed))
         self._recording.add(recording)
         recording.add_done_callback(self._recorded)
+        # Recorded, so that the person's next request goes at once; but IF3 waits for no store that fails.
+        await asyncio.wait([recording], timeout=RECORDED_WITHIN)
         return passed
 
     def _recorded(self, recording: asyncio.Task[None]) -> None:
