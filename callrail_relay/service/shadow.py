@@ -44,9 +44,12 @@ class PassingOn(PeriodicTask):
         self.wake()
 
     async def aclose(self) -> None:
-        """Return when all is recorded, or can't be."""
+        """Return when all is recorded, or can't be in time."""
         self._stopping = True
-        await asyncio.gather(*self._recording, return_exceptions=True)
+        if self._recording:
+            await asyncio.wait(self._recording, timeout=RECORDED_WITHIN)
+        for recording in self._recording:
+            recording.cancel()
 
     async def pass_on(self, request: PassOn) -> Passed:
         """Pass a new request on; if its answer has no body, IF3 gets our own."""
