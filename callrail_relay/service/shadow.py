@@ -21,7 +21,7 @@ from callrail_relay.outbox.rows import has_requests, note_requests, pages_read
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.background import PeriodicTask
 
-RETRY = timedelta(seconds=3)
+RETRY = timedelta(seconds=1)
 RECORDED_WITHIN = 1.0
 MOST_PAGES = 40  # of 250 conversations each
 
