@@ -63,6 +63,7 @@ async def open_listeners(
         writable=StoreProbe(relay.store, refused).writable,
         prove=partial(proof, await relay.store.write(relay_secrets.read_relay_secret, new_token())),
         answered=metrics.answered,
+        passing_on=worker.passing_on,
         allow_addresses=server.allow_addresses,
         refused=refused,
     )

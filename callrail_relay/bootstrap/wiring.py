@@ -6,7 +6,7 @@ import logging
 import platform
 import shutil
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,12 +21,15 @@ from callrail_relay.config.secrets import SecretName
 from callrail_relay.config.types import check_database_url
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.health import Facts
+from callrail_relay.domain.public_url import proof
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import SettingsError, Unavailable, UsageError
 from callrail_relay.machine.files import network_drive, synced_folder
+from callrail_relay.machine.old_url import OldUrl
 from callrail_relay.machine.public_address import fetch
 from callrail_relay.machine.sleep import KeepAwake
 from callrail_relay.machine.tunnels import read_state
+from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.copying import Begin, copy_store
 from callrail_relay.outbox.engine import store_file
 from callrail_relay.outbox.presence import names_of_store, node_name
@@ -48,7 +51,9 @@ from callrail_relay.service.public_address import PublicAddress, PublicAddressWa
 from callrail_relay.service.reconciliation import Reconciliation
 from callrail_relay.service.replies import Forwarding, InboundTexts, Polling
 from callrail_relay.service.setup import cover_new_numbers, find_sending_route
+from callrail_relay.service.shadow import Conversations, PassingOn
 from callrail_relay.service.sleep import SleepWatch
+from callrail_relay.service.tokens import new_token
 from callrail_relay.telemetry import logs
 from callrail_relay.telemetry.alerts import AppriseChannels
 from callrail_relay.telemetry.metrics import Metrics
@@ -134,7 +139,14 @@ async def open_worker(
 ) -> AsyncIterator[TaskGroup]:
     """A worker; one that is *long_running* polls before it sends, and does what is beside delivery."""
     context, store = relay.context, relay.store
-    async with open_callrail(context) as callrail:
+    secret = await store.write(relay_secrets.read_relay_secret, new_token())
+    mark = f"1.1 callrail-relay-{proof(secret, 'via')[:16]}"  # tells what was passed on here from all else
+    max_age = context.settings.delivery.max_age
+    async with (
+        open_callrail(context) as callrail,
+        aclosing(OldUrl(find_network, mark)) as old_url,
+        aclosing(PassingOn(store, hook, old_url.pass_on, max_age, mark)) as passing_on,
+    ):
         file = store_file(context.settings.database.url)
         names = private_directory(context.data) if file is None else names_of_store(file)
         with node_name(names) as node, contextlib.closing(KeepAwake()) as keep_awake:
@@ -146,6 +158,7 @@ async def open_worker(
             delivery = Delivery(store, hook, send, policy, context.random, node, closed)
             reconciliation = Reconciliation(store, hook, callrail, context.lookups, delivery.wake)
             worker = TaskGroup(delivery, reconciliation, Wakeup(store, hook, (delivery, reconciliation)))
+            worker.passing_on = passing_on
             if polls:
                 texts = InboundTexts(store, hook, context.inbound, worker.wake_all)
                 worker.polling = Polling(store, hook, callrail, polls, texts, delivery.open)
@@ -157,7 +170,7 @@ async def open_worker(
                     detector.woken += [lambda _: delivery.close(closed), lambda _: polling.begin_again()]
                 hold = keep_awake.hold if context.settings.server.keep_awake else None
                 worker.tasks.append(SleepWatch(store, hook, detector, worker.wake_all, hold))
-                worker.tasks += _others(relay, callrail, hook)
+                worker.tasks += [*_others(relay, callrail, hook), passing_on]
             yield worker
 
 
@@ -215,6 +228,15 @@ async def open_callrail(context: AppContext, api_key: str | None = None) -> Asyn
         connections=delivery.concurrency + 1,
     ) as callrail:
         yield callrail
+
+
+@asynccontextmanager
+async def open_conversations(relay: Relay) -> AsyncIterator[Conversations]:
+    """CallRail's conversations, read within the limit of requests. Raises SecretError."""
+    async with open_callrail(relay.context) as callrail:
+        yield Conversations(
+            relay.store, callrail.find_replies, relay.context.settings.limits.lookups_per_hour
+        )
 
 
 def alert_channels(context: AppContext) -> AppriseChannels:

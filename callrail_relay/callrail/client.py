@@ -35,7 +35,7 @@ MARGIN = 5.0
 """Seconds beyond both time-outs for a whole answer; the lease of an attempt ends after twice that."""
 
 MOST_PAGES = 200
-MOST_REPLY_PAGES = 10
+REPLY_PAGES = range(1, 11)
 """Pages of 250 conversations each."""
 
 T = TypeVar("T")
@@ -203,16 +203,19 @@ class CallRail:
         found = tuple(text for one in texts.values() for text in one)
         return Lookup(texts=found, requests=requests.made)
 
-    async def find_replies(self, account_id: str, company_id: str, *, since: datetime) -> SeenReplies:
+    async def find_replies(
+        self, account_id: str, company_id: str, *, since: datetime, pages: range = REPLY_PAGES
+    ) -> SeenReplies:
         """
-        What people wrote to a company's numbers since then.
+        What people wrote to a company's numbers since then, and what was sent from them.
 
         The list has the newest activity first; a conversation is read by itself only if the list may not
         show all that came.
         """
         requests, found, fault = self._requests(), dict[str, wire.Replies](), None
+        is_last = False
         try:
-            for page in range(1, MOST_REPLY_PAGES + 1):
+            for page in pages:
                 path = wire.conversations_path(account_id, company_id, _day_before(since), None, page)
                 seen = await requests.read(path, partial(wire.read_replies, since=since, page=page))
                 found.update(seen.replies)
@@ -221,12 +224,12 @@ class CallRail:
                     found[id_] = await requests.read(
                         path, partial(wire.replies_of, conversation, since=since)
                     )
-                if seen.is_last:
+                if is_last := seen.is_last:
                     break
         except (RefusedByCallRail, Unavailable) as error:
             fault = str(error)
         conversations = tuple(replies for replies in found.values() if replies)
-        return SeenReplies(conversations=conversations, requests=requests.made, fault=fault)
+        return SeenReplies(conversations, requests.made, fault, is_last)
 
     def _requests(self) -> "_Requests":
         return _Requests(self._http, self._deadline)

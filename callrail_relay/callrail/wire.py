@@ -26,7 +26,7 @@ FEW = 3
 """Texts of a conversation that any list shows."""
 
 Replies = tuple[CallRailText, ...]
-"""What a person wrote, oldest first."""
+"""What a person wrote, and what was sent to them, oldest first."""
 
 Json = Mapping[str, Any]
 
@@ -164,7 +164,7 @@ def read_texts(body: bytes) -> list[FoundText]:
 
 def read_replies(body: bytes, *, since: datetime, page: int) -> RepliesPage:
     """
-    What people wrote since then, on one page of a list, newest activity first.
+    What people wrote since then, and what was sent, on one page of a list, newest activity first.
 
     How many texts a list shows of one conversation isn't documented: one may have more if all that are shown
     came since then, and no other shows more.
@@ -192,23 +192,28 @@ def replies_of(conversation: Json, body: bytes, *, since: datetime) -> Replies:
     return _replies(conversation, _list(body, "messages"), since)
 
 
+_DIRECTIONS = {"incoming": Direction.IN, "outgoing": Direction.OUT}
+
+
 def _replies(conversation: Json, messages: Iterable[Json], since: datetime) -> Replies:
     ours = _our_numbers(conversation) - {None}
     # CallRail doesn't say which of several numbers a text came to.
     number = read_number(next(iter(ours))) if len(ours) == 1 else ShownNumber()
+    person = read_number(_text(conversation.get("customer_phone_number")))
     id_, replies = str(conversation["id"]), []
     for message in messages:
         written_at = _instant(message.get("created_at"))
-        if message.get("direction") == "incoming" and written_at is not None and written_at >= since:
+        direction = _DIRECTIONS.get(str(message.get("direction")))
+        if direction is not None and written_at is not None and written_at >= since:
             # What distinguishes it from others of a conversation, since texts have no ids there.
             told = json.dumps([id_, written_at.isoformat(), message.get("content")])
             text = CallRailText(
                 key=f"seen:{digest(told)}",
                 content=storable(str(message.get("content") or "")),
-                source=read_number(_text(conversation.get("customer_phone_number"))),
-                destination=number,
+                source=person if direction is Direction.IN else number,
+                destination=number if direction is Direction.IN else person,
                 written_at=written_at,
-                direction=Direction.IN,
+                direction=direction,
                 conversation_id=storable(id_),
                 thread_id=thread_of(message),
                 company_id=_text(conversation.get("company_id")),

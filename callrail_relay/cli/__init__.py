@@ -10,6 +10,7 @@ from callrail_relay import __version__
 from callrail_relay.cli import backups, configure, expose, messages, operate, opt_outs, send, serve, service
 from callrail_relay.cli.console import command
 from callrail_relay.cli.help import Program, explain_usage, show_help
+from callrail_relay.cli.shadow import app as shadow_app
 
 app = typer.Typer(
     name="callrail-relay",
@@ -54,6 +55,7 @@ command(app, "pause", panel="Operate")(operate.pause)
 command(app, "resume", panel="Operate")(operate.resume)
 app.add_typer(opt_outs.app, name="opt-outs", rich_help_panel="Messages")
 app.add_typer(opt_outs.app, name="suppressions", hidden=True)  # its former name, for scripts
+app.add_typer(shadow_app, name="shadow", rich_help_panel="Operate")
 app.add_typer(operate.database_app, name="database", rich_help_panel="Operate")
 command(app, "backup", panel="Operate")(backups.backup)
 command(app, "restore", panel="Operate")(backups.restore)

@@ -287,13 +287,13 @@ def _filter(
     return MessageFilter(
         statuses=tuple(Status(name.lower()) for name in status or ()),
         recipient=None if recipient is None else console.read_number("--recipient", recipient),
-        since=None if since is None else _since(since),
+        since=None if since is None else read_since(since),
         search=search,
         limit=limit,
     )
 
 
-def _since(when: str) -> datetime:
+def read_since(when: str) -> datetime:
     """An instant: so long ago, or a date, or a date with a time, by this machine's clock."""
     from callrail_relay.bootstrap.context import read_duration
 

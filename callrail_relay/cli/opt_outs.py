@@ -1,5 +1,6 @@
 """``opt-outs``: who opted out."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,7 +9,8 @@ from callrail_relay.cli import console
 from callrail_relay.cli.completion import number_option, person_option
 from callrail_relay.cli.console import Config, Json, OutputFile, command, say, show
 from callrail_relay.clock import SystemClock
-from callrail_relay.errors import UsageError
+from callrail_relay.errors import Unavailable, UsageError
+from callrail_relay.sentences import plural
 
 app = typer.Typer(no_args_is_help=True, help="List and change who opted out.")
 
@@ -79,26 +81,35 @@ async def remove(
 
 @command(app, "import")
 async def import_(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A CSV file; - for standard input.")],
+    file: Annotated[
+        str | None, typer.Argument(metavar="FILE", help="A CSV file; - for standard input.")
+    ] = None,
+    from_callrail: Annotated[
+        bool, typer.Option("--from-callrail", help="Read CallRail's conversations.")
+    ] = False,
+    since: Annotated[str, typer.Option(metavar="WHEN", help="How far back: 90d.")] = "730d",
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """
-    Add everyone in a CSV file to the list.
+    Import opt-outs from a file or from CallRail.
 
-    `opt-outs export` or a spreadsheet writes such a file. Its first line names
-    the columns: tracking_number,recipient,reason,created_at. Only recipient is
-    required; without a tracking number, the person isn't texted from any of
-    your numbers. Valid lines are imported even if others fail: each bad line is
-    named, and the command ends with 2. Existing entries aren't changed, so you
-    can fix the file and import it again.
+    A CSV file needs the column recipient; `opt-outs export` shows the others.
+    Bad lines are named, and it ends with 2; existing entries aren't changed.
+    --from-callrail reads what people replied to your numbers. If the hourly
+    limit stops it, run it again later: it goes on where it was.
 
     Example:
     $ callrail-relay opt-outs import opted-out.csv
-    $ callrail-relay opt-outs import - < opted-out.csv
+    $ callrail-relay opt-outs import --from-callrail --since 730d
     """
     from callrail_relay.domain.opt_outs import read_list
 
+    if (file is None) is not from_callrail:
+        raise UsageError("Name a file, or --from-callrail.")
+    if file is None:
+        await _import_from_callrail(since, config, as_json=as_json)
+        return
     listed = read_list(console.read_input(file), now=SystemClock().now())
     for_all = any(person.tracking_number is None for person in listed.people)
     async with console.opened_relay(config, with_route=for_all) as relay:
@@ -119,6 +130,22 @@ async def import_(
         raise UsageError(
             f"{len(listed.bad_lines)} line(s) were not imported; fix them, and import the file again."
         )
+
+
+async def _import_from_callrail(since: str, config: Path | None, *, as_json: bool) -> None:
+    from callrail_relay.bootstrap.wiring import open_conversations
+    from callrail_relay.cli.messages import read_since
+    from callrail_relay.service.shadow import import_opt_outs
+
+    async with console.opened_relay(config, with_route=True) as relay, open_conversations(relay) as read:
+        known, policy = len(await relay.operations.opt_outs()), relay.context.inbound
+        told = lambda count: say(f"{plural(count, 'conversation')} read.")  # noqa: E731
+        fault = await import_opt_outs(read, policy, since=read_since(since), told=told)
+        total = len(await relay.operations.opt_outs())
+    added = total - known
+    show({"added": added}, f"{plural(added, 'opt-out')} added; {total:,} on the list.", as_json=as_json)
+    if fault is not None:
+        raise Unavailable(f"Not all was read: {fault} Run it again later; it goes on where it was.")
 
 
 @command(app, "export")

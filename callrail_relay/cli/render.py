@@ -33,6 +33,7 @@ STYLES = {
     Status.SENT: "green",
     Status.FAILED: "bold red",
     Status.CANCELLED: "dim",
+    Status.SHADOW: "dim",
 }
 _PLAIN = str.maketrans("✓✗█░…“”\u2019", '+x#.~""\'')
 _TIME_WIDTH = 19  # of a date and a time to the second

@@ -135,8 +135,8 @@ async def replay(
     Send saved webhook requests.
 
     It reads IF3's JSON or form, lists, JSON Lines, and requests as Zapier, n8n,
-    Node-RED and webhook.site save them. Each becomes a text as if it had come
-    by webhook. A text that is in the database already is skipped.
+    Node-RED and webhook.site save them, and Zapier's history: what it shows as
+    sent, or as old, comes in on hold. A text in the database already is skipped.
 
     Example:
     $ callrail-relay replay saved/*.json --dry-run
@@ -150,7 +150,8 @@ async def replay(
     context.require_route()
     found: list[SavedFile] = []
     for file, document in zip(files, documents, strict=True):
-        saved = map_saved(document, context.mapping.routes)
+        now, policy = context.clock.now(), context.guards
+        saved = map_saved(document, context.mapping.routes, now=now, policy=policy)
         for reason in saved.skipped:
             say(f"Skipped in {file}: {explain(reason)}")
         if saved.drafts:
@@ -223,6 +224,7 @@ async def _send_saved(
 
 _ON_HOLD = {
     "mass_text": "bulk",
+    "sent_by_zapier": "sent by Zapier already",
     "opt_out": "opted out",
     "merge_tag": "unfilled placeholder",
     "quiet_hours": "quiet hours, sent by themselves later",
@@ -234,6 +236,7 @@ _ALREADY = {
     Status.SENDING: "being sent",
     Status.UNKNOWN: "tried, and unconfirmed",
     Status.CANCELLED: "canceled",
+    Status.SHADOW: "passed on to the old webhook",
 }
 """What texts are already; the other statuses are read as they are."""
 

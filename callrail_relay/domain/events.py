@@ -91,6 +91,12 @@ class RepeatReceived(Event):
     submission_id: str
 
 
+class RequestPassedOn(Event):  # to the old URL, in shadow
+    state: str
+    http_status: int | None
+    detail: str | None = None
+
+
 class AttemptStarted(MessageEvent, level="debug"):  # on disk; only now the request goes out
     account_id: str
     position: int

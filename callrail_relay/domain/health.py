@@ -9,6 +9,7 @@ from typing import Any
 from callrail_relay.domain.delivery import AccountStatus, Counts
 from callrail_relay.domain.message import Reason, instant
 from callrail_relay.domain.retry import NO_ANSWER, UNREACHABLE
+from callrail_relay.domain.shadow import Shadow
 from callrail_relay.domain.views import Waiting
 
 CONTACT_AGE = timedelta(minutes=10)  # how old CallRail's last answer may be before the relay asks again
@@ -97,6 +98,7 @@ class Facts:
     failed_checks: Sequence[CheckResult] = ()
     public_url: PublicUrl | None = None
     last_from_if3: datetime | None = None  # when IF3 posted the newest text
+    shadow: Shadow = field(default_factory=Shadow)
 
     @property
     def drains_at(self) -> datetime | None:
@@ -130,6 +132,7 @@ class Code(IntEnum):  # in order of urgency
     UNREACHABLE = auto()
     NOT_REACHABLE_FROM_OUTSIDE = auto()
     NEEDS_REVIEW = auto()
+    SHADOW = auto()
     WAITS = auto()
     DAY_FULL = auto()
     HOUR_FULL = auto()
@@ -180,7 +183,7 @@ def judge(facts: Facts) -> tuple[Point, ...]:
     return tuple(sorted(points, key=lambda point: point.code))
 
 
-_AS_IT_SHOULD = (Code.DAY_FULL, Code.HOUR_FULL, Code.LOOKED_UP, Code.WELL, Code.SCHEDULED)
+_AS_IT_SHOULD = (Code.SHADOW, Code.DAY_FULL, Code.HOUR_FULL, Code.LOOKED_UP, Code.WELL, Code.SCHEDULED)
 
 
 def is_well(facts: Facts) -> bool:
@@ -206,6 +209,8 @@ def _troubles(facts: Facts) -> Iterator[Point]:
         yield Point(code=code, name=public.url, detail=public.detail)
     if facts.waiting.for_person:
         yield Point(code=Code.NEEDS_REVIEW, count=facts.waiting.for_person)
+    if facts.shadow.is_on:
+        yield Point(code=Code.SHADOW, name=facts.shadow.masked_url or "", at=facts.shadow.since)
 
 
 def _in_progress(facts: Facts) -> Iterator[Point]:

@@ -97,11 +97,12 @@ class Ingested:
     by_others: bool = False  # it was sent, and not from here
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class SeenReplies:
-    conversations: tuple[tuple[CallRailText, ...], ...] = ()  # each oldest first
+    conversations: tuple[tuple[CallRailText, ...], ...] = ()  # each oldest first, with what was sent
     requests: int = 0
     fault: str | None = None  # why not all could be read
+    is_last: bool = True  # whether no page follows
 
 
 ReadText = Callable[[bytes, str | None], CallRailText | None]  # None if it has no text

@@ -295,10 +295,18 @@ def _map_request(raw: RawSubmission | StoredSubmission, routes: Routes) -> list[
     return map_webhook(raw.body, content_type=raw.content_type, query=raw.query or "", routes=routes)
 
 
-def map_saved(document: bytes, routes: Routes) -> SavedPayloads:
-    entries = read_saved(document)
+def map_saved(
+    document: bytes, routes: Routes, *, now: datetime | None = None, policy: GuardPolicy | None = None
+) -> SavedPayloads:
+    """The texts of a saved file; those of a history are judged by their age at *now*."""
+    entries, drafts = read_saved(document), []
+    for entry in (one for one in entries if isinstance(one, Payload)):
+        draft, old = map_entry(entry, routes), None
+        if now is not None and policy is not None and policy.too_old is guards.Mode.HOLD:
+            old = guards.too_old(entry.came_at, now, policy.max_age)
+        drafts.append(replace(draft, reasons=(*draft.reasons, old)) if old else draft)
     return SavedPayloads(
-        drafts=tuple(map_entry(entry, routes) for entry in entries if isinstance(entry, Payload)),
+        drafts=tuple(drafts),
         skipped=tuple(entry.faults[0] for entry in entries if isinstance(entry, Unreadable)),
     )
 

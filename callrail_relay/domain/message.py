@@ -73,9 +73,11 @@ class Status(StrEnum):
     SENT = "sent"  # CallRail took every segment
     FAILED = "failed"  # CallRail rejected it for good
     CANCELLED = "cancelled"  # a person canceled it
+    SHADOW = "shadow"  # another system sends it: the relay only passed its request on
 
 
-ENDED = (Status.SENT, Status.FAILED, Status.CANCELLED)  # nothing happens any more, unless a person wants it
+# Nothing happens any more, unless a person wants it.
+ENDED = (Status.SENT, Status.FAILED, Status.CANCELLED, Status.SHADOW)
 OPEN = (Status.QUEUED, Status.SENDING)  # delivery works on it, and later texts to the same person wait for it
 
 

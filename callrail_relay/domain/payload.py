@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import NamedTuple, Self, TypeGuard
@@ -60,6 +61,7 @@ class Payload:
     seller: str | None = None
     team_id: str | None = None
     faults: tuple[Reason, ...] = ()
+    came_at: datetime | None = None  # of a text from another program's history
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,8 @@ class _Reader:
         message, seller = self._message(), _name(self._one("seller", None))
         phones = {name: self._phone(name) for name in ("seller_phone", "seller_phone_non_international")}
         ids = {name: self._id(name) for name in ("opportunity_id", "sender_id", "seller_id", "team_id")}
-        return Payload(message=message, seller=seller, faults=(*self.faults, *faults), **phones, **ids)
+        known = {**phones, **ids}
+        return Payload(message=message, seller=seller, faults=(*self.faults, *faults), came_at=None, **known)
 
     def _message(self) -> str | None:
         value = self._one("message", "bad_text")

@@ -202,6 +202,17 @@ def _fitting(sendings: Sequence[Sending], found: Sequence[FoundText]) -> list[li
     return [[position for _, _, position in sorted(one)] for one in fits]
 
 
+def is_cut(ours: str, theirs: str) -> bool:
+    """Whether *theirs* is only a beginning of *ours*, both normalized, with or without opt-out wording."""
+    if ours.startswith(theirs):
+        return bool(theirs) and ours != theirs
+    return any(_with_wording(ours[:end], theirs) for end in range(1, len(ours)))
+
+
+def is_shown(ours: str, theirs: str) -> bool:
+    return ours == theirs or _with_wording(ours, theirs)
+
+
 def _with_wording(ours: str, theirs: str) -> bool:
     """Whether *theirs* is *ours* with opt-out wording behind it, and not another text that begins alike."""
     rest = theirs.removeprefix(ours)

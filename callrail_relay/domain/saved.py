@@ -1,11 +1,17 @@
-"""Reads saved texts of IF3's: files of JSON or forms, and the envelopes of other programs."""
+"""Reads saved texts of IF3's: files of JSON or forms, envelopes of other programs, and Zapier's history."""
 
+import csv
+import io
+import re
 from collections.abc import Iterator
-from itertools import groupby
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import chain, groupby
 
 from callrail_relay.domain import payload
 from callrail_relay.domain.charset import UnparsedError, decode
-from callrail_relay.domain.message import Reason
+from callrail_relay.domain.message import Reason, instant
 from callrail_relay.domain.payload import Entry, Fields, Payload, Unreadable, first, is_payload
 
 _MOST_LEVELS = 3
@@ -17,6 +23,8 @@ def read_saved(document: bytes) -> list[Entry]:
         text = decode(document, None)
     except UnparsedError as fault:
         return [Unreadable((fault.reason,))]
+    if rows := _csv_rows(text):
+        return [_task(row) or payload.to_entry(row) for row in rows]
     entries: list[Entry] = []
     for is_read, documents in groupby(_documents(text), key=lambda one: one[1] is not None):
         if is_read:
@@ -73,6 +81,8 @@ def _form_line(line: str) -> Fields | None:
 
 
 def _walk(value: object, levels: int) -> list[Entry]:
+    if isinstance(value, dict) and (task := _task(value)):
+        return [task]
     if is_payload(value) or not isinstance(value, dict | list):
         return [payload.to_entry(value)]
     if levels == 0:
@@ -91,6 +101,7 @@ _ENVELOPES = (
     ("payload", (), ("req",)),  # Node-RED
     ("json", (), ()),  # an item of n8n
     ("data", ("total", "per_page"), ()),  # webhook.site
+    *((name, (), ()) for name in ("results", "tasks", "runs", "objects")),  # Zapier's history
 )
 
 
@@ -125,3 +136,64 @@ def _content_type(envelope: Fields) -> str | None:
     if isinstance(value, list):  # webhook.site lists the values of each header
         value = next(iter(value), None)
     return value if isinstance(value, str) else None
+
+
+# A run in Zapier's history has how it ended and when, under one of these names; its shape isn't documented.
+_ENDS = ("status", "state", "task_status", "run_status", "zap_run_status")
+_TIMES = ("timestamp", "date", "time", "created_at", "started_at", "start_time", "run_date", "date_created")
+_SUCCESS = re.compile(r"(?:success|succeeded|completed?\b|done\b|sent\b)", re.IGNORECASE)
+_STEP = re.compile(r"^(?:(?:\d+|step|data|inputs?|outputs?|trigger|catch_hook|querystring|body)[._]+)+")
+_DEEPEST = 8
+
+
+def _task(value: Fields) -> Entry | None:
+    """The text of a run in Zapier's history, wherever it is in there; None if it is no such run."""
+    ends, times = ([first(value, name) for name in names if name in value] for names in (_ENDS, _TIMES))
+    ended = next((one for one in ends if isinstance(one, str)), None)
+    if ended is None or not times:
+        return None
+    found = _dig(value, _DEEPEST)
+    if found is None:
+        return payload.no_payload()
+    came_at = next((at for one in times if (at := _instant(one)) is not None), None)
+    sent = [Reason("sent_by_zapier", {"written_at": instant(came_at)} if came_at else {})]
+    entry = payload.to_entry(found, *(sent if _SUCCESS.match(ended.strip()) else ()))
+    return replace(entry, came_at=came_at) if isinstance(entry, Payload) else entry
+
+
+def _dig(value: object, levels: int) -> Fields | None:
+    """The first payload in *value*: in what it holds, also in a text of JSON."""
+    if is_payload(value):
+        return value
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        with suppress(UnparsedError):
+            value = payload.parse(value, None)
+    if levels == 0 or not isinstance(value, dict | list):
+        return None
+    inner = chain.from_iterable(value.values()) if isinstance(value, dict) else value
+    return next((found for one in inner if (found := _dig(one, levels - 1)) is not None), None)
+
+
+def _csv_rows(text: str) -> list[Fields]:
+    """The rows of a CSV file of Zapier's history; none if it is no such file."""
+    rows = csv.reader(io.StringIO(text.lstrip("\ufeff"), newline=""))
+    with suppress(csv.Error, StopIteration):
+        names = [_STEP.sub("", re.sub(r"[\W_]+", "_", one.strip().lower())) for one in next(rows)]
+        if {*names} & {*_ENDS} and {*names} & {*_TIMES}:
+            # The trigger's cells come before those of later steps, and win.
+            cells = (reversed([*zip(names, row, strict=False)]) for row in rows if any(row))
+            return [{name: [cell] for name, cell in one if cell} for one in cells]
+    return []
+
+
+def _instant(value: object) -> datetime | None:
+    """When a run was, in UTC unless it says otherwise; None if it can't be read."""
+    written = str(value).strip()
+    if re.fullmatch(r"\d{10}(?:\d{3})?(?:\.\d+)?", written):
+        seconds = float(written)
+        return datetime.fromtimestamp(seconds / 1000 if seconds > 1e11 else seconds, UTC)
+    for form in (None, "%m/%d/%Y %H:%M", "%m/%d/%Y %I:%M %p", "%b %d, %Y %I:%M %p", "%B %d, %Y %I:%M %p"):
+        with suppress(ValueError):
+            read = datetime.fromisoformat(written) if form is None else datetime.strptime(written, form)  # noqa: DTZ007
+            return read.replace(tzinfo=read.tzinfo or UTC).astimezone(UTC)
+    return None

@@ -2,7 +2,7 @@
 
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -11,8 +11,10 @@ import sqlalchemy as sa
 from callrail_relay.domain import guards
 from callrail_relay.domain.guards import similarity_words
 from callrail_relay.domain.mapper import Accepted, NewMessage, NewSubmission, Repeated
-from callrail_relay.domain.message import Status
+from callrail_relay.domain.message import Source, Status
 from callrail_relay.domain.opt_outs import PossibleOptOut
+from callrail_relay.domain.shadow import PassOn
+from callrail_relay.outbox import shadow
 from callrail_relay.outbox.opt_outs import read_possible_opt_outs
 from callrail_relay.outbox.rows import insert_into, portions
 from callrail_relay.outbox.tables import (
@@ -28,15 +30,27 @@ from callrail_relay.outbox.tables import (
 )
 
 KEY_LASTS = timedelta(hours=24)  # a key that comes again later is a fixed header, and no repeat
-Stored = list[Accepted] | Repeated  # what became of a submission: its messages, or that it is stored already
+
+
+@dataclass(frozen=True, slots=True)
+class InShadow:
+    accepted: list[Accepted]
+    pass_on: PassOn | None  # None if it waits behind others
+
+
+Stored = list[Accepted] | Repeated | InShadow  # what became of a submission
 
 
 def store(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> list[Stored]:
     """Store what in *batch* was not stored before under the same key, or nothing; say what became of each."""
+    mode = shadow.lock_shadow(connection)
     repeated = _repeated(connection, now, batch)
     new = [one for one, again in zip(batch, repeated, strict=True) if not again]
-    accepted = iter(accept(connection, now, new))
-    return [again or next(accepted) for again in repeated]
+    accepted = iter(_accept(connection, now, new, in_shadow=mode.is_on))
+    if not mode.is_on or mode.forward_to is None:
+        return [again or next(accepted) for again in repeated]
+    passing = iter(shadow.add(connection, now, new, mode.forward_to))
+    return [again or InShadow(next(accepted), next(passing)) for again in repeated]
 
 
 def _repeated(
@@ -80,11 +94,34 @@ _OF_KEYS = (
 
 
 def accept(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> list[list[Accepted]]:
-    """Store all of *batch*, or none of it; its texts see each other, and earlier ones of other nodes."""
+    """
+    Store all of *batch*, or none of it; its texts see each other, and earlier ones of other nodes.
+
+    In shadow nothing may be queued, except what a person says is to be sent all the same.
+    """
+    in_shadow = shadow.lock_shadow(connection).is_on
+    decided = _accept(connection, now, batch)
+    for submission, accepted in zip(batch, decided, strict=True) if in_shadow else ():
+        if any(
+            one.status is Status.QUEUED and not (submission.source is Source.REPLAY and message.approved)
+            for message, one in zip(submission.messages, accepted, strict=True)
+        ):
+            shadow.require_live(connection)
+    return decided
+
+
+def _accept(
+    connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission], *, in_shadow: bool = False
+) -> list[list[Accepted]]:
     _lock_accounts(connection, now, batch)
     facts = _read_facts(connection, now, batch)
     decided = [[_decide(now, facts, text, one) for text in one.messages] for one in batch]
-    _insert(connection, now, batch, decided)
+    if in_shadow:  # another system sends it; what would have held it here stays with it
+        decided = [
+            [replace(one, status=Status.SHADOW, verdict=guards.Verdict(one.verdict.holds)) for one in texts]
+            for texts in decided
+        ]
+    _insert(connection, now, batch, decided, with_empty=in_shadow)
     return decided
 
 
@@ -250,7 +287,12 @@ def _decide(now: datetime, facts: _Facts, message: NewMessage, submission: NewSu
 
 
 def _insert(
-    connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission], decided: list[list[Accepted]]
+    connection: sa.Connection,
+    now: datetime,
+    batch: Sequence[NewSubmission],
+    decided: list[list[Accepted]],
+    *,
+    with_empty: bool,
 ) -> None:
     """Write what is new; a replay in which nothing was new leaves nothing behind."""
     new_submissions: list[dict[str, object]] = []
@@ -272,12 +314,13 @@ def _insert(
             for message, one in zip(submission.messages, accepted, strict=True)
             if one.duplicate_of is None
         ]
-        if kept:
+        if kept or with_empty:
             row = {name: getattr(submission, name) for name in _SUBMITTED}
             new_submissions.append(row | {"received_at": now})
             new_messages += kept
     if new_submissions:
         connection.execute(_INSERT_SUBMISSIONS, new_submissions)
+    if new_messages:
         connection.execute(_INSERT_MESSAGES, new_messages)
 
 

@@ -10,12 +10,13 @@ import sqlalchemy as sa
 from callrail_relay.domain.message import Reason, Status, instant
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.segmentation import split_text
+from callrail_relay.domain.shadow import State
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.engine import BUSY_TIMEOUT, empty_log, open_engine, translated
 from callrail_relay.outbox.lookups import FORMER_RELAY
 from callrail_relay.outbox.rows import Row, change, read_account
 from callrail_relay.outbox.schema import migrate
-from callrail_relay.outbox.tables import attempts, messages, segments
+from callrail_relay.outbox.tables import attempts, forwards, is_unfinished, messages, segments
 
 NOT_FINAL = (Status.HELD, Status.QUEUED, Status.SENDING, Status.UNKNOWN)
 # What doesn't hold any more: a restored text is not sent by itself, and its outcome is looked up anew.
@@ -62,8 +63,12 @@ def hold_back(
     unfinished = sa.update(attempts).where(attempts.c.finished_at.is_(None))
     detail = "The backup was made while the text was on its way."
     connection.execute(unfinished.values(outcome=OutcomeKind.UNKNOWN, finished_at=now, detail=detail))
-    query = sa.select(messages).where(messages.c.status.in_(NOT_FINAL)).order_by(messages.c.seq)
-    rows = connection.execute(query).all()
+    # A request that waited for the old URL may have been passed on since, and so may its texts be sent.
+    waited = sa.select(forwards.c.submission_id).where(is_unfinished(), forwards.c.state == State.WAITING)
+    is_open = sa.or_(messages.c.status.in_(NOT_FINAL), messages.c.submission_id.in_(waited))
+    rows = connection.execute(sa.select(messages).where(is_open).order_by(messages.c.seq)).all()
+    over = sa.case((forwards.c.state == State.WAITING, State.HELD), else_=State.UNKNOWN)
+    connection.execute(sa.update(forwards).where(is_unfinished()).values(state=over, lease_until=None))
     for row in rows:
         # Later texts to the person need not wait: nothing that is looked up here is sent by itself.
         unknown = (attempts.c.message_seq == row.seq, attempts.c.outcome == OutcomeKind.UNKNOWN)

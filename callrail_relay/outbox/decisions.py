@@ -29,6 +29,7 @@ from callrail_relay.outbox.rows import (
     of_pair,
     write_account,
 )
+from callrail_relay.outbox.shadow import require_live
 from callrail_relay.outbox.tables import (
     Condition,
     accounts,
@@ -145,7 +146,7 @@ def cancel(
     actor: Actor = ANONYMOUS,
 ) -> bool:
     """Cancel a message that has one of *statuses*; False if it has another by now."""
-    row = _locked(connection, now, message_id, statuses)
+    row = _locked(connection, now, message_id, statuses, in_shadow=True)
     if row is None:
         return False
     _keep(connection, now, row, Verb.CANCEL, actor)
@@ -215,9 +216,16 @@ def ids_of_batch(connection: sa.Connection, now: datetime, batch: str) -> list[s
 
 
 def _locked(
-    connection: sa.Connection, now: datetime, message_id: str, statuses: Iterable[Status]
+    connection: sa.Connection,
+    now: datetime,
+    message_id: str,
+    statuses: Iterable[Status],
+    *,
+    in_shadow: bool = False,  # True: also in shadow
 ) -> Row | None:
-    """Lock a message that has one of *statuses*, its account first, as everywhere."""
+    """Lock a message that has one of *statuses*, its account first. Raises NotAllowed in shadow."""
+    if not in_shadow:
+        require_live(connection)
     account_id = connection.scalar(sa.select(messages.c.account_id).where(messages.c.id == message_id))
     if account_id is not None:
         change_account(connection, now, account_id)
@@ -312,6 +320,7 @@ def remap(
     actor: Actor = ANONYMOUS,
 ) -> Status | None:
     """Replace a mapping that left something out, and ask the guards again; None if not held for that."""
+    require_live(connection)
     route = remapped.draft.route
     if route is not None:
         # The account is locked, as when a text is stored: of two equal ones, each sees the other.

@@ -24,6 +24,7 @@ from callrail_relay.outbox.tables import (
     callrail_texts,
     decisions,
     evidence,
+    forwards,
     is_released_by_itself,
     messages,
     opt_outs,
@@ -185,6 +186,8 @@ def read_today(connection: sa.Connection, now: datetime, midnight: datetime) -> 
 def read_kept(connection: sa.Connection, now: datetime, since: datetime) -> views.Kept:
     """Whether every request since then has its message, and every segment went out once."""
     message = sa.exists().where(messages.c.submission_id == submissions.c.id)
+    # In shadow also a request that brings no new text is kept, to be passed on.
+    passed_on = sa.exists().where(forwards.c.submission_id == submissions.c.id)
     twice = sa.select(attempts.c.segment_id).where(
         attempts.c.account_id.in_(sa.select(accounts.c.id)),
         attempts.c.counted_at >= since,
@@ -193,7 +196,7 @@ def read_kept(connection: sa.Connection, now: datetime, since: datetime) -> view
     twice = twice.group_by(attempts.c.segment_id).having(sa.func.count() > 1)
     kept = (submissions.c.retired_at.is_(None), submissions.c.received_at >= since)
     return views.Kept(
-        lost=connection.scalar(sa.select(_number(submissions, *kept, ~message))) or 0,
+        lost=connection.scalar(sa.select(_number(submissions, *kept, ~message, ~passed_on))) or 0,
         doubled=connection.scalar(sa.select(_number(twice.subquery()))) or 0,
     )
 

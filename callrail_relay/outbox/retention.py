@@ -16,6 +16,8 @@ from callrail_relay.outbox.tables import (
     attempts,
     callrail_texts,
     decisions,
+    forwards,
+    is_unfinished,
     messages,
     opt_outs,
     possible_opt_outs,
@@ -43,8 +45,9 @@ def _retire_submissions(connection: sa.Connection, now: datetime, before: dateti
     goes_on = sa.exists().where(
         messages.c.submission_id == submissions.c.id, sa.or_(messages.c.status.not_in(ENDED), tried_since)
     )
+    waits = sa.exists().where(forwards.c.submission_id == submissions.c.id, is_unfinished())
     due = sa.select(submissions.c.id).order_by(submissions.c.received_at).limit(most)
-    due = due.where(submissions.c.retired_at.is_(None), submissions.c.received_at < before, ~goes_on)
+    due = due.where(submissions.c.retired_at.is_(None), submissions.c.received_at < before, ~goes_on, ~waits)
     ids = connection.scalars(due.with_for_update(skip_locked=True, of=submissions)).all()
     if not ids:
         return 0

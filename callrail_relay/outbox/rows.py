@@ -164,3 +164,19 @@ def has_requests(
         if looked_up + polled >= limit or (to_poll and polled >= limit * 3 / 4):
             return False
     return True
+
+
+def note_requests(
+    connection: sa.Connection, now: datetime, account_id: str, requests: int, purpose: str = ""
+) -> None:
+    """Count requests to CallRail; of each page that was read for a *purpose* there is one such note."""
+    at = {"began_at": now, "lease_until": now, "finished_at": now}
+    noted = {"account_id": account_id, "company_id": purpose, "requests": requests, **at}
+    connection.execute(sa.insert(polls).values(noted))
+
+
+def pages_read(connection: sa.Connection, now: datetime, account_id: str, purpose: str) -> int:
+    """How many pages were read for this *purpose* lately: after a day they show other conversations."""
+    lately = (polls.c.company_id == purpose, polls.c.began_at > now - DAY)
+    count = sa.select(sa.func.count()).where(polls.c.account_id == account_id, *lately)
+    return connection.scalar(count) or 0

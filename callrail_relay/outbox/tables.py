@@ -299,6 +299,35 @@ numbers = _table(
     sa.Column("company_id", sa.String(64), nullable=False),
 )
 
+# One row, once the relay has run beside another system: who sends, since when, and where IF3 posted before.
+shadow = _table(
+    "shadow",
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("mode", sa.String(8), nullable=False),
+    sa.Column("since", Instant, nullable=False),
+    sa.Column("forward_to", sa.Text, nullable=False),
+)
+
+# The requests that came in shadow, in their order, and how far each was passed on to that URL.
+forwards = _table(
+    "forwards",
+    sa.Column("id", Sequence, primary_key=True, autoincrement=True),
+    sa.Column("submission_id", sa.ForeignKey("submissions.id"), nullable=False, unique=True),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("received_at", Instant, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("lease_until", Instant),  # of a try under way: when it counts as one that may have arrived
+)
+
+
+def is_unfinished(table: sa.FromClause = forwards) -> Condition:
+    """Whether nothing final is known of a request, written exactly as in the partial index."""
+    return table.c.state.in_([sa.literal_column("'waiting'"), sa.literal_column("'passing'")])
+
+
+_index("ix_forwards_unfinished", forwards, "id", where=is_unfinished())
+_index("ix_forwards_received_at", forwards, "received_at")
+
 # What CallRail's webhooks, or its conversations, say that was written: replies, and texts that went out.
 callrail_texts = _table(
     "callrail_texts",

@@ -37,6 +37,7 @@ _DECIDING = [
         "suppressions": "created_at",
         "evidence": "noted_at",
         "callrail_texts": "forward_at",
+        "forwards": "received_at lease_until",
         "incidents": "telling_until",
     }.items()
     for name in names.split()

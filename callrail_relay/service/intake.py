@@ -1,7 +1,7 @@
 """Taking texts in: read, map, judge, store. Nothing here waits for CallRail."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from callrail_relay.clock import Clock
@@ -9,8 +9,10 @@ from callrail_relay.domain import events, guards, mapper
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.health import Slept
 from callrail_relay.domain.message import Source, uuid7
+from callrail_relay.domain.shadow import PassOn
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import accept
+from callrail_relay.outbox.shadow import read_shadow
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.sleep import SleepDetector
 
@@ -23,6 +25,15 @@ class Receipt:
 
     submission_id: str
     accepted: tuple[mapper.Accepted, ...] = ()
+    pass_on: PassOn | None = None  # the request, if it is to be passed on to the old URL at once
+
+
+class NotStored(Unavailable):
+    """Raised when a request was not stored, or when it isn't known that it was."""
+
+    def __init__(self, raw: mapper.RawSubmission, words: str) -> None:
+        super().__init__(words)
+        self.raw = raw
 
 
 class Intake:
@@ -49,10 +60,11 @@ class Intake:
     async def accept_request(
         self, body: bytes, *, content_type: str | None, query: str = "", idempotency_key: str | None = None
     ) -> Receipt:
-        """Store a webhook's request once, whatever it holds; then it is on disk. Raises Unavailable."""
+        """Store a webhook's request once, whatever it holds; then it is on disk. Raises NotStored."""
         self.sleep.look()
         id_ = self._new_id()
-        if mapper.is_ping(body, query):
+        # In shadow a ping is passed on like every request.
+        if mapper.is_ping(body, query) and not (await self._store.read(read_shadow)).is_on:
             self._hook(events.PingReceived())
             return Receipt(submission_id=id_)
         raw = mapper.RawSubmission(
@@ -64,15 +76,20 @@ class Intake:
         )
         submission = self._mapper(raw)
         try:
-            accepted = await self._store.accept(submission)
-        except Unavailable:
-            raise
-        except Exception as error:  # noqa: BLE001 - a request with the right secret is never refused for its content
-            submission = self._mapper.give_up(raw, error)
-            accepted = await self._store.accept(submission)
+            try:
+                accepted = await self._store.accept(submission)
+            except Unavailable:
+                raise
+            except Exception as error:  # noqa: BLE001 - a request with the right secret is never refused for its content
+                submission = self._mapper.give_up(raw, error)
+                accepted = await self._store.accept(submission)
+        except Unavailable as error:
+            raise NotStored(raw, str(error)) from error
         if isinstance(accepted, mapper.Repeated):
             self._hook(events.RepeatReceived(submission_id=accepted.submission_id))
             return Receipt(submission_id=accepted.submission_id)
+        if isinstance(accepted, accept.InShadow):
+            return replace(self._received(submission, accepted.accepted), pass_on=accepted.pass_on)
         return self._received(submission, accepted)
 
     def direct(self, draft: mapper.MappedText) -> list[mapper.NewSubmission]:

@@ -30,6 +30,7 @@ from callrail_relay.domain.opt_outs import ListedPerson, OptOut
 from callrail_relay.domain.views import Waiting
 from callrail_relay.errors import NotAllowed, NotFound, UsageError
 from callrail_relay.outbox import decisions, history, opt_outs, presence, queries
+from callrail_relay.outbox.shadow import read_shadow
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain_all, says
 
@@ -54,6 +55,7 @@ class StatusReport:
             "accounts": [_standing_document(standing) for standing in self.facts.standings],
             "messages": {status.value: count for status, count in self.counts.items()},
             "drains_at": instant(self.facts.drains_at),
+            "shadow": self.facts.shadow.document(),
         }
 
 
@@ -99,6 +101,7 @@ class Operations:
             waiting=waiting,
             contacts=await self.store.read(presence.read_contacts, self.account_ids),
             last_from_if3=await self.store.read(history.last_from_if3),
+            shadow=await self.store.read(read_shadow),
         )
 
     async def standings(self) -> list[AccountStatus]:

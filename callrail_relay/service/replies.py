@@ -226,7 +226,7 @@ class Polling(PeriodicTask):
             requests = seen.requests
             # What was read before a fault counts as well: it may hold a STOP.
             for texts in seen.conversations:
-                await self.texts.ingest(texts)
+                await self.texts.ingest([one for one in texts if one.direction is not inbound.Direction.OUT])
             fault = seen.fault
         finally:
             # Also when this run ends, so that another one polls at once.

@@ -21,8 +21,9 @@ from callrail_relay.clock import Clock
 from callrail_relay.domain.public_url import read_address
 from callrail_relay.errors import Unavailable
 from callrail_relay.service.background import Refused, uncounted
-from callrail_relay.service.intake import Intake
+from callrail_relay.service.intake import Intake, NotStored
 from callrail_relay.service.replies import EVENT, SIGNATURE_HEADER, CallRailWebhooks
+from callrail_relay.service.shadow import PassingOn
 from callrail_relay.service.tokens import HookTokens
 
 MOST_FAILURES = 20
@@ -48,6 +49,7 @@ class PublicParts:
     """
     What the public listener needs; *prove* answers a nonce as only this relay can.
 
+    *passing_on* passes requests on in shadow, each with its mark: one that comes back is refused.
     *wake* wakes delivery, and *answered* is called for each request to a webhook. Only *allow_addresses*,
     if there are any, may post to IF3's webhook.
     """
@@ -60,6 +62,7 @@ class PublicParts:
     writable: Callable[[], Awaitable[bool]]
     prove: Callable[[str], str]
     answered: Answered
+    passing_on: PassingOn
     allow_addresses: Sequence[Network] = ()
     refused: Refused = uncounted
 
@@ -169,19 +172,29 @@ class IF3Hook(Webhook):
         return not networks or (parsed is not None and any(parsed in network for network in networks))
 
     async def take(self, request: Request, body: bytes) -> Response:
+        if self._parts.passing_on.mark in request.headers.get("via", ""):
+            self._parts.refused("passed on by this relay itself")
+            return PlainTextResponse("Misdirected Request: the old URL leads back to this relay.", 421)
         # Delivery is woken twice: so that it may claim the text in the commit that stores it, and after it.
         self._parts.wake()
-        receipt = await self._parts.intake.accept_request(
-            body,
-            content_type=request.headers.get("content-type"),
-            query=request.scope["query_string"].decode("utf-8", "replace"),
-            idempotency_key=next(
-                (value for name, value in request.headers.items() if name in REPEAT_HEADERS and value), None
-            ),
-        )
-        if receipt.accepted:
-            self._parts.wake()
-        id_ = receipt.submission_id
+        passing_on = self._parts.passing_on
+        key = next((one for name, one in request.headers.items() if name in REPEAT_HEADERS and one), None)
+        try:
+            receipt = await self._parts.intake.accept_request(
+                body,
+                content_type=request.headers.get("content-type"),
+                query=request.scope["query_string"].decode("utf-8", "replace"),
+                idempotency_key=key,
+            )
+            if receipt.accepted:
+                self._parts.wake()
+            id_ = receipt.submission_id
+            passed = await passing_on.pass_on(receipt.pass_on) if receipt.pass_on else None
+        except NotStored as error:
+            id_, passed = error.raw.id, await passing_on.pass_on_unstored(error.raw)
+        if passed is not None and passed.http_status is not None and passed.body is not None:
+            headers = {} if passed.content_type is None else {"Content-Type": passed.content_type}
+            return Response(passed.body, passed.http_status, headers)
         # The shape of Zapier's Catch Hook, which IF3 knows.
         content = f'{{"status":"success","id":"{id_}","request_id":"{id_}","attempt":"{id_}"}}'
         return Response(content, media_type="application/json")

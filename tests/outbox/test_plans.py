@@ -21,6 +21,7 @@ from callrail_relay.domain.message import Actor, MessageFilter, Reason, Status
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
 from callrail_relay.domain.reconcile import FailedLookup, FoundText, Lookup
 from callrail_relay.domain.routing import Route
+from callrail_relay.domain.shadow import Mode, Passed, State, answered
 from callrail_relay.domain.views import TextFilter
 from callrail_relay.outbox import (
     accept,
@@ -36,6 +37,8 @@ from callrail_relay.outbox import (
     relay_secrets,
     replies,
     retention,
+    rows,
+    shadow,
     times,
 )
 from callrail_relay.outbox import claim as store_claim
@@ -59,7 +62,16 @@ from tests.support.policies import guard_policy, lookup_policy, poll_policy
 
 pytestmark = pytest.mark.anyio
 
-GROWING = ("attempts", "callrail_texts", "decisions", "evidence", "messages", "segments", "submissions")
+GROWING = (
+    "attempts",
+    "callrail_texts",
+    "decisions",
+    "evidence",
+    "forwards",
+    "messages",
+    "segments",
+    "submissions",
+)
 
 # Indexes that hold only what is not done with: to read through one of them is to read what there is to do.
 SMALL = (
@@ -68,6 +80,7 @@ SMALL = (
     "ix_attempts_next_lookup_at",
     "ix_attempts_waits",
     "ix_callrail_texts_forward",
+    "ix_forwards_unfinished",
     "ix_messages_cut_anew",
     "ix_messages_due",
     "ix_messages_open",
@@ -282,14 +295,7 @@ async def tend(outbox: Store, clock: ManualClock, message_id: str) -> None:
     await outbox.write(opt_outs.copy_opt_outs, "+12025550145", {TRACKING_NUMBER})
     await ingest_one(outbox, make_told("leave me alone", person=recipient(60)), TOLD)
     await outbox.write(decisions.approve, await put(outbox, "Hello", to=recipient(60)))
-    held = make_message(draft=make_draft(recipient=recipient(61)), verdict=Verdict((Reason("merge_tag"),)))
-    await accept_one(outbox, make_submission(held))
-    click = Actor(name="Sam", batch="batch", delay=timedelta(seconds=8))
-    edited = replace(held, draft=make_draft(text="Other words", recipient=recipient(61)), verdict=Verdict())
-    assert Status.QUEUED == await outbox.write(decisions.edit, edited, guard_policy(), actor=click)
-    await outbox.write(decisions.send_after, "batch", timedelta(seconds=1))
-    assert [held.id] == await outbox.read(decisions.ids_of_batch, "batch")
-    assert await outbox.write(decisions.undo, held.id, "batch")
+    await click_on_one(outbox)
     for _ in range(2):
         await outbox.accept(replace(make_submission(), repeat_key=b"key"))
     unmapped = Verdict((Reason("no_phone", {"detail": "It has no number."}),))
@@ -324,8 +330,39 @@ async def tend(outbox: Store, clock: ManualClock, message_id: str) -> None:
     await outbox.running()
     await outbox.require_not_copied()
     await outbox.note(private_url="http://127.0.0.1:8788")
+    await shadowed(outbox, clock)
     clock.advance(timedelta(days=400))
     assert await outbox.write(retention.retire, clock.now() - timedelta(days=365), 100)
+
+
+async def click_on_one(outbox: Store) -> None:
+    """An edit on the dashboard that is undone."""
+    held = make_message(draft=make_draft(recipient=recipient(61)), verdict=Verdict((Reason("merge_tag"),)))
+    await accept_one(outbox, make_submission(held))
+    click = Actor(name="Sam", batch="batch", delay=timedelta(seconds=8))
+    edited = replace(held, draft=make_draft(text="Other words", recipient=recipient(61)), verdict=Verdict())
+    assert Status.QUEUED == await outbox.write(decisions.edit, edited, guard_policy(), actor=click)
+    await outbox.write(decisions.send_after, "batch", timedelta(seconds=1))
+    assert [held.id] == await outbox.read(decisions.ids_of_batch, "batch")
+    assert await outbox.write(decisions.undo, held.id, "batch")
+
+
+async def shadowed(outbox: Store, clock: ManualClock) -> None:
+    """Requests come in shadow and are passed on, or not; the report, and both switches."""
+    await outbox.write(shadow.start, "https://hooks.example.com/old")
+    for number in range(3):
+        await outbox.accept(make_submission(make_message(draft=make_draft(recipient=recipient(70 + number)))))
+    for passed in (Passed(State.WAITING), answered(200)):
+        await outbox.write(shadow.record, 1, 1, passed)
+    await outbox.write(shadow.take_next, timedelta(hours=4), ["unknown"])
+    await outbox.read(shadow.read_shadow)
+    await outbox.read(shadow.count_requests, clock.now())
+    await outbox.read(shadow.read_texts, clock.now())
+    await outbox.write(rows.note_requests, ACCOUNT, 3, "opt-outs")
+    await outbox.read(rows.pages_read, ACCOUNT, "opt-outs")
+    await outbox.write(shadow.record, 1, 2, Passed(State.WAITING))
+    for mode in (Mode.LIVE, Mode.SHADOW):
+        await outbox.write(shadow.switch, mode)
 
 
 async def test_nothing_reads_through_a_table_that_grows(

@@ -163,6 +163,7 @@ async def test_every_status_is_counted(outbox: Store, worker: Worker) -> None:
         Status.SENT: 1,
         Status.FAILED: 1,
         Status.CANCELLED: 0,
+        Status.SHADOW: 0,
     } == await outbox.read(queries.count_by_status)
 
 

@@ -6,16 +6,16 @@ from datetime import timedelta
 
 import pytest
 
-from callrail_relay.domain.message import Message, Status
+from callrail_relay.domain.message import Message, MessageFilter, Status
 from callrail_relay.domain.outcome import Unknown
 from callrail_relay.domain.reconcile import FailedLookup, FoundText, Lookup, OnUnknown
-from callrail_relay.outbox import decisions, lookups
+from callrail_relay.outbox import decisions, lookups, queries, shadow
 from callrail_relay.outbox.backups import hold_back
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain_all
 from tests.outbox.worker import SENT, Worker, find, put, status_of
 from tests.support.clock import START, ManualClock
-from tests.support.factories import ACCOUNT, recipient
+from tests.support.factories import ACCOUNT, make_draft, make_message, make_submission, recipient
 from tests.support.policies import lookup_policy
 
 pytestmark = pytest.mark.anyio
@@ -104,6 +104,31 @@ async def test_a_text_on_its_way_in_the_backup(outbox: Store, worker: Worker, cl
 
     assert [Status.SENT, Status.SENT, Status.HELD] == [await status_of(outbox, id_) for id_ in ids]
     assert (await worker.look()).claim is None
+
+
+async def test_a_request_of_shadow_mode_is_not_passed_on_again(outbox: Store, clock: ManualClock) -> None:
+    """
+    One that waited in the backup may have been passed on since: held, and looked up as any other.
+
+    One that was being passed on may have arrived: its text stays the old way's, as everything that arrived.
+    """
+    await outbox.write(shadow.start, "https://hooks.example.com/old")
+    for words in ("Under way", "Behind it", "Behind them"):
+        await outbox.accept(make_submission(make_message(draft=make_draft(text=words))))
+    assert 2 == (await outbox.read(shadow.read_shadow)).waiting
+
+    assert 2 == await restore(outbox, clock)
+    await look_up(outbox, *shown("Behind it"))
+
+    newest_first = await outbox.read(queries.list_messages, MessageFilter())
+    assert [
+        ("Behind them", Status.HELD, ["restored"]),
+        ("Behind it", Status.SENT, []),
+        ("Under way", Status.SHADOW, []),
+    ] == [(one.text, one.status, [reason.code for reason in one.reasons]) for one in newest_first]
+    assert await outbox.write(shadow.take_next, timedelta(days=9)) is None
+    assert (await outbox.read(shadow.read_shadow)).is_on
+    assert 0 == (await outbox.read(shadow.read_shadow)).waiting
 
 
 async def test_only_a_person_has_it_sent(outbox: Store, worker: Worker, clock: ManualClock) -> None:

@@ -62,6 +62,7 @@ async def test_status_tells_budget_counts_and_when_the_queue_is_empty(tmp_path: 
             ],
             "messages": {status.value: 0 for status in Status},
             "drains_at": None,
+            "shadow": {"mode": "live", "since": None, "forward_to": None, "waiting": 0},
         } == empty
 
         for number in range(4):

@@ -4,16 +4,20 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 from starlette.types import ASGIApp
 
+from callrail_relay.callrail.network import find_network
 from callrail_relay.callrail.webhooks import read_text, verify
+from callrail_relay.machine.old_url import OldUrl
 from callrail_relay.service.background import Refused, uncounted
 from callrail_relay.service.health import StoreProbe
 from callrail_relay.service.replies import CallRailWebhooks, InboundTexts
+from callrail_relay.service.shadow import PassingOn
 from callrail_relay.service.tokens import HookToken, HookTokens, ReadKeys, ReadTokens, SigningKeys
 from callrail_relay.web.public import Answered, Network, PublicParts, create_public_app
 from tests.service.rig import Rig
@@ -23,6 +27,7 @@ DATA = Path(__file__).parents[1] / "data" / "if3"
 TOKEN = "hook-token-of-the-tests"
 HOOK = f"/hooks/if3/{TOKEN}"
 CALLRAIL_HOOK = f"/hooks/callrail/{TOKEN}"
+MARK = "1.1 callrail-relay-test"
 SIGNING_KEY = "example-signing-key"
 ADDRESS = "203.0.113.7"
 WORDS = "Hi Dana, are you still thinking of selling 12 Oak St?"
@@ -58,6 +63,7 @@ def public_app(
     read_keys: ReadKeys | None = None,
     answered: Answered = lambda *_: None,
     refused: Refused = uncounted,
+    passing_on: PassingOn | None = None,
 ) -> ASGIApp:
     async def unchanged() -> Sequence[HookToken]:
         return tokens
@@ -78,10 +84,22 @@ def public_app(
             writable=StoreProbe(rig.outbox).writable,
             prove=lambda nonce: f"<{nonce}>",
             answered=answered,
+            passing_on=passing_on or _passing_on(rig, OldUrl(find_network, MARK)),
             allow_addresses=allow_addresses,
             refused=refused,
         )
     )
+
+
+def _passing_on(rig: Rig, old_url: OldUrl) -> PassingOn:
+    return PassingOn(rig.outbox, rig.events, old_url.pass_on, timedelta(hours=4), MARK)
+
+
+@asynccontextmanager
+async def passing_requests_on(rig: Rig) -> AsyncIterator[PassingOn]:
+    """What passes requests on in shadow; all is recorded at the end."""
+    async with aclosing(OldUrl(find_network, MARK)) as old_url, aclosing(_passing_on(rig, old_url)) as found:
+        yield found
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from callrail_relay.domain.message import Status
+from callrail_relay.domain.message import ENDED, Status
 from callrail_relay.domain.views import Arrivals
 from callrail_relay.sentences import clock_time
 
@@ -17,7 +17,7 @@ HOURS = 24
 DAYS = 30
 WEEK = 7
 HEIGHT = 100
-SERIES = (Status.SENT, Status.QUEUED, Status.HELD, Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
+SERIES = (Status.SENT, Status.QUEUED, Status.HELD, Status.UNKNOWN, *ENDED[1:])
 """From the bottom of a bar to its top; what is being sent counts as queued."""
 
 

@@ -289,8 +289,8 @@ def _standing(message: Message) -> Iterator[Step]:
     match message.status:
         case Status.HELD | Status.FAILED | Status.UNKNOWN:
             yield Step(message.status, STATUS_WORDS[message.status])
-        case Status.CANCELLED:
-            yield Step("cancelled", "Canceled", details=details)
+        case Status.CANCELLED | Status.SHADOW:
+            yield Step(message.status, STATUS_WORDS[message.status], details=details)
         case Status.SENT if details:
             yield Step("note", "Good to know", details=details)
         case _ if details:

@@ -20,6 +20,7 @@ STATUS_WORDS = {
     Status.SENT: "Sent",
     Status.FAILED: "Failed",
     Status.CANCELLED: "Canceled",
+    Status.SHADOW: "Passed on",
 }
 
 STATUS_MEANINGS = {
@@ -30,6 +31,7 @@ STATUS_MEANINGS = {
     Status.SENT: "CallRail accepted it.",
     Status.FAILED: "CallRail rejected it.",
     Status.CANCELLED: "It won't be sent.",
+    Status.SHADOW: "Your old webhook sends it (shadow mode).",
 }
 
 SOURCE_WORDS = {

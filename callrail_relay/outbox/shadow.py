@@ -1,0 +1,187 @@
+"""
+The mode, and the requests that are passed on while another system sends.
+
+Everything that depends on the mode reads it first and locks it, so that a change of the mode comes before or
+after each of them on all nodes: a request belongs to the old URL or to this relay, and never to both.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from callrail_relay.domain.mapper import NewSubmission, RawSubmission
+from callrail_relay.domain.message import Message, Reason, Status
+from callrail_relay.domain.shadow import LEASE, Mode, Passed, PassOn, Shadow, State
+from callrail_relay.errors import NotAllowed
+from callrail_relay.outbox.queries import with_segments
+from callrail_relay.outbox.rows import Row, change, from_row, insert_into, look_at_all
+from callrail_relay.outbox.tables import (
+    EPOCH,
+    accounts,
+    forwards,
+    is_unfinished,
+    messages,
+    shadow,
+    submissions,
+)
+
+
+def read_shadow(connection: sa.Connection, _now: datetime) -> Shadow:
+    """The mode, and how many requests wait to be passed on."""
+    waiting = sa.select(sa.func.count()).where(is_unfinished(), forwards.c.state == State.WAITING)
+    return _shadow(connection, _MODE, waiting=connection.scalar(waiting) or 0)
+
+
+def lock_shadow(connection: sa.Connection) -> Shadow:
+    """The mode, which stays as it is until this transaction ends; to be called before all other locks."""
+    return _shadow(connection, _LOCK_MODE)
+
+
+def require_live(connection: sa.Connection) -> None:
+    """Raise NotAllowed in shadow, where nothing that would be sent may be queued."""
+    if lock_shadow(connection).is_on:
+        raise NotAllowed(
+            "The relay runs in shadow mode, so it sends nothing. Run `callrail-relay shadow end` first."
+        )
+
+
+def start(connection: sa.Connection, now: datetime, forward_to: str) -> None:
+    """Pass on what comes in from now on; in shadow already, to this URL from now on."""
+    row = insert_into(connection, shadow).values(id=1, mode=Mode.SHADOW, since=now, forward_to=forward_to)
+    since = sa.case((shadow.c.mode == Mode.SHADOW, shadow.c.since), else_=row.excluded.since)
+    changed = {"mode": Mode.SHADOW, "since": since, "forward_to": forward_to}
+    connection.execute(row.on_conflict_do_update(index_elements=["id"], set_=changed))
+
+
+def switch(connection: sa.Connection, now: datetime, to: Mode) -> int | None:
+    """
+    Change the mode; None if it is that already, or no old URL is known yet.
+
+    Once live, what was certainly not passed on is held: returns how many texts. What is being passed on at
+    this instant is settled when its try ends.
+    """
+    other = sa.update(shadow).where(shadow.c.id == 1, shadow.c.mode != to)
+    if not connection.execute(other.values(mode=to, since=now)).rowcount:
+        return None
+    return 0 if to is Mode.SHADOW else _hold(connection, now, _waiting(connection))
+
+
+def add(
+    connection: sa.Connection, now: datetime, batch: Iterable[NewSubmission], forward_to: str
+) -> list[PassOn | None]:
+    """Note new requests of one transaction; return what to pass on at once, None for each that waits."""
+    failed = forwards.c.tries > sa.case((forwards.c.state == State.PASSING, 1), else_=0)
+    is_down = connection.scalar(sa.select(sa.exists().where(is_unfinished(), failed)))
+    passing: list[PassOn | None] = []
+    for one in batch:
+        noted = {"submission_id": one.id, "state": State.WAITING, "received_at": now, "tries": 0}
+        [id_] = connection.execute(sa.insert(forwards), noted).inserted_primary_key or (0,)
+        at_once = not is_down and connection.scalar(_FREE.where(forwards.c.id == id_)) is not None
+        passing.append(_take(connection, now, id_, forward_to) if at_once else None)
+    return passing
+
+
+def take_next(
+    connection: sa.Connection, now: datetime, max_age: timedelta, passed_unstored: Collection[str] = ()
+) -> PassOn | None:
+    """
+    Take the request to pass on next; None if none may be.
+
+    Tries whose lease ran out may have arrived. What waited longer than *max_age* is held. Of those that were
+    passed on though they seemed not to be stored, none is passed on again.
+    """
+    mode = lock_shadow(connection)
+    unstored = sa.and_(forwards.c.lease_until.is_(None), forwards.c.submission_id.in_(passed_unstored))
+    over = sa.update(forwards).where(is_unfinished(), sa.or_(forwards.c.lease_until <= now, unstored))
+    connection.execute(over.values(state=State.UNKNOWN, lease_until=None))
+    if not mode.is_on or mode.forward_to is None:
+        return None
+    _hold(connection, now, [row for row in _waiting(connection) if row.received_at <= now - max_age])
+    id_ = connection.scalar(_NEXT)
+    return None if id_ is None else _take(connection, now, id_, mode.forward_to)
+
+
+def _take(connection: sa.Connection, now: datetime, id_: int, forward_to: str) -> PassOn:
+    query = sa.select(forwards.c.tries, submissions).join_from(forwards, submissions)
+    row = connection.execute(query.where(forwards.c.id == id_)).one()
+    tries = row.tries + 1
+    change(connection, forwards, id_, state=State.PASSING, tries=tries, lease_until=now + LEASE)
+    request = from_row(RawSubmission, row, body=bytes(row.body))
+    return PassOn(id=id_, tries=tries, url=forward_to, request=request)
+
+
+def record(connection: sa.Connection, now: datetime, id_: int, tries: int, passed: Passed) -> None:
+    """Record what came of a try; if it didn't arrive and the shadow ended, its texts are held."""
+    mode = lock_shadow(connection)
+    query = sa.select(forwards).where(forwards.c.id == id_).with_for_update()
+    row = connection.execute(query).one_or_none()
+    if row is None or row.tries != tries or row.state not in (State.PASSING, State.UNKNOWN):
+        return
+    change(connection, forwards, id_, state=passed.state, lease_until=None)
+    if passed.state is State.WAITING and not mode.is_on:
+        _hold(connection, now, [row])
+
+
+def read_texts(connection: sa.Connection, now: datetime, since: datetime | None) -> list[Message]:
+    """The texts of requests that came in shadow since then, in their order."""
+    query = sa.select(messages).join(forwards, messages.c.submission_id == forwards.c.submission_id)
+    query = query.where(forwards.c.received_at >= (since or EPOCH))
+    rows = connection.execute(query.order_by(forwards.c.received_at, messages.c.seq)).all()
+    return with_segments(connection, now, rows)
+
+
+def count_requests(
+    connection: sa.Connection, _now: datetime, since: datetime | None
+) -> tuple[datetime | None, dict[str, int]]:
+    """When the first request since then came in shadow, and how many got how far."""
+    query = sa.select(forwards.c.state, sa.func.count(), sa.func.min(forwards.c.received_at))
+    query = query.where(forwards.c.received_at >= (since or EPOCH)).group_by(forwards.c.state)
+    counts, first = dict.fromkeys(("forwarded", "refused", "unknown", "waiting"), 0), None
+    for state, count, at in connection.execute(query):
+        counts[{State.HELD: "waiting", State.PASSING: "unknown"}.get(State(state), state)] += count
+        first = at if first is None else min(first, at)
+    return first, counts
+
+
+def _hold(connection: sa.Connection, now: datetime, rows: Sequence[Row]) -> int:
+    """Hold the texts of these requests for a person, who may let the relay send them; return how many."""
+    ids = [row.submission_id for row in rows]
+    if not ids:
+        return 0
+    of_them = sa.and_(messages.c.submission_id.in_(ids), messages.c.status == Status.SHADOW)
+    look_at_all(connection, now, accounts.c.id.in_(sa.select(messages.c.account_id).where(of_them)))
+    texts = connection.execute(sa.select(messages.c.seq, messages.c.reasons).where(of_them)).all()
+    for text in texts:
+        others = [reason for reason in text.reasons if reason.code != "quiet_hours"]
+        held = {"status": Status.HELD, "reasons": [Reason("not_passed_on"), *others]}
+        # A person's word on it is also one on its age.
+        change(connection, messages, text.seq, **held, approved=["too_old"])
+    connection.execute(sa.update(forwards).where(forwards.c.submission_id.in_(ids)).values(state=State.HELD))
+    return len(texts)
+
+
+def _waiting(connection: sa.Connection) -> Sequence[Row]:
+    """The requests that wait, locked, so that one node at a time takes one of them."""
+    query = sa.select(forwards).where(is_unfinished(), forwards.c.state == State.WAITING)
+    return connection.execute(query.order_by(forwards.c.id).with_for_update()).all()
+
+
+def _shadow(connection: sa.Connection, query: sa.Select[tuple[object]], waiting: int = 0) -> Shadow:
+    row = connection.execute(query).one_or_none()
+    return Shadow() if row is None else from_row(Shadow, row, mode=Mode(row.mode), waiting=waiting)
+
+
+_MODE = sa.select(shadow).where(shadow.c.id == 1)
+_LOCK_MODE = _MODE.with_for_update(read=True)
+# Requests that wait and have no earlier unfinished one with a text to the same person.
+_earlier, _theirs, _its = forwards.alias(), messages.alias(), messages.alias()
+_behind = sa.exists().where(
+    is_unfinished(_earlier),
+    _earlier.c.id < forwards.c.id,
+    _theirs.c.submission_id == _earlier.c.submission_id,
+    _its.c.submission_id == forwards.c.submission_id,
+    _its.c.recipient == _theirs.c.recipient,
+)
+_FREE = sa.select(forwards.c.id).where(is_unfinished(), forwards.c.state == State.WAITING, ~_behind)
+_NEXT = _FREE.order_by(forwards.c.id).limit(1)

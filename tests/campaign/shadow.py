@@ -1,0 +1,152 @@
+"""A campaign in shadow: people texting, a fake Zap, relays killed, and the switch thrown again and again."""
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+from callrail_relay.callrail.simulator import Simulator, create_app
+from callrail_relay.callrail.simulator.records import Bucket
+from callrail_relay.clock import SystemClock
+from callrail_relay.web.server import Listener
+from tests.campaign.ledger import Ledger
+from tests.campaign.nodes import UNAVAILABLE, Fleet, Node
+from tests.campaign.run import (
+    KEY,
+    PEOPLE,
+    PLENTY,
+    Campaign,
+    People,
+    _cancelled_after,
+    _command,
+    _environment,
+    _gate,
+    _make_database,
+    _of_node,
+    _settled,
+)
+from tests.support.zap import Manner, Zap
+
+MANNERS = (*(Manner(),) * 6, Manner(delay=0.2), Manner(status=500), Manner(closes=True), Manner(status=404))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShadowReport:
+    """
+    The faults: ``lost`` were promised and are with neither, and no person sees them; ``twice`` are with both,
+    or with one of them more than once. ``cut_off`` may have arrived at the Zap, and are known as that.
+    """
+
+    promised: int
+    at_zap: int
+    at_callrail: int
+    held: int
+    cut_off: int
+    switches: int
+    lost: list[str]
+    twice: list[str]
+
+    @property
+    def faults(self) -> int:
+        return len(self.lost) + len(self.twice)
+
+
+async def run_shadow_campaign(campaign: Campaign, zap: Zap) -> ShadowReport:
+    """Start in shadow, switch and kill as often as asked, end it, let all finish, and compare."""
+    random = Random(campaign.seed)
+    simulator = Simulator(clock=SystemClock(), api_key=KEY, random=random)
+    account = simulator.accounts[simulator.account_id]
+    plenty = replace(account, texts=Bucket(PLENTY, PLENTY), requests=Bucket(PLENTY, PLENTY))
+    simulator.accounts[account.id] = plenty
+    ledger, switches = Ledger(), 0
+    async with AsyncExitStack() as stack:
+        callrail = await stack.enter_async_context(
+            Listener(create_app(simulator), host="127.0.0.1", port=0, setting="")
+        )
+        url = None if campaign.cluster is None else _make_database(campaign.cluster)
+        gates = [await stack.enter_async_context(_gate(campaign)) for _ in range(campaign.nodes)]
+        made = _environment(campaign, simulator, callrail.url, url)
+        nodes = [Node(_of_node(campaign, made, number, gate)) for number, gate in enumerate(gates)]
+        common = nodes[0].environment  # the first to open the store makes its tables
+        await _command(common, "shadow", "start", "--forward-to", zap.url)
+        fleet = Fleet(nodes, random, kills=campaign.kills, number=campaign.number)
+        stack.push_async_callback(fleet.end)
+
+        done = asyncio.Event()
+
+        async def switch() -> None:
+            nonlocal switches
+            while not done.is_set():
+                for way in ("end", "resume"):
+                    await asyncio.sleep(random.uniform(0.5, 2.0))
+                    switches += await _switch(common, way)
+
+        async def trouble() -> None:
+            while not done.is_set():
+                await asyncio.sleep(random.uniform(0.05, 0.3))
+                zap.manner = random.choice(MANNERS)
+                if random.random() < 0.04:
+                    await asyncio.to_thread(zap.close)
+                    await asyncio.sleep(random.uniform(0.2, 0.6))
+                    await asyncio.to_thread(zap.open)
+
+        people = People(ledger, Random(campaign.seed), fleet)
+        texting = (people.text(person) for person in range(PEOPLE))
+        beside = asyncio.gather(switch(), trouble())
+        async with _cancelled_after(texting):
+            await fleet.live()
+        done.set()
+        await beside
+        await asyncio.to_thread(zap.close)
+        zap.open()
+        zap.manner = Manner()
+        await _command(common, "shadow", "start", "--forward-to", zap.url)
+        await _passed_on(common)
+        await _command(common, "shadow", "end", "--yes")
+        messages = await _settled(common, full=False)
+    return _compare(ledger, zap, [text.content for text in simulator.texts], messages, switches)
+
+
+async def _switch(environment: Mapping[str, str], way: str) -> bool:
+    """Whether it was done: on a store that does not answer it may not be."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "callrail_relay", "shadow", way, "--yes"),
+        env=environment,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, errors = await process.communicate()
+    assert process.returncode in (0, 4, UNAVAILABLE), errors.decode()
+    return process.returncode == 0
+
+
+async def _passed_on(environment: Mapping[str, str]) -> None:
+    for _ in range(120):
+        if (await _command(environment, "shadow", "status"))["waiting"] == 0:
+            return
+        await asyncio.sleep(0.5)  # another process has to get there
+    raise AssertionError("the relay did not pass on what waits")
+
+
+def _compare(
+    ledger: Ledger, zap: Zap, at_callrail: list[str], messages: list[dict[str, Any]], switches: int
+) -> ShadowReport:
+    status = {message["text"]: message["status"] for message in messages}
+    both = Counter([*zap.words, *at_callrail])
+    nowhere = [text for text in ledger.promised if not both[text]]
+    held = [text for text in nowhere if status.get(text) in ("held", "unknown", "failed")]
+    cut_off = [text for text in nowhere if status.get(text) == "shadow"]
+    return ShadowReport(
+        promised=len(ledger.promised),
+        at_zap=len(zap.taken),
+        at_callrail=len(at_callrail),
+        held=len(held),
+        cut_off=len(cut_off),
+        switches=switches,
+        lost=[text for text in nowhere if text not in {*held, *cut_off}],
+        twice=[text for text, count in both.items() if count > 1],
+    )

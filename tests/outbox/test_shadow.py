@@ -1,0 +1,328 @@
+"""Every request belongs to the old URL or to the relay, whatever comes, breaks and switches in between."""
+
+import asyncio
+import tempfile
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from callrail_relay.domain.mapper import Accepted
+from callrail_relay.domain.message import Message, MessageFilter, Source, Status
+from callrail_relay.domain.shadow import LEASE, Mode, Passed, PassOn, State, answered
+from callrail_relay.errors import NotAllowed
+from callrail_relay.outbox import decisions, queries, retention, shadow
+from callrail_relay.outbox.accept import InShadow, accept
+from callrail_relay.outbox.store import Store
+from callrail_relay.outbox.tables import forwards
+from tests.outbox.database import connected
+from tests.outbox.requests import make_mapper, make_raw
+from tests.outbox.worker import SENT, Worker
+from tests.support.clock import ManualClock
+from tests.support.factories import make_message, make_submission, recipient
+from tests.support.stores import new_sqlite_store
+
+OLD = "https://hooks.example.com/old"
+MAX_AGE = timedelta(hours=4)
+RESULTS: dict[str, Passed] = {
+    "answers": answered(200, b"{}"),
+    "refuses": answered(410, b""),
+    "fails": answered(500, b""),
+    "breaks": Passed(State.UNKNOWN, "The connection broke."),
+    "is down": Passed(State.WAITING, "No connection."),
+}
+MAPPER = make_mapper()
+
+
+async def come(store: Store, words: str = "Hello", *, to: str = recipient(1)) -> list[Accepted] | InShadow:
+    stored = await store.accept(MAPPER(make_raw(words, to=to)))
+    assert isinstance(stored, list | InShadow)
+    return stored
+
+
+async def listed(store: Store) -> list[Message]:
+    return await store.read(queries.list_messages, MessageFilter(limit=0))
+
+
+@dataclass
+class Story:
+    """What happened to each text, by its words: who had it when it came, and how often it got to whom."""
+
+    store: Store
+    clock: ManualClock
+    in_shadow: dict[str, bool] = field(default_factory=dict)
+    at_old: Counter[str] = field(default_factory=Counter)
+    at_callrail: Counter[str] = field(default_factory=Counter)
+    under_way: list[PassOn] = field(default_factory=list)
+    cut_off: set[str] = field(default_factory=set)
+
+    async def comes(self, person: int) -> None:
+        words = f"Text {len(self.in_shadow)}"
+        stored = await come(self.store, words, to=recipient(person))
+        self.in_shadow[words] = isinstance(stored, InShadow)
+        if isinstance(stored, InShadow) and stored.pass_on is not None:
+            self.under_way.append(stored.pass_on)
+
+    async def ends(self, which: int, result: str) -> None:
+        if self.under_way:
+            await self._end(self.under_way.pop(which % len(self.under_way)), RESULTS[result])
+
+    async def _end(self, tried: PassOn, passed: Passed) -> None:
+        if passed.state is not State.WAITING:
+            self.at_old[_words(tried)] += 1
+        assert tried.id is not None
+        await self.store.write(shadow.record, tried.id, tried.tries, passed)
+
+    async def crashes(self, arrived: list[bool]) -> None:
+        """Tries that are under way end without a record, with the request there or not."""
+        for number, tried in enumerate(self.under_way):
+            words = _words(tried)
+            self.cut_off.add(words)
+            self.at_old[words] += arrived[number % len(arrived)]
+        self.under_way.clear()
+
+    async def takes(self) -> None:
+        tried = await self.store.write(shadow.take_next, MAX_AGE)
+        if tried is not None:
+            self.under_way.append(tried)
+
+    async def waits(self, seconds: int) -> None:
+        self.clock.advance(seconds)
+
+    async def switches(self, way: str) -> None:
+        if way == "start":
+            await self.store.write(shadow.start, OLD)
+        else:
+            await self.store.write(shadow.switch, Mode.LIVE if way == "end" else Mode.SHADOW)
+
+    async def sends(self) -> None:
+        worker = Worker(self.store)
+        while (claim := (await worker.look()).claim) is not None:
+            self.at_callrail[claim.content] += 1
+            await worker.record(claim, SENT)
+
+    async def finish(self) -> None:
+        """What is under way ends, what waits is passed on or held, and the relay sends what it has."""
+        while self.under_way:
+            await self.ends(0, "answers")
+        self.clock.advance(LEASE.total_seconds() + 1)
+        await self.takes()
+        while self.under_way:
+            await self.ends(0, "answers")
+            await self.takes()
+        await self.store.write(shadow.switch, Mode.LIVE)
+        for _ in self.in_shadow:
+            self.clock.advance(2)
+            await self.sends()
+
+
+def _words(tried: PassOn) -> str:
+    return MAPPER(tried.request).messages[0].draft.text or ""
+
+
+STEP = st.one_of(
+    st.tuples(st.just("comes"), st.integers(1, 3)),
+    st.tuples(st.just("ends"), st.integers(0, 5), st.sampled_from(sorted(RESULTS))),
+    st.tuples(st.just("crashes"), st.lists(st.booleans(), min_size=1, max_size=3)),
+    st.tuples(st.just("takes")),
+    st.tuples(st.just("waits"), st.sampled_from([1, 60, 5 * 3600])),
+    st.tuples(st.just("switches"), st.sampled_from(["end", "resume", "start"])),
+    st.tuples(st.just("sends")),
+)
+
+
+@given(steps=st.lists(STEP, max_size=40))
+@settings(deadline=None, max_examples=80)
+def test_each_request_belongs_to_one_of_both(steps: list[tuple[str, object]]) -> None:
+    """
+    None is passed on twice or sent by both, and what neither had is on hold for a person.
+
+    A try that a crash cut off may have arrived: it alone may be with neither, and is known as such.
+    """
+
+    async def tell() -> None:
+        clock = ManualClock()
+        with tempfile.TemporaryDirectory() as folder:
+            url = new_sqlite_store(Path(folder) / "relay.db")
+            store = await Store.open(url, clock, database_time=False)
+            try:
+                story = Story(store, clock)
+                await store.write(shadow.start, OLD)
+                for name, *arguments in steps:
+                    await getattr(story, name)(*arguments)
+                await story.finish()
+                for message in await listed(store):
+                    _check(story, message)
+                assert len(story.in_shadow) == len(await listed(store))
+            finally:
+                await store.close()
+
+    asyncio.run(tell())
+
+
+def _check(story: Story, message: Message) -> None:
+    words = message.text or ""
+    at_old, at_callrail = story.at_old[words], story.at_callrail[words]
+    codes = {reason.code for reason in message.reasons}
+    if not story.in_shadow[words]:
+        # Too old by now, or sent: it is the relay's in any case.
+        assert at_old == 0
+        assert (message.status, at_callrail) in ((Status.SENT, 1), (Status.HELD, 0))
+        assert "not_passed_on" not in codes
+        return
+    assert at_callrail == 0
+    assert at_old <= 1
+    if message.status is Status.HELD:
+        assert at_old == 0
+        assert "not_passed_on" in codes
+    else:
+        assert message.status is Status.SHADOW
+        assert at_old == 1 or words in story.cut_off
+
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_two_nodes_switch_at_one_instant(outbox: Store, second_outbox: Store) -> None:
+    """What came before the end began is the old URL's, what came after it is the relay's, on each node."""
+    await outbox.write(shadow.start, OLD)
+    enough, began, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    before: list[object] = []
+    after: list[object] = []
+
+    async def post(store: Store, node: int) -> None:
+        for number in range(60):
+            was_begun, was_ended = began.is_set(), ended.is_set()
+            stored = await come(store, f"Text {node} {number}", to=recipient(node * 100 + number))
+            if not began.is_set():
+                before.append(stored)
+                if len(before) == 20:
+                    enough.set()
+            elif was_ended:
+                after.append(stored)
+            assert was_begun or not was_ended
+
+    async def end(store: Store) -> int | None:
+        await enough.wait()
+        began.set()
+        held = await store.write(shadow.switch, Mode.LIVE)
+        ended.set()
+        return held
+
+    _, _, first, second = await asyncio.gather(
+        post(outbox, 1), post(second_outbox, 2), end(outbox), end(second_outbox)
+    )
+
+    assert {None, 0} == {first, second}
+    assert before
+    assert all(isinstance(one, InShadow) for one in before)
+    assert after
+    assert all(isinstance(one, list) for one in after)
+
+
+async def test_only_one_node_takes_what_waits(outbox: Store, second_outbox: Store, store_url: str) -> None:
+    """Each request once, in order for each person, however many look at once."""
+    await outbox.write(shadow.start, OLD)
+    first = await come(outbox)
+    assert isinstance(first, InShadow)
+    assert first.pass_on is not None
+    await outbox.write(shadow.record, first.pass_on.id or 0, 1, RESULTS["is down"])
+    for number in range(2, 8):
+        await come(outbox, f"Text {number}", to=recipient(number))
+
+    looks = [store.write(shadow.take_next, MAX_AGE) for store in (outbox, second_outbox) for _ in range(6)]
+    taken = [one for one in await asyncio.gather(*looks) if one is not None]
+
+    assert 7 == len({one.id for one in taken}) == len(taken)
+    with connected(store_url) as connection:
+        states = [row.state for row in connection.execute(forwards.select())]
+    assert [State.PASSING] * 7 == states
+
+
+async def test_a_result_of_a_try_that_is_over_changes_nothing(outbox: Store, clock: ManualClock) -> None:
+    """A second try is under way: that the first did not arrive must not let a third one begin."""
+    await outbox.write(shadow.start, OLD)
+    stored = await come(outbox)
+    assert isinstance(stored, InShadow)
+    assert stored.pass_on is not None
+    id_ = stored.pass_on.id or 0
+    await outbox.write(shadow.record, id_, 1, RESULTS["is down"])
+    assert await outbox.write(shadow.take_next, MAX_AGE) is not None
+
+    await outbox.write(shadow.record, id_, 1, RESULTS["is down"])
+
+    assert await outbox.write(shadow.take_next, MAX_AGE) is None
+
+
+async def test_texts_to_one_person_are_passed_on_one_after_the_other(outbox: Store) -> None:
+    """The second waits until the first has its answer; others go at once."""
+    await outbox.write(shadow.start, OLD)
+    first, second, other = [await come(outbox, f"Text {n}", to=recipient(n // 2)) for n in range(3)]
+
+    assert isinstance(first, InShadow)
+    assert first.pass_on is not None
+    assert isinstance(second, InShadow)
+    assert second.pass_on is None
+    assert isinstance(other, InShadow)
+    assert other.pass_on is not None
+    assert await outbox.write(shadow.take_next, MAX_AGE) is None
+    await outbox.write(shadow.record, first.pass_on.id or 0, 1, RESULTS["answers"])
+    assert await outbox.write(shadow.take_next, MAX_AGE) is not None
+
+
+async def test_what_the_store_took_late_is_not_passed_on_again(outbox: Store) -> None:
+    """A request that was passed on though it seemed not to be stored, and is there after all."""
+    await outbox.write(shadow.start, OLD)
+    await come(outbox, "Text 1")
+    raw = make_raw("Text 2")
+    await outbox.accept(MAPPER(raw))
+
+    assert await outbox.write(shadow.take_next, MAX_AGE, [raw.id]) is None
+    assert 0 == (await outbox.read(shadow.read_shadow)).waiting
+
+
+async def test_what_waited_too_long_is_held(outbox: Store, clock: ManualClock) -> None:
+    """After max_age, still in shadow: `not_passed_on`, for a person."""
+    await outbox.write(shadow.start, OLD)
+    stored = await come(outbox)
+    assert isinstance(stored, InShadow)
+    assert stored.pass_on is not None
+    await outbox.write(shadow.record, stored.pass_on.id or 0, 1, RESULTS["is down"])
+    clock.advance(MAX_AGE.total_seconds())
+
+    assert await outbox.write(shadow.take_next, MAX_AGE) is None
+
+    [message] = await listed(outbox)
+    assert (Status.HELD, ["not_passed_on"]) == (message.status, [one.code for one in message.reasons])
+
+
+async def test_nothing_is_queued_in_shadow(outbox: Store) -> None:
+    """Not by `send`, nor by a decision on a text that was held before; a forced replay is a person's word."""
+    [held] = await come(outbox, "Hi {{first_name}}")  # type: ignore[misc]  # live, so it is a list
+    await outbox.write(shadow.start, OLD)
+
+    with pytest.raises(NotAllowed, match="shadow end"):
+        await outbox.write(accept, [make_submission(source=Source.SEND)])
+    with pytest.raises(NotAllowed, match="shadow end"):
+        await outbox.write(decisions.approve, held.message_id)
+    forced = make_submission(make_message(approved=("duplicate",)), source=Source.REPLAY)
+    [[accepted]] = await outbox.write(accept, [forced])
+    assert Status.QUEUED == accepted.status
+
+
+async def test_retention_takes_nothing_that_waits(outbox: Store, clock: ManualClock) -> None:
+    """A request is removed once it was passed on, like one that ended."""
+    await outbox.write(shadow.start, OLD)
+    stored = await come(outbox)
+    assert isinstance(stored, InShadow)
+    assert stored.pass_on is not None
+    clock.advance(60)
+    now = clock.now()
+
+    assert 0 == await outbox.write(retention.retire, now, 10)
+    await outbox.write(shadow.record, stored.pass_on.id or 0, 1, RESULTS["answers"])
+    assert 1 == await outbox.write(retention.retire, now, 10)
