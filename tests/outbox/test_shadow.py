@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callrail_relay.domain.mapper import Accepted
-from callrail_relay.domain.message import Message, MessageFilter, Source, Status
+from callrail_relay.domain.message import Actor, Message, MessageFilter, Source, Status
 from callrail_relay.domain.shadow import LEASE, Mode, Passed, PassOn, State, answered
 from callrail_relay.errors import NotAllowed
 from callrail_relay.outbox import decisions, queries, retention, shadow
@@ -24,6 +24,7 @@ from tests.outbox.requests import make_mapper, make_raw
 from tests.outbox.worker import SENT, Worker
 from tests.support.clock import ManualClock
 from tests.support.factories import make_message, make_submission, recipient
+from tests.support.policies import guard_policy
 from tests.support.stores import new_sqlite_store
 
 OLD = "https://hooks.example.com/old"
@@ -309,6 +310,13 @@ async def test_nothing_is_queued_in_shadow(outbox: Store) -> None:
         await outbox.write(accept, [make_submission(source=Source.SEND)])
     with pytest.raises(NotAllowed, match="shadow end"):
         await outbox.write(decisions.approve, held.message_id)
+    edited = make_message(id_=held.message_id)
+    with pytest.raises(NotAllowed, match="shadow end"):
+        await outbox.write(decisions.edit, edited, guard_policy())
+    click = Actor(name="Sam", batch="a click")
+    assert await outbox.write(decisions.cancel, held.message_id, [Status.HELD], click)
+    with pytest.raises(NotAllowed, match="shadow end"):
+        await outbox.write(decisions.undo, held.message_id, "a click")
     forced = make_submission(make_message(approved=("duplicate",)), source=Source.REPLAY)
     [[accepted]] = await outbox.write(accept, [forced])
     assert Status.QUEUED == accepted.status
