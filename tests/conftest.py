@@ -47,6 +47,24 @@ def leave_deleted_content(connection: object, _record: object) -> None:
 sa.event.listen(sa.Engine, "connect", leave_deleted_content, insert=True)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """
+    Begin each worker's share with the longest tests, or one of them would run alone at the end.
+
+    Those have a time limit of their own. pytest-xdist cuts the list into one share for each worker.
+    """
+    longest = [item for item in items if item.get_closest_marker("timeout") is not None]
+    others = [item for item in items if item.get_closest_marker("timeout") is None]
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    left = len(items)
+    items.clear()
+    for place in range(workers):
+        share, first = left // (workers - place), longest[place::workers]
+        items += [*first, *others[: max(share - len(first), 0)]]
+        del others[: max(share - len(first), 0)]
+        left -= share
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"

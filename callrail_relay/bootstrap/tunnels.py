@@ -153,6 +153,11 @@ async def expose(
     return _document(address, tunnel.kind, reached=True, running=True, detail=detail)
 
 
+def save_public_url(context: AppContext, url: str) -> None:
+    """Write the public URL that a person has without a tunnel of ours; a running relay takes it up."""
+    update(context.config_path, {"server": {"public_url": url}})
+
+
 async def turn_off(context: AppContext) -> str:
     """Take the tunnel out of the settings, with its address and its place among the trusted proxies."""
     settings, tunnel = context.settings, context.settings.tunnel.tunnel()

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callrail_relay.cli.console import Config, Json, ask, has_terminal, say, show
+from callrail_relay.cli.console import Config, Json, ask, complain, has_terminal, say, show, working
+from callrail_relay.cli.first_run import NEXT, UNPROVEN, begin_step, lead_on
 from callrail_relay.cli.operate import why_not_for_if3
-from callrail_relay.cli.service import offer
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.errors import RefusedByCallRail, SecretError, SettingsError, UsageError
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
-    from callrail_relay.bootstrap.credentials import KnownKey
+    from callrail_relay.bootstrap.credentials import KnownKey, SavedSetup
     from callrail_relay.service.setup import Question
 
 _LONGEST_KEY = 4096
@@ -79,12 +79,10 @@ async def configure(
     given = {"account_id": account_id, "company_id": company_id, "tracking_number": tracking_number}
     alone = not any((api_key_stdin, *given.values(), public_url, accept_terms, api_url, no_verify))
     if remove_webhooks or (webhooks and alone):
-        context = load_context(config)
-        if remove_webhooks:
-            changed = await _remove_webhooks(context, alone=alone and not webhooks)
-        else:
-            changed = await _register(context, use_file=secrets_file)
-        show(changed, "Done.", as_json=as_json)
+        if remove_webhooks and (webhooks or not alone):
+            raise UsageError("--remove-webhooks goes alone; leave out the others.")
+        change = _remove_webhooks if remove_webhooks else _register
+        show(await change(load_context(config), use_file=secrets_file), "Done.", as_json=as_json)
         return
     missing = [f"--{name}".replace("_", "-") for name, value in given.items() if value is None]
     if no_verify and missing:
@@ -100,19 +98,41 @@ async def configure(
     }
     context = load_context(config, overrides=overrides, must_exist=False)
     known = await known_api_key(context, use_file=secrets_file)
+    begin_step(1, "CallRail's terms and your API key")
     _settle_terms(context, accepted=accept_terms)
-    key, is_new = _settle_key(known, from_stdin=api_key_stdin)
     if no_verify:
+        key, is_new = _settle_key(known, from_stdin=api_key_stdin)
         say("Nothing was asked of CallRail: `callrail-relay doctor` tells whether it knows these.")
         route: dict[str, object] = {name: getattr(context.settings.callrail, name) for name in given}
     else:
-        route = await _find_route(context, key, given)
-    address = public_url or _ask_for_address(context)
+        key, is_new, accounts = await _sign_in(context, known, from_stdin=api_key_stdin)
+        begin_step(2, "The number to text from")
+        route = await _find_route(context, key, accounts, given)
     changes: dict[str, dict[str, object]] = {
         "callrail": {**({"api_url": api_url} if api_url else {}), **route, "accepted_terms": True},
-        **({"server": {"public_url": address}} if address else {}),
+        **({"server": {"public_url": public_url}} if public_url else {}),
     }
     saved = await save_setup(context, changes, new_key=key if is_new else None, use_file=secrets_file)
+    _tell_saved(context, saved)
+    if not has_terminal() or as_json:
+        say(f"{UNPROVEN}\n{NEXT}")
+    else:
+        await lead_on(config, has_address=public_url is not None)
+    document = {"settings_file": str(context.config_path), **route}
+    if webhooks:
+        document["webhooks"] = await _register(load_context(config), use_file=secrets_file)
+    settings = load_context(config).settings
+    say(
+        why_not_for_if3(settings.server.public_url)
+        or "When it runs, paste this URL into IF3, as Owner or Manager: Team Dashboard > Settings > "
+        'Messaging > "Outbound Text Webhook". It is saved when you click outside the field.'
+    )
+    url = hook_url(settings, saved.token)
+    document |= {"hook_url": url, "secrets": {"api_key": saved.key_place, "hook_token": saved.token_place}}
+    show(document, url, as_json=as_json)
+
+
+def _tell_saved(context: "AppContext", saved: "SavedSetup") -> None:
     say(f"Settings: {context.config_path}")
     say(f"API key: {saved.key_place}")
     if saved.outranks_key:
@@ -120,24 +140,6 @@ async def configure(
     say(f"Webhook secret: {saved.token_place}")
     for name in saved.overruled:
         say(f"The environment sets {name} otherwise, and wins over the settings file; unset it there.")
-    say(
-        "Whether this API key may send cannot be seen without sending: keys are read-only until CallRail "
-        "gives them write access. Ask CallRail's support for it if that is not done; `callrail-relay send` "
-        "to your own phone proves it."
-    )
-    say("Next: start the relay with `callrail-relay serve`. Then `callrail-relay doctor` checks your setup.")
-    document = {"settings_file": str(context.config_path), **route}
-    if webhooks:
-        document["webhooks"] = await _register(load_context(config), use_file=secrets_file)
-    say(
-        why_not_for_if3(saved.settings.server.public_url)
-        or "When it runs, paste this URL into IF3, as Owner or Manager: Team Dashboard > Settings > "
-        'Messaging > "Outbound Text Webhook". It is saved when you click outside the field.'
-    )
-    url = hook_url(saved.settings, saved.token)
-    document |= {"hook_url": url, "secrets": {"api_key": saved.key_place, "hook_token": saved.token_place}}
-    show(document, url, as_json=as_json)
-    await offer(config, as_json=as_json)
 
 
 def _settle_terms(context: "AppContext", *, accepted: bool) -> None:
@@ -148,10 +150,39 @@ def _settle_terms(context: "AppContext", *, accepted: bool) -> None:
     say(TERMS)
     if accepted:
         say("Accepted with --accept-terms.")
-    elif not has_terminal():
+        return
+    if not has_terminal():
         raise SettingsError("This rule is not accepted; nothing was written. Accept it with --accept-terms.")
-    elif ask('Type "yes" to accept this').lower() != "yes":
-        raise SettingsError("This rule was not accepted; nothing was written.")
+    while (answer := ask('Type "yes" to accept this').lower()) != "yes":
+        if answer in ("n", "no"):
+            raise SettingsError("This rule was not accepted; nothing was written.")
+        say('Type the whole word "yes", or "no" to stop here.')
+
+
+async def _sign_in(
+    context: "AppContext", known: "KnownKey | None", *, from_stdin: bool
+) -> tuple[str, bool, "Question"]:
+    """
+    The API key, whether it is a new one to be stored, and the accounts that it can use.
+
+    A person is asked again while CallRail refuses the key.
+    """
+    from callrail_relay.bootstrap.wiring import open_callrail
+    from callrail_relay.service.setup import ask_for_account
+
+    while True:
+        is_new = False
+        try:
+            key, is_new = _settle_key(known, from_stdin=from_stdin)
+            with working("Asking CallRail about the API key"):
+                async with open_callrail(context, key) as callrail:
+                    return key, is_new, await ask_for_account(callrail)
+        except (SecretError, RefusedByCallRail) as error:
+            if not has_terminal() or (known is not None and known.outside):
+                raise
+            complain(str(error))
+            if isinstance(error, RefusedByCallRail) and not is_new:
+                known = None  # Enter must not keep what was refused
 
 
 def _settle_key(known: "KnownKey | None", *, from_stdin: bool) -> tuple[str, bool]:
@@ -181,16 +212,20 @@ def _settle_key(known: "KnownKey | None", *, from_stdin: bool) -> tuple[str, boo
     return known.value, False
 
 
-async def _find_route(context: "AppContext", key: str, given: Mapping[str, str | None]) -> dict[str, object]:
+async def _find_route(
+    context: "AppContext", key: str, accounts: "Question", given: Mapping[str, str | None]
+) -> dict[str, object]:
     from callrail_relay.bootstrap.wiring import open_callrail
-    from callrail_relay.service.setup import ask_for_account, ask_for_company, ask_for_number
+    from callrail_relay.service.setup import ask_for_company, ask_for_number
 
     former = context.settings.callrail
     async with open_callrail(context, key) as callrail:
-        account = _settle(await ask_for_account(callrail), given["account_id"], former.account_id)
-        companies = await ask_for_company(callrail, account)
+        account = _settle(accounts, given["account_id"], former.account_id)
+        with working("Asking CallRail for companies"):
+            companies = await ask_for_company(callrail, account)
         company = _settle(companies, given["company_id"], former.company_id)
-        numbers = await ask_for_number(callrail, account, company)
+        with working("Asking CallRail for numbers that can text"):
+            numbers = await ask_for_number(callrail, account, company)
         number = _settle(numbers, given["tracking_number"], former.tracking_number)
     return {"account_id": account, "company_id": company, "tracking_number": number}
 
@@ -210,9 +245,11 @@ def _settle(question: "Question", given: str | None, former: str | None) -> str:
     if has_terminal():
         _list(question)
         last = len(question.choices)
-        which = f"Which {question.what}? 1 to {last}{f', Enter for {known.value}' if known else ''}"
+        which = (
+            f"Which {question.what}? 1 to {last}, or its name{f'; Enter for {known.value}' if known else ''}"
+        )
         while (chosen := question.answered(ask(which, default=known.value if known else None))) is None:
-            say(f"Answer with a number from 1 to {last}.")
+            say(f"Answer with a number from 1 to {last}, or a name that only one of them has.")
         return chosen.value
     if known is not None:
         say(f"{question.what.capitalize()}: {known.line}, as in the settings.")
@@ -226,18 +263,6 @@ def _list(question: "Question") -> None:
         say(f"{question.plural.capitalize()} that this API key can use:")
     for place, choice in enumerate(question.choices, start=1):
         say(f"  {place}. {choice.line}")
-
-
-def _ask_for_address(context: "AppContext") -> str | None:
-    """The public address; None if it stays as it is."""
-    former = context.settings.server.public_url
-    empty = f"Enter keeps {former}" if former else "Enter to skip"
-    while has_terminal() and (answer := ask(f"Public URL, https://...; {empty}")):
-        try:
-            return read_public_url(answer)
-        except BadPublicUrl as error:
-            say(str(error))
-    return None
 
 
 _CHANGES = {
@@ -272,11 +297,9 @@ async def _register(context: "AppContext", *, use_file: bool) -> dict[str, Any]:
     return registered.document()
 
 
-async def _remove_webhooks(context: "AppContext", *, alone: bool) -> dict[str, Any]:
+async def _remove_webhooks(context: "AppContext", *, use_file: bool) -> dict[str, Any]:  # noqa: ARG001 - as _register
     from callrail_relay.bootstrap.credentials import remove_webhooks
 
-    if not alone:
-        raise UsageError("--remove-webhooks goes alone; leave out the others.")
     removed = await remove_webhooks(context)
     say(
         f"Removed at CallRail for: {', '.join(removed)}." if removed else "CallRail had no URL of this relay."

@@ -259,6 +259,15 @@ def output(name: str, *, encoding: str = "utf-8") -> Iterator[Callable[[str], ob
 
 
 @contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show on a terminal that something is being done."""
+    from rich.console import Console
+
+    with Console(stderr=True).status(f"{what} ..."):
+        yield
+
+
+@contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """A function that is told how many more are done; it shows a bar if standard error is a terminal."""
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":

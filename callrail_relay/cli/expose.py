@@ -1,7 +1,7 @@
 """``expose``: the relay's public address, through a tunnel."""
 
 import re
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,7 @@ from callrail_relay.domain.tunnels import Kind
 from callrail_relay.errors import SettingsError, Unavailable, UsageError
 
 if TYPE_CHECKING:
+    from callrail_relay.bootstrap.context import AppContext
     from callrail_relay.domain.tunnels import Tunnel
 
 Way = Annotated[Kind | None, typer.Argument(metavar="WAY", help="tailscale, cloudflared, ngrok or ssh.")]
@@ -54,7 +55,6 @@ async def expose(
     """
     from callrail_relay.bootstrap import tunnels
     from callrail_relay.bootstrap.context import load_context
-    from callrail_relay.bootstrap.credentials import find_signing_keys
 
     if (way is not None) + check + off != 1:
         raise UsageError("Name one of tailscale, cloudflared, ngrok and ssh, or give --check or --off.")
@@ -68,19 +68,35 @@ async def expose(
         words = f"The {kind} tunnel is taken down. IF3 can't reach the relay until you give it another URL."
         show({"kind": kind}, words, as_json=as_json)
         return 0
-    tunnel = _read_tunnel(Kind(way or ""), target, public_url, remote_port, name, for_now=for_now)
+    tunnel = read_tunnel(Kind(way or ""), target, public_url, remote_port, name, for_now=for_now)
+    exposed, words = await bring_up(context, tunnel, for_now=for_now)
+    show(exposed, f"{words} Next: paste the URL of `callrail-relay hook-url` into IF3.", as_json=as_json)
+    return 0
+
+
+async def bring_up(
+    context: "AppContext", tunnel: "Tunnel", *, for_now: bool = False
+) -> tuple[dict[str, Any], str]:
+    """Have the running relay bring *tunnel* up; returns the document of it and a sentence."""
+    from callrail_relay.bootstrap import tunnels
+    from callrail_relay.bootstrap.credentials import find_signing_keys
+
     exposed = await tunnels.expose(context, tunnel, for_now=for_now, say=say)
     say(exposed["detail"])
     if (await find_signing_keys(context))[0]:
         say("CallRail's webhooks go to the former address: run `callrail-relay configure --webhooks`.")
     end = " It can end at any time." if for_now else ""
-    words = f"The public address is {exposed['public_url']}, and the relay keeps it up.{end}"
-    show(exposed, f"{words} Next: paste the URL of `callrail-relay hook-url` into IF3.", as_json=as_json)
-    return 0
+    return exposed, f"The public address is {exposed['public_url']}, and the relay keeps it up.{end}"
 
 
-def _read_tunnel(
-    kind: Kind, target: str | None, public_url: str | None, port: int | None, name: str, *, for_now: bool
+def read_tunnel(
+    kind: Kind,
+    target: str | None,
+    public_url: str | None = None,
+    port: int | None = None,
+    name: str = "callrail-relay",
+    *,
+    for_now: bool = False,
 ) -> "Tunnel":
     """What the options say, if it can be right. Raises UsageError, SettingsError or Unavailable."""
     from callrail_relay.bootstrap.tunnels import find_program

@@ -234,20 +234,23 @@ async def restart(system: System = False, config: Config = None, as_json: Json =
     show(_document(state), "The service runs and answers.", as_json=as_json)
 
 
-async def offer(config: Path | None, *, as_json: bool) -> None:
-    """Ask a person who has just set up the relay whether to install the service, if it can be."""
-    if as_json or not console.has_terminal():
-        return
+async def offer(config: Path | None) -> None:
+    """Ask a person who sets up the relay whether to install the service, if there isn't one and can be."""
     from callrail_relay.bootstrap import service_setup
 
+    later = "Start the relay with `callrail-relay serve`, and leave it running."
     try:
         kind = service_setup.find_kind(system=False)
         manager = service_setup.find_manager(kind)
         manager.require()
-    except Unavailable:
+    except Unavailable as error:
+        say(f"No service can be installed: {error}\n{later}")
         return
-    question = "Start the relay with this computer, as a service?"
-    if not manager.state().installed and console.confirmed(question, yes=False):
+    if manager.state().installed:
+        say("The service is installed.")
+    elif not console.confirmed("Start the relay with this computer, as a service?", yes=False):
+        say(later)
+    else:
         try:
             _, fault = await _install(kind, config, yes=False)
         except RelayError as error:  # the relay itself is set up

@@ -155,8 +155,6 @@ def cancel(
 
 
 _AS_THEY_ARE = ("status", "approved", "text", "recipient", "segment_count")  # JSON has no instants or bytes
-# What a message is after a decision as long as nothing came of it.
-_UNDOABLE = {Verb.APPROVE: OPEN, Verb.RESEND: OPEN, Verb.EDIT: OPEN, Verb.CANCEL: (Status.CANCELLED,)}
 
 
 def undo(
@@ -173,7 +171,8 @@ def undo(
         return False
     claimed = sa.select(attempts.c.id).join(segments, segments.c.id == attempts.c.segment_id)
     since = claimed.where(segments.c.message_seq == row.seq, attempts.c.started_at >= last.decided_at)
-    if row.status not in _UNDOABLE.get(Verb(last.verb), ()) or connection.scalar(since.limit(1)) is not None:
+    as_decided = (Status.CANCELLED,) if last.verb == Verb.CANCEL else OPEN
+    if row.status not in as_decided or connection.scalar(since.limit(1)) is not None:
         return False
     before, statuses = dict(last.before), dict(_segments(connection, row))
     then = dict(before.pop("segments"))

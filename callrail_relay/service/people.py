@@ -15,7 +15,6 @@ from callrail_relay.outbox.store import Store
 from callrail_relay.service.tokens import new_token
 
 COST = {"n": 2**15, "r": 8, "p": 3, "maxmem": 2**26}  # as OWASP recommends: 32 MiB, a fifth of a second or so
-AT_ONCE = 2
 FREE_TRIES, FREE_TRIES_OF_ADDRESS = 5, 20  # several people may share an address
 BY_LINK = ""  # the name of whoever signs in by a link
 
@@ -27,7 +26,7 @@ class People:
         self._store = store
         self._clock = clock
         self._tries = Tries()
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._turns = asyncio.Semaphore(2)
 
     async def all(self) -> list[Person]:
         return await self._store.read(people.read_people)

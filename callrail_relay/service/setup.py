@@ -11,19 +11,21 @@ from callrail_relay.errors import RefusedByCallRail, SecretError, UsageError
 from callrail_relay.outbox import opt_outs
 from callrail_relay.outbox.store import Store
 
-# The header as it is in the Zap that the relay replaces: people copy the whole of it.
-_HEADER = re.compile(r'(?:Authorization:\s*)?Token\s+token="?([^"]*)"?', re.IGNORECASE)
+# People copy the whole header: from the Zap that the relay replaces, or as other services have it.
+_HEADER = re.compile(r"(?:Authorization:\s*)?(?:Token\s+token=|Bearer\s+)?", re.IGNORECASE)
+_AROUND = "\"'`\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK} \r\n\t\N{BYTE ORDER MARK}"
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     value: str  # what the settings will hold
-    words: str
-    alias: str | None = None  # its other name
+    name: str
+    note: str = ""
+    alias: str | None = None  # its other value
 
     @property
     def line(self) -> str:
-        return f"{self.value}  {self.words}".rstrip()
+        return f"{self.value}  {self.name} {self.note}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +49,14 @@ class Question:
         return (self.choices[0], "the only one there is") if len(self.choices) == 1 else None
 
     def find(self, name: str) -> Choice | None:
-        """The choice of this value or alias, however it is written."""
+        """The choice of this value or alias, or the only one of this name, however it is written."""
         wanted = _comparable(name)
-        for choice in self.choices:
-            if wanted in (_comparable(choice.value), _comparable(choice.alias or choice.value)):
-                return choice
-        return None
+        by_value = [one for one in self.choices if wanted in map(_comparable, (one.value, one.alias or ""))]
+        found = by_value or [one for one in self.choices if wanted == _comparable(one.name)]
+        return found[0] if wanted and (by_value or len(found) == 1) else None
 
     def answered(self, answer: str) -> Choice | None:
-        """The choice that a person named by its place in the list, counted from 1, or by its value."""
+        """The choice that a person named by its place in the list, counted from 1, its value or its name."""
         place = answer.strip()
         if place.isascii() and place.isdigit() and 1 <= int(place) <= len(self.choices):
             return self.choices[int(place) - 1]
@@ -65,8 +66,8 @@ class Question:
 async def ask_for_account(discovery: Discovery) -> Question:
     choices = []
     for entry in await discovery.accounts():
-        number = f" (account number {entry.numeric_id})" if entry.numeric_id else ""
-        choices.append(Choice(entry.id, f"{entry.name}{number}", alias=entry.numeric_id))
+        number = f"(account number {entry.numeric_id})" if entry.numeric_id else ""
+        choices.append(Choice(entry.id, entry.name, number, alias=entry.numeric_id))
     when_none = (
         "This API key sees no account. Make a key as a user of the account that texts are sent from, in "
         "CallRail's settings under API keys."
@@ -86,8 +87,8 @@ async def ask_for_company(discovery: Discovery, account_id: str) -> Question:
 async def ask_for_number(discovery: Discovery, account_id: str, company_id: str) -> Question:
     choices = []
     for entry in await discovery.numbers(account_id, company_id):
-        pooled = " (of a session pool: CallRail may take it away again)" if entry.pooled else ""
-        choices.append(Choice(entry.number, f"{entry.name}{pooled}".strip()))
+        pooled = "(of a session pool: CallRail may take it away again)" if entry.pooled else ""
+        choices.append(Choice(entry.number, entry.name, pooled))
     when_none = (
         f"Company {company_id} has no active number that can text. In CallRail, turn on texting for a "
         "tracking number and register the business for texts (10DLC); then run `callrail-relay configure` "
@@ -97,10 +98,8 @@ async def ask_for_number(discovery: Discovery, account_id: str, company_id: str)
 
 
 def read_key(pasted: str) -> str:
-    """The API key in what a person pasted or typed: alone, or in its header. Raises SecretError."""
-    key = pasted.strip("\ufeff").strip()  # the byte order mark
-    if header := _HEADER.fullmatch(key):
-        key = header[1].strip()
+    """The API key in what a person pasted or typed: alone, quoted, or in its header. Raises SecretError."""
+    key = _HEADER.sub("", pasted.strip(_AROUND), count=1).strip(_AROUND)
     if not key:
         raise SecretError("The CallRail API key is empty. Copy it from CallRail's settings, under API keys.")
     # It becomes part of a header, between quotes.

@@ -1,5 +1,6 @@
 """The private listener: its gate, signing in, the dashboard's routes and events, metrics and readiness."""
 
+import contextlib
 import hmac
 import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -111,17 +112,17 @@ class Access:
         """Sign in by a link, which may set a first name and password, or by these."""
         form, login = await frame.read_form(request), self._dashboard.login
         token, name, password = (form.get(field, "") for field in ("token", "name", "password"))
-        session = None
         try:
             if "name" not in form or (token and not login.find_link(token)):
                 session = await login.enter(token)
             elif token:
                 added = await login.people.add(name, password)
                 session = login.open(added) if await login.enter(token) else None
-            elif person := await login.people.sign_in(name, password, network(client_address(request))):
-                session = login.open(person)
             else:
-                return frame.render("login.html", 401, form=form, fault="The name or the password is wrong.")
+                person = await login.people.sign_in(name, password, network(client_address(request)))
+                if person is None:
+                    return frame.render("login.html", 401, form=form, fault="The name or password is wrong.")
+                session = login.open(person)
         except (UsageError, NotAllowed) as error:
             status = 429 if isinstance(error, TooManyTries) else 422
             return frame.render("login.html", status, form=form, fault=error)
@@ -251,11 +252,10 @@ def create_private_app(dashboard: Dashboard, scrape: Scrape, *, host: str, loopb
         raise NotFound("There is no such page. It may have moved, or the address is mistyped.")
 
     async def not_found(request: Request, _error: Exception) -> Response:
-        try:
-            is_page = request.method == "GET" and await dashboard.login.session(request) is not None
-        except Unavailable:
-            is_page = False
-        return await frame.page(dashboard, missing)(request) if is_page else frame.not_found()
+        with contextlib.suppress(Unavailable):
+            if request.method == "GET" and await dashboard.login.session(request) is not None:
+                return await frame.page(dashboard, missing)(request)
+        return frame.plain("There is no such page.", "Check the address, or go back.", 404)
 
     access = Access(dashboard)
     app = Starlette(

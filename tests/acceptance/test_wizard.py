@@ -90,20 +90,27 @@ def accept_and_give_key(wizard: Wizard) -> None:
 def test_wizard_leads_from_key_to_url(
     program: Program, simulator: Simulator, api_url: str, config: Path
 ) -> None:
-    """Terms, key, company, number, address: the settings hold what was chosen, and the key was never seen."""
+    """Five steps: the settings hold what was chosen, a text has gone out, and the key was never seen."""
     wizard = Wizard(program.environment, config, "--api-url", api_url, "--secrets-file")
+    wizard.answer('Type "yes" to accept this:', "y")
     accept_and_give_key(wizard)
-    wizard.answer("Which company? 1 to 2:", "7")
-    wizard.answer("Which company? 1 to 2:", "2")
-    wizard.answer("Which tracking number? 1 to 2:", "1")
+    wizard.answer("Which company? 1 to 2, or its name:", "7")
+    wizard.answer("Which company? 1 to 2, or its name:", "second co")
+    wizard.answer("Which tracking number? 1 to 2, or its name:", "1")
     wizard.answer("Public URL", "texts.example.com")
     wizard.answer("Public URL", "https://texts.example.com")
+    wizard.answer("for a test text", "555")
+    wizard.answer("for a test text", "202-555-0122")
     code, seen = wizard.end()
 
     assert 0 == code, seen
     assert KEY not in seen
     assert "Account: ACC00000000000000000000000000000001  Example Account" in seen
-    assert "Answer with a number from 1 to 2." in seen
+    assert ["1", "2", "3", "4", "5"] == re.findall(r"^Step (\d) of 5: ", seen, re.MULTILINE)
+    assert 'Type the whole word "yes"' in seen
+    assert "Answer with a number from 1 to 2, or a name" in seen
+    assert "--to can't be used: " in seen
+    assert ["+12025550122"] == [one.customer for one in simulator.conversations.values()]
     assert "Write it like this: https://texts.example.com" in seen
     callrail = tomllib.loads(config.read_text("utf-8"))["callrail"]
     company, website = list(simulator.companies)[1], list(simulator.trackers.values())[2]
@@ -113,6 +120,44 @@ def test_wizard_leads_from_key_to_url(
     assert seen.endswith(url)
 
 
+def test_refused_key_is_asked_for_again(program: Program, api_url: str, config: Path) -> None:
+    """Also one that can't be a key; and a key is taken as people copy it."""
+    wizard = Wizard(program.environment, config, "--api-url", api_url, "--secrets-file")
+    wizard.answer("accept this:", "yes")
+    wizard.answer("paste it):", "not a key")
+    wizard.answer("paste it):", "0123456789abcdef")
+    wizard.answer("paste it):", f'Authorization: Bearer "{KEY}"')
+    wizard.answer("Which company?", "1")
+    wizard.answer("Public URL", "")
+    wizard.answer("for a test text", "")
+    code, seen = wizard.end()
+
+    assert 0 == code, seen
+    assert "The CallRail API key has a space" in seen
+    assert "CallRail does not know this API key (401)." in seen
+    assert KEY in config.with_name("secrets.toml").read_text("utf-8")
+
+
+def test_fault_of_a_later_step_is_said_and_asked_again(
+    program: Program, simulator: Simulator, api_url: str, config: Path
+) -> None:
+    """No tunnel program, and a key that may not send: what is set up stays."""
+    simulator.read_only = True
+    wizard = Wizard(program.environment, config, "--api-url", api_url, "--secrets-file")
+    accept_and_give_key(wizard)
+    wizard.answer("Which company?", "1")
+    wizard.answer("Public URL", "tailscale")
+    wizard.answer("Public URL", "")
+    wizard.answer("for a test text", "202-555-0122")
+    wizard.answer("for a test text", "")
+    code, seen = wizard.end()
+
+    assert 0 == code, seen
+    assert "https://tailscale.com/download" in seen
+    assert "403" in seen
+    assert config.exists()
+
+
 def test_second_run_keeps_what_enter_keeps(program: Program, api_url: str, config: Path) -> None:
     """Enter at every question keeps key, choices, address and URL as they were."""
     first = Wizard(program.environment, config, "--api-url", api_url, "--secrets-file")
@@ -120,6 +165,7 @@ def test_second_run_keeps_what_enter_keeps(program: Program, api_url: str, confi
     first.answer("Which company?", "2")
     first.answer("Which tracking number?", "2")
     first.answer("Public URL", "https://texts.example.com")
+    first.answer("for a test text", "")
     _, before = first.end()
     settings = config.read_text("utf-8")
 
@@ -128,6 +174,7 @@ def test_second_run_keeps_what_enter_keeps(program: Program, api_url: str, confi
     second.answer("Enter for COM00000000000000000000000000000002:", "")
     second.answer("Enter for +1", "")
     second.answer("Enter keeps https://texts.example.com:", "")
+    second.answer("for a test text", "")
     code, after = second.end()
 
     assert 0 == code, after
@@ -142,7 +189,6 @@ def test_second_run_keeps_what_enter_keeps(program: Program, api_url: str, confi
         ("paste it):", CTRL_C),
         ("Which company?", CTRL_C),
         ("Which company?", CTRL_D),
-        ("Public URL", CTRL_C),
     ],
 )
 def test_interrupted_wizard_writes_nothing(
@@ -150,7 +196,7 @@ def test_interrupted_wizard_writes_nothing(
 ) -> None:
     """Ctrl-C, or the end of the input, ends every question with one line and 130."""
     wizard = Wizard(program.environment, config, "--api-url", api_url, "--secrets-file")
-    answers = {"accept this:": "yes", "paste it):": KEY, "Which company?": "1", "Public URL": ""}
+    answers = {"accept this:": "yes", "paste it):": KEY, "Which company?": "1"}
     for asked, answer in answers.items():
         if asked == question:
             wizard.press(asked, key)
@@ -163,6 +209,18 @@ def test_interrupted_wizard_writes_nothing(
     assert "Traceback" not in seen
     assert not config.exists()
     assert not config.with_name("secrets.toml").exists()
+
+
+def test_interrupted_later_step_keeps_what_is_saved(program: Program, api_url: str, config: Path) -> None:
+    wizard = Wizard(program.environment, config, "--api-url", api_url, "--secrets-file")
+    accept_and_give_key(wizard)
+    wizard.answer("Which company?", "1")
+    wizard.press("Public URL", CTRL_C)
+    code, seen = wizard.end()
+
+    assert 130 == code
+    assert f"Settings: {config}" in seen
+    assert program.run("hook-url", "--config", str(config)).stdout
 
 
 def test_terms_that_are_not_accepted_end_it(program: Program, api_url: str, config: Path) -> None:
@@ -191,6 +249,7 @@ def test_keyring_keeps_the_secrets(api_url: str, config: Path) -> None:
         accept_and_give_key(wizard)
         wizard.answer("Which company?", "1")
         wizard.answer("Public URL", "")
+        wizard.answer("for a test text", "")
         code, seen = wizard.end()
         url = Program(environment, config.parent).run("hook-url", "--config", str(config)).stdout
 

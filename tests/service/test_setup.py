@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -128,13 +128,25 @@ async def test_account_numbers_are_listed() -> None:
 
 @pytest.mark.parametrize(
     ("answer", "chosen"),
-    [("1", "ACC1a"), (" 2 ", "ACC2b"), ("123456789", "ACC1a"), ("ACC2b", "ACC2b")]
-    + [(wrong, None) for wrong in ("0", "3", "-1", "²", "", "first")],
+    [
+        ("1", "ACC1a"),
+        (" 2 ", "ACC2b"),
+        ("123456789", "ACC1a"),
+        ("ACC2b", "ACC2b"),
+        ("second  account", "ACC2b"),
+    ]
+    + [(wrong, None) for wrong in ("0", "3", "-1", "²", "", "first", "account")],
 )
-async def test_answer_is_a_place_in_the_list_or_a_value(answer: str, chosen: str | None) -> None:
+async def test_answer_is_a_place_in_the_list_a_value_or_a_name(answer: str, chosen: str | None) -> None:
     choice = (await ask_for_account(Scripted())).answered(answer)
 
     assert chosen == (choice and choice.value)
+
+
+async def test_name_of_two_is_the_answer_for_neither() -> None:
+    twins = Scripted(all_companies=(COMPANY, replace(COMPANY, id="COM2")))
+
+    assert (await ask_for_company(twins, FIRST.id)).answered("Example Co") is None
 
 
 @pytest.mark.parametrize(
@@ -146,6 +158,10 @@ async def test_answer_is_a_place_in_the_list_or_a_value(answer: str, chosen: str
         'Token token="0123abc"',
         "token token=0123abc",
         'Authorization: Token token="0123abc"',
+        '"Authorization: Bearer 0123abc"',
+        "Bearer 0123abc",
+        "'0123abc'",
+        "\N{LEFT DOUBLE QUOTATION MARK}0123abc\N{RIGHT DOUBLE QUOTATION MARK}",
     ],
 )
 def test_key_is_read_out_of_what_people_copy(pasted: str) -> None:

@@ -75,6 +75,18 @@ def main(folder: Path | None) -> None:
         for scheme in ("light", "dark"):
             for size in SIZES:
                 _shoot(browser, relay, state, folder, scheme, size)
+    with (
+        tempfile.TemporaryDirectory() as store,
+        running(Path(store), deliver=False) as new,
+        launched() as browser,
+    ):
+        context = browser.new_context()
+        sign_in(context.new_page(), new.login_url)
+        for size, scheme in (("desk", "light"), ("phone", "dark")):
+            page = context.new_page()
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # one of two words
+            _open(page, new.url, SIZES[size])
+            page.screenshot(path=folder / f"first-run-{size}-{scheme}.png", full_page=True)
 
 
 def _picture(browser: Browser, relay: Running, state: StorageState) -> None:

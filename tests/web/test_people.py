@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 
 PASSWORD = "correct horse"
 TEMPORARY = "temporary password"
-WRONG = "The name or the password is wrong."
+WRONG = "The name or password is wrong."
 
 
 @pytest.fixture(autouse=True)

@@ -151,7 +151,7 @@ class Visit:
     @property
     def who(self) -> str:
         """The person, as the history names them."""
-        return self.session.person or verbs.UNNAMED
+        return self.session.person or "a person on the dashboard"
 
     async def draw(self, template: str, status: int = 200, **values: object) -> Response:
         """Answer with a page."""
@@ -216,10 +216,6 @@ def page(dashboard: Dashboard, show: Page) -> Endpoint:
 def plain(title: str, words: str, status: int) -> Response:
     """A page for a browser that isn't signed in, or when nothing else can be drawn."""
     return render("plain.html", status, title=title, words=words)
-
-
-def not_found() -> Response:
-    return plain("There is no such page.", "Check the address, or go back.", 404)
 
 
 async def away(_request: Request, error: Exception) -> Response:

@@ -38,7 +38,6 @@ class Bar(NamedTuple):
     pieces: list[Piece]
     link: str
     usual: float | None = None
-    usual_y: float = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +117,7 @@ def _plot(
     means = [*usual, *[None] * (len(edges) - len(usual))]
     top = _nice(max([*(count.total() for count in counts), *(round(one or 0) for one in means)]))
     bars = [
-        Bar(name, tick, count, _pieces(count, top), _link(begin, end, unit), mean, _y(mean or 0, top))
+        Bar(name, tick, count, _pieces(count, top), _link(begin, end, unit), mean)
         for name, tick, count, mean, begin, end in zip(
             names[:-1], ticks[:-1], counts, means, edges, edges[1:], strict=False
         )
@@ -130,14 +129,9 @@ def _plot(
 
 def _link(begin: datetime, end: datetime, unit: str) -> str:
     """The messages of one bar."""
-    if unit == "Day":
-        return f"/texts?{urlencode({'from': begin.date(), 'to': begin.date()})}"
-    hours = {"from": begin.replace(tzinfo=None), "to": end.replace(tzinfo=None)}
-    return f"/texts?{urlencode({name: hour.isoformat(timespec='minutes') for name, hour in hours.items()})}"
-
-
-def _y(count: float, top: int) -> float:
-    return round(HEIGHT - count * HEIGHT / top, 2)
+    day = {"from": begin.date(), "to": begin.date()}
+    hour = {"from": f"{begin:%Y-%m-%dT%H:%M}", "to": f"{end:%Y-%m-%dT%H:%M}"}
+    return f"/texts?{urlencode(day if unit == 'Day' else hour)}"
 
 
 def _pieces(counts: Counter[Status], top: int) -> list[Piece]:

@@ -33,10 +33,6 @@ class Group(NamedTuple):
         return self.rows[0]
 
     @property
-    def size(self) -> int:
-        return len(self.rows)
-
-    @property
     def is_mass(self) -> bool:
         return "mass_text" in codes(self.first)
 

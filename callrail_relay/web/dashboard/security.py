@@ -21,8 +21,7 @@ async def add(visit: Visit) -> Response:
         return visit.back(str(error), HERE, fault=True)
     if "me" in form:
         return _goes_on(visit, person, f"From now on, sign in as {person.name} with your password.")
-    words = f"{person.name} can sign in now. Tell them the password, and to change it here."
-    return visit.back(words, HERE)
+    return visit.back(f"{person.name} can sign in now. Tell them the password, and to change it here.", HERE)
 
 
 async def remove(visit: Visit) -> Response:

@@ -153,10 +153,6 @@ class Asked:
         """Whether anything but the status narrows it."""
         return any(value for name, value in self.fields.items() if name != "status")
 
-    @property
-    def query(self) -> str:
-        return self.address().partition("?")[2]
-
     def address(self, **changes: object) -> str:
         """The address of this page with some fields changed."""
         given = {name: value for name, value in {**self.fields, **changes}.items() if value not in (None, "")}
@@ -182,16 +178,11 @@ def read_filter(query: Mapping[str, str]) -> Asked:
             edges.append(None)
             faults.append(f"“{fields[edge]}” isn't a date. Write it as 2026-11-23.")
     since, until = edges
-    try:
-        number = normalise(fields["number"]) if fields["number"] else None
-    except BadPhone:
-        number = None
-        faults.append(f"“{fields['number']}” isn't a phone number.")
     before = query.get("before", "")
     wanted = TextFilter(
         statuses=statuses,
         recipient=recipient,
-        tracking_number=number,
+        tracking_number=fields["number"] or None,
         name=name,
         opportunity_id=fields["opportunity"] or None,
         sender_id=fields["sender"] or None,

@@ -43,9 +43,6 @@ class Verb:
         return one_click(who, UNDO_TIME if self.sends else timedelta())
 
 
-UNNAMED = "a person on the dashboard"
-
-
 def one_click(who: str, delay: timedelta = UNDO_TIME) -> Actor:
     return Actor(name=who, batch=token_urlsafe(16), delay=delay)
 
