@@ -17,11 +17,7 @@ TIMEOUT = 5.0
 
 
 def session_key(context: AppContext) -> str:
-    """
-    The key that signs this relay's sessions, from a file that only its own user can read.
-
-    Without that file, or if the relay takes any free port, sessions end with the relay.
-    """
+    """The key of this relay's sessions, from a private file; a new one if it takes any free port."""
     if not context.settings.dashboard.port:
         return new_token()
     path = private_directory(context.data) / KEY_FILE

@@ -17,8 +17,8 @@ def add_person(
     """Add a person with a hashed *password*; None, and nothing is changed, if the name is taken."""
     person = Person(name, password, stamp, now)
     row = insert_into(connection, people).values(key=name_key(name), **person._asdict())
-    added = connection.execute(row.on_conflict_do_nothing()).rowcount > 0
-    return person if added else None
+    added = connection.scalar(row.on_conflict_do_nothing().returning(people.c.name))
+    return None if added is None else person
 
 
 def find_person(connection: sa.Connection, _now: datetime, name: str) -> Person | None:

@@ -191,6 +191,8 @@ class Events:
                 changed = f"id: {version}\nevent: changed\ndata: {version}\n\n"
                 yield ": still here\n\n" if version == known else changed
                 known = version
+        except Unavailable:
+            return  # the page asks again
         finally:
             self._open -= 1
 

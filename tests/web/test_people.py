@@ -3,14 +3,16 @@
 import asyncio
 import hashlib
 import json
+import sqlite3
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import Request
 from typer.testing import CliRunner, Result
 
 from callrail_relay.cli import app
@@ -18,6 +20,7 @@ from callrail_relay.outbox.store import Store
 from callrail_relay.service import people
 from callrail_relay.service.people import COST, People
 from callrail_relay.web.auth import COOKIE
+from callrail_relay.web.private import Events
 from tests.service.rig import Rig
 from tests.web.private import Private, Visitor, private_rig, visiting
 from tests.web.running import running
@@ -306,6 +309,25 @@ async def test_who_is_removed_is_out(tmp_path: Path) -> None:
         client.cookies.set(COOKIE, "", domain="127.0.0.1")
         await sam.post("/setup/people", name="Pat", password=TEMPORARY)
         assert not await is_in(client)
+        assert await is_in(sam.client)
+
+
+async def test_a_stream_ends_while_the_store_is_away(tmp_path: Path) -> None:
+    """The page asks again, and no one is signed out by that."""
+    async with with_sam(tmp_path) as (rig, private, sam):
+        await sam.page()
+        cookie = f"{COOKIE}={sam.client.cookies[COOKIE]}".encode()
+        session = await private.login.session(Request({"type": "http", "headers": [(b"cookie", cookie)]}))
+        assert session is not None
+        lines = Events(private.dashboard)._lines(session, "")  # noqa: SLF001 - no client here reads a stream
+        assert ": connected" in await anext(lines)
+        with closing(sqlite3.connect(rig.path)) as connection:
+            connection.execute("ALTER TABLE people RENAME TO elsewhere")
+            private.dashboard.signal()
+            assert [] == [line async for line in lines]
+            assert 503 == (await sam.client.get("/texts")).status_code
+            assert 503 == (await sam.client.get("/events")).status_code
+            connection.execute("ALTER TABLE elsewhere RENAME TO people")
         assert await is_in(sam.client)
 
 
