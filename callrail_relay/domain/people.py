@@ -9,8 +9,7 @@ from typing import NamedTuple
 from callrail_relay.errors import NotAllowed, UsageError
 
 LONGEST_NAME = 60
-SHORTEST_PASSWORD = 10
-LONGEST_PASSWORD = 1000
+SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 1000
 FIRST_WAIT, LONGEST_WAIT = 30, 900  # seconds
 MOST_REMEMBERED = 1000
 

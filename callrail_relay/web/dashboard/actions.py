@@ -87,7 +87,7 @@ async def edit(visit: Visit) -> Response:
 
 
 async def pause(visit: Visit) -> Response:
-    reason = visit.form.get("reason", "").strip() or f"Paused by {visit.who}."
+    reason = visit.form.get("reason", "").strip() or f"Paused {visit.by}."
     await visit.dashboard.operations.pause(visit.form.get("account") or None, reason)
     return _done(visit, "Paused: messages are saved but not sent.")
 
@@ -102,7 +102,7 @@ async def resume(visit: Visit) -> Response:
 async def opt_out(visit: Visit) -> Response:
     form, operations = visit.form, visit.dashboard.operations
     try:
-        reason = form.get("reason", "").strip() or f"Added by {visit.who}."
+        reason = form.get("reason", "").strip() or f"Added {visit.by}."
         if not await operations.opt_out(_recipient(visit), form.get("tracking_number") or None, reason):
             raise NotAllowed(NO_NUMBER)
     except RelayError as error:

@@ -150,8 +150,11 @@ class Visit:
 
     @property
     def who(self) -> str:
-        """The person, as the history names them."""
         return self.session.person or "a person on the dashboard"
+
+    @property
+    def by(self) -> str:
+        return f"by {self.session.person}" if self.session.person else "on the dashboard"
 
     async def draw(self, template: str, status: int = 200, **values: object) -> Response:
         """Answer with a page."""
