@@ -10,38 +10,26 @@ from callrail_relay.bootstrap.context import AppContext
 from callrail_relay.config.places import private_directory, write_privately
 from callrail_relay.errors import Unavailable
 from callrail_relay.service.tokens import new_token
-from callrail_relay.web.auth import SessionKey
 
 FILE = "dashboard.json"
 KEY_FILE = "dashboard.key"
 TIMEOUT = 5.0
 
 
-class SessionKeyFile(SessionKey):
-    """A key in a file that only the relay's own user can read; without it sessions end with the relay."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def read(self) -> str:
-        try:
-            key = self._path.read_text(encoding="ascii").strip()
-        except (OSError, ValueError):
-            key = ""
-        return key or self.replace()
-
-    def replace(self) -> str:
+def session_key(context: AppContext) -> str:
+    """The key of this relay's sessions, from a private file; a new one if it takes any free port."""
+    if not context.settings.dashboard.port:
+        return new_token()
+    path = private_directory(context.data) / KEY_FILE
+    try:
+        key = path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        key = ""
+    if not key:
         key = new_token()
         with contextlib.suppress(OSError):
-            write_privately(self._path, key)
-        return key
-
-
-def session_key(context: AppContext) -> SessionKey:
-    """The key of this relay's sessions; a new one each time if it takes any free port."""
-    if not context.settings.dashboard.port:
-        return SessionKey()
-    return SessionKeyFile(private_directory(context.data) / KEY_FILE)
+            write_privately(path, key)
+    return key
 
 
 @contextmanager

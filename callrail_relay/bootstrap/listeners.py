@@ -117,7 +117,7 @@ def _dashboard(relay: Relay, worker: TaskGroup, signal: ChangeSignal, link_secre
         history=History(relay.store, relay.operations),
         intake=relay.intake,
         mapping=context.mapping,
-        login=Login(context.clock, session_key(context)),
+        login=Login(context.clock, relay.people, session_key(context)),
         clock=context.clock,
         examine=look,
         public_url=lambda: relay.public_address.seen,

@@ -47,6 +47,7 @@ from callrail_relay.service.delivery import Delivery, TaskGroup
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.overview import StatsReader
+from callrail_relay.service.people import People
 from callrail_relay.service.public_address import PublicAddress, PublicAddressWatch
 from callrail_relay.service.reconciliation import Reconciliation
 from callrail_relay.service.replies import Forwarding, InboundTexts, Polling
@@ -66,6 +67,7 @@ class Relay:
     store: Store
     intake: Intake
     operations: Operations
+    people: People
     public_address: PublicAddress
 
     async def facts(self) -> Facts:
@@ -97,6 +99,7 @@ async def open_relay(
             store=store,
             intake=Intake(store, context.mapping, random=context.random, clock=context.clock, hook=hook),
             operations=Operations(store, context.account_ids, context.mapping, context.tracking_numbers),
+            people=People(store, context.clock),
             public_address=PublicAddress(
                 server.public_url,
                 store,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import Config, Json, command, say, show
+from callrail_relay.cli.console import Config, Json, Yes, command, confirmed, say, show
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.errors import RelayError, Unavailable, UsageError
 
@@ -140,20 +140,39 @@ async def try_channels(config: Config = None, as_json: Json = False) -> None:
         raise Unavailable(f"{', '.join(failed)} did not take the alert; check the address and the network.")
 
 
-async def dashboard(config: Config = None, as_json: Json = False) -> None:
+async def dashboard(
+    reset: Annotated[bool, typer.Option("--reset", help="Remove all people, sign out all.")] = False,
+    yes: Yes = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
     """
     Print a sign-in link to the dashboard.
 
     The link works in one browser, for ten minutes. Run this on the machine and
-    as the user that runs `serve`.
+    as the user that runs `serve`. If passwords are lost or known to others,
+    --reset removes them all first, and signs out every browser.
 
     Example:
     $ callrail-relay dashboard
+    $ callrail-relay dashboard --reset
     """
     from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.dashboard_access import ask_for_link
 
-    link = await ask_for_link(load_context(config))
+    if reset:
+        if not confirmed("Remove all names and passwords, and sign out every browser?", yes=yes):
+            return
+        async with console.opened_relay(config) as relay:
+            await relay.people.remove()
+        say("Removed all names and passwords. Every browser is signed out.")
+    try:
+        link = await ask_for_link(load_context(config))
+    except Unavailable as error:
+        if not reset:
+            raise
+        show({"url": None}, str(error), as_json=as_json)
+        return
     say("Good for one browser, and for ten minutes:")
     show({"url": link}, link, as_json=as_json)
 

@@ -421,3 +421,13 @@ relay_secret = _table(
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("value", sa.String(64), nullable=False),
 )
+
+# Who may use the dashboard. The one whose key is empty is whoever signs in by a link.
+people = _table(
+    "people",
+    sa.Column("key", sa.Text, primary_key=True),  # the name, as names are compared
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("password", sa.Text, nullable=False),  # a hash; empty if there is none
+    sa.Column("stamp", sa.String(64), nullable=False),  # what a session must carry
+    sa.Column("created_at", Instant, nullable=False),
+)

@@ -13,6 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from callrail_relay.clock import Clock
+from callrail_relay.domain.people import Person
+from callrail_relay.service.people import People
 from callrail_relay.service.tokens import new_token
 
 COOKIE = "callrail_relay_session"
@@ -24,21 +26,6 @@ MOST_LINKS = 20
 MOST_NOTICES = 200
 MOST_SIGNED_OUT = 1000
 LIVE_HEADER = "x-live"  # marks the requests that a page makes by itself
-
-
-class SessionKey:
-    """The key that signs sessions. This one ends with the relay."""
-
-    def __init__(self) -> None:
-        self._key = new_token()
-
-    def read(self) -> str:
-        return self._key
-
-    def replace(self) -> str:
-        """Make and return another key, which ends all sessions of the former one."""
-        self._key = new_token()
-        return self._key
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +44,8 @@ class Session:
     id: str
     began: float
     seen: float
+    person: str  # empty if they signed in by a link
+    stamp: str  # it ends when this is not the person's stamp any more
     key: str
 
     @property
@@ -66,16 +55,16 @@ class Session:
 
     @property
     def cookie(self) -> str:
-        return _serializer(self.key).dumps([self.id, self.began, self.seen])
+        return _serializer(self.key).dumps([self.id, self.began, self.seen, self.person, self.stamp])
 
 
 class Login:
     """Links that are good once, and the sessions that they open."""
 
-    def __init__(self, clock: Clock, key: SessionKey | None = None) -> None:
+    def __init__(self, clock: Clock, people: People, key: str | None = None) -> None:
         self._clock = clock
-        self._store = key or SessionKey()
-        self._key = self._store.read()
+        self.people = people
+        self._key = key or new_token()
         self._links: dict[str, float] = {}
         self._signed_out: OrderedDict[str, None] = OrderedDict()
         self._notices: OrderedDict[tuple[str, str], Notice] = OrderedDict()
@@ -92,14 +81,17 @@ class Login:
             self._links.pop(next(iter(self._links)))
         return token
 
-    def enter(self, given: str) -> Session | None:
+    async def enter(self, given: str) -> Session | None:
         """Open a session for a good token, which is used up; None for any other."""
-        token = self.find_link(given)
-        if token is None:
+        if (token := self.find_link(given)) is None:
             return None
-        del self._links[token]
+        person = await self.people.by_link()
+        # Another request may have used it up meanwhile.
+        return self.open(person) if person and self._links.pop(token, None) else None
+
+    def open(self, person: Person) -> Session:
         now = self._clock.now().timestamp()
-        return Session(secrets.token_urlsafe(16), now, now, self._key)
+        return Session(secrets.token_urlsafe(16), now, now, person.name, person.stamp, self._key)
 
     def find_link(self, given: str) -> str | None:
         """Return *given* if it is a good link's token; looking does not use it up."""
@@ -108,31 +100,31 @@ class Login:
         wanted = given.encode("utf-8", "surrogateescape")
         return next((token for token in self._links if hmac.compare_digest(wanted, token.encode())), None)
 
-    def session(self, request: Request) -> Session | None:
-        """Return the session of a request, if it goes on."""
+    async def session(self, request: Request) -> Session | None:
+        """Return the session of a request, if it goes on. Raises Unavailable."""
         try:
-            id_, began, seen = _serializer(self._key).loads(request.cookies.get(COOKIE, ""))
-        except BadData:
+            id_, began, seen, person, stamp = _serializer(self._key).loads(request.cookies.get(COOKIE, ""))
+        except (BadData, ValueError):  # ValueError: an earlier version signed it
             return None
-        session = Session(id_, began, seen, self._key)
-        return session if self.goes_on(session) else None
+        session = Session(id_, began, seen, person, stamp, self._key)
+        return session if await self.goes_on(session) else None
 
-    def goes_on(self, session: Session) -> bool:
+    async def goes_on(self, session: Session) -> bool:
         """Return whether a session has not ended. One from the future, by a clock set back, has."""
         now = self._clock.now().timestamp()
         return (
-            session.key == self._key
-            and session.id not in self._signed_out
+            session.id not in self._signed_out
             and session.began <= session.seen <= now
             and now - session.seen < IDLE.total_seconds()
             and now - session.began < LONGEST.total_seconds()
+            and await self.people.admit(session.person, session.stamp)
         )
 
     def renew(self, request: Request, response: Response, session: Session) -> None:
-        """Renew the cookie, unless the page made the request by itself."""
+        """Renew the cookie, unless the page made the request by itself, or it was changed already."""
         now = self._clock.now().timestamp()
         is_due = now - session.seen >= RENEW_EVERY.total_seconds()
-        if is_due and LIVE_HEADER not in request.headers and self.goes_on(session):
+        if is_due and LIVE_HEADER not in request.headers and "set-cookie" not in response.headers:
             set_cookie(response, replace(session, seen=now))
 
     def sign_out(self, session: Session) -> None:
@@ -141,10 +133,9 @@ class Login:
         if len(self._signed_out) > MOST_SIGNED_OUT:
             self._signed_out.popitem(last=False)
 
-    def sign_out_others(self, session: Session) -> Session:
+    async def sign_out_others(self, session: Session) -> Session:
         """End all sessions, and return one that goes on in the place of *session*."""
-        self._key = self._store.replace()
-        return replace(session, key=self._key)
+        return replace(session, stamp=await self.people.end_sessions())
 
     def tell(self, session: Session, notice: Notice) -> str:
         """Keep a notice for the next page, and return the name by which that page finds it."""

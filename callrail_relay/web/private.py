@@ -1,5 +1,6 @@
 """The private listener: its gate, signing in, the dashboard's routes and events, metrics and readiness."""
 
+import contextlib
 import hmac
 import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,11 +13,12 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from callrail_relay.errors import NotFound
+from callrail_relay.domain.people import TooManyTries
+from callrail_relay.errors import NotAllowed, NotFound, Unavailable, UsageError
 from callrail_relay.web.auth import COOKIE, Session, set_cookie
-from callrail_relay.web.dashboard import actions, frame, now, review, setup, texts
+from callrail_relay.web.dashboard import actions, frame, now, review, security, setup, texts
 from callrail_relay.web.dashboard.frame import STATIC, Dashboard, Visit
-from callrail_relay.web.public import FailedSecrets, client_address
+from callrail_relay.web.public import FailedSecrets, client_address, network
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -89,7 +91,7 @@ def _is_own_origin(request: Request) -> bool:
 
 
 class Access:
-    """Signing in by a link."""
+    """Signing in, by a link or by name and password."""
 
     def __init__(self, dashboard: Dashboard) -> None:
         self._dashboard = dashboard
@@ -97,14 +99,34 @@ class Access:
 
     async def page(self, request: Request) -> Response:
         """The page of a link. It opens nothing, so that programs which preview a link don't use it up."""
-        token = self._dashboard.login.find_link(request.query_params.get("token", ""))
-        return frame.render("login.html", token=token) if token else self._refused(request)
+        given = request.query_params.get("token", "")
+        token = self._dashboard.login.find_link(given)
+        people = await self._dashboard.login.people.all()
+        if token is None and (given or not people):
+            return self._refused(request)
+        return frame.render("login.html", form={"token": token or ""}, people=people)
 
     async def enter(self, request: Request) -> Response:
-        session = self._dashboard.login.enter((await frame.read_form(request)).get("token", ""))
+        """Sign in by a link, which may set a first name and password, or by these."""
+        form, login = await frame.read_form(request), self._dashboard.login
+        token, name, password = (form.get(field, "") for field in ("token", "name", "password"))
+        try:
+            if "name" not in form or (token and not login.find_link(token)):
+                session = await login.enter(token)
+            elif token:
+                added = await login.people.add(name, password)
+                session = login.open(added) if await login.enter(token) else None
+            else:
+                person = await login.people.sign_in(name, password, network(client_address(request)))
+                if person is None:
+                    return frame.render("login.html", 401, form=form, fault="The name or password is wrong.")
+                session = login.open(person)
+        except (UsageError, NotAllowed) as error:
+            status = 429 if isinstance(error, TooManyTries) else 422
+            return frame.render("login.html", status, form=form, fault=error)
         if session is None:
             return self._refused(request)
-        response = RedirectResponse("/", 303)
+        response = RedirectResponse(frame.own_address(form.get("back", ""), "/"), 303)
         set_cookie(response, session)
         return response
 
@@ -125,15 +147,16 @@ class Access:
 
 async def end_others(visit: Visit) -> Response:
     """Sign out every other browser."""
-    session = visit.dashboard.login.sign_out_others(visit.session)
-    response = visit.back("All other browsers are signed out.", "/setup")
+    session = await visit.dashboard.login.sign_out_others(visit.session)
+    visit.dashboard.signal()
+    response = visit.back("All other browsers are signed out.", "/setup#security")
     set_cookie(response, session)
     return response
 
 
 async def leave(visit: Visit) -> Response:
     visit.dashboard.login.sign_out(visit.session)
-    response = frame.signed_out(200)
+    response = await frame.signed_out(visit.dashboard, visit.request, 200)
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return response
 
@@ -146,7 +169,7 @@ class Events:
         self._open = 0
 
     async def stream(self, request: Request) -> Response:
-        session = self._dashboard.login.session(request)
+        session = await self._dashboard.login.session(request)
         if session is None:
             return PlainTextResponse("Signed out", 401)
         if self._open >= MOST_STREAMS:
@@ -160,12 +183,14 @@ class Events:
         try:
             yield ": connected\n\n"
             async for version in self._dashboard.feed.versions(known):
-                if not self._dashboard.login.goes_on(session):
+                if not await self._dashboard.login.goes_on(session):
                     yield "event: ended\ndata: signed out\n\n"
                     return
                 changed = f"id: {version}\nevent: changed\ndata: {version}\n\n"
                 yield ": still here\n\n" if version == known else changed
                 known = version
+        except Unavailable:
+            return  # the page asks again
         finally:
             self._open -= 1
 
@@ -192,6 +217,9 @@ FORMS: dict[str, frame.Page] = {
     "/setup/url": setup.reveal,
     "/setup/check": setup.check,
     "/setup/test": setup.send,
+    "/setup/people": security.add,
+    "/setup/people/remove": security.remove,
+    "/setup/password": security.change_password,
     "/pause": actions.pause,
     "/resume": actions.resume,
     "/opt-outs": actions.opt_out,
@@ -212,7 +240,7 @@ def create_private_app(dashboard: Dashboard, scrape: Scrape, *, host: str, loopb
         """For programs: on loopback without a login, anywhere else with one."""
 
         async def endpoint(request: Request) -> Response:
-            if loopback or dashboard.login.session(request) is not None:
+            if loopback or await dashboard.login.session(request) is not None:
                 return await answer(request)
             return PlainTextResponse("Unauthorized", 401)
 
@@ -222,14 +250,14 @@ def create_private_app(dashboard: Dashboard, scrape: Scrape, *, host: str, loopb
         raise NotFound("There is no such page. It may have moved, or the address is mistyped.")
 
     async def not_found(request: Request, _error: Exception) -> Response:
-        is_page = request.method == "GET" and dashboard.login.session(request) is not None
-        if is_page:
-            return await frame.page(dashboard, missing)(request)
+        with contextlib.suppress(Unavailable):
+            if request.method == "GET" and await dashboard.login.session(request) is not None:
+                return await frame.page(dashboard, missing)(request)
         return frame.plain("There is no such page.", "Check the address, or go back.", 404)
 
     access = Access(dashboard)
     app = Starlette(
-        exception_handlers={404: not_found},
+        exception_handlers={404: not_found, Unavailable: frame.away},
         routes=[
             Route("/login", access.page, methods=["GET"]),
             Route("/login", access.enter, methods=["POST"]),

@@ -79,7 +79,7 @@ class FailedSecrets:
 
     def too_many(self, address: str, now: float) -> bool:
         """Note one more wrong secret; return whether it is one too many. *now* is in seconds."""
-        key = _network(address)
+        key = network(address)
         began, count = self._minutes.pop(key, (now, 0))
         if now - began >= WINDOW.total_seconds():
             began, count = now, 0
@@ -89,7 +89,7 @@ class FailedSecrets:
         return count >= MOST_FAILURES
 
 
-def _network(text: str) -> str:
+def network(text: str) -> str:
     """What one party can choose freely counts as one address: a whole /64 of IPv6."""
     address = read_address(text)
     if isinstance(address, ipaddress.IPv6Address):

@@ -136,6 +136,15 @@ def _create_tables_that_stand_alone() -> None:
         sa.PrimaryKeyConstraint("tracking_number", name="pk_numbers"),
     )
     op.create_table(
+        "people",
+        sa.Column("key", sa.Text, nullable=False),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("password", sa.Text, nullable=False),
+        sa.Column("stamp", sa.String(64), nullable=False),
+        sa.Column("created_at", INSTANT, nullable=False),
+        sa.PrimaryKeyConstraint("key", name="pk_people"),
+    )
+    op.create_table(
         "polls",
         sa.Column("id", SEQUENCE, autoincrement=True, nullable=False),
         sa.Column("account_id", sa.String(64), nullable=False),

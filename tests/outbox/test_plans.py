@@ -31,6 +31,7 @@ from callrail_relay.outbox import (
     inbound,
     lookups,
     opt_outs,
+    people,
     presence,
     queries,
     record,
@@ -241,6 +242,12 @@ async def look(outbox: Store, message_id: str) -> None:
     await outbox.write(relay_secrets.end_tokens, ["digest"])
     await outbox.read(relay_secrets.read_ended_tokens)
     await outbox.read(relay_secrets.token_ends_at, "digest")
+    await outbox.write(people.add_person, "Sam", "hash", "stamp")
+    await outbox.write(people.change_password, "Sam", "hash", "another")
+    await outbox.write(people.end_sessions, "stamp")
+    await outbox.read(people.read_people)
+    await outbox.read(people.find_person, "Sam")
+    await outbox.write(people.remove, "Sam")
     await outbox.write(relay_secrets.read_relay_secret, "secret")
     await outbox.read(store_claim.newest_due)
     await outbox.read(times.latest_instant)

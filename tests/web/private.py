@@ -13,6 +13,7 @@ from callrail_relay.domain.health import CheckResult, Condition
 from callrail_relay.outbox import presence
 from callrail_relay.service.health import HealthReport
 from callrail_relay.service.overview import ChangeSignal, History, StatsReader
+from callrail_relay.service.people import People
 from callrail_relay.telemetry.metrics import Metrics
 from callrail_relay.web.auth import Login
 from callrail_relay.web.dashboard.frame import Dashboard
@@ -45,7 +46,7 @@ class Private:
 
     def __init__(self, rig: Rig, *, host: str, loopback: bool) -> None:
         self.rig = rig
-        self.login = Login(rig.clock)
+        self.login = Login(rig.clock, People(rig.outbox, rig.clock))
         self.examination = Examination()
         self.signal = ChangeSignal()
         self.woken = 0

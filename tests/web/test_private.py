@@ -12,7 +12,6 @@ from callrail_relay.web.auth import COOKIE, IDLE, LINK_LASTS, LIVE_HEADER, LONGE
 from callrail_relay.web.dashboard.frame import FRESH, STATIC
 from callrail_relay.web.public import MOST_FAILURES
 from callrail_relay.web.server import Listener
-from tests.support.clock import ManualClock
 from tests.web.private import private_rig, visiting
 
 pytestmark = pytest.mark.anyio
@@ -94,23 +93,25 @@ async def test_cookie_is_for_this_browser_alone(tmp_path: Path) -> None:
         assert private.login.token not in cookie
 
 
-def test_every_start_has_another_link(clock: ManualClock) -> None:
+async def test_every_start_has_another_link(tmp_path: Path) -> None:
     """256 random bits each."""
-    assert 10 == len({Login(clock).token for _ in range(10)})
-    assert 43 == len(Login(clock).token)
+    async with private_rig(tmp_path) as (rig, private):
+        tokens = {Login(rig.clock, private.login.people).token for _ in range(10)}
+        assert (10, {43}) == (len(tokens), set(map(len, tokens)))
 
 
-def test_link_that_was_asked_for_ends_and_that_of_the_start_does_not(clock: ManualClock) -> None:
+async def test_link_that_was_asked_for_ends_and_that_of_the_start_does_not(tmp_path: Path) -> None:
     """The one of the start may lie in a service's log for a week."""
-    login = Login(clock)
-    first, second = login.token, login.new_token()
-    assert login.find_link(second)
+    async with private_rig(tmp_path) as (rig, private):
+        login = private.login
+        first, second = login.token, login.new_token()
+        assert login.find_link(second)
 
-    clock.advance(LINK_LASTS)
+        rig.clock.advance(LINK_LASTS)
 
-    assert not login.find_link(second)
-    assert login.enter(second) is None
-    assert login.enter(first) is not None
+        assert not login.find_link(second)
+        assert await login.enter(second) is None
+        assert await login.enter(first) is not None
 
 
 # --- sessions --------------------------------------------------------------------------------------------

@@ -2,12 +2,12 @@
 
 from starlette.responses import Response
 
-from callrail_relay.domain.message import Status
+from callrail_relay.domain.message import Actor, Status
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.errors import NotAllowed, NotFound, RelayError, UsageError
 from callrail_relay.sentences import plural, says
 from callrail_relay.web.dashboard.frame import Visit, own_address
-from callrail_relay.web.dashboard.verbs import ACTOR, REMAP, VERBS, Verb, editable, one_click
+from callrail_relay.web.dashboard.verbs import REMAP, VERBS, Verb, editable, one_click
 from callrail_relay.web.dashboard.words import phone
 
 NO_NUMBER = "There is no tracking number yet to opt out of. Run `callrail-relay configure`."
@@ -34,7 +34,7 @@ async def ask(visit: Visit) -> Response:
 
 async def act(visit: Visit) -> Response:
     verb, id_ = _verb(visit), visit.request.path_params["id"]
-    actor = verb.actor()
+    actor = verb.actor(visit.who)
     try:
         messages = await verb.act(visit.dashboard.operations, id_, actor=actor)
     except RelayError as error:
@@ -49,7 +49,7 @@ async def act(visit: Visit) -> Response:
 
 async def undo(visit: Visit) -> Response:
     """Take back what one click decided, unless something came of it already."""
-    undone, late = await visit.dashboard.operations.undo(visit.form.get("batch", ""), ACTOR)
+    undone, late = await visit.dashboard.operations.undo(visit.form.get("batch", ""), Actor(name=visit.who))
     visit.dashboard.signal()
     if not undone:
         return visit.back("It's too late to undo this.", "/review", fault=True)
@@ -71,7 +71,7 @@ async def show_edit(visit: Visit, *, fault: str = "") -> Response:
 
 
 async def edit(visit: Visit) -> Response:
-    id_, form, actor = visit.request.path_params["id"], visit.form, one_click()
+    id_, form, actor = visit.request.path_params["id"], visit.form, one_click(visit.who)
     text, to = form.get("message", ""), form.get("to", "")
     try:
         message = await visit.dashboard.operations.edit(id_, text=text, to=to, actor=actor)
@@ -87,7 +87,7 @@ async def edit(visit: Visit) -> Response:
 
 
 async def pause(visit: Visit) -> Response:
-    reason = visit.form.get("reason", "").strip() or "Paused on the dashboard."
+    reason = visit.form.get("reason", "").strip() or f"Paused {visit.by}."
     await visit.dashboard.operations.pause(visit.form.get("account") or None, reason)
     return _done(visit, "Paused: messages are saved but not sent.")
 
@@ -102,7 +102,7 @@ async def resume(visit: Visit) -> Response:
 async def opt_out(visit: Visit) -> Response:
     form, operations = visit.form, visit.dashboard.operations
     try:
-        reason = form.get("reason", "").strip() or "Added on the dashboard."
+        reason = form.get("reason", "").strip() or f"Added {visit.by}."
         if not await operations.opt_out(_recipient(visit), form.get("tracking_number") or None, reason):
             raise NotAllowed(NO_NUMBER)
     except RelayError as error:

@@ -148,6 +148,14 @@ class Visit:
     form: Mapping[str, str]
     version: str | None = None
 
+    @property
+    def who(self) -> str:
+        return self.session.person or "a person on the dashboard"
+
+    @property
+    def by(self) -> str:
+        return f"by {self.session.person}" if self.session.person else "on the dashboard"
+
     async def draw(self, template: str, status: int = 200, **values: object) -> Response:
         """Answer with a page."""
         dashboard, request = self.dashboard, self.request
@@ -183,9 +191,9 @@ def page(dashboard: Dashboard, show: Page) -> Endpoint:
     """An endpoint for a browser that is signed in; a form must be one of a page of its session."""
 
     async def endpoint(request: Request) -> Response:
-        session = dashboard.login.session(request)
+        session = await dashboard.login.session(request)
         if session is None:
-            return signed_out()
+            return await signed_out(dashboard, request)
         posted = request.method == "POST"
         form = await read_form(request) if posted else {}
         visit = Visit(dashboard=dashboard, request=request, session=session, form=form)
@@ -197,8 +205,8 @@ def page(dashboard: Dashboard, show: Page) -> Endpoint:
             else:
                 # Read before what is shown: else a change between the two would stay unseen.
                 response = await show(replace(visit, version=await dashboard.feed.version()))
-        except Unavailable as error:
-            response = plain("The store cannot be reached.", str(error), 503)
+        except Unavailable:
+            raise  # for the app, which answers with `away`
         except RelayError as error:
             status, title = (404, "Not found") if isinstance(error, NotFound) else (409, "Not possible now")
             response = await visit.draw("problem.html", status, title=title, words=str(error))
@@ -213,11 +221,19 @@ def plain(title: str, words: str, status: int) -> Response:
     return render("plain.html", status, title=title, words=words)
 
 
+async def away(_request: Request, error: Exception) -> Response:
+    return plain("The store cannot be reached.", str(error), 503)
+
+
 def foreign_form() -> Response:
     return plain("This form is not from this session.", "Go back, reload the page, and try again.", 403)
 
 
-def signed_out(status: int = 401) -> Response:
+async def signed_out(dashboard: Dashboard, request: Request, status: int = 401) -> Response:
+    """The page to sign in, or how to get in if no one has a password."""
+    if await dashboard.login.people.all():
+        back = _here(request) if request.method == "GET" else "/"
+        return render("login.html", status, form={"back": back})
     remedy = "Run `callrail-relay dashboard` on the relay's computer: it prints a link that opens this page."
     return plain("You are signed out.", remedy, status)
 

@@ -102,7 +102,7 @@ async def act(visit: Visit) -> Response:
             still=True,  # it answers a form, so no look at its address would show it again
             asked_from=own_address(visit.form.get("back", ""), "/review"),
         )
-    actor, ids = verb.actor(), [row.id for row in rows]
+    actor, ids = verb.actor(visit.who), [row.id for row in rows]
     done = await visit.dashboard.operations.decide_all(Decided(verb.name), ids, actor)
     visit.dashboard.wake()
     visit.dashboard.signal()

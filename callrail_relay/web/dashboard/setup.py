@@ -50,6 +50,8 @@ async def show(visit: Visit, *, url: str | None = None, trial: Trial = UNTRIED) 
         routes=_rules(routes),
         numbers=list(dict.fromkeys(route.tracking_number for route in routes)),
         opt_outs=await dashboard.history.opt_outs(),
+        me=visit.session.person,
+        people=await dashboard.login.people.all(),
     )
 
 

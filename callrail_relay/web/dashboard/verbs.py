@@ -36,18 +36,15 @@ class Verb:
     def sends(self) -> bool:
         return self.act in (Operations.approve, Operations.resend)
 
-    def actor(self) -> Actor:
+    def actor(self, who: str) -> Actor:
         """The person who clicks on it; a click that can be undone has its own mark, and time for that."""
         if not (self.sends or self is CANCEL):
-            return ACTOR
-        return one_click(UNDO_TIME if self.sends else timedelta())
+            return Actor(name=who)
+        return one_click(who, UNDO_TIME if self.sends else timedelta())
 
 
-ACTOR = Actor(name="a person on the dashboard")
-
-
-def one_click(delay: timedelta = UNDO_TIME) -> Actor:
-    return replace(ACTOR, batch=token_urlsafe(16), delay=delay)
+def one_click(who: str, delay: timedelta = UNDO_TIME) -> Actor:
+    return Actor(name=who, batch=token_urlsafe(16), delay=delay)
 
 
 HELD = (Status.HELD,)

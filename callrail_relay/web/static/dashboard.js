@@ -110,7 +110,8 @@ for (const name of ["htmx:error", "htmx:response:error"]) {
     if (status !== 401) setTimeout(() => htmx.trigger(event.target, "reconnect"), 3000);
   });
 }
-document.addEventListener("ended", () => location.reload());
+// This browser itself may have changed its session, and the answer to that is on its way.
+document.addEventListener("ended", () => setTimeout(() => location.reload(), 1000));
 
 // --- undo: the server keeps the time; the page only shows how much of it is left ---
 

@@ -1,0 +1,81 @@
+"""Who may use the dashboard: their names and passwords, and how long wrong passwords have to wait."""
+
+import unicodedata
+from collections.abc import Mapping
+from datetime import datetime
+from math import ceil
+from typing import NamedTuple
+
+from callrail_relay.errors import NotAllowed, UsageError
+
+LONGEST_NAME = 60
+SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 1000
+FIRST_WAIT, LONGEST_WAIT = 30, 900  # seconds
+MOST_REMEMBERED = 1000
+
+
+class Person(NamedTuple):
+    """One who may sign in. *password* is a hash, and *stamp* what their sessions carry until they all end."""
+
+    name: str
+    password: str
+    stamp: str
+    created_at: datetime
+
+
+def read_name(typed: str) -> str:
+    """A name as it is shown. Raises UsageError."""
+    name = _tidy(typed)
+    if not (any(map(str.isalnum, name)) and 0 < len(name_key(name)) <= LONGEST_NAME):
+        raise UsageError(f"Use a name of 1 to {LONGEST_NAME} letters or digits.")
+    return name
+
+
+def name_key(typed: str) -> str:
+    """What is the same for all ways to write one name; empty for what can't be a name."""
+    return unicodedata.normalize("NFKC", _tidy(typed).casefold())
+
+
+def _tidy(typed: str) -> str:
+    if len(typed) > 2 * LONGEST_NAME:  # takes long to normalize
+        return ""
+    name = " ".join(unicodedata.normalize("NFKC", typed).split())
+    return name if name.isprintable() else ""
+
+
+def read_password(typed: str) -> str:
+    """Raises UsageError for what can't become a password."""
+    if not SHORTEST_PASSWORD <= len(typed) <= LONGEST_PASSWORD:
+        raise UsageError(f"Use a password of {SHORTEST_PASSWORD} to {LONGEST_PASSWORD:,} characters.")
+    return typed
+
+
+class TooManyTries(NotAllowed):
+    """Raised instead of looking at a password, for *wait* seconds."""
+
+    def __init__(self, wait: float) -> None:
+        when = f"{ceil(wait)} seconds" if wait <= 120 else f"{ceil(wait / 60)} minutes"
+        super().__init__(f"Too many wrong passwords. Try again in {when}.")
+
+
+class Tries:
+    """Wrong passwords for each name and address. What may go on soonest is forgotten first."""
+
+    def __init__(self) -> None:
+        self._wrong: dict[str, tuple[float, int]] = {}  # when it may go on, and how many there were
+
+    def begin(self, limits: Mapping[str, int], now: float) -> None:
+        """Count a try as wrong until it is known to be right. Raises TooManyTries beyond *limits*."""
+        known = {key: self._wrong.get(key, (now, 0)) for key in limits}
+        if (until := max(known.values())[0]) > now:
+            raise TooManyTries(until - now)
+        for key, (_, before) in known.items():
+            beyond = before + 1 - limits[key]
+            wait = min(FIRST_WAIT * 2 ** min(beyond, 10), LONGEST_WAIT) if beyond >= 0 else 0
+            self._wrong[key] = (now + wait, before + 1)
+        while len(self._wrong) > MOST_REMEMBERED:
+            del self._wrong[min(self._wrong, key=self._wrong.__getitem__)]
+
+    def forgive(self, limits: Mapping[str, int]) -> None:
+        for key in limits:
+            self._wrong.pop(key, None)
