@@ -142,16 +142,9 @@ async def open_worker(
 ) -> AsyncIterator[TaskGroup]:
     """A worker; one that is *long_running* polls before it sends, and does what is beside delivery."""
     context, store = relay.context, relay.store
-    secret = await store.write(relay_secrets.read_relay_secret, new_token())
-    mark = f"1.1 callrail-relay-{proof(secret, 'via')[:16]}"  # tells what was passed on here from all else
-    max_age = context.settings.delivery.max_age
-    async with (
-        open_callrail(context) as callrail,
-        aclosing(OldUrl(find_network, mark)) as old_url,
-        aclosing(PassingOn(store, hook, old_url.pass_on, max_age, mark)) as passing_on,
-    ):
-        file = store_file(context.settings.database.url)
-        names = private_directory(context.data) if file is None else names_of_store(file)
+    file = store_file(context.settings.database.url)
+    names = private_directory(context.data) if file is None else names_of_store(file)
+    async with open_callrail(context) as callrail:
         with node_name(names) as node, contextlib.closing(KeepAwake()) as keep_awake:
             await store.require_not_copied()
             await cover_new_numbers(store, context.tracking_numbers)
@@ -161,7 +154,6 @@ async def open_worker(
             delivery = Delivery(store, hook, send, policy, context.random, node, closed)
             reconciliation = Reconciliation(store, hook, callrail, context.lookups, delivery.wake)
             worker = TaskGroup(delivery, reconciliation, Wakeup(store, hook, (delivery, reconciliation)))
-            worker.passing_on = passing_on
             if polls:
                 texts = InboundTexts(store, hook, context.inbound, worker.wake_all)
                 worker.polling = Polling(store, hook, callrail, polls, texts, delivery.open)
@@ -173,8 +165,23 @@ async def open_worker(
                     detector.woken += [lambda _: delivery.close(closed), lambda _: polling.begin_again()]
                 hold = keep_awake.hold if context.settings.server.keep_awake else None
                 worker.tasks.append(SleepWatch(store, hook, detector, worker.wake_all, hold))
-                worker.tasks += [*_others(relay, callrail, hook), passing_on]
-            yield worker
+                worker.tasks += _others(relay, callrail, hook)
+            async with _open_passing_on(relay, hook) as worker.passing_on:
+                if long_running:
+                    worker.tasks.append(worker.passing_on)
+                yield worker
+
+
+@asynccontextmanager
+async def _open_passing_on(relay: Relay, hook: EventHook) -> AsyncIterator[PassingOn]:
+    secret = await relay.store.write(relay_secrets.read_relay_secret, new_token())
+    mark = f"1.1 callrail-relay-{proof(secret, 'via')[:16]}"  # tells what was passed on here from all else
+    max_age = relay.context.settings.delivery.max_age
+    async with (
+        aclosing(OldUrl(find_network, mark)) as old_url,
+        aclosing(PassingOn(relay.store, hook, old_url.pass_on, max_age, mark)) as passing_on,
+    ):
+        yield passing_on
 
 
 def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[PeriodicTask]:

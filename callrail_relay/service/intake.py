@@ -12,8 +12,8 @@ from callrail_relay.domain.message import Source, uuid7
 from callrail_relay.domain.shadow import PassOn
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import accept
-from callrail_relay.outbox.shadow import read_shadow
 from callrail_relay.outbox.store import Store
+from callrail_relay.service.shadow import read_mode
 from callrail_relay.service.sleep import SleepDetector
 
 SavedFile = tuple[bytes, Sequence[mapper.MappedText]]  # a saved file as it came, and the texts in it
@@ -64,7 +64,7 @@ class Intake:
         self.sleep.look()
         id_ = self._new_id()
         # In shadow a ping is passed on like every request.
-        if mapper.is_ping(body, query) and not (await self._store.read(read_shadow)).is_on:
+        if mapper.is_ping(body, query) and not (await read_mode(self._store)).is_on:
             self._hook(events.PingReceived())
             return Receipt(submission_id=id_)
         raw = mapper.RawSubmission(

@@ -12,7 +12,7 @@ from callrail_relay.domain.inbound import CallRailText, Company, Direction, Inbo
 from callrail_relay.domain.mapper import RawSubmission
 from callrail_relay.domain.opt_keywords import read_opt_keyword
 from callrail_relay.domain.reconcile import BEFORE
-from callrail_relay.domain.shadow import Mode, Passed, PassOn, State, read_old_url
+from callrail_relay.domain.shadow import Mode, Passed, PassOn, Shadow, State, read_old_url
 from callrail_relay.domain.shadow_report import ShadowReport, compare
 from callrail_relay.errors import NotAllowed, Unavailable
 from callrail_relay.outbox import shadow as store_shadow
@@ -22,7 +22,8 @@ from callrail_relay.outbox.store import Store
 from callrail_relay.service.background import PeriodicTask
 
 RETRY = timedelta(seconds=1)
-RECORDED_WITHIN = 1.0
+RECORDED_WITHIN = 1.0  # seconds, as those of MODE_WITHIN
+MODE_WITHIN = 1.0
 MOST_PAGES = 40  # of 250 conversations each
 
 
@@ -68,7 +69,7 @@ class PassingOn(PeriodicTask):
 
     async def pass_on_unstored(self, request: RawSubmission) -> Passed:
         """Pass on once what could not be stored, if another system sends. Raises Unavailable if not."""
-        mode = await self.store.read(store_shadow.read_shadow)
+        mode = await read_mode(self.store)
         if not mode.is_on or mode.forward_to is None:
             raise Unavailable("The store could not take the request.")
         # It may be stored all the same, a little later.
@@ -96,6 +97,15 @@ class PassingOn(PeriodicTask):
             if self._stopping:
                 return
             await self._clock.sleep(RETRY.total_seconds())
+
+
+async def read_mode(store: Store) -> Shadow:
+    """The mode, for a request that waits for its answer. Raises Unavailable, also if the store is silent."""
+    try:
+        async with asyncio.timeout(MODE_WITHIN):
+            return await store.read(store_shadow.read_shadow)
+    except TimeoutError as error:
+        raise Unavailable("The store does not say whether the relay runs in shadow mode.") from error
 
 
 async def start(store: Store, forward_to: str) -> None:
