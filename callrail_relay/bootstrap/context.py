@@ -13,7 +13,7 @@ from random import Random, SystemRandom
 
 from callrail_relay.clock import Clock, SystemClock
 from callrail_relay.config.loading import ignored_variables, load
-from callrail_relay.config.places import config_file, data_directory, log_file, private_directory
+from callrail_relay.config.places import config_file, data_directory, file_stamp, log_file, private_directory
 from callrail_relay.config.secrets import Secrets
 from callrail_relay.config.settings import Server, Settings
 from callrail_relay.config.types import parse_duration
@@ -51,6 +51,7 @@ class AppContext:
     clock: Clock = field(default_factory=SystemClock)
     random: Random = field(default_factory=new_random)
     overrides: Mapping[str, object] = field(default_factory=dict)
+    stamp: object = None  # of the settings file, as it was read
 
     @property
     def routes(self) -> Routes:
@@ -166,6 +167,7 @@ def load_context(
 ) -> AppContext:
     """The context of *config*, or of the user's own; secrets are from *environ*. Raises SettingsError."""
     path = config_file(config)
+    stamp = file_stamp(path)  # before the file is read, so that no later change is missed
     if ignored := ignored_variables():
         _warn(ignored)
     settings = load(config, overrides=overrides, must_exist=must_exist)
@@ -176,6 +178,7 @@ def load_context(
         secrets=secrets,
         data=data_directory(),
         overrides=overrides or {},
+        stamp=stamp,
     )
 
 

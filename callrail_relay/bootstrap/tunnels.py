@@ -16,7 +16,7 @@ from callrail_relay.bootstrap.context import AppContext, listener_url
 from callrail_relay.bootstrap.listeners import Listening
 from callrail_relay.bootstrap.wiring import Relay, open_relay
 from callrail_relay.config.loading import load, read_text
-from callrail_relay.config.places import private_directory
+from callrail_relay.config.places import file_stamp, private_directory
 from callrail_relay.config.saving import overruled, put_back, update
 from callrail_relay.config.secrets import SecretName
 from callrail_relay.config.settings import Settings
@@ -42,11 +42,11 @@ def keep_tunnel(
 ) -> TunnelKeeper:
     """The task that keeps the tunnel up and takes up new settings of the public URL; then it calls *wake*."""
     context, address = relay.context, relay.public_address
-    path, settings, stamp = context.config_path, context.settings, _stamp(context)
+    path, settings, stamp = context.config_path, context.settings, context.stamp
 
     def wanted() -> Tunnel | None:
         nonlocal settings, stamp
-        if (newest := _stamp(context)) != stamp:
+        if (newest := file_stamp(path)) != stamp:
             stamp = newest
             try:
                 settings = load(path, overrides=context.overrides, must_exist=False)
@@ -68,19 +68,11 @@ def keep_tunnel(
         nonlocal stamp
         with suppress(SettingsError):  # this process forgets it all the same
             update(path, {"server": {"public_url": None}})
-        stamp = _stamp(context)  # no news to this process
+        stamp = file_stamp(path)  # no news to this process
 
     note = partial(note_state, private_directory(context.data))
     keeper = TunnelKeeper(relay.store, hook, wanted, start, note, forget_url, address)
     return keeper
-
-
-def _stamp(context: AppContext) -> object:
-    """A value that differs after each change of the settings file."""
-    with suppress(OSError):
-        found = context.config_path.stat()
-        return found.st_mtime_ns, found.st_size, found.st_ino
-    return None
 
 
 async def _find_token(context: AppContext, tunnel: Tunnel) -> str:

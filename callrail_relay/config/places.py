@@ -100,3 +100,11 @@ def _absolute(path: Path) -> Path:
         raise SettingsError(
             f"{path} is relative to the current directory, which was deleted. Give the whole path."
         ) from error
+
+
+def file_stamp(path: Path) -> object:
+    """A value that differs after each change of a file; None if there is none."""
+    with contextlib.suppress(OSError):
+        found = path.stat()
+        return found.st_mtime_ns, found.st_size, found.st_ino
+    return None
