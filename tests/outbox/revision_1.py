@@ -136,15 +136,6 @@ def _create_tables_that_stand_alone() -> None:
         sa.PrimaryKeyConstraint("tracking_number", name="pk_numbers"),
     )
     op.create_table(
-        "people",
-        sa.Column("key", sa.Text, nullable=False),
-        sa.Column("name", sa.Text, nullable=False),
-        sa.Column("password", sa.Text, nullable=False),
-        sa.Column("stamp", sa.String(64), nullable=False),
-        sa.Column("created_at", INSTANT, nullable=False),
-        sa.PrimaryKeyConstraint("key", name="pk_people"),
-    )
-    op.create_table(
         "polls",
         sa.Column("id", SEQUENCE, autoincrement=True, nullable=False),
         sa.Column("account_id", sa.String(64), nullable=False),
@@ -184,14 +175,6 @@ def _create_tables_that_stand_alone() -> None:
     )
     _index("ix_repeat_keys_submission_id", "repeat_keys", ["submission_id"])
     op.create_table(
-        "shadow",
-        sa.Column("id", sa.Integer, autoincrement=False, nullable=False),
-        sa.Column("mode", sa.String(8), nullable=False),
-        sa.Column("since", INSTANT, nullable=False),
-        sa.Column("forward_to", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_shadow"),
-    )
-    op.create_table(
         "suppressions",
         sa.Column("tracking_number", sa.String(16), nullable=False),
         sa.Column("recipient", sa.String(16), nullable=False),
@@ -224,20 +207,6 @@ def _create_submissions_and_messages() -> None:
     )
     _index("ix_submissions_kept", "submissions", ["received_at"], where="retired_at IS NULL")
     _index("ix_submissions_source", "submissions", ["source", "received_at"])
-    op.create_table(
-        "forwards",
-        sa.Column("id", SEQUENCE, autoincrement=True, nullable=False),
-        sa.Column("submission_id", sa.String(36), nullable=False),
-        sa.Column("state", sa.String(16), nullable=False),
-        sa.Column("received_at", INSTANT, nullable=False),
-        sa.Column("tries", sa.Integer, nullable=False),
-        sa.Column("lease_until", INSTANT),
-        sa.ForeignKeyConstraint(["submission_id"], ["submissions.id"], name="fk_forwards_submission_id"),
-        sa.PrimaryKeyConstraint("id", name="pk_forwards"),
-        sa.UniqueConstraint("submission_id", name="uq_forwards_submission_id"),
-    )
-    _index("ix_forwards_received_at", "forwards", ["received_at"])
-    _index("ix_forwards_unfinished", "forwards", ["id"], where="state IN ('waiting', 'passing')")
     op.create_table(
         "messages",
         sa.Column("seq", SEQUENCE, autoincrement=True, nullable=False),
@@ -305,12 +274,9 @@ def _create_submissions_and_messages() -> None:
         sa.Column("person", sa.Text, nullable=False),
         sa.Column("note", sa.Text),
         sa.Column("reasons", sa.JSON, nullable=False),
-        sa.Column("batch", sa.String(36)),
-        sa.Column("before", sa.JSON),
         sa.ForeignKeyConstraint(["message_seq"], ["messages.seq"], name="fk_decisions_message_seq"),
         sa.PrimaryKeyConstraint("id", name="pk_decisions"),
     )
-    _index("ix_decisions_batch", "decisions", ["batch"], where="batch IS NOT NULL")
     _index("ix_decisions_message_seq", "decisions", ["message_seq"])
 
 
