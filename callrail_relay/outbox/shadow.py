@@ -61,6 +61,9 @@ def switch(connection: sa.Connection, now: datetime, to: Mode) -> int | None:
     Once live, what was certainly not passed on is held: returns how many texts. What is being passed on at
     this instant is settled when its try ends.
     """
+    if connection.dialect.name == "postgresql":
+        # Those who come later wait behind it; the row's lock alone would wait as long as others share it.
+        connection.exec_driver_sql("LOCK TABLE shadow IN ACCESS EXCLUSIVE MODE")
     other = sa.update(shadow).where(shadow.c.id == 1, shadow.c.mode != to)
     if not connection.execute(other.values(mode=to, since=now)).rowcount:
         return None
