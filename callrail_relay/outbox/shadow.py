@@ -78,9 +78,7 @@ def add(
     is_down = connection.scalar(sa.select(sa.exists().where(is_unfinished(), failed)))
     passing: list[PassOn | None] = []
     for one in batch:
-        # What comes while others wait counts as tried: the next ones wait until all of these are passed on.
-        tries = int(bool(is_down))
-        noted = {"submission_id": one.id, "state": State.WAITING, "received_at": now, "tries": tries}
+        noted = {"submission_id": one.id, "state": State.WAITING, "received_at": now, "tries": 0}
         [id_] = connection.execute(sa.insert(forwards), noted).inserted_primary_key or (0,)
         at_once = not is_down and connection.scalar(_FREE.where(forwards.c.id == id_)) is not None
         passing.append(_take(connection, now, id_, forward_to) if at_once else None)

@@ -301,31 +301,6 @@ async def test_what_waited_too_long_is_held(outbox: Store, clock: ManualClock) -
     assert (Status.HELD, ["not_passed_on"]) == (message.status, [one.code for one in message.reasons])
 
 
-async def test_an_outage_lasts_until_all_of_its_requests_are_passed_on(outbox: Store) -> None:
-    """A new one, also to another person, waits behind those that never got there."""
-    await outbox.write(shadow.start, OLD)
-    first = await come(outbox, "One", to=recipient(1))
-    assert isinstance(first, InShadow)
-    assert first.pass_on is not None
-    await outbox.write(shadow.record, first.pass_on.id or 0, first.pass_on.tries, RESULTS["is down"])
-    await come(outbox, "Two", to=recipient(2))
-    again = await outbox.write(shadow.take_next, MAX_AGE)
-    assert again is not None
-    await outbox.write(shadow.record, again.id or 0, again.tries, RESULTS["answers"])
-
-    third = await come(outbox, "Three", to=recipient(3))
-
-    assert isinstance(third, InShadow)
-    assert third.pass_on is None
-    for _ in range(2):
-        tried = await outbox.write(shadow.take_next, MAX_AGE)
-        assert tried is not None
-        await outbox.write(shadow.record, tried.id or 0, tried.tries, RESULTS["answers"])
-    fourth = await come(outbox, "Four", to=recipient(4))
-    assert isinstance(fourth, InShadow)
-    assert fourth.pass_on is not None
-
-
 async def test_nothing_is_queued_in_shadow(outbox: Store) -> None:
     """Not by `send`, nor by a decision on a text that was held before; a forced replay is a person's word."""
     [held] = await come(outbox, "Hi {{first_name}}")  # type: ignore[misc]  # live, so it is a list
