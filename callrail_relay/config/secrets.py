@@ -159,7 +159,7 @@ class OsKeyring:
 
 def _backend() -> "KeyringBackend":
     # The import loads every backend there is, and some of them call D-Bus: slow, and it too may hang.
-    import keyring  # noqa: PLC0415
+    import keyring  # noqa: PLC0415 - slow to import
 
     return keyring.get_keyring()
 

@@ -57,9 +57,9 @@ def _migrate(connection: sa.Connection, before: Callable[[sa.Connection], None])
             "away, start this version and import the opt-outs."
         )
     # Imported only when the tables are to change: it takes 9 MB of memory and a tenth of a second.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
-    from alembic.script import ScriptDirectory  # noqa: PLC0415
+    from alembic import command  # noqa: PLC0415 - only when a migration is due
+    from alembic.config import Config  # noqa: PLC0415 - only when a migration is due
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - only when a migration is due
 
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", "callrail_relay.outbox:migrations")

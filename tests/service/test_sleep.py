@@ -50,7 +50,7 @@ async def test_replies_are_read_before_anything_is_sent(rig: Rig, *, polls_on_it
         seen = rig.callrail.find_replies
 
         async def sleepy(*arguments: str, **more: object) -> object:
-            polling.reader.find_replies = seen  # type: ignore[method-assign]
+            polling.reader.find_replies = seen  # type: ignore[method-assign]  # listens in
             found = await seen(*arguments, **more)  # type: ignore[arg-type]  # as they came
             rig.clock.suspend(timedelta(minutes=10))
             rig.simulator.receive(RECIPIENT, "STOP")

@@ -23,23 +23,23 @@ def guard_policy(**changes: Any) -> GuardPolicy:  # noqa: ANN401 - the fields of
     return replace(DEFAULT.guards, **changes)
 
 
-def claim_policy(**changes: Any) -> ClaimPolicy:  # noqa: ANN401
+def claim_policy(**changes: Any) -> ClaimPolicy:  # noqa: ANN401 - as the fields are
     return replace(DEFAULT.delivery.claim, **changes)
 
 
-def lookup_policy(**changes: Any) -> LookupPolicy:  # noqa: ANN401
+def lookup_policy(**changes: Any) -> LookupPolicy:  # noqa: ANN401 - as the fields are
     return replace(DEFAULT.lookups, **changes)
 
 
-def inbound_policy(**changes: Any) -> InboundPolicy:  # noqa: ANN401
+def inbound_policy(**changes: Any) -> InboundPolicy:  # noqa: ANN401 - as the fields are
     return replace(DEFAULT.inbound, **changes)
 
 
-def poll_policy(**changes: Any) -> PollPolicy:  # noqa: ANN401
+def poll_policy(**changes: Any) -> PollPolicy:  # noqa: ANN401 - as the fields are
     polling = DEFAULT.polling
     assert polling is not None
     return replace(polling, **changes)
 
 
-def alert_policy(**changes: Any) -> AlertPolicy:  # noqa: ANN401
+def alert_policy(**changes: Any) -> AlertPolicy:  # noqa: ANN401 - as the fields are
     return replace(DEFAULT.alerts, **changes)

@@ -284,7 +284,7 @@ def _static_address(name: str) -> str:
 @cache
 def _templates() -> "Environment":
     # Imported with the first page: a tenth of a second of every start.
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - only with a dashboard
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
