@@ -139,7 +139,10 @@ async def _import_from_callrail(since: str, config: Path | None, *, as_json: boo
 
     async with console.opened_relay(config, with_route=True) as relay, open_conversations(relay) as read:
         known, policy = len(await relay.operations.opt_outs()), relay.context.inbound
-        told = lambda count: say(f"{plural(count, 'conversation')} read.")  # noqa: E731
+
+        def told(count: int) -> None:
+            say(f"{plural(count, 'conversation')} read.")
+
         fault = await import_opt_outs(read, policy, since=read_since(since), told=told)
         total = len(await relay.operations.opt_outs())
     added = total - known

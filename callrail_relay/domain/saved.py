@@ -194,6 +194,6 @@ def _instant(value: object) -> datetime | None:
         return datetime.fromtimestamp(seconds / 1000 if seconds > 1e11 else seconds, UTC)
     for form in (None, "%m/%d/%Y %H:%M", "%m/%d/%Y %I:%M %p", "%b %d, %Y %I:%M %p", "%B %d, %Y %I:%M %p"):
         with suppress(ValueError):
-            read = datetime.fromisoformat(written) if form is None else datetime.strptime(written, form)  # noqa: DTZ007
+            read = datetime.fromisoformat(written) if form is None else datetime.strptime(written, form)  # noqa: DTZ007 - its zone is added below
             return read.replace(tzinfo=read.tzinfo or UTC).astimezone(UTC)
     return None

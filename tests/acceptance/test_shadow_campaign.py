@@ -37,8 +37,8 @@ def test_no_kill_and_no_switch_loses_or_doubles_a_text(tmp_path: Path) -> None:
     assert 0 == report.faults, report
     assert report.cut_off <= 8 * PER_KILL
     assert report.switches >= 4
-    # How many of them met the Zap depends on how fast the machine starts a killed relay again.
-    assert report.at_zap + report.at_callrail > 40
+    assert report.at_zap > 20
+    assert report.at_callrail > 20
 
 
 def test_two_nodes_switch_as_one(tmp_path: Path, own_cluster: PostgresCluster) -> None:
@@ -47,5 +47,5 @@ def test_two_nodes_switch_as_one(tmp_path: Path, own_cluster: PostgresCluster) -
 
     assert 0 == report.faults, report
     assert report.cut_off <= 6 * PER_KILL
-    # How many of them met the Zap depends on how fast the machine starts a killed relay again.
-    assert report.at_zap + report.at_callrail > 40
+    assert report.at_zap > 20
+    assert report.at_callrail > 20

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 async def import_all(rig: Rig, find: object = None) -> str | None:
     since, told = rig.clock.now() - timedelta(days=700), list[int]()
-    conversations = Conversations(rig.outbox, find or rig.callrail.find_replies, 800)  # type: ignore[arg-type]
+    conversations = Conversations(rig.outbox, find or rig.callrail.find_replies, 800)  # type: ignore[arg-type]  # the finder of a test
     return await import_opt_outs(conversations, rig.inbound, since=since, told=told.append)
 
 

@@ -57,7 +57,7 @@ async def test_replies_are_read_before_anything_is_sent(rig: Rig, *, polls_on_it
             detector.look()
             return found
 
-        polling.reader.find_replies = sleepy  # type: ignore[method-assign,assignment]
+        polling.reader.find_replies = sleepy  # type: ignore[method-assign,assignment]  # it sleeps first
         await polling.turn()
     else:
         rig.clock.suspend(timedelta(minutes=10))
