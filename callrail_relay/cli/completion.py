@@ -22,7 +22,7 @@ _TAKES = {
 def ids(ctx: typer.Context) -> list[tuple[str, str]]:
     """The ends of the newest texts' ids, as tables show them, of the statuses that the command takes."""
     takes = _TAKES.get(ctx.info_name or "", STATUSES)
-    # Nothing that others wrote: a shell evaluates what it is told.
+    # Nothing that others wrote: a shell evaluates what it gets.
     return [(id_[-8:], f"{status} {to or ''}") for id_, to, status in _known(ctx)[1] if status in takes]
 
 

@@ -262,7 +262,7 @@ def working(what: str) -> Iterator[None]:
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A function that is told how many more are done; it shows a bar if standard error is a terminal."""
+    """A function to call with how many more are done; it shows a bar if standard error is a terminal."""
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield lambda _: None
         return

@@ -43,7 +43,7 @@ class Program(TyperGroup):
 
 
 def explain_usage(error: typer.TyperException) -> int:
-    """Tell wrong usage as every other error is told; return the exit code."""
+    """Show wrong usage like every other error; return the exit code."""
     context = getattr(error, "ctx", None)
     if words := error.format_message().strip():
         path = "callrail-relay" if context is None else context.command_path

@@ -422,7 +422,7 @@ relay_secret = _table(
     sa.Column("value", sa.String(64), nullable=False),
 )
 
-# Who may use the dashboard. The one whose key is empty is whoever signs in by a link.
+# Who may use the dashboard. The empty key is for those who sign in by a link.
 people = _table(
     "people",
     sa.Column("key", sa.Text, primary_key=True),  # the name, as names are compared

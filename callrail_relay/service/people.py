@@ -16,7 +16,7 @@ from callrail_relay.service.tokens import new_token
 
 COST = {"n": 2**15, "r": 8, "p": 3, "maxmem": 2**26}  # as OWASP recommends: 32 MiB, a fifth of a second or so
 FREE_TRIES, FREE_TRIES_OF_ADDRESS = 5, 20  # several people may share an address
-BY_LINK = ""  # the name of whoever signs in by a link
+BY_LINK = ""  # the name of a person who signs in by a link
 
 
 class People:
@@ -32,7 +32,7 @@ class People:
         return await self._store.read(people.read_people)
 
     async def by_link(self) -> Person | None:
-        """Whoever signs in by a link. Only the first of all needs a store that can be written."""
+        """The person who signs in by a link. Only the first sign-in needs a store that can be written."""
         found = await self._store.read(people.find_person, BY_LINK)
         return found or await self._store.write(people.add_person, BY_LINK, "", new_token())
 

@@ -49,7 +49,7 @@ def test_rights_are_given_by_name() -> None:
 
 
 def test_actions_are_pinned() -> None:
-    """Each by a commit, so that nobody can change what runs here."""
+    """Each by a commit, so that no one can change what runs here."""
     used = {step["uses"] for step in steps() if "uses" in step}
 
     assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", one) for one in used - BY_BRANCH)

@@ -72,7 +72,7 @@ async def test_a_large_answer_is_known_by_its_status(zap: Zap) -> None:
 
 @asynccontextmanager
 async def untrusted() -> AsyncIterator[str]:
-    """A server whose certificate nobody vouches for."""
+    """A server whose certificate no authority signed."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     trustme.CA().issue_cert("localhost").configure_cert(context)
     taken: list[bytes] = []

@@ -31,7 +31,7 @@ def say(simulator: Simulator, person: int, *words: str) -> None:
 
 
 async def test_whoever_said_stop_and_did_not_come_back_is_on_the_list(tmp_path: Path) -> None:
-    """With the words and the time; a second import adds nobody, and brings nobody back who was taken off."""
+    """With the words and the time; a second import adds no one, and brings back none who was taken off."""
     async with open_rig(tmp_path) as rig:
         say(rig.simulator, 1, "Hello", "STOP")
         say(rig.simulator, 2, "STOP", "START")

@@ -59,7 +59,7 @@ async def with_sam(folder: Path) -> AsyncIterator[tuple[Rig, Private, Visitor]]:
 
 
 async def test_the_first_link_may_set_a_name_and_password(tmp_path: Path) -> None:
-    """A mistake doesn't use it up; later links don't ask, and whoever skips it can still sign in."""
+    """A mistake doesn't use it up; later links don't ask, and a person who skips it can still sign in."""
     async with private_rig(tmp_path) as (_, private), private.client() as client, private.client() as other:
         assert "Your name and a password" in (await client.get(private.link)).text
         for name, password in (("Sam", "short"), ("", PASSWORD), ("\x1b[2J", PASSWORD), ("Sam", "x" * 1001)):
@@ -113,7 +113,7 @@ async def test_who_has_a_password_needs_no_link(tmp_path: Path) -> None:
     ],
 )
 async def test_no_one_else_gets_in(tmp_path: Path, name: str, password: str) -> None:
-    """All are told the same, so that no one learns who can sign in."""
+    """All get the same sentence, so no one learns who can sign in."""
     async with with_sam(tmp_path) as (_, private, _visitor), private.client() as client:
         answer = await sign_in(client, name, password)
         assert 401 == answer.status_code
@@ -236,7 +236,7 @@ async def test_only_a_form_of_this_session_changes_who_gets_in(tmp_path: Path, p
 
 
 async def test_the_history_says_who_decided(tmp_path: Path) -> None:
-    """With one's own name, whoever added one; so does a pause."""
+    """By the person's own name, also after someone else added them; a pause, too."""
     async with with_sam(tmp_path) as (rig, private, sam), private.client() as client:
         added = await sam.post("/setup/people", name="Pat <b>Lee</b>; Co", password=TEMPORARY)
         assert "Pat &lt;b&gt;Lee&lt;/b&gt;; Co can sign in now" in added.text

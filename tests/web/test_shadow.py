@@ -48,7 +48,7 @@ async def test_what_cannot_be_stored_is_passed_on_all_the_same(tmp_path: Path, z
 
 
 async def test_live_it_is_refused(tmp_path: Path, zap: Zap) -> None:
-    """503, as ever: nobody else sends it."""
+    """503, as ever: no one else sends it."""
     async with open_rig(tmp_path, patience=0.0) as rig:
         await rig.outbox.write(shadow.start, zap.url)
         await rig.outbox.write(shadow.switch, Mode.LIVE)
@@ -58,7 +58,7 @@ async def test_live_it_is_refused(tmp_path: Path, zap: Zap) -> None:
 
 
 async def test_a_mode_that_cannot_be_read_is_503(tmp_path: Path, zap: Zap) -> None:
-    """Nobody knows whose it is, so that IF3 has to send it again."""
+    """It isn't known whose it is, so IF3 has to send it again."""
     async with open_rig(tmp_path, patience=0.0) as rig:
         await rig.outbox.write(shadow.start, zap.url)
         with rig.failing_store(), patch.object(Store, "read", side_effect=Unavailable("gone")):
