@@ -130,13 +130,23 @@ class People:
             self.ledger.refused += answer.status_code == 503
 
 
-async def run_campaign(campaign: Campaign) -> Report:
-    """Kill and restart as often as asked, then let the relays finish, and compare."""
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A CallRail, and the nodes that are not started yet, each with a way to the database of its own."""
+
+    simulator: Simulator
+    gates: list[Gate]
+    environment: dict[str, str]  # of commands
+    fleet: Fleet
+
+
+@asynccontextmanager
+async def scene_of(campaign: Campaign) -> AsyncIterator[Scene]:
+    """What a campaign needs; at the end all nodes are ended."""
     simulator = Simulator(clock=SystemClock(), api_key=KEY, random=Random(campaign.seed))
     account = simulator.accounts[simulator.account_id]
     plenty = replace(account, texts=Bucket(PLENTY, PLENTY), requests=Bucket(PLENTY, PLENTY))
     simulator.accounts[account.id] = plenty
-    ledger = Ledger()
     async with AsyncExitStack() as stack:
         callrail = await stack.enter_async_context(
             Listener(create_app(simulator), host="127.0.0.1", port=0, setting="")
@@ -144,26 +154,30 @@ async def run_campaign(campaign: Campaign) -> Report:
         url = None if campaign.cluster is None else _make_database(campaign.cluster)
         gates = [await stack.enter_async_context(_gate(campaign)) for _ in range(campaign.nodes)]
         common = _environment(campaign, simulator, callrail.url, url)
-        fleet = Fleet(
-            [Node(_of_node(campaign, common, number, gate)) for number, gate in enumerate(gates)],
-            Random(campaign.seed),
-            kills=campaign.kills,
-            number=campaign.number,
-        )
+        nodes = [Node(_of_node(campaign, common, number, gate)) for number, gate in enumerate(gates)]
+        fleet = Fleet(nodes, Random(campaign.seed), kills=campaign.kills, number=campaign.number)
         stack.push_async_callback(fleet.end)
+        yield Scene(simulator=simulator, gates=gates, environment=common, fleet=fleet)
+
+
+async def run_campaign(campaign: Campaign) -> Report:
+    """Kill and restart as often as asked, then let the relays finish, and compare."""
+    ledger = Ledger()
+    async with scene_of(campaign) as scene:
+        simulator, fleet = scene.simulator, scene.fleet
         troubles = Troubles(
             Random(campaign.seed),
             campaign.cluster,
-            gates,
+            scene.gates,
             restarting=campaign.restarts,
             cutting=campaign.cuts,
         )
         simulator.fault(*FAULTS)
         people = People(ledger, Random(campaign.seed), fleet)
-        async with _cancelled_after([troubles.befall(), *(people.text(person) for person in range(PEOPLE))]):
+        async with cancelled_after([troubles.befall(), *(people.text(person) for person in range(PEOPLE))]):
             await fleet.live()
         simulator.faults.clear()
-        messages = await _settled(common, full=campaign.per_hour < PLENTY)
+        messages = await settled(scene.environment, full=campaign.per_hour < PLENTY)
     most = most_in_an_hour(text.created_at for text in simulator.texts)
     return Report(
         ledger=ledger,
@@ -194,7 +208,7 @@ def most_in_an_hour(instants: Iterable[datetime]) -> int:
 
 
 @asynccontextmanager
-async def _cancelled_after(coroutines: Iterable[Any]) -> AsyncIterator[None]:
+async def cancelled_after(coroutines: Iterable[Any]) -> AsyncIterator[None]:
     """These run beside the block, and are cancelled at its end."""
     tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     try:
@@ -269,15 +283,15 @@ def _of_node(campaign: Campaign, common: Mapping[str, str], number: int, gate: G
     return {**common, **own}
 
 
-async def _settled(environment: Mapping[str, str], *, full: bool) -> list[dict[str, Any]]:
+async def settled(environment: Mapping[str, str], *, full: bool) -> list[dict[str, Any]]:
     """
     All messages, once none is under way or being looked up, and none is queued that has room (*full*: in a
     budget that is to be used up).
     """
     for _ in range(300):
-        messages = await _command(environment, "messages", "list", "--limit", "0")
+        messages = await command(environment, "messages", "list", "--limit", "0")
         if not any(_moves(message, full=full) for message in messages):
-            [account] = (await _command(environment, "status"))["accounts"]
+            [account] = (await command(environment, "status"))["accounts"]
             if not full or account["hour"]["used"] >= account["hour"]["allowed"] or _none_queued(messages):
                 return list(messages)
         await asyncio.sleep(1)  # other processes have to finish
@@ -296,7 +310,7 @@ def _moves(message: Mapping[str, Any], *, full: bool) -> bool:
     )
 
 
-async def _command(environment: Mapping[str, str], *arguments: str) -> Any:  # noqa: ANN401 - JSON
+async def command(environment: Mapping[str, str], *arguments: str) -> Any:  # noqa: ANN401 - JSON
     for _ in range(STARTS):
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "callrail_relay", *arguments, "--json"),

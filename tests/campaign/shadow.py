@@ -4,31 +4,13 @@ import asyncio
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from callrail_relay.callrail.simulator import Simulator, create_app
-from callrail_relay.callrail.simulator.records import Bucket
-from callrail_relay.clock import SystemClock
-from callrail_relay.web.server import Listener
 from tests.campaign.ledger import Ledger
-from tests.campaign.nodes import UNAVAILABLE, Fleet, Node
-from tests.campaign.run import (
-    KEY,
-    PEOPLE,
-    PLENTY,
-    Campaign,
-    People,
-    _cancelled_after,
-    _command,
-    _environment,
-    _gate,
-    _make_database,
-    _of_node,
-    _settled,
-)
+from tests.campaign.nodes import UNAVAILABLE
+from tests.campaign.run import PEOPLE, Campaign, People, cancelled_after, command, scene_of, settled
 from tests.support.zap import Manner, Zap
 
 ENOUGH = 20  # texts at the Zap, and at CallRail, before a campaign may end
@@ -58,24 +40,11 @@ class ShadowReport:
 
 async def run_shadow_campaign(campaign: Campaign, zap: Zap) -> ShadowReport:
     """Start in shadow, switch and kill as often as asked, end it, let all finish, and compare."""
-    random = Random(campaign.seed)
-    simulator = Simulator(clock=SystemClock(), api_key=KEY, random=random)
-    account = simulator.accounts[simulator.account_id]
-    plenty = replace(account, texts=Bucket(PLENTY, PLENTY), requests=Bucket(PLENTY, PLENTY))
-    simulator.accounts[account.id] = plenty
-    ledger, switches = Ledger(), 0
-    async with AsyncExitStack() as stack:
-        callrail = await stack.enter_async_context(
-            Listener(create_app(simulator), host="127.0.0.1", port=0, setting="")
-        )
-        url = None if campaign.cluster is None else _make_database(campaign.cluster)
-        gates = [await stack.enter_async_context(_gate(campaign)) for _ in range(campaign.nodes)]
-        made = _environment(campaign, simulator, callrail.url, url)
-        nodes = [Node(_of_node(campaign, made, number, gate)) for number, gate in enumerate(gates)]
-        common = nodes[0].environment  # the first to open the store makes its tables
-        await _command(common, "shadow", "start", "--forward-to", zap.url)
-        fleet = Fleet(nodes, random, kills=campaign.kills, number=campaign.number)
-        stack.push_async_callback(fleet.end)
+    random, ledger, switches = Random(campaign.seed), Ledger(), 0
+    async with scene_of(campaign) as scene:
+        simulator, fleet = scene.simulator, scene.fleet
+        common = fleet.nodes[0].environment  # the first to open the store makes its tables
+        await command(common, "shadow", "start", "--forward-to", zap.url)
 
         done = asyncio.Event()
 
@@ -98,7 +67,7 @@ async def run_shadow_campaign(campaign: Campaign, zap: Zap) -> ShadowReport:
         people = People(ledger, Random(campaign.seed), fleet)
         texting = (people.text(person) for person in range(PEOPLE))
         beside = asyncio.gather(switch(), trouble())
-        async with _cancelled_after(texting):
+        async with cancelled_after(texting):
             await fleet.live()
             # Until both were reached: a busy machine takes most of the time to start killed relays.
             while min(len(zap.taken), len(simulator.texts)) <= ENOUGH:  # noqa: ASYNC110 - other processes send
@@ -108,10 +77,10 @@ async def run_shadow_campaign(campaign: Campaign, zap: Zap) -> ShadowReport:
         await asyncio.to_thread(zap.close)
         zap.open()
         zap.manner = Manner()
-        await _command(common, "shadow", "start", "--forward-to", zap.url)
+        await command(common, "shadow", "start", "--forward-to", zap.url)
         await _passed_on(common)
-        await _command(common, "shadow", "end", "--yes")
-        messages = await _settled(common, full=False)
+        await command(common, "shadow", "end", "--yes")
+        messages = await settled(common, full=False)
     return _compare(ledger, zap, [text.content for text in simulator.texts], messages, switches)
 
 
@@ -130,7 +99,7 @@ async def _switch(environment: Mapping[str, str], way: str) -> bool:
 
 async def _passed_on(environment: Mapping[str, str]) -> None:
     for _ in range(120):
-        if (await _command(environment, "shadow", "status"))["waiting"] == 0:
+        if (await command(environment, "shadow", "status"))["waiting"] == 0:
             return
         await asyncio.sleep(0.5)  # another process has to get there
     raise AssertionError("the relay did not pass on what waits")
