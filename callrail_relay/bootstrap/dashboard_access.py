@@ -49,8 +49,8 @@ def open_desk(data: Path, url: str, secret: str) -> Iterator[None]:
                 path.unlink()
 
 
-async def ask_for_link(context: AppContext) -> str:
-    """A one-time link from the relay that runs here. Raises Unavailable if none runs."""
+async def ask_for_link(context: AppContext, *, only: bool = False) -> str:
+    """A one-time link of the relay that runs here, the *only* one if asked. Raises Unavailable without it."""
     import httpx  # noqa: PLC0415 - the relay that answers imports this file as well
 
     data = context.data
@@ -58,7 +58,7 @@ async def ask_for_link(context: AppContext) -> str:
         desk = json.loads((data / FILE).read_text(encoding="utf-8"))
         headers = {"Authorization": f"Bearer {desk['secret']}"}
         async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
-            answer = await client.post(f"{desk['url']}/login/links", headers=headers)
+            answer = await client.post(f"{desk['url']}/login/links{'?only' if only else ''}", headers=headers)
         link: str = answer.raise_for_status().json()["url"]
     except PermissionError as error:
         raise Unavailable(

@@ -79,6 +79,18 @@ async def test_the_first_link_may_set_a_name_and_password(tmp_path: Path) -> Non
         assert WRONG in (await sign_in(other, "Pat")).text
 
 
+async def test_one_link_makes_one_person(tmp_path: Path) -> None:
+    """However many ask at once."""
+    async with private_rig(tmp_path) as (_, private):
+        form = {"token": private.login.token, "password": PASSWORD}
+        async with private.client() as client:
+            answers = await asyncio.gather(
+                *(client.post("/login", data=form | {"name": name}) for name in ("Sam", "Pat", "Lee"))
+            )
+        assert 1 == [answer.status_code for answer in answers].count(303)
+        assert 1 == len(await private.login.people.all())
+
+
 async def test_who_has_a_password_needs_no_link(tmp_path: Path) -> None:
     """The name may be typed in any way, and the page that was wanted comes after it."""
     async with with_sam(tmp_path) as (_, private, _visitor), private.client() as client:
@@ -377,12 +389,14 @@ def test_a_reset_lets_one_begin_anew(tmp_path: Path) -> None:
         asked = reset(folder=tmp_path)
         assert 2 == asked.exit_code
         assert 200 == client.get("/").status_code
+        unused = relay.new_link().rpartition("=")[2]
 
         done = reset("--yes", "--json", folder=tmp_path)
 
         assert 0 == done.exit_code, done.output
         assert 401 == client.get("/").status_code
         assert 401 == client.post("/login", data={"name": "Sam", "password": PASSWORD}).status_code
+        assert 403 == client.post("/login", data={"token": unused}).status_code
         link = json.loads(done.stdout)["url"].rpartition("=")[2]
         assert 303 == client.post("/login", data=form | {"token": link}).status_code
         assert 200 == client.get("/").status_code
