@@ -349,7 +349,7 @@ class _SharedCommits:
             self._committing = None
 
     async def _commit(self, arriving: list[_Arriving], waiting: list[_Waiting]) -> None:
-        """One commit with all of it; if one piece of work makes it fail, one commit for each."""
+        """One commit with all of it."""
         awaited: list[_Arriving] = []
 
         def look() -> list[NewSubmission]:
@@ -363,18 +363,21 @@ class _SharedCommits:
         try:
             results = await self._transact(works)
         except Exception as error:  # noqa: BLE001 - handed to each that waits for it
-            if not isinstance(error, Unavailable) and len(arriving) + len(waiting) > 1:
-                # One for each: what cannot be stored must not take the others with it.
-                for submitted in arriving:
-                    await self._commit([submitted], [])
-                for one in waiting:
-                    await self._commit([], [one])
-                return
-            for _, future in (*arriving, *waiting):
-                if not future.done():
-                    future.set_exception(error)
+            await self._failed(error, arriving, waiting)
             return
         stored = results.pop(0) if arriving else []
         for (_, future), answer in zip((*awaited, *waiting), (*stored, *results), strict=True):
             if not future.done():
                 future.set_result(answer)
+
+    async def _failed(self, error: Exception, arriving: list[_Arriving], waiting: list[_Waiting]) -> None:
+        """One commit for each, if one piece of work may have made the shared one fail."""
+        if not isinstance(error, Unavailable) and len(arriving) + len(waiting) > 1:
+            for submitted in arriving:
+                await self._commit([submitted], [])
+            for one in waiting:
+                await self._commit([], [one])
+            return
+        for _, future in (*arriving, *waiting):
+            if not future.done():
+                future.set_exception(error)
