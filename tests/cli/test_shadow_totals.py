@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from callrail_relay.cli.shadow import totals
 from callrail_relay.domain.message import Message, Reason, Source, Status
 from callrail_relay.domain.shadow_report import Compared, Finding, ShadowReport
+from callrail_relay.sentences import totals
 from tests.support.clock import START
 from tests.support.factories import RECIPIENT, make_route
 
@@ -63,4 +63,4 @@ def test_the_totals_claim_no_more_than_is_known(texts: list[Compared], said: str
     """One sentence for what the Zap did, one for the relay."""
     report = ShadowReport(since=START, until=START + timedelta(days=6), requests={}, texts=tuple(texts))
 
-    assert said == totals(report, "a minute")
+    assert said == totals(report, timedelta(minutes=1))

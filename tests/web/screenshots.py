@@ -15,10 +15,11 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, StorageState
 
 from callrail_relay.bootstrap.context import AppContext
+from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.service.public_address import Checked
 from tests.support.clock import ManualClock
 from tests.web.browser import launched, sign_in
-from tests.web.made_up import Office, a_day, person
+from tests.web.made_up import Office, SentByZap, a_day, beside_a_zap, person
 from tests.web.running import Running, running
 
 NOW = datetime(2026, 11, 23, 20, 26, tzinfo=UTC)
@@ -75,6 +76,7 @@ def main(folder: Path | None) -> None:
         for scheme in ("light", "dark"):
             for size in SIZES:
                 _shoot(browser, relay, state, folder, scheme, size)
+    _shoot_shadow(folder)
     with (
         tempfile.TemporaryDirectory() as store,
         running(Path(store), deliver=False) as new,
@@ -127,6 +129,45 @@ def _shoot(
     page.get_by_label("Select all messages").check()
     page.screenshot(path=folder / f"review-chosen-{size}-{scheme}.png", full_page=True)
     context.close()
+
+
+def _shoot_shadow(folder: Path) -> None:
+    """The page of shadow mode: before a comparison, with one, and after one that failed."""
+    sent: list[SentByZap] = []
+
+    def prepare(context: AppContext) -> None:
+        office = Office(context)
+        sent.extend(beside_a_zap(office, NOW))
+        office.write()
+
+    clock = ManualClock(NOW)
+    with (
+        tempfile.TemporaryDirectory() as store,
+        running(Path(store), clock=clock, deliver=False, prepare=prepare) as relay,
+        launched() as browser,
+    ):
+        relay.send_by_zap(sent)
+        context = browser.new_context()
+        sign_in(context.new_page(), relay.login_url)
+        page = context.new_page()
+
+        def shoot(name: str, path: str = "/shadow") -> None:
+            for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme)
+                for size, window in SIZES.items():
+                    _open(page, f"{relay.url}{path}", window)
+                    page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=True)
+
+        shoot("shadow-home", "/")
+        shoot("shadow-new")
+        page.get_by_role("button", name="Compare now").click()
+        page.get_by_text("Compared.").wait_for()
+        shoot("shadow")
+        shoot("shadow-all", "/shadow?finding=all&page=2")
+        relay.fault(Fault(Kind.STATUS, on="read", status=503))
+        page.get_by_role("button", name="Compare now").click()
+        page.get_by_text("Not all could be compared").wait_for()
+        shoot("shadow-down")
 
 
 def _open(page: Page, address: str, size: Mapping[str, int]) -> None:
