@@ -43,6 +43,8 @@ Stored = list[Accepted] | Repeated | InShadow  # what became of a submission
 
 def store(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> list[Stored]:
     """Store what in *batch* was not stored before under the same key, or nothing; say what became of each."""
+    if not batch:  # a commit of other work
+        return []
     mode = shadow.lock_shadow(connection)
     repeated = _repeated(connection, now, batch)
     new = [one for one, again in zip(batch, repeated, strict=True) if not again]

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from callrail_relay.clock import Clock
+from callrail_relay.domain.message import Status
 from callrail_relay.domain.public_url import read_address
 from callrail_relay.errors import Unavailable
 from callrail_relay.service.background import Refused, uncounted
@@ -186,7 +187,7 @@ class IF3Hook(Webhook):
                 query=request.scope["query_string"].decode("utf-8", "replace"),
                 idempotency_key=key,
             )
-            if receipt.accepted:
+            if any(one.status is not Status.SHADOW for one in receipt.accepted):
                 self._parts.wake()
             id_ = receipt.submission_id
             passed = await passing_on.pass_on(receipt.pass_on) if receipt.pass_on else None
