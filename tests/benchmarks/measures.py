@@ -207,7 +207,7 @@ def latency(bench: Bench) -> list[Row]:
 
 def shadow(bench: Bench) -> list[Row]:
     """
-    What passing on adds to the old URL's own answer: texts posted one by one to a Zap, and to a relay beside it.
+    What passing on adds to the old URL's own answer: texts posted one by one there, and to a relay in shadow.
 
     They take turns, each on a connection of its own as IF3's, so that a slow second hits both alike.
     """
