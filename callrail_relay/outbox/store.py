@@ -357,11 +357,10 @@ class _SharedCommits:
             awaited[:] = [one for one in arriving if not one[1].done()]
             return [submission for submission, _ in awaited]
 
-        works = [work for work, _ in waiting]
-        if arriving:  # what came in first, so that a claim in the same commit sees it
-            works.insert(0, lambda connection, now: accept.store(connection, now, look))
+        # What came in first, so that a claim in the same commit sees it.
+        works = [lambda connection, now: accept.store(connection, now, look), *(work for work, _ in waiting)]
         try:
-            results = await self._transact(works)
+            stored, *results = await self._transact(works)
         except Exception as error:  # noqa: BLE001 - handed to each that waits for it
             if not isinstance(error, Unavailable) and len(arriving) + len(waiting) > 1:
                 # One for each: what cannot be stored must not take the others with it.
@@ -374,7 +373,6 @@ class _SharedCommits:
                 if not future.done():
                     future.set_exception(error)
             return
-        stored = results.pop(0) if arriving else []
         for (_, future), answer in zip((*awaited, *waiting), (*stored, *results), strict=True):
             if not future.done():
                 future.set_result(answer)
