@@ -24,6 +24,7 @@ from callrail_relay.service.background import PeriodicTask
 RETRY = timedelta(seconds=1)
 RECORDED_WITHIN = 1.0  # seconds, as those of MODE_WITHIN
 MODE_WITHIN = 1.0
+ANSWERED_WITHIN = 0.02
 MOST_PAGES = 40  # of 250 conversations each
 
 
@@ -64,8 +65,8 @@ class PassingOn(PeriodicTask):
 
     def _recorded(self, recording: asyncio.Task[None]) -> None:
         self._recording.discard(recording)
-        # It may have to be tried again, and others may wait behind it.
-        self.wake()
+        # It may have to be tried again, and others may wait behind it. To look now would hold up the answer.
+        asyncio.get_running_loop().call_later(ANSWERED_WITHIN, self.wake)
 
     async def pass_on_unstored(self, request: RawSubmission) -> Passed:
         """
