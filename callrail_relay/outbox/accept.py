@@ -50,8 +50,6 @@ def store(
     *awaited* is called when the mode is locked, and gives those whose senders still wait: others have heard
     that theirs is not stored, and may have been passed on before the mode changed.
     """
-    if not awaited():  # a commit of other work
-        return []
     mode = shadow.lock_shadow(connection)
     batch = awaited()
     repeated = _repeated(connection, now, batch)
