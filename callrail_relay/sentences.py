@@ -2,8 +2,8 @@
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
 from functools import partial
 from importlib.resources import files
 from string import Formatter
@@ -13,6 +13,7 @@ from callrail_relay.domain.message import Reason
 
 if TYPE_CHECKING:  # it imports what help must not wait for
     from callrail_relay.domain.health import Facts, Point, Slept
+    from callrail_relay.domain.shadow_report import ShadowReport
 
 
 def _read_rows() -> dict[str, tuple[str, ...]]:
@@ -45,6 +46,22 @@ TODOS = {
     "paste": "Paste the URL that `callrail-relay hook-url` prints into IF3 (Team Dashboard > Settings > "
     "Messaging > “Outbound Text Webhook”), and send a text there.",
     "send": "Send a text to your own phone, from IF3 or with `callrail-relay send`.",
+}
+
+# What the Zap did, by the values of domain.shadow_report's Finding.
+_DONE = {
+    "missing": "lost {}",
+    "doubled": "doubled {}",
+    "cut": "cut {}",
+    "out_of_order": "swapped the order of {}",
+    "to_opted_out": "texted in spite of an opt-out {}",
+    "late": "sent {} more than {late} late",
+}
+# What became of requests, by the values of domain.shadow's State.
+_NOT_FORWARDED = {
+    "refused": "The old URL rejected {}: is its Zap on?",
+    "unknown": "{} may not have got to the old URL, which gave no answer.",
+    "waiting": "{} not passed on: the old URL can't be reached.",
 }
 
 
@@ -151,14 +168,44 @@ def seen_lately(facts: "Facts", show: Callable[[datetime], str]) -> str:
 
 def asleep(slept: "Slept", woke: str) -> str:
     """Return how long the computer slept the last time; *woke* is when it woke."""
-    minutes = round(slept.seconds / 60)
-    lasted = plural(round(minutes / 60), "hour") if minutes >= 90 else plural(max(minutes, 1), "minute")
-    return f"This computer was asleep for {lasted} until {woke}, and could take no texts."
+    return f"This computer was asleep for {roughly(slept.seconds)} until {woke}, and could take no texts."
+
+
+def totals(report: "ShadowReport", late_after: timedelta) -> str:
+    """What an owner wants to know, such as "412 texts in 6 days. The Zap lost 3. The relay would hold 2."."""
+    counts = report.counts
+    texts, sent, pending = (counts[name] for name in ("texts", "sent", "pending"))
+    if not texts:
+        return "No texts came in shadow mode in that time."
+    days = max(1, round((report.until - (report.since or report.until)) / timedelta(days=1)))
+    late = "a minute" if late_after == timedelta(minutes=1) else span(late_after.total_seconds())
+    parts = [words.format(f"{counts[name]:,}", late=late) for name, words in _DONE.items() if counts[name]]
+    did = " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
+    if not did and sent:
+        did = "made no mistake" if sent == texts else "sent the others as they came"
+    said = [f"{plural(texts, 'text')} in {plural(days, 'day')}."]
+    said.append(f"The Zap {did}." if did else "What the Zap did isn't known yet.")
+    said += [f"CallRail doesn't show {pending:,} yet."] if pending else []
+    unknown = texts - sent - counts["missing"] - pending
+    said += [f"{unknown:,} can't be compared."] if unknown and did else []
+    return " ".join([*said, f"The relay would have held {counts['would_hold'] or 'none'}."])
+
+
+def not_forwarded(requests: Mapping[str, int]) -> list[str]:
+    """Return what became of the requests that the old URL did not take."""
+    found = ((words, requests[state]) for state, words in _NOT_FORWARDED.items())
+    return [words.format(plural(count, "request")) for words, count in found if count]
 
 
 def plural(count: int, word: str) -> str:
     """Return a count with its word: 1 text, 2,000 texts."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def roughly(seconds: float) -> str:
+    """Return a span of time as people say it: 1 minute, 2 hours."""
+    minutes = round(seconds / 60)
+    return plural(round(minutes / 60), "hour") if minutes >= 90 else plural(max(minutes, 1), "minute")
 
 
 def span(seconds: float) -> str:

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from callrail_relay.domain.people import TooManyTries
 from callrail_relay.errors import NotAllowed, NotFound, Unavailable, UsageError
 from callrail_relay.web.auth import COOKIE, Session, set_cookie
-from callrail_relay.web.dashboard import actions, frame, now, review, security, setup, texts
+from callrail_relay.web.dashboard import actions, frame, now, review, security, setup, shadow, texts
 from callrail_relay.web.dashboard.frame import STATIC, Dashboard, Visit
 from callrail_relay.web.public import FailedSecrets, client_address, network
 
@@ -206,6 +206,8 @@ PAGES: dict[str, frame.Page] = {
     "/texts/{id}/request": texts.show_request,
     "/texts/{id}/edit": actions.show_edit,
     "/texts/{id}/{verb}": actions.ask,
+    "/shadow": shadow.show,
+    "/shadow.csv": shadow.download,
     "/setup": setup.show,
 }
 FORMS: dict[str, frame.Page] = {
@@ -215,6 +217,7 @@ FORMS: dict[str, frame.Page] = {
     "/undo": actions.undo,
     "/texts/{id}/edit": actions.edit,
     "/texts/{id}/{verb}": actions.act,
+    "/shadow": shadow.compare,
     "/setup/url": setup.reveal,
     "/setup/check": setup.check,
     "/setup/test": setup.send,

@@ -123,7 +123,12 @@ SENTENCES = {
     Code.NOT_REACHABLE_FROM_OUTSIDE: Point("Problem: the public URL", "{detail}", *_CHECKS),
     Code.PUBLIC_URL_UNCHECKED: Point("The public URL isn't confirmed yet", "{detail}"),
     Code.NEEDS_REVIEW: Point("{messages} {need} your review", "{kinds}", "/review", "Review"),
-    Code.SHADOW: Point("Shadow mode", "Since {time} requests are passed on to {name}, and nothing is sent."),
+    Code.SHADOW: Point(
+        "Shadow mode",
+        "Since {time} requests are passed on to {name}, and nothing is sent.",
+        "/shadow",
+        "Compare",
+    ),
     Code.WAITS: Point("Sending{whose} waits until {time}.", "{detail}"),
     Code.DAY_FULL: Point("Daily limit{whose} reached ({count:,})", "Sending resumes {at}.", *_LIMITS),
     Code.HOUR_FULL: Point("Hourly limit{whose} reached ({count:,})", "Sending resumes {at}.", *_LIMITS),
