@@ -18,6 +18,7 @@ from callrail_relay.errors import NotAllowed, NotFound, Unavailable, UsageError
 from callrail_relay.web.auth import COOKIE, Session, set_cookie
 from callrail_relay.web.dashboard import actions, frame, now, review, security, setup, texts
 from callrail_relay.web.dashboard.frame import STATIC, Dashboard, Visit
+from callrail_relay.web.dashboard.words import NOTICES
 from callrail_relay.web.public import FailedSecrets, client_address, network
 
 HEADERS = {
@@ -155,7 +156,7 @@ async def end_others(visit: Visit) -> Response:
     """Sign out every other browser."""
     session = await visit.dashboard.login.sign_out_others(visit.session)
     visit.dashboard.signal()
-    response = visit.back("All other browsers are signed out.", "/setup#security")
+    response = visit.back(NOTICES["others_out"], "/setup#security")
     set_cookie(response, session)
     return response
 
