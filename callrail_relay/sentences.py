@@ -16,53 +16,22 @@ if TYPE_CHECKING:  # it imports what help must not wait for
     from callrail_relay.domain.shadow_report import ShadowReport
 
 
+_DATA: dict[str, Any] = tomllib.loads(
+    files(__package__).joinpath("sentences.toml").read_text(encoding="utf-8")
+)
+STEPS: dict[str, str] = _DATA.pop("steps")
+TODOS: dict[str, str] = _DATA.pop("todos")
+_DONE: dict[str, str] = _DATA.pop("zap")
+_NOT_FORWARDED: dict[str, str] = _DATA.pop("requests")
+
+
 def _read_rows() -> dict[str, tuple[str, ...]]:
-    text = files(__package__).joinpath("sentences.toml").read_text(encoding="utf-8")
-    rows = {key: (row,) if isinstance(row, str) else tuple(row) for key, row in tomllib.loads(text).items()}
+    rows = {key: (row,) if isinstance(row, str) else tuple(row) for key, row in _DATA.items()}
     phones = {key: row[:1] for key, row in rows.items() if key.startswith("bad_phone.")}
     return {key.replace("phone", "sender"): row for key, row in phones.items()} | rows
 
 
 SENTENCES = _read_rows()
-
-
-# The first run, by the values of domain.checklist's Step and Todo.
-STEPS = {
-    "key": "API key",
-    "number": "Account and number",
-    "address": "Public address",
-    "webhook": "Webhook URL in IF3",
-    "text": "Test text",
-}
-TODOS = {
-    "configure": "Run `callrail-relay configure`.",
-    "new_key": "CallRail rejected the key. Run `callrail-relay configure` with a valid one, then "
-    "`callrail-relay resume`.",
-    "start": "Start the relay with `callrail-relay service install`, or in this window with `callrail-relay "
-    "serve`.",
-    "check": "CallRail hasn't answered yet. `callrail-relay doctor` shows why.",
-    "expose": "IF3 needs a public https address that leads here: `callrail-relay expose` makes one.",
-    "check_address": "It isn't certain that it leads here: `callrail-relay expose --check` tries it.",
-    "paste": "Paste the URL that `callrail-relay hook-url` prints into IF3 (Team Dashboard > Settings > "
-    "Messaging > “Outbound Text Webhook”), and send a text there.",
-    "send": "Send a text to your own phone, from IF3 or with `callrail-relay send`.",
-}
-
-# What the Zap did, by the values of domain.shadow_report's Finding.
-_DONE = {
-    "missing": "lost {}",
-    "doubled": "doubled {}",
-    "cut": "cut {}",
-    "out_of_order": "swapped the order of {}",
-    "to_opted_out": "texted in spite of an opt-out {}",
-    "late": "sent {} more than {late} late",
-}
-# What became of requests, by the values of domain.shadow's State.
-_NOT_FORWARDED = {
-    "refused": "The old URL rejected {}: is its Zap on?",
-    "unknown": "{} may not have got to the old URL, which gave no answer.",
-    "waiting": "{} not passed on: the old URL can't be reached.",
-}
 
 
 def shown(name: str, value: object) -> str:

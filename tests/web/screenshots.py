@@ -76,6 +76,7 @@ def main(folder: Path | None) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             for scheme, size in itertools.product(("light", "dark"), SIZES):
                 _shoot(browser, relay, state, folder, scheme, size)
+            _shoot_sign_in(browser, relay, folder)
     _shoot_shadow(folder)
     if folder is None:
         return
@@ -178,6 +179,28 @@ def _shoot_shadow(folder: Path | None) -> None:
         page.get_by_role("button", name="Compare now").click()
         page.get_by_text("Not all could be compared").wait_for()
         shoot("shadow-down")
+
+
+def _shoot_sign_in(browser: Browser, relay: Running, folder: Path) -> None:
+    """What a person sees before they are signed in: the first link, then a password, and a wrong one."""
+    link, looks = relay.new_link(), [(scheme, size) for scheme in ("light", "dark") for size in SIZES]
+
+    def shoot(name: str, address: str, scheme: str, size: str) -> Page:
+        page = browser.new_page(viewport=SIZES[size], color_scheme=scheme)  # type: ignore[arg-type]  # as above
+        _open(page, address, SIZES[size])
+        page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=True)
+        return page
+
+    for scheme, size in looks:
+        shoot("sign-in-first", link, scheme, size).close()
+    relay.call(relay.relay.people.add, "Sam", "correct horse battery")
+    for scheme, size in looks:
+        page = shoot("sign-in", f"{relay.url}/login", scheme, size)
+        page.get_by_label("Name").fill("Sam")
+        page.get_by_label("Password").fill("not the password")
+        page.get_by_role("button", name="Sign in").click()
+        page.screenshot(path=folder / f"sign-in-wrong-{size}-{scheme}.png", full_page=True)
+        page.close()
 
 
 def _open(page: Page, address: str, size: Mapping[str, int]) -> None:
