@@ -6,19 +6,22 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
 
-from callrail_relay.bootstrap.context import listener_url
+from callrail_relay.bootstrap.context import AppContext, listener_url
 from callrail_relay.bootstrap.credentials import hook_url, open_callrail_webhooks, require_hook_token
 from callrail_relay.bootstrap.dashboard_access import open_desk, session_key
 from callrail_relay.bootstrap.diagnosis import checks
-from callrail_relay.bootstrap.wiring import Relay, scrape
+from callrail_relay.bootstrap.editing import Editor
+from callrail_relay.bootstrap.wiring import Relay, open_callrail, scrape, teller
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.public_url import proof
 from callrail_relay.domain.routing import is_loopback
 from callrail_relay.outbox import relay_secrets
+from callrail_relay.service import setup
 from callrail_relay.service.background import Refusals
 from callrail_relay.service.delivery import TaskGroup
 from callrail_relay.service.health import HealthReport, Remembered, StoreProbe, run_checks
 from callrail_relay.service.overview import ChangeSignal, History
+from callrail_relay.service.setup import Names
 from callrail_relay.service.tokens import HookTokens, new_token
 from callrail_relay.telemetry.metrics import Metrics
 from callrail_relay.web.auth import Login
@@ -81,7 +84,7 @@ async def open_listeners(
         if not settings.enabled:
             yield Listening(public_url=public.url, private_url=None, login_url=None, trust=public.trust)
             return
-        dashboard = _dashboard(relay, worker, signal or ChangeSignal(), secret := new_token())
+        dashboard = _dashboard(relay, worker, hook, signal or ChangeSignal(), secret := new_token())
         host, port = settings.host, settings.port
         app = create_private_app(dashboard, scrape(relay, metrics), host=host, loopback=is_loopback(host))
         private = Listener(app, host=host, port=port, setting="dashboard.port", refused=refused)
@@ -97,7 +100,9 @@ async def open_listeners(
         )
 
 
-def _dashboard(relay: Relay, worker: TaskGroup, signal: ChangeSignal, link_secret: str) -> Dashboard:
+def _dashboard(
+    relay: Relay, worker: TaskGroup, hook: EventHook, signal: ChangeSignal, link_secret: str
+) -> Dashboard:
     context = relay.context
     all_checks = checks(relay)
 
@@ -112,7 +117,22 @@ def _dashboard(relay: Relay, worker: TaskGroup, signal: ChangeSignal, link_secre
         base = relay.public_address.url or listener_url(context.settings.server)
         return hook_url(context.settings, await require_hook_token(context), base)
 
-    return Dashboard(
+    async def read_names() -> Names:
+        async with open_callrail(context) as callrail:
+            return await setup.read_names(callrail, context.account_ids)
+
+    def take_up(changed: AppContext) -> None:
+        """Use the settings of *changed* from now on. Each claim and each request reads its policy once."""
+        relay.context, policy = changed, changed.mapping
+        dashboard.mapping = relay.operations.mapping = policy
+        relay.intake.follow(policy)
+        worker.delivery.follow(changed.delivery.claim)
+        if worker.alerts is not None:
+            worker.alerts.tell, worker.alerts.policy = teller(changed), changed.alerts
+        dashboard.examiner.outdate()
+        worker.wake_all()
+
+    dashboard = Dashboard(
         operations=relay.operations,
         history=History(relay.store, relay.operations),
         intake=relay.intake,
@@ -127,4 +147,7 @@ def _dashboard(relay: Relay, worker: TaskGroup, signal: ChangeSignal, link_secre
         signal=signal,
         link_secret=link_secret,
         sandbox=is_loopback(urlsplit(context.settings.callrail.api_url).hostname or ""),
+        settings=Editor(context, take_up, hook),
+        read_names=read_names,
     )
+    return dashboard

@@ -205,6 +205,11 @@ class WebhookNotUnderstood(Event, level="error"):
     reason: str
 
 
+class SettingsChanged(Event):
+    keys: tuple[str, ...]
+    by: str  # the person on the dashboard
+
+
 class StoreFailed(Event, level="error"):
     reason: str
     retry_in: timedelta

@@ -18,11 +18,20 @@ from callrail_relay.bootstrap.sandbox import demonstration, open_sandbox
 from callrail_relay.bootstrap.wiring import Relay, open_relay, open_worker
 from callrail_relay.callrail.simulator import Fault, Simulator
 from callrail_relay.clock import Clock
+from callrail_relay.config.loading import load
+from callrail_relay.config.saving import update
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.outbox import presence
 from callrail_relay.service.overview import ChangeSignal
 
 T = TypeVar("T")
+
+FLAGS = {
+    "server": ("host", "port"),
+    "dashboard": ("host", "port"),
+    "database": ("url", "allow_network_drive"),
+}
+"""What such a relay is given beside its file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +110,17 @@ async def _parts(
 ) -> AsyncIterator[Parts]:
     async with open_sandbox(port=0) as sandbox:
         context = demonstration(folder, sandbox)
-        own = {
-            name: type(table).model_validate(dict(table) | settings[name])
-            for name, table in context.settings
-            if name in settings
+        # In the file, as with everybody: the dashboard changes them there.
+        update(context.config_path, sandbox.overrides() | settings)
+        flags = {
+            name: {
+                key: getattr(getattr(context.settings, name), key)
+                for key in keys
+                if key not in settings.get(name, {})
+            }
+            for name, keys in FLAGS.items()
         }
-        context = replace(context, settings=context.settings.model_copy(update=own))
+        context = replace(context, overrides=flags, settings=load(context.config_path, overrides=flags))
         if clock is not None:
             context = replace(context, clock=clock)
         if prepare is not None:

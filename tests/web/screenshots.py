@@ -160,6 +160,12 @@ def pages(relay: Running) -> Mapping[str, str]:
         "request": f"/texts/{sent}/request",
         "conversation": f"/people/{dana}/{number}",
         "setup": "/setup",
+        "setup-sending": "/setup/sending",
+        "setup-webhook": "/setup/webhook",
+        "setup-numbers": "/setup/numbers",
+        "setup-opt-outs": "/setup/opt-outs",
+        "setup-alerts": "/setup/alerts",
+        "setup-security": "/setup/security",
         "missing": "/texts/no-such-text",
         "nowhere": "/no-such-page",
     }

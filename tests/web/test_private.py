@@ -147,10 +147,10 @@ async def test_signing_out_everywhere_else(tmp_path: Path) -> None:
     """The browser that presses it stays signed in; one that was forgotten somewhere does not."""
     async with visiting(tmp_path) as (_, visitor), visitor.private.client() as other:
         await visitor.private.enter(other, visitor.private.login.new_token())
-        assert "Sign out all other browsers" in await visitor.page("/setup")
+        assert "Sign out all other browsers" in await visitor.page("/setup/security")
         assert "All other browsers are signed out" in (await visitor.post("/logout/others")).text
         assert 401 == (await other.get("/")).status_code
-        assert "Sign out all other browsers" in await visitor.page("/setup")
+        assert "Sign out all other browsers" in await visitor.page("/setup/security")
 
 
 async def test_signing_out_ends_the_session(tmp_path: Path) -> None:
@@ -201,6 +201,8 @@ async def test_form_of_another_sites_page_is_refused(tmp_path: Path) -> None:
         "/texts/x/resend",
         "/people/2025550122/2025550133",
         "/setup",
+        "/setup/sending",
+        "/setup/opt-outs.csv",
     ],
 )
 async def test_every_page_wants_a_login(tmp_path: Path, path: str) -> None:

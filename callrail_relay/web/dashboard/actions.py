@@ -11,7 +11,7 @@ from callrail_relay.web.dashboard.verbs import REMAP, VERBS, Verb, editable, one
 from callrail_relay.web.dashboard.words import phone
 
 NO_NUMBER = "There is no tracking number yet to opt out of. Run `callrail-relay configure`."
-OPT_OUTS = "/setup#opt-outs"
+OPT_OUTS = "/setup/opt-outs"
 
 
 def _verb(visit: Visit) -> Verb:

@@ -1,6 +1,7 @@
 """What the pages share: their parts, a browser's visit, forms and templates, and the checks behind them."""
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,6 +15,7 @@ from urllib.parse import parse_qsl, urlencode
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from callrail_relay.bootstrap.editing import Editor
 from callrail_relay.clock import Clock
 from callrail_relay.domain.health import PublicUrl
 from callrail_relay.domain.mapper import MappingPolicy
@@ -24,9 +26,10 @@ from callrail_relay.service.health import HealthReport
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.overview import ChangeFeed, ChangeSignal, History
+from callrail_relay.service.setup import Names
 from callrail_relay.web.auth import Login, Notice, Session
 from callrail_relay.web.dashboard import verbs, words
-from callrail_relay.web.public import BodyTooLarge, read_body
+from callrail_relay.web.public import LARGEST_BODY, BodyTooLarge, read_body
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -34,8 +37,14 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent.parent / "templates"
 STATIC = Path(__file__).parent.parent / "static"
 
+LARGEST_FORM = 2_000_000
+"""Bytes of a form of a person who is signed in: a list of 100,000 opt-outs."""
+
 FRESH = timedelta(minutes=1)
 """How old a result of the checks may be: a page shows an older one with its time, and renews it meanwhile."""
+
+NAMES_LAST = timedelta(minutes=10)
+"""How old the names may be that CallRail gives its numbers; a failure is tried again after FRESH."""
 
 Examine = Callable[..., Awaitable[HealthReport]]
 """Makes the checks; with ``anew`` also those that ask CallRail, whose good answers are kept for a while."""
@@ -105,13 +114,43 @@ class Examiner:
             await asyncio.wait([self._task])
 
 
+class Latest:
+    """The names that CallRail gives, read beside the pages, which don't wait for it."""
+
+    def __init__(self, read: Callable[[], Awaitable[Names]], clock: Clock, made: Callable[[], None]) -> None:
+        self._read = read
+        self._clock = clock
+        self._made = made
+        self._due = float("-inf")
+        self._found: Names | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def now(self) -> Names | None:
+        """The names, or None if there are none yet; old ones are read again meanwhile."""
+        if self._clock.monotonic() >= self._due:
+            self._due = self._clock.monotonic() + FRESH.total_seconds()
+            self._task = asyncio.create_task(self._renew())
+        return self._found
+
+    async def _renew(self) -> None:
+        with contextlib.suppress(RelayError):  # the checks tell why
+            self._found = await self._read()
+            self._due = self._clock.monotonic() + NAMES_LAST.total_seconds()
+            self._made()
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+
 @dataclass(kw_only=True)
 class Dashboard:
     """
     What the pages need; *read_url* returns the URL for IF3, and raises SecretError.
 
-    *wake* wakes delivery, and *link_secret* lets a program of the relay's own user have a new link. *sandbox*
-    says that texts go to a simulated CallRail.
+    *wake* wakes delivery, *read_names* asks CallRail and raises RelayError, *link_secret* lets a program of
+    the relay's own user have a new link. *sandbox* says that texts go to a simulated CallRail.
     """
 
     operations: Operations
@@ -127,8 +166,11 @@ class Dashboard:
     signal: ChangeSignal
     link_secret: str
     sandbox: bool
+    settings: Editor
+    read_names: Callable[[], Awaitable[Names]]
 
     def __post_init__(self) -> None:
+        self.names = Latest(self.read_names, self.clock, self.signal)
         self.feed = ChangeFeed(self.signal, self.history.marker, self.clock)
         self.examiner = Examiner(self.examine, self.clock, self.signal)
 
@@ -136,6 +178,7 @@ class Dashboard:
         """End the streams and checks, which a listener would wait for."""
         await self.feed.close()
         await self.examiner.close()
+        await self.names.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +238,7 @@ def page(dashboard: Dashboard, show: Page) -> Endpoint:
         if session is None:
             return await signed_out(dashboard, request)
         posted = request.method == "POST"
-        form = await read_form(request) if posted else {}
+        form = await read_form(request, LARGEST_FORM) if posted else {}
         visit = Visit(dashboard=dashboard, request=request, session=session, form=form)
         try:
             if posted and not hmac.compare_digest(form.get("csrf", "").encode(), session.csrf.encode()):
@@ -242,10 +285,10 @@ def render(template: str, status: int = 200, **values: object) -> Response:
     return HTMLResponse(_templates().get_template(template).render(values), status)
 
 
-async def read_form(request: Request) -> dict[str, str]:
+async def read_form(request: Request, largest: int = LARGEST_BODY) -> dict[str, str]:
     """The fields of a form that was posted; empty if it is none, or too large."""
     try:
-        body = await read_body(request)
+        body = await read_body(request, largest)
         fields = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=1000)
     except (BodyTooLarge, ClientDisconnect, ValueError):
         return {}

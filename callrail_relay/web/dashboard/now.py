@@ -97,7 +97,7 @@ class Point:
 _CHECKS = ("/setup", "See all checks")
 HELPERS = {
     Todo.CHECK: _CHECKS,
-    Todo.PASTE: ("/setup#url-title", "Get the URL"),
+    Todo.PASTE: ("/setup/webhook", "Get the URL"),
     Todo.SEND: ("/setup#test", "Send a test message"),
 }
 _LIMITS = ("#budget", "See the limits")
