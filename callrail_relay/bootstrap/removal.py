@@ -114,10 +114,12 @@ async def _require_all_sent(context: AppContext, store: Path | None) -> None:
     if store is None:
         raise NotAllowed("The texts are in PostgreSQL, where only you can remove them. Leave out --data.")
     async with open_relay(context) as relay:
-        counts = (await relay.operations.status()).counts
-    waiting = {one: counts[one] for one in (Status.QUEUED, Status.SENDING, Status.UNKNOWN) if counts[one]}
-    if waiting:
-        found = ", ".join(f"{count} {status}" for status, count in waiting.items())
+        report = await relay.operations.status()
+    unsent = (Status.QUEUED, Status.SENDING, Status.UNKNOWN)
+    waiting = {status.value: report.counts[status] for status in unsent}
+    waiting["waiting for the old URL"] = report.facts.shadow.waiting
+    if any(waiting.values()):
+        found = ", ".join(f"{count} {what}" for what, count in waiting.items() if count)
         raise NotAllowed(f"Texts are not sent yet: {found}. Send or cancel them first, or leave out --data.")
 
 

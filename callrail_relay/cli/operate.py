@@ -158,7 +158,7 @@ async def dashboard(
             await relay.people.remove()
         say("Removed all names and passwords. Every browser is signed out.")
     try:
-        link = await ask_for_link(load_context(config))
+        link = await ask_for_link(load_context(config), only=reset)
     except Unavailable as error:
         if not reset:
             raise

@@ -77,5 +77,14 @@ class Tries:
             del self._wrong[min(self._wrong, key=self._wrong.__getitem__)]
 
     def forgive(self, limits: Mapping[str, int]) -> None:
-        for key in limits:
-            self._wrong.pop(key, None)
+        """
+        Take back a try that was right. The first of *limits*, the name, begins anew.
+
+        For the address earlier wrong ones still count, or one's own sign-ins would let one guess for others.
+        """
+        name, *others = limits
+        self._wrong.pop(name, None)
+        for key in others:
+            _, count = self._wrong.pop(key, (0.0, 0))
+            if count > 1:
+                self._wrong[key] = (0.0, count - 1)

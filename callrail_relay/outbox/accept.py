@@ -1,7 +1,7 @@
 """Storing what came in."""
 
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -41,9 +41,17 @@ class InShadow:
 Stored = list[Accepted] | Repeated | InShadow  # what became of a submission
 
 
-def store(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> list[Stored]:
-    """Store what in *batch* was not stored before under the same key, or nothing; say what became of each."""
+def store(
+    connection: sa.Connection, now: datetime, awaited: Callable[[], Sequence[NewSubmission]]
+) -> list[Stored]:
+    """
+    Store what was not stored before under the same key, or nothing; say what became of each.
+
+    *awaited* is called when the mode is locked, and gives those whose senders still wait: others have heard
+    that theirs is not stored, and may have been passed on before the mode changed.
+    """
     mode = shadow.lock_shadow(connection)
+    batch = awaited()
     repeated = _repeated(connection, now, batch)
     new = [one for one, again in zip(batch, repeated, strict=True) if not again]
     accepted = iter(_accept(connection, now, new, in_shadow=mode.is_on))

@@ -29,7 +29,7 @@ from callrail_relay.outbox.rows import (
     of_pair,
     write_account,
 )
-from callrail_relay.outbox.shadow import require_live
+from callrail_relay.outbox.shadow import lock_shadow, require_live
 from callrail_relay.outbox.tables import (
     Condition,
     accounts,
@@ -162,7 +162,8 @@ def undo(
     connection: sa.Connection, now: datetime, message_id: str, batch: str, actor: Actor = ANONYMOUS
 ) -> bool:
     """Take back the last decision on a message if it is of *batch*; False once something came of it."""
-    row = _locked(connection, now, message_id, (*OPEN, Status.CANCELLED))
+    lock_shadow(connection)  # before all other locks
+    row = _locked(connection, now, message_id, (*OPEN, Status.CANCELLED), in_shadow=True)
     if row is None:
         return False
     of_message = decisions.c.message_seq == row.seq
@@ -176,6 +177,8 @@ def undo(
     if row.status not in as_decided or connection.scalar(since.limit(1)) is not None:
         return False
     before, statuses = dict(last.before), dict(_segments(connection, row))
+    if before["status"] in OPEN:
+        require_live(connection)
     then = dict(before.pop("segments"))
     may_be = (Status.QUEUED,) if last.verb == Verb.RESEND else ()
     # One that was found at CallRail meanwhile, or cut anew, must not seem unsent again.

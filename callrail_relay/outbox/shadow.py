@@ -5,7 +5,7 @@ Everything that depends on the mode reads it first and locks it, so that a chang
 after each of them on all nodes: a request belongs to the old URL or to this relay, and never to both.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -48,6 +48,7 @@ def require_live(connection: sa.Connection) -> None:
 
 def start(connection: sa.Connection, now: datetime, forward_to: str) -> None:
     """Pass on what comes in from now on; in shadow already, to this URL from now on."""
+    _lock_others_out(connection)
     row = insert_into(connection, shadow).values(id=1, mode=Mode.SHADOW, since=now, forward_to=forward_to)
     since = sa.case((shadow.c.mode == Mode.SHADOW, shadow.c.since), else_=row.excluded.since)
     changed = {"mode": Mode.SHADOW, "since": since, "forward_to": forward_to}
@@ -61,13 +62,18 @@ def switch(connection: sa.Connection, now: datetime, to: Mode) -> int | None:
     Once live, what was certainly not passed on is held: returns how many texts. What is being passed on at
     this instant is settled when its try ends.
     """
-    if connection.dialect.name == "postgresql":
-        # Those who come later wait behind it; the row's lock alone would wait as long as others share it.
-        connection.exec_driver_sql("LOCK TABLE shadow IN ACCESS EXCLUSIVE MODE")
+    _lock_others_out(connection)
     other = sa.update(shadow).where(shadow.c.id == 1, shadow.c.mode != to)
     if not connection.execute(other.values(mode=to, since=now)).rowcount:
         return None
     return 0 if to is Mode.SHADOW else _hold(connection, now, _waiting(connection))
+
+
+def _lock_others_out(connection: sa.Connection) -> None:
+    """Have those who lock the mode later wait: the row's lock alone would wait as long as others share it."""
+    if connection.dialect.name == "postgresql":
+        # It lets others read: pg_dump does that for as long as it runs.
+        connection.exec_driver_sql("LOCK TABLE shadow IN EXCLUSIVE MODE")
 
 
 def add(
@@ -85,18 +91,14 @@ def add(
     return passing
 
 
-def take_next(
-    connection: sa.Connection, now: datetime, max_age: timedelta, passed_unstored: Collection[str] = ()
-) -> PassOn | None:
+def take_next(connection: sa.Connection, now: datetime, max_age: timedelta) -> PassOn | None:
     """
     Take the request to pass on next; None if none may be.
 
-    Tries whose lease ran out may have arrived. What waited longer than *max_age* is held. Of those that were
-    passed on though they seemed not to be stored, none is passed on again.
+    Tries whose lease ran out may have arrived. What waited longer than *max_age* is held.
     """
     mode = lock_shadow(connection)
-    unstored = sa.and_(forwards.c.lease_until.is_(None), forwards.c.submission_id.in_(passed_unstored))
-    over = sa.update(forwards).where(is_unfinished(), sa.or_(forwards.c.lease_until <= now, unstored))
+    over = sa.update(forwards).where(is_unfinished(), forwards.c.lease_until <= now)
     connection.execute(over.values(state=State.UNKNOWN, lease_until=None))
     if not mode.is_on or mode.forward_to is None:
         return None
@@ -187,4 +189,5 @@ _behind = sa.exists().where(
     _its.c.recipient == _theirs.c.recipient,
 )
 _FREE = sa.select(forwards.c.id).where(is_unfinished(), forwards.c.state == State.WAITING, ~_behind)
-_NEXT = _FREE.order_by(forwards.c.id).limit(1)
+# Locked, as another node may take it: what that one took is looked at again, and doesn't wait any more.
+_NEXT = _FREE.order_by(forwards.c.id).limit(1).with_for_update(of=forwards)

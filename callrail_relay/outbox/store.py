@@ -342,8 +342,6 @@ class _SharedCommits:
             while self._arriving or self._waiting:
                 for _ in range(JOINING):
                     await others_turn()
-                # A sender that does not wait any more got the answer that nothing is stored.
-                self._arriving = [one for one in self._arriving if not one[1].done()]
                 arriving, self._arriving = self._arriving[:BATCH], self._arriving[BATCH:]
                 waiting, self._waiting = self._waiting, []
                 await self._commit(arriving, waiting)
@@ -352,9 +350,15 @@ class _SharedCommits:
 
     async def _commit(self, arriving: list[_Arriving], waiting: list[_Waiting]) -> None:
         """One commit with all of it; if one piece of work makes it fail, one commit for each."""
-        batch = [submission for submission, _ in arriving]
+        awaited: list[_Arriving] = []
+
+        def look() -> list[NewSubmission]:
+            # A sender that does not wait any more got the answer that nothing is stored.
+            awaited[:] = [one for one in arriving if not one[1].done()]
+            return [submission for submission, _ in awaited]
+
         # What came in first, so that a claim in the same commit sees it.
-        works = [lambda connection, now: accept.store(connection, now, batch), *(work for work, _ in waiting)]
+        works = [lambda connection, now: accept.store(connection, now, look), *(work for work, _ in waiting)]
         try:
             stored, *results = await self._transact(works)
         except Exception as error:  # noqa: BLE001 - handed to each that waits for it
@@ -369,6 +373,6 @@ class _SharedCommits:
                 if not future.done():
                     future.set_exception(error)
             return
-        for (_, future), answer in zip((*arriving, *waiting), (*stored, *results), strict=True):
+        for (_, future), answer in zip((*awaited, *waiting), (*stored, *results), strict=True):
             if not future.done():
                 future.set_result(answer)

@@ -25,6 +25,7 @@ class Receipt:
 
     submission_id: str
     accepted: tuple[mapper.Accepted, ...] = ()
+    in_shadow: bool = False
     pass_on: PassOn | None = None  # the request, if it is to be passed on to the old URL at once
 
 
@@ -92,7 +93,9 @@ class Intake:
             self._hook(events.RepeatReceived(submission_id=accepted.submission_id))
             return Receipt(submission_id=accepted.submission_id)
         if isinstance(accepted, accept.InShadow):
-            return replace(self._received(submission, accepted.accepted), pass_on=accepted.pass_on)
+            return replace(
+                self._received(submission, accepted.accepted), in_shadow=True, pass_on=accepted.pass_on
+            )
         return self._received(submission, accepted)
 
     def direct(self, draft: mapper.MappedText) -> list[mapper.NewSubmission]:

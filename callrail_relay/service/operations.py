@@ -222,10 +222,11 @@ class Operations:
             Verb.RESEND: lambda id_: write(decisions.resend, id_, actor),
             Verb.CANCEL: lambda id_: write(decisions.cancel, id_, CANCELLABLE, actor),
         }
-        done = await _count(ids, decide[verb])
-        if delay:
-            await write(decisions.send_after, actor.batch or "", delay)
-        return done
+        try:
+            return await _count(ids, decide[verb])
+        finally:
+            if delay:
+                await write(decisions.send_after, actor.batch or "", delay)
 
     async def mark_sent(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """Take a person's word that CallRail has these texts. Raises NotFound, NotAllowed."""

@@ -34,7 +34,7 @@ class PassingOn(PeriodicTask):
     post: Callable[[PassOn], Awaitable[Passed]]  # called once for each try
     max_age: timedelta
     mark: str  # goes along with each request
-    _unstored: deque[str] = field(default_factory=lambda: deque(maxlen=1000), init=False)  # ids
+    _unstored: deque[str] = field(default_factory=lambda: deque(maxlen=1000), init=False)  # of submissions
     _recording: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
     look = timedelta(seconds=15)
@@ -68,20 +68,37 @@ class PassingOn(PeriodicTask):
         self.wake()
 
     async def pass_on_unstored(self, request: RawSubmission) -> Passed:
-        """Pass on once what could not be stored, if another system sends. Raises Unavailable if not."""
-        mode = await read_mode(self.store)
-        if not mode.is_on or mode.forward_to is None:
-            raise Unavailable("The store could not take the request.")
-        # It may be stored all the same, a little later.
+        """
+        Pass on once what could not be stored, if another system sends; return that one's answer.
+
+        Raises Unavailable without an answer: then nothing vouches for the request, and IF3 must not hear 200.
+        """
+        # It may be stored all the same, a little later, and wait here.
         self._unstored.append(request.id)
-        return await self.pass_on(PassOn(id=None, url=mode.forward_to, request=request))
+        not_there = True
+        try:
+            mode = await read_mode(self.store)
+            if not mode.is_on or mode.forward_to is None:
+                raise Unavailable("The store could not take the request.")
+            not_there = False
+            passed = await self.pass_on(PassOn(id=None, url=mode.forward_to, request=request))
+            not_there = passed.state is State.WAITING
+        finally:
+            if not_there and request.id in self._unstored:
+                self._unstored.remove(request.id)
+        if passed.http_status is None:
+            raise Unavailable("Neither the store nor the old URL took the request.")
+        return replace(passed, body=passed.body or b"")
 
     async def turn(self) -> datetime | None:
         while not self._stopping:
-            request = await self.store.write(store_shadow.take_next, self.max_age, tuple(self._unstored))
+            request = await self.store.write(store_shadow.take_next, self.max_age)
             if request is None:
                 return None
-            passed = await self.post(request)
+            if request.request.id in self._unstored:
+                passed = Passed(State.UNKNOWN, "It was passed on before it was stored.")
+            else:
+                passed = await self.post(request)
             await self._record(request, passed)
             if passed.state is State.WAITING:
                 return self._clock.now() + RETRY

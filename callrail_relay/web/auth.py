@@ -74,6 +74,10 @@ class Login:
         """Return the token of one more link, good once and for LINK_LASTS."""
         return self._new_link(self._clock.monotonic() + LINK_LASTS.total_seconds())
 
+    def end_links(self) -> None:
+        """End all links that are not used yet."""
+        self._links.clear()
+
     def _new_link(self, until: float) -> str:
         token = new_token()
         self._links[token] = until
@@ -88,6 +92,17 @@ class Login:
         person = await self.people.by_link()
         # Another request may have used it up meanwhile.
         return self.open(person) if person and self._links.pop(token, None) else None
+
+    async def enter_as(self, given: str, name: str, password: str) -> Session | None:
+        """Add a person for a good token, and open their session. Raises UsageError, NotAllowed."""
+        if (token := self.find_link(given)) is None:
+            return None
+        until = self._links.pop(token)  # first: one link makes one person
+        try:
+            return self.open(await self.people.add(name, password))
+        except BaseException:
+            self._links[token] = until
+            raise
 
     def open(self, person: Person) -> Session:
         now = self._clock.now().timestamp()

@@ -114,8 +114,7 @@ class Access:
             if "name" not in form or (token and not login.find_link(token)):
                 session = await login.enter(token)
             elif token:
-                added = await login.people.add(name, password)
-                session = login.open(added) if await login.enter(token) else None
+                session = await login.enter_as(token, name, password)
             else:
                 person = await login.people.sign_in(name, password, network(client_address(request)))
                 if person is None:
@@ -135,6 +134,8 @@ class Access:
         given = request.headers.get("authorization", "").encode("latin-1")
         if not hmac.compare_digest(given, f"Bearer {self._dashboard.link_secret}".encode()):
             return self._refused(request)
+        if "only" in request.query_params:
+            self._dashboard.login.end_links()
         token = self._dashboard.login.new_token()
         return JSONResponse({"url": str(request.url.replace(path="/login", query=f"token={token}"))})
 

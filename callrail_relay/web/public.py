@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from callrail_relay.clock import Clock
 from callrail_relay.domain.public_url import read_address
+from callrail_relay.domain.shadow import Passed, PassOn
 from callrail_relay.errors import Unavailable
 from callrail_relay.service.background import Refused, uncounted
 from callrail_relay.service.intake import Intake, NotStored
@@ -186,10 +187,13 @@ class IF3Hook(Webhook):
                 query=request.scope["query_string"].decode("utf-8", "replace"),
                 idempotency_key=key,
             )
-            if receipt.accepted:
+            if receipt.in_shadow:
+                # The one that it waits behind may have been recorded just before it was stored.
+                passing_on.wake()
+            elif receipt.accepted:
                 self._parts.wake()
             id_ = receipt.submission_id
-            passed = await passing_on.pass_on(receipt.pass_on) if receipt.pass_on else None
+            passed = await self._passed_on(receipt.pass_on) if receipt.pass_on else None
         except NotStored as error:
             id_, passed = error.raw.id, await passing_on.pass_on_unstored(error.raw)
         if passed is not None and passed.http_status is not None and passed.body is not None:
@@ -198,6 +202,13 @@ class IF3Hook(Webhook):
         # The shape of Zapier's Catch Hook, which IF3 knows.
         content = f'{{"status":"success","id":"{id_}","request_id":"{id_}","attempt":"{id_}"}}'
         return Response(content, media_type="application/json")
+
+    async def _passed_on(self, request: PassOn) -> Passed | None:
+        """What came of passing a stored request on; None if the listener stops before the old URL answers."""
+        try:
+            return await self._parts.passing_on.pass_on(request)
+        except asyncio.CancelledError:  # it is on disk: to refuse it would bring it a second time
+            return None
 
 
 class CallRailHook(Webhook):

@@ -13,10 +13,14 @@ from typer.testing import CliRunner, Result
 from callrail_relay.bootstrap import backups
 from callrail_relay.callrail.simulator import Fault, Kind, Simulator
 from callrail_relay.cli import app
+from callrail_relay.domain.shadow import Passed, State
+from callrail_relay.outbox import accept, shadow
 from callrail_relay.outbox.presence import StoreLock
 from tests.callrail.simulated import KEY, make_simulator
 from tests.cli.served import served
 from tests.cli.test_configure_webhooks import CONFIG, PUBLIC, TOKEN, add_integration, configs, write
+from tests.outbox.database import connected
+from tests.outbox.requests import make_mapper, make_raw
 from tests.support.memory_keyring import MemoryKeyring
 from tests.support.service_programs import ServicePrograms
 
@@ -117,6 +121,22 @@ def test_data_goes_only_when_all_is_sent(config: Path, data: Path) -> None:
     assert 0 == done.exit_code, done.stderr
     assert not data.exists()
     assert not config.exists()
+
+
+def test_data_stays_while_requests_wait_for_the_old_url(config: Path, data: Path) -> None:
+    """They are on their way to the Zap, and are nowhere else."""
+    [text] = json.loads(run(config, "messages", "list", "--json").stdout)
+    assert 0 == run(config, "messages", "cancel", "--yes", text["id"]).exit_code
+    now = datetime.now(UTC)
+    with connected(f"sqlite:///{data / 'relay.db'}") as connection:
+        shadow.start(connection, now, "https://hooks.example.com/old")
+        accept.store(connection, now, lambda: [make_mapper()(make_raw())])
+        shadow.record(connection, now, 1, 1, Passed(State.WAITING, "No connection."))
+
+    refused = run(config, "uninstall", "--data", "--yes")
+
+    assert (4, True) == (refused.exit_code, "1 waiting for the old URL" in refused.stderr)
+    assert config.exists()
 
 
 def test_a_running_relay_is_left_alone(config: Path, data: Path) -> None:

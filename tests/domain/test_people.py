@@ -105,6 +105,16 @@ def test_one_address_cannot_try_one_name_after_the_other() -> None:
     tries.begin({"name sam": 5, "from 192.0.2.8": 20}, 0.0)
 
 
+def test_ones_own_sign_in_forgives_no_guess_at_others() -> None:
+    """A right password between two wrong ones would else let one go on for ever."""
+    tries, me = Tries(), {"name pat": 5, "from 192.0.2.7": 20}
+    for number in range(20):
+        tries.begin(me, 0.0)
+        tries.forgive(me)
+        tries.begin({f"name {number}": 5, "from 192.0.2.7": 20}, 0.0)
+    assert "30 seconds" in wait_of(tries, {"name sam": 5, "from 192.0.2.7": 20}, 0.0)
+
+
 def test_a_flood_is_bounded_and_does_not_wash_away_a_wait() -> None:
     """What is forgotten first is what may go on soonest."""
     tries = Tries()

@@ -361,7 +361,7 @@ async def shadowed(outbox: Store, clock: ManualClock) -> None:
         await outbox.accept(make_submission(make_message(draft=make_draft(recipient=recipient(70 + number)))))
     for passed in (Passed(State.WAITING), answered(200)):
         await outbox.write(shadow.record, 1, 1, passed)
-    await outbox.write(shadow.take_next, timedelta(hours=4), ["unknown"])
+    await outbox.write(shadow.take_next, timedelta(hours=4))
     await outbox.read(shadow.read_shadow)
     await outbox.read(shadow.count_requests, clock.now())
     await outbox.read(shadow.read_texts, clock.now())

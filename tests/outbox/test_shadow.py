@@ -2,18 +2,20 @@
 
 import asyncio
 import tempfile
+import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callrail_relay.domain.mapper import Accepted
 from callrail_relay.domain.message import Actor, Message, MessageFilter, Source, Status
-from callrail_relay.domain.shadow import LEASE, Mode, Passed, PassOn, State, answered
+from callrail_relay.domain.shadow import LEASE, Mode, Passed, PassOn, Shadow, State, answered
 from callrail_relay.errors import NotAllowed
 from callrail_relay.outbox import decisions, queries, retention, shadow
 from callrail_relay.outbox.accept import InShadow, accept
@@ -225,8 +227,13 @@ async def test_two_nodes_switch_at_one_instant(outbox: Store, second_outbox: Sto
     assert all(isinstance(one, list) for one in after)
 
 
-async def test_only_one_node_takes_what_waits(outbox: Store, second_outbox: Store, store_url: str) -> None:
-    """Each request once, in order for each person, however many look at once."""
+@pytest.mark.parametrize("seen", ["before", "between"])
+async def test_only_one_node_takes_what_waits(
+    seen: str, outbox: Store, second_outbox: Store, store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each request once, in order for each person, however many look at once, and however late it is seen."""
+    if seen == "between":  # they were stored after a look had locked what waited before
+        monkeypatch.setattr(shadow, "_waiting", lambda _: [])
     await outbox.write(shadow.start, OLD)
     first = await come(outbox)
     assert isinstance(first, InShadow)
@@ -235,8 +242,10 @@ async def test_only_one_node_takes_what_waits(outbox: Store, second_outbox: Stor
     for number in range(2, 8):
         await come(outbox, f"Text {number}", to=recipient(number))
 
-    looks = [store.write(shadow.take_next, MAX_AGE) for store in (outbox, second_outbox) for _ in range(6)]
+    looks = [store.write(shadow.take_next, MAX_AGE) for store in (outbox, second_outbox) for _ in range(8)]
     taken = [one for one in await asyncio.gather(*looks) if one is not None]
+    while (one := await outbox.write(shadow.take_next, MAX_AGE)) is not None:
+        taken.append(one)  # a look that had to wait for another one's finds nothing
 
     assert 7 == len({one.id for one in taken}) == len(taken)
     with connected(store_url) as connection:
@@ -275,15 +284,28 @@ async def test_texts_to_one_person_are_passed_on_one_after_the_other(outbox: Sto
     assert await outbox.write(shadow.take_next, MAX_AGE) is not None
 
 
-async def test_what_the_store_took_late_is_not_passed_on_again(outbox: Store) -> None:
-    """A request that was passed on though it seemed not to be stored, and is there after all."""
-    await outbox.write(shadow.start, OLD)
-    await come(outbox, "Text 1")
-    raw = make_raw("Text 2")
-    await outbox.accept(MAPPER(raw))
+async def test_who_gave_up_before_the_mode_was_known_is_not_stored(
+    outbox: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its sender heard that it isn't; the mode may have changed since, and it may be sent by another way."""
+    asked, go_on, locks = threading.Event(), threading.Event(), shadow.lock_shadow
 
-    assert await outbox.write(shadow.take_next, MAX_AGE, [raw.id]) is None
-    assert 0 == (await outbox.read(shadow.read_shadow)).waiting
+    def late(connection: sa.Connection) -> Shadow:
+        asked.set()
+        go_on.wait(60)
+        return locks(connection)
+
+    monkeypatch.setattr(shadow, "lock_shadow", late)
+    gone = asyncio.create_task(come(outbox, "Gone"))
+    await asyncio.to_thread(asked.wait, 60)
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    there = asyncio.create_task(come(outbox, "There"))
+    go_on.set()
+    await there
+
+    assert ["There"] == [message.text for message in await listed(outbox)]
 
 
 async def test_what_waited_too_long_is_held(outbox: Store, clock: ManualClock) -> None:
@@ -304,6 +326,7 @@ async def test_what_waited_too_long_is_held(outbox: Store, clock: ManualClock) -
 async def test_nothing_is_queued_in_shadow(outbox: Store) -> None:
     """Not by `send`, nor by a decision on a text that was held before; a forced replay is a person's word."""
     [held] = await come(outbox, "Hi {{first_name}}")  # type: ignore[misc]  # live, so it is a list
+    [queued] = await come(outbox, "Hello", to=recipient(2))  # type: ignore[misc]  # live, so it is a list
     await outbox.write(shadow.start, OLD)
 
     with pytest.raises(NotAllowed, match="shadow end"):
@@ -315,8 +338,10 @@ async def test_nothing_is_queued_in_shadow(outbox: Store) -> None:
         await outbox.write(decisions.edit, edited, guard_policy())
     click = Actor(name="Sam", batch="a click")
     assert await outbox.write(decisions.cancel, held.message_id, [Status.HELD], click)
+    assert await outbox.write(decisions.undo, held.message_id, "a click")
+    assert await outbox.write(decisions.cancel, queued.message_id, [Status.QUEUED], click)
     with pytest.raises(NotAllowed, match="shadow end"):
-        await outbox.write(decisions.undo, held.message_id, "a click")
+        await outbox.write(decisions.undo, queued.message_id, "a click")
     forced = make_submission(make_message(approved=("duplicate",)), source=Source.REPLAY)
     [[accepted]] = await outbox.write(accept, [forced])
     assert Status.QUEUED == accepted.status

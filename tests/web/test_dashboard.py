@@ -7,19 +7,23 @@ import json
 import os
 import re
 import sqlite3
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
+import sqlalchemy as sa
 
 from callrail_relay.bootstrap.context import load_context
 from callrail_relay.bootstrap.dashboard_access import FILE, ask_for_link, open_desk
 from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.domain.health import Condition
+from callrail_relay.domain.message import Actor, Status
 from callrail_relay.domain.views import TextFilter, TextPage
 from callrail_relay.errors import Unavailable
+from callrail_relay.outbox import decisions
 from callrail_relay.sentences import clock_time
+from callrail_relay.service import operations
 from callrail_relay.web.dashboard.frame import FRESH
 from callrail_relay.web.server import Listener
 from tests.outbox.told import POLICY, ingest_one, make_told
@@ -261,6 +265,32 @@ async def test_many_are_undone_with_one_click(tmp_path: Path) -> None:
         [batch] = re.findall('name="batch" value="([^"]+)"', sent.text)
         assert "Undone for 3 messages" in (await visitor.post("/undo", batch=batch)).text
         assert {"held"} == {(await rig.message(id_)).status for id_ in held}
+
+
+async def test_what_was_decided_before_a_failure_is_sent_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the time for undo, as ever, and not after the time that writing all of them might take."""
+    async with visiting(tmp_path, guards=guard_policy()) as (rig, visitor):
+        held = await hold_alike(rig, 3)
+        monkeypatch.setattr(operations, "PORTION", 2)
+        approve, decided = decisions.approve, list[str]()
+
+        def fail_at_last(connection: sa.Connection, now: datetime, id_: str, actor: Actor) -> bool:
+            if len(decided) == 2:
+                raise Unavailable("The disk is full.")
+            decided.append(id_)
+            return approve(connection, now, id_, actor)
+
+        monkeypatch.setattr(decisions, "approve", fail_at_last)
+        await visitor.post("/review", verb="approve", sure="yes", id=" ".join(held))
+        rig.clock.advance(8)
+
+        await rig.work(rig.delivery(), turns=60)
+
+        sent = {id_ for id_ in held if (await rig.message(id_)).status is Status.SENT}
+        assert 2 == len(sent)
+        assert set(decided) == sent
 
 
 async def test_nothing_is_sent_by_looking(tmp_path: Path) -> None:
@@ -578,7 +608,7 @@ async def test_stream_tells_of_a_change(tmp_path: Path) -> None:
     async with (
         private_rig(tmp_path) as (rig, private),
         Listener(private.app, host="127.0.0.1", port=0, setting="dashboard.port") as listener,
-        httpx.AsyncClient(base_url=listener.url, timeout=20) as client,
+        httpx2.AsyncClient(base_url=listener.url, timeout=20) as client,
     ):
         await private.enter(client)
         async with client.stream("GET", "/events", headers={"Last-Event-ID": "old"}) as stream:
@@ -606,7 +636,7 @@ async def test_program_of_the_same_user_has_a_new_link(tmp_path: Path) -> None:
             refused = await client.post("/login/links", headers={"Authorization": given})
             assert 403 == refused.status_code
         answer = await client.post("/login/links", headers={"Authorization": f"Bearer {LINK_SECRET}"})
-        link = httpx.URL(answer.json()["url"])
+        link = httpx2.URL(answer.json()["url"])
         assert ("127.0.0.1", "/login") == (link.host, link.path)
         assert 303 == (await private.enter(client, link.params["token"])).status_code
 

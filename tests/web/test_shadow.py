@@ -1,5 +1,6 @@
 """The webhook in shadow while the store or the old URL fails."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +13,16 @@ from callrail_relay.domain.shadow import Mode, Passed, PassOn
 from callrail_relay.errors import Unavailable
 from callrail_relay.machine.old_url import OldUrl
 from callrail_relay.outbox import shadow
+from callrail_relay.outbox.accept import InShadow
 from callrail_relay.outbox.store import Store
+from tests.outbox.requests import make_mapper, make_raw
 from tests.service.rig import Rig, open_rig
-from tests.support.zap import Zap, running_zap
+from tests.support.zap import Manner, Zap, running_zap
 from tests.web.posting import HOOK, client_of, encoded, passing_requests_on, payload, public_app
 
 pytestmark = pytest.mark.anyio
+
+MAPPER = make_mapper()
 
 
 @pytest.fixture
@@ -45,6 +50,67 @@ async def test_what_cannot_be_stored_is_passed_on_all_the_same(tmp_path: Path, z
             assert (200, zap.manner.body) == await post(rig)
         assert 1 == len(zap.taken)
         assert [] == await rig.operations.list_messages(MessageFilter())
+
+
+async def test_what_neither_took_is_503(tmp_path: Path, zap: Zap) -> None:
+    """Nothing vouches for it; and if it is stored late after all, it is passed on then."""
+    async with open_rig(tmp_path, patience=0.0) as rig, passing_requests_on(rig) as passing_on:
+        await rig.outbox.write(shadow.start, zap.url)
+        app = public_app(rig, passing_on=passing_on)
+        zap.close()
+        async with client_of(app) as client:
+            with rig.failing_store():
+                refused = await client.post(HOOK, content=encoded(payload()))
+            assert 503 == refused.status_code
+        zap.open()
+        await passing_on.turn()
+        assert [] == zap.taken
+        assert (200, zap.manner.body) == await post(rig)
+
+
+@pytest.mark.parametrize("size", [10, 70_000])
+async def test_unstored_request_gets_the_status_of_the_old_url(size: int, tmp_path: Path, zap: Zap) -> None:
+    """Also without a body that is too large to be given back: our own 200 would promise too much."""
+    async with open_rig(tmp_path, patience=0.0) as rig:
+        await rig.outbox.write(shadow.start, zap.url)
+        zap.manner = Manner(status=500, body=b"x" * size)
+        with rig.failing_store():
+            assert 500 == (await post(rig))[0]
+
+
+async def test_what_was_passed_on_unstored_is_not_passed_on_again(tmp_path: Path, zap: Zap) -> None:
+    """The store has it after all, a little later, behind another one to the person."""
+    async with open_rig(tmp_path, patience=0.0) as rig, passing_requests_on(rig) as passing_on:
+        await rig.outbox.write(shadow.start, zap.url)
+        first, second = make_raw("First"), make_raw("Second")
+        before = await rig.outbox.accept(MAPPER(first))
+        with rig.failing_store():
+            assert 200 == (await passing_on.pass_on_unstored(second)).http_status
+        late = await rig.outbox.accept(MAPPER(second))
+        assert isinstance(before, InShadow)
+        assert before.pass_on is not None
+        assert isinstance(late, InShadow)
+        assert late.pass_on is None
+        await passing_on.pass_on(before.pass_on)
+
+        await passing_on.turn()
+
+        assert ["Second", "First"] == zap.words
+        assert 0 == (await rig.outbox.read(shadow.read_shadow)).waiting
+
+
+async def test_a_stop_while_the_old_url_takes_its_time_refuses_nothing(tmp_path: Path, zap: Zap) -> None:
+    """It is on disk: a 503 would bring it a second time."""
+    async with open_rig(tmp_path, patience=0.0) as rig, passing_requests_on(rig) as passing_on:
+        await rig.outbox.write(shadow.start, zap.url)
+        there, loop = asyncio.Event(), asyncio.get_running_loop()
+        zap.manner = Manner(delay=1.0, send=lambda _: loop.call_soon_threadsafe(there.set))
+        async with client_of(public_app(rig, passing_on=passing_on)) as client:
+            posting = asyncio.create_task(client.post(HOOK, content=encoded(payload())))
+            await there.wait()
+            posting.cancel()
+            answer = await posting
+        assert (200, "success") == (answer.status_code, answer.json()["status"])
 
 
 async def test_live_it_is_refused(tmp_path: Path, zap: Zap) -> None:
