@@ -29,6 +29,7 @@ PICTURED = {
     "now": ("now", "light", {"width": 1280, "height": 0}),
     "text": ("unknown", "dark", {"width": 1280, "height": 0}),
     "texts": ("texts", "light", {"width": 1280, "height": 1000}),
+    "settings": ("setup-sending", "light", {"width": 1280, "height": 0}),
     "conversation": ("conversation", "light", {"width": 920, "height": 0}),
 }
 """Of each picture in the documentation: the page, its colours, and how much of it; 0 is all of its height."""

@@ -29,9 +29,7 @@ class Field:
     choices: Mapping[str, str] = field(default_factory=dict)
 
     def typed(self, form: Mapping[str, str]) -> object:
-        words = form.get(self.key, "").strip()
-        if self.kind == "span":
-            return words + form.get(f"{self.key}.unit", "s")
+        words = form.get(self.key, "").strip() + form.get(f"{self.key}.unit", "")
         if self.kind == "list":
             return [word.strip() for word in words.split(",") if word.strip()]
         # Only a choice can be none; all else has to be filled in.
@@ -45,25 +43,6 @@ class Form:
     title: str
     text: str
     fields: Sequence[Field]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """One field on a page: its value, what sets it if not the file, and what is wrong with it."""
-
-    field: Field
-    value: str
-    fixed_by: str | None
-    fault: str = ""
-
-    @property
-    def amount(self) -> str:
-        """Of a span of time, such as 4 of 4h."""
-        return self.value.rstrip("smhd")
-
-    @property
-    def unit(self) -> str:
-        return self.value[-1:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,20 +68,18 @@ def forms() -> Mapping[str, Form]:
 def values(visit: Visit, page: str, refused: Refused | None) -> dict[str, Any]:
     """What the template of a settings page needs."""
     editor = visit.dashboard.settings
-    broken, waiting = "", tuple[str, ...]()
-    settings = editor.context.settings
+    broken, waiting, settings = "", tuple[str, ...](), editor.context.settings
     try:
         settings, waiting = editor.read(), editor.waiting()
     except SettingsError as error:
         broken = str(error)
 
-    def shown(one: Field, form: str) -> Shown:
-        fixed, value = editor.fixed_by(one.key), editor.text(one.key, settings)
-        if refused is None or refused.form != form or fixed:
-            return Shown(field=one, value=value, fixed_by=fixed)
-        fault = _named(refused.faults.get(one.key, ""))
-        typed = refused.typed.get(one.key, value) + refused.typed.get(f"{one.key}.unit", "")
-        return Shown(field=one, value=typed, fixed_by=None, fault=fault)
+    def shown(one: Field, form: str) -> dict[str, object]:
+        value, fixed, fault = editor.text(one.key, settings), editor.fixed_by(one.key), ""
+        if refused and refused.form == form and one.key in refused.typed and not fixed:
+            value = refused.typed[one.key] + refused.typed.get(f"{one.key}.unit", "")
+            fault = _named(refused.faults.get(one.key, ""))
+        return {"field": one, "value": value, "fixed_by": fixed, "fault": fault}
 
     return {
         "forms": [
@@ -111,7 +88,7 @@ def values(visit: Visit, page: str, refused: Refused | None) -> dict[str, Any]:
             if form.page == page
         ],
         "refused": refused,
-        "stamp": editor.stamp() if not broken else "",
+        "stamp": "" if broken else editor.stamp(),
         "file": editor.place,
         "why_not": editor.why_not(),
         "broken": broken,
@@ -128,25 +105,22 @@ def named(visit: Visit) -> Form:
 
 
 async def save(
-    visit: Visit, form: str, typed: Mapping[str, object], address: str, *, lines: str | None = None
+    visit: Visit, form: str, typed: Mapping[str, object], address: str, lines: str | None = None
 ) -> Response | Refused:
     """Save what was typed; the answer if that was done, else why it was not."""
+    stamp, fields = visit.form.get("stamp", ""), {"alerts.urls", *visit.form}
     try:
-        saved = await visit.dashboard.settings.save(
-            typed, visit.form.get("stamp", ""), visit.who, lines=lines
-        )
+        saved = await visit.dashboard.settings.save(typed, stamp, visit.who, lines=lines)
     except (NotAllowed, SettingsError) as error:
         return Refused(form=form, typed=visit.form, fault=str(error))
     if saved.faults or saved.lines:
-        fields = {"alerts.urls", *visit.form}
-        own = {key: words for key, words in saved.faults.items() if key in fields}
         # One that no field is to blame for, such as of a line that a person wrote meanwhile.
         others = " ".join(f"{key} {words}" for key, words in saved.faults.items() if key not in fields)
-        return Refused(form=form, typed=visit.form, faults=own, fault=others or saved.why, lines=saved.lines)
-    if not saved.keys:
-        return visit.go(address, "Nothing was changed.")
+        return Refused(
+            form=form, typed=visit.form, faults=saved.faults, fault=others or saved.why, lines=saved.lines
+        )
     use = "The relay needs a restart to use it." if saved.waits else "It's in use now."
-    return visit.go(address, f"Saved. {use}")
+    return visit.go(address, f"Saved. {use}" if saved.keys else "Nothing was changed.")
 
 
 @cache

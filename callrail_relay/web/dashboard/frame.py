@@ -44,7 +44,8 @@ FRESH = timedelta(minutes=1)
 """How old a result of the checks may be: a page shows an older one with its time, and renews it meanwhile."""
 
 NAMES_LAST = timedelta(minutes=10)
-"""How old the names may be that CallRail gives its numbers; a failure is tried again after FRESH."""
+NAMES_WITHIN = 3.0
+"""How old the names of numbers may be, and how many seconds a page waits for CallRail to give new ones."""
 
 Examine = Callable[..., Awaitable[HealthReport]]
 """Makes the checks; with ``anew`` also those that ask CallRail, whose good answers are kept for a while."""
@@ -114,36 +115,6 @@ class Examiner:
             await asyncio.wait([self._task])
 
 
-class Latest:
-    """The names that CallRail gives, read beside the pages, which don't wait for it."""
-
-    def __init__(self, read: Callable[[], Awaitable[Names]], clock: Clock, made: Callable[[], None]) -> None:
-        self._read = read
-        self._clock = clock
-        self._made = made
-        self._due = float("-inf")
-        self._found: Names | None = None
-        self._task: asyncio.Task[None] | None = None
-
-    def now(self) -> Names | None:
-        """The names, or None if there are none yet; old ones are read again meanwhile."""
-        if self._clock.monotonic() >= self._due:
-            self._due = self._clock.monotonic() + FRESH.total_seconds()
-            self._task = asyncio.create_task(self._renew())
-        return self._found
-
-    async def _renew(self) -> None:
-        with contextlib.suppress(RelayError):  # the checks tell why
-            self._found = await self._read()
-            self._due = self._clock.monotonic() + NAMES_LAST.total_seconds()
-            self._made()
-
-    async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-
-
 @dataclass(kw_only=True)
 class Dashboard:
     """
@@ -170,15 +141,25 @@ class Dashboard:
     read_names: Callable[[], Awaitable[Names]]
 
     def __post_init__(self) -> None:
-        self.names = Latest(self.read_names, self.clock, self.signal)
+        self._names: Names | None = None
+        self._names_due = float("-inf")
         self.feed = ChangeFeed(self.signal, self.history.marker, self.clock)
         self.examiner = Examiner(self.examine, self.clock, self.signal)
+
+    async def names(self) -> Names | None:
+        """What CallRail calls its numbers; None if it hasn't answered soon."""
+        if (now := self.clock.monotonic()) >= self._names_due:
+            self._names_due = now + FRESH.total_seconds()
+            with contextlib.suppress(RelayError, TimeoutError):  # the checks tell why
+                async with asyncio.timeout(NAMES_WITHIN):
+                    self._names = await self.read_names()
+                self._names_due = now + NAMES_LAST.total_seconds()
+        return self._names
 
     async def close(self) -> None:
         """End the streams and checks, which a listener would wait for."""
         await self.feed.close()
         await self.examiner.close()
-        await self.names.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

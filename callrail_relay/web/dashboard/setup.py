@@ -1,7 +1,6 @@
 """*Settings*: the checks, what can be changed in the settings file, the URL for IF3, numbers and opt-outs."""
 
 import json
-from dataclasses import dataclass
 from datetime import timedelta
 
 from starlette.responses import Response
@@ -33,29 +32,17 @@ STILL = ("sending", "alerts", "security")
 MOST_BAD_LINES = 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
-    """The test text as it is in the form, and why it was not sent."""
-
-    to: str = ""
-    sender: str = ""
-    text: str = "This is a test of our text relay."
-    fault: str = ""
-
-
-UNTRIED = Trial()
-
-
-async def _draw(visit: Visit, page: str, *, bad: bool = False, **more: object) -> Response:
-    address = f"/setup/{page}".rstrip("/")
-    frame: dict[str, object] = {"here": address, "tab": page, "tabs": TABS}
+async def _draw(visit: Visit, page: str, refused: Refused | None = None, **more: object) -> Response:
+    bad = bool(refused or more.get("fault"))
+    frame: dict[str, object] = {"here": f"/setup/{page}".rstrip("/"), "tab": page, "tabs": TABS}
+    frame |= forms.values(visit, page, refused)
     if bad or page in STILL:
         frame["still"] = True  # nothing takes away what a person types
     return await visit.draw(f"settings-{page or 'health'}.html", 422 if bad else 200, **frame | more)
 
 
-async def show(visit: Visit, *, trial: Trial = UNTRIED) -> Response:
-    """*Health*: the checks, and a text to try it."""
+async def show(visit: Visit, *, fault: str = "") -> Response:
+    """*Health*: the checks, and a text to try it, as it was typed if that had a *fault*."""
     examined = visit.dashboard.examiner.latest()
     findings = () if examined is None else examined.report.findings
     by_gravity = [[one for one in findings if one.condition is condition] for condition in Condition]
@@ -63,14 +50,13 @@ async def show(visit: Visit, *, trial: Trial = UNTRIED) -> Response:
     return await _draw(
         visit,
         "",
-        bad=bool(trial.fault),
-        trial=trial,
+        fault=fault,
+        trial={"message": "This is a test of our text relay."} | dict(visit.form),
         checked_at=None if examined is None else examined.at,
         checking=visit.dashboard.examiner.is_examining,
         amiss=failures + warnings,
         well=well,
         numbers=_numbers(visit),
-        **forms.values(visit, "", None),
     )
 
 
@@ -89,7 +75,7 @@ async def send(visit: Visit) -> Response:
             raise UsageError(" ".join(says(reason) for reason in draft.reasons))
         [accepted] = (await dashboard.intake.accept(dashboard.intake.direct(draft)))[0].accepted
     except RelayError as error:
-        return await show(visit, trial=Trial(to=to, sender=sender, text=text, fault=str(error)))
+        return await show(visit, fault=str(error))
     dashboard.wake()
     held = accepted.status is Status.HELD
     words = "The text is held: see why below." if held else "The text is in the queue."
@@ -97,7 +83,7 @@ async def send(visit: Visit) -> Response:
 
 
 async def show_sending(visit: Visit, *, refused: Refused | None = None) -> Response:
-    return await _draw(visit, "sending", bad=refused is not None, **forms.values(visit, "sending", refused))
+    return await _draw(visit, "sending", refused)
 
 
 async def save(visit: Visit) -> Response:
@@ -114,8 +100,7 @@ async def save(visit: Visit) -> Response:
 async def show_webhook(visit: Visit, *, url: str | None = None) -> Response:
     """The URL for IF3, in full if *url*, and when a text came last."""
     last = (await visit.dashboard.operations.facts()).last_from_if3
-    public = visit.dashboard.public_url()
-    return await _draw(visit, "webhook", url=url, last=last, public=public, **forms.values(visit, "", None))
+    return await _draw(visit, "webhook", url=url, last=last, public=visit.dashboard.public_url())
 
 
 async def reveal(visit: Visit) -> Response:
@@ -127,29 +112,23 @@ async def reveal(visit: Visit) -> Response:
 
 async def show_numbers(visit: Visit, *, refused: Refused | None = None) -> Response:
     """Which number each person or team texts from, by the names that CallRail gives them."""
-    names, values = visit.dashboard.names.now(), forms.values(visit, "numbers", refused)
-    routes = _routes(visit)
-    known: dict[Route, str] = dict.fromkeys(routes, "") | dict(names.numbers if names else {})
+    names, routes, editor = await visit.dashboard.names(), _routes(visit), visit.dashboard.settings
+    fixed = [editor.fixed_by(key) for key in ("routes", "callrail.tracking_number")]
     return await _draw(
         visit,
         "numbers",
-        bad=refused is not None,
+        refused,
         rules=[(_whose(rule.team_id, rule.sender_id), rule.route) for rule in routes.rules],
         default=routes.default,
-        known=known,
+        known=dict.fromkeys(routes, "") | dict(names.numbers if names else {}),
         names=names,
-        fixed=[
-            by
-            for key in ("routes", "callrail.tracking_number")
-            if (by := visit.dashboard.settings.fixed_by(key))
-        ],
-        **values,
+        fixed=[one for one in fixed if one],
     )
 
 
 async def change_numbers(visit: Visit) -> Response:
     """Add or remove a rule, or choose the number of all others."""
-    form, names = visit.form, visit.dashboard.names.now()
+    form, names = visit.form, await visit.dashboard.names()
     known = [*_routes(visit), *(names.numbers if names else ())]
     chosen = next((one for one in known if _id(one) == form.get("number")), None)
     done: Response | Refused
@@ -183,37 +162,31 @@ def _changed_numbers(visit: Visit, chosen: Route | None) -> dict[str, object]:
     return {"routes": [*rows, ids | _parts(chosen)]}
 
 
-async def show_opt_outs(
-    visit: Visit, *, listed: str = "", bad_lines: tuple[BadLine, ...] = (), fault: str = ""
-) -> Response:
+async def show_opt_outs(visit: Visit, *, bad_lines: tuple[BadLine, ...] = (), fault: str = "") -> Response:
     return await _draw(
         visit,
         "opt-outs",
-        bad=bool(fault or bad_lines),
         opt_outs=await visit.dashboard.history.opt_outs(),
         numbers=_numbers(visit),
-        listed=listed,
+        listed=visit.form.get("list", "") if fault else "",
         bad_lines=bad_lines[:MOST_BAD_LINES],
         more_bad_lines=max(0, len(bad_lines) - MOST_BAD_LINES),
         fault=fault,
-        **forms.values(visit, "", None),
     )
 
 
 async def import_opt_outs(visit: Visit) -> Response:
     """Add a list that was pasted or chosen, as `opt-outs import` does; bad lines stay in the form."""
-    listed = visit.form.get("list", "")
     try:
-        read = read_list(listed.encode(), now=visit.dashboard.clock.now())
+        read = read_list(visit.form.get("list", "").encode(), now=visit.dashboard.clock.now())
         added = await visit.dashboard.operations.import_opt_outs(read.people, lambda _: None)
     except RelayError as error:
-        return await show_opt_outs(visit, listed=listed, fault=str(error))
+        return await show_opt_outs(visit, fault=str(error))
     visit.dashboard.signal()
     words = f"{plural(len(read.people), 'line')} read; {added:,} new on the list."
     if read.bad_lines:
-        return await show_opt_outs(
-            visit, listed=listed, bad_lines=read.bad_lines, fault=f"{words} Fix the others, and import again."
-        )
+        fault = f"{words} Fix the others, and import again."
+        return await show_opt_outs(visit, bad_lines=read.bad_lines, fault=fault)
     return visit.go("/setup/opt-outs", words)
 
 
@@ -225,13 +198,14 @@ async def download_opt_outs(visit: Visit) -> Response:
 
 
 async def show_alerts(visit: Visit, *, refused: Refused | None = None) -> Response:
-    editor, values = visit.dashboard.settings, forms.values(visit, "alerts", refused)
+    editor, more = visit.dashboard.settings, dict[str, object]()
     try:
         channels = editor.channels()
-    except RelayError as error:  # Apprise was removed
-        channels, values["broken"] = [], str(error)
-    fixed = editor.fixed_by("alerts.urls")
-    return await _draw(visit, "alerts", bad=refused is not None, channels=channels, fixed=fixed, **values)
+    except RelayError as error:  # the file has a mistake, or Apprise is missing
+        channels, more["broken"] = [], str(error)
+    return await _draw(
+        visit, "alerts", refused, channels=channels, fixed=editor.fixed_by("alerts.urls"), **more
+    )
 
 
 async def change_channels(visit: Visit) -> Response:
@@ -263,8 +237,7 @@ async def try_alerts(visit: Visit) -> Response:
 
 async def show_security(visit: Visit) -> Response:
     people = await visit.dashboard.login.people.all()
-    me = visit.session.person
-    return await _draw(visit, "security", me=me, people=people, **forms.values(visit, "", None))
+    return await _draw(visit, "security", me=visit.session.person, people=people)
 
 
 def _numbers(visit: Visit) -> list[str]:
