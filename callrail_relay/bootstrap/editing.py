@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,18 @@ from callrail_relay.bootstrap.wiring import alert_channels, teller, try_alerts
 from callrail_relay.config.loading import InvalidSettings, load, outranked_by, read_text
 from callrail_relay.config.places import write_privately
 from callrail_relay.config.saving import changed, plain
-from callrail_relay.config.settings import Settings
+from callrail_relay.config.settings import Guards, Settings
 from callrail_relay.domain.events import EventHook, SettingsChanged
 from callrail_relay.errors import NotAllowed, SettingsError
 
 AT_ONCE = {
-    *(f"guards.{key}" for key in Settings().guards.model_dump()),
+    *(f"guards.{key}" for key in Guards.model_fields),
     *("delivery.max_age", "limits.per_hour", "limits.per_day"),
-    *(f"alerts.{key}" for key in ("urls", "waiting", "failures", "budget")),
+    *("alerts.urls", "alerts.waiting", "alerts.failures", "alerts.budget"),
 }
 """What a change on the page is used for at once. All else needs a restart."""
 
-_FOLLOWED = {"server.public_url", "server.trusted_proxies"}  # by the task that keeps the tunnel
+_FOLLOWED = ("server.public_url", "server.trusted_proxies", "tunnel.")  # by the task that keeps the tunnel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class Editor:
 
     def text(self, key: str, settings: Settings) -> str:
         """The value of *key* as one would type it."""
-        value = plain(_value(settings, key))
+        value = plain(_flat(settings)[key])
         if isinstance(value, list):
             return ", ".join(map(str, value))
         return "" if value is None else str(value)
@@ -90,8 +90,12 @@ class Editor:
 
     def waiting(self) -> tuple[str, ...]:
         """The keys of which the relay still uses other values than the file has. Raises SettingsError."""
-        found = self.read()
-        return tuple(key for key in _keys(found) if _value(found, key) != _value(self.context.settings, key))
+        used = _flat(self.context.settings)
+        return tuple(
+            key
+            for key, value in _flat(self.read()).items()
+            if value != used[key] and not key.startswith(_FOLLOWED)
+        )
 
     async def save(
         self, typed: Mapping[str, object], stamp: str, by: str, *, lines: str | None = None
@@ -104,7 +108,7 @@ class Editor:
         async with self._lock:
             saved, found = await asyncio.to_thread(self._save, typed, stamp, lines)
             if saved.keys:
-                values = {key: _value(found, key) for key in saved.keys if key in AT_ONCE}
+                values = {key: _flat(found)[key] for key in saved.keys if key in AT_ONCE}
                 self.context = replace(self.context, settings=_with(self.context.settings, values))
                 self.take_up(self.context)
                 self.hook(SettingsChanged(keys=saved.keys, by=by))
@@ -138,11 +142,15 @@ class Editor:
             if "alerts.urls" in typed:
                 teller(replace(self.context, settings=wanted))
         except InvalidSettings as error:
-            return Saved(faults={_named(at): words for at, words in error.faults.items()}), present
+            faults = {".".join(map(str, at[: 1 + (at[0] != "routes")])): w for at, w in error.faults.items()}
+            return Saved(faults=faults), present
         except SettingsError as error:
             fault = re.sub(r"^alerts\.urls\[\d+\] \(.*?\) ", "", str(error))
             return Saved(faults={"alerts.urls": fault}), present
-        changes = {key: new for key in typed if (new := _value(wanted, key)) != _value(present, key)}
+        new, written, used = _flat(wanted), _flat(present), _flat(self.context.settings)
+        changes = {key: new[key] for key in typed if new[key] != written[key]}
+        # What a person changed in the file, and sees in the form that they save, is used as well.
+        seen = [key for key in typed if key in AT_ONCE and new[key] != used[key] and key not in changes]
         why = self.why_not()
         if changes and why is None:
             try:
@@ -151,7 +159,7 @@ class Editor:
                 why = f"{path} can't be written: {error.strerror}."
         if changes and why is not None:
             return Saved(lines=lines or _lines(path, changes), why=why), present
-        return Saved(keys=tuple(changes)), wanted
+        return Saved(keys=(*changes, *seen)), wanted
 
 
 def _lines(path: Path, changes: Mapping[str, object]) -> str:
@@ -175,28 +183,16 @@ def _nested(values: Mapping[str, object]) -> dict[str, Any]:
     return changes
 
 
-def _named(at: tuple[int | str, ...]) -> str:
-    return "routes" if at[0] == "routes" else ".".join(map(str, at[:2]))
-
-
-def _value(settings: Settings, key: str) -> Any:  # noqa: ANN401 - whatever can be set
-    found: Any = settings
-    for name in key.split("."):
-        found = getattr(found, name)
-    return found
+def _flat(settings: Settings) -> dict[str, Any]:
+    """The value of each key, such as limits.per_hour; the routes are one."""
+    tables = {name: {"": table} if name == "routes" else dict(table) for name, table in settings}
+    return {
+        f"{name}.{key}".rstrip("."): value for name, table in tables.items() for key, value in table.items()
+    }
 
 
 def _with(settings: Settings, values: Mapping[str, object]) -> Settings:
-    tables = {
-        table: getattr(settings, table).model_copy(update=changes)
-        for table, changes in _nested(values).items()
-    }
-    return settings.model_copy(update=tables)
-
-
-def _keys(settings: Settings) -> Iterator[str]:
-    for table, value in settings:
-        if table == "routes":
-            yield table
-        elif table != "tunnel":
-            yield from (f"{table}.{key}" for key, _ in value if f"{table}.{key}" not in _FOLLOWED)
+    nested = _nested(values).items()
+    return settings.model_copy(
+        update={one: getattr(settings, one).model_copy(update=new) for one, new in nested}
+    )

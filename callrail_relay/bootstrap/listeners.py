@@ -127,6 +127,7 @@ def _dashboard(
         dashboard.mapping = relay.operations.mapping = policy
         relay.intake.follow(policy)
         worker.delivery.follow(changed.delivery.claim)
+        worker.passing_on.max_age = changed.settings.delivery.max_age
         if worker.alerts is not None:
             worker.alerts.tell, worker.alerts.policy = teller(changed), changed.alerts
         dashboard.examiner.outdate()

@@ -84,17 +84,21 @@ def running(
     *,
     clock: Clock | None = None,
     deliver: bool = True,
+    long_running: bool = False,
     prepare: Callable[[AppContext], None] | None = None,
     **settings: dict[str, Any],
 ) -> Iterator[Running]:
     """
     A relay that keeps everything in *folder*, until the end of the block.
 
-    Without *deliver* nothing is sent. *prepare* may fill the store before the relay opens it.
+    Without *deliver* nothing is sent. One that is *long_running* does, as `serve`, what is beside delivery.
+    *prepare* may fill the store before the relay opens it.
     """
     with (
         start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(_parts(folder, clock, prepare, settings, deliver=deliver)) as parts,
+        portal.wrap_async_context_manager(
+            _parts(folder, clock, prepare, settings, deliver=deliver, long_running=long_running)
+        ) as parts,
     ):
         yield Running(portal, parts)
 
@@ -107,6 +111,7 @@ async def _parts(
     settings: dict[str, dict[str, Any]],
     *,
     deliver: bool,
+    long_running: bool,
 ) -> AsyncIterator[Parts]:
     async with open_sandbox(port=0) as sandbox:
         context = demonstration(folder, sandbox)
@@ -129,7 +134,7 @@ async def _parts(
         tokens = await hook_tokens(context)
         async with (
             open_relay(context, signal, long_running=True) as relay,
-            open_worker(relay, signal) as worker,
+            open_worker(relay, signal, long_running=long_running) as worker,
             open_listeners(relay, worker, tokens, signal=signal) as listening,
             anyio.create_task_group() as tasks,
         ):

@@ -170,7 +170,16 @@ async def test_form_without_the_sessions_own_token_does_nothing(tmp_path: Path, 
     async with visiting(tmp_path) as (rig, visitor):
         id_ = await rig.accept("Held {{name}}")
         fields = {} if csrf is None else {"csrf": csrf}
-        for path in (f"/texts/{id_}/approve", "/pause", "/opt-outs", "/setup/url", "/setup/test", "/logout"):
+        for path in (
+            f"/texts/{id_}/approve",
+            "/pause",
+            "/opt-outs",
+            "/setup/url",
+            "/setup/test",
+            "/setup/save/limits",
+            "/setup/alerts/channels",
+            "/logout",
+        ):
             assert 403 == (await visitor.client.post(path, data=fields)).status_code
         assert "held" == (await rig.message(id_)).status
         assert await rig.paused_reason() is None
@@ -215,7 +224,19 @@ async def test_every_page_wants_a_login(tmp_path: Path, path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/texts/x/approve", "/pause", "/resume", "/opt-outs", "/opt-outs/remove", "/setup/url", "/setup/check"],
+    [
+        *(
+            "/texts/x/approve",
+            "/pause",
+            "/resume",
+            "/opt-outs",
+            "/opt-outs/remove",
+            "/setup/url",
+            "/setup/check",
+        ),
+        *("/setup/save/limits", "/setup/numbers", "/setup/opt-outs/import", "/setup/alerts/channels"),
+        "/setup/alerts/test",
+    ],
 )
 async def test_every_action_wants_a_login(tmp_path: Path, path: str) -> None:
     async with private_rig(tmp_path) as (_, private), private.client() as client:

@@ -135,6 +135,9 @@ async def test_what_needs_a_restart_says_so_on_every_page(tmp_path: Path) -> Non
         context = visitor.private.taken_up[-1]
         assert (140, Mode.HOLD) == (context.settings.limits.max_characters, context.guards.merge_tag)
         assert (120, Mode.HOLD) == (context.limits.per_hour, context.guards.quiet_hours)
+        # Who saves the form that shows it means it.
+        await save(visitor, "save/guards", "sending", **{"guards.merge_tag": "off"})
+        assert Mode.OFF is visitor.private.taken_up[-1].guards.merge_tag
 
 
 async def test_file_with_a_mistake_is_left_alone(tmp_path: Path) -> None:
@@ -287,10 +290,7 @@ def test_running_relay_keeps_to_new_limits_at_once(tmp_path: Path) -> None:
         client.post("/login", data={"token": relay.login_url.rpartition("=")[2]})
 
         def limit(per_hour: int) -> None:
-            page = client.get("/setup/sending").text
-            fields = dict(re.findall(r'name="(csrf|stamp)" value="([^"]+)"', page))
-            done = client.post("/setup/save/limits", data=fields | {"limits.per_hour": str(per_hour)})
-            assert 303 == done.status_code, done.text
+            change(client, "sending", "save/limits", {"limits.per_hour": str(per_hour)})
 
         def sent() -> int:
             return len(relay.ids("sent"))
@@ -303,6 +303,32 @@ def test_running_relay_keeps_to_new_limits_at_once(tmp_path: Path) -> None:
         limit(3)
         until(lambda: sent() == 3)
         assert 3 == len(relay.simulator.texts)
+
+
+def test_running_relay_tells_a_new_channel_at_once(tmp_path: Path, receiver: Receiver) -> None:
+    """What is wrong by then, too; and a channel that was removed hears no more."""
+    with (
+        running(tmp_path, long_running=True) as relay,
+        httpx2.Client(base_url=relay.url) as client,
+    ):
+        client.post("/login", data={"token": relay.login_url.rpartition("=")[2]})
+        relay.call(relay.relay.operations.pause, None, "The office is closed.")
+        change(client, "alerts", "alerts/channels", {"address": receiver.url})
+        until(lambda: any("The office is closed." in one for one in receiver.messages))
+        assert "You aren't told" not in client.get("/setup").text
+        change(client, "alerts", "alerts/channels", {"remove": "0"})
+        heard = len(receiver.taken)
+        relay.call(relay.relay.operations.resume, None)
+        change(client, "sending", "save/limits", {"limits.per_hour": "99"})  # which wakes all
+        until(lambda: relay.relay.context.limits.per_hour == 99)
+        assert heard == len(receiver.taken)
+
+
+def change(client: httpx2.Client, page: str, form: str, typed: dict[str, str]) -> None:
+    shown = client.get(f"/setup/{page}").text
+    fields = dict(re.findall(r'name="(csrf|stamp)" value="([^"]+)"', shown))
+    done = client.post(f"/setup/{form}", data=fields | typed)
+    assert 303 == done.status_code, done.text
 
 
 def until(is_so: Callable[[], bool]) -> None:
