@@ -11,17 +11,19 @@ from callrail_relay.bootstrap.credentials import hook_url, open_callrail_webhook
 from callrail_relay.bootstrap.dashboard_access import open_desk, session_key
 from callrail_relay.bootstrap.diagnosis import checks
 from callrail_relay.bootstrap.editing import Editor
-from callrail_relay.bootstrap.wiring import Relay, open_callrail, scrape, teller
+from callrail_relay.bootstrap.wiring import Relay, open_callrail, open_passing_on, scrape, teller
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.public_url import proof
 from callrail_relay.domain.routing import is_loopback
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.service import setup
+from callrail_relay.service.alerts import Alerts
 from callrail_relay.service.background import Refusals
-from callrail_relay.service.delivery import TaskGroup
+from callrail_relay.service.delivery import Delivery, TaskGroup
 from callrail_relay.service.health import HealthReport, Remembered, StoreProbe, run_checks
 from callrail_relay.service.overview import ChangeSignal, History
 from callrail_relay.service.setup import Names
+from callrail_relay.service.shadow import PassingOn
 from callrail_relay.service.tokens import HookTokens, new_token
 from callrail_relay.telemetry.metrics import Metrics
 from callrail_relay.web.auth import Login
@@ -57,40 +59,43 @@ async def open_listeners(
     server, settings = context.settings.server, context.settings.dashboard
     refusals = Refusals(context.clock, hook)
     refused = refusals.count
-    parts = PublicParts(
-        intake=relay.intake,
-        webhooks=await open_callrail_webhooks(context, relay.store, hook, worker.wake_all, refused),
-        tokens=tokens,
-        clock=context.clock,
-        wake=worker.wake,
-        writable=StoreProbe(relay.store, refused).writable,
-        prove=partial(proof, await relay.store.write(relay_secrets.read_relay_secret, new_token())),
-        answered=metrics.answered,
-        passing_on=worker.passing_on,
-        allow_addresses=server.allow_addresses,
-        refused=refused,
-    )
-    public = Listener(
-        create_public_app(parts),
-        host=server.host,
-        port=server.port,
-        setting="server.port (--port)",
-        trusted_proxies=[str(network) for network in server.trusted_proxies],
-        refused=refused,
-    )
+    secret = await relay.store.write(relay_secrets.read_relay_secret, new_token())
     async with AsyncExitStack() as stack:
         stack.callback(refusals.close)
+        passing_on = await stack.enter_async_context(open_passing_on(relay, hook, secret))
+        worker.tasks.append(passing_on)
+        parts = PublicParts(
+            intake=relay.intake,
+            webhooks=await open_callrail_webhooks(context, relay.store, hook, worker.wake_all, refused),
+            tokens=tokens,
+            clock=context.clock,
+            wake=worker.wake,
+            writable=StoreProbe(relay.store, refused).writable,
+            prove=partial(proof, secret),
+            answered=metrics.answered,
+            passing_on=passing_on,
+            allow_addresses=server.allow_addresses,
+            refused=refused,
+        )
+        public = Listener(
+            create_public_app(parts),
+            host=server.host,
+            port=server.port,
+            setting="server.port (--port)",
+            trusted_proxies=[str(network) for network in server.trusted_proxies],
+            refused=refused,
+        )
         await stack.enter_async_context(public)
         if not settings.enabled:
             yield Listening(public_url=public.url, private_url=None, login_url=None, trust=public.trust)
             return
-        dashboard = _dashboard(relay, worker, hook, signal or ChangeSignal(), secret := new_token())
+        dashboard = _dashboard(relay, worker, hook, signal or ChangeSignal(), link_secret := new_token())
         host, port = settings.host, settings.port
         app = create_private_app(dashboard, scrape(relay, metrics), host=host, loopback=is_loopback(host))
         private = Listener(app, host=host, port=port, setting="dashboard.port", refused=refused)
         await stack.enter_async_context(private)
         stack.push_async_callback(dashboard.close)
-        stack.enter_context(open_desk(context.data, private.url, secret))
+        stack.enter_context(open_desk(context.data, private.url, link_secret))
         await relay.store.note(private_url=private.url)
         yield Listening(
             public_url=public.url,
@@ -126,10 +131,13 @@ def _dashboard(
         relay.context, policy = changed, changed.mapping
         dashboard.mapping = relay.operations.mapping = policy
         relay.intake.follow(policy)
-        worker.delivery.follow(changed.delivery.claim)
-        worker.passing_on.max_age = changed.settings.delivery.max_age
-        if worker.alerts is not None:
-            worker.alerts.tell, worker.alerts.policy = teller(changed), changed.alerts
+        for task in worker.tasks:
+            if isinstance(task, Delivery):
+                task.follow(changed.delivery.claim)
+            elif isinstance(task, PassingOn):
+                task.max_age = changed.settings.delivery.max_age
+            elif isinstance(task, Alerts):
+                task.tell, task.policy = teller(changed), changed.alerts
         dashboard.examiner.outdate()
         worker.wake_all()
 

@@ -20,11 +20,9 @@ from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import claim as store_claim
 from callrail_relay.outbox import record
 from callrail_relay.outbox.rows import look_at_all
-from callrail_relay.service.alerts import Alerts
 from callrail_relay.service.background import PeriodicTask
 from callrail_relay.service.reconciliation import Reconciliation, tell
 from callrail_relay.service.replies import Polling
-from callrail_relay.service.shadow import PassingOn
 
 LEASE_CHECK = timedelta(seconds=15)  # how often to look for attempts that were left open; the rest wakes us
 STORE_RETRY = timedelta(seconds=1)
@@ -291,12 +289,8 @@ def _code(reason: Reason | None) -> str:
 
 
 class TaskGroup:
-    passing_on: PassingOn  # of a worker that has webhooks beside it
-    alerts: Alerts | None = None  # of one that runs for long
-
     def __init__(self, delivery: Delivery, reconciliation: Reconciliation, *others: PeriodicTask) -> None:
         delivery.unsettled = reconciliation.wake
-        self.delivery = delivery
         self.wake = delivery.wake
         self.tasks: list[PeriodicTask] = [delivery, reconciliation, *others]
         self.polling: Polling | None = None

@@ -217,11 +217,11 @@ def test_routes_that_stay_keep_their_comments(tmp_path: Path) -> None:
     """However their ids are written, and whatever is added after them or taken out between them."""
     path = tmp_path / "config.toml"
     path.write_text(
-        "[[routes]] # of Texas\nteam_id = 7 # seven\n\n[[routes]]\nteam_id = '8' # eight\n\n[server]\nport = 1\n"
+        "[[routes]] # Texas\nteam_id = 7 # seven\n\n[[routes]]\nteam_id = '8' # eight\n[server]\nport = 1\n"
     )
 
     update(path, {"routes": [{"team_id": "7"}, {"team_id": "8"}, {"sender_id": "9"}]})
-    assert "# of Texas\nteam_id = 7 # seven\n\n[[routes]]\nteam_id = '8' # eight\n" in path.read_text()
+    assert "# Texas\nteam_id = 7 # seven\n\n[[routes]]\nteam_id = '8' # eight\n" in path.read_text()
     update(path, {"routes": [{"team_id": "8"}, {"sender_id": "9"}]})
 
     text = path.read_text()
