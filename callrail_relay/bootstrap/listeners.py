@@ -126,21 +126,6 @@ def _dashboard(
         async with open_callrail(context) as callrail:
             return await setup.read_names(callrail, context.account_ids)
 
-    def take_up(changed: AppContext) -> None:
-        """Use the settings of *changed* from now on. Each claim and each request reads its policy once."""
-        relay.context, policy = changed, changed.mapping
-        dashboard.mapping = relay.operations.mapping = policy
-        relay.intake.follow(policy)
-        for task in worker.tasks:
-            if isinstance(task, Delivery):
-                task.follow(changed.delivery.claim)
-            elif isinstance(task, PassingOn):
-                task.max_age = changed.settings.delivery.max_age
-            elif isinstance(task, Alerts):
-                task.tell, task.policy = teller(changed), changed.alerts
-        dashboard.examiner.outdate()
-        worker.wake_all()
-
     dashboard = Dashboard(
         operations=relay.operations,
         history=History(relay.store, relay.operations),
@@ -156,7 +141,24 @@ def _dashboard(
         signal=signal,
         link_secret=link_secret,
         sandbox=is_loopback(urlsplit(context.settings.callrail.api_url).hostname or ""),
-        settings=Editor(context, take_up, hook),
+        settings=Editor(context, lambda changed: _take_up(changed, relay, worker, dashboard), hook),
         read_names=read_names,
     )
     return dashboard
+
+
+def _take_up(changed: AppContext, relay: Relay, worker: TaskGroup, dashboard: Dashboard) -> None:
+    """Use the settings of *changed* from now on. Each claim and each request reads its policy once."""
+    relay.context, policy = changed, changed.mapping
+    dashboard.mapping = relay.operations.mapping = policy
+    relay.intake.follow(policy)
+    for task in worker.tasks:
+        match task:
+            case Delivery():
+                task.follow(changed.delivery.claim)
+            case PassingOn():
+                task.max_age = changed.settings.delivery.max_age
+            case Alerts():
+                task.tell, task.policy = teller(changed), changed.alerts
+    dashboard.examiner.outdate()
+    worker.wake_all()
