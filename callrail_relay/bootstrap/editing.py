@@ -86,7 +86,7 @@ class Editor:
             return "The service reads a copy of the file, which only an administrator can change."
         folder = self.context.config_path.resolve().parent
         there = next(one for one in (folder, *folder.parents) if one.exists())
-        return None if os.access(there, os.W_OK) else f"The relay may not write in {there}."
+        return None if os.access(there, os.W_OK) else f"The relay isn't allowed to write to {there}."
 
     def waiting(self) -> tuple[str, ...]:
         """The keys of which the relay still uses other values than the file has. Raises SettingsError."""

@@ -121,17 +121,14 @@ def _comparable(name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """What CallRail calls the accounts and companies, by id, and its numbers that can text."""
+    """What CallRail calls the companies, by id, and its numbers that can text."""
 
-    accounts: Mapping[str, str]
     companies: Mapping[str, str]
     numbers: Mapping[Route, str]
 
 
 async def read_names(discovery: Discovery, account_ids: Sequence[str]) -> Names:
     """Raises RefusedByCallRail and Unavailable."""
-    found = await discovery.accounts()
-    accounts = {id_: one.name for one in found for id_ in (one.id, one.numeric_id) if id_}
     companies: dict[str, str] = {}
     numbers: dict[Route, str] = {}
     for account_id in account_ids:
@@ -139,7 +136,7 @@ async def read_names(discovery: Discovery, account_ids: Sequence[str]) -> Names:
         for number in await discovery.numbers(account_id):
             if number.company_id:
                 numbers[Route(account_id, number.company_id, number.number)] = number.name
-    return Names(accounts=accounts, companies=companies, numbers=numbers)
+    return Names(companies=companies, numbers=numbers)
 
 
 Ask = Callable[[], AbstractAsyncContextManager[Discovery]]  # opens a connection to CallRail
