@@ -489,7 +489,7 @@ def test_setup_shows_the_url_when_asked_and_sends_a_text(open_page: OpenPage, re
     assert page.get_by_role("textbox", name="URL").input_value().endswith(secret)
     page.get_by_role("link", name="Health").click()
     page.get_by_label("To").fill("(312) 555-0177")
-    hold(relay, "While Typing", 406)
+    hold(relay, "While Typing", 435)
     page.wait_for_timeout(800)
     expect(page.get_by_label("To")).to_have_value("(312) 555-0177")
     page.get_by_label("Message", exact=True).fill("Is this thing on?")
