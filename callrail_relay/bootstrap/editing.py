@@ -22,7 +22,7 @@ from callrail_relay.errors import NotAllowed, SettingsError
 AT_ONCE = {
     *(f"guards.{key}" for key in Guards.model_fields),
     *("delivery.max_age", "limits.per_hour", "limits.per_day"),
-    *("alerts.urls", "alerts.waiting", "alerts.failures", "alerts.budget"),
+    *(f"alerts.{key}" for key in ("urls", "waiting", "failures", "budget", "weekly_summary")),
 }
 """What a change on the page is used for at once. All else needs a restart."""
 
