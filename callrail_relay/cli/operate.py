@@ -121,22 +121,13 @@ async def try_channels(config: Config = None, as_json: Json = False) -> None:
     $ callrail-relay alerts test
     """
     from callrail_relay.bootstrap.context import load_context
-    from callrail_relay.bootstrap.wiring import alert_channels
-    from callrail_relay.domain.alerts import Level
+    from callrail_relay.bootstrap.wiring import try_alerts
 
-    channels = alert_channels(load_context(config))
-    try:
-        failed = await channels.tell(
-            "callrail-relay: a test",
-            "This is a test of callrail-relay. Alerts come this way when something is wrong.",
-            Level.WARNING,
-        )
-    except Unavailable:
-        failed = channels.names
-    document = [{"channel": name, "delivered": name not in failed} for name in channels.names]
-    lines = [f"{'failed' if name in failed else 'sent':<7} {name}" for name in channels.names]
+    delivered = await try_alerts(load_context(config))
+    document = [{"channel": name, "delivered": took} for name, took in delivered.items()]
+    lines = [f"{'sent' if took else 'failed':<7} {name}" for name, took in delivered.items()]
     show(document, "\n".join(lines), as_json=as_json)
-    if failed:
+    if failed := [name for name, took in delivered.items() if not took]:
         raise Unavailable(f"{', '.join(failed)} did not take the alert; check the address and the network.")
 
 

@@ -71,7 +71,7 @@ async def test_the_first_link_may_set_a_name_and_password(tmp_path: Path) -> Non
             303
             == (await client.post("/login", data=form | {"name": "Sam", "password": PASSWORD})).status_code
         )
-        assert "You're signed in as <strong><bdi>Sam</bdi>" in (await client.get("/setup")).text
+        assert "You're signed in as <strong><bdi>Sam</bdi>" in (await client.get("/setup/security")).text
         link = f"/login?token={private.login.new_token()}"
         assert "Your name and a password" not in (await other.get(link)).text
         spent = await other.post("/login", data=form | {"name": "Pat", "password": PASSWORD})
@@ -271,7 +271,7 @@ async def test_the_history_says_who_decided(tmp_path: Path) -> None:
 async def test_who_signed_in_by_a_link_can_set_a_name_later(tmp_path: Path) -> None:
     """In the page; from then on it is theirs."""
     async with visiting(tmp_path) as (rig, visitor):
-        assert "You signed in by a link" in await visitor.page("/setup")
+        assert "You signed in by a link" in await visitor.page("/setup/security")
         saved = await visitor.post("/setup/people", name="Sam", password=PASSWORD, me="yes")
         assert "sign in as Sam" in saved.text
         id_ = await rig.accept("Held {{name}}")
