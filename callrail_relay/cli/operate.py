@@ -151,18 +151,22 @@ async def dashboard(
     from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.dashboard_access import ask_for_link
 
-    if reset:
-        if not confirmed("Remove all names and passwords, and sign out every browser?", yes=yes):
-            return
-        async with console.opened_relay(config) as relay:
-            await relay.people.remove()
-        say("Removed all names and passwords. Every browser is signed out.")
+    question = "Remove all names and passwords, and sign out every browser?"
+    if reset and not confirmed(question, yes=yes):
+        return
+    link, why = None, ""
     try:
         link = await ask_for_link(load_context(config), only=reset)
     except Unavailable as error:
         if not reset:
             raise
-        show({"url": None}, str(error), as_json=as_json)
+        why = str(error)
+    if reset:  # after the links ended, so that none makes another person
+        async with console.opened_relay(config) as relay:
+            await relay.people.remove()
+        say("Removed all names and passwords. Every browser is signed out.")
+    if link is None:
+        show({"url": None}, why, as_json=as_json)
         return
     say("Good for one browser, and for ten minutes:")
     show({"url": link}, link, as_json=as_json)

@@ -91,6 +91,28 @@ async def test_one_link_makes_one_person(tmp_path: Path) -> None:
         assert 1 == len(await private.login.people.all())
 
 
+async def test_a_link_that_is_ended_while_it_is_used_makes_no_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a reset, while the password is hashed."""
+    asked, go_on, hashed = threading.Event(), threading.Event(), people._hash  # noqa: SLF001 - what takes long
+
+    def slow(password: str, like: str) -> str:
+        asked.set()
+        go_on.wait(60)
+        return hashed(password, like)
+
+    monkeypatch.setattr(people, "_hash", slow)
+    async with private_rig(tmp_path) as (_, private), private.client() as client:
+        form = {"token": private.login.token, "name": "Sam", "password": PASSWORD}
+        entering = asyncio.create_task(client.post("/login", data=form))
+        await asyncio.to_thread(asked.wait, 60)
+        private.login.end_links()
+        go_on.set()
+        assert 403 == (await entering).status_code
+        assert [] == await private.login.people.all()
+
+
 async def test_who_has_a_password_needs_no_link(tmp_path: Path) -> None:
     """The name may be typed in any way, and the page that was wanted comes after it."""
     async with with_sam(tmp_path) as (_, private, _visitor), private.client() as client:

@@ -158,6 +158,8 @@ class Comparison:
                 self._report = report
         except RelayError as error:
             self.fault = str(error)
+        except Exception as error:  # noqa: BLE001 - the page must not say that it compared
+            self.fault = f"The comparison failed because of a fault in the program ({type(error).__name__})."
         finally:
             self._task = None
             self._made()
