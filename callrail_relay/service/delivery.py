@@ -111,8 +111,9 @@ class Delivery(PeriodicTask):
         await self._settle_abandoned()
         await self._settle_unsent()
         if self._followed:
+            policy = self.policy
             await self.store.write(look_at_all)
-            self._followed = False
+            self._followed = policy is not self.policy  # changed once more meanwhile
         while self._has_room():
             result = await self._claim()
             if result.claim is None:
