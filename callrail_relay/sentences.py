@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from callrail_relay.domain.message import Reason
 
 if TYPE_CHECKING:  # it imports what help must not wait for
-    from callrail_relay.domain.health import Facts, Point, Slept
+    from callrail_relay.domain.health import Facts, Node, Point
 
 
 def _read_rows() -> dict[str, tuple[str, ...]]:
@@ -149,11 +149,14 @@ def seen_lately(facts: "Facts", show: Callable[[datetime], str]) -> str:
     return f"{last} Version {', '.join(versions)}." if versions else last
 
 
-def asleep(slept: "Slept", woke: str) -> str:
-    """Return how long the computer slept the last time; *woke* is when it woke."""
+def asleep(node: "Node", show: Callable[[datetime], str]) -> str:
+    """Return how long a node's computer slept the last time; nothing if it didn't."""
+    if (slept := node.slept) is None:
+        return ""
     minutes = round(slept.seconds / 60)
     lasted = plural(round(minutes / 60), "hour") if minutes >= 90 else plural(max(minutes, 1), "minute")
-    return f"This computer was asleep for {lasted} until {woke}, and could take no texts."
+    who = node.name if node.pid is None else "This computer"
+    return f"{who} was asleep for {lasted} until {show(slept.woke_at)}, and could take no texts."
 
 
 def plural(count: int, word: str) -> str:
