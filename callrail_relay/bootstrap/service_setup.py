@@ -214,9 +214,16 @@ def _require_free(context: AppContext) -> None:
         raise Unavailable(
             f"The relay is already running{process}, and not as a service. Stop it, then run this again."
         )
-    address = urlsplit(listener_url(context.settings.server))
-    with suppress(OSError), socket.create_connection((address.hostname, address.port), timeout=2.0):
-        raise Unavailable(f"Port {address.port} is in use. Stop that program, or change server.port.")
+    dashboard = context.settings.dashboard
+    for key, listener in ("server", context.settings.server), ("dashboard", dashboard):
+        if listener is dashboard and not dashboard.enabled:
+            continue
+        address = urlsplit(listener_url(listener))
+        with suppress(OSError), socket.create_connection((address.hostname, address.port), timeout=2.0):
+            raise Unavailable(
+                f"Port {address.port} is in use, perhaps by the relay of another user. Stop that program, or "
+                f"change {key}.port."
+            )
 
 
 def _server(context: AppContext) -> Node | None:
