@@ -222,7 +222,7 @@ class Store:
             self._node = replace(self._node, since=since)
 
     async def note(self, **facts: object) -> None:
-        """Let others know more of this ``serve``: fields of Node. On PostgreSQL they go with the next ``beat``."""
+        """Let others know more of this ``serve``: fields of Node; on PostgreSQL by the next ``beat``."""
         if self._lock is not None:
             await asyncio.to_thread(self._lock.note, **facts)
         else:
