@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Event
 from unittest.mock import patch
 
-import httpx
+import httpx2
 import pytest
 import structlog
 
@@ -134,12 +134,12 @@ async def test_webhook_reaches_callrail(tmp_path: Path) -> None:
     async with demonstrated(tmp_path) as (context, sandbox), served(context, events) as parts:
         relay, worker, listening = parts
         url = hook_url(context.settings, await require_hook_token(context), listening.public_url)
-        async with httpx.AsyncClient() as client:
+        async with httpx2.AsyncClient() as client:
             accepted = await client.post(url, json=payload())
             await worker_once(worker, events)
             assert 200 == (await client.get(f"{listening.public_url}/healthz")).status_code
             assert listening.login_url is not None
-            token = {"token": httpx.URL(listening.login_url).params["token"]}
+            token = {"token": httpx2.URL(listening.login_url).params["token"]}
             await client.post(f"{listening.private_url}/login", data=token)
             page = await client.get(f"{listening.private_url}/texts")
             ready = await client.get(f"{listening.private_url}/readyz")
@@ -165,7 +165,7 @@ async def test_webhook_wakes_the_worker(tmp_path: Path) -> None:
     """A text is sent without any time passing on the relay's clock."""
     events = Events()
     async with demonstrated(tmp_path, ManualClock()) as (context, sandbox):
-        async with served(context, events) as (_, worker, listening), httpx.AsyncClient() as client:
+        async with served(context, events) as (_, worker, listening), httpx2.AsyncClient() as client:
             assert isinstance(context.clock, ManualClock)
             task = asyncio.create_task(worker.run())
             await context.clock.until_asleep(2)

@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 
 STORES = {"alembic", "psycopg", "sqlalchemy", "sqlite3"}
-FRAMEWORKS = {"click", "httpcore", "httpx", "rich", "starlette", "typer", "uvicorn"}
+FRAMEWORKS = {"click", "httpcore2", "httpx2", "rich", "starlette", "typer", "uvicorn"}
 IO = {
     "apprise",
     "filelock",
@@ -108,7 +108,7 @@ def test_every_part_stands_in_the_table() -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("callrail_relay.domain.retry", "import httpx"),
+        ("callrail_relay.domain.retry", "import httpx2"),
         ("callrail_relay.domain.retry", "import urllib.request"),
         ("callrail_relay.domain.retry", "from urllib import request"),
         ("callrail_relay.domain.retry", "from http.client import HTTPConnection"),
@@ -124,7 +124,7 @@ def test_every_part_stands_in_the_table() -> None:
         ("callrail_relay.config", "from .outbox import store"),
         ("callrail_relay.telemetry.logs", "from callrail_relay.service import health"),
         ("callrail_relay.service.intake", "import sqlalchemy as sa"),
-        ("callrail_relay.service.intake", "def send() -> None:\n    from httpx import AsyncClient"),
+        ("callrail_relay.service.intake", "def send() -> None:\n    from httpx2 import AsyncClient"),
         ("callrail_relay.service.intake", "from callrail_relay.callrail.client import CallRail"),
         ("callrail_relay.service.intake", "from callrail_relay.bootstrap import assemble"),
         ("callrail_relay.bootstrap", "from callrail_relay.cli import app"),
@@ -154,7 +154,7 @@ def test_wrong_source_is_noticed(module: str, source: str) -> None:
         ("callrail_relay.domain.payload", "from urllib.parse import parse_qsl\nimport random"),
         ("callrail_relay.domain.account", "from datetime import datetime\ndatetime(2026, 1, 1)"),
         ("callrail_relay.clock", "import asyncio, time\nasyncio.sleep(1)\ntime.monotonic()"),
-        ("callrail_relay.callrail.client", "import httpx\nfrom callrail_relay import __version__"),
+        ("callrail_relay.callrail.client", "import httpx2\nfrom callrail_relay import __version__"),
         ("callrail_relay.outbox.store", "from callrail_relay.outbox import tables\nfrom . import tables"),
         ("callrail_relay.service.intake", "def handle(clock): return clock.now(), clock.time.time()"),
         ("callrail_relay.bootstrap", "from callrail_relay.web import app\nfrom callrail_relay import outbox"),

@@ -85,7 +85,7 @@ COMMANDS = {
 
 # Each takes a noticeable part of a second to import, and none is needed to show help.
 HEAVY = {
-    "httpx",
+    "httpx2",
     "keyring",
     "phonenumbers",
     "regex",

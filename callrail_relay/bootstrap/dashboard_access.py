@@ -51,20 +51,20 @@ def open_desk(data: Path, url: str, secret: str) -> Iterator[None]:
 
 async def ask_for_link(context: AppContext, *, only: bool = False) -> str:
     """A one-time link of the relay that runs here, the *only* one if asked. Raises Unavailable without it."""
-    import httpx  # noqa: PLC0415 - the relay that answers imports this file as well
+    import httpx2  # noqa: PLC0415 - the relay that answers imports this file as well
 
     data = context.data
     try:
         desk = json.loads((data / FILE).read_text(encoding="utf-8"))
         headers = {"Authorization": f"Bearer {desk['secret']}"}
-        async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
+        async with httpx2.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
             answer = await client.post(f"{desk['url']}/login/links{'?only' if only else ''}", headers=headers)
         link: str = answer.raise_for_status().json()["url"]
     except PermissionError as error:
         raise Unavailable(
             f"The relay's file in {data} belongs to another user; run this as the user that runs `serve`."
         ) from error
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, KeyError, TypeError) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, KeyError, TypeError) as error:
         raise Unavailable(
             f"No relay with a dashboard runs on {data}; start it with `callrail-relay serve`."
         ) from error

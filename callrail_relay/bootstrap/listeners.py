@@ -10,7 +10,7 @@ from callrail_relay.bootstrap.context import listener_url
 from callrail_relay.bootstrap.credentials import hook_url, open_callrail_webhooks, require_hook_token
 from callrail_relay.bootstrap.dashboard_access import open_desk, session_key
 from callrail_relay.bootstrap.diagnosis import checks
-from callrail_relay.bootstrap.wiring import Relay, scrape
+from callrail_relay.bootstrap.wiring import Relay, open_passing_on, scrape
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.public_url import proof
 from callrail_relay.domain.routing import is_loopback
@@ -54,40 +54,43 @@ async def open_listeners(
     server, settings = context.settings.server, context.settings.dashboard
     refusals = Refusals(context.clock, hook)
     refused = refusals.count
-    parts = PublicParts(
-        intake=relay.intake,
-        webhooks=await open_callrail_webhooks(context, relay.store, hook, worker.wake_all, refused),
-        tokens=tokens,
-        clock=context.clock,
-        wake=worker.wake,
-        writable=StoreProbe(relay.store, refused).writable,
-        prove=partial(proof, await relay.store.write(relay_secrets.read_relay_secret, new_token())),
-        answered=metrics.answered,
-        passing_on=worker.passing_on,
-        allow_addresses=server.allow_addresses,
-        refused=refused,
-    )
-    public = Listener(
-        create_public_app(parts),
-        host=server.host,
-        port=server.port,
-        setting="server.port (--port)",
-        trusted_proxies=[str(network) for network in server.trusted_proxies],
-        refused=refused,
-    )
+    secret = await relay.store.write(relay_secrets.read_relay_secret, new_token())
     async with AsyncExitStack() as stack:
         stack.callback(refusals.close)
+        passing_on = await stack.enter_async_context(open_passing_on(relay, hook, secret))
+        worker.tasks.append(passing_on)
+        parts = PublicParts(
+            intake=relay.intake,
+            webhooks=await open_callrail_webhooks(context, relay.store, hook, worker.wake_all, refused),
+            tokens=tokens,
+            clock=context.clock,
+            wake=worker.wake,
+            writable=StoreProbe(relay.store, refused).writable,
+            prove=partial(proof, secret),
+            answered=metrics.answered,
+            passing_on=passing_on,
+            allow_addresses=server.allow_addresses,
+            refused=refused,
+        )
+        public = Listener(
+            create_public_app(parts),
+            host=server.host,
+            port=server.port,
+            setting="server.port (--port)",
+            trusted_proxies=[str(network) for network in server.trusted_proxies],
+            refused=refused,
+        )
         await stack.enter_async_context(public)
         if not settings.enabled:
             yield Listening(public_url=public.url, private_url=None, login_url=None, trust=public.trust)
             return
-        dashboard = _dashboard(relay, worker, signal or ChangeSignal(), secret := new_token())
+        dashboard = _dashboard(relay, worker, signal or ChangeSignal(), link_secret := new_token())
         host, port = settings.host, settings.port
         app = create_private_app(dashboard, scrape(relay, metrics), host=host, loopback=is_loopback(host))
         private = Listener(app, host=host, port=port, setting="dashboard.port", refused=refused)
         await stack.enter_async_context(private)
         stack.push_async_callback(dashboard.close)
-        stack.enter_context(open_desk(context.data, private.url, secret))
+        stack.enter_context(open_desk(context.data, private.url, link_secret))
         await relay.store.note(private_url=private.url)
         yield Listening(
             public_url=public.url,

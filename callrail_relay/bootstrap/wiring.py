@@ -29,7 +29,6 @@ from callrail_relay.machine.old_url import OldUrl
 from callrail_relay.machine.public_address import fetch
 from callrail_relay.machine.sleep import KeepAwake
 from callrail_relay.machine.tunnels import read_state
-from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.copying import Begin, copy_store
 from callrail_relay.outbox.engine import store_file
 from callrail_relay.outbox.presence import names_of_store, node_name
@@ -54,7 +53,6 @@ from callrail_relay.service.replies import Forwarding, InboundTexts, Polling
 from callrail_relay.service.setup import cover_new_numbers, find_sending_route
 from callrail_relay.service.shadow import Conversations, PassingOn
 from callrail_relay.service.sleep import SleepWatch
-from callrail_relay.service.tokens import new_token
 from callrail_relay.telemetry import logs
 from callrail_relay.telemetry.alerts import AppriseChannels
 from callrail_relay.telemetry.metrics import Metrics
@@ -166,15 +164,12 @@ async def open_worker(
                 hold = keep_awake.hold if context.settings.server.keep_awake else None
                 worker.tasks.append(SleepWatch(store, hook, detector, worker.wake_all, hold))
                 worker.tasks += _others(relay, callrail, hook)
-            async with _open_passing_on(relay, hook) as worker.passing_on:
-                if long_running:
-                    worker.tasks.append(worker.passing_on)
-                yield worker
+            yield worker
 
 
 @asynccontextmanager
-async def _open_passing_on(relay: Relay, hook: EventHook) -> AsyncIterator[PassingOn]:
-    secret = await relay.store.write(relay_secrets.read_relay_secret, new_token())
+async def open_passing_on(relay: Relay, hook: EventHook, secret: str) -> AsyncIterator[PassingOn]:
+    """The task that passes requests on in shadow; *secret* is the relay's."""
     mark = f"1.1 callrail-relay-{proof(secret, 'via')[:16]}"  # tells what was passed on here from all else
     max_age = relay.context.settings.delivery.max_age
     async with (

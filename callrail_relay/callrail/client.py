@@ -14,7 +14,7 @@ from functools import partial
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 
 from callrail_relay.callrail import answers, wire
 from callrail_relay.callrail.network import find_network
@@ -59,7 +59,7 @@ class CallRail:
             outcome = await callrail.send_text(route, "+12025550122", "Is Tuesday at 9 good for you?")
     """
 
-    def __init__(self, http: httpx.AsyncClient, *, deadline: float) -> None:
+    def __init__(self, http: httpx2.AsyncClient, *, deadline: float) -> None:
         self._http = http
         self._deadline = deadline
 
@@ -73,7 +73,7 @@ class CallRail:
         connect_timeout: float = 5.0,
         read_timeout: float = 60.0,
         connections: int = 4,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
     ) -> AsyncIterator["CallRail"]:
         """
         Open a client for *api_key*, closed at the end of the ``async with``. The time-outs are in seconds.
@@ -88,11 +88,11 @@ class CallRail:
             raise ValueError("api_url must begin with https:// and a host")
         if address.scheme == "http" and not is_loopback(address.hostname):
             raise ValueError("api_url must begin with https://, since the API key is sent there")
-        limits = httpx.Limits(max_connections=connections, keepalive_expiry=IDLE_CONNECTION)
-        http = httpx.AsyncClient(
+        limits = httpx2.Limits(max_connections=connections, keepalive_expiry=IDLE_CONNECTION)
+        http = httpx2.AsyncClient(
             base_url=api_url,
             headers=wire.authorization(api_key),
-            timeout=httpx.Timeout(read_timeout, connect=connect_timeout, pool=connect_timeout),
+            timeout=httpx2.Timeout(read_timeout, connect=connect_timeout, pool=connect_timeout),
             follow_redirects=False,
             trust_env=False,
             transport=transport or find_network(api_url).transport(limits),
@@ -114,17 +114,17 @@ class CallRail:
             request = self._http.build_request("POST", wire.send_path(route.account_id), json=parameters)
         except UnicodeEncodeError as error:
             raise Unsendable("the message has a broken character") from error
-        except (ValueError, httpx.InvalidURL) as error:
+        except (ValueError, httpx2.InvalidURL) as error:
             raise Unsendable(str(error)) from error
         try:
             answer = await self._requests().exchange(request)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError) as error:
             return NotSent(f"No connection to CallRail ({_cause(error)}).")
         except TimeoutError:
             return Unknown("CallRail did not finish its answer in time.")
         except AnswerTooLarge:
             return Unknown("CallRail's answer was too large to be one.")
-        except httpx.RequestError as error:
+        except httpx2.RequestError as error:
             # The request may have arrived.
             return Unknown(
                 f"The connection to CallRail failed before its answer was complete ({_cause(error)})."
@@ -238,19 +238,19 @@ class CallRail:
 @dataclass(frozen=True, slots=True)
 class _Answer:
     status: int
-    headers: httpx.Headers
+    headers: httpx2.Headers
     body: bytes
 
 
 class _Requests:
     """Requests for one purpose, and how many were ``made``: CallRail limits those that read, too."""
 
-    def __init__(self, http: httpx.AsyncClient, deadline: float) -> None:
+    def __init__(self, http: httpx2.AsyncClient, deadline: float) -> None:
         self._http = http
         self._deadline = deadline
         self.made = 0
 
-    async def exchange(self, request: httpx.Request, *, largest: int = LARGEST_ANSWER) -> _Answer:
+    async def exchange(self, request: httpx2.Request, *, largest: int = LARGEST_ANSWER) -> _Answer:
         async with (
             asyncio.timeout(self._deadline),
             aclosing(await self._http.send(request, stream=True)) as response,
@@ -268,7 +268,7 @@ class _Requests:
         host = self._http.base_url.host
         try:
             answer = await self.exchange(self._http.build_request("GET", path), largest=LARGEST_LIST)
-        except (httpx.RequestError, TimeoutError, AnswerTooLarge) as error:
+        except (httpx2.RequestError, TimeoutError, AnswerTooLarge) as error:
             raise Unavailable(
                 f"CallRail at {host} cannot be reached ({_cause(error)}); check the connection and "
                 "callrail.api_url, then try again."
@@ -314,7 +314,7 @@ class _Requests:
         """Change something other than a text."""
         try:
             answer = await self.exchange(self._http.build_request(method, path, json=body))
-        except (httpx.RequestError, TimeoutError, AnswerTooLarge) as error:
+        except (httpx2.RequestError, TimeoutError, AnswerTooLarge) as error:
             raise Unavailable(
                 f"CallRail at {self._http.base_url.host} did not answer ({_cause(error)}), so that it is not "
                 "known whether it took the change; run the command again, which is safe."
@@ -335,8 +335,8 @@ def _day_before(since: datetime) -> date:
 
 
 def _cause(error: Exception) -> str:
-    # httpx quotes what it refuses to send, and that may be the header with the key.
-    words = "" if isinstance(error, httpx.LocalProtocolError) else str(error)
+    # httpx2 quotes what it refuses to send, and that may be the header with the key.
+    words = "" if isinstance(error, httpx2.LocalProtocolError) else str(error)
     return words.rstrip(".") or type(error).__name__
 
 

@@ -1,7 +1,7 @@
 """
 How this computer reaches an address: its proxy and its certificates, as the environment sets them.
 
-httpx reads the same variables, but ignores networks in NO_PROXY, and its errors are for programmers.
+httpx2 reads the same variables, but ignores networks in NO_PROXY, and its errors are for programmers.
 """
 
 import ipaddress
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import getproxies, proxy_bypass
 
-import httpx
+import httpx2
 from socksio import SOCKSError
 
 from callrail_relay.domain.printable import printable
@@ -24,34 +24,34 @@ _SCHEMES = ("http", "https", "socks5", "socks5h")
 _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # the names by which OpenSSL finds certificates in a directory
 
 _ANOTHER_PROXY = "Write it as http://HOST:PORT or socks5://HOST:PORT, or unset it."
-_OTHER_CERTIFICATES = "Name one that is there, or unset it: the relay brings the usual certificates along."
+_OTHER_CERTIFICATES = "Name one that is there, or unset it: the relay then trusts what this computer trusts."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
     """The proxy and the certificates for one address, and in words where they come from."""
 
-    proxy: httpx.Proxy | None
+    proxy: httpx2.Proxy | None
     certificates: ssl.SSLContext
     words: str
 
-    def transport(self, limits: httpx.Limits) -> httpx.AsyncBaseTransport:
+    def transport(self, limits: httpx2.Limits) -> httpx2.AsyncBaseTransport:
         """A transport that uses these and nothing else of the environment."""
         return _Transport(verify=self.certificates, proxy=self.proxy, limits=limits, trust_env=False)
 
 
-class _Transport(httpx.AsyncHTTPTransport):
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+class _Transport(httpx2.AsyncHTTPTransport):
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         try:
             return await super().handle_async_request(request)
         except SOCKSError as error:
-            # httpcore doesn't translate it. It happens in the greeting, before a byte of the request is sent.
-            raise httpx.ProxyError("The proxy does not speak SOCKS5") from error
+            # httpcore2 doesn't translate it. It happens in the greeting, before a byte of the request.
+            raise httpx2.ProxyError("The proxy does not speak SOCKS5") from error
 
 
 def find_network(address: str) -> Network:
     """How to reach *address* from here. Raises SettingsError, which names the variable that can't be used."""
-    url = httpx.URL(address)
+    url = httpx2.URL(address)
     # A proxy is for the way out: it must not be handed what is meant for this machine.
     proxy, way = (None, "No proxy") if is_loopback(url.host) else _find_proxy(url)
     if url.scheme != "https":
@@ -64,7 +64,7 @@ def find_network(address: str) -> Network:
 # The proxy
 
 
-def _find_proxy(url: httpx.URL) -> tuple[httpx.Proxy | None, str]:
+def _find_proxy(url: httpx2.URL) -> tuple[httpx2.Proxy | None, str]:
     proxies = getproxies()
     scheme = next((scheme for scheme in (url.scheme, "all") if proxies.get(scheme)), None)
     if scheme is None:
@@ -86,7 +86,7 @@ def _variable(name: str) -> str | None:
     return next((one for one in written if os.environ.get(one)), None)
 
 
-def _read_proxy(raw: str, what: str) -> httpx.Proxy:
+def _read_proxy(raw: str, what: str) -> httpx2.Proxy:
     address = raw if "://" in raw else f"http://{raw}"
     scheme = address.partition("://")[0].lower()
     shown = printable(_without_credentials(raw))[:100]
@@ -96,11 +96,11 @@ def _read_proxy(raw: str, what: str) -> httpx.Proxy:
             f"{what} is {shown}, and {printable(scheme)}:// is not a kind of proxy that can be used. "
             f"{_ANOTHER_PROXY}"
         )
-    with suppress(ValueError, httpx.InvalidURL):
-        url = httpx.URL(address)
+    with suppress(ValueError, httpx2.InvalidURL):
+        url = httpx2.URL(address)
         port = 1 if url.port is None else url.port
         if url.host and 0 < port < 65536 and not re.search(r"[\s\"'<>]", address):
-            return httpx.Proxy(address)
+            return httpx2.Proxy(address)
     raise SettingsError(f"{what} is {shown}, which is not the address of a proxy. {_ANOTHER_PROXY}")
 
 
@@ -109,7 +109,7 @@ def _without_credentials(address: str) -> str:
     return f"{scheme}{mark}{rest.rpartition('@')[2]}"
 
 
-def _is_exempt(url: httpx.URL, no_proxy: str) -> bool:
+def _is_exempt(url: httpx2.URL, no_proxy: str) -> bool:
     """Whether NO_PROXY names this address: by name, domain, address or network, each also with a port."""
     host = url.host.lower().rstrip(".")
     port = url.port or {"http": 80, "https": 443}.get(url.scheme)
@@ -139,7 +139,7 @@ def _names(entry: str, host: str) -> bool:
 
 
 def _load_certificates() -> tuple[ssl.SSLContext, str]:
-    """The certificates of SSL_CERT_FILE, else of SSL_CERT_DIR, else those of certifi."""
+    """The certificates of SSL_CERT_FILE, else of SSL_CERT_DIR, else what this computer trusts."""
     _check_key_log()
     file, folders = (os.environ.get(name, "").strip() for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
     if file:
@@ -155,7 +155,7 @@ def _load_certificates() -> tuple[ssl.SSLContext, str]:
             fault = "holds no certificates that OpenSSL finds (`openssl rehash` makes them so)"
             raise _bad_certificates("SSL_CERT_DIR", folders, fault)
         return ssl.create_default_context(capath=folders), f"{printable(folders)} (SSL_CERT_DIR)"
-    return httpx.create_ssl_context(trust_env=False), "the usual ones"
+    return httpx2.create_ssl_context(trust_env=False), "those of this computer"
 
 
 def _holds_certificates(folder: str) -> bool:

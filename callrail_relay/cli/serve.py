@@ -213,7 +213,7 @@ async def demo(
     $ callrail-relay demo
     $ callrail-relay demo --keep
     """
-    import httpx
+    import httpx2
 
     from callrail_relay.bootstrap.credentials import hook_tokens, hook_url, require_hook_token
     from callrail_relay.bootstrap.listeners import open_listeners
@@ -238,7 +238,7 @@ async def demo(
         try:
             async with (
                 asyncio.timeout(DEMO_LIMIT),
-                httpx.AsyncClient(trust_env=False, timeout=DEMO_LIMIT) as client,
+                httpx2.AsyncClient(trust_env=False, timeout=DEMO_LIMIT) as client,
             ):
                 answer = (await client.post(url, json=PAYLOAD)).raise_for_status().json()
                 say(f"3. The relay has it on disk and answers {answer['status']}, id {answer['id']}.")

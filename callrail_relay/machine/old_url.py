@@ -5,17 +5,17 @@ from collections.abc import Callable
 from contextlib import aclosing
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 
 from callrail_relay.domain.shadow import ANSWER_WITHIN, LARGEST_ANSWER, Passed, PassOn, State, answered
 from callrail_relay.errors import SettingsError
 from callrail_relay.machine.public_address import CONNECT_WITHIN, Network
 
 # After a second the other side may close an idle connection, and a request on it would be lost.
-LIMITS = httpx.Limits(max_connections=50, keepalive_expiry=1.0)
+LIMITS = httpx2.Limits(max_connections=50, keepalive_expiry=1.0)
 
 
-_NOT_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_NOT_CONNECTED = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 
 
 class OldUrl:
@@ -24,7 +24,7 @@ class OldUrl:
     def __init__(self, find_network: Callable[[str], Network], mark: str) -> None:
         self._find_network = find_network
         self._headers = {"User-Agent": "callrail-relay", "Accept-Encoding": "identity", "Via": mark}
-        self._clients: dict[str, httpx.AsyncClient] = {}
+        self._clients: dict[str, httpx2.AsyncClient] = {}
 
     async def aclose(self) -> None:
         for client in self._clients.values():
@@ -47,26 +47,26 @@ class OldUrl:
                 return answered(status, bytes(body), answer.headers.get("content-type"))
         except (SettingsError, *_NOT_CONNECTED) as error:
             return Passed(State.WAITING, f"No connection ({_cause(error)}).")
-        except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+        except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
             broken = Passed(State.UNKNOWN, f"No whole answer ({_cause(error)}).")
             return broken if status is None else answered(status)
 
-    def _client(self, url: str) -> httpx.AsyncClient:
+    def _client(self, url: str) -> httpx2.AsyncClient:
         origin, longest = "://".join(urlsplit(url)[:2]), ANSWER_WITHIN.total_seconds()
         if origin not in self._clients:
-            self._clients[origin] = httpx.AsyncClient(
+            self._clients[origin] = httpx2.AsyncClient(
                 transport=self._find_network(url).transport(LIMITS),
-                timeout=httpx.Timeout(longest, connect=CONNECT_WITHIN, pool=CONNECT_WITHIN),
+                timeout=httpx2.Timeout(longest, connect=CONNECT_WITHIN, pool=CONNECT_WITHIN),
                 headers=self._headers,
                 trust_env=False,
             )
         return self._clients[origin]
 
 
-def _request(client: httpx.AsyncClient, request: PassOn) -> httpx.Request:
+def _request(client: httpx2.AsyncClient, request: PassOn) -> httpx2.Request:
     parts, raw = urlsplit(request.url), request.request
     query = "&".join(filter(None, (parts.query, raw.query)))
-    # As it came, byte for byte: httpx would write some characters of a query in another way.
+    # As it came, byte for byte: httpx2 would write some characters of a query in another way.
     target = f"{parts.path or '/'}{'?' if query else ''}{query}".encode("utf-8", "surrogateescape")
     headers = {} if raw.content_type is None else {"Content-Type": raw.content_type}
     return client.build_request(

@@ -8,7 +8,7 @@ from contextlib import suppress
 from ipaddress import ip_address
 from typing import Protocol
 
-import httpx
+import httpx2
 
 from callrail_relay.domain.public_url import Answer, NoAnswer, Trouble, is_tailscale
 from callrail_relay.errors import SettingsError
@@ -29,7 +29,7 @@ class Network(Protocol):
     @property
     def proxy(self) -> object | None: ...
 
-    def transport(self, limits: httpx.Limits) -> httpx.AsyncBaseTransport: ...
+    def transport(self, limits: httpx2.Limits) -> httpx2.AsyncBaseTransport: ...
 
 
 async def fetch(url: str, find_network: Callable[[str], Network], *, from_outside: bool = False) -> Answer:
@@ -39,7 +39,7 @@ async def fetch(url: str, find_network: Callable[[str], Network], *, from_outsid
     *from_outside* asks the DNS of the world where this computer's own Tailscale answers for the name.
     """
     addresses: tuple[str, ...] = ()
-    asked = target = httpx.URL(url)
+    asked = target = httpx2.URL(url)
     try:
         network = find_network(url)
     except SettingsError as error:
@@ -51,10 +51,10 @@ async def fetch(url: str, find_network: Callable[[str], Network], *, from_outsid
             if from_outside and is_tailscale(addresses):
                 addresses = await _ask_world(asked.host, find_network) or addresses
                 target = asked.copy_with(host=addresses[0])
-            timeout = httpx.Timeout(ANSWER_WITHIN, connect=CONNECT_WITHIN)
-            transport, headers = network.transport(httpx.Limits()), {"Host": asked.netloc.decode()}
+            timeout = httpx2.Timeout(ANSWER_WITHIN, connect=CONNECT_WITHIN)
+            transport, headers = network.transport(httpx2.Limits()), {"Host": asked.netloc.decode()}
             async with (
-                httpx.AsyncClient(timeout=timeout, trust_env=False, transport=transport) as http,
+                httpx2.AsyncClient(timeout=timeout, trust_env=False, transport=transport) as http,
                 http.stream(
                     "GET", target, headers=headers, extensions={"sni_hostname": asked.host}
                 ) as response,
@@ -62,11 +62,11 @@ async def fetch(url: str, find_network: Callable[[str], Network], *, from_outsid
                 body = await anext(response.aiter_raw(LARGEST_ANSWER), b"")
                 location = response.headers.get("location", "")
                 return Answer(status=response.status_code, body=body, location=location, addresses=addresses)
-    except (TimeoutError, httpx.TimeoutException) as error:
+    except (TimeoutError, httpx2.TimeoutException) as error:
         raise NoAnswer(Trouble.TIME_OUT, addresses=addresses) from error
-    except httpx.ProxyError as error:
+    except httpx2.ProxyError as error:
         raise NoAnswer(Trouble.PROXY, str(error)) from error
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
         trouble, detail = _trouble(error)
         if network.proxy and trouble in (Trouble.REFUSED, Trouble.NO_NAME):
             # Only the proxy itself was connected to from here.
@@ -74,7 +74,7 @@ async def fetch(url: str, find_network: Callable[[str], Network], *, from_outsid
         raise NoAnswer(trouble, detail, addresses) from error
 
 
-async def _resolve(url: httpx.URL) -> tuple[str, ...]:
+async def _resolve(url: httpx2.URL) -> tuple[str, ...]:
     find = asyncio.get_running_loop().getaddrinfo
     found = await find(url.host, url.port or 443, type=socket.SOCK_STREAM)
     return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
@@ -82,9 +82,9 @@ async def _resolve(url: httpx.URL) -> tuple[str, ...]:
 
 async def _ask_world(host: str, find_network: Callable[[str], Network]) -> tuple[str, ...]:
     """The public addresses of *host* by DNS over HTTPS; none if that can't be asked."""
-    with suppress(httpx.HTTPError, OSError, SettingsError, ValueError, KeyError, TypeError):
-        transport = find_network(_WORLD).transport(httpx.Limits())
-        async with httpx.AsyncClient(timeout=CONNECT_WITHIN, trust_env=False, transport=transport) as http:
+    with suppress(httpx2.HTTPError, OSError, SettingsError, ValueError, KeyError, TypeError):
+        transport = find_network(_WORLD).transport(httpx2.Limits())
+        async with httpx2.AsyncClient(timeout=CONNECT_WITHIN, trust_env=False, transport=transport) as http:
             answer = await http.get(_WORLD.format(host), headers={"Accept": "application/dns-json"})
             found = answer.raise_for_status().json()["Answer"]
             return tuple(str(ip_address(one["data"])) for one in found if one["type"] == 1)

@@ -13,7 +13,7 @@ from callrail_relay.domain.message import Status
 from callrail_relay.domain.segmentation import split_text
 from callrail_relay.outbox.candidates import candidates, next_due
 from callrail_relay.outbox.opt_outs import read_possible_opt_outs
-from callrail_relay.outbox.rows import Row, change, last_of, route_of, soonest, try_account
+from callrail_relay.outbox.rows import Row, change, last_of, lock_account, route_of, soonest
 from callrail_relay.outbox.tables import (
     ACCOUNT_ID,
     EPOCH,
@@ -49,7 +49,7 @@ def claim(connection: sa.Connection, now: datetime, node: str, policy: ClaimPoli
     in turn; one that another node has locked is left to it, so that many nodes claim at the same time.
     """
     held: list[Held] = []
-    locked: list[str] = []
+    locked: list[Row] = []
     for account in _lock_due(connection, now, policy, locked):
         look = _claim_from(connection, now, node, policy, account)
         held.extend(look.held)
@@ -72,7 +72,7 @@ def take_up_forgotten(connection: sa.Connection, now: datetime) -> None:
 
 
 def _lock_due(
-    connection: sa.Connection, now: datetime, policy: ClaimPolicy, locked: list[str]
+    connection: sa.Connection, now: datetime, policy: ClaimPolicy, locked: list[Row]
 ) -> Iterator[Account]:
     """
     Yield our due accounts, each locked in its turn; *locked* gets those that another node has locked.
@@ -82,10 +82,10 @@ def _lock_due(
     """
     alone, after, last = True, EPOCH - MICROSECOND, ""
     while rows := connection.execute(_DUE, {"now": now, "after": after, "last": last}).all():
-        for account_id in (row.id for row in rows if row.id in policy.accounts):
-            account = try_account(connection, account_id, wait=False)
+        for row in (row for row in rows if row.id in policy.accounts):
+            account = lock_account(connection, row, wait=False)
             if account is None:
-                locked.append(account_id)
+                locked.append(row)
             else:
                 alone = False
                 yield account
@@ -93,7 +93,7 @@ def _lock_due(
             break
         after, last = rows[-1].due_at, rows[-1].id
     if alone and locked:
-        account = try_account(connection, locked.pop(0), wait=True)
+        account = lock_account(connection, locked.pop(0), wait=True)
         if account is not None:
             yield account
 
@@ -236,7 +236,7 @@ def read_windows(
 
 _LAST = sa.tuple_(sa.bindparam("after", type_=Instant), sa.bindparam("last", type_=sa.String))
 _DUE = (
-    sa.select(accounts.c.id, accounts.c.due_at)
+    sa.select(accounts)
     .where(accounts.c.due_at <= NOW, sa.tuple_(accounts.c.due_at, accounts.c.id) > _LAST)
     .order_by(accounts.c.due_at, accounts.c.id)
     .limit(_PORTION)

@@ -85,10 +85,16 @@ def change_account(connection: sa.Connection, now: datetime, account_id: str) ->
     return Account(id=account_id) if row is None else _account(row)
 
 
-def try_account(connection: sa.Connection, account_id: str, *, wait: bool) -> Account | None:
-    """The account, locked until this transaction ends; None if another process has it and *wait* is False."""
+def lock_account(connection: sa.Connection, found: Row, *, wait: bool) -> Account | None:
+    """
+    The account, locked until this transaction ends; None if another process has it and *wait* is False.
+
+    SQLite has one writer at a time, so there the row that was *found* in this transaction still holds.
+    """
+    if connection.dialect.name == "sqlite":
+        return _account(found)
     query = _LOCK_ACCOUNT if wait else _TRY_ACCOUNT
-    row = connection.execute(query, {"account_id": account_id}).one_or_none()
+    row = connection.execute(query, {"account_id": found.id}).one_or_none()
     return None if row is None else _account(row)
 
 

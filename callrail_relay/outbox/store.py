@@ -351,7 +351,7 @@ class _SharedCommits:
             self._committing = None
 
     async def _commit(self, arriving: list[_Arriving], waiting: list[_Waiting]) -> None:
-        """One commit with all of it; if one piece of work makes it fail, one commit for each."""
+        """One commit with all of it."""
         awaited: list[_Arriving] = []
 
         def look() -> list[NewSubmission]:
@@ -359,22 +359,27 @@ class _SharedCommits:
             awaited[:] = [one for one in arriving if not one[1].done()]
             return [submission for submission, _ in awaited]
 
-        # What came in first, so that a claim in the same commit sees it.
-        works = [lambda connection, now: accept.store(connection, now, look), *(work for work, _ in waiting)]
+        works = [work for work, _ in waiting]
+        if arriving:  # first, so that a claim in the same commit sees it
+            works.insert(0, lambda connection, now: accept.store(connection, now, look))
         try:
-            stored, *results = await self._transact(works)
+            results = await self._transact(works)
         except Exception as error:  # noqa: BLE001 - handed to each that waits for it
-            if not isinstance(error, Unavailable) and len(arriving) + len(waiting) > 1:
-                # One for each: what cannot be stored must not take the others with it.
-                for submitted in arriving:
-                    await self._commit([submitted], [])
-                for one in waiting:
-                    await self._commit([], [one])
-                return
-            for _, future in (*arriving, *waiting):
-                if not future.done():
-                    future.set_exception(error)
+            await self._failed(error, arriving, waiting)
             return
+        stored = results.pop(0) if arriving else []
         for (_, future), answer in zip((*awaited, *waiting), (*stored, *results), strict=True):
             if not future.done():
                 future.set_result(answer)
+
+    async def _failed(self, error: Exception, arriving: list[_Arriving], waiting: list[_Waiting]) -> None:
+        """One commit for each, if one piece of work may have made the shared one fail."""
+        if not isinstance(error, Unavailable) and len(arriving) + len(waiting) > 1:
+            for submitted in arriving:
+                await self._commit([submitted], [])
+            for one in waiting:
+                await self._commit([], [one])
+            return
+        for _, future in (*arriving, *waiting):
+            if not future.done():
+                future.set_exception(error)

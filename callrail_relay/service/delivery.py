@@ -22,7 +22,6 @@ from callrail_relay.outbox import record
 from callrail_relay.service.background import PeriodicTask
 from callrail_relay.service.reconciliation import Reconciliation, tell
 from callrail_relay.service.replies import Polling
-from callrail_relay.service.shadow import PassingOn
 
 LEASE_CHECK = timedelta(seconds=15)  # how often to look for attempts that were left open; the rest wakes us
 STORE_RETRY = timedelta(seconds=1)
@@ -278,8 +277,6 @@ def _code(reason: Reason | None) -> str:
 
 
 class TaskGroup:
-    passing_on: PassingOn  # of a worker that has webhooks beside it
-
     def __init__(self, delivery: Delivery, reconciliation: Reconciliation, *others: PeriodicTask) -> None:
         delivery.unsettled = reconciliation.wake
         self.wake = delivery.wake

@@ -36,6 +36,7 @@ class PassingOn(PeriodicTask):
     mark: str  # goes along with each request
     _unstored: deque[str] = field(default_factory=lambda: deque(maxlen=1000), init=False)  # of submissions
     _recording: set[asyncio.Task[None]] = field(default_factory=set, init=False)
+    _retry_at: datetime | None = field(default=None, init=False)
 
     look = timedelta(seconds=15)
 
@@ -91,6 +92,8 @@ class PassingOn(PeriodicTask):
         return replace(passed, body=passed.body or b"")
 
     async def turn(self) -> datetime | None:
+        if self._retry_at is not None and self._retry_at > self._clock.now():
+            return self._retry_at  # what comes in meanwhile doesn't hasten it
         while not self._stopping:
             request = await self.store.write(store_shadow.take_next, self.max_age)
             if request is None:
@@ -101,12 +104,13 @@ class PassingOn(PeriodicTask):
                 passed = await self.post(request)
             await self._record(request, passed)
             if passed.state is State.WAITING:
-                return self._clock.now() + RETRY
+                return self._retry_at
         return None
 
     async def _record(self, request: PassOn, passed: Passed) -> None:
         """Record what came of a try, as soon as the store takes it."""
         self.hook(RequestPassedOn(state=passed.state, http_status=passed.http_status, detail=passed.detail))
+        self._retry_at = self._clock.now() + RETRY if passed.state is State.WAITING else None
         while request.id is not None:
             with suppress(Unavailable):
                 await self.store.write(store_shadow.record, request.id, request.tries, passed)

@@ -187,11 +187,11 @@ class IF3Hook(Webhook):
                 query=request.scope["query_string"].decode("utf-8", "replace"),
                 idempotency_key=key,
             )
-            if receipt.in_shadow:
+            if receipt.accepted and not receipt.in_shadow:
+                self._parts.wake()
+            elif receipt.in_shadow and receipt.pass_on is None:
                 # The one that it waits behind may have been recorded just before it was stored.
                 passing_on.wake()
-            elif receipt.accepted:
-                self._parts.wake()
             id_ = receipt.submission_id
             passed = await self._passed_on(receipt.pass_on) if receipt.pass_on else None
         except NotStored as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-import httpx
+import httpx2
 
 from tests.acceptance.warm import CAN_FORK, Forked
 from tests.support.leaks import require_no_leak
@@ -72,9 +72,9 @@ class Started:
                 return
         raise AssertionError(self._seen)
 
-    def post(self, payload: object, *, token: str = HOOK_TOKEN) -> httpx.Response:
+    def post(self, payload: object, *, token: str = HOOK_TOKEN) -> httpx2.Response:
         """Post to IF3's webhook."""
-        return httpx.post(f"{self.public}/hooks/if3/{token}", json=payload, timeout=LONGEST, trust_env=False)
+        return httpx2.post(f"{self.public}/hooks/if3/{token}", json=payload, timeout=LONGEST, trust_env=False)
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """Send a signal, and return the exit code and what was written to standard error."""
@@ -126,8 +126,8 @@ class Sandbox:
             if all(one["status"] is not None for one in told):
                 return told
 
-    def _request(self, method: str, path: str, body: object = None) -> httpx.Response:
-        answer = httpx.request(method, f"{self.url}{path}", json=body, trust_env=False, timeout=LONGEST)
+    def _request(self, method: str, path: str, body: object = None) -> httpx2.Response:
+        answer = httpx2.request(method, f"{self.url}{path}", json=body, trust_env=False, timeout=LONGEST)
         answer.raise_for_status()
         return answer
 

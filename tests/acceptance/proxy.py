@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from tests.docs.markdown import DOCS
 from tests.support.parts import PARTS, find, need
@@ -37,16 +37,16 @@ class Proxy:
 
     def post(
         self, path: str, payload: object, *, address: str = "127.0.0.1", **headers: str
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         """Post as a caller from *address* does."""
-        transport = httpx.HTTPTransport(local_address=address, verify=False)
-        with httpx.Client(transport=transport, timeout=30) as client:
+        transport = httpx2.HTTPTransport(local_address=address, verify=False)
+        with httpx2.Client(transport=transport, timeout=30) as client:
             return client.post(f"{self.url}{path}", json=payload, headers=headers)
 
     def health(self) -> int:
         try:
-            return httpx.get(f"{self.url}/healthz", verify=False, trust_env=False).status_code
-        except httpx.TransportError:
+            return httpx2.get(f"{self.url}/healthz", verify=False, trust_env=False).status_code
+        except httpx2.TransportError:
             return 0
 
 

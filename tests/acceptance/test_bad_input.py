@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from tests.acceptance.program import PAYLOAD, Program, Sandbox
@@ -187,7 +187,7 @@ def test_unwritable_store_is_a_503(configured: Program) -> None:
     ):
         other.execute("BEGIN IMMEDIATE")
         answer = serving.post(PAYLOAD)
-        health = httpx.get(f"{serving.public}/healthz", trust_env=False, timeout=30)
+        health = httpx2.get(f"{serving.public}/healthz", trust_env=False, timeout=30)
         other.execute("ROLLBACK")
         assert (503, 503) == (answer.status_code, health.status_code)
         assert "Retry-After" in answer.headers

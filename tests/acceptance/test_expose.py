@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 import pytest
 
 from tests.acceptance.program import HOOK_TOKEN, PAYLOAD, Program, Sandbox, Started
@@ -102,7 +102,7 @@ def test_a_text_comes_through_ssh(office: Program, relay: Started, vps: SshServe
     assert ("ssh", vps.target) == tuple(settings(office)["tunnel"][name] for name in ("kind", "target"))
     assert config(office).read_text(encoding="utf-8").startswith(former)
 
-    assert 200 == httpx.post(f"{url(vps)}{HOOK}", json=PAYLOAD, trust_env=False).status_code
+    assert 200 == httpx2.post(f"{url(vps)}{HOOK}", json=PAYLOAD, trust_env=False).status_code
     office.wait_for("sent", 1)
     assert 1 == len(sandbox.texts())
     wait_until(lambda: checked(office)["reached"])
@@ -112,7 +112,7 @@ def test_a_text_comes_through_ssh(office: Program, relay: Started, vps: SshServe
 
     vps.send(signal.SIGKILL)
     wait_until(lambda: checked(office)["reached"])
-    assert 200 == httpx.post(f"{url(vps)}{HOOK}", json=PAYLOAD, trust_env=False).status_code
+    assert 200 == httpx2.post(f"{url(vps)}{HOOK}", json=PAYLOAD, trust_env=False).status_code
 
     off = office.run("expose", "--off")
     assert 0 == off.returncode, off.stderr

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 
 from tests.acceptance.program import API_KEY, HOOK_TOKEN, LONGEST, PAYLOAD, Program, Sandbox, Started
 from tests.support.factories import recipient
@@ -41,7 +41,7 @@ def post(serving: Started, number: int, words: str = WORDS) -> str:
 def misbehave(serving: Started) -> None:
     """Requests of strangers, of scanners, and of an IF3 that is out of its mind."""
     url = f"{serving.public}/hooks/if3/{HOOK_TOKEN}"
-    with httpx.Client(trust_env=False, timeout=LONGEST) as client:
+    with httpx2.Client(trust_env=False, timeout=LONGEST) as client:
         client.get(url)
         client.post(f"{url}x", content=WORDS)
         client.post(url, content=f'{{"message": "{WORDS}", "seller_phone": "{PERSON}", ')
@@ -104,8 +104,8 @@ def test_no_log_tells_what_it_should_not(configured: Program, sandbox: Sandbox) 
         damaged = post(serving, 23)
         damage(configured, damaged)
         configured.run("resume")
-        httpx.get(f"{serving.private}/metrics", trust_env=False, timeout=LONGEST)
-        httpx.get(f"{serving.private}/readyz", trust_env=False, timeout=LONGEST)
+        httpx2.get(f"{serving.private}/metrics", trust_env=False, timeout=LONGEST)
+        httpx2.get(f"{serving.private}/readyz", trust_env=False, timeout=LONGEST)
         serving.read_log('"program_failed"')
         code, log = serving.stop()
 

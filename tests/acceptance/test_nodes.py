@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from tests.acceptance.program import PAYLOAD, Program, Sandbox
@@ -67,7 +67,7 @@ def _health_until(url: str, status: int) -> int:
     """What /healthz says once it says *status*, or at last: it remembers its answer for a moment."""
     found = 0
     for _ in range(LOOKS):
-        found = httpx.get(f"{url}/healthz", trust_env=False, timeout=30).status_code
+        found = httpx2.get(f"{url}/healthz", trust_env=False, timeout=30).status_code
         if found == status:
             break
         time.sleep(0.1)  # another process has to notice

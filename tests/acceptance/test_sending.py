@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from tests.acceptance.program import HOOK_TOKEN, PAYLOAD, Program, Sandbox, Started
@@ -176,8 +176,8 @@ def test_a_burst_is_there_after_a_crash(configured: Program) -> None:
 async def burst(url: str, size: int) -> set[str]:
     """Texts posted from many connections; those that were answered with 200."""
     answered = set()
-    limits = httpx.Limits(max_connections=64)
-    async with httpx.AsyncClient(trust_env=False, timeout=60, limits=limits) as client:
+    limits = httpx2.Limits(max_connections=64)
+    async with httpx2.AsyncClient(trust_env=False, timeout=60, limits=limits) as client:
 
         async def post(words: str) -> None:
             answer = await client.post(url, json=PAYLOAD | {"message": words})

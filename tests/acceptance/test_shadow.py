@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-import httpx
+import httpx2
 import pytest
 
 from tests.acceptance.program import HOOK_TOKEN, LONGEST, PAYLOAD, Program, Sandbox, Started
@@ -49,8 +49,8 @@ def test_a_request_is_passed_on_as_it_came_and_nothing_is_sent(
     with configured.serving() as relay:
         url = f"{relay.public}/hooks/if3/{HOOK_TOKEN}?a=%41&b='x'&c=%20"
         headers = {"Content-Type": "application/json; Charset=UTF-8"}
-        answer = httpx.post(url, content=body, headers=headers, trust_env=False, timeout=LONGEST)
-        ping = httpx.post(url.partition("?")[0], content=b"{}", trust_env=False, timeout=LONGEST)
+        answer = httpx2.post(url, content=body, headers=headers, trust_env=False, timeout=LONGEST)
+        ping = httpx2.post(url.partition("?")[0], content=b"{}", trust_env=False, timeout=LONGEST)
 
     assert (200, zap.manner.body) == (answer.status_code, answer.content)
     assert "application/json" == answer.headers["content-type"]
@@ -189,7 +189,7 @@ def test_a_loop_is_refused(configured: Program, zap: Zap) -> None:
         relay.post(text(1))
         mark = {"Via": zap.taken[0].headers["Via"]}
         url = f"{relay.public}/hooks/if3/{HOOK_TOKEN}"
-        looped = httpx.post(url, json=text(2), headers=mark, trust_env=False, timeout=LONGEST)
+        looped = httpx2.post(url, json=text(2), headers=mark, trust_env=False, timeout=LONGEST)
         assert 421 == looped.status_code
     assert ["Text 1"] == zap.words
 
@@ -210,7 +210,7 @@ def test_a_kill_in_shadow_loses_and_doubles_nothing(configured: Program, sandbox
     with configured.serving() as relay:
         until(lambda: len(zap.taken) == 5)
         zap.manner = Manner(delay=5)
-        with pytest.raises(httpx.TransportError), httpx.Client(trust_env=False) as client:
+        with pytest.raises(httpx2.TransportError), httpx2.Client(trust_env=False) as client:
             client.post(f"{relay.public}/hooks/if3/{HOOK_TOKEN}", json=text(5), timeout=0.5)
         until(lambda: len(zap.taken) == 6)
         relay.process.send_signal(KILL)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from io import StringIO
 
-import httpx
+import httpx2
 import pytest
 
 from tests.acceptance.program import LONGEST, Program
@@ -165,7 +165,7 @@ def test_serve_tells_a_person_what_happens(program: Program) -> None:
         ("\x1b[31mPat", "Hi {{name}}", [r"On hold: \x1b[31mPat Example (202) 555-0122."]),
     ):
         text = {"message": words, "seller": f"{seller} Example", "seller_phone": "+12025550122"}
-        httpx.post(url, json=text, trust_env=False).raise_for_status()
+        httpx2.post(url, json=text, trust_env=False).raise_for_status()
         for line in told:
             child.expect_exact(line)
     child.send("\x03")

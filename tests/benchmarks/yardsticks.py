@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
+import httpx2
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -91,7 +91,7 @@ shared = _SharedCommits()
 
 @asynccontextmanager
 async def _client(app: Starlette) -> AsyncIterator[None]:
-    async with httpx.AsyncClient(base_url=os.environ[CALLRAIL], trust_env=False) as client:
+    async with httpx2.AsyncClient(base_url=os.environ[CALLRAIL], trust_env=False) as client:
         app.state.client = client
         yield
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, TypedDict, TypeVar, Unpack
 
-import httpx
+import httpx2
 import uvicorn
 
 from callrail_relay.callrail.simulator import Simulator, create_app
@@ -53,13 +53,13 @@ def make_simulator(clock: StandingClock | None = None, random: Random | None = N
 
 
 def make_client(
-    transport: httpx.AsyncBaseTransport | None, *, url: str = "http://127.0.0.1", patience: float = 5
-) -> httpx.AsyncClient:
+    transport: httpx2.AsyncBaseTransport | None, *, url: str = "http://127.0.0.1", patience: float = 5
+) -> httpx2.AsyncClient:
     """
     A client with the right key; without a transport it takes the network, and it waits *patience* seconds.
     """
     headers = {"Authorization": f'Token token="{KEY}"'}
-    return httpx.AsyncClient(transport=transport, base_url=url, headers=headers, timeout=patience)
+    return httpx2.AsyncClient(transport=transport, base_url=url, headers=headers, timeout=patience)
 
 
 class Request(TypedDict, total=False):
@@ -71,10 +71,10 @@ class Request(TypedDict, total=False):
     headers: Mapping[str, str] | Mapping[bytes, bytes]
 
 
-def asked(simulator: Simulator, method: str, path: str, **request: Unpack[Request]) -> httpx.Response:
+def asked(simulator: Simulator, method: str, path: str, **request: Unpack[Request]) -> httpx2.Response:
     """One request in process; *path* is below the account unless it begins with a slash."""
 
-    async def ask() -> httpx.Response:
+    async def ask() -> httpx2.Response:
         async with make_client(InProcessTransport(simulator)) as client:
             return await client.request(method, full_path(simulator, path), **request)
 
@@ -104,7 +104,7 @@ def text_form(simulator: Simulator, **changes: object) -> dict[str, object]:
     return {name: value for name, value in form.items() if value is not None}
 
 
-def send(simulator: Simulator, **changes: object) -> httpx.Response:
+def send(simulator: Simulator, **changes: object) -> httpx2.Response:
     return asked(simulator, "POST", "text-messages.json", json=text_form(simulator, **changes))
 
 
@@ -135,7 +135,7 @@ class _Server(uvicorn.Server):
 
 async def over_socket(
     simulator: Simulator,
-    use: Callable[[httpx.AsyncClient], Awaitable[T]],
+    use: Callable[[httpx2.AsyncClient], Awaitable[T]],
     *,
     patience: float = 10,
 ) -> T:

@@ -14,8 +14,8 @@ from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
-import httpcore._async.http11
-import httpx
+import httpcore2._async.http11
+import httpx2
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -50,35 +50,35 @@ STEPS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 7200.0, 90_000.0)
 """Seconds between the turns of workers that might send a text again: some seconds to more than a day."""
 
 
-class Watched(httpx.AsyncBaseTransport):
+class Watched(httpx2.AsyncBaseTransport):
     """Another transport, with every request that went through it."""
 
-    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+    def __init__(self, inner: httpx2.AsyncBaseTransport) -> None:
         self._inner = inner
-        self.requests: list[httpx.Request] = []
+        self.requests: list[httpx2.Request] = []
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         self.requests.append(request)
         return await self._inner.handle_async_request(request)
 
 
-class Failing(httpx.AsyncBaseTransport):
+class Failing(httpx2.AsyncBaseTransport):
     """A connection whose first request ends in *error*, before or after CallRail has got it."""
 
     def __init__(
-        self, inner: httpx.AsyncBaseTransport, error: type[httpx.RequestError], *, taken: bool
+        self, inner: httpx2.AsyncBaseTransport, error: type[httpx2.RequestError], *, taken: bool
     ) -> None:
         self._inner = inner
-        self._error: type[httpx.RequestError] | None = error
+        self._error: type[httpx2.RequestError] | None = error
         self._taken = taken
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         error, self._error = self._error, None
         if error is None or self._taken:
             response = await self._inner.handle_async_request(request)
         if error is not None:
             raise error(
-                f"failed: {request.headers['authorization']}" if error is httpx.LocalProtocolError else ""
+                f"failed: {request.headers['authorization']}" if error is httpx2.LocalProtocolError else ""
             )
         return response
 
@@ -195,9 +195,9 @@ async def test_refused_connection_is_tried_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError]
+    "error", [httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError]
 )
-async def test_failure_to_connect_is_not_sent(tmp_path: Path, error: type[httpx.RequestError]) -> None:
+async def test_failure_to_connect_is_not_sent(tmp_path: Path, error: type[httpx2.RequestError]) -> None:
     """Every way not to get a connection is proof that nothing left."""
     clock = ManualClock()
     simulator = make_simulator(clock)
@@ -578,23 +578,23 @@ async def test_unclear_end_is_unknown_for_good(
 
 
 BROKEN_AFTER_CONNECTING = (
-    httpx.WriteError,
-    httpx.WriteTimeout,
-    httpx.ReadError,
-    httpx.ReadTimeout,
-    httpx.CloseError,
-    httpx.RemoteProtocolError,
-    httpx.LocalProtocolError,
-    httpx.DecodingError,
-    httpx.TooManyRedirects,
-    httpx.UnsupportedProtocol,
+    httpx2.WriteError,
+    httpx2.WriteTimeout,
+    httpx2.ReadError,
+    httpx2.ReadTimeout,
+    httpx2.CloseError,
+    httpx2.RemoteProtocolError,
+    httpx2.LocalProtocolError,
+    httpx2.DecodingError,
+    httpx2.TooManyRedirects,
+    httpx2.UnsupportedProtocol,
 )
 
 
 @pytest.mark.parametrize("taken", [False, True])
 @pytest.mark.parametrize("error", BROKEN_AFTER_CONNECTING)
 async def test_connection_that_breaks_leaves_the_text_unknown(
-    tmp_path: Path, error: type[httpx.RequestError], *, taken: bool
+    tmp_path: Path, error: type[httpx2.RequestError], *, taken: bool
 ) -> None:
     """Once there was a connection nothing is proven, whatever broke; the key is in no word of it."""
     clock = ManualClock()
@@ -853,7 +853,7 @@ async def test_redirect_is_not_followed(status: str) -> None:
 async def test_idle_connection_is_not_used_again_after_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     """A text sent into a connection that the other side is about to close would be unknown."""
     now = 100.0
-    monkeypatch.setattr(httpcore._async.http11, "time", SimpleNamespace(monotonic=lambda: now))  # noqa: SLF001 - the only place that tells the age of a connection
+    monkeypatch.setattr(httpcore2._async.http11, "time", SimpleNamespace(monotonic=lambda: now))  # noqa: SLF001 - the only place that tells the age of a connection
     recorder = Recorder()
     async with raw_server(recorder) as url, open_callrail(url) as callrail:
         for age in (0.0, IDLE_CONNECTION - 0.1, IDLE_CONNECTION + 0.1):
@@ -882,7 +882,7 @@ async def test_deadline_holds_whatever_the_time_outs_are() -> None:
     simulator = make_simulator(ManualClock())
     simulator.fault(Fault(Kind.LATE_ANSWER, delay=1))
     transport = InProcessTransport(simulator)
-    async with httpx.AsyncClient(
+    async with httpx2.AsyncClient(
         transport=transport, base_url="http://127.0.0.1", headers={"Authorization": f'Token token="{KEY}"'}
     ) as http:
         outcome = await CallRail(http, deadline=0).send_text(make_route(), RECIPIENT, TEXT)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from callrail_relay.callrail.simulator import Fault, Kind, Simulator
@@ -22,22 +22,22 @@ HELLO = "Hello. Reply STOP to end."
 Change = Callable[[dict[str, Any]], object]
 
 
-class Changed(httpx.AsyncBaseTransport):
+class Changed(httpx2.AsyncBaseTransport):
     """The simulator, with its lists of conversations changed as a test wants; it keeps what was asked."""
 
     def __init__(self, simulator: Simulator, change: Change = lambda _: None) -> None:
         self._inner = InProcessTransport(simulator)
         self._change = change
-        self.asked: list[httpx.URL] = []
+        self.asked: list[httpx2.URL] = []
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         self.asked.append(request.url)
         response = await self._inner.handle_async_request(request)
         body = json.loads(await response.aread())
         if "conversations" in body or "messages" in body:
             body["asked"] = dict(request.url.params)
             self._change(body)
-        return httpx.Response(response.status_code, json=body)
+        return httpx2.Response(response.status_code, json=body)
 
     @property
     def searches(self) -> list[str | None]:
@@ -56,7 +56,7 @@ def simulator(clock: StandingClock) -> Simulator:
 
 async def find(
     simulator: Simulator,
-    transport: httpx.AsyncBaseTransport | None = None,
+    transport: httpx2.AsyncBaseTransport | None = None,
     *,
     conversation_id: str | None = None,
     tracking_number: str | None = None,

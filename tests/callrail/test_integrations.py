@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from callrail_relay.callrail import wire
@@ -55,14 +55,14 @@ async def test_a_key_that_is_told_only_later_is_asked_for_again() -> None:
     """The answer that creates webhooks need not name it."""
     asked: list[str] = []
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def answer(request: httpx2.Request) -> httpx2.Response:
         asked.append(request.method)
         if request.method == "POST":
-            return httpx.Response(201, json={"id": 1})
+            return httpx2.Response(201, json={"id": 1})
         found = [{"id": 1, "type": "Webhooks", "signing_key": "key"}] if "POST" in asked else []
-        return httpx.Response(200, content=listed(*found))
+        return httpx2.Response(200, content=listed(*found))
 
-    async with open_callrail(transport=httpx.MockTransport(answer)) as callrail:
+    async with open_callrail(transport=httpx2.MockTransport(answer)) as callrail:
         registration = await callrail.register_webhooks("ACC1", "COM1", URLS)
 
     assert ["GET", "POST", "GET"] == asked

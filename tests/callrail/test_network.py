@@ -10,16 +10,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import certifi
-import httpx
+import httpx2
 import pytest
+import trustme
 
 from callrail_relay.callrail.network import find_network
 from callrail_relay.errors import SettingsError
 from tests.acceptance.program import Program
 
 API = "https://api.example.invalid"
-LIMITS = httpx.Limits()
+LIMITS = httpx2.Limits()
 
 
 @pytest.fixture(autouse=True)
@@ -160,8 +160,7 @@ def test_missing_certificates_are_named(
 
 def test_certificates_of_the_environment_are_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """By file or by directory, as OpenSSL names them."""
-    one = "-----END CERTIFICATE-----\n"
-    pem = Path(certifi.where()).read_text(encoding="utf-8").split(one)[0] + one
+    pem = trustme.CA().cert_pem.bytes().decode()
     (tmp_path / "own.pem").write_text(pem, encoding="utf-8")
     (tmp_path / "abcdef01.0").write_text(pem, encoding="utf-8")
 
@@ -200,7 +199,7 @@ async def test_request_goes_through_a_socks_proxy(monkeypatch: pytest.MonkeyPatc
     ) as port:
         monkeypatch.setenv("ALL_PROXY", f"socks5://user:word@127.0.0.1:{port}")
         network = find_network("http://api.example.invalid")
-        async with httpx.AsyncClient(transport=network.transport(LIMITS), trust_env=False) as client:
+        async with httpx2.AsyncClient(transport=network.transport(LIMITS), trust_env=False) as client:
             answer = await client.get("http://api.example.invalid/")
 
     assert "ok" == answer.text
@@ -216,10 +215,10 @@ async def test_what_is_no_socks_proxy_gets_no_request(
     async with proxy(greeting) as port:
         monkeypatch.setenv("ALL_PROXY", f"socks5://127.0.0.1:{port}")
         network = find_network("http://api.example.invalid")
-        async with httpx.AsyncClient(transport=network.transport(LIMITS), trust_env=False) as client:
-            with pytest.raises(httpx.ProxyError):
+        async with httpx2.AsyncClient(transport=network.transport(LIMITS), trust_env=False) as client:
+            with pytest.raises(httpx2.ProxyError):
                 await client.get("http://api.example.invalid/")
-        gc.collect()  # httpcore leaves the connection to it
+        gc.collect()  # httpcore2 leaves the connection to it
 
 
 @pytest.mark.parametrize(

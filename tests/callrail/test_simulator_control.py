@@ -1,4 +1,4 @@
-import httpx
+import httpx2
 import pytest
 
 from callrail_relay.callrail.simulator import Fault, Kind, Simulator, create_app
@@ -119,7 +119,7 @@ def test_control_is_for_this_machine_only(simulator: Simulator, headers: dict[st
 async def test_control_is_for_loopback_clients_only(
     simulator: Simulator, address: tuple[str, int] | None
 ) -> None:
-    transport = httpx.ASGITransport(create_app(simulator), client=address or ("", 0))
+    transport = httpx2.ASGITransport(create_app(simulator), client=address or ("", 0))
     async with make_client(transport) as client:
         assert 403 == (await client.get("/sandbox/texts")).status_code
         assert 200 == (await client.get("/v3/a.json")).status_code

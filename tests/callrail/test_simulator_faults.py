@@ -2,7 +2,7 @@ import asyncio
 import json
 from collections.abc import Callable
 
-import httpx
+import httpx2
 import pytest
 from starlette.types import Message
 
@@ -118,14 +118,14 @@ def test_changed_bodies_leave_a_refusal_as_it_is(simulator: Simulator) -> None:
 @pytest.mark.parametrize(
     ("kind", "error", "taken"),
     [
-        (Kind.REFUSE, httpx.ConnectError, 0),
-        (Kind.DROP, httpx.RemoteProtocolError, 0),
-        (Kind.DROP_ANSWER, httpx.RemoteProtocolError, 1),
-        (Kind.HALF_BODY, httpx.RemoteProtocolError, 1),
+        (Kind.REFUSE, httpx2.ConnectError, 0),
+        (Kind.DROP, httpx2.RemoteProtocolError, 0),
+        (Kind.DROP_ANSWER, httpx2.RemoteProtocolError, 1),
+        (Kind.HALF_BODY, httpx2.RemoteProtocolError, 1),
     ],
 )
 def test_connection_breaks_in_process(
-    simulator: Simulator, kind: Kind, error: type[httpx.TransportError], taken: int
+    simulator: Simulator, kind: Kind, error: type[httpx2.TransportError], taken: int
 ) -> None:
     simulator.fault(Fault(kind))
 
@@ -138,7 +138,7 @@ def test_connection_breaks_in_process(
 async def test_plain_asgi_client_meets_an_exception(simulator: Simulator) -> None:
     """Without a transport to close, the app raises; a response is never made up."""
     simulator.fault(Fault(Kind.DROP_ANSWER))
-    async with make_client(httpx.ASGITransport(create_app(simulator))) as client:
+    async with make_client(httpx2.ASGITransport(create_app(simulator))) as client:
         with pytest.raises(ConnectionResetError):
             await client.post(full_path(simulator, "text-messages.json"), json=text_form(simulator))
     assert 1 == len(simulator.texts)
@@ -160,9 +160,9 @@ async def test_connection_breaks_over_a_socket(
     """The client sees the connection end, not an answer; the next request on a new one is fine."""
     simulator.fault(Fault(kind, times=1))
 
-    async def use(client: httpx.AsyncClient) -> None:
+    async def use(client: httpx2.AsyncClient) -> None:
         path, form = full_path(simulator, "text-messages.json"), text_form(simulator)
-        with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)) as caught:
+        with pytest.raises((httpx2.ReadError, httpx2.RemoteProtocolError)) as caught:
             await client.post(path, json=form)
         assert words in str(caught.value)
         assert taken == len(simulator.texts)
@@ -176,9 +176,9 @@ async def test_large_upload_can_be_dropped_unread(simulator: Simulator) -> None:
     """The connection ends although the body is still on its way."""
     simulator.fault(Fault(Kind.DROP))
 
-    async def use(client: httpx.AsyncClient) -> None:
+    async def use(client: httpx2.AsyncClient) -> None:
         form = text_form(simulator, content="x" * 4_000_000)
-        with pytest.raises(httpx.TransportError):
+        with pytest.raises(httpx2.TransportError):
             await client.post(full_path(simulator, "text-messages.json"), json=form)
 
     await over_socket(simulator, use)
@@ -192,7 +192,7 @@ async def test_other_faults_over_a_socket(simulator: Simulator) -> None:
         simulator.fault(Fault(Kind.STATUS, status=status, times=1))
     simulator.fault(Fault(Kind.SLOW_BODY, delay=1, times=1), Fault(Kind.NO_ID, times=1))
 
-    async def use(client: httpx.AsyncClient) -> list[int]:
+    async def use(client: httpx2.AsyncClient) -> list[int]:
         path, form = full_path(simulator, "text-messages.json"), text_form(simulator)
         return [(await client.post(path, json=form)).status_code for _ in range(8)]
 
@@ -219,8 +219,8 @@ async def test_client_that_gave_up_has_sent_its_text() -> None:
     simulator = make_simulator(clock=clock)
     simulator.fault(Fault(Kind.DELAY, delay=90))
 
-    async def use(client: httpx.AsyncClient) -> None:
-        with pytest.raises(httpx.ReadTimeout):
+    async def use(client: httpx2.AsyncClient) -> None:
+        with pytest.raises(httpx2.ReadTimeout):
             await client.post(full_path(simulator, "text-messages.json"), json=text_form(simulator))
         assert [] == simulator.texts
         clock.gate.set()
@@ -254,7 +254,7 @@ def test_answer_after_the_time_out_is_one_in_process(simulator: Simulator, kind:
     """The client's default time-out of 5 seconds ends the wait; the text is taken all the same."""
     simulator.fault(Fault(kind, delay=60))
 
-    with pytest.raises(httpx.ReadTimeout):
+    with pytest.raises(httpx2.ReadTimeout):
         send(simulator)
     assert [slept] == clock_of(simulator).slept
     assert 1 == len(simulator.texts)
@@ -266,7 +266,7 @@ def test_slow_body_comes_in_pieces(simulator: Simulator) -> None:
 
     assert simulator.company_id == send(simulator).json()["company_id"]
     assert [4.0] * 16 == clock_of(simulator).slept
-    with pytest.raises(httpx.ReadTimeout):
+    with pytest.raises(httpx2.ReadTimeout):
         send(simulator)
     assert 2 == len(simulator.texts)
 
@@ -315,7 +315,7 @@ def test_fault_on_reads_spares_sends(simulator: Simulator) -> None:
     assert 500 == asked(simulator, "GET", "text-messages.json").status_code
     simulator.faults.clear()
     simulator.fault(Fault(Kind.HALF_BODY, on="any"))
-    with pytest.raises(httpx.RemoteProtocolError):
+    with pytest.raises(httpx2.RemoteProtocolError):
         asked(simulator, "GET", "text-messages.json")
 
 
@@ -389,7 +389,7 @@ def test_every_kind_can_happen() -> None:
     for kind in Kind:
         try:
             happens(kind)()
-        except httpx.TransportError:
+        except httpx2.TransportError:
             continue
 
 

@@ -1,7 +1,7 @@
 from datetime import datetime
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from callrail_relay.callrail.simulator import Simulator, create_app
@@ -373,7 +373,7 @@ def test_a_text_to_an_unknown_number_is_an_error(simulator: Simulator) -> None:
 @pytest.mark.anyio
 async def test_plain_asgi_transport_works_too(simulator: Simulator) -> None:
     """The app needs nothing of the transport made for it."""
-    async with make_client(httpx.ASGITransport(create_app(simulator))) as client:
+    async with make_client(httpx2.ASGITransport(create_app(simulator))) as client:
         response = await client.post(full_path(simulator, "text-messages.json"), json=text_form(simulator))
 
     assert 200 == response.status_code

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-import httpx
+import httpx2
 import pytest
 
 from callrail_relay.callrail.simulator import Manner, Simulator
@@ -32,7 +32,7 @@ def simulator() -> Simulator:
     }
     assert 201 == asked(simulator, "POST", "integrations.json", json=form).status_code
 
-    simulator.webhooks.transport = httpx.MockTransport(lambda _request: httpx.Response(200))
+    simulator.webhooks.transport = httpx2.MockTransport(lambda _request: httpx2.Response(200))
     return simulator
 
 
@@ -137,7 +137,7 @@ def test_webhooks_travel_over_http(simulator: Simulator) -> None:
                 integration.config["sms_received_webhook"] = [f"{url}/hook", "http://127.0.0.1:9/nobody"]
             async with make_client(InProcessTransport(simulator)) as client:
                 reply = {"recipient": RECIPIENT, "content": "Hello"}
-                response: httpx.Response = await client.post("/sandbox/replies", json=reply)
+                response: httpx2.Response = await client.post("/sandbox/replies", json=reply)
                 assert 201 == response.status_code
             await settle(simulator)
         return [telling.status for telling in simulator.webhooks.told]

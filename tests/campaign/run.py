@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import httpx
+import httpx2
 import sqlalchemy as sa
 
 from callrail_relay.callrail.simulator import Fault, Kind, Simulator, create_app
@@ -100,7 +100,7 @@ class People:
     fleet: Fleet
 
     async def text(self, person: int) -> None:
-        async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
+        async with httpx2.AsyncClient(trust_env=False, timeout=20) as client:
             for number in range(100_000):
                 urls = await self.fleet.urls()
                 words = NUMBERED.format(person=f"p{person:02}", number=number)
@@ -116,11 +116,11 @@ class People:
             return self.random.uniform(0.02, 0.2)
         return BEAT - asyncio.get_running_loop().time() % BEAT
 
-    async def _post(self, client: httpx.AsyncClient, url: str, person: int, words: str) -> None:
+    async def _post(self, client: httpx2.AsyncClient, url: str, person: int, words: str) -> None:
         payload = {"message": words, "seller_phone": f"+120255501{person:02}", "team_id": 1}
         try:
             answer = await client.post(f"{url}/hooks/if3/{TOKEN}", json=payload)
-        except httpx.TransportError:
+        except httpx2.TransportError:
             self.ledger.doubtful.append(words)
             return
         if answer.status_code == 200:

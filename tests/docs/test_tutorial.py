@@ -7,7 +7,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from tests.docs.markdown import DOCS, Page
@@ -54,7 +54,7 @@ def _send_what_the_page_says(shown: str) -> None:
     assert 2 == len(texts)
     for text in texts:
         sent = {"message": text, "seller_phone": "(202) 555-0122"}
-        httpx.post(url, json=sent, trust_env=False).raise_for_status()
+        httpx2.post(url, json=sent, trust_env=False).raise_for_status()
 
 
 def test_real_account_half_is_not_for_copying_into_a_test() -> None:

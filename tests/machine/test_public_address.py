@@ -4,7 +4,7 @@ import socket
 from functools import partial
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from callrail_relay.callrail.network import find_network
@@ -103,20 +103,20 @@ async def test_the_dns_of_the_world_is_asked_past_tailscale(
     asked: list[str] = []
     told = b'{"Answer":[{"type":5,"data":"x."},{"type":1,"data":"127.0.0.1"}]}'
 
-    class Answering(httpx.AsyncBaseTransport):
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    class Answering(httpx2.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
             asked.append(f"{request.url} {request.headers['host']} {request.extensions.get('sni_hostname')}")
-            return httpx.Response(
-                200, stream=httpx.ByteStream(told if "dns-query" in str(request.url) else b"proof")
+            return httpx2.Response(
+                200, stream=httpx2.ByteStream(told if "dns-query" in str(request.url) else b"proof")
             )
 
     class ByName:
         proxy = None
 
-        def transport(self, _limits: httpx.Limits) -> httpx.AsyncBaseTransport:
+        def transport(self, _limits: httpx2.Limits) -> httpx2.AsyncBaseTransport:
             return Answering()
 
-    async def resolve(_url: httpx.URL) -> tuple[str, ...]:
+    async def resolve(_url: httpx2.URL) -> tuple[str, ...]:
         return ("100.101.102.103",)
 
     monkeypatch.setattr(public_address, "_resolve", resolve)

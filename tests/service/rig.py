@@ -11,7 +11,7 @@ from random import Random
 from typing import Protocol, TypeVar
 from unittest.mock import patch
 
-import httpx
+import httpx2
 import pytest
 
 from callrail_relay.callrail.client import CallRail
@@ -176,7 +176,7 @@ async def open_rig(
     *,
     clock: ManualClock | None = None,
     simulator: Simulator | None = None,
-    transport: httpx.AsyncBaseTransport | None = None,
+    transport: httpx2.AsyncBaseTransport | None = None,
     url: str = "http://127.0.0.1",
     network: bool = False,
     connections: int = 4,
@@ -252,7 +252,7 @@ async def open_callrail(
     url: str = "http://127.0.0.1",
     *,
     connections: int = 4,
-    transport: httpx.AsyncBaseTransport | None = None,
+    transport: httpx2.AsyncBaseTransport | None = None,
     api_key: str = KEY,
 ) -> AsyncIterator[CallRail]:
     async with CallRail.open(

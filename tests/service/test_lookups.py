@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from callrail_relay.callrail.simulator import Fault, Kind
@@ -49,14 +49,14 @@ LOST = (
 WAYS = ("unknown conversation", "known conversation", "among many")
 
 
-class Counted(httpx.AsyncBaseTransport):
+class Counted(httpx2.AsyncBaseTransport):
     """The simulator, with the number of texts it was asked to send."""
 
-    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+    def __init__(self, inner: httpx2.AsyncBaseTransport) -> None:
         self._inner = inner
         self.posts = 0
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         self.posts += request.method == "POST"
         return await self._inner.handle_async_request(request)
 

@@ -58,7 +58,7 @@ class PublicWay:
 def public_way(
     folder: Path, *, cert_host: str = HOST, expired: bool = False, trusted: bool = True
 ) -> Iterator[PublicWay]:
-    """The way, open until the end of the block; its *environment* makes httpx take it."""
+    """The way, open until the end of the block; its *environment* makes httpx2 take it."""
     authority = trustme.CA()
     expiry = datetime.now(UTC) - timedelta(days=1) if expired else None
     not_before = datetime.now(UTC) - timedelta(days=9) if expired else None

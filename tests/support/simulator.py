@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
-import httpx
+import httpx2
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from callrail_relay.callrail.simulator import Fault, Kind, Simulator, create_app
@@ -13,7 +13,7 @@ from callrail_relay.callrail.simulator.records import Account, Bucket, Company, 
 from callrail_relay.callrail.simulator.state import new_id
 
 
-class InProcessTransport(httpx.AsyncBaseTransport):
+class InProcessTransport(httpx2.AsyncBaseTransport):
     """
     Calls the simulator in process and raises what a client meets over a socket.
 
@@ -26,7 +26,7 @@ class InProcessTransport(httpx.AsyncBaseTransport):
         self._clock = simulator.clock
         self._app = app or create_app(simulator)
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         patience = request.extensions.get("timeout", {}).get("read")
         abandoned = False
 
@@ -44,13 +44,13 @@ class InProcessTransport(httpx.AsyncBaseTransport):
             await self._app({**scope, "extensions": {WAIT: wait}}, receive, send_on)
 
         try:
-            return await httpx.ASGITransport(app).handle_async_request(request)
+            return await httpx2.ASGITransport(app).handle_async_request(request)
         except (ConnectionError, TimeoutError) as exc:
             if abandoned:
-                raise httpx.ReadTimeout("no answer in time", request=request) from exc
+                raise httpx2.ReadTimeout("no answer in time", request=request) from exc
             if isinstance(exc, ConnectionRefusedError):
-                raise httpx.ConnectError("connection refused", request=request) from exc
-            raise httpx.RemoteProtocolError("connection closed by the server", request=request) from exc
+                raise httpx2.ConnectError("connection refused", request=request) from exc
+            raise httpx2.RemoteProtocolError("connection closed by the server", request=request) from exc
 
 
 def add_account(

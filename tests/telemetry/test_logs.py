@@ -261,7 +261,7 @@ def test_numbers_that_are_no_phones_stay() -> None:
 def test_libraries_are_heard_from_warnings_on() -> None:
     """Below that they print addresses, and with them perhaps the webhook's secret."""
     stream = configured("debug")
-    library = logging.getLogger("httpx")
+    library = logging.getLogger("httpx2")
     library.debug("GET /hooks/if3/secret")
     library.info("HTTP Request: POST /hooks/if3/secret")
     library.warning("Something is %s", "odd")

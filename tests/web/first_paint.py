@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import httpx
+import httpx2
 from playwright.sync_api import Page
 
 from callrail_relay.bootstrap.context import AppContext
@@ -44,7 +44,7 @@ def main(count: int) -> None:
         sign_in(page, relay.login_url)
         cookies = {one["name"]: one["value"] for one in page.context.cookies()}
         print(f"{count:,} texts; medians of {TURNS}: answer, first paint; and the quickest paint")  # noqa: T201 - its result
-        with httpx.Client(base_url=relay.url, cookies=cookies, trust_env=False, timeout=60) as client:
+        with httpx2.Client(base_url=relay.url, cookies=cookies, trust_env=False, timeout=60) as client:
             for name, path in addresses(relay).items():
                 answer = statistics.median(_answer(client, path) for _ in range(TURNS))
                 paints = [_paint(page, relay.url + path) for _ in range(TURNS)]
@@ -68,7 +68,7 @@ def addresses(relay: Running) -> dict[str, str]:
     }
 
 
-def _answer(client: httpx.Client, path: str) -> float:
+def _answer(client: httpx2.Client, path: str) -> float:
     began = time.perf_counter()
     client.get(path)
     return (time.perf_counter() - began) * 1000

@@ -8,7 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
-import httpx
+import httpx2
 from starlette.types import ASGIApp
 
 from callrail_relay.callrail.network import find_network
@@ -103,10 +103,10 @@ async def passing_requests_on(rig: Rig) -> AsyncIterator[PassingOn]:
 
 
 @asynccontextmanager
-async def client_of(app: ASGIApp, *, address: str = ADDRESS) -> AsyncIterator[httpx.AsyncClient]:
+async def client_of(app: ASGIApp, *, address: str = ADDRESS) -> AsyncIterator[httpx2.AsyncClient]:
     """A client in process that comes from *address*."""
-    transport = httpx.ASGITransport(app, client=(address, 50000))
-    async with httpx.AsyncClient(transport=transport, base_url="https://texts.example.com") as client:
+    transport = httpx2.ASGITransport(app, client=(address, 50000))
+    async with httpx2.AsyncClient(transport=transport, base_url="https://texts.example.com") as client:
         yield client
 
 
@@ -142,7 +142,7 @@ class Talk:
 
 @asynccontextmanager
 async def talking_to(url: str) -> AsyncIterator[Talk]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", httpx2.URL(url).port)
     try:
         yield Talk(reader, writer)
     finally:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.health import CheckResult, Condition
@@ -81,10 +81,10 @@ class Private:
     def link(self) -> str:
         return f"/login?token={self.login.token}"
 
-    def client(self, origin: str = ORIGIN) -> httpx.AsyncClient:
-        return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url=origin)
+    def client(self, origin: str = ORIGIN) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(transport=httpx2.ASGITransport(self.app), base_url=origin)
 
-    async def enter(self, client: httpx.AsyncClient, token: str | None = None) -> httpx.Response:
+    async def enter(self, client: httpx2.AsyncClient, token: str | None = None) -> httpx2.Response:
         """Log in as the button of the link's page does."""
         return await client.post("/login", data={"token": self.login.token if token is None else token})
 
@@ -93,7 +93,7 @@ class Private:
 class Visitor:
     """A person who is logged in, and uses the forms of the pages."""
 
-    client: httpx.AsyncClient
+    client: httpx2.AsyncClient
     private: Private
     csrf: str = field(default="")
 
@@ -106,7 +106,7 @@ class Visitor:
         self.csrf = found[1]
         return response.text
 
-    async def post(self, path: str, **fields: str) -> httpx.Response:
+    async def post(self, path: str, **fields: str) -> httpx2.Response:
         """Post a form of this session, and return the page that comes after it."""
         if not self.csrf:
             await self.page()

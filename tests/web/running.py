@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
-import httpx
+import httpx2
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from callrail_relay.bootstrap.context import AppContext
@@ -55,7 +55,7 @@ class Running:
 
     def post(self, **payload: object) -> None:
         """Post a text to IF3's webhook."""
-        httpx.post(self.parts.hook_url, json=payload, trust_env=False).raise_for_status()
+        httpx2.post(self.parts.hook_url, json=payload, trust_env=False).raise_for_status()
 
     def new_link(self) -> str:
         """One more link, as `callrail-relay dashboard` prints it."""

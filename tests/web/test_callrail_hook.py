@@ -6,7 +6,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlencode
 
-import httpx
+import httpx2
 import pytest
 
 from callrail_relay.callrail.webhooks import sign
@@ -50,7 +50,7 @@ def reply(rig: Rig, content: str, **changes: object) -> bytes:
 
 
 async def post(
-    client: httpx.AsyncClient, body: bytes, *, signature: str | None = None, path: str = CALLRAIL_HOOK
+    client: httpx2.AsyncClient, body: bytes, *, signature: str | None = None, path: str = CALLRAIL_HOOK
 ) -> int:
     headers = {
         "Content-Type": "application/json",

@@ -10,7 +10,7 @@ import sqlite3
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 import sqlalchemy as sa
 
@@ -608,7 +608,7 @@ async def test_stream_tells_of_a_change(tmp_path: Path) -> None:
     async with (
         private_rig(tmp_path) as (rig, private),
         Listener(private.app, host="127.0.0.1", port=0, setting="dashboard.port") as listener,
-        httpx.AsyncClient(base_url=listener.url, timeout=20) as client,
+        httpx2.AsyncClient(base_url=listener.url, timeout=20) as client,
     ):
         await private.enter(client)
         async with client.stream("GET", "/events", headers={"Last-Event-ID": "old"}) as stream:
@@ -636,7 +636,7 @@ async def test_program_of_the_same_user_has_a_new_link(tmp_path: Path) -> None:
             refused = await client.post("/login/links", headers={"Authorization": given})
             assert 403 == refused.status_code
         answer = await client.post("/login/links", headers={"Authorization": f"Bearer {LINK_SECRET}"})
-        link = httpx.URL(answer.json()["url"])
+        link = httpx2.URL(answer.json()["url"])
         assert ("127.0.0.1", "/login") == (link.host, link.path)
         assert 303 == (await private.enter(client, link.params["token"])).status_code
 

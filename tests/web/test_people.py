@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from starlette.requests import Request
 from typer.testing import CliRunner, Result
@@ -38,11 +38,11 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(COST, "n", 2)
 
 
-async def sign_in(client: httpx.AsyncClient, name: str, password: str = PASSWORD) -> httpx.Response:
+async def sign_in(client: httpx2.AsyncClient, name: str, password: str = PASSWORD) -> httpx2.Response:
     return await client.post("/login", data={"name": name, "password": password})
 
 
-async def is_in(client: httpx.AsyncClient) -> bool:
+async def is_in(client: httpx2.AsyncClient) -> bool:
     return (await client.get("/texts")).status_code == 200
 
 
@@ -378,14 +378,14 @@ def reset(*words: str, folder: Path) -> Result:
 
 def test_a_reset_lets_one_begin_anew(tmp_path: Path) -> None:
     """While the relay runs, it notices at once; and the webhook's listener has none of all this."""
-    with running(tmp_path, deliver=False) as relay, httpx.Client(base_url=relay.url) as client:
+    with running(tmp_path, deliver=False) as relay, httpx2.Client(base_url=relay.url) as client:
         token = relay.login_url.rpartition("=")[2]
         form = {"token": token, "name": "Sam", "password": PASSWORD}
         assert 303 == client.post("/login", data=form).status_code
         assert 200 == client.get("/").status_code
         public = relay.parts.listening.public_url
         for path in ("/login", "/setup/people", "/setup/password"):
-            assert 404 == httpx.post(f"{public}{path}", data=form).status_code
+            assert 404 == httpx2.post(f"{public}{path}", data=form).status_code
         asked = reset(folder=tmp_path)
         assert 2 == asked.exit_code
         assert 200 == client.get("/").status_code

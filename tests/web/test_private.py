@@ -4,7 +4,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from callrail_relay.domain.health import Condition
@@ -431,7 +431,7 @@ async def test_page_comes_over_a_socket(tmp_path: Path) -> None:
     async with (
         private_rig(tmp_path) as (rig, private),
         Listener(private.app, host="127.0.0.1", port=0, setting="dashboard.port") as listener,
-        httpx.AsyncClient(base_url=listener.url) as client,
+        httpx2.AsyncClient(base_url=listener.url) as client,
     ):
         await rig.accept("Hello")
         upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
-import httpx
+import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -148,13 +148,13 @@ VARIANTS = [
 ]
 
 
-async def post(rig: Rig, body: bytes, *, query: str = "", **headers: str) -> httpx.Response:
+async def post(rig: Rig, body: bytes, *, query: str = "", **headers: str) -> httpx2.Response:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     async with client_of(public_app(rig)) as client:
         return await client.post(f"{HOOK}?{query}" if query else HOOK, content=body, headers=named)
 
 
-async def messages_of(rig: Rig, response: httpx.Response) -> list[Message]:
+async def messages_of(rig: Rig, response: httpx2.Response) -> list[Message]:
     return await rig.operations.find(response.json()["id"])
 
 
@@ -323,7 +323,7 @@ async def test_an_id_of_the_request_alone_is_not_a_key(tmp_path: Path) -> None:
         assert [("queued",), ("queued",)] == rig.stored("status", "messages")
 
 
-def assert_zapiers_shape(response: httpx.Response) -> None:
+def assert_zapiers_shape(response: httpx2.Response) -> None:
     assert 200 == response.status_code
     assert "application/json" == response.headers["content-type"]
     answer = response.json()
@@ -543,7 +543,7 @@ async def test_failing_store_is_unavailable(tmp_path: Path) -> None:
         assert_zapiers_shape(await client.post(HOOK, json=payload()))
 
 
-async def knock(client: httpx.AsyncClient, times: int) -> list[int]:
+async def knock(client: httpx2.AsyncClient, times: int) -> list[int]:
     return [(await client.post(f"/hooks/if3/wrong-{number}")).status_code for number in range(times)]
 
 
@@ -605,8 +605,8 @@ async def test_request_without_an_address_is_judged_by_its_secret(tmp_path: Path
         async def nameless(scope: Scope, receive: Receive, send: Send) -> None:
             await app({**scope, "client": None}, receive, send)
 
-        async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(nameless), base_url="http://relay.example.com"
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(nameless), base_url="http://relay.example.com"
         ) as client:
             assert 200 == (await client.post(HOOK, json=payload())).status_code
             assert 404 == (await client.post("/hooks/if3/wrong")).status_code
@@ -721,7 +721,7 @@ async def test_everything_else_is_not_found(tmp_path: Path, path: str, method: s
     """No redirect, no list of methods, no page."""
     async with open_rig(tmp_path) as rig, client_of(public_app(rig)) as client:
         # A path that begins with two slashes would be taken for a host.
-        url = httpx.URL("https://texts.example.com").copy_with(raw_path=path.encode())
+        url = httpx2.URL("https://texts.example.com").copy_with(raw_path=path.encode())
         response = await client.request(method, url)
 
         assert 404 == response.status_code

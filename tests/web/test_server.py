@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from starlette.types import Receive, Scope, Send
 
@@ -73,7 +73,7 @@ def stored(rig: Rig) -> list[tuple[object, ...]]:
 
 async def test_text_comes_in_by_a_socket(tmp_path: Path) -> None:
     """As IF3 posts it; the server does not say what it is."""
-    async with open_rig(tmp_path) as rig, listening(rig) as url, httpx.AsyncClient(base_url=url) as client:
+    async with open_rig(tmp_path) as rig, listening(rig) as url, httpx2.AsyncClient(base_url=url) as client:
         response = await client.post(HOOK, json=payload())
 
         assert 200 == response.status_code
@@ -84,7 +84,7 @@ async def test_text_comes_in_by_a_socket(tmp_path: Path) -> None:
 async def test_chunked_body_is_taken(tmp_path: Path) -> None:
     """Without a length, in pieces."""
     body = encoded(payload())
-    async with open_rig(tmp_path) as rig, listening(rig) as url, httpx.AsyncClient(base_url=url) as client:
+    async with open_rig(tmp_path) as rig, listening(rig) as url, httpx2.AsyncClient(base_url=url) as client:
         response = await client.post(HOOK, content=pieces_of(body[:7], body[7:50], body[50:]))
 
         assert 200 == response.status_code
@@ -94,7 +94,7 @@ async def test_chunked_body_is_taken(tmp_path: Path) -> None:
 async def test_gzip_is_taken(tmp_path: Path) -> None:
     """Compressed, and chunked besides."""
     body = gzip.compress(encoded(payload()))
-    async with open_rig(tmp_path) as rig, listening(rig) as url, httpx.AsyncClient(base_url=url) as client:
+    async with open_rig(tmp_path) as rig, listening(rig) as url, httpx2.AsyncClient(base_url=url) as client:
         headers = {"Content-Encoding": "gzip"}
         response = await client.post(HOOK, content=pieces_of(body[:20], body[20:]), headers=headers)
 
@@ -135,7 +135,7 @@ async def test_gzip_bomb_is_refused(tmp_path: Path) -> None:
     """Fifty megabytes of nothing fit into fifty kilobytes."""
     bomb = gzip.compress(b"\0" * 50_000_000)
     assert len(bomb) <= LARGEST_BODY
-    async with open_rig(tmp_path) as rig, listening(rig) as url, httpx.AsyncClient(base_url=url) as client:
+    async with open_rig(tmp_path) as rig, listening(rig) as url, httpx2.AsyncClient(base_url=url) as client:
         response = await client.post(HOOK, content=bomb, headers={"Content-Encoding": "gzip"})
 
         assert 413 == response.status_code
@@ -203,7 +203,7 @@ async def test_request_for_another_protocol_is_an_ordinary_one(
         "Sec-WebSocket-Version": "13",
         "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
     }
-    async with open_rig(tmp_path) as rig, listening(rig) as url, httpx.AsyncClient(base_url=url) as client:
+    async with open_rig(tmp_path) as rig, listening(rig) as url, httpx2.AsyncClient(base_url=url) as client:
         statuses = [
             (await client.get(path, headers=upgrade)).status_code
             for path in (HOOK, "/hooks/if3/wrong", "/nowhere", "/healthz")
@@ -353,7 +353,7 @@ async def test_a_listener_that_ends_refuses_new_connections_at_once() -> None:
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    async with httpx.AsyncClient() as client:
+    async with httpx2.AsyncClient() as client:
         async with Listener(app, host="127.0.0.1", port=0, setting="x") as listener:
             first = asyncio.create_task(client.get(listener.url))
             await begun.wait()
@@ -391,7 +391,7 @@ async def test_garbage_is_answered_and_harms_nobody(tmp_path: Path) -> None:
         async with talking_to(url) as talk:
             await talk.say(b"\x16\x03\x01\x00\xa5\x01\r\n\r\n")
             assert (await talk.head()).startswith(b"HTTP/1.1 400 ")
-        async with httpx.AsyncClient(base_url=url) as client:
+        async with httpx2.AsyncClient(base_url=url) as client:
             assert 200 == (await client.get("/healthz")).status_code
 
 
@@ -634,7 +634,7 @@ async def test_connection_that_cannot_be_taken_ends_nothing(monkeypatch: pytest.
     monkeypatch.setattr(loop, "sock_accept", fails)
     async with (
         Listener(hello, host="127.0.0.1", port=0, setting="x", refused=refused.append) as listener,
-        httpx.AsyncClient() as client,
+        httpx2.AsyncClient() as client,
     ):
         assert "hello" == (await client.get(listener.url)).text
 
@@ -646,7 +646,7 @@ async def test_burst_of_connections_waits_to_be_taken() -> None:
     async with Listener(hello, host="127.0.0.1", port=0, setting="x") as listener, AsyncExitStack() as stack:
         for _ in range(50):
             stack.enter_context(socket.create_connection(address_of(listener), timeout=2))
-        async with httpx.AsyncClient() as client:
+        async with httpx2.AsyncClient() as client:
             assert "hello" == (await client.get(listener.url)).text
 
 
@@ -670,7 +670,7 @@ FORWARDED = {"X-Forwarded-For": "203.0.113.9"}
 
 
 async def asked(url: str, headers: dict[str, str]) -> int:
-    async with httpx.AsyncClient(base_url=url) as client:
+    async with httpx2.AsyncClient(base_url=url) as client:
         return (await client.post(HOOK, json=payload(), headers=headers)).status_code
 
 
@@ -699,7 +699,7 @@ async def test_forwarded_address_is_believed_from_listed_proxies_only(
 
 async def test_guesses_are_counted_by_the_address_that_is_believed(tmp_path: Path) -> None:
     """Without a trusted proxy no header lets a guesser pass for another client."""
-    async with open_rig(tmp_path) as rig, listening(rig) as url, httpx.AsyncClient(base_url=url) as client:
+    async with open_rig(tmp_path) as rig, listening(rig) as url, httpx2.AsyncClient(base_url=url) as client:
         statuses = [
             (await client.get("/hooks/if3/x", headers={"X-Forwarded-For": f"203.0.113.{number}"})).status_code
             for number in range(22)
@@ -737,7 +737,7 @@ async def test_address_of_another_machine_is_told() -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost"])
 async def test_url_reaches_it_from_this_machine(host: str) -> None:
     """Also where it listens everywhere."""
-    async with Listener(hello, host=host, port=0, setting="x") as listener, httpx.AsyncClient() as client:
+    async with Listener(hello, host=host, port=0, setting="x") as listener, httpx2.AsyncClient() as client:
         assert "hello" == (await client.get(listener.url)).text
         assert "0.0.0.0" not in listener.url
 
@@ -750,7 +750,7 @@ async def test_url_of_ipv6_is_in_brackets(host: str) -> None:
         listener = Listener(hello, host=host, port=0, setting="x")
     except Unavailable:
         pytest.skip("IPv6 is switched off here")
-    async with listener, httpx.AsyncClient() as client:
+    async with listener, httpx2.AsyncClient() as client:
         assert listener.url.startswith("http://[::1]:")
         assert "hello" == (await client.get(listener.url)).text
 
@@ -779,7 +779,7 @@ class Slow:
 async def test_request_under_way_is_answered_before_the_end() -> None:
     """A stop is not a failure for a request that was faster."""
     slow = Slow()
-    async with httpx.AsyncClient() as client:
+    async with httpx2.AsyncClient() as client:
         async with Listener(slow, host="127.0.0.1", port=0, setting="x") as listener:
             request = asyncio.create_task(client.get(listener.url))
             await slow.asked.wait()
@@ -791,7 +791,7 @@ async def test_request_that_does_not_end_is_not_waited_for(monkeypatch: pytest.M
     """A stop takes some seconds at most."""
     loop_time = LoopTime(monkeypatch)
     slow = Slow()
-    async with httpx.AsyncClient() as client:
+    async with httpx2.AsyncClient() as client:
         listener = Listener(slow, host="127.0.0.1", port=0, setting="x")
         await listener.__aenter__()
         request = asyncio.create_task(client.get(listener.url))
@@ -802,7 +802,7 @@ async def test_request_that_does_not_end_is_not_waited_for(monkeypatch: pytest.M
             await asyncio.sleep(0)
         outcome = await asyncio.gather(request, return_exceptions=True)
 
-    assert not isinstance(outcome[0], httpx.Response) or 500 == outcome[0].status_code
+    assert not isinstance(outcome[0], httpx2.Response) or 500 == outcome[0].status_code
 
 
 async def test_listener_that_was_never_entered_lets_go_of_its_port() -> None:
@@ -824,7 +824,7 @@ async def test_another_proxy_is_believed_without_a_restart() -> None:
         await send({"type": "http.response.body"})
 
     listener = Listener(app, host="127.0.0.1", port=0, setting="server.port")
-    async with listener, httpx.AsyncClient(trust_env=False, headers=FORWARDED) as client:
+    async with listener, httpx2.AsyncClient(trust_env=False, headers=FORWARDED) as client:
         for proxies in ([], ["127.0.0.0/8"], []):
             listener.trust(proxies)
             assert 204 == (await client.get(listener.url)).status_code

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass, field, fields
 from urllib.parse import urlencode
 
-import httpx
+import httpx2
 
 from callrail_relay.callrail.simulator.records import (
     Conversation,
@@ -60,7 +60,7 @@ class Webhooks:
     """The webhooks that were posted and those still to post, with their delay."""
 
     clock: Clock
-    transport: httpx.AsyncBaseTransport | None = None
+    transport: httpx2.AsyncBaseTransport | None = None
     manner: Manner = field(default_factory=Manner)
     told: list[Telling] = field(default_factory=list)
     under_way: set[asyncio.Task[None]] = field(default_factory=set)
@@ -98,11 +98,11 @@ class Webhooks:
             "User-Agent": "CallRail Webhook/1.0",
             "Signature": telling.signature,
         }
-        async with httpx.AsyncClient(timeout=_PATIENCE, trust_env=False, transport=self.transport) as client:
+        async with httpx2.AsyncClient(timeout=_PATIENCE, trust_env=False, transport=self.transport) as client:
             try:
                 response = await client.post(telling.url, content=telling.body, headers=headers)
                 telling.status = response.status_code
-            except httpx.HTTPError:
+            except httpx2.HTTPError:
                 telling.status = None
 
 
