@@ -2,8 +2,8 @@
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
 from functools import partial
 from importlib.resources import files
 from string import Formatter
@@ -13,39 +13,25 @@ from callrail_relay.domain.message import Reason
 
 if TYPE_CHECKING:  # it imports what help must not wait for
     from callrail_relay.domain.health import Facts, Node, Point
+    from callrail_relay.domain.shadow_report import ShadowReport
+
+
+_DATA: dict[str, Any] = tomllib.loads(
+    files(__package__).joinpath("sentences.toml").read_text(encoding="utf-8")
+)
+STEPS: dict[str, str] = _DATA.pop("steps")
+TODOS: dict[str, str] = _DATA.pop("todos")
+_DONE: dict[str, str] = _DATA.pop("zap")
+_NOT_FORWARDED: dict[str, str] = _DATA.pop("requests")
 
 
 def _read_rows() -> dict[str, tuple[str, ...]]:
-    text = files(__package__).joinpath("sentences.toml").read_text(encoding="utf-8")
-    rows = {key: (row,) if isinstance(row, str) else tuple(row) for key, row in tomllib.loads(text).items()}
+    rows = {key: (row,) if isinstance(row, str) else tuple(row) for key, row in _DATA.items()}
     phones = {key: row[:1] for key, row in rows.items() if key.startswith("bad_phone.")}
     return {key.replace("phone", "sender"): row for key, row in phones.items()} | rows
 
 
 SENTENCES = _read_rows()
-
-
-# The first run, by the values of domain.checklist's Step and Todo.
-STEPS = {
-    "key": "API key",
-    "number": "Account and number",
-    "address": "Public address",
-    "webhook": "Webhook URL in IF3",
-    "text": "Test text",
-}
-TODOS = {
-    "configure": "Run `callrail-relay configure`.",
-    "new_key": "CallRail rejected the key. Run `callrail-relay configure` with a valid one, then "
-    "`callrail-relay resume`.",
-    "start": "Start the relay with `callrail-relay service install`, or in this window with `callrail-relay "
-    "serve`.",
-    "check": "CallRail hasn't answered yet. `callrail-relay doctor` shows why.",
-    "expose": "IF3 needs a public https address that leads here: `callrail-relay expose` makes one.",
-    "check_address": "It isn't certain that it leads here: `callrail-relay expose --check` tries it.",
-    "paste": "Paste the URL that `callrail-relay hook-url` prints into IF3 (Team Dashboard > Settings > "
-    "Messaging > “Outbound Text Webhook”), and send a text there.",
-    "send": "Send a text to your own phone, from IF3 or with `callrail-relay send`.",
-}
 
 
 def shown(name: str, value: object) -> str:
@@ -153,15 +139,45 @@ def asleep(node: "Node", show: Callable[[datetime], str]) -> str:
     """Return how long a node's computer slept the last time; nothing if it didn't."""
     if (slept := node.slept) is None:
         return ""
-    minutes = round(slept.seconds / 60)
-    lasted = plural(round(minutes / 60), "hour") if minutes >= 90 else plural(max(minutes, 1), "minute")
-    who = node.name if node.pid is None else "This computer"
+    who, lasted = node.name if node.pid is None else "This computer", roughly(slept.seconds)
     return f"{who} was asleep for {lasted} until {show(slept.woke_at)}, and could take no texts."
+
+
+def totals(report: "ShadowReport", late_after: timedelta) -> str:
+    """What an owner wants to know, such as "412 texts in 6 days. The Zap lost 3. The relay would hold 2."."""
+    counts = report.counts
+    texts, sent, pending = (counts[name] for name in ("texts", "sent", "pending"))
+    if not texts:
+        return "No texts came in shadow mode in that time."
+    days = max(1, round((report.until - (report.since or report.until)) / timedelta(days=1)))
+    late = "a minute" if late_after == timedelta(minutes=1) else span(late_after.total_seconds())
+    parts = [words.format(f"{counts[name]:,}", late=late) for name, words in _DONE.items() if counts[name]]
+    did = " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
+    if not did and sent:
+        did = "made no mistake" if sent == texts else "sent the others as they came"
+    said = [f"{plural(texts, 'text')} in {plural(days, 'day')}."]
+    said.append(f"The Zap {did}." if did else "What the Zap did isn't known yet.")
+    said += [f"CallRail doesn't show {pending:,} yet."] if pending else []
+    unknown = texts - sent - counts["missing"] - pending
+    said += [f"{unknown:,} can't be compared."] if unknown and did else []
+    return " ".join([*said, f"The relay would have held {counts['would_hold'] or 'none'}."])
+
+
+def not_forwarded(requests: Mapping[str, int]) -> list[str]:
+    """Return what became of the requests that the old URL did not take."""
+    found = ((words, requests[state]) for state, words in _NOT_FORWARDED.items())
+    return [words.format(plural(count, "request")) for words, count in found if count]
 
 
 def plural(count: int, word: str) -> str:
     """Return a count with its word: 1 text, 2,000 texts."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def roughly(seconds: float) -> str:
+    """Return a span of time as people say it: 1 minute, 2 hours."""
+    minutes = round(seconds / 60)
+    return plural(round(minutes / 60), "hour") if minutes >= 90 else plural(max(minutes, 1), "minute")
 
 
 def span(seconds: float) -> str:

@@ -123,7 +123,11 @@ class AppContext:
     def alerts(self) -> AlertPolicy:
         alerts = self.settings.alerts
         return AlertPolicy(
-            budget=alerts.budget, waiting=alerts.waiting, failures=alerts.failures, little_space=LITTLE_SPACE
+            budget=alerts.budget,
+            waiting=alerts.waiting,
+            failures=alerts.failures,
+            little_space=LITTLE_SPACE,
+            weekly=alerts.weekly_summary,
         )
 
     @property

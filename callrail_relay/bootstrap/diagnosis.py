@@ -68,9 +68,11 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
                 "You aren't told when something goes wrong. Set alerts.urls, then run "
                 "`callrail-relay alerts test`."
             )
+        channels, weekly = wiring.alert_channels(context).names, context.settings.alerts.weekly_summary
+        summary = "" if weekly == "off" else f", with a summary each {weekly.title()}"
         raise CheckWarning(
-            f"{plural(len(wiring.alert_channels(context).names), 'alert channel')} set, and not tried here: "
-            "`callrail-relay alerts test` does."
+            f"{plural(len(channels), 'alert channel')} set{summary}, and not tried here: `callrail-relay "
+            "alerts test` does."
         )
 
     async def replies() -> str:

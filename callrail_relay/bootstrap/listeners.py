@@ -10,15 +10,17 @@ from callrail_relay.bootstrap.context import listener_url
 from callrail_relay.bootstrap.credentials import hook_url, open_callrail_webhooks, require_hook_token
 from callrail_relay.bootstrap.dashboard_access import open_desk, session_key
 from callrail_relay.bootstrap.diagnosis import checks
-from callrail_relay.bootstrap.wiring import Relay, open_passing_on, scrape
+from callrail_relay.bootstrap.wiring import Relay, open_conversations, open_passing_on, scrape
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.public_url import proof
 from callrail_relay.domain.routing import is_loopback
+from callrail_relay.domain.shadow_report import ShadowReport
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.service.background import Refusals
 from callrail_relay.service.delivery import TaskGroup
 from callrail_relay.service.health import HealthReport, Remembered, StoreProbe, run_checks
 from callrail_relay.service.overview import ChangeSignal, History
+from callrail_relay.service.shadow import make_report
 from callrail_relay.service.tokens import HookTokens, new_token
 from callrail_relay.telemetry.metrics import Metrics
 from callrail_relay.web.auth import Login
@@ -111,6 +113,10 @@ def _dashboard(relay: Relay, worker: TaskGroup, signal: ChangeSignal, link_secre
                     check.forget()
         return await run_checks(all_checks)
 
+    async def compare() -> ShadowReport:
+        async with open_conversations(relay) as conversations:
+            return await make_report(conversations)
+
     async def read_url() -> str:
         base = relay.public_address.url or listener_url(context.settings.server)
         return hook_url(context.settings, await require_hook_token(context), base)
@@ -123,6 +129,7 @@ def _dashboard(relay: Relay, worker: TaskGroup, signal: ChangeSignal, link_secre
         login=Login(context.clock, relay.people, session_key(context)),
         clock=context.clock,
         examine=look,
+        compare=compare,
         public_url=lambda: relay.public_address.seen,
         read_url=read_url,
         # A person's decision may let any text be sent, even if nothing that comes in could.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from callrail_relay.cli.console import Config, Json, ask, complain, has_terminal, say, show, working
-from callrail_relay.cli.first_run import NEXT, UNPROVEN, begin_step, lead_on
+from callrail_relay.cli.first_run import begin_step, lead_on, sentence
 from callrail_relay.cli.operate import why_not_for_if3
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.errors import RefusedByCallRail, SecretError, SettingsError, UsageError
@@ -115,7 +115,7 @@ async def configure(
     saved = await save_setup(context, changes, new_key=key if is_new else None, use_file=secrets_file)
     _tell_saved(context, saved)
     if not has_terminal() or as_json:
-        say(f"{UNPROVEN}\n{NEXT}")
+        say(f"{sentence('unproven')}\n{sentence('next')}")
     else:
         await lead_on(config, has_address=public_url is not None)
     document = {"settings_file": str(context.config_path), **route}

@@ -35,6 +35,15 @@ OutputFile = Annotated[str, typer.Argument(metavar="FILE", help="The file to wri
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to every question.")]
 
 
+@functools.cache
+def catalog() -> dict[str, Any]:
+    """The sentences of ``words.toml``, read with the first of them: help needs none."""
+    import tomllib
+    from importlib.resources import files
+
+    return tomllib.loads(files(__package__).joinpath("words.toml").read_text(encoding="utf-8"))
+
+
 def command(
     app: typer.Typer, name: str, *, panel: str | None = None, long_running: bool = False
 ) -> Callable[[Command], Command]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from callrail_relay.cli.console import ask, complain, has_terminal, opened_relay, say
+from callrail_relay.cli.console import ask, catalog, complain, has_terminal, opened_relay, say
 from callrail_relay.cli.expose import bring_up, read_tunnel
 from callrail_relay.cli.operate import read_status
 from callrail_relay.cli.send import send
@@ -12,13 +12,10 @@ from callrail_relay.domain.tunnels import Kind
 from callrail_relay.errors import RelayError
 
 _STEPS = 5
-UNPROVEN = (
-    "Whether this API key may send cannot be seen without sending: keys are read-only until CallRail gives "
-    "them write access. Ask CallRail's support for it if that is not done; `callrail-relay send` to your own "
-    "phone proves it."
-)
-NEXT = "Next: start the relay with `callrail-relay serve`. Then `callrail-relay doctor` checks your setup."
-_TEST_TEXT = "This is a test from callrail-relay. Texts go out."
+
+
+def sentence(key: str, **values: object) -> str:
+    return str(catalog()["first_run"][key]).format(**values)
 
 
 def begin_step(number: int, title: str) -> None:
@@ -29,12 +26,12 @@ def begin_step(number: int, title: str) -> None:
 
 async def lead_on(config: Path | None, *, has_address: bool) -> None:
     """Lead a person from saved settings to a relay that runs, is reachable, and has sent a text."""
-    begin_step(3, "Keep the relay running")
+    begin_step(3, sentence("step_service"))
     await offer(config)
-    begin_step(4, "A public address, for IF3")
+    begin_step(4, sentence("step_address"))
     if not has_address:
         await _settle_address(config)
-    begin_step(5, "A test text, then IF3")
+    begin_step(5, sentence("step_test"))
     await _send_test(config)
     await _show_checklist(config)
 
@@ -44,23 +41,19 @@ async def _settle_address(config: Path | None) -> None:
     from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.tunnels import find_program, save_public_url
 
-    say("IF3 needs an https address that leads to this computer: your own, or one of a tunnel program.")
+    say(sentence("address"))
     while True:
         context = load_context(config)
         former = context.settings.server.public_url
-        answer = ask(
-            "Public URL, or tailscale, ngrok or cloudflared; "
-            + (f"Enter keeps {former}" if former else "Enter to skip")
-        )
+        enter = sentence("enter_keeps" if former else "enter_skips", former=former)
+        answer = ask(sentence("ask_address", enter=enter))
         if not answer:
             return
         try:
             if answer.lower() in (Kind.TAILSCALE, Kind.NGROK, Kind.CLOUDFLARED):
                 kind = Kind(answer.lower())
                 find_program(kind)
-                host = (
-                    None if kind is Kind.TAILSCALE else ask(f"Your host name at {kind}, as texts.example.com")
-                )
+                host = None if kind is Kind.TAILSCALE else ask(sentence("ask_host", kind=kind))
                 _, words = await bring_up(context, read_tunnel(kind, host or None))
                 say(words)
             else:
@@ -73,10 +66,10 @@ async def _settle_address(config: Path | None) -> None:
 
 async def _send_test(config: Path | None) -> None:
     """Send a text to the person's own phone: nothing else proves that the API key may send."""
-    say("Only a text proves that the API key may send: it is read-only until CallRail gives it write access.")
-    while number := ask("Your own cell phone, for a test text; Enter to skip"):
+    say(sentence("test"))
+    while number := ask(sentence("ask_phone")):
         try:
-            await send(to=number, message=_TEST_TEXT, config=config)
+            await send(to=number, message=sentence("test_text"), config=config)
         except RelayError as error:
             complain(str(error))
         else:

@@ -2,10 +2,8 @@
 
 import math
 import re
-import tomllib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from importlib.resources import files
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.live import Live
@@ -14,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from callrail_relay import sentences
-from callrail_relay.cli.console import echo, json_text, split_remedy
+from callrail_relay.cli.console import catalog, echo, json_text, split_remedy
 from callrail_relay.clock import Clock
 from callrail_relay.domain.checklist import Item, checklist
 from callrail_relay.domain.delivery import AccountStatus
@@ -234,8 +232,7 @@ def _lines(report: StatusReport) -> Iterator[Text]:
     yield Text(_queue_words(facts))
 
 
-_POINTS = files(__package__).joinpath("points.toml").read_text(encoding="utf-8")
-SENTENCES: dict[Code, str] = {Code[name]: words for name, words in tomllib.loads(_POINTS).items()}
+SENTENCES: dict[Code, str] = {Code[name]: words for name, words in catalog()["points"].items()}
 
 
 def checklist_lines(items: Sequence[Item]) -> Iterator[Text]:

@@ -8,7 +8,7 @@ import typer
 from callrail_relay.cli import console
 from callrail_relay.cli.console import Config, Json, Yes, command, confirmed, echo, say, show
 from callrail_relay.errors import Unavailable, UsageError
-from callrail_relay.sentences import plural
+from callrail_relay.sentences import not_forwarded, plural, roughly, totals
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.wiring import Relay
@@ -120,60 +120,21 @@ async def report(
         raise Unavailable(f"Not all could be compared yet: {made.fault} Run it again later.")
 
 
-_REQUESTS = {
-    "refused": "The old URL rejected {}: is its Zap on?",
-    "unknown": "{} may not have got to the old URL, which gave no answer.",
-    "waiting": "{} not passed on: the old URL can't be reached.",
-}
-
-
 def _print_report(report: "ShadowReport", late_after: timedelta) -> None:
     """The totals in sentences, then a line for each text that didn't come out right."""
     from callrail_relay.cli.render import local, shortened
-    from callrail_relay.sentences import span
 
-    late = span(late_after.total_seconds())
-    echo(totals(report, "a minute" if late == "1 minute" else late))
-    for state, words in _REQUESTS.items():
-        if count := report.requests[state]:
-            echo(words.format(plural(count, "request")))
+    for words in (totals(report, late_after), *not_forwarded(report.requests)):
+        echo(words)
     wrong = [one for one in report.texts if one.findings or one.would_hold]
     for one in wrong[:MOST_LINES]:
-        said = [finding.replace("_", " ") for finding in one.findings]
+        late = f" by {roughly(one.late_by.total_seconds())}" if one.late_by else ""
+        said = [finding.replace("_", " ") + (late if finding == "late" else "") for finding in one.findings]
         said += [f"would hold: {', '.join(one.would_hold)}"] if one.would_hold else []
         echo(f"{local(one.text.received_at)}  {one.text.recipient or '-':<12}  {'; '.join(said)}")
         echo(f"    {shortened(one.text.text)}")
     if len(wrong) > MOST_LINES:
         echo(f"{len(wrong) - MOST_LINES:,} more: see --csv.")
-
-
-_DONE = {
-    "missing": "lost {}",
-    "doubled": "doubled {}",
-    "cut": "cut {}",
-    "out_of_order": "swapped the order of {}",
-    "to_opted_out": "texted in spite of an opt-out {}",
-    "late": "sent {} more than {late} late",
-}
-
-
-def totals(report: "ShadowReport", late: str) -> str:
-    """What an owner wants to know, such as "412 texts in 6 days. The Zap lost 3. The relay would hold 2."."""
-    counts = report.counts
-    texts, sent, pending = (counts[name] for name in ("texts", "sent", "pending"))
-    if not texts:
-        return "No texts came in shadow mode in that time."
-    days = max(1, round((report.until - (report.since or report.until)) / timedelta(days=1)))
-    parts = [words.format(f"{counts[name]:,}", late=late) for name, words in _DONE.items() if counts[name]]
-    did = " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
-    if not did and sent:
-        did = "made no mistake" if sent == texts else "sent the others as they came"
-    said = [f"{plural(texts, 'text')} in {plural(days, 'day')}."]
-    said.append(f"The Zap {did}." if did else "What the Zap did isn't known yet.")
-    said += [f"CallRail doesn't show {pending:,} yet."] if pending else []
-    unknown = texts - sent - counts["missing"] - pending
-    said += [f"{unknown:,} can't be compared."] if unknown and did else []
-    return " ".join([*said, f"The relay would have held {counts['would_hold'] or 'none'}."])
 
 
 @command(app, "end")

@@ -191,6 +191,10 @@ class Alerts(Table):
     )
     waiting: t.SomeTime = _key("15m", "how long a text may be held or unknown before an alert")
     failures: t.Count = _key(5, "how many texts must fail within 10 minutes for an alert")
+    weekly_summary: t.Weekday = _key(
+        "monday",
+        'the day that begins with a summary of the week, at 8 AM by this computer\'s clock, or "off"',
+    )
     heartbeat_url: t.HeartbeatUrl | None = _key(
         None, "an address that is requested every minute while all is well, as of healthchecks.io"
     )

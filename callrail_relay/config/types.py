@@ -238,6 +238,10 @@ Concurrency = Annotated[int, Field(ge=1, le=64), BeforeValidator(_whole_number)]
 GuardMode = Annotated[Mode, BeforeValidator(_lower)]
 TunnelKind = Annotated[Literal["none", "tailscale", "cloudflared", "ngrok", "ssh"], BeforeValidator(_lower)]
 OnUnknown = Annotated[Literal["ask", "resend_once"], BeforeValidator(_lower)]
+Weekday = Annotated[
+    Literal["off", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"],
+    BeforeValidator(_lower),
+]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)]
 LogFormat = Annotated[Literal["auto", "pretty", "json"], BeforeValidator(_lower)]
 

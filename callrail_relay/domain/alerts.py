@@ -1,8 +1,8 @@
 """Which alerts to send: an *incident* is opened once, told once, and told once more when it is over."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, time, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -10,6 +10,9 @@ from callrail_relay.domain import health
 from callrail_relay.domain.account import Window
 
 FAILURE_WINDOW = timedelta(minutes=10)  # failures within this time are one burst
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+SUMMARY_AT = time(8)  # by this machine's clock
+SUMMARIES_APART = timedelta(days=2)  # at least: nodes in several time zones take several instants for 8 AM
 BAND = 10  # percent that a limit's use has to fall below a threshold before that threshold can be passed anew
 
 
@@ -17,6 +20,7 @@ class Level(StrEnum):
     WARNING = "warning"
     ERROR = "error"
     OVER = "over"  # its end still has to be reported
+    INFO = "info"  # nothing is wrong
 
 
 class Code(StrEnum):
@@ -28,6 +32,7 @@ class Code(StrEnum):
     FAILURES = "failures"
     DISK = "disk"
     DATABASE = "database"
+    WEEKLY = "weekly"  # the last summary of a week, which is never over
 
     @property
     def level(self) -> Level:
@@ -43,6 +48,7 @@ class AlertPolicy:
     waiting: timedelta  # how long a text may wait for a person
     failures: int  # how many texts within FAILURE_WINDOW are a burst
     little_space: int  # bytes on the disk
+    weekly: str  # the day of the weekly summary, one of WEEKDAYS; anything else: there is none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +58,21 @@ class Undecided:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Week:
+    """What happened since the last summary; *decision* is the last that was counted."""
+
+    since: str  # ISO
+    sent: int
+    lost: int
+    doubled: int
+    reviewed: int
+    decision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AlertFacts:
     health: health.Facts
+    week: Week | None = None  # only if the next summary is due, or the first one has to be waited for
     undecided: Undecided = Undecided()
     failures: int = 0
     machine: str = ""
@@ -97,13 +116,42 @@ def decide(facts: AlertFacts, known: Sequence[Incident], policy: AlertPolicy) ->
     findings = list(_findings(facts, {one.key: one for one in known if one.is_open}, policy))
     changes = [_change(finding, by_key.get(finding.key), facts.health.now) for finding in findings]
     mentioned = {finding.key for finding in findings}
+    if facts.week is not None:
+        changes.append(_summary(facts.week, facts.health, by_key.get(Code.WEEKLY)))
+    stays = {Code.DISK, Code.WEEKLY} if policy.weekly in WEEKDAYS else {Code.DISK}
     # As of an account that was taken out of the settings. Each machine speaks for its own disk.
     changes += [
         Change(before=one, after=None)
         for one in known
-        if one.is_open and one.key not in mentioned and one.code is not Code.DISK
+        if one.is_open and one.key not in mentioned and one.code not in stays
     ]
     return [change for change in changes if change.before != change.after]
+
+
+def due_since(
+    known: Sequence[Incident], policy: AlertPolicy, now: datetime
+) -> tuple[datetime, int | None] | None:
+    """From when, and after which decision, the next summary counts; None unless it is due."""
+    if policy.weekly not in WEEKDAYS:
+        return None
+    last = next((one.parameters for one in known if one.key == Code.WEEKLY), None)
+    if last is None:
+        return now, None
+    local = now.astimezone() - timedelta(hours=SUMMARY_AT.hour)
+    day = local.date() - timedelta(days=(local.weekday() - WEEKDAYS.index(policy.weekly)) % 7)
+    until = datetime.fromisoformat(last["until"])
+    is_due = datetime.combine(day, SUMMARY_AT).astimezone() - until >= SUMMARIES_APART
+    return (until, last["decision"]) if is_due else None
+
+
+def _summary(week: Week, facts: health.Facts, known: Incident | None) -> Change:
+    """Without a summary before it there is nothing to tell yet: the first week begins."""
+    parameters = {**asdict(week), "until": facts.now.isoformat(), "waiting": facts.waiting.for_person}
+    told_at = facts.now if known is None else None
+    after = Incident(
+        key=Code.WEEKLY, level=Level.INFO, parameters=parameters, opened_at=facts.now, told_at=told_at
+    )
+    return Change(before=known, after=after)
 
 
 def _change(finding: _Finding, known: Incident | None, now: datetime) -> Change:

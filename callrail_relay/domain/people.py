@@ -54,6 +54,7 @@ class TooManyTries(NotAllowed):
     """Raised instead of looking at a password, for *wait* seconds."""
 
     def __init__(self, wait: float) -> None:
+        self.wait = ceil(wait)
         when = f"{ceil(wait)} seconds" if wait <= 120 else f"{ceil(wait / 60)} minutes"
         super().__init__(f"Too many wrong passwords. Try again in {when}.")
 

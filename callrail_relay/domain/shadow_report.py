@@ -8,8 +8,8 @@ from enum import StrEnum
 from typing import Any
 
 from callrail_relay.domain.inbound import CallRailText, Company
-from callrail_relay.domain.message import Message, instant
-from callrail_relay.domain.printable import guarded, lines
+from callrail_relay.domain.message import Message, Reason, instant
+from callrail_relay.domain.printable import guarded, lines, printable
 from callrail_relay.domain.reconcile import AFTER, BEFORE, FoundText, is_cut, is_shown, normalise
 
 
@@ -23,6 +23,8 @@ class Finding(StrEnum):
     TO_OPTED_OUT = "to_opted_out"
 
 
+LATE_AFTER = timedelta(seconds=60)
+GIVE_UP_AFTER = timedelta(minutes=15)
 _OF_SHADOW = ("not_passed_on", "restored")  # what holds a text though the rules would not
 
 
@@ -33,9 +35,19 @@ class Compared:
     findings: tuple[Finding, ...] = ()
 
     @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """What would have held it here."""
+        return tuple(one for one in self.text.reasons if one.code not in _OF_SHADOW)
+
+    @property
     def would_hold(self) -> tuple[str, ...]:
-        """The codes of what would have held it here."""
-        return tuple(one.code for one in self.text.reasons if one.code not in _OF_SHADOW)
+        return tuple(one.code for one in self.reasons)
+
+    @property
+    def late_by(self) -> timedelta | None:
+        return (
+            self.sent_at - self.text.received_at if self.sent_at and Finding.LATE in self.findings else None
+        )
 
     def document(self) -> dict[str, Any]:
         return {
@@ -76,7 +88,7 @@ class ShadowReport:
         rows = (
             one.document()
             | {"findings": " ".join(one.findings), "would_hold": " ".join(one.would_hold)}
-            | {"text": guarded(one.text.text or "")}
+            | {"text": guarded(printable(one.text.text or ""))}
             for one in self.texts
         )
         return lines([header, *([row[name] or "" for name in header] for row in rows)])

@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.alerts import FAILURE_WINDOW, Change, Incident, Level, Undecided
-from callrail_relay.domain.message import Status
+from callrail_relay.domain.alerts import FAILURE_WINDOW, Change, Incident, Level, Undecided, Week
+from callrail_relay.domain.message import Status, Verb
 from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.outbox.history import read_kept
 from callrail_relay.outbox.rows import Row, from_row, insert_into
-from callrail_relay.outbox.tables import Condition, attempts, incidents, messages, segments
+from callrail_relay.outbox.tables import Condition, attempts, decisions, incidents, messages, segments
 
 _MOST = 10_000  # undecided texts that are read, newest first; more than a person would ever review
 
@@ -47,6 +48,28 @@ def count_failures(connection: sa.Connection, now: datetime, account_ids: Iterab
         segments.c.status.in_([Status.FAILED, Status.UNKNOWN]),
     )
     return connection.scalar(query) or 0
+
+
+def read_week(connection: sa.Connection, now: datetime, since: datetime, decision: int | None) -> Week:
+    """What happened since *since*, and what people decided on after *decision*, if there was one."""
+    newest: int = connection.scalar(sa.select(sa.func.max(decisions.c.id))) or 0
+    # What was sent since then came in a month before at the earliest.
+    sent = sa.select(sa.func.count()).select_from(messages)
+    sent = sent.where(messages.c.received_at >= since - timedelta(days=30), messages.c.sent_at >= since)
+    decided = sa.select(decisions.c.message_seq, decisions.c.verb).order_by(decisions.c.id)
+    decided = decided.where(
+        decisions.c.id > (newest if decision is None else decision), decisions.c.id <= newest
+    )
+    last = {row.message_seq: row.verb for row in connection.execute(decided)}
+    kept = read_kept(connection, now, since)
+    return Week(
+        since=since.isoformat(),
+        sent=connection.scalar(sent) or 0,
+        lost=kept.lost,
+        doubled=kept.doubled,
+        reviewed=sum(verb != Verb.UNDO for verb in last.values()),
+        decision=newest,
+    )
 
 
 def read_incidents(connection: sa.Connection, now: datetime) -> list[Incident]:

@@ -80,13 +80,12 @@ def add(
     connection: sa.Connection, now: datetime, batch: Iterable[NewSubmission], forward_to: str
 ) -> list[PassOn | None]:
     """Note new requests of one transaction; return what to pass on at once, None for each that waits."""
-    failed = forwards.c.tries > sa.case((forwards.c.state == State.PASSING, 1), else_=0)
-    is_down = connection.scalar(sa.select(sa.exists().where(is_unfinished(), failed)))
+    is_down = connection.scalar(_IS_DOWN)
     passing: list[PassOn | None] = []
     for one in batch:
         noted = {"submission_id": one.id, "state": State.WAITING, "received_at": now, "tries": 0}
         [id_] = connection.execute(sa.insert(forwards), noted).inserted_primary_key or (0,)
-        at_once = not is_down and connection.scalar(_FREE.where(forwards.c.id == id_)) is not None
+        at_once = not is_down and connection.scalar(_IS_FREE, {"of": id_}) is not None
         passing.append(_take(connection, now, id_, forward_to) if at_once else None)
     return passing
 
@@ -189,5 +188,8 @@ _behind = sa.exists().where(
     _its.c.recipient == _theirs.c.recipient,
 )
 _FREE = sa.select(forwards.c.id).where(is_unfinished(), forwards.c.state == State.WAITING, ~_behind)
+_IS_FREE = _FREE.where(forwards.c.id == sa.bindparam("of"))
+_failed = forwards.c.tries > sa.case((forwards.c.state == State.PASSING, 1), else_=0)
+_IS_DOWN = sa.select(sa.exists().where(is_unfinished(), _failed))
 # Locked, as another node may take it: what that one took is looked at again, and doesn't wait any more.
 _NEXT = _FREE.order_by(forwards.c.id).limit(1).with_for_update(of=forwards)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from callrail_relay.domain.alerts import AlertFacts, AlertPolicy, Code, Incident, Level, decide
+from callrail_relay.domain.alerts import AlertFacts, AlertPolicy, Code, Incident, Level, decide, due_since
 from callrail_relay.domain.events import AlertFailed, AlertTold
 from callrail_relay.domain.health import Facts
 from callrail_relay.errors import Unavailable
@@ -63,8 +63,10 @@ class Alerts(PeriodicTask):
         known = await self.store.read(alerts.read_incidents)
         health = await self.facts()
         account_ids = [one.account.id for one in health.standings]
+        due = due_since(known, self.policy, health.now)
         facts = AlertFacts(
             health=health,
+            week=None if due is None else await self.store.read(alerts.read_week, *due),
             undecided=await self.store.read(alerts.read_undecided, self.policy.waiting),
             failures=await self.store.read(alerts.count_failures, account_ids),
             machine=self.machine,

@@ -12,9 +12,11 @@ from callrail_relay.domain.events import Event
 from callrail_relay.domain.health import Facts, StoreStats
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.opt_outs import OptOut
+from callrail_relay.domain.shadow import Shadow
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import history as store_history
 from callrail_relay.outbox import opt_outs, queries
+from callrail_relay.outbox import shadow as store_shadow
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.operations import FAILED_LATELY, Operations
 
@@ -89,6 +91,14 @@ class History:
 
     async def for_person(self) -> int:
         return await self.store.read(store_history.count_for_person, self.store.clock.now() - FAILED_LATELY)
+
+    async def shadow(self) -> Shadow:
+        return await self.store.read(store_shadow.read_shadow)
+
+    async def requests_in_shadow(self) -> dict[str, int]:
+        """How many requests got how far to the old URL."""
+        _, counts = await self.store.read(store_shadow.count_requests, None)
+        return counts
 
     async def page(self, wanted: views.TextFilter) -> views.TextPage:
         return await self.store.read(store_history.read_page, wanted)

@@ -13,7 +13,7 @@ from callrail_relay.domain.mapper import RawSubmission
 from callrail_relay.domain.opt_keywords import read_opt_keyword
 from callrail_relay.domain.reconcile import BEFORE
 from callrail_relay.domain.shadow import Mode, Passed, PassOn, Shadow, State, read_old_url
-from callrail_relay.domain.shadow_report import ShadowReport, compare
+from callrail_relay.domain.shadow_report import GIVE_UP_AFTER, LATE_AFTER, ShadowReport, compare
 from callrail_relay.errors import NotAllowed, Unavailable
 from callrail_relay.outbox import shadow as store_shadow
 from callrail_relay.outbox.inbound import ingest
@@ -24,6 +24,7 @@ from callrail_relay.service.background import PeriodicTask
 RETRY = timedelta(seconds=1)
 RECORDED_WITHIN = 1.0  # seconds, as those of MODE_WITHIN
 MODE_WITHIN = 1.0
+ANSWERED_WITHIN = 0.02
 MOST_PAGES = 40  # of 250 conversations each
 
 
@@ -65,8 +66,8 @@ class PassingOn(PeriodicTask):
 
     def _recorded(self, recording: asyncio.Task[None]) -> None:
         self._recording.discard(recording)
-        # It may have to be tried again, and others may wait behind it.
-        self.wake()
+        # It may have to be tried again, and others may wait behind it. To look now would hold up the answer.
+        asyncio.get_running_loop().call_later(ANSWERED_WITHIN, self.wake)
 
     async def pass_on_unstored(self, request: RawSubmission) -> Passed:
         """
@@ -161,7 +162,11 @@ class Conversations:
 
 
 async def make_report(
-    conversations: Conversations, *, since: datetime | None, late_after: timedelta, give_up_after: timedelta
+    conversations: Conversations,
+    *,
+    since: datetime | None = None,
+    late_after: timedelta = LATE_AFTER,
+    give_up_after: timedelta = GIVE_UP_AFTER,
 ) -> ShadowReport:
     """Compare what came in shadow with CallRail's conversations."""
     store = conversations.store
@@ -177,9 +182,9 @@ async def make_report(
         if seen.fault or not seen.is_last:
             faults[company] = seen.fault or "There are more conversations than it reads."
     now = await store.now()
-    compared = compare(
-        texts, shown, now=now, late_after=late_after, give_up_after=give_up_after, unread=faults
-    )
+    spans = {"late_after": late_after, "give_up_after": give_up_after}
+    # In a thread: it may take seconds, and webhooks wait for no report.
+    compared = await asyncio.to_thread(compare, texts, shown, now=now, unread=faults, **spans)
     fault = next(iter(faults.values()), None)
     return ShadowReport(since=since or first, until=now, requests=requests, texts=compared, fault=fault)
 

@@ -28,11 +28,20 @@ def alert_text(incidents: Sequence[Incident]) -> str:
     return "\n\n".join(_sentence(one) for one in ordered)
 
 
-def _sentence(incident: Incident) -> str:
+def alert_title(incidents: Sequence[Incident], level: Level) -> str:
+    return str(_SENTENCES["titles"][level]).format(**_parameters(incidents[0]))
+
+
+def _parameters(incident: Incident) -> dict[str, Any]:
     parameters = _PARAMETERS.get(incident.code, dict)(dict(incident.parameters))
     for name in ("since", "oldest"):
         if parameters.get(name):
             parameters[name] = _clock_time(parameters[name])
+    return parameters
+
+
+def _sentence(incident: Incident) -> str:
+    parameters = _parameters(incident)
     if incident.is_open:
         return str(_SENTENCES[incident.code]["open"].format(**parameters)).strip()
     return f"Resolved: {_SENTENCES[incident.code]['over'].format(**parameters)}"
@@ -63,12 +72,24 @@ def _of_review(given: dict[str, Any]) -> dict[str, Any]:
     return given | {"counts": f"{plural(count, 'message')} {need} your review ({words})"}
 
 
+def _of_week(given: dict[str, Any]) -> dict[str, Any]:
+    waiting = given["waiting"]
+    need = (
+        f" {plural(waiting, 'message')} {'needs' if waiting == 1 else 'need'} your review now."
+        if waiting
+        else ""
+    )
+    counts = {name: f"{given[name]:,}" for name in ("sent", "lost", "reviewed")}
+    return given | counts | {"duplicates": plural(given["doubled"], "duplicate"), "need": need}
+
+
 _PARAMETERS: dict[Code, Callable[[dict[str, Any]], dict[str, Any]]] = {
     Code.PAUSED: _of_pause,
     Code.LIMIT: _of_limit,
     Code.REVIEW: _of_review,
     Code.FAILURES: lambda given: {"messages": plural(given["count"], "message")},
     Code.DISK: lambda given: given | {"megabytes": given["free_bytes"] // (1024 * 1024)},
+    Code.WEEKLY: _of_week,
 }
 
 
@@ -78,7 +99,8 @@ def _clock_time(instant: str) -> str:
     return f"{clock_time(local)} on {local:%B} {local.day}"
 
 
-_KINDS = {Level.ERROR: "failure", Level.WARNING: "warning", Level.OVER: "success"}  # the worst first
+# The worst first.
+_KINDS = {Level.ERROR: "failure", Level.WARNING: "warning", Level.OVER: "success", Level.INFO: "info"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -117,8 +139,7 @@ class AppriseChannels:
 
     async def tell_of(self, incidents: Sequence[Incident]) -> list[str]:
         level = min((one.level for one in incidents), key=list(_KINDS).index)
-        title = "callrail-relay: resolved" if level is Level.OVER else "callrail-relay needs attention"
-        return await self.tell(title, alert_text(incidents), level)
+        return await self.tell(alert_title(incidents, level), alert_text(incidents), level)
 
     async def tell(self, title: str, words: str, level: Level) -> list[str]:
         """Tell on all channels; returns the names of those that failed. Raises Unavailable when all did."""

@@ -16,8 +16,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from callrail_relay.domain.people import TooManyTries
 from callrail_relay.errors import NotAllowed, NotFound, Unavailable, UsageError
 from callrail_relay.web.auth import COOKIE, Session, set_cookie
-from callrail_relay.web.dashboard import actions, frame, now, review, security, setup, texts
+from callrail_relay.web.dashboard import actions, frame, now, review, security, setup, shadow, texts
 from callrail_relay.web.dashboard.frame import STATIC, Dashboard, Visit
+from callrail_relay.web.dashboard.words import NOTICES
 from callrail_relay.web.public import FailedSecrets, client_address, network
 
 HEADERS = {
@@ -120,9 +121,10 @@ class Access:
                 if person is None:
                     return frame.render("login.html", 401, form=form, fault="The name or password is wrong.")
                 session = login.open(person)
+        except TooManyTries as error:
+            return _later(frame.render("login.html", 429, form=form, fault=error), error.wait)
         except (UsageError, NotAllowed) as error:
-            status = 429 if isinstance(error, TooManyTries) else 422
-            return frame.render("login.html", status, form=form, fault=error)
+            return frame.render("login.html", 422, form=form, fault=error)
         if session is None:
             return self._refused(request)
         response = RedirectResponse(frame.own_address(form.get("back", ""), "/"), 303)
@@ -141,16 +143,21 @@ class Access:
 
     def _refused(self, request: Request) -> Response:
         if self._failed.too_many(client_address(request), self._dashboard.clock.monotonic()):
-            return frame.plain("Too many wrong links.", "Wait a minute, and try again.", 429)
+            return _later(frame.plain("Too many wrong links.", "Wait a minute, and try again.", 429), 60)
         remedy = "A link is good once. Run `callrail-relay dashboard` on the relay's computer for a new one."
         return frame.plain("This link does not work any more.", remedy, 403)
+
+
+def _later(response: Response, seconds: int) -> Response:
+    response.headers["Retry-After"] = str(seconds)
+    return response
 
 
 async def end_others(visit: Visit) -> Response:
     """Sign out every other browser."""
     session = await visit.dashboard.login.sign_out_others(visit.session)
     visit.dashboard.signal()
-    response = visit.back("All other browsers are signed out.", "/setup#security")
+    response = visit.back(NOTICES["others_out"], "/setup#security")
     set_cookie(response, session)
     return response
 
@@ -206,6 +213,8 @@ PAGES: dict[str, frame.Page] = {
     "/texts/{id}/request": texts.show_request,
     "/texts/{id}/edit": actions.show_edit,
     "/texts/{id}/{verb}": actions.ask,
+    "/shadow": shadow.show,
+    "/shadow.csv": shadow.download,
     "/setup": setup.show,
 }
 FORMS: dict[str, frame.Page] = {
@@ -215,6 +224,7 @@ FORMS: dict[str, frame.Page] = {
     "/undo": actions.undo,
     "/texts/{id}/edit": actions.edit,
     "/texts/{id}/{verb}": actions.act,
+    "/shadow": shadow.compare,
     "/setup/url": setup.reveal,
     "/setup/check": setup.check,
     "/setup/test": setup.send,

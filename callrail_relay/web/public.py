@@ -167,6 +167,7 @@ class Webhook(ABC):
 
 class IF3Hook(Webhook):
     name = "if3"
+    _in_shadow = False  # the last one; then delivery has nothing to claim, and would hold up the next
 
     def allows(self, address: str) -> bool:
         networks, parsed = self._parts.allow_addresses, read_address(address)
@@ -177,7 +178,8 @@ class IF3Hook(Webhook):
             self._parts.refused("passed on by this relay itself")
             return PlainTextResponse("Misdirected Request: the old URL leads back to this relay.", 421)
         # Delivery is woken twice: so that it may claim the text in the commit that stores it, and after it.
-        self._parts.wake()
+        if not self._in_shadow:
+            self._parts.wake()
         passing_on = self._parts.passing_on
         key = next((one for name, one in request.headers.items() if name in REPEAT_HEADERS and one), None)
         try:
@@ -187,6 +189,7 @@ class IF3Hook(Webhook):
                 query=request.scope["query_string"].decode("utf-8", "replace"),
                 idempotency_key=key,
             )
+            self._in_shadow = receipt.in_shadow
             if receipt.accepted and not receipt.in_shadow:
                 self._parts.wake()
             elif receipt.in_shadow and receipt.pass_on is None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 import venv
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,7 @@ from tests.benchmarks.servers import RAISED, Server
 from tests.benchmarks.texts import body, people
 from tests.support.policies import claim_policy, guard_policy
 from tests.support.postgres import running_cluster
+from tests.support.zap import Manner, running_zap
 
 ROOT = Path(__file__).parents[2]
 
@@ -200,6 +202,51 @@ def latency(bench: Bench) -> list[Row]:
             yardstick_value=theirs99,
             goal=3,
         ),
+    ]
+
+
+def shadow(bench: Bench) -> list[Row]:
+    """
+    What passing on adds to the old URL's own answer: texts posted one by one there, and to a relay in shadow.
+
+    They take turns, each on a connection of its own as IF3's, so that a slow second hits both alike.
+    """
+    persons = people()
+
+    def took(url: str, number: int) -> float:
+        request = urllib.request.Request(url, body(number, persons), {"content-type": "application/json"})
+        begin = time.monotonic()
+        with urllib.request.urlopen(request) as answer:
+            assert answer.read() == Manner.body
+        return (time.monotonic() - begin) * 1000
+
+    def measure() -> list[float]:
+        with (
+            tempfile.TemporaryDirectory(dir=bench.folder) as folder,
+            running_zap() as zap,
+            servers.relay(Path(folder), bench.callrail) as server,
+        ):
+            servers.start_shadow(Path(folder), bench.callrail, zap.url)
+            times: list[tuple[float, float]] = []
+            for number in range(120):
+                times.append((took(zap.url, number), took(server.hook, number)))
+                time.sleep(0.1)  # a low rate, as people text
+            assert {} == servers.arrived(bench.callrail)
+        direct, beside = zip(*times[20:], strict=True)  # the first ones warm up
+        added = sorted(there - here for here, there in times[20:])
+        return [statistics.median(direct), statistics.median(beside), added[50], added[99]]
+
+    [[direct, beside, added, slowest]] = median_of(bench.runs, measure)
+    return [
+        Row(
+            figure="the old URL's answer in shadow, p50",
+            value=beside,
+            unit="ms",
+            yardstick="posted there",
+            yardstick_value=direct,
+        ),
+        Row(figure="passing on adds, p50", value=added, unit="ms", goal=15),
+        Row(figure="passing on adds, the slowest of 100", value=slowest, unit="ms"),
     ]
 
 
@@ -466,6 +513,7 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "accepts": accepts,
     "nodes": nodes,
     "latency": latency,
+    "shadow": shadow,
     "delivered": delivered,
     "memory": memory,
     "start": start,

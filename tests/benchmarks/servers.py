@@ -123,6 +123,13 @@ def relay(folder: Path, callrail: Server, **settings: object) -> Iterator[Server
         yield Server(process, listening["public_url"], listening["private_url"])
 
 
+def start_shadow(folder: Path, callrail: Server, url: str) -> None:
+    """Have the relay on the data in *folder* pass requests on to *url*."""
+    command = (sys.executable, "-m", "callrail_relay", "shadow", "start", "--forward-to", url)
+    environment = relay_environment(folder, callrail)
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
 def _loop() -> str:
     return os.environ.get(LOOP, "asyncio")
 

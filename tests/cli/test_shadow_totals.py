@@ -5,9 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from callrail_relay.cli.shadow import totals
+from callrail_relay.cli.shadow import _print_report
 from callrail_relay.domain.message import Message, Reason, Source, Status
 from callrail_relay.domain.shadow_report import Compared, Finding, ShadowReport
+from callrail_relay.sentences import totals
 from tests.support.clock import START
 from tests.support.factories import RECIPIENT, make_route
 
@@ -63,4 +64,21 @@ def test_the_totals_claim_no_more_than_is_known(texts: list[Compared], said: str
     """One sentence for what the Zap did, one for the relay."""
     report = ShadowReport(since=START, until=START + timedelta(days=6), requests={}, texts=tuple(texts))
 
-    assert said == totals(report, "a minute")
+    assert said == totals(report, timedelta(minutes=1))
+
+
+def test_each_text_that_did_not_come_out_right_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """With its findings, and by how long it was late; what came out right has none."""
+    late = replace(LATE, sent_at=START + timedelta(minutes=4), findings=(Finding.LATE, Finding.DOUBLED))
+    requests = {"forwarded": 1, "refused": 2, "unknown": 0, "waiting": 1}
+    found = (RIGHT, late, replace(HELD, text=replace(HELD.text, text="Hi {{x}}")))
+    report = ShadowReport(since=START, until=START + timedelta(days=1), requests=requests, texts=found)
+
+    _print_report(report, timedelta(minutes=1))
+
+    _, refused, waiting, *lines = capsys.readouterr().out.splitlines()
+    assert ("rejected 2 requests" in refused, "1 request not passed on" in waiting) == (True, True)
+    assert 4 == len(lines)
+    assert lines[0].endswith("late by 4 minutes; doubled")
+    assert lines[2].endswith("would hold: merge_tag")
+    assert "    Hi {{x}}" == lines[3]

@@ -55,6 +55,7 @@ _VALUES = {
     "TrackingNumber": "phone number",
     "TunnelKind": "`none`, `tailscale`, `cloudflared`, `ngrok`, `ssh`",
     "WebAddress": "address",
+    "Weekday": "`monday` to `sunday`, `off`",
 }
 
 _SETTINGS = """\

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from typing import Any
@@ -29,13 +30,10 @@ def steps() -> Iterator[dict[str, Any]]:
         yield from job.get("steps", [])
 
 
-def test_both_are_there() -> None:
-    assert {"tests", "release"} == WORKFLOWS.keys()
-
-
 def test_rights_are_given_by_name() -> None:
     """By itself no job can write; only the release's last two may sign, and one may publish files here."""
-    assert [{}, {"contents": "read"}] == [WORKFLOWS[name]["permissions"] for name in ("release", "tests")]
+    given = {name: workflow["permissions"] for name, workflow in WORKFLOWS.items()}
+    assert {"release": {}, "tests": {"contents": "read"}, "long": {"contents": "read"}} == given
     writes = {
         name: {right for right, level in job["permissions"].items() if level == "write"}
         for name, job in jobs()
@@ -74,6 +72,23 @@ def test_scripts_are_right_and_name_what_is_there() -> None:
     named = {word for script in scripts for word in re.findall(r"\btests/\S+", script)}
     assert named >= {"tests/run", "tests/outbox", "tests/test_bootstrap.py"}
     assert all((ROOT / one).exists() for one in named)
+
+
+@pytest.mark.parametrize("command", WORKFLOWS["long"]["jobs"]["long"]["strategy"]["matrix"]["module"])
+def test_long_tests_take_what_they_are_given(command: str) -> None:
+    """Each command, with the number of the run as its seed, is understood."""
+    script = f"printf '%s\n' {WORKFLOWS['long']['jobs']['long']['steps'][-1]['run'].partition('-m ')[2]}"
+    variables = {"MODULE": command, "GITHUB_RUN_NUMBER": "12"}
+    words = subprocess.run(["bash", "-c", script], env=variables, capture_output=True, text=True, check=True)
+    asked = [
+        sys.executable,
+        "-m",
+        *words.stdout.split(),
+        "--co" if command.startswith("pytest") else "--help",
+    ]
+
+    assert ("12" in words.stdout) == ("--seed" in command)
+    assert 0 == subprocess.run(asked, cwd=ROOT, capture_output=True, check=False).returncode
 
 
 @pytest.mark.parametrize("extras", re.findall(r"\.\[([\w,]+)\]", str(WORKFLOWS)))

@@ -12,8 +12,10 @@ from callrail_relay.domain.alerts import (
     Change,
     Code,
     Incident,
+    Level,
     Undecided,
     decide,
+    due_since,
 )
 from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Contact, Facts, Node, PublicUrl, Running
@@ -46,6 +48,18 @@ def standing(
 def accounts(*standings: AccountStatus, now: datetime = START) -> AlertFacts:
     """All is well but for these accounts."""
     return replace(WELL, health=replace(HEALTH, now=now, standings=standings))
+
+
+def test_a_node_whose_day_begins_later_sends_no_second_summary() -> None:
+    """By its clock the week ends up to a day after another node had told it."""
+    policy = replace(POLICY, weekly="monday")
+    monday = datetime(2026, 12, 7, 8).astimezone()
+    for told, due in ((monday - timedelta(hours=26), False), (monday - timedelta(days=2), True)):
+        parameters = {"until": told.isoformat(), "decision": 7}
+        last = Incident(
+            key=Code.WEEKLY, level=Level.INFO, parameters=parameters, opened_at=told, told_at=told
+        )
+        assert due_since([last], policy, monday) == ((told, 7) if due else None)
 
 
 class Owner:

@@ -1,5 +1,7 @@
 """What the report says of each text: right, late, cut, doubled, overtaking, missing, to one who opted out."""
 
+import csv
+import io
 from collections.abc import Collection
 from datetime import timedelta
 
@@ -115,6 +117,23 @@ def test_the_same_words_of_days_before_do_not_take_a_new_text() -> None:
     texts = [came(1, "Yes", at=-90_000), came(2, "Yes", at=0)]
 
     assert ["missing", ""] == findings(texts, [shown("Yes", at=2)])
+
+
+def test_csv_has_one_line_a_text_and_no_formula() -> None:
+    """With a header; a line break stays in its cell, and what steers a terminal is written out."""
+    words = ("=HYPERLINK(1)", "@SUM(1)", 'Two\nlines, "quoted"', "\x1b[31mred", "Hi; +1")
+    texts = [came(n, text, to=recipient(n)) for n, text in enumerate(words)]
+    found = compared([*texts, came(9, would_hold=("opt_out", "merge_tag"))], [shown(at=120)])
+    report = ShadowReport(since=START, until=NOW, requests={}, texts=found)
+
+    header, *lines = csv.reader(io.StringIO(report.csv()))
+
+    assert ["id", "recipient", "received_at", "sent_at", "findings", "would_hold", "text"] == header
+    assert ["'=HYPERLINK(1)", "'@SUM(1)", 'Two\nlines, "quoted"', "\\x1b[31mred", "Hi;' +1"] == [
+        line[-1] for line in lines[:-1]
+    ]
+    assert ["late to_opted_out", "opt_out merge_tag", WORDS] == lines[-1][-3:]
+    assert timedelta(seconds=120) == found[-1].late_by
 
 
 TEXTS = st.lists(st.tuples(st.integers(1, 3), st.sampled_from("abc")), max_size=12)

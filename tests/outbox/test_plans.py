@@ -315,6 +315,7 @@ async def tend(outbox: Store, clock: ManualClock, message_id: str) -> None:
     )
     await outbox.read(alerts.read_undecided, timedelta(minutes=15))
     await outbox.read(alerts.count_failures, [ACCOUNT])
+    await outbox.read(alerts.read_week, clock.now() - timedelta(days=7), 1)
     incident = Incident(key="paused:ACC1", level=Level.ERROR, opened_at=clock.now())
     await outbox.write(alerts.change_incidents, [Change(before=None, after=incident)])
     claimed = await outbox.write(alerts.claim_alerts, timedelta(minutes=1))

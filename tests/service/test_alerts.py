@@ -3,8 +3,10 @@
 import asyncio
 import io
 import logging
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -31,13 +33,13 @@ def receiver() -> Iterator[Receiver]:
         yield receiver
 
 
-def alerts_of(rig: Rig, *urls: str, free_bytes: int | None = GIGABYTE) -> Alerts:
+def alerts_of(rig: Rig, *urls: str, free_bytes: int | None = GIGABYTE, weekly_summary: str = "off") -> Alerts:
     return Alerts(
         rig.outbox,
         rig.events,
         rig.operations.facts,
         AppriseChannels.open(urls, setting="alerts.urls").tell_of,
-        alert_policy(),
+        alert_policy(weekly=weekly_summary),
         machine="office",
         free_bytes=lambda: free_bytes,
     )
@@ -105,6 +107,88 @@ async def test_a_channel_that_fails_is_tried_again_later(tmp_path: Path, receive
         receiver.status = 200
         await alerts.turn()
         assert 1 == len(receiver.taken)
+
+
+async def at(rig: Rig, local: str) -> None:
+    """Let the clock go on until this instant, by this computer's own time zone."""
+    wanted = datetime.fromisoformat(local).astimezone()
+    rig.clock.advance((wanted - rig.clock.now()).total_seconds())
+
+
+async def test_each_week_begins_with_a_summary_of_the_last_one(tmp_path: Path, receiver: Receiver) -> None:
+    """Once, however many nodes there are and however often they restart."""
+    async with open_rig(tmp_path) as rig:
+
+        def node() -> Alerts:
+            return alerts_of(rig, receiver.url, weekly_summary="monday")
+
+        await at(rig, "2026-12-02T12:00")
+        await node().turn()
+        await rig.accept("Hello")
+        await rig.work(rig.delivery())
+        await rig.operations.cancel(await rig.accept("Hello {{name}}"))
+        await at(rig, "2026-12-07T07:59")
+        await node().turn()
+        assert [] == receiver.titles
+
+        await at(rig, "2026-12-07T08:00")
+        await asyncio.gather(*(node().turn() for _ in range(3)))
+        await at(rig, "2026-12-10T08:00")
+        await node().turn()
+        assert ["callrail-relay: 1 sent, 0 lost, 1 reviewed"] == receiver.titles
+        assert ["info"] == [one["type"] for one in receiver.taken]
+        assert (
+            "Since 12:00 PM on December 2: 1 sent, 0 lost, 0 duplicates, 1 reviewed." == receiver.messages[0]
+        )
+
+        await at(rig, "2026-12-14T08:00")
+        await node().turn()
+        assert (
+            "Since 8:00 AM on December 7: 0 sent, 0 lost, 0 duplicates, 0 reviewed." == receiver.messages[1]
+        )
+
+
+async def test_a_summary_that_was_due_while_the_relay_was_off_is_sent_once(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    """Also when a channel fails at first. The next one covers what came since, and no longer."""
+    async with open_rig(tmp_path) as rig:
+        alerts = alerts_of(rig, receiver.url, weekly_summary="friday")
+        await at(rig, "2026-12-02T12:00")
+        await alerts.turn()
+        await at(rig, "2026-12-22T17:00")
+        receiver.status = 500
+        await alerts.turn()
+        receiver.status = 200
+        rig.clock.advance(60)
+        await alerts.turn()
+        await alerts_of(rig, receiver.url, weekly_summary="friday").turn()
+        [late] = receiver.messages
+        assert late.startswith("Since 12:00 PM on December 2: ")
+
+        await at(rig, "2026-12-25T08:00")
+        await alerts.turn()
+        assert receiver.messages[1].startswith("Since 5:00 PM on December 22: ")
+
+
+async def test_a_lost_message_is_in_the_summary_and_so_is_what_waits(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    async with open_rig(tmp_path) as rig:
+        alerts = alerts_of(rig, receiver.url, weekly_summary="monday")
+        await at(rig, "2026-12-02T12:00")
+        await alerts.turn()
+        lost = await rig.accept("Hello")
+        await rig.accept("Hello {{name}}")
+        with sqlite3.connect(rig.path) as store:
+            store.execute("DELETE FROM segments")
+            store.execute("DELETE FROM messages WHERE id = ?", (lost,))
+        await at(rig, "2026-12-07T08:00")
+        await alerts.turn()
+
+        assert receiver.messages[-1].endswith(
+            "0 sent, 1 lost, 0 duplicates, 0 reviewed. 1 message needs your review now."
+        )
 
 
 async def test_one_channel_of_two_is_enough(tmp_path: Path, receiver: Receiver) -> None:

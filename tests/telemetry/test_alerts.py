@@ -6,7 +6,7 @@ import pytest
 
 from callrail_relay.domain.alerts import Code, Incident, Level, Parameters
 from callrail_relay.domain.message import Reason
-from callrail_relay.telemetry.alerts import alert_text
+from callrail_relay.telemetry.alerts import alert_text, alert_title
 
 AT = datetime(2026, 4, 8, 18, 14, tzinfo=UTC)
 WHEN = f"{AT.astimezone():%I:%M %p}".lstrip("0") + f" on {AT.astimezone():%B} {AT.astimezone().day}"
@@ -32,6 +32,14 @@ PARAMETERS: dict[Code, Parameters] = {
     Code.FAILURES: {"count": 5},
     Code.DISK: {"machine": "office", "free_bytes": 100 * 1024**2},
     Code.DATABASE: {"since": AT.isoformat(), "detail": "It is locked."},
+    Code.WEEKLY: {
+        "since": AT.isoformat(),
+        "sent": 1412,
+        "lost": 0,
+        "doubled": 1,
+        "reviewed": 3,
+        "waiting": 2,
+    },
 }
 
 
@@ -40,7 +48,7 @@ def text(code: Code, *, level: Level = Level.ERROR, **changes: object) -> str:
     return alert_text([Incident(key=code, level=level, parameters=parameters, opened_at=AT)])
 
 
-@pytest.mark.parametrize("code", Code)
+@pytest.mark.parametrize("code", [code for code in Code if code is not Code.WEEKLY])
 def test_every_code_has_a_sentence_for_its_begin_and_its_end(code: Code) -> None:
     assert text(code).endswith(".")
     assert text(code, level=Level.OVER).startswith("Resolved: ")
@@ -55,6 +63,16 @@ def test_a_pause_names_its_reason_and_the_way_out() -> None:
     words = text(Code.PAUSED, reason=Reason("by_hand", {"note": "+12025550122 asked for it."}).document())
     assert 1 == words.count("callrail-relay resume")
     assert "2025550122" not in words
+
+
+def test_a_summary_has_its_figures_in_the_title_and_says_what_waits() -> None:
+    summary = Incident(
+        key=Code.WEEKLY, level=Level.INFO, parameters=PARAMETERS[Code.WEEKLY], opened_at=AT, told_at=AT
+    )
+    assert "callrail-relay: 1,412 sent, 0 lost, 3 reviewed" == alert_title([summary], Level.INFO)
+    assert text(Code.WEEKLY, level=Level.INFO) == (
+        f"Since {WHEN}: 1,412 sent, 0 lost, 1 duplicate, 3 reviewed. 2 messages need your review now."
+    )
 
 
 def test_a_limit_that_is_reached_says_when_the_next_message_is_sent() -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
@@ -14,7 +14,16 @@ from callrail_relay.domain.message import Reason, uuid7
 from callrail_relay.outbox.accept import ensure_account
 from callrail_relay.outbox.engine import open_engine
 from callrail_relay.outbox.schema import migrate
-from callrail_relay.outbox.tables import attempts, callrail_texts, evidence, messages, segments, submissions
+from callrail_relay.outbox.tables import (
+    attempts,
+    callrail_texts,
+    evidence,
+    forwards,
+    messages,
+    segments,
+    shadow,
+    submissions,
+)
 from callrail_relay.outbox.tables import decisions as decided
 
 FIRST = ("Dana", "Alex", "Robin", "Morgan", "Jamie", "Casey", "Taylor", "Jordan", "Riley", "Quinn", "Avery")
@@ -75,6 +84,7 @@ class Planned:
     next_lookup_at: datetime | None = None
     evidence: Sequence[tuple[datetime, str]] = ()
     decisions: Sequence[dict[str, Any]] = ()
+    passed_on: str = "forwarded"
 
 
 class Office:
@@ -89,7 +99,10 @@ class Office:
         self._planned: list[Planned] = []
         self._rows: dict[sa.Table, list[dict[str, Any]]] = {
             table: []
-            for table in (submissions, messages, decided, segments, attempts, evidence, callrail_texts)
+            for table in (
+                *(submissions, messages, decided, segments, attempts, evidence, callrail_texts),
+                *(forwards, shadow),
+            )
         }
 
     def fill(self, now: datetime, count: int, *, days: float) -> None:
@@ -174,6 +187,9 @@ class Office:
                 "thread_id": None,
             }
         )
+        if status == "shadow":
+            passed = {"submission_id": submission, "state": text.passed_on, "received_at": at, "tries": 1}
+            self._rows[forwards].append(passed)
         for decision in text.decisions:
             self._rows[decided].append({"message_seq": number, "note": None} | decision)
         if tries:
@@ -234,6 +250,15 @@ class Office:
                 "content": words,
             }
         )
+
+    def begin_shadow(self, at: datetime) -> None:
+        row = {
+            "id": 1,
+            "mode": "shadow",
+            "since": at,
+            "forward_to": "https://hooks.zapier.com/hooks/catch/1/a",
+        }
+        self._rows[shadow].append(row)
 
     def write(self) -> None:
         """Put all of it into the store."""
@@ -322,3 +347,51 @@ def a_day(office: Office, now: datetime) -> None:
     office.text(ago(hours=3), "failed", who=person(71))
     for minute in range(6):
         office.text(ago(seconds=50 - minute * 6), "queued", who=person(100 + minute))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentByZap:
+    at: datetime
+    who: Person
+    words: str
+
+
+def beside_a_zap(office: Office, now: datetime, count: int = 240) -> list[SentByZap]:
+    """Six days in shadow: *count* texts that came, and those that the Zap sent, each finding among them."""
+    office.begin_shadow(now - timedelta(days=6))
+    chance, sent = Random(11), list[SentByZap]()
+    opted_out, held = Reason("opt_out"), Reason("merge_tag", {"placeholder": "{{seller_first_name}}"})
+
+    def comes(number: int, at: datetime, *, after: float | None = 2.0, **facts: Any) -> SentByZap:  # noqa: ANN401 - fields of Planned
+        who = person(number)
+        words = chance.choice(WORDS).format(first=who.first, place=who.place)
+        office.text(at, "shadow", who=who, **{"words": words} | facts)
+        zap = SentByZap(at=at + timedelta(seconds=after or 0), who=who, words=facts.get("words", words))
+        if after is not None:
+            sent.append(zap)
+        return zap
+
+    for number in range(count):
+        comes(300 + number, now - timedelta(days=6 * (1 - number / count), minutes=-20))
+    for number, hours in ((1, 5), (2, 30), (3, 77)):
+        comes(
+            number,
+            now - timedelta(hours=hours),
+            after=None,
+            passed_on="unknown" if number == 3 else "forwarded",
+        )
+    twice = comes(4, now - timedelta(hours=2))
+    sent.append(replace(twice, at=twice.at + timedelta(seconds=40)))
+    cut = comes(5, now - timedelta(hours=26))
+    sent[-1] = replace(cut, words=cut.words[:22])
+    comes(6, now - timedelta(hours=50), after=1.0, reasons=(opted_out,))
+    comes(
+        7, now - timedelta(hours=8), reasons=(held,), words="Hi {{seller_first_name}}, is it still for sale?"
+    )
+    for number, late in ((8, 95.0), (9, 260.0), (10, 5400.0)):
+        comes(number, now - timedelta(hours=3 * number), after=late)
+    comes(11, now - timedelta(hours=9), after=50)
+    comes(11, now - timedelta(hours=9, seconds=-10), words="I forgot: Thursday at 10, or at 11?")
+    comes(12, now - timedelta(minutes=3), after=None)
+    comes(13, now - timedelta(hours=10), after=None, passed_on="refused")
+    return sent

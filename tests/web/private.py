@@ -1,5 +1,6 @@
 """The private app of one relay, for tests that speak HTTP to it without a browser."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,10 +11,12 @@ import httpx2
 
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.health import CheckResult, Condition
+from callrail_relay.domain.shadow_report import ShadowReport
 from callrail_relay.outbox import presence
 from callrail_relay.service.health import HealthReport
 from callrail_relay.service.overview import ChangeSignal, History, StatsReader
 from callrail_relay.service.people import People
+from callrail_relay.service.shadow import Conversations, make_report
 from callrail_relay.telemetry.metrics import Metrics
 from callrail_relay.web.auth import Login
 from callrail_relay.web.dashboard.frame import Dashboard
@@ -50,6 +53,10 @@ class Private:
         self.examination = Examination()
         self.signal = ChangeSignal()
         self.woken = 0
+        self.compared = 0
+        self.may_compare = asyncio.Event()
+        self.may_compare.set()
+        self.per_hour = 800  # requests to CallRail
         self.dashboard = Dashboard(
             operations=rig.operations,
             history=History(rig.outbox, rig.operations),
@@ -58,6 +65,7 @@ class Private:
             login=self.login,
             clock=rig.clock,
             examine=self.examination,
+            compare=self._compare,
             read_url=self._read_url,
             public_url=lambda: None,
             wake=self._wake,
@@ -70,6 +78,12 @@ class Private:
     async def _scrape(self, accept: str) -> tuple[bytes, str]:
         stats = StatsReader(self.rig.outbox, self.rig.operations.facts)
         return Metrics(self.rig.clock).exposition(await stats.read(), accept)
+
+    async def _compare(self) -> ShadowReport:
+        self.compared += 1
+        await self.may_compare.wait()
+        conversations = Conversations(self.rig.outbox, self.rig.callrail.find_replies, self.per_hour)
+        return await make_report(conversations)
 
     async def _read_url(self) -> str:
         return HOOK_URL

@@ -1,6 +1,6 @@
 """A whole relay beside the test: sandbox, both listeners, and the worker, in an event loop of their own."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,8 @@ from callrail_relay.clock import Clock
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.outbox import presence
 from callrail_relay.service.overview import ChangeSignal
+from tests.support.clock import ManualClock
+from tests.web.made_up import SentByZap
 
 T = TypeVar("T")
 
@@ -56,6 +58,15 @@ class Running:
     def post(self, **payload: object) -> None:
         """Post a text to IF3's webhook."""
         httpx2.post(self.parts.hook_url, json=payload, trust_env=False).raise_for_status()
+
+    def send_by_zap(self, sent: Iterable[SentByZap]) -> None:
+        """Have CallRail's conversations show these texts, as another program sent them."""
+        clock = self.simulator.clock
+        for one in sorted(sent, key=lambda one: one.at):
+            self.simulator.clock = ManualClock(one.at)
+            number = self.simulator.tracking_number
+            self.simulator.record(number, one.who.phone, one.words, "outgoing")
+        self.simulator.clock = clock
 
     def new_link(self) -> str:
         """One more link, as `callrail-relay dashboard` prints it."""

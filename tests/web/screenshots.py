@@ -4,6 +4,7 @@ Pictures of all pages, with made-up people: ``python -m tests.web.screenshots DI
 Without DIR it makes those of the documentation anew, in docs/images.
 """
 
+import itertools
 import os
 import sys
 import tempfile
@@ -15,10 +16,11 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, StorageState
 
 from callrail_relay.bootstrap.context import AppContext
+from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.service.public_address import Checked
 from tests.support.clock import ManualClock
 from tests.web.browser import launched, sign_in
-from tests.web.made_up import Office, a_day, person
+from tests.web.made_up import Office, SentByZap, a_day, beside_a_zap, person
 from tests.web.running import Running, running
 
 NOW = datetime(2026, 11, 23, 20, 26, tzinfo=UTC)
@@ -70,11 +72,14 @@ def main(folder: Path | None) -> None:
         relay.call(relay.relay.operations.opt_out, person(71).phone, None, "Replied STOP")
         if folder is None:
             _picture(browser, relay, state)
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        for scheme in ("light", "dark"):
-            for size in SIZES:
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            for scheme, size in itertools.product(("light", "dark"), SIZES):
                 _shoot(browser, relay, state, folder, scheme, size)
+            _shoot_sign_in(browser, relay, folder)
+    _shoot_shadow(folder)
+    if folder is None:
+        return
     with (
         tempfile.TemporaryDirectory() as store,
         running(Path(store), deliver=False) as new,
@@ -127,6 +132,75 @@ def _shoot(
     page.get_by_label("Select all messages").check()
     page.screenshot(path=folder / f"review-chosen-{size}-{scheme}.png", full_page=True)
     context.close()
+
+
+def _shoot_shadow(folder: Path | None) -> None:
+    """The page of shadow mode: before a comparison, with one, and after one that failed."""
+    sent: list[SentByZap] = []
+
+    def prepare(context: AppContext) -> None:
+        office = Office(context)
+        sent.extend(beside_a_zap(office, NOW))
+        office.write()
+
+    clock = ManualClock(NOW)
+    with (
+        tempfile.TemporaryDirectory() as store,
+        running(Path(store), clock=clock, deliver=False, prepare=prepare) as relay,
+        launched() as browser,
+    ):
+        relay.send_by_zap(sent)
+        context = browser.new_context(device_scale_factor=1 if folder else 0.75)
+        sign_in(context.new_page(), relay.login_url)
+        page = context.new_page()
+
+        def shoot(name: str, path: str = "/shadow") -> None:
+            if folder is None:
+                _open(page, f"{relay.url}{path}", SIZES["desk"])
+                page.screenshot(path=IMAGES / f"dashboard-{name}.png", full_page=True)
+                return
+            for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme)
+                for size, window in SIZES.items():
+                    _open(page, f"{relay.url}{path}", window)
+                    page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=True)
+
+        if folder is not None:
+            shoot("shadow-home", "/")
+            shoot("shadow-new")
+        page.goto(f"{relay.url}/shadow")
+        page.get_by_role("button", name="Compare now").click()
+        page.get_by_text("Compared.").wait_for()
+        shoot("shadow")
+        if folder is None:
+            return
+        shoot("shadow-all", "/shadow?finding=all&page=2")
+        relay.fault(Fault(Kind.STATUS, on="read", status=503))
+        page.get_by_role("button", name="Compare now").click()
+        page.get_by_text("Not all could be compared").wait_for()
+        shoot("shadow-down")
+
+
+def _shoot_sign_in(browser: Browser, relay: Running, folder: Path) -> None:
+    """What a person sees before they are signed in: the first link, then a password, and a wrong one."""
+    link, looks = relay.new_link(), [(scheme, size) for scheme in ("light", "dark") for size in SIZES]
+
+    def shoot(name: str, address: str, scheme: str, size: str) -> Page:
+        page = browser.new_page(viewport=SIZES[size], color_scheme=scheme)  # type: ignore[arg-type]  # as above
+        _open(page, address, SIZES[size])
+        page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=True)
+        return page
+
+    for scheme, size in looks:
+        shoot("sign-in-first", link, scheme, size).close()
+    relay.call(relay.relay.people.add, "Sam", "correct horse battery")
+    for scheme, size in looks:
+        page = shoot("sign-in", f"{relay.url}/login", scheme, size)
+        page.get_by_label("Name").fill("Sam")
+        page.get_by_label("Password").fill("not the password")
+        page.get_by_role("button", name="Sign in").click()
+        page.screenshot(path=folder / f"sign-in-wrong-{size}-{scheme}.png", full_page=True)
+        page.close()
 
 
 def _open(page: Page, address: str, size: Mapping[str, int]) -> None:

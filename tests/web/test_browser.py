@@ -13,11 +13,12 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, StorageState, expect
 
 from callrail_relay.bootstrap.context import AppContext
+from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.clock import SystemClock
 from callrail_relay.domain.message import Status
 from callrail_relay.outbox import decisions
 from tests.web.browser import new_page, sign_in
-from tests.web.made_up import Office, a_day, person
+from tests.web.made_up import Office, SentByZap, a_day, beside_a_zap, person
 from tests.web.running import Running, running
 from tests.web.screenshots import pages
 
@@ -145,6 +146,50 @@ def test_everybody_can_use_every_page(open_page: OpenPage, relay: Running, width
     found["undo"] = violations(page)
     page.get_by_role("button", name="Undo").click()
     page.get_by_text("Undone").wait_for()
+    assert {} == {name: faults for name, faults in found.items() if faults}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_everybody_can_use_the_page_of_shadow_mode(
+    browser: Browser, tmp_path: Path, complaints: Complaints, width: int
+) -> None:
+    """Before a comparison, with each finding of one, and while CallRail is down; a click compares."""
+    sent: list[SentByZap] = []
+
+    def in_shadow(context: AppContext) -> None:
+        office = Office(context)
+        sent.extend(beside_a_zap(office, SystemClock().now()))
+        office.write()
+
+    with running(tmp_path, prepare=in_shadow, deliver=False) as relay:
+        relay.send_by_zap(sent)
+        page = new_page(browser, viewport={"width": width, "height": 800}, reduced_motion="reduce")
+        complaints.watch(page)
+        page.context.add_init_script(path=AXE)
+        sign_in(page, relay.login_url)
+        found = {"home": violations(page)}
+        page.get_by_role("link", name="Shadow", exact=True).click()
+        expect(page.get_by_role("heading", level=1)).to_contain_text("nothing compared yet")
+        live(page).evaluate("window.sameDocument = true")
+        found["before"] = violations(page)
+        page.get_by_role("button", name="Compare now").click()
+        expect(page.get_by_role("heading", level=1)).to_contain_text("254 texts in 6 days. The Zap lost 4,")
+        assert page.evaluate("window.sameDocument")
+        found["compared"] = violations(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.get_by_role("link", name=re.compile("^Late 3")).click()
+        expect(page.locator("table.texts tbody tr")).to_have_count(3)
+        expect(page.get_by_text("Late by 4 minutes")).to_be_visible()
+        page.get_by_role("link", name=re.compile("^All 254")).click()
+        page.get_by_role("link", name="Older").click()
+        expect(page.get_by_text("page 2 of 6")).to_be_visible()
+        found["all"] = violations(page)
+        relay.fault(Fault(Kind.STATUS, on="read", status=503))
+        page.get_by_role("button", name="Compare now").click()
+        expect(page.get_by_text("couldn't be compared again")).to_be_visible()
+        found["down"] = violations(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.context.close()
     assert {} == {name: faults for name, faults in found.items() if faults}
 
 

@@ -216,9 +216,12 @@ async def test_wrong_passwords_have_to_wait(tmp_path: Path) -> None:
             late = await sign_in(client, name)
             assert 429 == late.status_code
             assert "Too many wrong passwords. Try again in 30 seconds." in late.text
+            assert "30" == late.headers["Retry-After"]
         assert await is_in(visitor.client)
         assert 303 == (await private.enter(client, private.login.new_token())).status_code
-        rig.clock.advance(30)
+        rig.clock.advance(12.5)
+        assert "18" == (await sign_in(client, "Sam")).headers["Retry-After"]
+        rig.clock.advance(17.5)
         assert 303 == (await sign_in(client, "Sam")).status_code
         # That it was right is the end of it.
         assert 401 == (await sign_in(client, "Sam", "wrong password")).status_code

@@ -161,3 +161,23 @@ async def test_an_answer_that_cannot_be_recorded_is_given_all_the_same(tmp_path:
         rig.clock.advance(60)
         assert await rig.outbox.write(shadow.take_next, rig.mapping.guards.max_age) is None
         assert 1 == len(zap.taken)
+
+
+async def test_delivery_is_woken_as_soon_as_the_relay_is_live(tmp_path: Path, zap: Zap) -> None:
+    """In shadow it has nothing to claim; the first text after the switch is claimed at once."""
+    woken: list[int] = []
+    async with open_rig(tmp_path) as rig, passing_requests_on(rig) as passing_on:
+        app = public_app(rig, passing_on=passing_on, wake=lambda: woken.append(1))
+        async with client_of(app) as client:
+
+            async def post(words: str) -> int:
+                before = len(woken)
+                assert 200 == (await client.post(HOOK, content=encoded(payload(message=words)))).status_code
+                return len(woken) - before
+
+            await rig.outbox.write(shadow.start, zap.url)
+            await post("First")
+            assert 0 == await post("Second")
+            await rig.outbox.write(shadow.switch, Mode.LIVE)
+            assert 1 == await post("Third")
+            assert 2 == await post("Fourth")

@@ -1,10 +1,14 @@
 """What the pages make of values: words, plots, the first sentence, and the way of a text."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from callrail_relay import web
 from callrail_relay.cli import render
 from callrail_relay.domain.account import Account, Window
 from callrail_relay.domain.delivery import AccountStatus
@@ -33,7 +37,7 @@ from callrail_relay.domain.views import (
 )
 from callrail_relay.sentences import plural, seen_lately
 from callrail_relay.service.overview import OneText
-from callrail_relay.web.dashboard import now, plots, words
+from callrail_relay.web.dashboard import now, plots, review, words
 from callrail_relay.web.dashboard.texts import read_filter, readable, steps
 from tests.support.factories import RECIPIENT, make_route
 
@@ -449,3 +453,15 @@ def test_what_is_ahead_stands_at_the_end() -> None:
 )
 def test_request_is_shown_so_that_it_can_be_read(content_type: str | None, body: bytes, shown: str) -> None:
     assert shown == readable(RawRequest(received_at=NOW, content_type=content_type, query=None, body=body))
+
+
+@pytest.mark.parametrize(("table", "sentences"), [("NOTICES", words.NOTICES), ("STEPS", words.STEPS)])
+def test_the_catalog_has_each_sentence_of_the_pages_and_no_other(
+    table: str, sentences: Mapping[str, str]
+) -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in Path(web.__path__[0]).rglob("*.py"))
+    asked = {
+        key for found in re.findall(rf"\b{table}\[([^]]+)\]", code) for key in re.findall(r'"(\w+)"', found)
+    }
+    asked |= {f"bulk_{verb.name}" for verb in review.DONE if table == "NOTICES"}
+    assert asked == set(sentences)

@@ -8,15 +8,14 @@ from callrail_relay.errors import NotAllowed, NotFound, RelayError, UsageError
 from callrail_relay.sentences import plural, says
 from callrail_relay.web.dashboard.frame import Visit, own_address
 from callrail_relay.web.dashboard.verbs import REMAP, VERBS, Verb, editable, one_click
-from callrail_relay.web.dashboard.words import phone
+from callrail_relay.web.dashboard.words import NOTICES, phone
 
-NO_NUMBER = "There is no tracking number yet to opt out of. Run `callrail-relay configure`."
 OPT_OUTS = "/setup#opt-outs"
 
 
 def _verb(visit: Visit) -> Verb:
     if (verb := VERBS.get(visit.request.path_params["verb"])) is None:
-        raise NotFound("There is no such page.")
+        raise NotFound(NOTICES["no_page"])
     return verb
 
 
@@ -43,7 +42,7 @@ async def act(visit: Visit) -> Response:
     visit.dashboard.signal()
     done = verb.done
     if verb is REMAP and not messages[-1].is_complete:
-        done = "Retried with the current settings, and it can't be sent yet: see the reason."
+        done = NOTICES["remapped_held"]
     return visit.back(done, f"/texts/{id_}", undo=actor.batch)
 
 
@@ -52,9 +51,9 @@ async def undo(visit: Visit) -> Response:
     undone, late = await visit.dashboard.operations.undo(visit.form.get("batch", ""), Actor(name=visit.who))
     visit.dashboard.signal()
     if not undone:
-        return visit.back("It's too late to undo this.", "/review", fault=True)
+        return visit.back(NOTICES["undo_late"], "/review", fault=True)
     rest = f" It was too late for {late:,}." if late else ""
-    words = "Undone: nothing was sent." if undone == 1 else f"Undone for {plural(undone, 'message')}."
+    words = NOTICES["undone"] if undone == 1 else f"Undone for {plural(undone, 'message')}."
     return visit.back(f"{words}{rest}", "/review")
 
 
@@ -62,7 +61,7 @@ async def show_edit(visit: Visit, *, fault: str = "") -> Response:
     """The form in which a text on hold is corrected, as it was typed if that had a *fault*."""
     found = await visit.dashboard.history.rows([visit.request.path_params["id"]])
     if not found or not editable(text := found[0]):
-        raise NotAllowed("Only a message that is on hold, with a number to send it from, can be edited.")
+        raise NotAllowed(NOTICES["no_edit"])
     form = visit.form if fault else {"message": text.text or "", "to": phone(text.recipient or "")}
     back = (visit.form or visit.request.query_params).get("back", "")
     asked_from = own_address(back, f"/texts/{text.id}")
@@ -82,21 +81,21 @@ async def edit(visit: Visit) -> Response:
     visit.dashboard.wake()
     visit.dashboard.signal()
     if message.status is Status.HELD:
-        return visit.go(f"/texts/{id_}", "Saved. It's still on hold: see why below.")
-    return visit.back("Saved, and queued to send in 8 seconds.", f"/texts/{id_}", undo=actor.batch)
+        return visit.go(f"/texts/{id_}", NOTICES["edited_held"])
+    return visit.back(NOTICES["edited"], f"/texts/{id_}", undo=actor.batch)
 
 
 async def pause(visit: Visit) -> Response:
     reason = visit.form.get("reason", "").strip() or f"Paused {visit.by}."
     await visit.dashboard.operations.pause(visit.form.get("account") or None, reason)
-    return _done(visit, "Paused: messages are saved but not sent.")
+    return _done(visit, NOTICES["paused"])
 
 
 async def resume(visit: Visit) -> Response:
     await visit.dashboard.operations.resume(visit.form.get("account") or None)
     visit.dashboard.examiner.outdate()
     visit.dashboard.wake()
-    return _done(visit, "Resumed sending.")
+    return _done(visit, NOTICES["resumed"])
 
 
 async def opt_out(visit: Visit) -> Response:
@@ -104,10 +103,10 @@ async def opt_out(visit: Visit) -> Response:
     try:
         reason = form.get("reason", "").strip() or f"Added {visit.by}."
         if not await operations.opt_out(_recipient(visit), form.get("tracking_number") or None, reason):
-            raise NotAllowed(NO_NUMBER)
+            raise NotAllowed(NOTICES["no_number"])
     except RelayError as error:
         return visit.back(str(error), OPT_OUTS, fault=True)
-    return _done(visit, "Opted out: you can't text this person.")
+    return _done(visit, NOTICES["opted_out"])
 
 
 async def lift(visit: Visit) -> Response:
@@ -116,7 +115,7 @@ async def lift(visit: Visit) -> Response:
         await visit.dashboard.operations.remove_opt_out(_recipient(visit), number)
     except RelayError as error:
         return visit.back(str(error), OPT_OUTS, fault=True)
-    return _done(visit, "Opt-out removed.")
+    return _done(visit, NOTICES["lifted"])
 
 
 def _done(visit: Visit, words: str) -> Response:

@@ -18,8 +18,9 @@ from callrail_relay.clock import Clock
 from callrail_relay.domain.health import PublicUrl
 from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.printable import printable
+from callrail_relay.domain.shadow_report import ShadowReport
 from callrail_relay.errors import NotFound, RelayError, Unavailable
-from callrail_relay.sentences import plural
+from callrail_relay.sentences import plural, says
 from callrail_relay.service.health import HealthReport
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
@@ -36,6 +37,12 @@ STATIC = Path(__file__).parent.parent / "static"
 
 FRESH = timedelta(minutes=1)
 """How old a result of the checks may be: a page shows an older one with its time, and renews it meanwhile."""
+
+KEPT = timedelta(days=1)
+"""How old a report on shadow mode may be that a page shows."""
+
+RECENT = timedelta(days=30)
+"""How long after the relay took over pages still lead to the report."""
 
 Examine = Callable[..., Awaitable[HealthReport]]
 """Makes the checks; with ``anew`` also those that ask CallRail, whose good answers are kept for a while."""
@@ -105,6 +112,52 @@ class Examiner:
             await asyncio.wait([self._task])
 
 
+class Comparison:
+    """The latest report on shadow mode, made when a person asks: it takes requests to CallRail."""
+
+    def __init__(
+        self, make: Callable[[], Awaitable[ShadowReport]], clock: Clock, made: Callable[[], None]
+    ) -> None:
+        self._make = make
+        self._clock = clock
+        self._made = made
+        self._report: ShadowReport | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.fault = ""  # why the last one isn't complete
+
+    @property
+    def is_comparing(self) -> bool:
+        return self._task is not None
+
+    def latest(self) -> ShadowReport | None:
+        """The report; it holds texts and names, so it isn't kept for long."""
+        if self._report is not None and self._clock.now() - self._report.until > KEPT:
+            self._report = None
+        return self._report
+
+    async def renew(self, patience: timedelta) -> None:
+        """Return when there is a new one, or after *patience*: then it comes later."""
+        self._task = self._task or asyncio.create_task(self._compare())
+        await asyncio.wait([self._task], timeout=patience.total_seconds())
+
+    async def _compare(self) -> None:
+        try:
+            report = await self._make()
+            self.fault = report.fault or ""
+            if not self.fault or (former := self.latest()) is None or former.fault:
+                self._report = report
+        except RelayError as error:
+            self.fault = str(error)
+        finally:
+            self._task = None
+            self._made()
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+
 @dataclass(kw_only=True)
 class Dashboard:
     """
@@ -121,6 +174,7 @@ class Dashboard:
     login: Login
     clock: Clock
     examine: Examine
+    compare: Callable[[], Awaitable[ShadowReport]]
     read_url: Callable[[], Awaitable[str]]
     public_url: Callable[[], PublicUrl | None]
     wake: Callable[[], None]
@@ -131,11 +185,13 @@ class Dashboard:
     def __post_init__(self) -> None:
         self.feed = ChangeFeed(self.signal, self.history.marker, self.clock)
         self.examiner = Examiner(self.examine, self.clock, self.signal)
+        self.comparison = Comparison(self.compare, self.clock, self.signal)
 
     async def close(self) -> None:
-        """End the streams and checks, which a listener would wait for."""
+        """End the streams, checks and comparisons, which a listener would wait for."""
         await self.feed.close()
         await self.examiner.close()
+        await self.comparison.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,10 +214,13 @@ class Visit:
 
     async def draw(self, template: str, status: int = 200, **values: object) -> Response:
         """Answer with a page."""
-        dashboard, request = self.dashboard, self.request
+        dashboard, request, now = self.dashboard, self.request, self.dashboard.clock.now()
+        shadow = await dashboard.history.shadow()
         frame = {
             "version": self.version or await dashboard.feed.version(),
-            "now": dashboard.clock.now(),
+            "now": now,
+            "shadow": shadow,
+            "has_shadow": shadow.is_on or (shadow.since is not None and now - shadow.since < RECENT),
             "here": _here(request),
             "path": request.url.path,
             "csrf": self.session.csrf,
@@ -298,6 +357,7 @@ def _templates() -> "Environment":
         "phone": words.phone,
         "printable": printable,
         "sentence": words.sentence,
+        "says": says,
         "shortened": words.shortened,
         "brief": words.brief,
         "at": words.at,

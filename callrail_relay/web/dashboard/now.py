@@ -9,7 +9,7 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from callrail_relay.domain.account import DAY, HOUR, Window
-from callrail_relay.domain.checklist import Todo, checklist
+from callrail_relay.domain.checklist import checklist
 from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Code, Facts, Level, judge
 from callrail_relay.domain.health import Point as Finding
@@ -18,7 +18,7 @@ from callrail_relay.sentences import STEPS, TODOS, asleep, of_point, plural, see
 from callrail_relay.web.dashboard.frame import Visit
 from callrail_relay.web.dashboard.plots import DAYS, RANGES, midnight, plot
 from callrail_relay.web.dashboard.review import grouped
-from callrail_relay.web.dashboard.words import sentence, when
+from callrail_relay.web.dashboard.words import WORDS, sentence, when
 
 SHOWN = 5
 """Messages that need review on the first page; the others are on their own."""
@@ -41,7 +41,7 @@ async def show(visit: Visit) -> Response:
         any_sent=facts.any_sent,
         steps=STEPS,
         todos=TODOS,
-        helpers=HELPERS,
+        helpers=WORDS["helpers"],
         today=today,
         kept=kept,
         groups=grouped(_newest(overview.waiting))[:SHOWN],
@@ -94,48 +94,7 @@ class Point:
     resume: str = ""
 
 
-_CHECKS = ("/setup", "See all checks")
-HELPERS = {
-    Todo.CHECK: _CHECKS,
-    Todo.PASTE: ("/setup#url-title", "Get the URL"),
-    Todo.SEND: ("/setup#test", "Send a test message"),
-}
-_LIMITS = ("#budget", "See the limits")
-SENTENCES = {
-    Code.NOT_SET_UP: Point(
-        "Nothing is set up yet.", "Run `callrail-relay configure` on the relay's computer."
-    ),
-    Code.NOT_RUNNING: Point(
-        "No relay is running.", "No messages are received or sent. Start it with `callrail-relay serve`."
-    ),
-    Code.CHECK_FAILED: Point("Problem: {name}", "{detail}", *_CHECKS),
-    Code.PAUSED: Point(
-        "Sending{whose} is paused.",
-        "{detail} New messages are saved and will go out when you resume.",
-        "#budget",
-        "See the account",
-    ),
-    Code.UNREACHABLE: Point(
-        "Problem: no connection to CallRail{whose}",
-        "Messages are saved, and the relay keeps trying.",
-        *_CHECKS,
-    ),
-    Code.NOT_REACHABLE_FROM_OUTSIDE: Point("Problem: the public URL", "{detail}", *_CHECKS),
-    Code.PUBLIC_URL_UNCHECKED: Point("The public URL isn't confirmed yet", "{detail}"),
-    Code.NEEDS_REVIEW: Point("{messages} {need} your review", "{kinds}", "/review", "Review"),
-    Code.SHADOW: Point("Shadow mode", "Since {time} requests are passed on to {name}, and nothing is sent."),
-    Code.WAITS: Point("Sending{whose} waits until {time}.", "{detail}"),
-    Code.DAY_FULL: Point("Daily limit{whose} reached ({count:,})", "Sending resumes {at}.", *_LIMITS),
-    Code.HOUR_FULL: Point("Hourly limit{whose} reached ({count:,})", "Sending resumes {at}.", *_LIMITS),
-    Code.NOT_CONNECTED: Point(
-        "Connecting to CallRail{whose}…", "It isn't known yet whether CallRail answers."
-    ),
-    Code.LOOKED_UP: Point("Checking with CallRail whether {messages} went out", "No action needed yet."),
-    Code.SCHEDULED: Point(
-        "{messages} scheduled for the morning (quiet hours)", "", "/texts?status=held", "See them"
-    ),
-    Code.WELL: Point("All is well.", "{queue}"),
-}
+SENTENCES = {Code[name]: Point(**row) for name, row in WORDS["points"].items()}
 _NOT_CONNECTED = Point("Almost there: connect IF3 to start")
 
 

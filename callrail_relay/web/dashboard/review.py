@@ -13,6 +13,7 @@ from callrail_relay.errors import RelayError
 from callrail_relay.sentences import plural
 from callrail_relay.web.dashboard.frame import Visit, own_address
 from callrail_relay.web.dashboard.verbs import APPROVE, CANCEL, RESEND, Verb, codes, in_bulk, is_out
+from callrail_relay.web.dashboard.words import NOTICES
 
 SHOWN = 60
 """Rows of one kind that the page shows at most."""
@@ -20,7 +21,7 @@ SHOWN = 60
 MOST_UNTYPED = 10
 """A decision on more texts wants their number typed."""
 
-DONE = {APPROVE: "queued to send", RESEND: "queued to send again", CANCEL: "canceled"}
+DONE = {verb: NOTICES[f"bulk_{verb.name}"] for verb in (APPROVE, RESEND, CANCEL)}
 
 
 class Group(NamedTuple):
@@ -79,14 +80,13 @@ async def act(visit: Visit) -> Response:
     """Ask how many texts it is about, and do it once the person has said so."""
     wanted, like = visit.form.get("verb", ""), visit.form.get("like", "")
     if (verb := next((one for one in DONE if one.name == wanted), None)) is None:
-        return visit.back("Choose what to do with the messages.", "/review", fault=True)
+        return visit.back(NOTICES["bulk_no_verb"], "/review", fault=True)
     try:
         rows, left_out = await _chosen(visit, verb, like)
     except RelayError as error:
         return visit.back(str(error), "/review", fault=True)
     if not rows:
-        opted_out = " People who opted out are left out." if left_out else ""
-        return visit.back(f"None of these can be changed so.{opted_out}", "/review", fault=True)
+        return visit.back(NOTICES["bulk_opted_out" if left_out else "bulk_nothing"], "/review", fault=True)
     sure, typed = "sure" in visit.form, visit.form.get("count", "").replace(",", "").strip()
     if not sure or (len(rows) > MOST_UNTYPED and typed != str(len(rows))):
         return await visit.draw(
@@ -97,7 +97,7 @@ async def act(visit: Visit) -> Response:
             like=like,
             left_out=left_out,
             typed=typed,
-            fault=f"Type {len(rows):,} to go on." if sure else "",
+            fault=NOTICES["bulk_type"].format(count=len(rows)) if sure else "",
             must_type=len(rows) > MOST_UNTYPED,
             still=True,  # it answers a form, so no look at its address would show it again
             asked_from=own_address(visit.form.get("back", ""), "/review"),
@@ -116,7 +116,7 @@ async def _chosen(visit: Visit, verb: Verb, like: str) -> tuple[Sequence[Message
     if like:
         ids = await visit.dashboard.operations.held_alike(like)
     elif not ids:
-        raise RelayError("Choose at least one message.")
+        raise RelayError(NOTICES["bulk_no_ids"])
     found = await visit.dashboard.history.rows(list(dict.fromkeys(ids)))
     left_out = sum(map(is_out, found)) if verb.sends else 0
     return [row for row in found if verb in in_bulk(row)], left_out

@@ -19,31 +19,13 @@ from callrail_relay.errors import NotFound
 from callrail_relay.sentences import plural
 from callrail_relay.service.overview import OneText
 from callrail_relay.web.dashboard.frame import Visit
-from callrail_relay.web.dashboard.words import SOURCE_WORDS, STATUS_WORDS, phone, sentence
+from callrail_relay.web.dashboard.words import NOTICES, STATUS_WORDS, STEPS, WORDS, phone, sentence
 
 FIELDS = ("status", "search", "person", "from", "to", "number", "opportunity", "sender")
 MOST_WORDS = 8
 LONGEST = 200
 PORTION = 500
 CSV_HEADER = ("Received", "Person", "Number", "From", "Message", "Status", "Reason", "Sent", "Id")
-
-OUTCOMES = {
-    OutcomeKind.SENT: ("sent", "Accepted by CallRail"),
-    OutcomeKind.NOT_SENT: ("queued", "CallRail wasn't reached, so nothing was sent"),
-    OutcomeKind.REJECTED: ("failed", "Rejected by CallRail"),
-    OutcomeKind.RATE_LIMITED: ("queued", "CallRail asked to wait"),
-    OutcomeKind.UNKNOWN: ("unknown", "No confirmation from CallRail"),
-}
-
-DECISIONS = {
-    Verb.APPROVE: "approved it",
-    Verb.CANCEL: "canceled it",
-    Verb.RESEND: "sent it again",
-    Verb.MARK_SENT: "marked it as sent",
-    Verb.REMAP: "retried it",
-    Verb.EDIT: "edited it",
-    Verb.UNDO: "undid that",
-}
 
 
 async def show_all(visit: Visit) -> Response:
@@ -114,7 +96,7 @@ async def show_conversation(visit: Visit) -> Response:
     before = _instant(visit.request.query_params.get("before", ""))
     conversation = await visit.dashboard.history.conversation(tracking_number, recipient, before)
     if not conversation.messages:
-        raise NotFound("There is no text to this person from this number.")
+        raise NotFound(NOTICES["no_conversation"])
     # By this machine's clock.
     days = groupby(conversation.messages, key=lambda one: one.at.astimezone().date())
     return await visit.draw(
@@ -169,14 +151,14 @@ def read_filter(query: Mapping[str, str]) -> Asked:
         recipient, name = None, fields["person"] or None
     statuses = tuple(status for status in Status if status == fields["status"])
     if fields["status"] and not statuses:
-        faults.append(f"There is no status “{fields['status']}”.")
+        faults.append(NOTICES["no_status"].format(typed=fields["status"]))
     edges: list[datetime | None] = []
     for edge, days in (("from", 0), ("to", 1)):
         try:
             edges.append(_edge(fields[edge], timedelta(days=days)))
         except (ValueError, OverflowError):
             edges.append(None)
-            faults.append(f"“{fields[edge]}” isn't a date. Write it as 2026-11-23.")
+            faults.append(NOTICES["no_day"].format(typed=fields[edge]))
     since, until = edges
     before = query.get("before", "")
     wanted = TextFilter(
@@ -234,11 +216,14 @@ def steps(text: OneText) -> list[Step]:
 
 
 def _arrival(message: Message) -> Iterator[Step]:
-    yield Step("arrived", f"Received {SOURCE_WORDS[message.source]}", message.received_at)
+    yield Step(
+        "arrived", STEPS["arrived"].format(source=WORDS["source"][message.source]), message.received_at
+    )
     if message.route is not None and message.is_complete:
         parts = len(message.segments)
-        size = "" if parts < 2 else f", {plural(parts, 'part')}"
-        title = f"To {phone(message.recipient)} from {phone(message.route.tracking_number)}{size}"
+        size = "" if parts < 2 else STEPS["mapped_parts"].format(parts=plural(parts, "part"))
+        to, ours = phone(message.recipient), phone(message.route.tracking_number)
+        title = STEPS["mapped"].format(to=to, ours=ours, parts=size)
         yield Step("mapped", title, message.received_at)
 
 
@@ -249,38 +234,38 @@ def _decisions(text: OneText) -> Iterator[Step]:
         if decision.overridden:
             details.append(_overridden(decision.overridden))
         if decision.verb is Verb.EDIT:
-            details.append(f"Before: “{decision.text or ''}” to {phone(decision.recipient)}")
-        title = f"{decision.actor.name} {DECISIONS[decision.verb]}"
+            details.append(STEPS["before"].format(text=decision.text or "", to=phone(decision.recipient)))
+        title = f"{decision.actor.name} {WORDS['decisions'][decision.verb]}"
         yield Step("person", title[:1].upper() + title[1:], decision.decided_at, tuple(details))
     if text.history.approved and not message.decisions:
         # Decided in advance, as by `replay --force`.
         details = [_overridden(text.history.approved)]
-        yield Step("person", "A person overrode what held it", message.received_at, tuple(details))
+        yield Step("person", STEPS["in_advance"], message.received_at, tuple(details))
 
 
 def _overridden(codes: tuple[str, ...]) -> str:
-    return f"Overridden: {', '.join(code.replace('_', ' ') for code in codes)}."
+    return STEPS["overridden"].format(codes=", ".join(code.replace("_", " ") for code in codes))
 
 
 def _attempts(message: Message) -> Iterator[Step]:
     several = len(message.segments) > 1
     for segment in message.segments:
         for attempt in segment.attempts:
-            yield from _attempt(attempt, f"Part {segment.position}: " if several else "")
+            yield from _attempt(attempt, STEPS["part"].format(position=segment.position) if several else "")
 
 
 def _attempt(attempt: Attempt, part: str) -> Iterator[Step]:
     if attempt.outcome is None:
-        yield Step("sending", f"{part}Being sent to CallRail", attempt.started_at)
+        yield Step("sending", part + STEPS["attempt"], attempt.started_at)
         return
-    icon, words = OUTCOMES[attempt.outcome]
+    icon, words = WORDS["outcomes"][attempt.outcome]
     if attempt.outcome is OutcomeKind.REJECTED and attempt.http_status is None:
-        words = "Can't be sent"  # CallRail was not asked
+        words = STEPS["unsendable"]  # CallRail was not asked
     code = f" ({attempt.http_status})" if attempt.http_status else ""
     details = (attempt.detail,) if attempt.detail and attempt.detail != Sent.detail else ()
     yield Step(icon, f"{part}{words}{code}", attempt.finished_at, details)
     for one in attempt.evidence:
-        yield Step("looked", f"{part}Checked with CallRail", one.noted_at, (one.detail,))
+        yield Step("looked", part + STEPS["checked"], one.noted_at, (one.detail,))
 
 
 def _standing(message: Message) -> Iterator[Step]:
@@ -292,9 +277,9 @@ def _standing(message: Message) -> Iterator[Step]:
         case Status.CANCELLED | Status.SHADOW:
             yield Step(message.status, STATUS_WORDS[message.status], details=details)
         case Status.SENT if details:
-            yield Step("note", "Good to know", details=details)
+            yield Step("note", STEPS["note"], details=details)
         case _ if details:
-            yield Step("waiting", "Waiting")
+            yield Step("waiting", STEPS["waiting"])
 
 
 def _ahead(text: OneText) -> Iterator[Step]:
@@ -302,10 +287,10 @@ def _ahead(text: OneText) -> Iterator[Step]:
     for segment in message.segments:
         for attempt in segment.attempts:
             if attempt.next_lookup_at is not None:
-                yield Step("looked", "Will be checked with CallRail", attempt.next_lookup_at, ahead=True)
+                yield Step("looked", STEPS["check_ahead"], attempt.next_lookup_at, ahead=True)
     if message.status is Status.HELD and text.history.release_at is not None:
-        yield Step("waiting", "Will be sent", text.history.release_at, ahead=True)
+        yield Step("waiting", STEPS["release_ahead"], text.history.release_at, ahead=True)
     if message.status in OPEN:
         left = sum(segment.status in OPEN for segment in message.segments)
         parts = "" if left < 2 else f"{plural(left, 'part')} "
-        yield Step("sending", f"Next: {parts}sent to CallRail", ahead=True)
+        yield Step("sending", STEPS["next"].format(parts=parts), ahead=True)

@@ -1,7 +1,7 @@
 """What a person can do with a text on a page, with one or with many, and which of it stands out."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from secrets import token_urlsafe
@@ -9,6 +9,7 @@ from secrets import token_urlsafe
 from callrail_relay.domain.message import Actor, Message, Source, Status
 from callrail_relay.domain.views import MessageSummary
 from callrail_relay.service.operations import CANCELLABLE, Operations
+from callrail_relay.web.dashboard.words import WORDS
 
 UNDO_TIME = timedelta(seconds=8)
 """How long nothing is sent after a click that sends; the store keeps it, and until then it can be undone."""
@@ -19,18 +20,19 @@ class Verb:
     """One thing to do with a text; ``question`` is asked first of one that may be sent, or was."""
 
     name: str
-    label: str
-    done: str
     act: Callable[..., Awaitable[list[Message]]]
     statuses: tuple[Status, ...]
+    label: str
+    done: str
     question: str = ""
+    if_failed: str = ""
 
     def asks(self, status: Status) -> bool:
         return self.question != "" and status not in (Status.FAILED, Status.CANCELLED)
 
     def of(self, status: Status) -> str:
         """Its label on a text with this status."""
-        return "Dismiss" if self is CANCEL and status is Status.FAILED else self.label
+        return (status is Status.FAILED and self.if_failed) or self.label
 
     @property
     def sends(self) -> bool:
@@ -47,40 +49,18 @@ def one_click(who: str, delay: timedelta = UNDO_TIME) -> Actor:
     return Actor(name=who, batch=token_urlsafe(16), delay=delay)
 
 
-HELD = (Status.HELD,)
-APPROVE = Verb("approve", "Send anyway", "Queued to send in 8 seconds.", Operations.approve, HELD)
-APPROVE_RESTORED = replace(
-    APPROVE,
-    name="approve-restored",
-    question="This message comes from a backup and may have been sent since. Sending could text this person "
-    "twice. Check the conversation in CallRail first.",
-)
-REMAP = Verb("remap", "Retry", "Retried with the current settings.", Operations.remap, HELD)
-RESEND = Verb(
-    "resend",
-    "Send again",
-    "Queued to send again in 8 seconds.",
-    Operations.resend,
-    (Status.UNKNOWN, Status.FAILED, Status.CANCELLED),
-    "This message may already have been delivered. Resending could text this person twice. Check the "
-    "conversation in CallRail first.",
-)
-MARK_SENT = Verb(
-    "mark-sent",
-    "Mark as sent",
-    "Marked as sent.",
-    Operations.mark_sent,
-    (Status.UNKNOWN,),
-    "Did you see this message in CallRail's conversation? It won't be sent again. You can't undo this.",
-)
-CANCEL = Verb("cancel", "Cancel", "Canceled: it won't be sent.", Operations.cancel, CANCELLABLE)
-OPT_OUT = Verb(
-    "opt-out",
-    "Opt out",
-    "Opted out: you can't text this person from this number any more, and the message is canceled.",
-    partial(Operations.opt_out_recipient, reason="Read in a reply, on the dashboard."),
-    HELD,
-)
+def _verb(name: str, act: Callable[..., Awaitable[list[Message]]], *statuses: Status) -> Verb:
+    return Verb(name, act, statuses, **WORDS["verbs"][name])
+
+
+APPROVE = _verb("approve", Operations.approve, Status.HELD)
+APPROVE_RESTORED = _verb("approve-restored", Operations.approve, Status.HELD)
+REMAP = _verb("remap", Operations.remap, Status.HELD)
+RESEND = _verb("resend", Operations.resend, Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
+MARK_SENT = _verb("mark-sent", Operations.mark_sent, Status.UNKNOWN)
+CANCEL = _verb("cancel", Operations.cancel, *CANCELLABLE)
+_READ = partial(Operations.opt_out_recipient, reason="Read in a reply, on the dashboard.")
+OPT_OUT = _verb("opt-out", _READ, Status.HELD)
 VERBS = {verb.name: verb for verb in (APPROVE, APPROVE_RESTORED, OPT_OUT, RESEND, MARK_SENT, REMAP, CANCEL)}
 DOUBTFUL = {"merge_tag", "mass_text", "bulk", "maybe_opted_out", "opt_out", "restored"}
 """Reasons beside which *Send anyway* is never the button that stands out."""

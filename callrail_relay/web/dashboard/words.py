@@ -1,44 +1,24 @@
 """Values as pages show them: times by this machine's clock, phone numbers, sentences."""
 
 import re
+import tomllib
 from datetime import datetime, timedelta
 from functools import partial
+from importlib.resources import files
+from typing import Any
 
 from markupsafe import Markup, escape
 
 from callrail_relay import sentences
-from callrail_relay.domain.message import Reason, Source, Status
+from callrail_relay.domain.message import Reason, Status
 from callrail_relay.sentences import clock_time, explain, phone, shown
 
 __all__ = ["phone"]  # shown by pages as it is
 
-STATUS_WORDS = {
-    Status.HELD: "On hold",
-    Status.QUEUED: "Queued",
-    Status.SENDING: "Sending",
-    Status.UNKNOWN: "Unconfirmed",
-    Status.SENT: "Sent",
-    Status.FAILED: "Failed",
-    Status.CANCELLED: "Canceled",
-    Status.SHADOW: "Passed on",
-}
-
-STATUS_MEANINGS = {
-    Status.HELD: "A rule or an error holds it for review.",
-    Status.QUEUED: "It will be sent when its turn comes.",
-    Status.SENDING: "Being sent to CallRail.",
-    Status.UNKNOWN: "CallRail didn't confirm it.",
-    Status.SENT: "CallRail accepted it.",
-    Status.FAILED: "CallRail rejected it.",
-    Status.CANCELLED: "It won't be sent.",
-    Status.SHADOW: "Your old webhook sends it (shadow mode).",
-}
-
-SOURCE_WORDS = {
-    Source.WEBHOOK: "from IF3",
-    Source.SEND: "typed on this computer",
-    Source.REPLAY: "from a saved file",
-}
+WORDS: dict[str, Any] = tomllib.loads(files(__package__).joinpath("words.toml").read_text(encoding="utf-8"))
+NOTICES: dict[str, str] = WORDS["notices"]
+STEPS: dict[str, str] = WORDS["steps"]
+STATUS_WORDS, STATUS_MEANINGS = ({status: WORDS["status"][status][at] for status in Status} for at in (0, 1))
 
 _COMMAND = re.compile(r"`([^`]+)`")
 

@@ -1,0 +1,111 @@
+"""*Shadow mode*: what the old Zap did with each text, beside what the relay would have done."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+
+from callrail_relay.domain.shadow_report import LATE_AFTER, Compared, Finding
+from callrail_relay.errors import NotFound
+from callrail_relay.sentences import not_forwarded, roughly, totals
+from callrail_relay.web.dashboard.frame import Visit
+
+SHOWN = 50
+PATIENCE = timedelta(seconds=5)
+ALL = "all"
+
+
+class Look(NamedTuple):
+    """How a page shows a finding: its words, with the tone and the icon of a status."""
+
+    words: str
+    tone: str
+    icon: str
+
+
+LOOKS = {
+    Finding.MISSING: Look("Missing", "failed", "failed"),
+    Finding.DOUBLED: Look("Doubled", "failed", "warning"),
+    Finding.CUT: Look("Cut", "failed", "cancelled"),
+    Finding.OUT_OF_ORDER: Look("Out of order", "held", "reply"),
+    Finding.TO_OPTED_OUT: Look("Opted out", "failed", "person"),
+    Finding.LATE: Look("Late", "held", "waiting"),
+    Finding.PENDING: Look("Not shown yet", "queued", "queued"),
+}
+
+
+class Tab(NamedTuple):
+    name: str
+    words: str
+    has: Callable[[Compared], bool]
+
+
+def _of(finding: Finding) -> Callable[[Compared], bool]:
+    return lambda one: finding in one.findings
+
+
+TABS = (
+    Tab("", "Findings", lambda one: bool(one.findings or one.reasons)),
+    *(Tab(finding, look.words, _of(finding)) for finding, look in LOOKS.items()),
+    Tab("would_hold", "Relay would hold", lambda one: bool(one.reasons)),
+    Tab("unknown", "Not known", lambda one: one.sent_at is None and not one.findings),
+    Tab(ALL, "All", lambda _: True),
+)
+
+
+async def show(visit: Visit) -> Response:
+    """The page, from the latest report: to look at it takes no request to CallRail."""
+    comparison, query = visit.dashboard.comparison, visit.request.query_params
+    report = comparison.latest()
+    texts = [] if report is None else [*reversed(report.texts)]
+    tab = next((one for one in TABS if one.name == query.get("finding")), TABS[0])
+    found = [one for one in texts if tab.has(one)]
+    number = query.get("page", "")
+    last = max(0, len(found) - 1) // SHOWN + 1
+    page = min(int(number), last) if number.isdecimal() and len(number) < 7 and int(number) else 1
+    requests = await visit.dashboard.history.requests_in_shadow()
+    return await visit.draw(
+        "shadow.html",
+        report=report,
+        counts=report.counts if report else {"texts": None, "sent": None},
+        said=totals(report, LATE_AFTER) if report else "",
+        fault=comparison.fault,
+        comparing=comparison.is_comparing,
+        requests=requests,
+        amiss=not_forwarded(requests),
+        tabs=[(one, sum(map(one.has, texts))) for one in TABS],
+        tab=tab,
+        found=found[(page - 1) * SHOWN : page * SHOWN],
+        page=page,
+        last=last,
+        looks=LOOKS,
+        roughly=roughly,
+        address=_address,
+    )
+
+
+def _address(finding: str, page: int = 1) -> str:
+    given = {name: value for name, value in (("finding", finding), ("page", page)) if value not in ("", 1)}
+    return f"/shadow?{urlencode(given)}" if given else "/shadow"
+
+
+async def compare(visit: Visit) -> Response:
+    """Read CallRail's conversations and compare anew, unless that is under way."""
+    comparison = visit.dashboard.comparison
+    await comparison.renew(PATIENCE)
+    if comparison.is_comparing:
+        return visit.back("Comparing. This page shows the result when it's done.", "/shadow")
+    if comparison.fault:
+        return visit.back("Not all could be compared: see below.", "/shadow", fault=True)
+    return visit.back("Compared.", "/shadow")
+
+
+async def download(visit: Visit) -> Response:
+    if (report := visit.dashboard.comparison.latest()) is None:
+        raise NotFound("Nothing was compared in the last day. Press “Compare now” on the page Shadow mode.")
+    name = f"shadow-{report.until.astimezone():%Y-%m-%d}.csv"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    # The mark tells spreadsheets that it is UTF-8.
+    return Response("\ufeff" + report.csv(), media_type="text/csv; charset=utf-8", headers=headers)
