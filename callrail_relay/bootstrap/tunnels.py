@@ -32,7 +32,7 @@ TAKEN_UP_WITHIN, REACHED_WITHIN, TAILSCALE_WITHIN = 10.0, 30.0, 240.0
 """Seconds for a running relay to see the settings, and for an address to lead to it: DNS may take a while."""
 
 SETTLES_WITHIN = 15.0
-"""Seconds before the relay asks through a tunnel that starts: it would tell people of a fault that is none."""
+"""Seconds before the relay asks through a tunnel that starts: else each start would send an alert."""
 
 FAILURES = 10  # times in a row that the program was found failing: it may just be starting again
 _IS_DONE = ("already exists", "already configured to route to your tunnel")

@@ -502,9 +502,13 @@ def test_restart_wants_good_settings(
     missing = service("restart")
     unit.parent.mkdir(parents=True)
     unit.write_text("[Unit]\n", "utf-8")
+    good = config.read_text("utf-8")
+    config.write_text(good + '[alerts]\nurls = ["carrier-pigeon://roof"]\n', "utf-8")
+    no_channel = service("restart")
     config.write_text("[colours]\n", "utf-8")
 
-    assert (4, 3) == (missing.exit_code, service("restart").exit_code)
+    assert (4, 3, 3) == (missing.exit_code, no_channel.exit_code, service("restart").exit_code)
+    assert "alerts.urls" in no_channel.stderr
     assert not any(" restart " in call for call in programs.calls)
 
 
