@@ -63,6 +63,7 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
         return health.check_space(free, str(context.data))
 
     async def alerts() -> str:
+        context = relay.context  # may have been changed
         if not context.settings.alerts.urls:
             raise CheckWarning(
                 "You aren't told when something goes wrong. Set alerts.urls, then run "
@@ -96,7 +97,7 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
         ("CallRail", health.Remembered(lambda: _check_callrail(context), context.clock)),
         ("accounts", lambda: health.check_accounts(relay.operations)),
         (health.RELAY, lambda: health.check_relay(relay.store)),
-        ("guards", lambda: _check_guards(context)),
+        ("guards", lambda: _check_guards(relay.context)),
         (health.PUBLIC_ADDRESS, relay.public_address.recent),
         ("replies", replies),
         ("texts", lambda: health.check_waiting(relay.operations)),

@@ -6,21 +6,32 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
 
-from callrail_relay.bootstrap.context import listener_url
+from callrail_relay.bootstrap.context import AppContext, listener_url
 from callrail_relay.bootstrap.credentials import hook_url, open_callrail_webhooks, require_hook_token
 from callrail_relay.bootstrap.dashboard_access import open_desk, session_key
 from callrail_relay.bootstrap.diagnosis import checks
-from callrail_relay.bootstrap.wiring import Relay, open_conversations, open_passing_on, scrape
+from callrail_relay.bootstrap.editing import Editor
+from callrail_relay.bootstrap.wiring import (
+    Relay,
+    open_callrail,
+    open_conversations,
+    open_passing_on,
+    scrape,
+    teller,
+)
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.public_url import proof
 from callrail_relay.domain.routing import is_loopback
 from callrail_relay.domain.shadow_report import ShadowReport
 from callrail_relay.outbox import relay_secrets
+from callrail_relay.service import setup
+from callrail_relay.service.alerts import Alerts
 from callrail_relay.service.background import Refusals
-from callrail_relay.service.delivery import TaskGroup
+from callrail_relay.service.delivery import Delivery, TaskGroup
 from callrail_relay.service.health import HealthReport, Remembered, StoreProbe, run_checks
 from callrail_relay.service.overview import ChangeSignal, History
-from callrail_relay.service.shadow import make_report
+from callrail_relay.service.setup import Names
+from callrail_relay.service.shadow import PassingOn, make_report
 from callrail_relay.service.tokens import HookTokens, new_token
 from callrail_relay.telemetry.metrics import Metrics
 from callrail_relay.web.auth import Login
@@ -86,7 +97,7 @@ async def open_listeners(
         if not settings.enabled:
             yield Listening(public_url=public.url, private_url=None, login_url=None, trust=public.trust)
             return
-        dashboard = _dashboard(relay, worker, signal or ChangeSignal(), link_secret := new_token())
+        dashboard = _dashboard(relay, worker, hook, signal or ChangeSignal(), link_secret := new_token())
         host, port = settings.host, settings.port
         app = create_private_app(dashboard, scrape(relay, metrics), host=host, loopback=is_loopback(host))
         private = Listener(app, host=host, port=port, setting="dashboard.port", refused=refused)
@@ -102,7 +113,9 @@ async def open_listeners(
         )
 
 
-def _dashboard(relay: Relay, worker: TaskGroup, signal: ChangeSignal, link_secret: str) -> Dashboard:
+def _dashboard(
+    relay: Relay, worker: TaskGroup, hook: EventHook, signal: ChangeSignal, link_secret: str
+) -> Dashboard:
     context = relay.context
     all_checks = checks(relay)
 
@@ -121,7 +134,11 @@ def _dashboard(relay: Relay, worker: TaskGroup, signal: ChangeSignal, link_secre
         base = relay.public_address.url or listener_url(context.settings.server)
         return hook_url(context.settings, await require_hook_token(context), base)
 
-    return Dashboard(
+    async def read_names() -> Names:
+        async with open_callrail(context) as callrail:
+            return await setup.read_names(callrail, context.account_ids)
+
+    dashboard = Dashboard(
         operations=relay.operations,
         history=History(relay.store, relay.operations),
         intake=relay.intake,
@@ -137,4 +154,24 @@ def _dashboard(relay: Relay, worker: TaskGroup, signal: ChangeSignal, link_secre
         signal=signal,
         link_secret=link_secret,
         sandbox=is_loopback(urlsplit(context.settings.callrail.api_url).hostname or ""),
+        settings=Editor(context, lambda changed: _take_up(changed, relay, worker, dashboard), hook),
+        read_names=read_names,
     )
+    return dashboard
+
+
+def _take_up(changed: AppContext, relay: Relay, worker: TaskGroup, dashboard: Dashboard) -> None:
+    """Use the settings of *changed* from now on. Each claim and each request reads its policy once."""
+    relay.context, policy = changed, changed.mapping
+    dashboard.mapping = relay.operations.mapping = policy
+    relay.intake.follow(policy)
+    for task in worker.tasks:
+        match task:
+            case Delivery():
+                task.follow(changed.delivery.claim)
+            case PassingOn():
+                task.max_age = changed.settings.delivery.max_age
+            case Alerts():
+                task.tell, task.policy = teller(changed), changed.alerts
+    dashboard.examiner.outdate()
+    worker.wake_all()

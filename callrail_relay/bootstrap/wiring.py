@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING
 
 from callrail_relay.bootstrap.context import AppContext, listener_url
 from callrail_relay.callrail.client import CallRail
@@ -19,6 +20,7 @@ from callrail_relay.clock import SystemClock
 from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
 from callrail_relay.config.types import check_database_url
+from callrail_relay.domain.alerts import Level
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.health import Facts
 from callrail_relay.domain.public_url import proof
@@ -33,7 +35,7 @@ from callrail_relay.outbox.copying import Begin, copy_store
 from callrail_relay.outbox.engine import store_file
 from callrail_relay.outbox.presence import names_of_store, node_name
 from callrail_relay.outbox.store import Store
-from callrail_relay.service.alerts import Alerts
+from callrail_relay.service.alerts import Alerts, Tell
 from callrail_relay.service.background import (
     Connection,
     Heartbeat,
@@ -56,12 +58,14 @@ from callrail_relay.service.sleep import SleepWatch
 from callrail_relay.telemetry import logs
 from callrail_relay.telemetry.alerts import AppriseChannels
 from callrail_relay.telemetry.metrics import Metrics
-from callrail_relay.web.private import Scrape
+
+if TYPE_CHECKING:
+    from callrail_relay.web.private import Scrape
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Relay:
-    context: AppContext
+    context: AppContext  # with the settings that are in use: some can be changed while it runs
     store: Store
     intake: Intake
     operations: Operations
@@ -181,19 +185,17 @@ async def open_passing_on(relay: Relay, hook: EventHook, secret: str) -> AsyncIt
 
 def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[PeriodicTask]:
     """The tasks beside delivery that the settings ask for. Raises SettingsError."""
-    context, store = relay.context, relay.store
+    context, store, tell = relay.context, relay.store, teller(relay.context)
+    free_bytes = partial(_free_bytes, context.data)
     others: list[PeriodicTask] = [
         Connection(store, hook, callrail, context.account_ids),
+        Alerts(store, hook, relay.facts, tell, context.alerts, platform.node(), free_bytes),
         PublicAddressWatch(store, hook, relay.public_address),
     ]
     if store.beats:
         others.append(Heartbeat(store, hook))
     if (outside := context.settings.alerts.heartbeat_url) is not None:
         others.append(OutsideHeartbeat(store, hook, relay.facts, partial(fetch, outside, find_network)))
-    if context.settings.alerts.urls:
-        tell = alert_channels(context).tell_of
-        free_bytes = partial(_free_bytes, context.data)
-        others.append(Alerts(store, hook, relay.facts, tell, context.alerts, platform.node(), free_bytes))
     if (kept_for := context.settings.retention.after) is not None:
         others.append(Retention(store, hook, kept_for))
     if (channels := forward_channels(context)) is not None:
@@ -253,11 +255,26 @@ def alert_channels(context: AppContext) -> AppriseChannels:
     return AppriseChannels.open(urls, setting="alerts.urls")
 
 
+def teller(context: AppContext) -> Tell | None:
+    return alert_channels(context).tell_of if context.settings.alerts.urls else None
+
+
+async def try_alerts(context: AppContext) -> dict[str, bool]:
+    """Send a test alert; says of each channel whether it took it. Raises SettingsError if there is none."""
+    channels = alert_channels(context)
+    words = "This is a test of callrail-relay. Alerts come this way when something is wrong."
+    try:
+        failed = await channels.tell("callrail-relay: a test", words, Level.WARNING)
+    except Unavailable:
+        failed = channels.names
+    return {name: name not in failed for name in channels.names}
+
+
 def count_events(context: AppContext) -> Metrics:
     return Metrics(context.clock, context.account_ids)
 
 
-def scrape(relay: Relay, metrics: Metrics) -> Scrape:
+def scrape(relay: Relay, metrics: Metrics) -> "Scrape":
     """What `/metrics` answers with; when the store is silent, what this process counted."""
     stats = StatsReader(relay.store, relay.facts)
 

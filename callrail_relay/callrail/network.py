@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import getproxies, proxy_bypass
 
+import certifi
 import httpx2
 from socksio import SOCKSError
 
@@ -24,7 +25,7 @@ _SCHEMES = ("http", "https", "socks5", "socks5h")
 _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # the names by which OpenSSL finds certificates in a directory
 
 _ANOTHER_PROXY = "Write it as http://HOST:PORT or socks5://HOST:PORT, or unset it."
-_OTHER_CERTIFICATES = "Name one that is there, or unset it: the relay then trusts what this computer trusts."
+_OTHER_CERTIFICATES = "Name one that is there, or unset it: the relay then uses the usual certificates."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +140,7 @@ def _names(entry: str, host: str) -> bool:
 
 
 def _load_certificates() -> tuple[ssl.SSLContext, str]:
-    """The certificates of SSL_CERT_FILE, else of SSL_CERT_DIR, else what this computer trusts."""
+    """The certificates of SSL_CERT_FILE, else of SSL_CERT_DIR, else the usual ones and this computer's."""
     _check_key_log()
     file, folders = (os.environ.get(name, "").strip() for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
     if file:
@@ -155,7 +156,11 @@ def _load_certificates() -> tuple[ssl.SSLContext, str]:
             fault = "holds no certificates that OpenSSL finds (`openssl rehash` makes them so)"
             raise _bad_certificates("SSL_CERT_DIR", folders, fault)
         return ssl.create_default_context(capath=folders), f"{printable(folders)} (SSL_CERT_DIR)"
-    return httpx2.create_ssl_context(trust_env=False), "those of this computer"
+    # Windows' own list lacks what no program asked for yet, macOS' is not OpenSSL's; an office adds its own.
+    certificates = ssl.create_default_context(cafile=certifi.where())
+    with suppress(ssl.SSLError):  # a damaged one in Windows' list
+        certificates.load_default_certs()
+    return certificates, "the usual ones and this computer's"
 
 
 def _holds_certificates(folder: str) -> bool:

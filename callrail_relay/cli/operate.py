@@ -121,22 +121,13 @@ async def try_channels(config: Config = None, as_json: Json = False) -> None:
     $ callrail-relay alerts test
     """
     from callrail_relay.bootstrap.context import load_context
-    from callrail_relay.bootstrap.wiring import alert_channels
-    from callrail_relay.domain.alerts import Level
+    from callrail_relay.bootstrap.wiring import try_alerts
 
-    channels = alert_channels(load_context(config))
-    try:
-        failed = await channels.tell(
-            "callrail-relay: a test",
-            "This is a test of callrail-relay. Alerts come this way when something is wrong.",
-            Level.WARNING,
-        )
-    except Unavailable:
-        failed = channels.names
-    document = [{"channel": name, "delivered": name not in failed} for name in channels.names]
-    lines = [f"{'failed' if name in failed else 'sent':<7} {name}" for name in channels.names]
+    delivered = await try_alerts(load_context(config))
+    document = [{"channel": name, "delivered": took} for name, took in delivered.items()]
+    lines = [f"{'sent' if took else 'failed':<7} {name}" for name, took in delivered.items()]
     show(document, "\n".join(lines), as_json=as_json)
-    if failed:
+    if failed := [name for name, took in delivered.items() if not took]:
         raise Unavailable(f"{', '.join(failed)} did not take the alert; check the address and the network.")
 
 
@@ -160,18 +151,22 @@ async def dashboard(
     from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.dashboard_access import ask_for_link
 
-    if reset:
-        if not confirmed("Remove all names and passwords, and sign out every browser?", yes=yes):
-            return
-        async with console.opened_relay(config) as relay:
-            await relay.people.remove()
-        say("Removed all names and passwords. Every browser is signed out.")
+    question = "Remove all names and passwords, and sign out every browser?"
+    if reset and not confirmed(question, yes=yes):
+        return
+    link, why = None, ""
     try:
         link = await ask_for_link(load_context(config), only=reset)
     except Unavailable as error:
         if not reset:
             raise
-        show({"url": None}, str(error), as_json=as_json)
+        why = str(error)
+    if reset:  # after the links ended, so that none makes another person
+        async with console.opened_relay(config) as relay:
+            await relay.people.remove()
+        say("Removed all names and passwords. Every browser is signed out.")
+    if link is None:
+        show({"url": None}, why, as_json=as_json)
         return
     say("Good for one browser, and for ten minutes:")
     show({"url": link}, link, as_json=as_json)

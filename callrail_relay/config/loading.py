@@ -38,23 +38,35 @@ Location = tuple[int | str, ...]
 _Source = tuple[Values, Callable[[Location], str]]  # its values, and its name for a fault at a location
 
 
+class InvalidSettings(SettingsError):
+    """Raised for values that can't be; *faults* has what each must be, by its place."""
+
+    def __init__(self, words: str, faults: Mapping[Location, str]) -> None:
+        super().__init__(words)
+        self.faults = faults
+
+
 def load(
-    config: Path | None = None, *, overrides: Mapping[str, object] | None = None, must_exist: bool = True
+    config: Path | None = None,
+    *,
+    overrides: Mapping[str, object] | None = None,
+    must_exist: bool = True,
+    text: str | None = None,
 ) -> Settings:
-    """The settings of this run; *overrides* are the flags, nested as the tables are. Raises SettingsError."""
+    """
+    The settings of this run; *overrides* are the flags, nested as the tables are. Raises SettingsError.
+
+    *text* is taken in place of the file's own, to see whether it can be written.
+    """
     path = config_file(config)
-    text = read_text(path)
+    text = read_text(path) if text is None else text
     if text is None and must_exist and override_path(config) is not None:
         raise SettingsError(
             f"There is no settings file {path}. Make it with `callrail-relay configure --config {path}`, "
             f"or name another with --config or {CONFIG_VARIABLE}."
         )
-    variables, _ = _variables()
-    sources: list[_Source] = [
-        (_flags(overrides or {}), lambda at: _FLAGS.get(at, f"--{at[-1]}".replace("_", "-"))),
-        (_Environment(variables)(), lambda at: _variable(at, variables)),
-        (parse(path, text or ""), lambda at: _line(at, path, text or "")),
-    ]
+    file: _Source = (parse(path, text or ""), lambda at: _line(at, path, text or ""))
+    sources = [*_above_the_file(overrides), file]
     values: Values = {}
     for source, _ in reversed(sources):
         values = _merged(values, source)
@@ -62,10 +74,27 @@ def load(
         return Settings.model_validate(values)
     except ValidationError as error:
         faults = [
-            _sentence(fault["loc"], fault["input"], explain(fault["type"], fault.get("ctx", {})), sources)
+            (fault["loc"], fault["input"], explain(fault["type"], fault.get("ctx", {})))
             for fault in error.errors(include_url=False)
         ]
-        raise SettingsError("\n".join(faults)) from error
+        raise InvalidSettings(
+            "\n".join(_sentence(*fault, sources) for fault in faults),
+            {at: f"{words or 'is not a setting'}." for at, _, words in faults},
+        ) from error
+
+
+def _above_the_file(overrides: Mapping[str, object] | None) -> list[_Source]:
+    variables, _ = _variables()
+    return [
+        (_flags(overrides or {}), lambda at: _FLAGS.get(at, f"--{at[-1]}".replace("_", "-"))),
+        (_Environment(variables)(), lambda at: _variable(at, variables)),
+    ]
+
+
+def outranked_by(location: Location, overrides: Mapping[str, object] | None = None) -> str | None:
+    """The option or variable that sets what is at *location*, so that the file's value doesn't count."""
+    found = (name(location) for values, name in _above_the_file(overrides) if _holds(values, location))
+    return next(found, None)
 
 
 def ignored_variables() -> str | None:

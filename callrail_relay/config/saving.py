@@ -22,8 +22,17 @@ _HEADING = "Settings of callrail-relay. Secrets are not kept here: `callrail-rel
 
 
 def update(path: Path, changes: Mapping[str, object]) -> None:
-    """Set *changes*, nested as the tables are; None takes a key out, a list replaces a list."""
-    text = read_text(path)
+    """Set *changes* in the file. Raises SettingsError."""
+    try:
+        write_privately(path, changed(path, read_text(path), changes))
+    except OSError as error:
+        raise SettingsError(
+            f"The settings file {path} cannot be written: {error.strerror}. Name another with --config."
+        ) from error
+
+
+def changed(path: Path, text: str | None, changes: Mapping[str, object]) -> str:
+    """*text* of *path* with *changes*, nested as the tables are; None takes a key out."""
     if text is None:
         document = tomlkit.document()
         document.add(tomlkit.comment(_HEADING))
@@ -32,12 +41,7 @@ def update(path: Path, changes: Mapping[str, object]) -> None:
         document = tomlkit.parse(text)
     for section, content in changes.items():
         _set_section(document, section, content)
-    try:
-        write_privately(path, tomlkit.dumps(document))
-    except OSError as error:
-        raise SettingsError(
-            f"The settings file {path} cannot be written: {error.strerror}. Name another with --config."
-        ) from error
+    return tomlkit.dumps(document)
 
 
 def _set_section(document: MutableMapping[str, Any], section: str, content: object) -> None:
@@ -50,26 +54,49 @@ def _set_section(document: MutableMapping[str, Any], section: str, content: obje
             raise SettingsError(f"{section} in the settings file must be a table. Write it as [{section}].")
         for key, value in dict(content).items():
             _set_key(document[section], section, key, value)
-    elif _plain(document.get(section, [])) != _plain(content):
-        if not isinstance(document.get(section), AoT):
-            # Tables put in the place of a plain list would swallow the keys that follow it.
-            document.pop(section, None)
+    else:
+        _set_tables(document, section, _rows(section, content))
+
+
+def _set_tables(document: MutableMapping[str, Any], section: str, rows: list[dict[str, Any]]) -> None:
+    """Have the list *section* hold *rows*; the tables of those that stay keep their comments."""
+    former = _rows(section, document.get(section, []))
+    if former == rows:
+        return
+    tables = document.get(section)
+    stay = [row for row in former if row in rows]
+    if isinstance(tables, AoT) and stay == rows[: len(stay)]:
+        for place in reversed([place for place, row in enumerate(former) if row not in rows]):
+            del tables[place]
+    else:
+        # Tables put in the place of a plain list would swallow the keys that follow it.
+        document.pop(section, None)
         document[section] = tables = tomlkit.aot()
-        for row in _plain(content):
-            table = tomlkit.table()
-            table.update(row)
-            tables.append(table)
+        stay = []
+    for row in rows[len(stay) :]:
+        table = tomlkit.table()
+        table.update(row)
+        table.trivia.indent = "\n"
+        tables.append(table)
+
+
+def _rows(section: str, content: object) -> Any:  # noqa: ANN401 - as `plain`
+    """The tables of a list as one would write them: 42 and "42" are the same id."""
+    try:
+        return [plain(TABLES[section].model_validate(row)) for row in plain(content)]
+    except (TypeError, ValueError):  # `load` tells what is wrong
+        return plain(content)
 
 
 def _set_key(table: MutableMapping[str, Any], section: str, key: str, value: object) -> None:
     if value is None:
         table.pop(key, None)
     elif key not in table and isinstance(table, Table):  # an inline table has no room for a comment
-        item: Item = tomlkit.item(_plain(value))
+        item: Item = tomlkit.item(plain(value))
         item.comment(TABLES[section].model_fields[key].description or "")
         _add(table, key, item)
-    elif _plain(table.get(key)) != _plain(value):
-        table[key] = _plain(value)
+    elif plain(table.get(key)) != plain(value):
+        table[key] = plain(value)
 
 
 def _add(table: Table, key: str, item: Item) -> None:
@@ -83,14 +110,14 @@ def _add(table: Table, key: str, item: Item) -> None:
         table.append(None, trivia)
 
 
-def _plain(value: object) -> Any:  # noqa: ANN401  # whatever TOML can hold
+def plain(value: object) -> Any:  # noqa: ANN401  # whatever TOML can hold
     """*value* as TOML's own types, the way a person would write it."""
     if isinstance(value, Item):
         value = value.unwrap()
     if isinstance(value, Mapping | SettingsTable):
-        return {key: _plain(part) for key, part in dict(value).items() if part is not None}
+        return {key: plain(part) for key, part in dict(value).items() if part is not None}
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     if isinstance(value, timedelta):
         return duration_text(value)
     if isinstance(value, time):

@@ -118,12 +118,12 @@ def decide(facts: AlertFacts, known: Sequence[Incident], policy: AlertPolicy) ->
     mentioned = {finding.key for finding in findings}
     if facts.week is not None:
         changes.append(_summary(facts.week, facts.health, by_key.get(Code.WEEKLY)))
-    stays = {Code.DISK, Code.WEEKLY} if policy.weekly in WEEKDAYS else {Code.DISK}
-    # As of an account that was taken out of the settings. Each machine speaks for its own disk.
+    # As of an account that was taken out of the settings. Each machine speaks for its own disk, and for its
+    # own settings of the summary.
     changes += [
         Change(before=one, after=None)
         for one in known
-        if one.is_open and one.key not in mentioned and one.code not in stays
+        if one.is_open and one.key not in mentioned and one.code not in (Code.DISK, Code.WEEKLY)
     ]
     return [change for change in changes if change.before != change.after]
 

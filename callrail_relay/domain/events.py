@@ -205,6 +205,15 @@ class WebhookNotUnderstood(Event, level="error"):
     reason: str
 
 
+class SettingsChanged(Event):
+    keys: tuple[str, ...]
+    by: str  # the person on the dashboard
+
+    @property
+    def detail(self) -> str:
+        return f"{', '.join(self.keys)}, by {self.by}"
+
+
 class StoreFailed(Event, level="error"):
     reason: str
     retry_in: timedelta

@@ -237,14 +237,14 @@ class SavedPayloads:
 
 class Mapper:
     def __init__(self, policy: MappingPolicy, new_id: Callable[[], str]) -> None:
-        self._policy = policy
+        self.policy = policy
         self._new_id = new_id
         self.woke_at: datetime | None = None  # when the machine woke the last time, if that is known
 
     def __call__(self, raw: RawSubmission) -> NewSubmission:
         """What a request to the webhook holds; a ping has no messages. It never fails."""
         try:
-            return self._submission(Source.WEBHOOK, raw, _map_request(raw, self._policy.routes))
+            return self._submission(Source.WEBHOOK, raw, _map_request(raw, self.policy.routes))
         except Exception as error:  # noqa: BLE001 - as above
             return self.give_up(raw, error)
 
@@ -264,7 +264,7 @@ class Mapper:
         return replace(new, messages=tuple(messages))
 
     def _submission(self, source: Source, raw: RawSubmission, drafts: Iterable[MappedText]) -> NewSubmission:
-        messages = tuple(new_message(self._new_id(), draft, self._policy) for draft in drafts)
+        messages = tuple(new_message(self._new_id(), draft, self.policy) for draft in drafts)
         return NewSubmission(
             id=raw.id,
             body=raw.body,
@@ -273,7 +273,7 @@ class Mapper:
             repeat_key=raw.repeat_key,
             source=source,
             messages=messages,
-            guards=self._policy.guards,
+            guards=self.policy.guards,
             woke_at=self.woke_at,
         )
 

@@ -67,6 +67,9 @@ class Tries:
 
     def begin(self, limits: Mapping[str, int], now: float) -> None:
         """Count a try as wrong until it is known to be right. Raises TooManyTries beyond *limits*."""
+        # Typing mistakes of months must not add up, as a whole office may have one address.
+        for key in [key for key in limits if self._wrong.get(key, (now, 0))[0] + LONGEST_WAIT <= now]:
+            del self._wrong[key]
         known = {key: self._wrong.get(key, (now, 0)) for key in limits}
         if (until := max(known.values())[0]) > now:
             raise TooManyTries(until - now)
@@ -77,7 +80,7 @@ class Tries:
         while len(self._wrong) > MOST_REMEMBERED:
             del self._wrong[min(self._wrong, key=self._wrong.__getitem__)]
 
-    def forgive(self, limits: Mapping[str, int]) -> None:
+    def forgive(self, limits: Mapping[str, int], now: float) -> None:
         """
         Take back a try that was right. The first of *limits*, the name, begins anew.
 
@@ -86,6 +89,6 @@ class Tries:
         name, *others = limits
         self._wrong.pop(name, None)
         for key in others:
-            _, count = self._wrong.pop(key, (0.0, 0))
+            _, count = self._wrong.pop(key, (now, 0))
             if count > 1:
-                self._wrong[key] = (0.0, count - 1)
+                self._wrong[key] = (now, count - 1)

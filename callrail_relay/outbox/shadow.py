@@ -5,7 +5,7 @@ Everything that depends on the mode reads it first and locks it, so that a chang
 after each of them on all nodes: a request belongs to the old URL or to this relay, and never to both.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -122,7 +122,25 @@ def record(connection: sa.Connection, now: datetime, id_: int, tries: int, passe
     row = connection.execute(query).one_or_none()
     if row is None or row.tries != tries or row.state not in (State.PASSING, State.UNKNOWN):
         return
-    change(connection, forwards, id_, state=passed.state, lease_until=None)
+    _end_try(connection, now, mode, row, passed)
+
+
+def record_unstored(connection: sa.Connection, now: datetime, ended: Mapping[str, Passed]) -> None:
+    """
+    Record what came of passing on, by submission, what seemed not to be stored, if it is there after all.
+
+    What was taken again since it was stored is left to that try.
+    """
+    mode = lock_shadow(connection)
+    query = sa.select(forwards).where(forwards.c.submission_id.in_(ended), is_unfinished())
+    for row in connection.execute(query.order_by(forwards.c.id).with_for_update()).all():
+        # Taken by the transaction that stored it, whose answer no one waited for.
+        if row.state == State.WAITING or row.lease_until == row.received_at + LEASE:
+            _end_try(connection, now, mode, row, ended[row.submission_id])
+
+
+def _end_try(connection: sa.Connection, now: datetime, mode: Shadow, row: Row, passed: Passed) -> None:
+    change(connection, forwards, row.id, state=passed.state, lease_until=None)
     if passed.state is State.WAITING and not mode.is_on:
         _hold(connection, now, [row])
 

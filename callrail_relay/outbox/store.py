@@ -161,6 +161,12 @@ class Store:
         """Run a statement, and return its result once the commit is on disk."""
         return await self._commits.write(lambda connection, now: statement(connection, now, *args, **kwargs))
 
+    async def write_in_turn(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same, once each submission that came before is stored, or failed."""
+        return await self._commits.write(
+            lambda connection, now: statement(connection, now, *args, **kwargs), in_turn=True
+        )
+
     async def rehearse(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what ``write`` would return now: the statement runs, and is rolled back."""
 
@@ -320,8 +326,8 @@ class _SharedCommits:
         self._begin()
         return stored
 
-    async def write(self, work: Callable[[sa.Connection, datetime], T]) -> T:
-        if not self._share_all:
+    async def write(self, work: Callable[[sa.Connection, datetime], T], *, in_turn: bool = False) -> T:
+        if not (self._share_all or in_turn):
             [result] = await self._transact([work])
             return result  # type: ignore[no-any-return]  # what the work answered with
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()

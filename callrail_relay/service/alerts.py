@@ -25,7 +25,7 @@ class Alerts(PeriodicTask):
     """Looks whether something is wrong. Whatever fails here keeps no text from being sent."""
 
     facts: Callable[[], Awaitable[Facts]]
-    tell: Tell
+    tell: Tell | None  # None without a channel: then nothing is looked at
     policy: AlertPolicy
     machine: str
     free_bytes: Callable[[], int | None]  # of the disk of *machine*; None if that can't be known
@@ -39,6 +39,8 @@ class Alerts(PeriodicTask):
         self._silence_told = False
 
     async def turn(self) -> None:
+        if self.tell is None:
+            return
         try:
             if await self._change():
                 claimed = await self.store.write(alerts.claim_alerts, LEASE)
@@ -79,7 +81,7 @@ class Alerts(PeriodicTask):
 
     async def _told(self, incidents: Sequence[Incident]) -> bool:
         try:
-            failed = await self.tell(incidents)
+            failed = await self.tell(incidents) if self.tell else ()
         except Unavailable as error:
             self._failures += 1
             self.hook(AlertFailed(reason=str(error), retry_in=self._retry_in()))

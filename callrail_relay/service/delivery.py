@@ -19,6 +19,7 @@ from callrail_relay.domain.routing import Route
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import claim as store_claim
 from callrail_relay.outbox import record
+from callrail_relay.outbox.rows import look_at_all
 from callrail_relay.service.background import PeriodicTask
 from callrail_relay.service.reconciliation import Reconciliation, tell
 from callrail_relay.service.replies import Polling
@@ -71,6 +72,7 @@ class Delivery(PeriodicTask):
         self._claiming = 0
         self._open: set[int] = set()
         self._unsure = False
+        self._followed = False  # another policy, by which an account may be due before it was to be
         self._running = False
         self._leases_checked_at: float | None = None
         self._lease_ends_at: datetime | None = None
@@ -78,6 +80,13 @@ class Delivery(PeriodicTask):
     def open(self, account_ids: Collection[str]) -> None:
         """Send texts of these accounts from now on."""
         self.closed -= frozenset(account_ids)
+        self.wake()
+
+    def follow(self, claim: ClaimPolicy) -> None:
+        """Claim by the limits and guards of *claim* from now on; a claim under way ends as it began."""
+        now = self.policy.claim
+        self.policy = replace(self.policy, claim=replace(now, limits=claim.limits, guards=claim.guards))
+        self._followed = True
         self.wake()
 
     def close(self, account_ids: Collection[str]) -> None:
@@ -101,6 +110,9 @@ class Delivery(PeriodicTask):
         """Start every attempt that may start now; return when the next one may, if that is known."""
         await self._settle_abandoned()
         await self._settle_unsent()
+        if self._followed:
+            await self.store.write(look_at_all)
+            self._followed = False
         while self._has_room():
             result = await self._claim()
             if result.claim is None:

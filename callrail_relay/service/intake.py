@@ -55,8 +55,11 @@ class Intake:
         self._hook = hook
         self._new_id: Callable[[], str] = lambda: uuid7(clock.now(), random)
         self._mapper = mapper.Mapper(policy, self._new_id)
-        self._max_characters = policy.max_characters
         self.sleep = SleepDetector(clock, self._woke)
+
+    def follow(self, policy: mapper.MappingPolicy) -> None:
+        """Map and judge what comes from now on by *policy*."""
+        self._mapper.policy = policy
 
     async def accept_request(
         self, body: bytes, *, content_type: str | None, query: str = "", idempotency_key: str | None = None
@@ -111,7 +114,8 @@ class Intake:
     async def plan(self, batch: Sequence[mapper.NewSubmission]) -> list[mapper.Planned]:
         """Return what ``accept`` would make of *batch* now. Raises Unavailable."""
         results = await self._store.rehearse(accept.accept, batch)
-        return mapper.plan(batch, results, max_characters=self._max_characters, now=self._store.clock.now())
+        most = self._mapper.policy.max_characters
+        return mapper.plan(batch, results, max_characters=most, now=self._store.clock.now())
 
     def _received(self, submission: mapper.NewSubmission, accepted: Sequence[mapper.Accepted]) -> Receipt:
         id_, source = submission.id, submission.source

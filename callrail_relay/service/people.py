@@ -78,7 +78,7 @@ class People:
         known = person.password if person else ""
         if not hmac.compare_digest(await self._hashed(password, known), known):
             return None
-        self._tries.forgive(limits)
+        self._tries.forgive(limits, self._clock.monotonic())
         return person
 
     async def _hashed(self, password: str, like: str = "") -> str:

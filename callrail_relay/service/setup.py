@@ -1,7 +1,7 @@
 """Which account, company and number texts are sent from."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
@@ -117,6 +117,26 @@ def _comparable(name: str) -> str:
         return normalise(name)
     except BadPhone:
         return re.sub(r"[\s-]", "", name).casefold()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """What CallRail calls the companies, by id, and its numbers that can text."""
+
+    companies: Mapping[str, str]
+    numbers: Mapping[Route, str]
+
+
+async def read_names(discovery: Discovery, account_ids: Sequence[str]) -> Names:
+    """Raises RefusedByCallRail and Unavailable."""
+    companies: dict[str, str] = {}
+    numbers: dict[Route, str] = {}
+    for account_id in account_ids:
+        companies |= {one.id: one.name for one in await discovery.companies(account_id)}
+        for number in await discovery.numbers(account_id):
+            if number.company_id:
+                numbers[Route(account_id, number.company_id, number.number)] = number.name
+    return Names(companies=companies, numbers=numbers)
 
 
 Ask = Callable[[], AbstractAsyncContextManager[Discovery]]  # opens a connection to CallRail

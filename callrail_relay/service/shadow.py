@@ -1,8 +1,8 @@
 """Shadow mode: passing requests on to the URL that IF3 posted to before, comparing, and switching over."""
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -25,6 +25,7 @@ RETRY = timedelta(seconds=1)
 RECORDED_WITHIN = 1.0  # seconds, as those of MODE_WITHIN
 MODE_WITHIN = 1.0
 ANSWERED_WITHIN = 0.02
+MOST_UNSTORED = 5000  # requests in a row that the store seemed not to take
 MOST_PAGES = 40  # of 250 conversations each
 
 
@@ -35,9 +36,11 @@ class PassingOn(PeriodicTask):
     post: Callable[[PassOn], Awaitable[Passed]]  # called once for each try
     max_age: timedelta
     mark: str  # goes along with each request
-    _unstored: deque[str] = field(default_factory=lambda: deque(maxlen=1000), init=False)  # of submissions
+    # Tries at what seemed not to be stored, by submission, until what came of them is recorded.
+    _unstored: dict[str, asyncio.Future[Passed]] = field(default_factory=dict, init=False)
     _recording: set[asyncio.Task[None]] = field(default_factory=set, init=False)
-    _retry_at: datetime | None = field(default=None, init=False)
+    _settling: asyncio.Task[None] | None = field(default=None, init=False)
+    _retry_at: float = field(default=-math.inf, init=False)  # on the monotonic clock
 
     look = timedelta(seconds=15)
 
@@ -57,12 +60,16 @@ class PassingOn(PeriodicTask):
     async def pass_on(self, request: PassOn) -> Passed:
         """Pass a new request on; if its answer has no body, IF3 gets our own."""
         passed = await self.post(request)
-        recording = asyncio.create_task(self._record(request, passed))
-        self._recording.add(recording)
-        recording.add_done_callback(self._recorded)
+        recording = self._begin(self._record(request, passed))
         # Recorded, so that the person's next request goes at once; but IF3 waits for no store that fails.
         await asyncio.wait([recording], timeout=RECORDED_WITHIN)
         return passed
+
+    def _begin(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        recording = asyncio.create_task(work)
+        self._recording.add(recording)
+        recording.add_done_callback(self._recorded)
+        return recording
 
     def _recorded(self, recording: asyncio.Task[None]) -> None:
         self._recording.discard(recording)
@@ -75,49 +82,66 @@ class PassingOn(PeriodicTask):
 
         Raises Unavailable without an answer: then nothing vouches for the request, and IF3 must not hear 200.
         """
-        # It may be stored all the same, a little later, and wait here.
-        self._unstored.append(request.id)
-        not_there = True
+        trying = self._unstored[request.id] = asyncio.get_running_loop().create_future()
+        if len(self._unstored) > MOST_UNSTORED:
+            del self._unstored[next(iter(self._unstored))]
+        passed = Passed(State.WAITING)
         try:
             mode = await read_mode(self.store)
-            if not mode.is_on or mode.forward_to is None:
-                raise Unavailable("The store could not take the request.")
-            not_there = False
-            passed = await self.pass_on(PassOn(id=None, url=mode.forward_to, request=request))
-            not_there = passed.state is State.WAITING
+            if mode.is_on and mode.forward_to is not None:
+                passed = Passed(State.UNKNOWN)
+                passed = await self.post(PassOn(id=None, url=mode.forward_to, request=request))
+                self._note(passed)
         finally:
-            if not_there and request.id in self._unstored:
-                self._unstored.remove(request.id)
+            trying.set_result(passed)
+            if self._settling is None or self._settling.done():
+                self._settling = self._begin(self._record_unstored())
         if passed.http_status is None:
             raise Unavailable("Neither the store nor the old URL took the request.")
         return replace(passed, body=passed.body or b"")
 
     async def turn(self) -> datetime | None:
-        if self._retry_at is not None and self._retry_at > self._clock.now():
-            return self._retry_at  # what comes in meanwhile doesn't hasten it
-        while not self._stopping:
+        # What comes in meanwhile doesn't hasten the next try.
+        while not self._stopping and (wait := self._retry_at - self._clock.monotonic()) <= 0:
             request = await self.store.write(store_shadow.take_next, self.max_age)
             if request is None:
                 return None
-            if request.request.id in self._unstored:
-                passed = Passed(State.UNKNOWN, "It was passed on before it was stored.")
+            if (trying := self._unstored.get(request.request.id)) is not None:
+                await asyncio.wait([trying])  # passed on already, or just now
+                passed = trying.result()
             else:
                 passed = await self.post(request)
             await self._record(request, passed)
-            if passed.state is State.WAITING:
-                return self._retry_at
-        return None
+        return None if self._stopping else self._clock.now() + timedelta(seconds=wait)
+
+    def _note(self, passed: Passed) -> None:
+        self.hook(RequestPassedOn(state=passed.state, http_status=passed.http_status, detail=passed.detail))
+        waits = RETRY.total_seconds() if passed.state is State.WAITING else -math.inf
+        self._retry_at = self._clock.monotonic() + waits
 
     async def _record(self, request: PassOn, passed: Passed) -> None:
         """Record what came of a try, as soon as the store takes it."""
-        self.hook(RequestPassedOn(state=passed.state, http_status=passed.http_status, detail=passed.detail))
-        self._retry_at = self._clock.now() + RETRY if passed.state is State.WAITING else None
-        while request.id is not None:
+        self._note(passed)
+        if request.id is not None:
+            await self._until_taken(self.store.write, store_shadow.record, request.id, request.tries, passed)
+
+    async def _record_unstored(self) -> None:
+        """The same for all tries that ended at what seemed not to be stored; what isn't there is left out."""
+        while ended := {id_: trying.result() for id_, trying in self._unstored.items() if trying.done()}:
+            # In turn: a commit that was given up may still be under way.
+            if not await self._until_taken(self.store.write_in_turn, store_shadow.record_unstored, ended):
+                return
+            for id_ in ended:
+                self._unstored.pop(id_, None)
+
+    async def _until_taken(self, write: Callable[..., Awaitable[None]], *what: object) -> bool:
+        """Try until the store takes it; False if this process stops before."""
+        while True:
             with suppress(Unavailable):
-                await self.store.write(store_shadow.record, request.id, request.tries, passed)
-                return
+                await write(*what)
+                return True
             if self._stopping:
-                return
+                return False
             await self._clock.sleep(RETRY.total_seconds())
 
 

@@ -137,6 +137,10 @@ class AppriseChannels:
     def names(self) -> list[str]:
         return [name for name, _ in self.channels]
 
+    @property
+    def services(self) -> list[str]:
+        return [str(channel[0].service_name) for _, channel in self.channels]
+
     async def tell_of(self, incidents: Sequence[Incident]) -> list[str]:
         level = min((one.level for one in incidents), key=list(_KINDS).index)
         return await self.tell(alert_title(incidents, level), alert_text(incidents), level)

@@ -66,6 +66,7 @@ class Login:
         self.people = people
         self._key = key or new_token()
         self._links: dict[str, float] = {}
+        self._ended = 0  # how often all links were ended
         self._signed_out: OrderedDict[str, None] = OrderedDict()
         self._notices: OrderedDict[tuple[str, str], Notice] = OrderedDict()
         self.token = self._new_link(math.inf)
@@ -77,6 +78,7 @@ class Login:
     def end_links(self) -> None:
         """End all links that are not used yet."""
         self._links.clear()
+        self._ended += 1
 
     def _new_link(self, until: float) -> str:
         token = new_token()
@@ -97,12 +99,17 @@ class Login:
         """Add a person for a good token, and open their session. Raises UsageError, NotAllowed."""
         if (token := self.find_link(given)) is None:
             return None
-        until = self._links.pop(token)  # first: one link makes one person
+        until, ended = self._links.pop(token), self._ended  # first: one link makes one person
         try:
-            return self.open(await self.people.add(name, password))
+            person = await self.people.add(name, password)
         except BaseException:
-            self._links[token] = until
+            if ended == self._ended:
+                self._links[token] = until
             raise
+        if ended != self._ended:  # while the password was hashed
+            await self.people.remove(person.name)
+            return None
+        return self.open(person)
 
     def open(self, person: Person) -> Session:
         now = self._clock.now().timestamp()

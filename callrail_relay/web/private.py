@@ -157,7 +157,7 @@ async def end_others(visit: Visit) -> Response:
     """Sign out every other browser."""
     session = await visit.dashboard.login.sign_out_others(visit.session)
     visit.dashboard.signal()
-    response = visit.back(NOTICES["others_out"], "/setup#security")
+    response = visit.back(NOTICES["others_out"], "/setup/security")
     set_cookie(response, session)
     return response
 
@@ -216,6 +216,13 @@ PAGES: dict[str, frame.Page] = {
     "/shadow": shadow.show,
     "/shadow.csv": shadow.download,
     "/setup": setup.show,
+    "/setup/sending": setup.show_sending,
+    "/setup/webhook": setup.show_webhook,
+    "/setup/numbers": setup.show_numbers,
+    "/setup/opt-outs": setup.show_opt_outs,
+    "/setup/opt-outs.csv": setup.download_opt_outs,
+    "/setup/alerts": setup.show_alerts,
+    "/setup/security": setup.show_security,
 }
 FORMS: dict[str, frame.Page] = {
     "/logout": leave,
@@ -224,8 +231,13 @@ FORMS: dict[str, frame.Page] = {
     "/undo": actions.undo,
     "/texts/{id}/edit": actions.edit,
     "/texts/{id}/{verb}": actions.act,
+    "/setup/save/{form}": setup.save,
     "/shadow": shadow.compare,
     "/setup/url": setup.reveal,
+    "/setup/numbers": setup.change_numbers,
+    "/setup/opt-outs/import": setup.import_opt_outs,
+    "/setup/alerts/channels": setup.change_channels,
+    "/setup/alerts/test": setup.try_alerts,
     "/setup/check": setup.check,
     "/setup/test": setup.send,
     "/setup/people": security.add,

@@ -230,16 +230,16 @@ class CallRailHook(Webhook):
         return PlainTextResponse("OK") if signed else PlainTextResponse("Unauthorized", 401)
 
 
-async def read_body(request: Request) -> bytes:
+async def read_body(request: Request, largest: int = LARGEST_BODY) -> bytes:
     """The body, decompressed if it is gzip. Raises BodyTooLarge, ClientDisconnect."""
     length = request.headers.get("content-length", "")
     announced = int(length) if length.isdecimal() else 0
-    if announced > LARGEST_BODY:
+    if announced > largest:
         raise BodyTooLarge
     body = bytearray()
     async for piece in request.stream():
         body += piece
-        if len(body) > LARGEST_BODY:
+        if len(body) > largest:
             raise BodyTooLarge
     if not body and (announced or "transfer-encoding" in request.headers):
         # Whatever lost it on the way here, this request is no ping.

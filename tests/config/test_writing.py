@@ -211,3 +211,23 @@ def test_full_disk_is_told(tmp_path: Path) -> None:
 
     assert 1 == load(path).limits.per_hour
     assert [] == list(tmp_path.glob(".config*"))
+
+
+def test_routes_that_stay_keep_their_comments(tmp_path: Path) -> None:
+    """However their ids are written, and whatever is added after them or taken out between them."""
+    path = tmp_path / "config.toml"
+    path.write_text(
+        "[[routes]] # Texas\nteam_id = 7 # seven\n\n[[routes]]\nteam_id = '8' # eight\n[server]\nport = 1\n"
+    )
+
+    update(path, {"routes": [{"team_id": "7"}, {"team_id": "8"}, {"sender_id": "9"}]})
+    assert "# Texas\nteam_id = 7 # seven\n\n[[routes]]\nteam_id = '8' # eight\n" in path.read_text()
+    update(path, {"routes": [{"team_id": "8"}, {"sender_id": "9"}]})
+
+    text = path.read_text()
+    assert "seven" not in text
+    assert "team_id = '8' # eight" in text
+    assert {"routes": [{"team_id": "8"}, {"sender_id": "9"}], "server": {"port": 1}} == tomllib.loads(text)
+    # In another order they are written anew.
+    update(path, {"routes": [{"sender_id": "9"}, {"team_id": "8"}]})
+    assert [{"sender_id": "9"}, {"team_id": "8"}] == tomllib.loads(path.read_text())["routes"]

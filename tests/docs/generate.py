@@ -11,12 +11,14 @@ from typing import Any, get_args, get_origin, get_type_hints
 import typer
 from pydantic.fields import FieldInfo
 
+from callrail_relay.bootstrap.editing import AT_ONCE
 from callrail_relay.callrail.simulator import faults
 from callrail_relay.cli import app
 from callrail_relay.config import types
 from callrail_relay.config.loading import PREFIX
 from callrail_relay.config.settings import TABLES, Table
 from callrail_relay.config.types import duration_text
+from callrail_relay.web.dashboard.forms import forms
 from tests.docs.markdown import DOCS
 
 COMMAND = "python -m tests.docs.generate"
@@ -78,7 +80,8 @@ change in it.
 
 Every key can also be an environment variable, named below. What counts, from the strongest: an option of the
 command, the environment, the file, the default. A running `serve` reads the settings when it starts: start it
-again after a change.
+again after a change. Some can be changed on [the dashboard](../how-to/use-the-dashboard.md#settings), as said
+below. What is *used at once* needs no restart if it is saved there.
 
 - A *time* is a number of seconds, or text such as `"15s"`, `"5m"`, `"4h"`, `"30d"`. A *time of day* is text
   such as `"21:00"`.
@@ -152,6 +155,7 @@ def _table(name: str, model: type[Table]) -> str:
         f"## {header}",
         inspect.getdoc(model) or "",
         *([_ROUTES] if name == "routes" else []),
+        *_on_the_dashboard(name),
         "\n".join(
             [
                 "| key | value | default | what it does | environment variable |",
@@ -160,6 +164,19 @@ def _table(name: str, model: type[Table]) -> str:
             ]
         ),
     )
+
+
+def _on_the_dashboard(table: str) -> Iterator[str]:
+    """Which keys of a table can be changed there, and which of them need no restart."""
+    route = ("account_id", "company_id", "tracking_number")
+    fields = [one.key for form in forms().values() for one in form.fields]
+    changed = {"alerts.urls", *(f"callrail.{key}" for key in route), *fields}
+    keys = [key for key in TABLES[table].model_fields if table == "routes" or f"{table}.{key}" in changed]
+    at_once = [key for key in keys if f"{table}.{key}" in AT_ONCE]
+    ways = {"used at once": at_once, "used after a restart": [key for key in keys if key not in at_once]}
+    said = [f"`{'`, `'.join(found)}` ({words})" for words, found in ways.items() if found]
+    if said:
+        yield f"Can be changed on the dashboard: {'; '.join(said)}."
 
 
 def _key_row(table: str, key: str, field: FieldInfo, model: type[Table]) -> str:

@@ -93,7 +93,7 @@ def test_a_right_password_is_the_end_of_it() -> None:
     tries = Tries()
     for _ in range(50):
         tries.begin(SAM, 0.0)
-        tries.forgive(SAM)
+        tries.forgive(SAM, 0.0)
 
 
 def test_one_address_cannot_try_one_name_after_the_other() -> None:
@@ -110,9 +110,18 @@ def test_ones_own_sign_in_forgives_no_guess_at_others() -> None:
     tries, me = Tries(), {"name pat": 5, "from 192.0.2.7": 20}
     for number in range(20):
         tries.begin(me, 0.0)
-        tries.forgive(me)
+        tries.forgive(me, 0.0)
         tries.begin({f"name {number}": 5, "from 192.0.2.7": 20}, 0.0)
     assert "30 seconds" in wait_of(tries, {"name sam": 5, "from 192.0.2.7": 20}, 0.0)
+
+
+def test_mistakes_of_months_do_not_add_up() -> None:
+    """A typing mistake of an office each day keeps no one out."""
+    tries = Tries()
+    for day in range(300):
+        for _ in range(2):
+            tries.begin(SAM, day * 86400.0)
+        tries.forgive(SAM, day * 86400.0)
 
 
 def test_a_flood_is_bounded_and_does_not_wash_away_a_wait() -> None:

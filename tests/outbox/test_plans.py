@@ -363,6 +363,7 @@ async def shadowed(outbox: Store, clock: ManualClock) -> None:
     for passed in (Passed(State.WAITING), answered(200)):
         await outbox.write(shadow.record, 1, 1, passed)
     await outbox.write(shadow.take_next, timedelta(hours=4))
+    await outbox.write_in_turn(shadow.record_unstored, {"none": answered(200)})
     await outbox.read(shadow.read_shadow)
     await outbox.read(shadow.count_requests, clock.now())
     await outbox.read(shadow.read_texts, clock.now())

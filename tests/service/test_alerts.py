@@ -148,6 +148,17 @@ async def test_each_week_begins_with_a_summary_of_the_last_one(tmp_path: Path, r
         )
 
 
+async def test_a_node_without_the_summary_keeps_it_from_no_other(tmp_path: Path, receiver: Receiver) -> None:
+    """Each has settings of its own."""
+    async with open_rig(tmp_path) as rig:
+        nodes = [alerts_of(rig, receiver.url, weekly_summary=on) for on in ("monday", "off")]
+        for _ in range(15):
+            for alerts in nodes:
+                await alerts.turn()
+            rig.clock.advance(86_400)
+        assert 2 == sum("0 lost" in message for message in receiver.messages)
+
+
 async def test_a_summary_that_was_due_while_the_relay_was_off_is_sent_once(
     tmp_path: Path, receiver: Receiver
 ) -> None:

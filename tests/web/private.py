@@ -9,6 +9,9 @@ from pathlib import Path
 
 import httpx2
 
+from callrail_relay.bootstrap.context import AppContext, load_context
+from callrail_relay.bootstrap.editing import Editor
+from callrail_relay.config.saving import update
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.health import CheckResult, Condition
 from callrail_relay.domain.shadow_report import ShadowReport
@@ -16,6 +19,7 @@ from callrail_relay.outbox import presence
 from callrail_relay.service.health import HealthReport
 from callrail_relay.service.overview import ChangeSignal, History, StatsReader
 from callrail_relay.service.people import People
+from callrail_relay.service.setup import Names, read_names
 from callrail_relay.service.shadow import Conversations, make_report
 from callrail_relay.telemetry.metrics import Metrics
 from callrail_relay.web.auth import Login
@@ -53,6 +57,7 @@ class Private:
         self.examination = Examination()
         self.signal = ChangeSignal()
         self.woken = 0
+        self.taken_up: list[AppContext] = []
         self.compared = 0
         self.may_compare = asyncio.Event()
         self.may_compare.set()
@@ -72,6 +77,8 @@ class Private:
             signal=self.signal,
             link_secret=LINK_SECRET,
             sandbox=False,
+            settings=Editor(self._context(), self._take_up, rig.events),
+            read_names=self._read_names,
         )
         self.app = create_private_app(self.dashboard, self._scrape, host=host, loopback=loopback)
 
@@ -87,6 +94,17 @@ class Private:
 
     async def _read_url(self) -> str:
         return HOOK_URL
+
+    def _context(self) -> AppContext:
+        path, route = self.rig.path.with_name("config.toml"), next(iter(self.rig.mapping.routes))
+        update(path, {"callrail": {name: getattr(route, name) for name in type(route).__slots__}})
+        return load_context(path)
+
+    def _take_up(self, context: AppContext) -> None:
+        self.taken_up.append(context)
+
+    async def _read_names(self) -> Names:
+        return await read_names(self.rig.callrail, [self.rig.account_id])
 
     def _wake(self) -> None:
         self.woken += 1

@@ -18,6 +18,8 @@ from callrail_relay.bootstrap.sandbox import demonstration, open_sandbox
 from callrail_relay.bootstrap.wiring import Relay, open_relay, open_worker
 from callrail_relay.callrail.simulator import Fault, Simulator
 from callrail_relay.clock import Clock
+from callrail_relay.config.loading import load
+from callrail_relay.config.saving import update
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.outbox import presence
 from callrail_relay.service.overview import ChangeSignal
@@ -25,6 +27,13 @@ from tests.support.clock import ManualClock
 from tests.web.made_up import SentByZap
 
 T = TypeVar("T")
+
+FLAGS = {
+    "server": ("host", "port"),
+    "dashboard": ("host", "port"),
+    "database": ("url", "allow_network_drive"),
+}
+"""What such a relay is given beside its file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,17 +95,21 @@ def running(
     *,
     clock: Clock | None = None,
     deliver: bool = True,
+    long_running: bool = False,
     prepare: Callable[[AppContext], None] | None = None,
     **settings: dict[str, Any],
 ) -> Iterator[Running]:
     """
     A relay that keeps everything in *folder*, until the end of the block.
 
-    Without *deliver* nothing is sent. *prepare* may fill the store before the relay opens it.
+    Without *deliver* nothing is sent. One that is *long_running* does, as `serve`, what is beside delivery.
+    *prepare* may fill the store before the relay opens it.
     """
     with (
         start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(_parts(folder, clock, prepare, settings, deliver=deliver)) as parts,
+        portal.wrap_async_context_manager(
+            _parts(folder, clock, prepare, settings, deliver=deliver, long_running=long_running)
+        ) as parts,
     ):
         yield Running(portal, parts)
 
@@ -109,15 +122,21 @@ async def _parts(
     settings: dict[str, dict[str, Any]],
     *,
     deliver: bool,
+    long_running: bool,
 ) -> AsyncIterator[Parts]:
     async with open_sandbox(port=0) as sandbox:
         context = demonstration(folder, sandbox)
-        own = {
-            name: type(table).model_validate(dict(table) | settings[name])
-            for name, table in context.settings
-            if name in settings
+        # In the file, as with everybody: the dashboard changes them there.
+        update(context.config_path, sandbox.overrides() | settings)
+        flags = {
+            name: {
+                key: getattr(getattr(context.settings, name), key)
+                for key in keys
+                if key not in settings.get(name, {})
+            }
+            for name, keys in FLAGS.items()
         }
-        context = replace(context, settings=context.settings.model_copy(update=own))
+        context = replace(context, overrides=flags, settings=load(context.config_path, overrides=flags))
         if clock is not None:
             context = replace(context, clock=clock)
         if prepare is not None:
@@ -126,7 +145,7 @@ async def _parts(
         tokens = await hook_tokens(context)
         async with (
             open_relay(context, signal, long_running=True) as relay,
-            open_worker(relay, signal) as worker,
+            open_worker(relay, signal, long_running=long_running) as worker,
             open_listeners(relay, worker, tokens, signal=signal) as listening,
             anyio.create_task_group() as tasks,
         ):

@@ -31,6 +31,7 @@ PICTURED = {
     "now": ("now", "light", {"width": 1280, "height": 0}),
     "text": ("unknown", "dark", {"width": 1280, "height": 0}),
     "texts": ("texts", "light", {"width": 1280, "height": 1000}),
+    "settings": ("setup-sending", "light", {"width": 1280, "height": 0}),
     "conversation": ("conversation", "light", {"width": 920, "height": 0}),
 }
 """Of each picture in the documentation: the page, its colours, and how much of it; 0 is all of its height."""
@@ -234,6 +235,12 @@ def pages(relay: Running) -> Mapping[str, str]:
         "request": f"/texts/{sent}/request",
         "conversation": f"/people/{dana}/{number}",
         "setup": "/setup",
+        "setup-sending": "/setup/sending",
+        "setup-webhook": "/setup/webhook",
+        "setup-numbers": "/setup/numbers",
+        "setup-opt-outs": "/setup/opt-outs",
+        "setup-alerts": "/setup/alerts",
+        "setup-security": "/setup/security",
         "missing": "/texts/no-such-text",
         "nowhere": "/no-such-page",
     }

@@ -121,6 +121,7 @@ def test_everybody_can_use_every_page(open_page: OpenPage, relay: Running, width
         "opened-review": "/review",
         "opened-texts": "/texts",
         "opened-setup": "/setup",
+        "opened-security": "/setup/security",
     }.items():
         page.goto(f"{relay.url}{path}")
         for summary in page.locator("summary").all():
@@ -489,6 +490,7 @@ def test_opt_outs_from_a_text_and_back(open_page: OpenPage, relay: Running) -> N
     expect(page.get_by_text("Opted out", exact=True)).to_be_visible()
 
     page.get_by_role("link", name="Settings").click()
+    page.get_by_role("link", name="Opt-outs").click()
     page.get_by_role("button", name=re.compile("^Remove")).first.click()
     expect(page.get_by_text("Opt-out removed")).to_be_visible()
     page.get_by_label("Number", exact=True).fill("303 555 0142")
@@ -518,6 +520,7 @@ def test_setup_shows_the_url_when_asked_and_sends_a_text(open_page: OpenPage, re
     page = live(open_page("/setup", permissions=["clipboard-read", "clipboard-write"]))
     page.get_by_text("checks are OK").click()
     expect(page.get_by_text("The API key is valid")).to_be_visible()
+    page.get_by_role("link", name="Webhook").click()
     secret = relay.parts.hook_url.rpartition("/")[2]
     assert secret not in page.content()
     page.get_by_role("button", name="Show", exact=True).click()
@@ -526,11 +529,14 @@ def test_setup_shows_the_url_when_asked_and_sends_a_text(open_page: OpenPage, re
     expect(page.get_by_text("Copied.")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()").endswith(secret)
     # What happens meanwhile hides nothing, and takes no typed word.
+    hold(relay, "While Reading", 405)
+    page.wait_for_timeout(800)
+    assert page.get_by_role("textbox", name="URL").input_value().endswith(secret)
+    page.get_by_role("link", name="Health").click()
     page.get_by_label("To").fill("(312) 555-0177")
-    hold(relay, "While Typing", 405)
+    hold(relay, "While Typing", 435)
     page.wait_for_timeout(800)
     expect(page.get_by_label("To")).to_have_value("(312) 555-0177")
-    assert page.get_by_role("textbox", name="URL").input_value().endswith(secret)
     page.get_by_label("Message", exact=True).fill("Is this thing on?")
     page.get_by_label("To").fill("12")
     page.get_by_role("button", name="Send", exact=True).click()
@@ -638,6 +644,97 @@ def test_conversation_has_both_sides_in_order(open_page: OpenPage, relay: Runnin
 # --- without scripts, and without the relay --------------------------------------------------------------
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_settings_are_changed_in_the_page(browser: Browser, tmp_path: Path, width: int) -> None:
+    """Saved and used, waiting for a restart, refused, and with a file that has a mistake."""
+    with running(tmp_path, deliver=False) as relay:
+        page = new_page(browser, viewport={"width": width, "height": 800}, reduced_motion="reduce")
+        page.context.add_init_script(path=AXE)
+        sign_in(page, relay.login_url)
+        page.goto(f"{relay.url}/setup/sending")
+        page.get_by_label("At night").select_option("Wait until morning")
+        page.get_by_label("Night starts at").fill("20:30")
+        page.locator("#quiet_hours").get_by_role("button", name="Save").click()
+        expect(page.locator("#notice")).to_have_text("Saved. It's in use now.")
+        expect(page.get_by_label("Night starts at")).to_have_value("20:30")
+        page.get_by_label("Pause between texts to one person", exact=True).fill("2")
+        page.locator("#limits").get_by_role("button", name="Save").click()
+        expect(page.get_by_text("Waiting for a restart: Pause between texts to one person.")).to_be_visible()
+        require_usable(page)
+        page.get_by_label("Night ends at").fill("20:30")
+        page.locator("#quiet_hours").get_by_role("button", name="Save").click()
+        expect(page.get_by_text("must differ from “Night starts at”")).to_be_visible()
+        expect(page.get_by_label("Night ends at")).to_have_value("20:30")
+        require_usable(page)
+        relay.parts.context.config_path.write_text("[limits]\nper_hour = 0\n")
+        page.goto(f"{relay.url}/setup/sending")
+        expect(page.get_by_text("The settings file has a mistake")).to_be_visible()
+        require_usable(page)
+        page.context.close()
+
+
+def require_usable(page: Page) -> None:
+    """Axe finds nothing to complain of, and nothing sticks out at the side."""
+    assert [] == violations(page)
+    size = page.viewport_size
+    assert size is not None
+    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_numbers_opt_outs_and_alerts_are_changed_in_the_page(
+    browser: Browser, tmp_path: Path, width: int
+) -> None:
+    """A rule by the name of its number, a list from a file, and an address whose secret isn't shown."""
+    with running(tmp_path, deliver=False) as relay:
+        page = new_page(browser, viewport={"width": width, "height": 800}, reduced_motion="reduce")
+        page.context.add_init_script(path=AXE)
+        sign_in(page, relay.login_url)
+        page.goto(f"{relay.url}/setup/numbers")
+        expect(page.get_by_text("Main line").first).to_be_visible()
+        page.get_by_label("Team").fill("42")
+        page.get_by_role("button", name="Add").click()
+        expect(page.get_by_role("button", name="Remove the rule for Team 42")).to_be_visible()
+        require_usable(page)
+        page.get_by_role("link", name="Opt-outs").click()
+        people = tmp_path / "people.csv"
+        people.write_text("recipient\n(202) 555-0122\n12\n")
+        expect(page.get_by_label("File")).to_be_visible()
+        page.get_by_label("File").set_input_files(people)
+        expect(page.get_by_label("Numbers", exact=True)).to_have_value("recipient\n(202) 555-0122\n12\n")
+        page.get_by_role("button", name="Import").click()
+        expect(page.get_by_role("alert")).to_contain_text("Line 3:")
+        expect(page.get_by_role("button", name="Remove (202) 555-0122")).to_be_visible()
+        require_usable(page)
+        page.get_by_role("link", name="Alerts").click()
+        page.get_by_label("Add an address").fill("json://127.0.0.1:9/secret")
+        page.get_by_role("button", name="Add").click()
+        expect(page.get_by_role("button", name="Remove JSON")).to_be_visible()
+        page.get_by_role("button", name="Send a test").click()
+        expect(page.locator("#notice")).to_contain_text("JSON did not take the alert.")
+        require_usable(page)
+        page.context.close()
+
+
+def test_lines_to_add_are_copied(browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the service reads a copy of the settings file, and what the environment sets can't be changed."""
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("CALLRAIL_RELAY_LIMITS__PER_DAY", "900")
+    with running(tmp_path, deliver=False) as relay:
+        page = new_page(browser, reduced_motion="reduce", permissions=["clipboard-read", "clipboard-write"])
+        page.context.add_init_script(path=AXE)
+        sign_in(page, relay.login_url)
+        page.goto(f"{relay.url}/setup/sending")
+        expect(page.get_by_label("Texts per day")).to_be_disabled()
+        page.get_by_label("Texts per hour").fill("120")
+        page.locator("#limits").get_by_role("button", name="Show the lines to add").click()
+        page.get_by_role("button", name="Copy").click()
+        expect(page.get_by_text("Copied.")).to_be_visible()
+        assert page.evaluate("navigator.clipboard.readText()").startswith("[limits]\nper_hour = 120")
+        assert [] == violations(page)
+        page.context.close()
+
+
 def test_all_of_it_works_without_scripts(browser: Browser, relay: Running, signed_in: StorageState) -> None:
     """Links and forms are enough."""
     id_ = hold(relay, "No Scripts", 407)
@@ -711,14 +808,13 @@ def test_people_sign_in_by_name_and_password(browser: Browser, tmp_path: Path) -
         sam.get_by_label("Password").fill("correct horse")
         sam.get_by_role("button", name="Save and open").click()
         sam.wait_for_url("**/")
-        sam.goto(f"{relay.url}/setup")
+        sam.goto(f"{relay.url}/setup/security")
         live(sam)
         sam.get_by_text("Add a person").click()
         sam.locator("#new-name").fill("Pat")
         sam.get_by_label("First password").fill("temporary horse")
         sam.locator("#security").get_by_role("button", name="Add").click()
         expect(sam.get_by_text("Pat can sign in now.")).to_be_visible()
-        sam.get_by_text("Change my password").click()
         assert [] == violations(sam)
 
         pat.goto(f"{relay.url}/texts")
@@ -729,7 +825,7 @@ def test_people_sign_in_by_name_and_password(browser: Browser, tmp_path: Path) -
         live(pat)
         sam.get_by_label("Current password").fill("correct horse")
         sam.get_by_label("New password").fill("another horse")
-        sam.get_by_role("button", name="Change", exact=True).click()
+        sam.get_by_role("button", name="Change my password").click()
         expect(sam.get_by_text("Password changed.")).to_be_visible()
         live(sam)
         sam.get_by_role("button", name="Remove Pat").click()

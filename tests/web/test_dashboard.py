@@ -482,7 +482,7 @@ async def test_checks_show_when_they_ran_and_run_again_when_old(tmp_path: Path) 
         await asyncio.sleep(0)
         assert f"Checked at {clock_time(rig.clock.now())}" in await visitor.page("/setup")
 
-        await visitor.post("/resume")
+        await visitor.post("/resume", back="/setup")
         await asyncio.sleep(0)
         assert (3, 1) == (visitor.private.examination.made, visitor.private.examination.made_anew)
         rig.clock.advance(timedelta(seconds=10))
@@ -573,10 +573,10 @@ async def test_name_that_turns_the_writing_around_stays_by_itself(tmp_path: Path
 
 async def test_url_for_if3_is_shown_to_whoever_asks_by_a_form(tmp_path: Path) -> None:
     async with visiting(tmp_path) as (_, visitor):
-        assert HOOK_URL not in await visitor.page("/setup")
+        assert HOOK_URL not in await visitor.page("/setup/webhook")
         assert 405 == (await visitor.client.get("/setup/url")).status_code
         assert HOOK_URL in (await visitor.post("/setup/url")).text
-        assert HOOK_URL not in await visitor.page("/setup")
+        assert HOOK_URL not in await visitor.page("/setup/webhook")
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ async def test_the_first_link_may_set_a_name_and_password(tmp_path: Path) -> Non
             303
             == (await client.post("/login", data=form | {"name": "Sam", "password": PASSWORD})).status_code
         )
-        assert "You're signed in as <strong><bdi>Sam</bdi>" in (await client.get("/setup")).text
+        assert "You're signed in as <strong><bdi>Sam</bdi>" in (await client.get("/setup/security")).text
         link = f"/login?token={private.login.new_token()}"
         assert "Your name and a password" not in (await other.get(link)).text
         spent = await other.post("/login", data=form | {"name": "Pat", "password": PASSWORD})
@@ -89,6 +89,28 @@ async def test_one_link_makes_one_person(tmp_path: Path) -> None:
             )
         assert 1 == [answer.status_code for answer in answers].count(303)
         assert 1 == len(await private.login.people.all())
+
+
+async def test_a_link_that_is_ended_while_it_is_used_makes_no_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a reset, while the password is hashed."""
+    asked, go_on, hashed = threading.Event(), threading.Event(), people._hash  # noqa: SLF001 - what takes long
+
+    def slow(password: str, like: str) -> str:
+        asked.set()
+        go_on.wait(60)
+        return hashed(password, like)
+
+    monkeypatch.setattr(people, "_hash", slow)
+    async with private_rig(tmp_path) as (_, private), private.client() as client:
+        form = {"token": private.login.token, "name": "Sam", "password": PASSWORD}
+        entering = asyncio.create_task(client.post("/login", data=form))
+        await asyncio.to_thread(asked.wait, 60)
+        private.login.end_links()
+        go_on.set()
+        assert 403 == (await entering).status_code
+        assert [] == await private.login.people.all()
 
 
 async def test_who_has_a_password_needs_no_link(tmp_path: Path) -> None:
@@ -271,7 +293,7 @@ async def test_the_history_says_who_decided(tmp_path: Path) -> None:
 async def test_who_signed_in_by_a_link_can_set_a_name_later(tmp_path: Path) -> None:
     """In the page; from then on it is theirs."""
     async with visiting(tmp_path) as (rig, visitor):
-        assert "You signed in by a link" in await visitor.page("/setup")
+        assert "You signed in by a link" in await visitor.page("/setup/security")
         saved = await visitor.post("/setup/people", name="Sam", password=PASSWORD, me="yes")
         assert "sign in as Sam" in saved.text
         id_ = await rig.accept("Held {{name}}")

@@ -148,10 +148,10 @@ async def test_signing_out_everywhere_else(tmp_path: Path) -> None:
     """The browser that presses it stays signed in; one that was forgotten somewhere does not."""
     async with visiting(tmp_path) as (_, visitor), visitor.private.client() as other:
         await visitor.private.enter(other, visitor.private.login.new_token())
-        assert "Sign out all other browsers" in await visitor.page("/setup")
+        assert "Sign out all other browsers" in await visitor.page("/setup/security")
         assert "All other browsers are signed out" in (await visitor.post("/logout/others")).text
         assert 401 == (await other.get("/")).status_code
-        assert "Sign out all other browsers" in await visitor.page("/setup")
+        assert "Sign out all other browsers" in await visitor.page("/setup/security")
 
 
 async def test_signing_out_ends_the_session(tmp_path: Path) -> None:
@@ -171,7 +171,16 @@ async def test_form_without_the_sessions_own_token_does_nothing(tmp_path: Path, 
     async with visiting(tmp_path) as (rig, visitor):
         id_ = await rig.accept("Held {{name}}")
         fields = {} if csrf is None else {"csrf": csrf}
-        for path in (f"/texts/{id_}/approve", "/pause", "/opt-outs", "/setup/url", "/setup/test", "/logout"):
+        for path in (
+            f"/texts/{id_}/approve",
+            "/pause",
+            "/opt-outs",
+            "/setup/url",
+            "/setup/test",
+            "/setup/save/limits",
+            "/setup/alerts/channels",
+            "/logout",
+        ):
             assert 403 == (await visitor.client.post(path, data=fields)).status_code
         assert "held" == (await rig.message(id_)).status
         assert await rig.paused_reason() is None
@@ -202,6 +211,8 @@ async def test_form_of_another_sites_page_is_refused(tmp_path: Path) -> None:
         "/texts/x/resend",
         "/people/2025550122/2025550133",
         "/setup",
+        "/setup/sending",
+        "/setup/opt-outs.csv",
     ],
 )
 async def test_every_page_wants_a_login(tmp_path: Path, path: str) -> None:
@@ -214,7 +225,19 @@ async def test_every_page_wants_a_login(tmp_path: Path, path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/texts/x/approve", "/pause", "/resume", "/opt-outs", "/opt-outs/remove", "/setup/url", "/setup/check"],
+    [
+        *(
+            "/texts/x/approve",
+            "/pause",
+            "/resume",
+            "/opt-outs",
+            "/opt-outs/remove",
+            "/setup/url",
+            "/setup/check",
+        ),
+        *("/setup/save/limits", "/setup/numbers", "/setup/opt-outs/import", "/setup/alerts/channels"),
+        "/setup/alerts/test",
+    ],
 )
 async def test_every_action_wants_a_login(tmp_path: Path, path: str) -> None:
     async with private_rig(tmp_path) as (_, private), private.client() as client:

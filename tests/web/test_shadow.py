@@ -2,18 +2,23 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+import sqlalchemy as sa
 
 from callrail_relay.domain.message import MessageFilter
-from callrail_relay.domain.shadow import Mode, Passed, PassOn
+from callrail_relay.domain.shadow import LEASE, Mode, Passed, PassOn, answered
 from callrail_relay.errors import Unavailable
 from callrail_relay.machine.old_url import OldUrl
-from callrail_relay.outbox import shadow
+from callrail_relay.outbox import shadow, store
 from callrail_relay.outbox.accept import InShadow
+from callrail_relay.outbox.engine import FileIdentity, require_same_file
 from callrail_relay.outbox.store import Store
 from tests.outbox.requests import make_mapper, make_raw
 from tests.service.rig import Rig, open_rig
@@ -53,7 +58,7 @@ async def test_what_cannot_be_stored_is_passed_on_all_the_same(tmp_path: Path, z
 
 
 async def test_what_neither_took_is_503(tmp_path: Path, zap: Zap) -> None:
-    """Nothing vouches for it; and if it is stored late after all, it is passed on then."""
+    """Nothing vouches for it, so IF3 has to send it again."""
     async with open_rig(tmp_path, patience=0.0) as rig, passing_requests_on(rig) as passing_on:
         await rig.outbox.write(shadow.start, zap.url)
         app = public_app(rig, passing_on=passing_on)
@@ -97,6 +102,102 @@ async def test_what_was_passed_on_unstored_is_not_passed_on_again(tmp_path: Path
 
         assert ["Second", "First"] == zap.words
         assert 0 == (await rig.outbox.read(shadow.read_shadow)).waiting
+
+
+@contextmanager
+def late_commit(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """The next commit ends when the event is set, and whoever waits for it gives up before."""
+    go_on = threading.Event()
+
+    def late(engine: sa.Engine, opened: FileIdentity | None) -> None:
+        monkeypatch.setattr(store, "require_same_file", require_same_file)
+        go_on.wait(60)
+        require_same_file(engine, opened)
+
+    monkeypatch.setattr(store, "require_same_file", late)
+    monkeypatch.setattr(store, "ANSWER_IN", 0.05)
+    yield go_on
+    go_on.set()
+
+
+async def counts_of(rig: Rig) -> dict[str, int]:
+    _, counts = await rig.outbox.read(shadow.count_requests, None)
+    return {state: count for state, count in counts.items() if count}
+
+
+async def test_what_is_stored_late_and_was_not_passed_on_is_passed_on_then(
+    tmp_path: Path, zap: Zap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No one waited for the answer of the commit that had it passed on at once."""
+    async with open_rig(tmp_path) as rig:
+        await rig.outbox.write(shadow.start, zap.url)
+        zap.close()
+        with late_commit(monkeypatch) as go_on:
+            async with passing_requests_on(rig) as passing_on:
+                async with client_of(public_app(rig, passing_on=passing_on)) as client:
+                    refused = await client.post(HOOK, content=encoded(payload()))
+                assert 503 == refused.status_code
+                go_on.set()
+        assert {"waiting": 1} == await counts_of(rig)
+        zap.open()
+        async with passing_requests_on(rig) as passing_on:
+            await passing_on.turn()
+        assert 1 == len(zap.taken)
+        assert {"forwarded": 1} == await counts_of(rig)
+
+
+async def test_what_is_stored_late_and_was_passed_on_is_left_alone_by_other_nodes(
+    tmp_path: Path, zap: Zap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it was to be passed on at once, or waits behind another one to the person."""
+    async with open_rig(tmp_path) as rig:
+        await rig.outbox.write(shadow.start, zap.url)
+        with late_commit(monkeypatch) as go_on:
+            async with passing_requests_on(rig) as passing_on:
+                async with client_of(public_app(rig, passing_on=passing_on)) as client:
+                    posts = [client.post(HOOK, content=encoded(payload(message=f"{n}"))) for n in range(2)]
+                    answers = await asyncio.gather(*posts)
+                assert [200, 200] == [answer.status_code for answer in answers]
+                go_on.set()
+        rig.clock.advance(LEASE.total_seconds())
+        async with passing_requests_on(rig) as other:
+            await other.turn()
+        assert 2 == len(zap.taken)
+        assert {"forwarded": 2} == await counts_of(rig)
+
+
+async def test_a_try_under_way_at_what_seemed_unstored_is_waited_for(tmp_path: Path, zap: Zap) -> None:
+    """The store has it before the old URL answers: what came of that try is recorded."""
+    async with open_rig(tmp_path) as rig, passing_requests_on(rig) as passing_on:
+        await rig.outbox.write(shadow.start, zap.url)
+        first, second = make_raw("First"), make_raw("Second")
+        before = await rig.outbox.accept(MAPPER(first))
+        there, loop = asyncio.Event(), asyncio.get_running_loop()
+        zap.manner = Manner(delay=0.5, send=lambda _: loop.call_soon_threadsafe(there.set))
+        trying = asyncio.create_task(passing_on.pass_on_unstored(second))
+        await there.wait()
+        await rig.outbox.accept(MAPPER(second))
+        assert isinstance(before, InShadow)
+        assert before.pass_on is not None
+        assert before.pass_on.id is not None
+        await rig.outbox.write(shadow.record, before.pass_on.id, before.pass_on.tries, answered(200, b""))
+        await passing_on.turn()
+        assert 200 == (await trying).http_status
+        assert ["Second"] == zap.words
+        assert {"forwarded": 2} == await counts_of(rig)
+
+
+async def test_a_clock_that_is_set_back_delays_no_next_try(tmp_path: Path, zap: Zap) -> None:
+    async with open_rig(tmp_path) as rig, passing_requests_on(rig) as passing_on:
+        await rig.outbox.write(shadow.start, zap.url)
+        zap.close()
+        async with client_of(public_app(rig, passing_on=passing_on)) as client:
+            await client.post(HOOK, content=encoded(payload()))
+        zap.open()
+        rig.clock.set(rig.clock.now() - timedelta(hours=1))
+        rig.clock.advance(1)
+        await passing_on.turn()
+        assert 1 == len(zap.taken)
 
 
 async def test_a_stop_while_the_old_url_takes_its_time_refuses_nothing(tmp_path: Path, zap: Zap) -> None:

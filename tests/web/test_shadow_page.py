@@ -12,6 +12,7 @@ import pytest
 from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.domain.shadow import Mode, Passed, State, answered
 from callrail_relay.outbox import shadow
+from callrail_relay.service import shadow as service_shadow
 from callrail_relay.web.dashboard.frame import KEPT, RECENT
 from tests.service.rig import Rig
 from tests.support.factories import recipient
@@ -47,6 +48,17 @@ async def come(rig: Rig, words: str, number: int, *, passed: Passed | None = Non
         rig.simulator.write(recipient(number), words)
 
 
+async def test_a_fault_of_the_program_is_no_comparison(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with visiting(tmp_path) as (rig, visitor):
+        await rig.outbox.write(shadow.start, OLD)
+        monkeypatch.setattr(service_shadow, "compare", {}.__getitem__)
+        shown = (await visitor.post("/shadow")).text
+        assert "Compared." not in shown
+        assert "a fault in the program (TypeError)" in shown
+
+
 async def test_the_link_is_there_while_it_is_of_use(tmp_path: Path) -> None:
     """In shadow, and for a month after the relay took over; the page itself answers in any case."""
     async with visiting(tmp_path) as (rig, visitor):
@@ -75,7 +87,7 @@ async def test_only_the_button_asks_callrail(tmp_path: Path) -> None:
         assert 0 == visitor.private.compared
         shown = (await visitor.post("/shadow")).text
         assert "3 texts in 1 day. The Zap lost 1 and doubled 1. The relay would have held none." in shown
-        for path in ("/shadow", "/shadow?finding=missing", "/shadow?page=9", "/shadow?page=x&amp;finding=y"):
+        for path in ("/shadow", "/shadow?finding=missing", "/shadow?page=9", "/shadow?page=x&finding=y"):
             assert "3 texts in 1 day" in await visitor.page(path)
         missing = await visitor.page("/shadow?finding=missing")
         assert ("Lost" in missing, "Twice" in missing) == (True, False)

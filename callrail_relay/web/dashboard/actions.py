@@ -10,7 +10,7 @@ from callrail_relay.web.dashboard.frame import Visit, own_address
 from callrail_relay.web.dashboard.verbs import REMAP, VERBS, Verb, editable, one_click
 from callrail_relay.web.dashboard.words import NOTICES, phone
 
-OPT_OUTS = "/setup#opt-outs"
+OPT_OUTS = "/setup/opt-outs"
 
 
 def _verb(visit: Visit) -> Verb:

@@ -1,6 +1,7 @@
 """What the pages share: their parts, a browser's visit, forms and templates, and the checks behind them."""
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,6 +15,7 @@ from urllib.parse import parse_qsl, urlencode
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from callrail_relay.bootstrap.editing import Editor
 from callrail_relay.clock import Clock
 from callrail_relay.domain.health import PublicUrl
 from callrail_relay.domain.mapper import MappingPolicy
@@ -25,9 +27,10 @@ from callrail_relay.service.health import HealthReport
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.overview import ChangeFeed, ChangeSignal, History
+from callrail_relay.service.setup import Names
 from callrail_relay.web.auth import Login, Notice, Session
 from callrail_relay.web.dashboard import verbs, words
-from callrail_relay.web.public import BodyTooLarge, read_body
+from callrail_relay.web.public import LARGEST_BODY, BodyTooLarge, read_body
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -35,8 +38,15 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent.parent / "templates"
 STATIC = Path(__file__).parent.parent / "static"
 
+LARGEST_FORM = 2_000_000
+"""Bytes of a form of a person who is signed in: a list of 100,000 opt-outs."""
+
 FRESH = timedelta(minutes=1)
 """How old a result of the checks may be: a page shows an older one with its time, and renews it meanwhile."""
+
+NAMES_LAST = timedelta(minutes=10)
+NAMES_WITHIN = 3.0
+"""How old the names of numbers may be, and how many seconds a page waits for CallRail to give new ones."""
 
 KEPT = timedelta(days=1)
 """How old a report on shadow mode may be that a page shows."""
@@ -148,6 +158,8 @@ class Comparison:
                 self._report = report
         except RelayError as error:
             self.fault = str(error)
+        except Exception as error:  # noqa: BLE001 - the page must not say that it compared
+            self.fault = f"The comparison failed because of a fault in the program ({type(error).__name__})."
         finally:
             self._task = None
             self._made()
@@ -163,8 +175,8 @@ class Dashboard:
     """
     What the pages need; *read_url* returns the URL for IF3, and raises SecretError.
 
-    *wake* wakes delivery, and *link_secret* lets a program of the relay's own user have a new link. *sandbox*
-    says that texts go to a simulated CallRail.
+    *wake* wakes delivery, *read_names* asks CallRail and raises RelayError, *link_secret* lets a program of
+    the relay's own user have a new link. *sandbox* says that texts go to a simulated CallRail.
     """
 
     operations: Operations
@@ -181,11 +193,25 @@ class Dashboard:
     signal: ChangeSignal
     link_secret: str
     sandbox: bool
+    settings: Editor
+    read_names: Callable[[], Awaitable[Names]]
 
     def __post_init__(self) -> None:
+        self._names: Names | None = None
+        self._names_due = float("-inf")
         self.feed = ChangeFeed(self.signal, self.history.marker, self.clock)
         self.examiner = Examiner(self.examine, self.clock, self.signal)
         self.comparison = Comparison(self.compare, self.clock, self.signal)
+
+    async def names(self) -> Names | None:
+        """What CallRail calls its numbers; None if it hasn't answered soon."""
+        if (now := self.clock.monotonic()) >= self._names_due:
+            self._names_due = now + FRESH.total_seconds()
+            with contextlib.suppress(RelayError, TimeoutError):  # the checks tell why
+                async with asyncio.timeout(NAMES_WITHIN):
+                    self._names = await self.read_names()
+                self._names_due = now + NAMES_LAST.total_seconds()
+        return self._names
 
     async def close(self) -> None:
         """End the streams, checks and comparisons, which a listener would wait for."""
@@ -254,7 +280,7 @@ def page(dashboard: Dashboard, show: Page) -> Endpoint:
         if session is None:
             return await signed_out(dashboard, request)
         posted = request.method == "POST"
-        form = await read_form(request) if posted else {}
+        form = await read_form(request, LARGEST_FORM) if posted else {}
         visit = Visit(dashboard=dashboard, request=request, session=session, form=form)
         try:
             if posted and not hmac.compare_digest(form.get("csrf", "").encode(), session.csrf.encode()):
@@ -301,10 +327,10 @@ def render(template: str, status: int = 200, **values: object) -> Response:
     return HTMLResponse(_templates().get_template(template).render(values), status)
 
 
-async def read_form(request: Request) -> dict[str, str]:
+async def read_form(request: Request, largest: int = LARGEST_BODY) -> dict[str, str]:
     """The fields of a form that was posted; empty if it is none, or too large."""
     try:
-        body = await read_body(request)
+        body = await read_body(request, largest)
         fields = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=1000)
     except (BodyTooLarge, ClientDisconnect, ValueError):
         return {}

@@ -9,7 +9,7 @@ from callrail_relay.errors import RelayError
 from callrail_relay.web.auth import set_cookie
 from callrail_relay.web.dashboard.frame import Visit
 
-HERE = "/setup#security"
+HERE = "/setup/security"
 
 
 async def add(visit: Visit) -> Response:

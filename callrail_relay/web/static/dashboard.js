@@ -200,6 +200,15 @@ for (const area of document.querySelectorAll("[data-parts]")) {
   count();
 }
 
+// --- a file whose words go into a field ---
+
+for (const chooser of document.querySelectorAll("[data-into]")) {
+  chooser.closest("[data-file]").hidden = false;
+  chooser.addEventListener("change", async () => {
+    if (chooser.files.length) document.querySelector(chooser.dataset.into).value = await chooser.files[0].text();
+  });
+}
+
 // --- keys ---
 
 const keys = document.getElementById("keys");

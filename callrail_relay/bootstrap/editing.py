@@ -1,0 +1,198 @@
+"""Changing settings while the relay runs: the file is written, and what can be used at once is."""
+
+import asyncio
+import hashlib
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from callrail_relay.bootstrap import system_service
+from callrail_relay.bootstrap.context import AppContext
+from callrail_relay.bootstrap.wiring import alert_channels, teller, try_alerts
+from callrail_relay.config.loading import InvalidSettings, load, outranked_by, read_text
+from callrail_relay.config.places import write_privately
+from callrail_relay.config.saving import changed, plain
+from callrail_relay.config.settings import Guards, Settings
+from callrail_relay.domain.events import EventHook, SettingsChanged
+from callrail_relay.errors import NotAllowed, SettingsError
+
+AT_ONCE = {
+    *(f"guards.{key}" for key in Guards.model_fields),
+    *("delivery.max_age", "limits.per_hour", "limits.per_day"),
+    *(f"alerts.{key}" for key in ("urls", "waiting", "failures", "budget", "weekly_summary")),
+}
+"""What a change on the page is used for at once. All else needs a restart."""
+
+_FOLLOWED = ("server.public_url", "server.trusted_proxies", "tunnel.")  # by the task that keeps the tunnel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """What came of saving: *faults* by key, or *lines* to be added by hand, or the keys that changed."""
+
+    faults: Mapping[str, str] = field(default_factory=dict)
+    lines: str = ""
+    why: str = ""  # the file can't be written
+    keys: tuple[str, ...] = ()
+
+    @property
+    def waits(self) -> bool:
+        return not AT_ONCE.issuperset(self.keys)
+
+
+@dataclass(eq=False)
+class Editor:
+    """The settings of a relay that runs; *take_up* has it use a context with others."""
+
+    context: AppContext
+    take_up: Callable[[AppContext], None]
+    hook: EventHook
+
+    def __post_init__(self) -> None:
+        self._lock = asyncio.Lock()
+
+    @property
+    def place(self) -> Path:
+        """The file that a person would edit: systemd gives the service of the whole system a copy."""
+        path = self.context.config_path
+        credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+        return system_service.config_file() if credentials and path.parent == Path(credentials) else path
+
+    def read(self) -> Settings:
+        """The settings as the file has them now. Raises SettingsError."""
+        return self._load(None)
+
+    def text(self, key: str, settings: Settings) -> str:
+        """The value of *key* as one would type it."""
+        value = plain(_flat(settings)[key])
+        if isinstance(value, list):
+            return ", ".join(map(str, value))
+        return "" if value is None else str(value)
+
+    def fixed_by(self, key: str) -> str | None:
+        """The option or variable that sets *key*, so that the file's value doesn't count."""
+        return outranked_by(tuple(key.split(".")), self.context.overrides)
+
+    def stamp(self) -> str:
+        """Differs after every change of the file: a form has the one that it was made from."""
+        return _stamp(read_text(self.context.config_path))
+
+    def why_not(self) -> str | None:
+        """Why the file can't be written, if that can be seen before."""
+        if self.place != self.context.config_path:
+            return "The service reads a copy of the file, which only an administrator can change."
+        folder = self.context.config_path.resolve().parent
+        there = next(one for one in (folder, *folder.parents) if one.exists())
+        return None if os.access(there, os.W_OK) else f"The relay isn't allowed to write to {there}."
+
+    def waiting(self) -> tuple[str, ...]:
+        """The keys of which the relay still uses other values than the file has. Raises SettingsError."""
+        used = _flat(self.context.settings)
+        return tuple(
+            key
+            for key, value in _flat(self.read()).items()
+            if value != used[key] and not key.startswith(_FOLLOWED)
+        )
+
+    async def save(
+        self, typed: Mapping[str, object], stamp: str, by: str, *, lines: str | None = None
+    ) -> Saved:
+        """
+        Write what differs in *typed*, by key; None takes a key out. *lines* are shown instead of all of it.
+
+        Raises SettingsError if the file as it is has a fault, and NotAllowed if it isn't the one of *stamp*.
+        """
+        async with self._lock:
+            saved, found = await asyncio.to_thread(self._save, typed, stamp, lines)
+            if saved.keys:
+                values = {key: _flat(found)[key] for key in saved.keys if key in AT_ONCE}
+                self.context = replace(self.context, settings=_with(self.context.settings, values))
+                self.take_up(self.context)
+                self.hook(SettingsChanged(keys=saved.keys, by=by))
+            return saved
+
+    async def try_alerts(self) -> list[str]:
+        """Send a test alert; names the services that did not take it. Raises SettingsError for none."""
+        took = await try_alerts(replace(self.context, settings=self.read()))
+        return [name for name, taken in zip(self.channels(), took.values(), strict=True) if not taken]
+
+    def channels(self) -> list[str]:
+        """The service of each alert channel of the file, such as Slack. Raises SettingsError."""
+        context = replace(self.context, settings=self.read())
+        return alert_channels(context).services if context.settings.alerts.urls else []
+
+    def _load(self, text: str | None) -> Settings:
+        path, overrides = self.context.config_path, self.context.overrides
+        return load(path, overrides=overrides, must_exist=False, text=text)
+
+    def _save(self, typed: Mapping[str, object], stamp: str, lines: str | None) -> tuple[Saved, Settings]:
+        path = self.context.config_path
+        text = read_text(path)
+        if _stamp(text) != stamp:
+            raise NotAllowed(
+                "The settings file was changed since you opened this page. Check the values, and save again."
+            )
+        present = self._load(text or "")
+        typed = {key: value for key, value in typed.items() if self.fixed_by(key) is None}
+        try:
+            wanted = self._load(changed(path, text, _nested(typed)))
+            if "alerts.urls" in typed:
+                teller(replace(self.context, settings=wanted))
+        except InvalidSettings as error:
+            faults = {".".join(map(str, at[: 1 + (at[0] != "routes")])): w for at, w in error.faults.items()}
+            return Saved(faults=faults), present
+        except SettingsError as error:
+            fault = re.sub(r"^alerts\.urls\[\d+\] \(.*?\) ", "", str(error))
+            return Saved(faults={"alerts.urls": fault}), present
+        new, written, used = _flat(wanted), _flat(present), _flat(self.context.settings)
+        changes = {key: new[key] for key in typed if new[key] != written[key]}
+        # What a person changed in the file, and sees in the form that they save, is used as well.
+        seen = [key for key in typed if key in AT_ONCE and new[key] != used[key] and key not in changes]
+        why = self.why_not()
+        if changes and why is None:
+            try:
+                write_privately(path, changed(path, text, _nested(changes)))
+            except OSError as error:
+                why = f"{path} can't be written: {error.strerror}."
+        if changes and why is not None:
+            return Saved(lines=lines or _lines(path, changes), why=why), present
+        return Saved(keys=(*changes, *seen)), wanted
+
+
+def _lines(path: Path, changes: Mapping[str, object]) -> str:
+    gone = "".join(f"# Remove {key}\n" for key, value in changes.items() if value is None)
+    kept = {key: value for key, value in changes.items() if value is not None}
+    return (gone + changed(path, "", _nested(kept))).strip()
+
+
+def _stamp(text: str | None) -> str:
+    return hashlib.blake2b((text or "").encode(), digest_size=12).hexdigest()
+
+
+def _nested(values: Mapping[str, object]) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    for name, value in values.items():
+        table, _, key = name.partition(".")
+        if key:
+            changes.setdefault(table, {})[key] = value
+        else:
+            changes[table] = value
+    return changes
+
+
+def _flat(settings: Settings) -> dict[str, Any]:
+    """The value of each key, such as limits.per_hour; the routes are one."""
+    tables = {name: {"": table} if name == "routes" else dict(table) for name, table in settings}
+    return {
+        f"{name}.{key}".rstrip("."): value for name, table in tables.items() for key, value in table.items()
+    }
+
+
+def _with(settings: Settings, values: Mapping[str, object]) -> Settings:
+    nested = _nested(values).items()
+    return settings.model_copy(
+        update={one: getattr(settings, one).model_copy(update=new) for one, new in nested}
+    )
