@@ -2,27 +2,32 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from callrail_relay.clock import pause
+
+T = TypeVar("T")
 
 STEP = 0.05  # seconds between two tries
 _TRIES = 20 if os.name == "nt" else 0  # Windows refuses while a program has the target open
 
 
-def replace(source: Path, target: Path) -> None:
-    """Put *source* in the place of *target*, at once and whole; on Windows it is tried for a second."""
+def patiently(act: Callable[[], T]) -> T:
+    """Do what Windows refuses while another program has the file open, or moves it: try for a second."""
     for _ in range(_TRIES):
         try:
-            source.replace(target)
+            return act()
         except PermissionError:
             pause(STEP)
-        else:
-            return
-    source.replace(target)
+    return act()
+
+
+def replace(source: Path, target: Path) -> None:
+    """Put *source* in the place of *target*, at once and whole."""
+    patiently(lambda: source.replace(target))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from callrail_relay.domain.message import Reason
 
 if TYPE_CHECKING:  # it imports what help must not wait for
-    from callrail_relay.domain.health import Facts, Point, Slept
+    from callrail_relay.domain.health import Facts, Node, Point
     from callrail_relay.domain.shadow_report import ShadowReport
 
 
@@ -135,9 +135,12 @@ def seen_lately(facts: "Facts", show: Callable[[datetime], str]) -> str:
     return f"{last} Version {', '.join(versions)}." if versions else last
 
 
-def asleep(slept: "Slept", woke: str) -> str:
-    """Return how long the computer slept the last time; *woke* is when it woke."""
-    return f"This computer was asleep for {roughly(slept.seconds)} until {woke}, and could take no texts."
+def asleep(node: "Node", show: Callable[[datetime], str]) -> str:
+    """Return how long a node's computer slept the last time; nothing if it didn't."""
+    if (slept := node.slept) is None:
+        return ""
+    who, lasted = node.name if node.pid is None else "This computer", roughly(slept.seconds)
+    return f"{who} was asleep for {lasted} until {show(slept.woke_at)}, and could take no texts."
 
 
 def totals(report: "ShadowReport", late_after: timedelta) -> str:

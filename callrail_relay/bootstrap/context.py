@@ -15,7 +15,7 @@ from callrail_relay.clock import Clock, SystemClock
 from callrail_relay.config.loading import ignored_variables, load
 from callrail_relay.config.places import config_file, data_directory, file_stamp, log_file, private_directory
 from callrail_relay.config.secrets import Secrets
-from callrail_relay.config.settings import Server, Settings
+from callrail_relay.config.settings import Dashboard, Server, Settings
 from callrail_relay.config.types import parse_duration
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.alerts import AlertPolicy
@@ -202,10 +202,10 @@ def _warn(words: str) -> None:
     logging.getLogger("callrail_relay").warning("%s", words)
 
 
-def listener_url(server: Server) -> str:
-    """Where this computer reaches the public listener of its own relay."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)  # noqa: S104 - compared only
-    return f"http://{f'[{host}]' if ':' in host else host}:{server.port}"
+def listener_url(listener: Server | Dashboard) -> str:
+    """Where this computer reaches a listener of its own relay."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listener.host, listener.host)  # noqa: S104 - compared only
+    return f"http://{f'[{host}]' if ':' in host else host}:{listener.port}"
 
 
 def open_missing_streams(log: Path | None = None) -> None:

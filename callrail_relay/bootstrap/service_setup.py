@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from callrail_relay.bootstrap import system_service
 from callrail_relay.bootstrap.context import AppContext, listener_url, load_context
+from callrail_relay.bootstrap.wiring import alert_channels
 from callrail_relay.callrail.network import find_network
 from callrail_relay.config import places
 from callrail_relay.config.loading import environment_changes
@@ -214,9 +215,15 @@ def _require_free(context: AppContext) -> None:
         raise Unavailable(
             f"The relay is already running{process}, and not as a service. Stop it, then run this again."
         )
-    address = urlsplit(listener_url(context.settings.server))
-    with suppress(OSError), socket.create_connection((address.hostname, address.port), timeout=2.0):
-        raise Unavailable(f"Port {address.port} is in use. Stop that program, or change server.port.")
+    addresses = {"server": urlsplit(listener_url(context.settings.server))}
+    if (dashboard := context.settings.dashboard).enabled:
+        addresses["dashboard"] = urlsplit(listener_url(dashboard))
+    for key, address in addresses.items():
+        with suppress(OSError), socket.create_connection((address.hostname, address.port), timeout=2.0):
+            raise Unavailable(
+                f"Port {address.port} is in use, perhaps by the relay of another user. Stop that program, or "
+                f"change {key}.port."
+            )
 
 
 def _server(context: AppContext) -> Node | None:
@@ -273,6 +280,8 @@ async def restart(kind: Kind, config: Path | None) -> tuple[ServiceState, str | 
     manager = find_manager(kind)
     manager.require()
     context = load_for(kind, config)
+    if context.settings.alerts.urls:
+        alert_channels(context)
     manager.restart()
     fault = await _why_silent(context, manager)
     return read_state(kind, context), fault

@@ -31,6 +31,9 @@ from callrail_relay.service.tunnels import TunnelKeeper
 TAKEN_UP_WITHIN, REACHED_WITHIN, TAILSCALE_WITHIN = 10.0, 30.0, 240.0
 """Seconds for a running relay to see the settings, and for an address to lead to it: DNS may take a while."""
 
+SETTLES_WITHIN = 15.0
+"""Seconds before the relay asks through a tunnel that starts: else each start would send an alert."""
+
 FAILURES = 10  # times in a row that the program was found failing: it may just be starting again
 _IS_DONE = ("already exists", "already configured to route to your tunnel")
 
@@ -44,10 +47,14 @@ def keep_tunnel(
     context, address = relay.context, relay.public_address
     path, settings, stamp = context.config_path, context.settings, context.stamp
 
+    def settle() -> None:
+        if settings.tunnel.tunnel() is not None:
+            address.not_before = context.clock.monotonic() + SETTLES_WITHIN
+
     def wanted() -> Tunnel | None:
         nonlocal settings, stamp
         if (newest := file_stamp(path)) != stamp:
-            stamp = newest
+            stamp, former = newest, settings.tunnel
             try:
                 settings = load(path, overrides=context.overrides, must_exist=False)
             except SettingsError as error:
@@ -56,6 +63,8 @@ def keep_tunnel(
             address.for_now = settings.tunnel.for_now
             listening.trust([str(one) for one in settings.server.trusted_proxies])
             keeper.try_again()
+            if settings.tunnel != former:
+                settle()
             wake()
         return settings.tunnel.tunnel()
 
@@ -70,6 +79,7 @@ def keep_tunnel(
             update(path, {"server": {"public_url": None}})
         stamp = file_stamp(path)  # no news to this process
 
+    settle()
     note = partial(note_state, private_directory(context.data))
     keeper = TunnelKeeper(relay.store, hook, wanted, start, note, forget_url, address)
     return keeper

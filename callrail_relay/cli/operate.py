@@ -233,8 +233,8 @@ def why_not_for_if3(public_url: str | None) -> str | None:
     )
     if public_url is None:
         return (
-            "The URL below works on this computer only. IF3 needs a public https address that leads here, "
-            f"from a tunnel or a reverse proxy. {what_to_do}"
+            "The URL below works on this computer only. IF3 needs a public https address that leads here: "
+            f"`callrail-relay expose` makes one. Do you have one already? {what_to_do}"
         )
     try:
         read_public_url(public_url)

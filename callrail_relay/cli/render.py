@@ -215,8 +215,8 @@ def _lines(report: StatusReport) -> Iterator[Text]:
     for node in facts.running.nodes:
         name = f"{node.name}: running" if len(facts.running.nodes) > 1 else "Running"
         since = name if node.since is None else f"{name} since {clock_time(node.since, facts.now)}."
-        slept = node.slept and sentences.asleep(node.slept, clock_time(node.slept.woke_at, facts.now))
-        yield Text(f"{since} {slept or ''}".rstrip())
+        slept = sentences.asleep(node, lambda at: clock_time(at, facts.now))
+        yield Text(f"{since} {slept}".rstrip())
     yield Text(sentences.seen_lately(facts, lambda at: clock_time(at, facts.now)))
     yield from checklist_lines(checklist(facts))
     for standing in facts.standings:

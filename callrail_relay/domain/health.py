@@ -28,10 +28,10 @@ class Slept:
 class Node:
     name: str
     since: datetime | None = None  # None for the instant between its start and its note
-    pid: int | None = None
+    pid: int | None = None  # this and the next only where the store is a file
     private_url: str | None = None
     version: str | None = None  # if it is known
-    slept: Slept | None = None  # since then; only where the store is a file
+    slept: Slept | None = None  # since then
 
     def document(self) -> dict[str, Any]:
         slept = self.slept and {"seconds": self.slept.seconds, "woke_at": instant(self.slept.woke_at)}

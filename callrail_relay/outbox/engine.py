@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from callrail_relay.errors import Unavailable
+from callrail_relay.replacing import patiently
 
 BUSY_TIMEOUT = 5.0  # seconds to wait for another process that writes to the same SQLite file
 CONNECT_TIMEOUT = 5  # seconds to wait for PostgreSQL to answer
@@ -141,7 +142,7 @@ def _open_sqlite(address: sa.URL) -> sa.Engine:
             )
         if not path.exists():
             _create_sqlite(path)
-        os.close(os.open(path, os.O_RDONLY))
+        os.close(patiently(lambda: os.open(path, os.O_RDONLY)))
     except OSError as error:
         raise Unavailable(
             f"The store {path} cannot be opened ({error.strerror}). Check its directory, or set database.url."
@@ -180,7 +181,7 @@ def _create_sqlite(path: Path) -> None:
         pass
     except (OSError, sqlite3.Error):
         # If there are no links, or no room, the first connection does it, or says why not.
-        os.close(os.open(path, os.O_CREAT | os.O_RDONLY, 0o600))
+        os.close(patiently(lambda: os.open(path, os.O_CREAT | os.O_RDONLY, 0o600)))
     finally:
         new.unlink(missing_ok=True)
 

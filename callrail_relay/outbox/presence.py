@@ -215,13 +215,14 @@ class StoreLock:
         )
 
 
-def beat(
-    connection: sa.Connection, now: datetime, *, id_: str, name: str, since: datetime | None
-) -> datetime:
-    """Say that a node is there, and forget those that are gone; returns since when it is there."""
-    since = since or now
-    insert = postgresql.insert(nodes).values(id=id_, name=name, since=since, seen_at=now)
-    connection.execute(insert.on_conflict_do_update(index_elements=[nodes.c.id], set_={"seen_at": now}))
+def beat(connection: sa.Connection, now: datetime, id_: str, node: Node) -> datetime:
+    """Say that *node* is there, and forget those that are gone; returns since when it is there."""
+    since = node.since or now
+    new = {"name": node.name, "since": since, "seen_at": now, "version": node.version}
+    if node.slept is not None:
+        new |= {"slept_seconds": node.slept.seconds, "woke_at": node.slept.woke_at}
+    insert = postgresql.insert(nodes).values(id=id_, **new)
+    connection.execute(insert.on_conflict_do_update(index_elements=[nodes.c.id], set_=new))
     # Those that another node is just touching are left to it, so that no two wait for each other.
     gone = sa.select(nodes.c.id).where(nodes.c.seen_at <= now - GONE).with_for_update(skip_locked=True)
     connection.execute(sa.delete(nodes).where(nodes.c.id.in_(gone)))
@@ -251,7 +252,15 @@ def is_served(connection: sa.Connection, now: datetime) -> bool:
 def read_nodes(connection: sa.Connection, now: datetime) -> tuple[Node, ...]:
     """The nodes that are there, the oldest first."""
     query = sa.select(nodes).where(nodes.c.seen_at > now - GONE).order_by(nodes.c.since, nodes.c.id)
-    return tuple(Node(name=row.name, since=row.since) for row in connection.execute(query))
+    return tuple(
+        Node(
+            name=row.name,
+            since=row.since,
+            version=row.version,
+            slept=None if row.woke_at is None else Slept(row.slept_seconds, row.woke_at),
+        )
+        for row in connection.execute(query)
+    )
 
 
 def note_contacts(

@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -13,8 +14,9 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
+from callrail_relay import __version__
 from callrail_relay.clock import AdjustedClock, Clock, others_turn
-from callrail_relay.domain.health import Running
+from callrail_relay.domain.health import Node, Running
 from callrail_relay.domain.mapper import NewSubmission
 from callrail_relay.errors import AlreadyRunning, Unavailable
 from callrail_relay.outbox import accept, presence, times
@@ -72,7 +74,7 @@ class Store:
         self._commits = _SharedCommits(self._transact, share_all=is_sqlite(engine))
         self._lock = presence.StoreLock(Path(engine.url.database or "")) if is_sqlite(engine) else None
         self._node_id = str(uuid4())
-        self._serves_since: datetime | None = None
+        self._node = Node(name=f"{platform.node()}:{os.getpid()}", version=__version__)
 
     @classmethod
     async def open(
@@ -126,7 +128,7 @@ class Store:
     async def close(self) -> None:
         """Finish what is being stored, and close the database."""
         await self._commits.finish()
-        if self._serves_since is not None:
+        if self._node.since is not None:
             # If that fails, the others forget this node a little later.
             with contextlib.suppress(Unavailable):
                 await self.write(presence.leave, self._node_id)
@@ -222,15 +224,15 @@ class Store:
     async def beat(self) -> None:
         """Say that this ``serve`` is running; a lock says it by itself."""
         if self.beats:
-            name = f"{platform.node()}:{os.getpid()}"
-            self._serves_since = await self.write(
-                presence.beat, id_=self._node_id, name=name, since=self._serves_since
-            )
+            since = await self.write(presence.beat, self._node_id, self._node)
+            self._node = replace(self._node, since=since)
 
     async def note(self, **facts: object) -> None:
-        """Let others know more of this ``serve``: fields of Node."""
+        """Let others know more of this ``serve``: fields of Node; on PostgreSQL by the next ``beat``."""
         if self._lock is not None:
             await asyncio.to_thread(self._lock.note, **facts)
+        else:
+            self._node = replace(self._node, **facts)  # type: ignore[arg-type]  # fields of Node
 
     async def running(self) -> Running:
         """Every ``serve`` that is running on this store now."""

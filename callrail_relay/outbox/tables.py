@@ -392,6 +392,9 @@ nodes = _table(
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("since", Instant, nullable=False),
     sa.Column("seen_at", Instant, nullable=False),
+    sa.Column("version", sa.Text),
+    sa.Column("slept_seconds", sa.Integer),
+    sa.Column("woke_at", Instant),
 )
 
 # When CallRail answered, and failed to answer, what it was asked only to learn whether it is there.

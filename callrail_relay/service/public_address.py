@@ -47,6 +47,7 @@ class PublicAddress:
     tunnel: Callable[[], TunnelState | None] = lambda: None  # of the running relay
     for_now: bool = False  # http on loopback counts as well: a person tries something out
     last: Checked | None = None
+    not_before: float = 0.0  # by the monotonic clock: a tunnel that starts needs a moment
 
     def move(self, url: str | None) -> None:
         """Check another URL from now on."""
@@ -152,6 +153,8 @@ class PublicAddressWatch(PeriodicTask):
     async def turn(self) -> datetime | None:
         if self.address.url is None:
             return None
+        if (early := self.address.not_before - self._clock.monotonic()) > 0:
+            return self._clock.now() + timedelta(seconds=early)
         try:
             detail, reached = await self.address.check(), True
         except RelayError as error:

@@ -266,7 +266,9 @@ def test_keyring_that_is_closed_until_someone_signs_in_is_left(
 
 
 @pytest.mark.usefixtures("secrets")
-def test_relay_that_is_no_service_is_told_first(programs: ServicePrograms, unit: Path, data: Path) -> None:
+def test_relay_that_is_no_service_is_told_first(
+    programs: ServicePrograms, unit: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And what else is at its port."""
     programs.answer("show callrail-relay", "ActiveState=inactive\n")
     with held(data / "relay.db"):
@@ -274,10 +276,15 @@ def test_relay_that_is_no_service_is_told_first(programs: ServicePrograms, unit:
     port = tomllib.loads(Path(os.environ["CALLRAIL_RELAY_CONFIG"]).read_text("utf-8"))["server"]["port"]
     with socket.create_server(("127.0.0.1", port)):
         taken = service("install")
+    with socket.create_server(("127.0.0.1", 0)) as other, monkeypatch.context() as changed:
+        changed.setenv("CALLRAIL_RELAY_DASHBOARD__ENABLED", "true")
+        changed.setenv("CALLRAIL_RELAY_DASHBOARD__PORT", str(dashboard := other.getsockname()[1]))
+        half_taken = service("install", "--yes")
 
-    assert (8, 8) == (running.exit_code, taken.exit_code)
+    assert (8, 8, 8) == (running.exit_code, taken.exit_code, half_taken.exit_code)
     assert "The relay is already running (process" in running.stderr
     assert f"Port {port} is in use" in taken.stderr
+    assert f"Port {dashboard} is in use, perhaps by the relay of another user." in half_taken.stderr
     assert not unit.exists()
 
 
@@ -495,9 +502,13 @@ def test_restart_wants_good_settings(
     missing = service("restart")
     unit.parent.mkdir(parents=True)
     unit.write_text("[Unit]\n", "utf-8")
+    good = config.read_text("utf-8")
+    config.write_text(good + '[alerts]\nurls = ["carrier-pigeon://roof"]\n', "utf-8")
+    no_channel = service("restart")
     config.write_text("[colours]\n", "utf-8")
 
-    assert (4, 3) == (missing.exit_code, service("restart").exit_code)
+    assert (4, 3, 3) == (missing.exit_code, no_channel.exit_code, service("restart").exit_code)
+    assert "alerts.urls" in no_channel.stderr
     assert not any(" restart " in call for call in programs.calls)
 
 

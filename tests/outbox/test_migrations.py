@@ -18,6 +18,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from callrail_relay.clock import SystemClock
+from callrail_relay.domain.health import Node
 from callrail_relay.domain.mapper import MappedText
 from callrail_relay.domain.message import Status
 from callrail_relay.errors import Unavailable
@@ -210,7 +211,7 @@ def older_serve(url: str, clock: ManualClock) -> Iterator[None]:
     engine.dispose()
     with connected(url) as connection:
         if connection.dialect.name == "postgresql":
-            presence.beat(connection, clock.now(), id_="older", name="other:1", since=None)
+            presence.beat(connection, clock.now(), "older", Node(name="other:1"))
     lock = presence.StoreLock(Path(str(sa.make_url(url).database)))
     if url.startswith("sqlite"):
         lock.take(presence.SERVE, clock.now())

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from callrail_relay.domain.health import Contact
+from callrail_relay import __version__
+from callrail_relay.domain.health import Contact, Slept
 from callrail_relay.errors import AlreadyRunning
 from callrail_relay.outbox import presence, replies
 from callrail_relay.outbox.presence import COPY, GONE, SERVE, StoreLock
@@ -170,6 +171,26 @@ async def test_several_nodes_serve_one_store(postgres_url: str) -> None:
     await first.beat()
     assert [START, later.now()] == [node.since for node in (await watching.running()).nodes]
     for outbox in (first, third, watching):
+        await outbox.close()
+
+
+async def test_every_node_shows_its_version_and_its_last_sleep(postgres_url: str) -> None:
+    """Also after a sleep so long that the others forgot it meanwhile."""
+    clock = ManualClock()
+    first = await Store.open(postgres_url, clock, database_time=False, serves=True)
+    clock.advance(GONE)
+    other = await Store.open(postgres_url, clock, database_time=False, serves=True)
+    slept = Slept(28_800, clock.now())
+    await first.note(slept=slept)
+    await first.beat()
+    await other.beat()
+
+    nodes = (await other.running()).nodes
+
+    assert [(START, __version__, slept), (clock.now(), __version__, None)] == [
+        (node.since, node.version, node.slept) for node in nodes
+    ]
+    for outbox in (first, other):
         await outbox.close()
 
 

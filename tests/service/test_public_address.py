@@ -202,6 +202,22 @@ async def test_a_running_relay_tells_when_its_url_stops_leading_to_it(tmp_path: 
         assert [None, None, rig.clock.now() + timedelta(minutes=1), None] == dues
 
 
+async def test_a_tunnel_that_starts_has_a_moment_before_anyone_is_told(tmp_path: Path) -> None:
+    """Until then nothing is known, so no alert is sent of a fault at each start."""
+    async with the_world(tmp_path) as (rig, world):
+        address = address_of(rig, world)
+        address.not_before = rig.clock.monotonic() + 15
+        watch = PublicAddressWatch(rig.outbox, rig.events, address)
+        world.public = world.broken(Trouble.REFUSED)
+
+        assert rig.clock.now() + timedelta(seconds=15) == await watch.turn()
+        assert ([], None) == (rig.events.of(PublicAddressChecked), address.last)
+
+        rig.clock.advance(15)
+        await watch.turn()
+        assert [False] == [event.reached for event in rig.events.of(PublicAddressChecked)]
+
+
 async def test_the_verdict_gets_what_was_seen(tmp_path: Path) -> None:
     """Not checked yet, answered, silent; what can't be tried from here is neither."""
     async with the_world(tmp_path) as (rig, world):

@@ -8,7 +8,7 @@ import pytest
 
 from callrail_relay.cli.render import console, print_status
 from callrail_relay.domain.events import ComputerSlept, KeepAwakeFailed
-from callrail_relay.domain.health import Slept
+from callrail_relay.domain.health import Node, Slept
 from callrail_relay.domain.message import Status
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.presence import StoreLock
@@ -123,7 +123,8 @@ async def test_it_is_said_how_long_the_computer_slept(
     ("seconds", "words"), [(31, "1 minute"), (600, "10 minutes"), (5399, "2 hours"), (28_950, "8 hours")]
 )
 async def test_a_sleep_is_told_in_round_words(seconds: int, words: str) -> None:
-    assert f"asleep for {words} until 7:02 AM" in asleep(Slept(seconds, START), "7:02 AM")
+    node = Node(name="office", slept=Slept(seconds, START))
+    assert f"office was asleep for {words} until 7:02 AM" in asleep(node, lambda _at: "7:02 AM")
 
 
 async def test_computer_that_cannot_be_kept_awake_is_told_once(rig: Rig) -> None:

@@ -51,7 +51,8 @@ class SshServer:
 
     def permit(self, key: Path) -> None:
         """Let this key alone forward the port, and nothing else."""
-        only = f'restrict,port-forwarding,permitlisten="127.0.0.1:{self.remote_port}"'
+        port = f'"127.0.0.1:{self.remote_port}"'
+        only = f'restrict,port-forwarding,permitlisten={port},permitopen={port},command="/bin/false"'
         (self._folder / "authorized_keys").write_text(f"{only} {key.read_text()}")
 
     def know_host(self, key: Path | None) -> None:

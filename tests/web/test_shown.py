@@ -12,7 +12,7 @@ from callrail_relay import web
 from callrail_relay.cli import render
 from callrail_relay.domain.account import Account, Window
 from callrail_relay.domain.delivery import AccountStatus
-from callrail_relay.domain.health import CheckResult, Code, Condition, Facts, Level, Node, Running
+from callrail_relay.domain.health import CheckResult, Code, Condition, Facts, Level, Node, Running, Slept
 from callrail_relay.domain.health import Point as HealthPoint
 from callrail_relay.domain.message import (
     Actor,
@@ -324,10 +324,12 @@ def test_since_when_it_runs_is_shown() -> None:
     """Of several servers each by its name."""
     assert "Running since 3:30 PM." == now.running_words(facts())
     assert "" == now.running_words(facts(nodes=(Node(name="new"),)))
-    two = (Node(name="one", since=NOW - timedelta(days=1)), Node(name="two", since=NOW))
-    assert "Running on 2 servers: one since yesterday 3:30 PM, two since 3:30 PM." == now.running_words(
-        facts(nodes=two)
-    )
+    one = Node(name="one", since=NOW - timedelta(days=1), slept=Slept(3600, NOW))
+    shown = now.running_words(facts(nodes=(one, Node(name="two", since=NOW))))
+    assert (
+        "Running on 2 servers: one since yesterday 3:30 PM, two since 3:30 PM. "
+        "one was asleep for 60 minutes until 3:30 PM, and could take no texts."
+    ) == shown
 
 
 def test_the_last_text_from_if3_is_shown() -> None:

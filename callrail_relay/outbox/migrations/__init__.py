@@ -1,6 +1,6 @@
 """The migrations of the store, run by Alembic: each file in ``versions`` names the one before it."""
 
-HEAD = "2"
+HEAD = "3"
 """The newest revision. A store that has it is opened without importing Alembic."""
 
 EARLIER = frozenset(f"{number:04}" for number in range(1, 17))

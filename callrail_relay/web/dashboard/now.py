@@ -145,6 +145,8 @@ def running_words(facts: Facts) -> str:
     since = [when(node.since, facts.now) for node in nodes]
     if len(nodes) > 1:
         shown = ", ".join(f"{node.name} since {time}" for node, time in zip(nodes, since, strict=True))
-        return f"Running on {len(nodes)} servers: {shown}."
-    slept = [asleep(node.slept, when(node.slept.woke_at, facts.now)) for node in nodes if node.slept]
-    return " ".join([*(f"Running since {time}." for time in since if time), *slept])
+        running = [f"Running on {len(nodes)} servers: {shown}."]
+    else:
+        running = [f"Running since {time}." for time in since if time]
+    slept = (asleep(node, lambda at: when(at, facts.now)) for node in nodes)
+    return " ".join(filter(None, (*running, *slept)))
