@@ -82,9 +82,9 @@ def _find_proxy(url: httpx2.URL) -> tuple[httpx2.Proxy | None, str]:
 
 
 def _variable(name: str) -> str | None:
-    """The name as it is written in the environment; small letters win, as in urllib."""
-    written = [name, name.upper(), *(one for one in os.environ if one.lower() == name)]
-    return next((one for one in written if os.environ.get(one)), None)
+    """The name as it is written in the environment; small letters win, as in urllib. Windows has capitals."""
+    written = [one for one in os.environ if one.lower() == name and os.environ[one]]
+    return min(written, key=lambda one: (one != name, one != name.upper()), default=None)
 
 
 def _read_proxy(raw: str, what: str) -> httpx2.Proxy:
