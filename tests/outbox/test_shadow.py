@@ -308,6 +308,30 @@ async def test_who_gave_up_before_the_mode_was_known_is_not_stored(
     assert ["There"] == [message.text for message in await listed(outbox)]
 
 
+@pytest.mark.parametrize("result", ["answers", "is down"])
+async def test_what_was_stored_late_has_what_came_of_its_senders_own_try(
+    result: str, outbox: Store, clock: ManualClock
+) -> None:
+    """Also if it waits behind another one; what was taken again is left to that try."""
+    await outbox.write(shadow.start, OLD)
+    raws = [make_raw("At once"), make_raw("Behind"), make_raw("Taken again", to=recipient(2))]
+    stored = [await outbox.accept(MAPPER(raw)) for raw in raws]
+    again = stored[2]
+    assert isinstance(again, InShadow)
+    assert again.pass_on is not None
+    await outbox.write(shadow.record, again.pass_on.id or 0, 1, RESULTS["is down"])
+    clock.advance(1)
+    taken = await outbox.write(shadow.take_next, MAX_AGE)
+    assert taken is not None
+    assert raws[2].id == taken.request.id
+
+    await outbox.write_in_turn(shadow.record_unstored, {raw.id: RESULTS[result] for raw in raws})
+
+    _, counts = await outbox.read(shadow.count_requests, None)
+    ended = "forwarded" if result == "answers" else "waiting"
+    assert {ended: 2, "unknown": 1} == {state: count for state, count in counts.items() if count}
+
+
 async def test_what_waited_too_long_is_held(outbox: Store, clock: ManualClock) -> None:
     """After max_age, still in shadow: `not_passed_on`, for a person."""
     await outbox.write(shadow.start, OLD)

@@ -597,7 +597,7 @@ async def test_test_text_goes_the_way_of_every_other(tmp_path: Path) -> None:
         assert "The text is in the queue." in sent.text
         assert "One\ntwo" == (await rig.message(sent.url.path.rpartition("/")[2])).text
         held = await visitor.post("/setup/test", to="(202) 555-0122", message="Hi {{name}}")
-        assert "The text is held" in held.text
+        assert "The text is on hold" in held.text
 
 
 # --- live ------------------------------------------------------------------------------------------------

@@ -110,7 +110,7 @@ async def test_form_saves_its_own_fields_only(tmp_path: Path) -> None:
 async def test_what_the_environment_sets_is_shown_as_fixed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The page names the variable; a form that sends the field all the same doesn't change the file."""
+    """The page names the variable; a form that sends the field anyway doesn't change the file."""
     monkeypatch.setenv("CALLRAIL_RELAY_LIMITS__PER_HOUR", "77")
     async with visiting(tmp_path) as (rig, visitor):
         page = await visitor.page("/setup/sending")
@@ -203,8 +203,8 @@ async def test_numbers_have_the_names_of_callrail(tmp_path: Path) -> None:
         assert "Team 7 and sender 789" in added.text
         assert "Waiting for a restart: Numbers." in added.text
         assert "team_id = 42 # Texas" in config(rig).read_text()
-        nobody = await save(visitor, "numbers", "numbers", team_id="", sender_id="", number=number)
-        assert "Enter a team or a sender." in nobody.text
+        no_ids = await save(visitor, "numbers", "numbers", team_id="", sender_id="", number=number)
+        assert "Enter a team or a sender." in no_ids.text
         assert (
             "Choose a number" in (await save(visitor, "numbers", "numbers", team_id="1", number="x y z")).text
         )

@@ -106,7 +106,7 @@ async def test_what_was_passed_on_unstored_is_not_passed_on_again(tmp_path: Path
 
 @contextmanager
 def late_commit(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """The next commit ends when the event is set, and whoever waits for it gives up before."""
+    """The next commit ends when the event is set, and its sender gives up before."""
     go_on = threading.Event()
 
     def late(engine: sa.Engine, opened: FileIdentity | None) -> None:
@@ -194,6 +194,8 @@ async def test_a_clock_that_is_set_back_delays_no_next_try(tmp_path: Path, zap: 
         async with client_of(public_app(rig, passing_on=passing_on)) as client:
             await client.post(HOOK, content=encoded(payload()))
         zap.open()
+        await passing_on.turn()
+        assert [] == zap.taken  # too soon
         rig.clock.set(rig.clock.now() - timedelta(hours=1))
         rig.clock.advance(1)
         await passing_on.turn()

@@ -78,7 +78,7 @@ async def send(visit: Visit) -> Response:
         return await show(visit, fault=str(error))
     dashboard.wake()
     held = accepted.status is Status.HELD
-    words = "The text is held: see why below." if held else "The text is in the queue."
+    words = "The text is on hold: see why below." if held else "The text is in the queue."
     return visit.go(f"/texts/{accepted.message_id}", words)
 
 
