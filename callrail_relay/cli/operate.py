@@ -239,7 +239,7 @@ def why_not_for_if3(public_url: str | None) -> str | None:
     try:
         read_public_url(public_url)
     except BadPublicUrl as error:
-        return f"IF3 can't use the URL below: server.public_url can't be right. {error} {what_to_do}"
+        return f"IF3 can't use the URL below: server.public_url can't be right. {error}. {what_to_do}"
     return None
 
 
