@@ -168,10 +168,8 @@ class _OptOuts:
         self.bench.clock.advance(100 * SECOND)
 
     def deliver(self) -> None:
-        while True:
-            claim = self.bench.run(self.bench.outbox.write(store_claim.claim, "node-1", CLAIMS)).claim
-            if claim is None:
-                return
+        while claims := self.bench.run(self.bench.outbox.write(store_claim.claim, "node-1", CLAIMS)).claims:
+            [claim] = claims
             assert not self.wishes.forbids(claim.recipient)
             sent = Sent(200, f"of {claim.recipient}", f"thread of {claim.recipient}")
             self.bench.run(
@@ -232,9 +230,10 @@ class _Sendings:
         self.bench.clock.advance(6 * SECOND)
         message = make_message(draft=make_draft(recipient=person, text=content))
         self.bench.run(accept_one(self.bench.outbox, make_submission(message)))
-        claim = self.bench.run(self.bench.outbox.write(store_claim.claim, "node-1", CLAIMS)).claim
-        if claim is None:
+        claims = self.bench.run(self.bench.outbox.write(store_claim.claim, "node-1", CLAIMS)).claims
+        if not claims:
             return
+        [claim] = claims
         answers: dict[str, Outcome] = {
             "sent": Sent(200, f"of {claim.recipient}"),
             "not sent": NotSent("no route to CallRail."),
