@@ -97,6 +97,7 @@ EVENTS = st.one_of(
 )
 
 
+@pytest.mark.no_cover
 @settings(max_examples=40)
 @given(st.lists(EVENTS, min_size=5, max_size=40))
 def test_no_order_of_events_lets_a_text_to_a_suppressed_pair_leave(
@@ -196,6 +197,7 @@ STEPS = st.one_of(
 )
 
 
+@pytest.mark.no_cover
 @settings(max_examples=40)
 @given(steps=st.lists(STEPS, min_size=4, max_size=30), masks=st.booleans())
 def test_the_budget_never_counts_less_than_callrail_took(
