@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,39 @@ def yardstick(name: str, folder: Path, callrail: Server) -> Iterator[Server]:
     )
     environment = {**os.environ, STORE: str(folder / "yardstick.db"), CALLRAIL: callrail.url}
     with _process(command, environment) as process:
+        server = Server(process, f"http://127.0.0.1:{port}")
+        wait_until_answered(server.hook, process)
+        yield server
+
+
+RED = "node_modules/node-red/red.js"
+NODE = ("node_modules/.bin/node", "node_modules/.bin/node.exe")
+
+
+@contextmanager
+def node_red(installed: Path, folder: Path, callrail: Server) -> Iterator[Server]:
+    """
+    Node-RED as npm *installed* it there, with a flow that answers each webhook and posts it to CallRail.
+
+    It runs on that folder's own `node` if it has one, else on the one on `PATH`.
+    """
+    port, script = _free_port(), (Path(__file__).parent / "node_red.js").read_text(encoding="utf-8")
+    url = f"{callrail.url}/v3/a/100000001/text-messages.json"
+    fields = ("http in", "http response", "http request", "function")
+    flow: list[dict[str, object]] = [{"id": "tab", "type": "tab", "label": "relay"}]
+    flow += [{"id": kind.replace(" ", ""), "type": kind, "z": "tab", "wires": []} for kind in fields]
+    flow[1] |= {"url": "/hooks/if3/:token", "method": "post", "wires": [["httpresponse", "function"]]}
+    flow[2] |= {"statusCode": "200"}
+    flow[3] |= {"method": "POST", "url": url, "ret": "obj", "persist": True}
+    flow[4] |= {"func": script, "outputs": 1, "wires": [["httprequest"]]}
+    (folder / "flows.json").write_text(json.dumps(flow), encoding="utf-8")
+    settings = {"uiPort": port, "uiHost": "127.0.0.1", "flowFile": "flows.json", "httpAdminRoot": False}
+    settings |= {"logging": {"console": {"level": "error"}}, "telemetry": {"enabled": False}}
+    (folder / "settings.js").write_text(f"module.exports = {json.dumps(settings)}", encoding="utf-8")
+    node = next((str(installed / one) for one in NODE if (installed / one).exists()), "node")
+    where = ("--userDir", str(folder), "--settings", str(folder / "settings.js"))
+    command = (node, str(installed / RED), *where)
+    with _process(command, os.environ, stdout=subprocess.DEVNULL) as process:
         server = Server(process, f"http://127.0.0.1:{port}")
         wait_until_answered(server.hook, process)
         yield server
@@ -208,8 +242,10 @@ def wait_until_answered(url: str, process: subprocess.Popen[bytes], body: bytes 
         assert process.poll() is None, "the server ended before it listened"
         try:
             urllib.request.urlopen(request).close()
-        except urllib.error.HTTPError:
-            return
+        except urllib.error.HTTPError as error:
+            if error.code != HTTPStatus.NOT_FOUND:
+                return
+            time.sleep(0.002)  # it listens before it knows its pages
         except OSError:
             time.sleep(0.002)  # another process has to start
         else:
