@@ -135,6 +135,14 @@ def seen_lately(facts: "Facts", show: Callable[[datetime], str]) -> str:
     return f"{last} Version {', '.join(versions)}." if versions else last
 
 
+MOST_SHOWN = 20  # accounts, and points of the verdict, that a page or `status` shows
+
+
+def not_shown(count: int, word: str) -> str:
+    """Return that there are more than MOST_SHOWN; nothing if there aren't."""
+    return f"{plural(count - MOST_SHOWN, f'more {word}')}: `callrail-relay status --json` lists them all."
+
+
 def asleep(node: "Node", show: Callable[[datetime], str]) -> str:
     """Return how long a node's computer slept the last time; nothing if it didn't."""
     if (slept := node.slept) is None:

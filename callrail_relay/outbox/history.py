@@ -344,8 +344,8 @@ def read_conversation(
 
 def read_marker(connection: sa.Connection, now: datetime) -> str:
     """Return a value that changes with all that a page could show, from the ends of indexes alone."""
-    standing = connection.execute(sa.select(accounts).order_by(accounts.c.id)).all()
-    seen = repr((tuple(connection.execute(_MARKER).one()), [tuple(row) for row in standing]))
+    stopped = [tuple(row) for row in connection.execute(_STOPPED)]
+    seen = repr((tuple(connection.execute(_MARKER).one()), stopped))
     return hashlib.blake2b(seen.encode(), digest_size=8).hexdigest()
 
 
@@ -353,6 +353,12 @@ def _newest(column: sa.ColumnElement[Any]) -> sa.ScalarSelect[Any]:
     return sa.select(sa.func.max(column)).scalar_subquery()
 
 
+# Accounts of which a page says more than their limits.
+_STOPPED = (
+    sa.select(accounts)
+    .where(sa.or_(accounts.c.paused_since.is_not(None), accounts.c.wait_until.is_not(None)))
+    .order_by(accounts.c.id)
+)
 _MARKER = sa.select(
     _newest(messages.c.seq),
     _newest(attempts.c.id),
@@ -365,6 +371,12 @@ _MARKER = sa.select(
     *(
         _number(messages, messages.c.status == sa.literal(status, literal_execute=True))
         for status in (Status.HELD, Status.UNKNOWN, *OPEN)
+    ),
+    _number(accounts),
+    _newest(accounts.c.excess_at),
+    *(
+        sa.select(sa.func.sum(accounts.c[name])).scalar_subquery()
+        for name in ("hour_allowed", "day_allowed", "hour_excess", "day_excess")
     ),
 )
 

@@ -284,12 +284,10 @@ def latency(bench: Bench) -> list[Row]:
     """From the webhook's first byte to CallRail having the text, at 20 texts a second."""
 
     def times(server: Server) -> list[float]:
-        servers.post_load(server.hook, rate=20, count=20, first=900_000)
-        time.sleep(0.5)  # the first ones warm up
-        servers.arrived(bench.callrail)
+        servers.post_load(server.hook, rate=20, count=20, first=900_000)  # the first ones warm up
+        _arrivals(bench, 20)
         report = servers.post_load(server.hook, rate=20, count=160)
-        time.sleep(0.5)  # the last ones are on their way
-        arrived = servers.arrived(bench.callrail)
+        arrived = _arrivals(bench, 160)
         return _percentiles(arrived[int(number)] - at for number, at in report["sent"].items())
 
     ours, theirs = bench.beside(times, *RELAYS, **RAISED)
@@ -398,13 +396,18 @@ def delivered(bench: Bench) -> list[Row]:
 
 def _all_arrived(bench: Bench, count: int) -> float:
     """When the last of *count* texts came to CallRail."""
+    return max(_arrivals(bench, count).values())
+
+
+def _arrivals(bench: Bench, count: int) -> dict[int, float]:
+    """When each of *count* texts came to CallRail, once all have."""
     arrived: dict[int, float] = {}
     deadline = time.monotonic() + 120
     while len(arrived) < count:
         assert time.monotonic() < deadline, f"only {len(arrived)} of {count} texts arrived"
         time.sleep(0.2)  # another process has to finish
         arrived |= servers.arrived(bench.callrail)
-    return max(arrived.values())
+    return arrived
 
 
 def memory(bench: Bench) -> list[Row]:

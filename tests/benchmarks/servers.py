@@ -126,7 +126,9 @@ def node_red(installed: Path, folder: Path, callrail: Server) -> Iterator[Server
     url = f"{callrail.url}/v3/a/100000001/text-messages.json"
     fields = ("http in", "http response", "http request", "function")
     flow: list[dict[str, object]] = [{"id": "tab", "type": "tab", "label": "relay"}]
-    flow += [{"id": kind.replace(" ", ""), "type": kind, "z": "tab", "wires": []} for kind in fields]
+    # A node that has no place on the page counts as a configuration.
+    at = {"z": "tab", "x": 100, "y": 100}
+    flow += [{"id": kind.replace(" ", ""), "type": kind, "wires": [], **at} for kind in fields]
     flow[1] |= {"url": "/hooks/if3/:token", "method": "post", "wires": [["httpresponse", "function"]]}
     flow[2] |= {"statusCode": "200"}
     flow[3] |= {"method": "POST", "url": url, "ret": "obj", "persist": True}
