@@ -140,7 +140,9 @@ MOST_SHOWN = 20  # accounts, and points of the verdict, that a page or `status` 
 
 def not_shown(count: int, word: str) -> str:
     """Return that there are more than MOST_SHOWN; nothing if there aren't."""
-    return f"{plural(count - MOST_SHOWN, f'more {word}')}: `callrail-relay status --json` lists them all."
+    more = count - MOST_SHOWN
+    words = f"And {plural(more, f'more {word}')}; `callrail-relay status --json` lists every account."
+    return words if more > 0 else ""
 
 
 def asleep(node: "Node", show: Callable[[datetime], str]) -> str:

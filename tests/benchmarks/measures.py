@@ -31,7 +31,7 @@ from callrail_relay.outbox import claim, record
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
-from tests.benchmarks import history, servers
+from tests.benchmarks import accounts, history, servers
 from tests.benchmarks.report import Row
 from tests.benchmarks.servers import RAISED, Server
 from tests.benchmarks.texts import body, people
@@ -582,6 +582,31 @@ async def _median_cpu(times: int, what: Callable[[int], Awaitable[object]]) -> f
     return statistics.median(took)
 
 
+def many_accounts(bench: Bench) -> list[Row]:
+    """What a claim costs among 1 to 10,000 accounts with texts, and what looks at all of them."""
+
+    def measure(name: str, number: int) -> dict[str, float]:
+        with accounts.store_of(name) as url:
+            return asyncio.run(accounts.cost(url, number))
+
+    rows = []
+    for name in accounts.STORES:
+        alone, *others = (measure(name, number) for number in (1, *MANY))
+        for number, found in zip(MANY, others, strict=True):
+            goals = {"one account": 1.2} if number == MANY[-1] else {}
+            figure = f"claim on {name}, {number:,} accounts"
+            rows += rows_beside(figure, "ms", found["claim"], {"one account": alone["claim"]}, goals=goals)
+        rows += [
+            Row(figure=f"{look} on {name}, {MANY[-1]:,} accounts", value=took, unit="ms", goal=1_000)
+            for look, took in others[-1].items()
+            if look != "claim"
+        ]
+    return rows
+
+
+MANY = (100, 1_000, 10_000)
+
+
 def help_page(bench: Bench) -> list[Row]:
     """Seconds for ``--help``, beside loading the two libraries that it is made with."""
     python = sys.executable
@@ -637,6 +662,7 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "memory": memory,
     "start": start,
     "history": past,
+    "accounts": many_accounts,
     "help": help_page,
     "size": size,
 }
