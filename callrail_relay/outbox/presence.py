@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import sqlalchemy as sa
@@ -240,6 +241,24 @@ def others_connected(connection: sa.Connection, pattern: str = f"{APPLICATION}%"
         "AND application_name LIKE :pattern AND pid <> pg_backend_pid())"
     )
     return bool(connection.scalar(query, {"pattern": pattern}))
+
+
+def require_direct(connection: sa.Connection, now: datetime) -> None:
+    """
+    Raise Unavailable if a pooler answers for PostgreSQL: it gives clients process ids of its own.
+
+    Behind it, what a session asked for doesn't hold: that its commits are on disk, and how long it may wait.
+    """
+    client: Any = connection.connection.driver_connection
+    if connection.scalar(sa.select(sa.func.pg_backend_pid())) != client.info.backend_pid:
+        raise Unavailable(POOLED)
+
+
+REFUSED_BY_POOLER = "unsupported startup parameter"  # what PgBouncer says to what a session asks for
+POOLED = (
+    "database.url leads to a connection pooler such as PgBouncer, behind which the relay can't be sure that "
+    "texts are on disk. Set it to PostgreSQL itself; a relay keeps 6 connections at most."
+)
 
 
 def is_served(connection: sa.Connection, now: datetime) -> bool:

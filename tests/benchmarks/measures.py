@@ -249,9 +249,6 @@ def _killed(bench: Bench) -> list[float]:
         url = cluster.url(cluster.create_database())
         connection = stack.enter_context(psycopg.connect(url, autocommit=True))
         stays, dies = (stack.enter_context(bench.fresh(DATABASE__URL=url, **RAISED)) for _ in range(2))
-        posting = stack.enter_context(ThreadPoolExecutor(1)).submit(
-            servers.post_load, stays.hook, connections=16, count=2 * bench.texts
-        )
         used = []
 
         def sent(seconds: float) -> Counter[str]:
@@ -263,13 +260,13 @@ def _killed(bench: Bench) -> list[float]:
             counts = connection.execute(_SENT_BY, (begin,)).fetchall()
             return Counter(dict(counts))
 
-        time.sleep(1)  # both have begun
+        # What comes in quicker than it is sent waits for both of them.
+        servers.post_load(stays.hook, connections=16, count=bench.texts)
         before = sent(4)
         dies.process.kill()
         after = sent(4)
-        posting.result()
     servers.arrived(bench.callrail)
-    [(alive, count)] = after.items()
+    [(alive, count)] = after.items()  # a dead node records nothing
     return [before[alive] / 4, count / 4, max(row[0] for row in used if row) / 2]
 
 
