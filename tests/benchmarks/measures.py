@@ -282,9 +282,9 @@ def latency(bench: Bench) -> list[Row]:
 
     def times(server: Server) -> list[float]:
         servers.post_load(server.hook, rate=20, count=20, first=900_000)  # the first ones warm up
-        _arrivals(bench, 20)
+        arrivals(bench, 20)
         report = servers.post_load(server.hook, rate=20, count=160)
-        arrived = _arrivals(bench, 160)
+        arrived = arrivals(bench, 160)
         return _percentiles(arrived[int(number)] - at for number, at in report["sent"].items())
 
     ours, theirs = bench.beside(times, *RELAYS, **RAISED)
@@ -393,10 +393,10 @@ def delivered(bench: Bench) -> list[Row]:
 
 def _all_arrived(bench: Bench, count: int) -> float:
     """When the last of *count* texts came to CallRail."""
-    return max(_arrivals(bench, count).values())
+    return max(arrivals(bench, count).values())
 
 
-def _arrivals(bench: Bench, count: int) -> dict[int, float]:
+def arrivals(bench: Bench, count: int) -> dict[int, float]:
     """When each of *count* texts came to CallRail, once all have."""
     arrived: dict[int, float] = {}
     deadline = time.monotonic() + 120
