@@ -16,9 +16,11 @@ from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.outbox.opt_outs import is_opted_out
 from callrail_relay.outbox.rows import Row, from_row, latest, of_pair, portions
 from callrail_relay.outbox.tables import (
+    ACCOUNT_ID,
     EPOCH,
     MICROSECOND,
     Condition,
+    Instant,
     accounts,
     attempts,
     callrail_texts,
@@ -52,9 +54,7 @@ def read_overview(
     """What waits, and how many texts came in since *arrivals_since*."""
 
     def oldest(account_id: str, length: timedelta) -> datetime | None:
-        counted_at = attempts.c.counted_at
-        of_account = (attempts.c.account_id == account_id, counted_at > now - length)
-        first: datetime | None = connection.scalar(sa.select(sa.func.min(counted_at)).where(*of_account))
+        first: datetime | None = connection.scalar(_OLDEST, {"account_id": account_id, "since": now - length})
         return first
 
     return views.Overview(
@@ -64,6 +64,11 @@ def read_overview(
         oldest={id_: views.OldestUse(hour=oldest(id_, HOUR), day=oldest(id_, DAY)) for id_ in account_ids},
         any_sent=bool(connection.scalar(_SENT)),
     )
+
+
+_OLDEST = sa.select(sa.func.min(attempts.c.counted_at)).where(
+    attempts.c.account_id == ACCOUNT_ID, attempts.c.counted_at > sa.bindparam("since", type_=Instant)
+)
 
 
 def last_from_if3(connection: sa.Connection, now: datetime) -> datetime | None:
