@@ -77,4 +77,4 @@ def _text(
     if not old:
         return submission, message, (), ()
     attempt = (seq, seq, ACCOUNT, tracking, person, at, at, at, at)
-    return submission, message, (seq, seq, text), attempt
+    return submission, message, (seq, seq, words), attempt
