@@ -28,6 +28,7 @@ INSERT INTO attempts (segment_id, message_seq, account_id, tracking_number, reci
 VALUES (?, ?, ?, ?, ?, 'old', ?, ?, ?, ?, 'sent', 200, '')
 """
 PORTION = 20_000
+_BODY = body(FIRST, people()[:1])
 
 
 def fill(store: Path, *, sent: int, queued: int = 0) -> None:
@@ -73,7 +74,7 @@ def _text(
         *(seq, id_, id_, "sent" if old else "queued", at, at, person, words, ACCOUNT, tracking, mark),
         *((at, "c0nv1") if old else (None, None)),
     )
-    submission = (id_, "webhook", at, "application/json", body(number, [person[2:]]))
+    submission = (id_, "webhook", at, "application/json", _BODY)
     if not old:
         return submission, message, (), ()
     attempt = (seq, seq, ACCOUNT, tracking, person, at, at, at, at)
