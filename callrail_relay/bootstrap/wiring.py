@@ -102,8 +102,7 @@ async def open_relay(
             raise Unavailable(presence.POOLED) from error
         raise
     try:
-        if store.beats:  # PostgreSQL
-            await store.read(presence.require_direct)
+        await store.read(presence.require_direct)
         yield Relay(
             context=context,
             store=store,

@@ -249,6 +249,8 @@ def require_direct(connection: sa.Connection, now: datetime) -> None:
 
     Behind it, what a session asked for doesn't hold: that its commits are on disk, and how long it may wait.
     """
+    if connection.dialect.name == "sqlite":
+        return
     client: Any = connection.connection.driver_connection
     if connection.scalar(sa.select(sa.func.pg_backend_pid())) != client.info.backend_pid:
         raise Unavailable(POOLED)

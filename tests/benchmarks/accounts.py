@@ -241,7 +241,7 @@ SELECT seq, 1, text, 'sent' FROM messages
 WHERE status = 'sent' AND seq NOT IN (SELECT message_seq FROM segments);
 INSERT INTO attempts (segment_id, message_seq, account_id, tracking_number, recipient, node, started_at,
     lease_until, finished_at, counted_at, outcome)
-SELECT segments.id, seq, account_id, tracking_number, recipient, 'node', {at}, {at}, {at}, {at}, 'sent'
+SELECT segments.id, seq, account_id, tracking_number, recipient, 'node', {at}, {at}, {at}, {at}, 'Sent'
 FROM messages JOIN segments ON message_seq = seq WHERE seq NOT IN (SELECT message_seq FROM attempts);
 UPDATE accounts SET hour_allowed = 2 WHERE id > '{full}';
 UPDATE accounts SET due_at = CASE WHEN id > '{full}' THEN {later} END

@@ -25,7 +25,7 @@ _SEGMENT = "INSERT INTO segments (id, message_seq, position, content, status) VA
 _ATTEMPT = """
 INSERT INTO attempts (segment_id, message_seq, account_id, tracking_number, recipient, node, started_at,
     lease_until, finished_at, counted_at, outcome, http_status, detail)
-VALUES (?, ?, ?, ?, ?, 'old', ?, ?, ?, ?, 'sent', 200, '')
+VALUES (?, ?, ?, ?, ?, 'old', ?, ?, ?, ?, 'Sent', 200, '')
 """
 PORTION = 20_000
 _BODY = body(FIRST, people()[:1])

@@ -260,8 +260,10 @@ def _killed(bench: Bench) -> list[float]:
             counts = connection.execute(_SENT_BY, (begin,)).fetchall()
             return Counter(dict(counts))
 
-        # What comes in quicker than it is sent waits for both of them.
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=bench.folder)))
+        servers.run(folder, bench.callrail, "pause", DATABASE__URL=url)
         servers.post_load(stays.hook, connections=16, count=2 * bench.texts)
+        servers.run(folder, bench.callrail, "resume", DATABASE__URL=url)
         before = sent(3)
         dies.process.kill()
         after = sent(3)
@@ -272,7 +274,7 @@ def _killed(bench: Bench) -> list[float]:
 
 
 _CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'callrail-relay%'"
-_SENT_BY = "SELECT node, count(*) FROM attempts WHERE finished_at > %s AND outcome = 'sent' GROUP BY node"
+_SENT_BY = "SELECT node, count(*) FROM attempts WHERE finished_at > %s AND outcome = 'Sent' GROUP BY node"
 
 
 LATENCY = "webhook to CallRail at 20/s"
@@ -354,7 +356,7 @@ def shadow(bench: Bench) -> list[Row]:
             running_zap() as zap,
             servers.relay(Path(folder), bench.callrail) as server,
         ):
-            servers.start_shadow(Path(folder), bench.callrail, zap.url)
+            servers.run(Path(folder), bench.callrail, "shadow", "start", "--forward-to", zap.url)
             times: list[tuple[float, float]] = []
             for number in range(120):
                 times.append((took(zap.url, number), took(server.hook, number)))

@@ -159,10 +159,10 @@ def relay(folder: Path, callrail: Server, **settings: object) -> Iterator[Server
         yield Server(process, listening["public_url"], listening["private_url"])
 
 
-def start_shadow(folder: Path, callrail: Server, url: str) -> None:
-    """Have the relay on the data in *folder* pass requests on to *url*."""
-    command = (sys.executable, "-m", "callrail_relay", "shadow", "start", "--forward-to", url)
-    environment = relay_environment(folder, callrail)
+def run(folder: Path, callrail: Server, *words: str, **settings: object) -> None:
+    """Run a command of the relay on the data in *folder*."""
+    command = (sys.executable, "-m", "callrail_relay", *words)
+    environment = relay_environment(folder, callrail, **settings)
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
 
 
