@@ -135,6 +135,16 @@ def seen_lately(facts: "Facts", show: Callable[[datetime], str]) -> str:
     return f"{last} Version {', '.join(versions)}." if versions else last
 
 
+MOST_SHOWN = 20  # accounts, and points of the verdict, that a page or `status` shows
+
+
+def not_shown(count: int, word: str) -> str:
+    """Return that there are more than MOST_SHOWN; nothing if there aren't."""
+    more = count - MOST_SHOWN
+    words = f"And {plural(more, f'more {word}')}; `callrail-relay status --json` lists every account."
+    return words if more > 0 else ""
+
+
 def asleep(node: "Node", show: Callable[[datetime], str]) -> str:
     """Return how long a node's computer slept the last time; nothing if it didn't."""
     if (slept := node.slept) is None:

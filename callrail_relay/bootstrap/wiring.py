@@ -31,6 +31,7 @@ from callrail_relay.machine.old_url import OldUrl
 from callrail_relay.machine.public_address import fetch
 from callrail_relay.machine.sleep import KeepAwake
 from callrail_relay.machine.tunnels import read_state
+from callrail_relay.outbox import presence
 from callrail_relay.outbox.copying import Begin, copy_store
 from callrail_relay.outbox.engine import store_file
 from callrail_relay.outbox.presence import names_of_store, node_name
@@ -94,8 +95,14 @@ async def open_relay(
     refuse_network_drive(context)
     if long_running and (synced := synced_store(context)):
         logging.getLogger("callrail_relay").warning("%s", synced)
-    store = await Store.open(context.settings.database.url, context.clock, serves=long_running)
     try:
+        store = await Store.open(context.settings.database.url, context.clock, serves=long_running)
+    except Unavailable as error:
+        if presence.REFUSED_BY_POOLER in str(error.__cause__):
+            raise Unavailable(presence.POOLED) from error
+        raise
+    try:
+        await store.read(presence.require_direct)
         yield Relay(
             context=context,
             store=store,

@@ -16,10 +16,10 @@ from callrail_relay.cli.console import catalog, echo, json_text, split_remedy
 from callrail_relay.clock import Clock
 from callrail_relay.domain.checklist import Item, checklist
 from callrail_relay.domain.delivery import AccountStatus
-from callrail_relay.domain.health import Code, Condition, Facts, Level, Point, judge
+from callrail_relay.domain.health import Code, Condition, Facts, Level, Point, judge, most_pressing
 from callrail_relay.domain.message import Attempt, Message, Reason, Status
 from callrail_relay.domain.printable import printable
-from callrail_relay.sentences import explain, explain_all, plural, says
+from callrail_relay.sentences import MOST_SHOWN, explain, explain_all, plural, says
 from callrail_relay.service.health import RELAY, HealthReport
 from callrail_relay.service.operations import StatusReport
 
@@ -208,10 +208,11 @@ def print_status(report: StatusReport) -> None:
 
 def _lines(report: StatusReport) -> Iterator[Text]:
     facts = report.facts
-    head, *others = judge(facts)
+    head, *others = points = judge(facts)
     yield Text(sentence(head, facts), style=f"bold {_LEVEL_STYLES[head.level]}")
-    for point in others:
+    for point in others[: MOST_SHOWN - 1]:
         yield Text(sentence(point, facts), style=_LEVEL_STYLES[point.level])
+    yield from _not_shown(len(points), "notice")
     for node in facts.running.nodes:
         name = f"{node.name}: running" if len(facts.running.nodes) > 1 else "Running"
         since = name if node.since is None else f"{name} since {clock_time(node.since, facts.now)}."
@@ -219,9 +220,10 @@ def _lines(report: StatusReport) -> Iterator[Text]:
         yield Text(f"{since} {slept}".rstrip())
     yield Text(sentences.seen_lately(facts, lambda at: clock_time(at, facts.now)))
     yield from checklist_lines(checklist(facts))
-    for standing in facts.standings:
+    for standing in most_pressing(facts.standings, MOST_SHOWN):
         yield Text()
         yield from _standing_lines(standing)
+    yield from _not_shown(len(facts.standings), "account")
     yield Text()
     counts = [
         Text.assemble((f"{count} ", "bold"), (status.value, STYLES[status]))
@@ -230,6 +232,11 @@ def _lines(report: StatusReport) -> Iterator[Text]:
     ]
     yield Text(", ").join(counts) if counts else Text("No texts yet.")
     yield Text(_queue_words(facts))
+
+
+def _not_shown(count: int, word: str) -> Iterator[Text]:
+    if words := sentences.not_shown(count, word):
+        yield Text(words, style="dim")
 
 
 SENTENCES: dict[Code, str] = {Code[name]: words for name, words in catalog()["points"].items()}

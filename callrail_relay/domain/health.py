@@ -183,6 +183,18 @@ def judge(facts: Facts) -> tuple[Point, ...]:
     return tuple(sorted(points, key=lambda point: point.code))
 
 
+def most_pressing(standings: Sequence[AccountStatus], most: int) -> Sequence[AccountStatus]:
+    """These accounts, or *most* of them if there are more: stopped ones first, then the fullest."""
+    if len(standings) <= most:
+        return standings
+
+    def order(one: AccountStatus) -> tuple[bool, bool, int, int]:
+        running = one.account.paused_since is None, one.account.wait_until is None
+        return (*running, min(one.hour.room, one.day.room), -one.pending)
+
+    return sorted(standings, key=order)[:most]
+
+
 _AS_IT_SHOULD = (Code.SHADOW, Code.DAY_FULL, Code.HOUR_FULL, Code.LOOKED_UP, Code.WELL, Code.SCHEDULED)
 
 
