@@ -13,7 +13,7 @@ from callrail_relay.domain.message import Reason
 
 if TYPE_CHECKING:  # it imports what help must not wait for
     from callrail_relay.domain.health import Facts, Node, Point
-    from callrail_relay.domain.shadow_report import ShadowReport
+    from callrail_relay.domain.shadow import ShadowReport
 
 
 _DATA: dict[str, Any] = tomllib.loads(

@@ -7,8 +7,13 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from callrail_relay.bootstrap.context import AppContext, listener_url
-from callrail_relay.bootstrap.credentials import hook_url, open_callrail_webhooks, require_hook_token
-from callrail_relay.bootstrap.dashboard_access import open_desk, session_key
+from callrail_relay.bootstrap.credentials import (
+    hook_url,
+    open_callrail_webhooks,
+    open_desk,
+    require_hook_token,
+    session_key,
+)
 from callrail_relay.bootstrap.diagnosis import checks
 from callrail_relay.bootstrap.editing import Editor
 from callrail_relay.bootstrap.wiring import (
@@ -22,7 +27,7 @@ from callrail_relay.bootstrap.wiring import (
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.public_url import proof
 from callrail_relay.domain.routing import is_loopback
-from callrail_relay.domain.shadow_report import ShadowReport
+from callrail_relay.domain.shadow import ShadowReport
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.service import setup
 from callrail_relay.service.alerts import Alerts

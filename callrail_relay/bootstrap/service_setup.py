@@ -25,7 +25,8 @@ from callrail_relay.config.secrets import OsKeyring, SecretName, Secrets
 from callrail_relay.domain.health import Node
 from callrail_relay.domain.public_url import Answer, NoAnswer, is_proven
 from callrail_relay.errors import NotAllowed, RelayError, SecretError, Unavailable, UsageError
-from callrail_relay.machine import public_address, service_managers
+from callrail_relay.machine import service_managers
+from callrail_relay.machine.addresses import fetch
 from callrail_relay.machine.service_managers import Launchd, Manager, Systemd, TaskScheduler
 from callrail_relay.machine.service_managers import ServiceState as ServiceState  # noqa: PLC0414 - for the commands, too
 from callrail_relay.machine.service_units import Kind as Kind  # noqa: PLC0414 - as above
@@ -249,7 +250,7 @@ async def _why_silent(context: AppContext, manager: Manager) -> str | None:
     while (passed := clock.monotonic() - began) < ANSWERS_WITHIN:
         try:
             # Without a proxy, as for loopback.
-            answer = await public_address.fetch(
+            answer = await fetch(
                 f"{listener_url(server)}/healthz?probe={nonce}", lambda _: find_network("http://127.0.0.1")
             )
         except NoAnswer:

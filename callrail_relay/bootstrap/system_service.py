@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import callrail_relay
+from callrail_relay.bootstrap.backups import move_store
 from callrail_relay.bootstrap.context import AppContext, load_context
-from callrail_relay.bootstrap.stopped_store import move_store
 from callrail_relay.config import places
 from callrail_relay.config.loading import PREFIX, read_text
 from callrail_relay.config.saving import update

@@ -26,9 +26,8 @@ from callrail_relay.domain.health import Facts
 from callrail_relay.domain.public_url import proof
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import SettingsError, Unavailable, UsageError
+from callrail_relay.machine.addresses import OldUrl, fetch
 from callrail_relay.machine.files import network_drive, synced_folder
-from callrail_relay.machine.old_url import OldUrl
-from callrail_relay.machine.public_address import fetch
 from callrail_relay.machine.sleep import KeepAwake
 from callrail_relay.machine.tunnels import read_state
 from callrail_relay.outbox.copying import Begin, copy_store
@@ -42,6 +41,7 @@ from callrail_relay.service.background import (
     OutsideHeartbeat,
     PeriodicTask,
     Retention,
+    SleepWatch,
     Wakeup,
 )
 from callrail_relay.service.delivery import Delivery, TaskGroup
@@ -54,7 +54,6 @@ from callrail_relay.service.reconciliation import Reconciliation
 from callrail_relay.service.replies import Forwarding, InboundTexts, Polling
 from callrail_relay.service.setup import cover_new_numbers, find_sending_route
 from callrail_relay.service.shadow import Conversations, PassingOn
-from callrail_relay.service.sleep import SleepWatch
 from callrail_relay.telemetry import logs
 from callrail_relay.telemetry.alerts import AppriseChannels
 from callrail_relay.telemetry.metrics import Metrics

@@ -8,8 +8,20 @@ from typing import Annotated, Any, Literal
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.completion import id_argument, person_option, status_option
-from callrail_relay.cli.console import Config, Json, OutputFile, Yes, command, output, progress, say, show
+from callrail_relay.cli.console import (
+    Config,
+    Json,
+    OutputFile,
+    Yes,
+    command,
+    id_argument,
+    output,
+    person_option,
+    progress,
+    say,
+    show,
+    status_option,
+)
 from callrail_relay.clock import SystemClock
 from callrail_relay.domain.message import ANONYMOUS, Actor, Attempt, Message, MessageFilter, Status, instant
 from callrail_relay.domain.printable import guarded, lines, printable

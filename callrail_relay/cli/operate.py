@@ -149,7 +149,7 @@ async def dashboard(
     $ callrail-relay dashboard --reset
     """
     from callrail_relay.bootstrap.context import load_context
-    from callrail_relay.bootstrap.dashboard_access import ask_for_link
+    from callrail_relay.bootstrap.credentials import ask_for_link
 
     question = "Remove all names and passwords, and sign out every browser?"
     if reset and not confirmed(question, yes=yes):

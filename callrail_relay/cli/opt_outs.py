@@ -6,8 +6,16 @@ from typing import Annotated
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.completion import number_option, person_option
-from callrail_relay.cli.console import Config, Json, OutputFile, command, say, show
+from callrail_relay.cli.console import (
+    Config,
+    Json,
+    OutputFile,
+    command,
+    number_option,
+    person_option,
+    say,
+    show,
+)
 from callrail_relay.clock import SystemClock
 from callrail_relay.errors import Unavailable, UsageError
 from callrail_relay.sentences import plural

@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.completion import number_option, person_option
-from callrail_relay.cli.console import Config, DryRun, Json, Timeout, Yes, echo, print_json, say
+from callrail_relay.cli.console import (
+    Config,
+    DryRun,
+    Json,
+    Timeout,
+    Yes,
+    echo,
+    number_option,
+    person_option,
+    print_json,
+    say,
+)
 from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.message import Message, Reason, Status
 from callrail_relay.errors import NotFound, SettingsError, UsageError

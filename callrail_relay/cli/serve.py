@@ -21,7 +21,7 @@ from callrail_relay.sentences import explain_all
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
     from callrail_relay.bootstrap.wiring import Relay
-    from callrail_relay.cli.narrator import Narrator
+    from callrail_relay.cli.render import Narrator
 
 Host = Annotated[str | None, typer.Option(metavar="ADDRESS", help="The webhook's address on this computer.")]
 Port = Annotated[
@@ -92,7 +92,7 @@ async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool, s
     from callrail_relay.bootstrap.listeners import check_listening, open_listeners
     from callrail_relay.bootstrap.tunnels import keep_tunnel
     from callrail_relay.bootstrap.wiring import count_events, log_events, open_relay, open_worker
-    from callrail_relay.cli.narrator import Narrator
+    from callrail_relay.cli.render import Narrator
     from callrail_relay.domain.events import every
     from callrail_relay.service.overview import ChangeSignal
 

@@ -12,8 +12,7 @@ from callrail_relay.sentences import not_forwarded, plural, roughly, totals
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.wiring import Relay
-    from callrail_relay.domain.shadow import Shadow
-    from callrail_relay.domain.shadow_report import ShadowReport
+    from callrail_relay.domain.shadow import Shadow, ShadowReport
 
 app = typer.Typer(no_args_is_help=True, help="Run beside your old Zap, compare, and take over.")
 

@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from callrail_relay.bootstrap import service_setup, system_service
-from callrail_relay.bootstrap.stopped_store import move_store
+from callrail_relay.bootstrap.backups import move_store
 from callrail_relay.cli import app, console
 from callrail_relay.cli.service import offer
 from callrail_relay.outbox.presence import StoreLock
