@@ -20,6 +20,7 @@ from callrail_relay.config.secrets import OsKeyring, SecretName
 from callrail_relay.config.settings import Settings
 from callrail_relay.domain.events import EventHook
 from callrail_relay.domain.inbound import HookUrls, Registration
+from callrail_relay.domain.message import as_json
 from callrail_relay.errors import RelayError, SecretError, SettingsError, Unavailable
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.store import Store
@@ -152,12 +153,7 @@ class Registered:
 
     def document(self) -> dict[str, Any]:
         companies = [
-            {
-                "company_id": one.company_id,
-                "change": one.change,
-                "active": one.active,
-                "signing_key": one.signing_key is not None,
-            }
+            as_json(one, "company_id", "change", "active") | {"signing_key": one.signing_key is not None}
             for one in self.registrations
         ]
         return {"companies": companies, "signing_keys": self.key_place}

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import inspect
 import io
 import json
 import os
@@ -11,9 +12,12 @@ import shutil
 import signal
 import sys
 import textwrap
+import tomllib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from functools import partial
+from importlib.resources import files
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,11 +30,13 @@ from callrail_relay.errors import NotFound, RelayError, Unavailable, UsageError
 from callrail_relay.replacing import new_content
 
 if TYPE_CHECKING:
+    from callrail_relay.bootstrap.context import AppContext
     from callrail_relay.bootstrap.wiring import Relay
 
 Command = Callable[..., Coroutine[Any, Any, int | None]]
 
 Config = Annotated[Path | None, typer.Option(metavar="PATH", help="Path to the settings file.")]
+HiddenConfig = Annotated[Path | None, typer.Option("--config", hidden=True)]
 Json = Annotated[bool, typer.Option("--json", help="Output JSON.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be sent.")]
 Timeout = Annotated[float, typer.Option(metavar="SECONDS", min=0, help="Seconds to wait.")]
@@ -38,26 +44,53 @@ OutputFile = Annotated[str, typer.Argument(metavar="FILE", help="The file to wri
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to every question.")]
 
 
-@functools.cache
-def catalog() -> dict[str, Any]:
-    """The sentences of ``words.toml``, read with the first of them: help needs none."""
-    import tomllib
-    from importlib.resources import files
+@dataclass(slots=True)
+class Given:
+    """The options that every command takes."""
 
-    return tomllib.loads(files(__package__).joinpath("words.toml").read_text(encoding="utf-8"))
+    config: Path | None = None
+    as_json: bool = False
+
+
+given = Given()
+"""Those of the command that runs: a process runs one."""
+
+
+@functools.cache
+def catalog(name: str) -> dict[str, Any]:
+    """The sentences of ``words.toml``, or what ``help.toml`` says of each command."""
+    return tomllib.loads(files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8"))
 
 
 def command(
-    app: typer.Typer, name: str, *, panel: str | None = None, long_running: bool = False
+    app: typer.Typer,
+    name: str,
+    *,
+    panel: str | None = None,
+    long_running: bool = False,
+    config: object = Config,
 ) -> Callable[[Command], Command]:
-    """Make a coroutine a command: what it returns is the exit code, and its faults become sentences."""
+    """
+    Make a coroutine a command, and have it take ``Given``, with *config* as the option of the settings.
+
+    What it returns is the exit code, its faults become sentences, and its help is in ``help.toml``.
+    """
 
     def add(function: Command) -> Command:
-        @app.command(name, rich_help_panel=panel)
         @functools.wraps(function)
-        def run(*args: object, **options: object) -> None:
-            raise typer.Exit(_exit_code(function(*args, **options), long_running=long_running))
+        def run(*, config: Path | None, as_json: bool, **options: object) -> None:
+            given.config, given.as_json = config, as_json
+            raise typer.Exit(_exit_code(function(**options), long_running=long_running))
 
+        own, common = inspect.signature(function), {"config": (config, None), "as_json": (Json, False)}
+        kind = inspect.Parameter.KEYWORD_ONLY
+        more = [
+            inspect.Parameter(one, kind, annotation=what, default=default)
+            for one, (what, default) in common.items()
+        ]
+        run.__annotations__ = {**function.__annotations__, "config": config, "as_json": Json}
+        run.__signature__ = own.replace(parameters=[*own.parameters.values(), *more])  # type: ignore[attr-defined]
+        app.command(name.rsplit(maxsplit=1)[-1], rich_help_panel=panel, help=catalog("help")[name])(run)
         return function
 
     return add
@@ -100,13 +133,19 @@ def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
+def load_context(**options: Any) -> "AppContext":  # noqa: ANN401 - those of bootstrap's own
+    """The settings, the secrets and the data of this command. Raises SettingsError."""
+    from callrail_relay.bootstrap import context
+
+    return context.load_context(given.config, **options)
+
+
 @asynccontextmanager
-async def opened_relay(config: Path | None, *, with_route: bool = False) -> AsyncIterator["Relay"]:
+async def opened_relay(*, with_route: bool = False) -> AsyncIterator["Relay"]:
     """The relay of these settings; *with_route* only if they name a number to text from."""
-    from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.wiring import open_relay
 
-    context = load_context(config)
+    context = load_context()
     if with_route:
         context.require_route()
     async with open_relay(context) as relay:
@@ -174,9 +213,9 @@ def json_text(document: object, *, indent: int | None = None) -> str:
     return printable_json(json.dumps(document, indent=indent, ensure_ascii=False))
 
 
-def show(document: object, sentence: str, *, as_json: bool) -> None:
+def show(document: object, sentence: str) -> None:
     """Print the result of a command: as JSON, or as a sentence."""
-    print_json(document) if as_json else echo(sentence)
+    print_json(document) if given.as_json else echo(sentence)
 
 
 def has_terminal() -> bool:
@@ -341,9 +380,9 @@ def own_numbers(ctx: typer.Context) -> list[str]:
 def _known(ctx: typer.Context) -> tuple[tuple[str, ...], list[tuple[str, str | None, str]]]:
     from callrail_relay.bootstrap.context import peek
 
-    given = ctx.params.get("config")
+    config = ctx.params.get("config")
     with contextlib.redirect_stderr(io.StringIO()):  # a warning would stand in the middle of what is typed
-        return peek(None if given is None else Path(given))
+        return peek(None if config is None else Path(config))
 
 
 id_argument = partial(typer.Argument, metavar="ID", autocompletion=ids)

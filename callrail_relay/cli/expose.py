@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callrail_relay.cli.console import Config, Json, say, show
+from callrail_relay.cli.console import load_context, say, show
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.domain.tunnels import Kind
 from callrail_relay.errors import SettingsError, Unavailable, UsageError
@@ -43,34 +43,24 @@ async def expose(
     for_now: ForNow = False,
     check: Check = False,
     off: Off = False,
-    config: Config = None,
-    as_json: Json = False,
 ) -> int:
-    """
-    Give the relay a public https address.
-
-    Example:
-    $ callrail-relay expose tailscale
-    $ callrail-relay expose ngrok my-office.ngrok-free.app
-    """
     from callrail_relay.bootstrap import tunnels
-    from callrail_relay.bootstrap.context import load_context
 
     if (way is not None) + check + off != 1:
         raise UsageError("Name one of tailscale, cloudflared, ngrok and ssh, or give --check or --off.")
-    context = load_context(config)
+    context = load_context()
     if check:
         found = await tunnels.check(context)
-        show(found, found["detail"], as_json=as_json)
+        show(found, found["detail"])
         return 0 if found["reached"] else Unavailable.exit_code
     if off:
         kind = await tunnels.turn_off(context)
         words = f"The {kind} tunnel is taken down. IF3 can't reach the relay until you give it another URL."
-        show({"kind": kind}, words, as_json=as_json)
+        show({"kind": kind}, words)
         return 0
     tunnel = read_tunnel(Kind(way or ""), target, public_url, remote_port, name, for_now=for_now)
     exposed, words = await bring_up(context, tunnel, for_now=for_now)
-    show(exposed, f"{words} Next: paste the URL of `callrail-relay hook-url` into IF3.", as_json=as_json)
+    show(exposed, f"{words} Next: paste the URL of `callrail-relay hook-url` into IF3.")
     return 0
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from callrail_relay import sentences
-from callrail_relay.cli.console import catalog, echo, json_text, split_remedy
+from callrail_relay.cli.console import catalog, echo, given, json_text, split_remedy
 from callrail_relay.clock import Clock
 from callrail_relay.domain import events
 from callrail_relay.domain.delivery import AccountStatus
@@ -235,7 +235,7 @@ def _lines(report: StatusReport) -> Iterator[Text]:
     yield Text(_queue_words(facts))
 
 
-SENTENCES: dict[Code, str] = {Code[name]: words for name, words in catalog()["points"].items()}
+SENTENCES: dict[Code, str] = {Code[name]: words for name, words in catalog("words")["points"].items()}
 
 
 def checklist_lines(items: Sequence[Item]) -> Iterator[Text]:
@@ -296,10 +296,10 @@ def _standing_lines(standing: AccountStatus) -> Iterator[Text]:
         yield Text(f"  {standing.pending} {waits} to be sent")
 
 
-async def watch_status(read: Callable[[], Awaitable[StatusReport]], clock: Clock, *, as_json: bool) -> None:
+async def watch_status(read: Callable[[], Awaitable[StatusReport]], clock: Clock) -> None:
     """Show the status every second until cancelled; as JSON or without a terminal, only what changed."""
     out = console()
-    if out.is_terminal and not as_json:
+    if out.is_terminal and not given.as_json:
         with Live(console=out, auto_refresh=False) as live:
             while True:
                 live.update(Group(*_lines(await read())), refresh=True)
@@ -308,7 +308,7 @@ async def watch_status(read: Callable[[], Awaitable[StatusReport]], clock: Clock
     while True:
         report = await read()
         # Compared as it is shown: the time of the look alone is no change.
-        if as_json:
+        if given.as_json:
             text = json_text(report.document())
         else:
             with out.capture() as captured:

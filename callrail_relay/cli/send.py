@@ -9,12 +9,12 @@ import typer
 
 from callrail_relay.cli import console
 from callrail_relay.cli.console import (
-    Config,
     DryRun,
-    Json,
     Timeout,
     Yes,
     echo,
+    given,
+    load_context,
     number_option,
     person_option,
     print_json,
@@ -43,34 +43,20 @@ async def send(
     dry_run: DryRun = False,
     wait: Annotated[bool, typer.Option(help="Wait until the text is sent.", show_default=False)] = True,
     timeout: Timeout = 120.0,
-    config: Config = None,
-    as_json: Json = False,
 ) -> None:
-    """
-    Send one text, within the same rules.
-
-    Exit codes: 0 CallRail took it, 5 refused it, 6 didn't confirm it; 7 the text
-    is on hold or waiting; 8 CallRail can't be reached, and the text stays queued.
-    A number in --from that isn't in the settings is looked up at CallRail once.
-
-    Example:
-    $ callrail-relay send --to +12025550122 --message "Is 9 good for you?"
-    $ callrail-relay send --to 202-555-0122 --message "Hello" --dry-run
-    """
-    from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.wiring import open_relay, open_worker
     from callrail_relay.cli.render import print_message
     from callrail_relay.domain.mapper import map_direct
     from callrail_relay.service.dispatch import DeliveryResult, deliver
 
-    context = load_context(config)
+    context = load_context()
     route = None if sender is None else await _sender(context, to, sender)
     draft = map_direct(to=to, text=message, routes=context.mapping.routes, sender=route)
     _require_complete(draft.reasons)
     if dry_run:
         async with open_relay(context) as relay:
             [planned] = await relay.intake.plan(relay.intake.direct(draft))
-            print_json(message_document(planned.message)) if as_json else print_message(planned.message)
+            print_json(message_document(planned.message)) if given.as_json else print_message(planned.message)
             say(await _plan_summary(relay, [planned], []))
         say("Nothing was sent: this was a dry run.")
         return
@@ -85,11 +71,11 @@ async def send(
         else:
             [stored] = await relay.operations.find(accepted.message_id)
             ending = DeliveryResult(message=stored)
-    if as_json:
+    if given.as_json:
         print_json(message_document(ending.message))
     if ending.fault is not None:
         raise ending.fault
-    if not as_json:
+    if not given.as_json:
         echo(f"{ending.message.status.capitalize()}: text {ending.message.id} to {ending.message.recipient}.")
 
 
@@ -138,25 +124,12 @@ async def replay(
     force: Annotated[bool, typer.Option("--force", help="Send texts again that the database has.")] = False,
     yes: Yes = False,
     timeout: Timeout = 120.0,
-    config: Config = None,
-    as_json: Json = False,
 ) -> int:
-    """
-    Send saved webhook requests.
-
-    It reads IF3's JSON or form, lists, JSON Lines, and requests as Zapier, n8n,
-    Node-RED and webhook.site save them, and Zapier's history: what it shows as
-    sent, or as old, comes in on hold. A text in the database already is skipped.
-
-    Example:
-    $ callrail-relay replay saved/*.json --dry-run
-    """
-    from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.domain.mapper import map_saved
 
     documents = [console.read_input(file) for file in files]
-    context = load_context(config)
+    context = load_context()
     context.require_route()
     found: list[SavedFile] = []
     for file, document in zip(files, documents, strict=True):
@@ -180,22 +153,20 @@ async def replay(
     async with open_relay(context) as relay:
         if dry_run or asks:
             planned = await relay.intake.plan(relay.intake.saved(found, force=force))
-            await _show_plan(relay, planned, as_json=as_json, dry_run=dry_run)
+            await _show_plan(relay, planned, dry_run=dry_run)
         if dry_run:
             say("Nothing was sent: this was a dry run.")
             return 0
         if asks and not console.confirmed("Continue?", yes=False):
             say("Nothing was sent.")
             return 0
-        return await _send_saved(relay, found, force=force, timeout=timeout, as_json=as_json)
+        return await _send_saved(relay, found, force=force, timeout=timeout)
 
 
 _ENDED = {"held": "on hold", "unknown": "unconfirmed", "cancelled": "canceled", "duplicate": "skipped"}
 
 
-async def _send_saved(
-    relay: "Relay", found: "Sequence[SavedFile]", *, force: bool, timeout: float, as_json: bool
-) -> int:
+async def _send_saved(relay: "Relay", found: "Sequence[SavedFile]", *, force: bool, timeout: float) -> int:
     from callrail_relay.bootstrap.wiring import open_worker
     from callrail_relay.service.dispatch import DeliveryResult, deliver
 
@@ -220,7 +191,7 @@ async def _send_saved(
             else _duplicate_row((await relay.operations.find(one.duplicate_of))[0])
             for one in accepted
         ]
-    if as_json:
+    if given.as_json:
         print_json(rows)
     else:
         for row in rows:
@@ -251,7 +222,7 @@ _ALREADY = {
 """What texts are already; the other statuses are read as they are."""
 
 
-async def _show_plan(relay: "Relay", planned: "Sequence[Planned]", *, as_json: bool, dry_run: bool) -> None:
+async def _show_plan(relay: "Relay", planned: "Sequence[Planned]", *, dry_run: bool) -> None:
     """Show the rows that the run itself would print; with a question to come, JSON waits for its end."""
     from callrail_relay.cli.render import shortened
 
@@ -264,7 +235,7 @@ async def _show_plan(relay: "Relay", planned: "Sequence[Planned]", *, as_json: b
         rows.append(message_document(one.message))
         if one.repeats:
             rows[-1] |= {"status": "duplicate", "reason": "The same text comes earlier in these files."}
-    if not as_json:
+    if not given.as_json:
         for row in rows:
             echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {shortened(row['text'], 54)}")
             if row["reason"]:

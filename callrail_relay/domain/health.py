@@ -7,7 +7,7 @@ from enum import IntEnum, StrEnum, auto
 from typing import Any
 
 from callrail_relay.domain.delivery import AccountStatus, Counts
-from callrail_relay.domain.message import Reason, instant
+from callrail_relay.domain.message import Reason, as_json
 from callrail_relay.domain.retry import NO_ANSWER, UNREACHABLE
 from callrail_relay.domain.shadow import Shadow
 from callrail_relay.domain.views import Waiting
@@ -33,10 +33,6 @@ class Node:
     version: str | None = None  # if it is known
     slept: Slept | None = None  # since then
 
-    def document(self) -> dict[str, Any]:
-        slept = self.slept and {"seconds": self.slept.seconds, "woke_at": instant(self.slept.woke_at)}
-        return {"name": self.name, "since": instant(self.since), "slept": slept}
-
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -50,8 +46,8 @@ class Running:
         return min((node.since for node in self.nodes if node.since is not None), default=None)
 
     def document(self) -> dict[str, Any]:
-        nodes = [node.document() for node in self.nodes]
-        return {"running": bool(nodes), "since": instant(self.since), "nodes": nodes}
+        nodes = [as_json(node, "name", "since", "slept") for node in self.nodes]
+        return {"running": bool(nodes), "since": as_json(self.since), "nodes": nodes}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

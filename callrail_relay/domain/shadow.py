@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from callrail_relay.domain.inbound import CallRailText, Company
 from callrail_relay.domain.mapper import RawSubmission
-from callrail_relay.domain.message import Message, Reason, instant
+from callrail_relay.domain.message import Message, Reason, as_json
 from callrail_relay.domain.printable import guarded, lines, printable
 from callrail_relay.domain.reconcile import AFTER, BEFORE, FoundText, is_cut, is_shown, normalise
 from callrail_relay.domain.routing import is_loopback
@@ -54,8 +54,7 @@ class Shadow:
         return f"{parts.scheme}://{parts.hostname}/…" if parts else None
 
     def document(self) -> dict[str, Any]:
-        known = {"mode": self.mode.value, "since": instant(self.since), "forward_to": self.masked_url}
-        return known | {"waiting": self.waiting}
+        return {**as_json(self, "mode", "since", "waiting"), "forward_to": self.masked_url}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,14 +142,8 @@ class Compared:
         )
 
     def document(self) -> dict[str, Any]:
-        return {
-            "id": self.text.id,
-            "recipient": self.text.recipient,
-            "received_at": instant(self.text.received_at),
-            "sent_at": instant(self.sent_at),
-            "findings": [one.value for one in self.findings],
-            "would_hold": bool(self.would_hold),
-        }
+        document = as_json(self.text, "id", "recipient", "received_at") | as_json(self, "sent_at", "findings")
+        return {**document, "would_hold": bool(self.would_hold)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,9 +165,8 @@ class ShadowReport:
         }
 
     def document(self) -> dict[str, Any]:
-        span = {"since": instant(self.since), "until": instant(self.until)}
         texts = [one.document() for one in self.texts]
-        return {**span, "requests": dict(self.requests), "counts": self.counts, "texts": texts}
+        return {**as_json(self, "since", "until", "requests", "counts"), "texts": texts}
 
     def csv(self) -> str:
         header = ("id", "recipient", "received_at", "sent_at", "findings", "would_hold", "text")

@@ -528,13 +528,13 @@ def test_wizard_offers_the_service_once(
     monkeypatch.setattr(console, "has_terminal", lambda: True)
     monkeypatch.setattr(console, "ask", ask)
     programs.answer("--property=Version", "Failed to connect to bus", code=1)
-    asyncio.run(offer(None))
+    asyncio.run(offer())
     assert [] == asked
 
     programs.answer("--property=Version", "252\n")
     programs.answer("show callrail-relay", "ActiveState=failed\n")
-    asyncio.run(offer(None))
-    asyncio.run(offer(None))
+    asyncio.run(offer())
+    asyncio.run(offer())
 
     assert ["Start the relay with this computer, as a service? [y/N]"] == asked
     assert unit.exists()
