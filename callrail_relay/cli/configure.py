@@ -261,20 +261,13 @@ def _list(question: "Question") -> None:
         say(f"  {place}. {choice.line}")
 
 
-_CHANGES = {
-    "created": "the webhooks are new at CallRail.",
-    "added": "our URLs were added to the webhooks at CallRail; those of others stay.",
-    "unchanged": "our URLs are at CallRail already.",
-}
-
-
 async def _register(context: "AppContext", *, use_file: bool) -> dict[str, Any]:
     """Register at CallRail and say what was done. Raises SecretError if CallRail tells no signing key."""
     from callrail_relay.bootstrap.credentials import register_webhooks
 
     registered = await register_webhooks(context, use_file=use_file)
     for one in registered.registrations:
-        say(f"Company {one.company_id}: {_CHANGES[one.change.value]}")
+        say(f"Company {one.company_id}: {catalog('words')['webhooks'][one.change]}")
         if not one.active:
             say(
                 "  They are switched off at CallRail, which does that after many failures. Switch them on in "

@@ -12,6 +12,7 @@ from callrail_relay.cli.console import (
     DryRun,
     Timeout,
     Yes,
+    catalog,
     echo,
     given,
     load_context,
@@ -163,9 +164,6 @@ async def replay(
         return await _send_saved(relay, found, force=force, timeout=timeout)
 
 
-_ENDED = {"held": "on hold", "unknown": "unconfirmed", "cancelled": "canceled", "duplicate": "skipped"}
-
-
 async def _send_saved(relay: "Relay", found: "Sequence[SavedFile]", *, force: bool, timeout: float) -> int:
     from callrail_relay.bootstrap.wiring import open_worker
     from callrail_relay.service.dispatch import DeliveryResult, deliver
@@ -197,29 +195,10 @@ async def _send_saved(relay: "Relay", found: "Sequence[SavedFile]", *, force: bo
         for row in rows:
             reason = f": {row['reason']}" if row["reason"] and row["status"] != "sent" else ""
             echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {row['id']}{reason}")
-        counts = Counter(_ENDED.get(row["status"], row["status"]) for row in rows)
+        counts = Counter(catalog("words")["ended"].get(row["status"], row["status"]) for row in rows)
         say(f"{', '.join(f'{count} {what}' for what, count in counts.items())}.")
     codes = {ending.exit_code for ending in endings}
     return next((code for code in _GRAVEST_FIRST if code in codes), 0)
-
-
-_ON_HOLD = {
-    "mass_text": "bulk",
-    "sent_by_zapier": "sent by Zapier already",
-    "opt_out": "opted out",
-    "merge_tag": "unfilled placeholder",
-    "quiet_hours": "quiet hours, sent by themselves later",
-}
-"""Why texts are on hold, in a word or two; other codes are read as they are."""
-
-_ALREADY = {
-    Status.HELD: "on hold",
-    Status.SENDING: "being sent",
-    Status.UNKNOWN: "tried, and unconfirmed",
-    Status.CANCELLED: "canceled",
-    Status.SHADOW: "passed on to the old webhook",
-}
-"""What texts are already; the other statuses are read as they are."""
 
 
 async def _show_plan(relay: "Relay", planned: "Sequence[Planned]", *, dry_run: bool) -> None:
@@ -252,16 +231,16 @@ def _duplicate_row(earlier: Message) -> dict[str, Any]:
 
 async def _plan_summary(relay: "Relay", planned: "Sequence[Planned]", earlier: Sequence[Message]) -> str:
     """Return what the run would do; *earlier* are the messages for which texts would be left out."""
-    new = [one.message for one in planned if one.is_new]
+    words, new = catalog("words"), [one.message for one in planned if one.is_new]
     held = [message for message in new if message.status is Status.HELD]
     parts = [f"{len(new) - len(held) or 'None'} will be sent"]
     if held:
         codes = (message.reasons[0].code for message in held)
-        why = Counter(_ON_HOLD.get(code, code.replace("_", " ")) for code in codes)
+        why = Counter(words["on_hold"].get(code, code.replace("_", " ")) for code in codes)
         reasons = [f"{count} {reason}" if len(why) > 1 else reason for reason, count in why.items()]
         parts.append(f"{len(held)} on hold: {' and '.join(reasons)}")
     for status, count in Counter(message.status for message in earlier).items():
-        parts.append(f"{count} already {_ALREADY.get(status, status)}")
+        parts.append(f"{count} already {words['already'].get(status, status)}")
     if repeats := sum(one.repeats for one in planned):
         parts.append(f"{repeats} twice in these files")
     return " ".join((f"{', '.join(parts)}.", *await _limits(relay, new)))

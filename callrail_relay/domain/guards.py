@@ -18,15 +18,10 @@ SHARED_WORDS = 0.6  # the part of the shorter text's words that two similar text
 FEWEST_WORDS = 7  # a shorter text is never judged: "Sounds good, talk tomorrow" goes to any number of people
 LENGTH_RATIO = 3  # a text with so many times the other's words shares its common words by accident
 _LONGEST_TEXT = 4096
-_STREET_TYPES = """
-    alley aly apartment apt av ave avenue bend blvd boulevard bridge cir circle court cove creek crossing
-    ct cv dr drive expy fwy grove highway hollow hwy lane ln loop lp parkway pass path pike pkwy pl place
-    plaza plz point pt rd road route row rte run sq square st street suite ter terrace tpke trail trl
-    turnpike unit way xing
-"""
+_TABLES = tomllib.loads(files(__package__).joinpath("guards.toml").read_text(encoding="utf-8"))
 # Every part is bounded or possessive, so that no text of any kind takes more than milliseconds.
 _ADDRESS = re.compile(
-    rf"\b\d\w*+(?:[\s.,#-]{{1,3}}+[^\W\d_]++){{0,4}}?[\s.,#-]{{1,3}}+(?:{'|'.join(_STREET_TYPES.split())})\b"
+    rf"\b\d\w*+(?:[\s.,#-]{{1,3}}+[^\W\d_]++){{0,4}}?[\s.,#-]{{1,3}}+(?:{'|'.join(_TABLES['street_types'].split())})\b"
 )
 _LINK = re.compile(
     r"(?:https?://|www\.)\S++|[^\s@]{1,64}+@\S++|\b[\w-]{1,63}+\.(?:com|net|org|io|co|us|info|biz|ly|me|app)\b\S*+"
@@ -229,7 +224,6 @@ def too_long(needed: int, allowed: int) -> Reason:
     return Reason("too_long", {"needed": needed, "allowed": allowed})
 
 
-_TABLES = tomllib.loads(files(__package__).joinpath("placeholders.toml").read_text(encoding="utf-8"))
 _CORE = frozenset(_TABLES["field_words"].split())
 _KNOWN = _CORE | frozenset(_TABLES["other_words"].split())
 
