@@ -118,12 +118,7 @@ async def show_message(
 
 
 @command(app, "messages approve")
-async def approve(
-    ids: Ids,
-    note: Note = None,
-    same_wording: Alike = False,
-    yes: Yes = False,
-) -> None:
+async def approve(ids: Ids, note: Note = None, same_wording: Alike = False, yes: Yes = False) -> None:
     async with console.opened_relay() as relay:
         ids = await relay.operations.full_ids(ids)
         chosen, opted_out = ids, 0
@@ -171,12 +166,7 @@ async def mark_sent(ids: Ids, note: Note = None, _yes: Yes = False) -> None:
 
 
 @command(app, "messages cancel")
-async def cancel(
-    ids: Ids,
-    note: Note = None,
-    same_wording: Alike = False,
-    yes: Yes = False,
-) -> None:
+async def cancel(ids: Ids, note: Note = None, same_wording: Alike = False, yes: Yes = False) -> None:
     async with console.opened_relay() as relay:
         ids = await relay.operations.full_ids(ids)
         chosen = await _with_alike(relay.operations.held_alike, ids) if same_wording else ids

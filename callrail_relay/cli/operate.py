@@ -60,10 +60,7 @@ async def read_status(relay: "Relay") -> "StatusReport":
     return replace(report, facts=replace(report.facts, public_url=relay.public_address.seen))
 
 
-async def pause(
-    account: Account = None,
-    reason: PauseReason = "A person paused it.",
-) -> None:
+async def pause(account: Account = None, reason: PauseReason = "A person paused it.") -> None:
     async with console.opened_relay() as relay:
         ids = await relay.operations.pause(account, reason)
     show(ids, _done("Paused", ids))
@@ -136,10 +133,7 @@ database_app = typer.Typer(no_args_is_help=True, help="Copy a database.")
 @command(database_app, "database copy")
 async def copy(
     source: Annotated[str, typer.Argument(metavar="FROM", help="The database, such as sqlite:///relay.db.")],
-    target: Annotated[
-        str,
-        typer.Argument(metavar="TO", help="The empty database to copy it to."),
-    ],
+    target: Annotated[str, typer.Argument(metavar="TO", help="The empty database to copy it to.")],
 ) -> None:
     from callrail_relay.bootstrap.wiring import copy_database
 

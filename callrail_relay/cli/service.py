@@ -19,8 +19,7 @@ app = typer.Typer(no_args_is_help=True, help="Run the relay with this computer."
 System = Annotated[bool, typer.Option("--system", help="Linux: the hardened service of the whole system.")]
 Print = Annotated[bool, typer.Option("--print", help="Print what would be installed; change nothing.")]
 KindName = Annotated[
-    str | None,
-    typer.Option("--kind", metavar="KIND", help="With --print: for another system."),
+    str | None, typer.Option("--kind", metavar="KIND", help="With --print: for another system.")
 ]
 _SEE_WHY = "See why with `callrail-relay service logs`"
 _NOT_INSTALLED = "The service isn't installed. Install it with `callrail-relay service install`."
@@ -28,11 +27,7 @@ _NOT_INSTALLED = "The service isn't installed. Install it with `callrail-relay s
 
 @command(app, "service install")
 async def install(
-    *,
-    system: System = False,
-    show_only: Print = False,
-    kind: KindName = None,
-    yes: Yes = False,
+    *, system: System = False, show_only: Print = False, kind: KindName = None, yes: Yes = False
 ) -> None:
     from callrail_relay.bootstrap import service_setup
 
@@ -93,10 +88,7 @@ def _ask(needs: "Needs", *, yes: bool) -> None:
 
 
 @command(app, "service uninstall")
-async def uninstall(
-    system: System = False,
-    yes: Yes = False,
-) -> None:
+async def uninstall(system: System = False, yes: Yes = False) -> None:
     from callrail_relay.bootstrap import service_setup, system_service
 
     kind = service_setup.find_kind(system=system or None)
