@@ -52,12 +52,12 @@ async def install(
 
 async def _install(kind: "Kind", *, yes: bool) -> tuple[list[str], str | None]:
     """Ask what has to be asked, and install; returns what was written, and why it doesn't answer."""
-    from callrail_relay.bootstrap import service_setup, system_service
+    from callrail_relay.bootstrap import service_setup
 
     is_system = kind == "systemd-system"
     service_setup.find_manager(kind).require()
     if is_system:
-        system_service.require_program_for_all()
+        service_setup.require_program_for_all()
     context = service_setup.load_for(kind, given.config)
     needs = await service_setup.find_needs(context, kind)
     _ask(needs, yes=yes)
@@ -65,7 +65,7 @@ async def _install(kind: "Kind", *, yes: bool) -> tuple[list[str], str | None]:
     for line in (*wrote, *([f"Warning: {warning}"] if warning else ())):
         say(line)
     if is_system:
-        variables = " ".join(map("=".join, system_service.variables().items()))
+        variables = " ".join(map("=".join, service_setup.system_variables().items()))
         say(f"From now on, run every command as root and with these variables:\n  export {variables}")
     return wrote, fault
 
@@ -89,13 +89,13 @@ def _ask(needs: "Needs", *, yes: bool) -> None:
 
 @command(app, "service uninstall")
 async def uninstall(system: System = False, yes: Yes = False) -> None:
-    from callrail_relay.bootstrap import service_setup, system_service
+    from callrail_relay.bootstrap import service_setup
 
     kind = service_setup.find_kind(system=system or None)
     state = service_setup.read_state(kind, None)
     if not state.installed:
         raise NotFound("There is no service to remove.")
-    more = f" and {system_service.config_file().parent}" if kind == "systemd-system" else ""
+    more = f" and {service_setup.system_config_file().parent}" if kind == "systemd-system" else ""
     if not console.confirmed(f"Stop the relay, and remove {state.path}{more}?", yes=yes):
         return
     removed = service_setup.uninstall(kind)

@@ -1,22 +1,24 @@
-"""CallRail's API under /v3 as far as a relay uses it: see https://apidocs.callrail.com/ ."""
+"""CallRail's API as far as a relay uses it (https://apidocs.callrail.com/), and the sandbox's own routes."""
 
 import hmac
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import phonenumbers
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from callrail_relay.callrail.simulator.faults import read_faults
 from callrail_relay.callrail.simulator.records import (
     ACCOUNT_ZONE,
     Account,
@@ -27,9 +29,13 @@ from callrail_relay.callrail.simulator.records import (
     Message,
     Text,
     Tracker,
+    in_utc,
     normalize,
 )
 from callrail_relay.callrail.simulator.state import STOP_WORDS, Simulator
+from callrail_relay.callrail.simulator.webhooks import read_manner
+from callrail_relay.domain.routing import is_loopback
+from callrail_relay.errors import RelayError, UsageError
 
 # 25 months, after which records are out of reach: https://apidocs.callrail.com/#filtering
 RETENTION = timedelta(days=25 * 30)
@@ -411,3 +417,112 @@ def _check_sender(simulator: Simulator, company: Company, number: str) -> None:
         raise HTTPException(400, "tracking_number is invalid: its tracker is disabled")
     if not (tracker.sms_supported and tracker.sms_enabled) or number[2:5] in _TOLL_FREE:
         raise HTTPException(400, "tracking_number is not enabled for text messages")
+
+
+Control = Callable[[Simulator, Any], Any]
+
+
+def create_app(simulator: Simulator) -> Starlette:
+    """CallRail's API under /v3 and the sandbox's own routes under /sandbox, over one state."""
+
+    async def refuse(_request: Request, exc: Exception) -> Response:
+        assert isinstance(exc, HTTPException)  # noqa: S101 - what starlette raises for a status
+        return JSONResponse({"error": exc.detail.capitalize()}, exc.status_code, exc.headers)
+
+    return Starlette(
+        routes=[*routes(simulator), *sandbox_routes(simulator)],
+        exception_handlers={HTTPException: refuse},
+    )
+
+
+def sandbox_routes(simulator: Simulator) -> list[Route]:
+    """They need no key, and so answer only to this machine."""
+
+    def endpoint(status: int, handler: Control) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            if not _is_local(request):
+                return JSONResponse({"error": "The sandbox is controlled from its own machine only."}, 403)
+            try:
+                body = await _read_json(request) if request.method == "POST" else None
+                document = handler(simulator, body)
+                simulator.webhooks.start()
+            except RelayError as exc:
+                return JSONResponse({"error": str(exc)}, 400)
+            return Response(status_code=status) if status == 204 else JSONResponse(document, status)
+
+        return answer
+
+    return [
+        Route(f"/sandbox/{path}", endpoint(status, handler), methods=[method])
+        for method, path, status, handler in _CONTROLS
+    ]
+
+
+async def _read_json(request: Request) -> Any:  # noqa: ANN401 - whatever JSON there is
+    try:
+        return await request.json()
+    except (ValueError, RecursionError) as exc:
+        raise UsageError("The body is not JSON. Send an object or a list.") from exc
+
+
+def _is_local(request: Request) -> bool:
+    """Whether the request comes from this machine, and no web page elsewhere had a browser send it."""
+    client = request.client.host if request.client else ""
+    origin = request.headers.get("origin", "http://localhost")
+    # A name that was made to point here (DNS rebinding) is in Host.
+    host = f"//{request.headers.get('host', '')}"
+    try:
+        names = (client, urlsplit(origin).hostname, urlsplit(host).hostname)
+        return all(is_loopback(name or "") for name in names)
+    except ValueError:
+        return False
+
+
+def _list_texts(simulator: Simulator, _body: object) -> list[dict[str, Any]]:
+    return [asdict(text) | {"created_at": in_utc(text.created_at)} for text in simulator.texts]
+
+
+def _list_faults(simulator: Simulator, _body: object) -> list[dict[str, Any]]:
+    return [armed.as_json() for armed in simulator.faults]
+
+
+def _add_faults(simulator: Simulator, body: object) -> list[dict[str, Any]]:
+    simulator.fault(*read_faults(body))
+    return _list_faults(simulator, None)
+
+
+def _write(write: Callable[..., Message], body: object) -> dict[str, Any]:
+    recipient, number = _pair(body, "content")
+    content = body["content"] if isinstance(body, dict) else None
+    if not isinstance(content, str):
+        raise UsageError("The content of a text must be a string.")
+    return write(recipient, content, tracking_number=number).as_json()
+
+
+def _change_webhooks(simulator: Simulator, body: object) -> dict[str, Any]:
+    simulator.webhooks.manner = read_manner(body)
+    return asdict(simulator.webhooks.manner)
+
+
+def _pair(body: object, *more: str) -> tuple[str, str | None]:
+    """The recipient and, if it is given, the tracking number."""
+    names = {"recipient", *more}
+    if not isinstance(body, dict) or not names <= set(body) <= names | {"tracking_number"}:
+        wanted = " and ".join(sorted(names))
+        raise UsageError(f"Send an object with {wanted}, and tracking_number if you like.")
+    return body["recipient"], body.get("tracking_number")
+
+
+_CONTROLS: tuple[tuple[str, str, int, Control], ...] = (
+    ("GET", "texts", 200, _list_texts),
+    # The conversations stay, as nothing takes a text back.
+    ("DELETE", "texts", 204, lambda simulator, _: simulator.texts.clear()),
+    ("GET", "faults", 200, _list_faults),
+    ("POST", "faults", 201, _add_faults),
+    ("DELETE", "faults", 204, lambda simulator, _: simulator.faults.clear()),
+    ("POST", "opt-outs", 204, lambda simulator, body: simulator.opt_out(*_pair(body))),
+    ("POST", "replies", 201, lambda simulator, body: _write(simulator.receive, body)),
+    ("POST", "others", 201, lambda simulator, body: _write(simulator.write, body)),
+    ("GET", "webhooks", 200, lambda simulator, _: [asdict(one) for one in simulator.webhooks.told]),
+    ("POST", "webhooks", 200, _change_webhooks),
+)
