@@ -8,7 +8,7 @@ import typer
 
 from callrail_relay import __version__
 from callrail_relay.cli import backups, configure, expose, messages, operate, opt_outs, send, serve, service
-from callrail_relay.cli.console import HiddenConfig, command
+from callrail_relay.cli.console import command
 from callrail_relay.cli.help import Program, explain_usage, show_help
 from callrail_relay.cli.shadow import app as shadow_app
 
@@ -60,8 +60,8 @@ app.add_typer(operate.database_app, name="database", rich_help_panel="Operate")
 command(app, "backup", panel="Operate")(backups.backup)
 command(app, "restore", panel="Operate")(backups.restore)
 command(app, "uninstall", panel="Operate")(backups.uninstall)
-command(app, "demo", panel="Send", config=HiddenConfig)(serve.demo)
-command(app, "sandbox", panel="Send", config=HiddenConfig)(serve.sandbox)
+command(app, "demo", panel="Send")(serve.demo)
+command(app, "sandbox", panel="Send")(serve.sandbox)
 app.command("help", hidden=True)(show_help)
 
 

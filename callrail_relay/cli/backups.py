@@ -1,25 +1,14 @@
 """``backup``, ``restore`` and ``uninstall``: moving the relay to another computer, and away."""
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from callrail_relay.cli.console import Yes, confirmed, given, load_context, say, show
+from callrail_relay.cli.console import confirmed, given, load_context, say, show
 from callrail_relay.domain.message import instant
 from callrail_relay.errors import Unavailable
 from callrail_relay.sentences import plural
 
-NewFile = Annotated[Path, typer.Argument(metavar="FILE", help="The backup to write; there must be none yet.")]
-BackupFile = Annotated[Path, typer.Argument(metavar="FILE", help="The backup to bring back.")]
-SecretsFile = Annotated[
-    bool, typer.Option("--secrets-file", help="Keep secrets in a private file, not the keyring.")
-]
-WithApiKey = Annotated[bool, typer.Option("--with-api-key", help="Put CallRail's API key into it as well.")]
-WithData = Annotated[bool, typer.Option("--data", help="Also remove the texts, opt-outs and history.")]
 
-
-async def backup(file: NewFile, with_api_key: WithApiKey = False) -> None:
+async def backup(file: Path, with_api_key: bool = False) -> None:
     from callrail_relay.bootstrap.backups import make_backup
 
     context = load_context()
@@ -31,7 +20,7 @@ async def backup(file: NewFile, with_api_key: WithApiKey = False) -> None:
     show(document, f"The backup is {file}. Keep it private.")
 
 
-async def restore(file: BackupFile, secrets_file: SecretsFile = False) -> None:
+async def restore(file: Path, secrets_file: bool = False) -> None:
     from callrail_relay.bootstrap import backups
     from callrail_relay.cli.render import local
 
@@ -60,7 +49,7 @@ async def restore(file: BackupFile, secrets_file: SecretsFile = False) -> None:
     show(document, "Restored. The webhook URL in IF3 is still the same.")
 
 
-async def uninstall(data: WithData = False, yes: Yes = False) -> int:
+async def uninstall(data: bool = False, yes: bool = False) -> int:
     from callrail_relay.bootstrap.removal import plan_removal, remove
 
     steps, store = await plan_removal(given.config, with_data=data)

@@ -2,10 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from callrail_relay.cli.console import (
     ask,
@@ -34,41 +31,20 @@ if TYPE_CHECKING:
 
 _LONGEST_KEY = 4096
 
-_callrail = partial(typer.Option, rich_help_panel="CallRail")
-_relay = partial(typer.Option, rich_help_panel="This relay")
-_secrets = partial(typer.Option, rich_help_panel="Secrets")
-
-AccountId = Annotated[str | None, _callrail(metavar="ID", help="ACC..., or the nine-digit number.")]
-CompanyId = Annotated[str | None, _callrail(metavar="ID", help="COM..., the company.")]
-TrackingNumber = Annotated[str | None, _callrail(metavar="PHONE", help="The number to text from.")]
-AcceptTerms = Annotated[
-    bool,
-    _callrail("--accept-terms", help="A person writes each text, to one person who agreed to be texted."),
-]
-ApiUrl = Annotated[str | None, _callrail(metavar="URL", help="Another CallRail, such as a sandbox.")]
-NoVerify = Annotated[bool, _callrail("--no-verify", help="Save it without asking CallRail.")]
-PublicUrl = Annotated[str | None, _relay(metavar="URL", help="The public https address of the relay.")]
-Webhooks = Annotated[bool, _relay("--webhooks", help="Get replies: register webhooks at CallRail.")]
-RemoveWebhooks = Annotated[bool, _relay("--remove-webhooks", help="Only remove these webhooks again.")]
-KeyStdin = Annotated[bool, _secrets("--api-key-stdin", help="Read CallRail's API key from standard input.")]
-SecretsFile = Annotated[
-    bool, _secrets("--secrets-file", help="Keep secrets in a private file, not the keyring.")
-]
-
 
 async def configure(
     *,
-    api_key_stdin: KeyStdin = False,
-    account_id: AccountId = None,
-    company_id: CompanyId = None,
-    tracking_number: TrackingNumber = None,
-    public_url: PublicUrl = None,
-    accept_terms: AcceptTerms = False,
-    api_url: ApiUrl = None,
-    no_verify: NoVerify = False,
-    secrets_file: SecretsFile = False,
-    webhooks: Webhooks = False,
-    remove_webhooks: RemoveWebhooks = False,
+    api_key_stdin: bool = False,
+    account_id: str | None = None,
+    company_id: str | None = None,
+    tracking_number: str | None = None,
+    public_url: str | None = None,
+    accept_terms: bool = False,
+    api_url: str | None = None,
+    no_verify: bool = False,
+    secrets_file: bool = False,
+    webhooks: bool = False,
+    remove_webhooks: bool = False,
 ) -> None:
     from callrail_relay.bootstrap.credentials import hook_url, known_api_key, save_setup
 

@@ -13,10 +13,9 @@ import signal
 import sys
 import textwrap
 import tomllib
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from types import FrameType
@@ -34,14 +33,6 @@ if TYPE_CHECKING:
     from callrail_relay.bootstrap.wiring import Relay
 
 Command = Callable[..., Coroutine[Any, Any, int | None]]
-
-Config = Annotated[Path | None, typer.Option(metavar="PATH", help="Path to the settings file.")]
-HiddenConfig = Annotated[Path | None, typer.Option("--config", hidden=True)]
-Json = Annotated[bool, typer.Option("--json", help="Output JSON.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be sent.")]
-Timeout = Annotated[float, typer.Option(metavar="SECONDS", min=0, help="Seconds to wait.")]
-OutputFile = Annotated[str, typer.Argument(metavar="FILE", help="The file to write; - for standard output.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to every question.")]
 
 
 @dataclass(slots=True)
@@ -63,37 +54,44 @@ def catalog(name: str) -> dict[str, Any]:
 
 
 def command(
-    app: typer.Typer,
-    name: str,
-    *,
-    panel: str | None = None,
-    long_running: bool = False,
-    config: object = Config,
+    app: typer.Typer, name: str, *, panel: str | None = None, long_running: bool = False
 ) -> Callable[[Command], Command]:
     """
-    Make a coroutine a command, and have it take ``Given``, with *config* as the option of the settings.
+    Make a coroutine a command: what it returns is the exit code, and its faults become sentences.
 
-    What it returns is the exit code, its faults become sentences, and its help is in ``help.toml``.
+    ``help.toml`` has its help, and what its parameters are on the command line. It takes ``Given`` as well.
     """
 
     def add(function: Command) -> Command:
         @functools.wraps(function)
-        def run(*, config: Path | None, as_json: bool, **options: object) -> None:
+        def run(*, config: Path | None = None, as_json: bool = False, **options: object) -> None:
             given.config, given.as_json = config, as_json
             raise typer.Exit(_exit_code(function(**options), long_running=long_running))
 
-        own, common = inspect.signature(function), {"config": (config, None), "as_json": (Json, False)}
-        kind = inspect.Parameter.KEYWORD_ONLY
-        more = [
-            inspect.Parameter(one, kind, annotation=what, default=default)
-            for one, (what, default) in common.items()
+        rows = catalog("help")["common"] | catalog("help")[name]
+        common = list(inspect.signature(run, follow_wrapped=False).parameters.values())[:2]
+        parameters = [
+            one.replace(annotation=Annotated[one.annotation, _declared(one, rows[one.name.strip("_")])])
+            for one in (*inspect.signature(function).parameters.values(), *common)
         ]
-        run.__annotations__ = {**function.__annotations__, "config": config, "as_json": Json}
-        run.__signature__ = own.replace(parameters=[*own.parameters.values(), *more])  # type: ignore[attr-defined]
-        app.command(name.rsplit(maxsplit=1)[-1], rich_help_panel=panel, help=catalog("help")[name])(run)
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        app.command(name.rsplit(maxsplit=1)[-1], rich_help_panel=panel, help=rows["help"])(run)
         return function
 
     return add
+
+
+def _declared(parameter: inspect.Parameter, row: Mapping[str, Any]) -> object:
+    """What a row of ``help.toml`` says to Typer, which gives a flag without a name a second one, ``--no-...``."""
+    more = {name: value for name, value in row.items() if name not in ("argument", "names", "complete")}
+    if complete := row.get("complete"):
+        more["autocompletion"] = _COMPLETE[complete]
+    if row.get("argument"):
+        return typer.Argument(**more)
+    is_flag = parameter.annotation is bool and parameter.default is False
+    names = row.get("names") or ([f"--{parameter.name.replace('_', '-')}"] if is_flag else [])
+    return typer.Option(*names, **more)
 
 
 def _exit_code(coroutine: Coroutine[Any, Any, int | None], *, long_running: bool) -> int:
@@ -385,7 +383,4 @@ def _known(ctx: typer.Context) -> tuple[tuple[str, ...], list[tuple[str, str | N
         return peek(None if config is None else Path(config))
 
 
-id_argument = partial(typer.Argument, metavar="ID", autocompletion=ids)
-status_option = partial(typer.Option, metavar="STATUS", autocompletion=lambda: STATUSES)
-person_option = partial(typer.Option, metavar="NUMBER", autocompletion=people)
-number_option = partial(typer.Option, metavar="NUMBER", autocompletion=own_numbers)
+_COMPLETE = {"ids": ids, "people": people, "own_numbers": own_numbers, "statuses": lambda: STATUSES}

@@ -1,9 +1,7 @@
 """``expose``: the relay's public address, through a tunnel."""
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from callrail_relay.cli.console import load_context, say, show
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
@@ -14,35 +12,20 @@ if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
     from callrail_relay.domain.tunnels import Tunnel
 
-Way = Annotated[Kind | None, typer.Argument(metavar="WAY", help="tailscale, cloudflared, ngrok or ssh.")]
-Target = Annotated[
-    str | None, typer.Argument(metavar="TARGET", help="ssh: USER@HOST. cloudflared, ngrok: your host name.")
-]
-PublicUrl = Annotated[str | None, typer.Option(metavar="URL", help="The https address of the tunnel.")]
-RemotePort = Annotated[
-    int | None,
-    typer.Option(metavar="PORT", min=1, max=65535, help="ssh: 8787. tailscale: 443, 8443 or 10000."),
-]
-Name = Annotated[
-    str, typer.Option(metavar="NAME", help="cloudflared: the tunnel's name.", show_default=False)
-]
-ForNow = Annotated[bool, typer.Option("--for-now", help="Allow a temporary address, or http on loopback.")]
-Check = Annotated[bool, typer.Option("--check", help="Only check that this relay answers there.")]
-Off = Annotated[bool, typer.Option("--off", help="Take the tunnel and the address away.")]
 
 _TAILSCALE_PORTS = (443, 8443, 10000)
 
 
 async def expose(
-    way: Way = None,
-    target: Target = None,
+    way: Kind | None = None,
+    target: str | None = None,
     *,
-    public_url: PublicUrl = None,
-    remote_port: RemotePort = None,
-    name: Name = "callrail-relay",
-    for_now: ForNow = False,
-    check: Check = False,
-    off: Off = False,
+    public_url: str | None = None,
+    remote_port: int | None = None,
+    name: str = "callrail-relay",
+    for_now: bool = False,
+    check: bool = False,
+    off: bool = False,
 ) -> int:
     from callrail_relay.bootstrap import tunnels
 

@@ -3,24 +3,12 @@
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import (
-    OutputFile,
-    Yes,
-    command,
-    given,
-    id_argument,
-    output,
-    person_option,
-    progress,
-    say,
-    show,
-    status_option,
-)
+from callrail_relay.cli.console import command, given, output, progress, say, show
 from callrail_relay.clock import SystemClock
 from callrail_relay.domain.message import ANONYMOUS, Actor, Message, MessageFilter, Status, as_json
 from callrail_relay.domain.printable import guarded, lines, printable
@@ -30,13 +18,6 @@ from callrail_relay.sentences import explain, explain_all, plural
 
 app = typer.Typer(no_args_is_help=True, help="List, review and resend texts.")
 
-Statuses = Annotated[list[str] | None, status_option(help="Only with this status; can be repeated.")]
-Recipient = Annotated[str | None, person_option(help="Only texts to this person.")]
-Since = Annotated[str | None, typer.Option(metavar="WHEN", help="Only texts since then: 2h, 3d, 2026-11-23.")]
-Search = Annotated[str | None, typer.Option(metavar="WORDS", help="Only texts with these words in them.")]
-Note = Annotated[str | None, typer.Option(metavar="WORDS", help="Why, kept with the text and your name.")]
-Alike = Annotated[bool, typer.Option("--same-wording", help="Also all others with the same wording.")]
-Ids = Annotated[list[str], id_argument(help="Ids of texts or requests, or their last six characters.")]
 
 Decide = Callable[[str, Actor], Awaitable[Sequence[Message]]]
 FindAlike = Callable[..., Awaitable[list[str]]]
@@ -44,11 +25,11 @@ FindAlike = Callable[..., Awaitable[list[str]]]
 
 @command(app, "messages list")
 async def list_messages(
-    status: Statuses = None,
-    recipient: Recipient = None,
-    since: Since = None,
-    search: Search = None,
-    limit: Annotated[int, typer.Option(metavar="COUNT", min=0, help="How many; 0 for all.")] = 50,
+    status: list[str] | None = None,
+    recipient: str | None = None,
+    since: str | None = None,
+    search: str | None = None,
+    limit: int = 50,
 ) -> None:
     from callrail_relay.cli.render import print_messages
 
@@ -62,15 +43,12 @@ async def list_messages(
 
 @command(app, "messages export")
 async def export(
-    file: OutputFile = "-",
-    form: Annotated[
-        Literal["csv", "jsonl"] | None,
-        typer.Option("--format", metavar="FORMAT", help="csv or jsonl; default: by the file's name."),
-    ] = None,
-    status: Statuses = None,
-    recipient: Recipient = None,
-    since: Since = None,
-    search: Search = None,
+    file: str = "-",
+    form: Literal["csv", "jsonl"] | None = None,
+    status: list[str] | None = None,
+    recipient: str | None = None,
+    since: str | None = None,
+    search: str | None = None,
 ) -> None:
     if given.as_json and file == "-":
         raise UsageError(
@@ -99,9 +77,7 @@ async def export(
 
 
 @command(app, "messages show")
-async def show_message(
-    id_: Annotated[str, id_argument(help="The id of a text or a request, or its last six characters.")],
-) -> None:
+async def show_message(id_: str) -> None:
     from callrail_relay.cli.render import print_message
 
     async with console.opened_relay() as relay:
@@ -118,7 +94,9 @@ async def show_message(
 
 
 @command(app, "messages approve")
-async def approve(ids: Ids, note: Note = None, same_wording: Alike = False, yes: Yes = False) -> None:
+async def approve(
+    ids: list[str], note: str | None = None, same_wording: bool = False, yes: bool = False
+) -> None:
     async with console.opened_relay() as relay:
         ids = await relay.operations.full_ids(ids)
         chosen, opted_out = ids, 0
@@ -138,7 +116,7 @@ async def approve(ids: Ids, note: Note = None, same_wording: Alike = False, yes:
 
 
 @command(app, "messages remap")
-async def remap(ids: Ids, note: Note = None, _yes: Yes = False) -> int:
+async def remap(ids: list[str], note: str | None = None, _yes: bool = False) -> int:
     async with console.opened_relay() as relay:
         ids = await relay.operations.full_ids(ids)
         changed = await _decide(relay.operations.remap, ids, note)
@@ -149,7 +127,7 @@ async def remap(ids: Ids, note: Note = None, _yes: Yes = False) -> int:
 
 
 @command(app, "messages resend")
-async def resend(ids: Ids, note: Note = None, yes: Yes = False) -> None:
+async def resend(ids: list[str], note: str | None = None, yes: bool = False) -> None:
     if not console.confirmed(f"Send {len(ids)} again? An unknown text may have arrived.", yes=yes):
         say("Nothing was sent.")
         return
@@ -159,14 +137,16 @@ async def resend(ids: Ids, note: Note = None, yes: Yes = False) -> None:
 
 
 @command(app, "messages mark-sent")
-async def mark_sent(ids: Ids, note: Note = None, _yes: Yes = False) -> None:
+async def mark_sent(ids: list[str], note: str | None = None, _yes: bool = False) -> None:
     async with console.opened_relay() as relay:
         ids = await relay.operations.full_ids(ids)
         await _decide(relay.operations.mark_sent, ids, note)
 
 
 @command(app, "messages cancel")
-async def cancel(ids: Ids, note: Note = None, same_wording: Alike = False, yes: Yes = False) -> None:
+async def cancel(
+    ids: list[str], note: str | None = None, same_wording: bool = False, yes: bool = False
+) -> None:
     async with console.opened_relay() as relay:
         ids = await relay.operations.full_ids(ids)
         chosen = await _with_alike(relay.operations.held_alike, ids) if same_wording else ids

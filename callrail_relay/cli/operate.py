@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import Yes, command, confirmed, given, load_context, say, show
+from callrail_relay.cli.console import command, confirmed, given, load_context, say, show
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.errors import RelayError, Unavailable, UsageError
 
@@ -17,13 +17,8 @@ if TYPE_CHECKING:
     from callrail_relay.bootstrap.wiring import Relay
     from callrail_relay.service.operations import StatusReport
 
-Account = Annotated[str | None, typer.Option(metavar="ID", help="One account; default: all.")]
-PauseReason = Annotated[str, typer.Option(metavar="TEXT", help="Shown with the pause.")]
 
-
-async def status(
-    watch: Annotated[bool, typer.Option("--watch", help="Show every change until Ctrl-C.")] = False,
-) -> int:
+async def status(watch: bool = False) -> int:
     from callrail_relay.cli.render import print_status, watch_status
     from callrail_relay.domain.health import CheckResult, Condition
 
@@ -60,13 +55,13 @@ async def read_status(relay: "Relay") -> "StatusReport":
     return replace(report, facts=replace(report.facts, public_url=relay.public_address.seen))
 
 
-async def pause(account: Account = None, reason: PauseReason = "A person paused it.") -> None:
+async def pause(account: str | None = None, reason: str = "A person paused it.") -> None:
     async with console.opened_relay() as relay:
         ids = await relay.operations.pause(account, reason)
     show(ids, _done("Paused", ids))
 
 
-async def resume(account: Account = None) -> None:
+async def resume(account: str | None = None) -> None:
     async with console.opened_relay() as relay:
         ids = await relay.operations.resume(account)
     show(ids, _done("Resumed", ids))
@@ -91,10 +86,7 @@ async def try_channels() -> None:
         raise Unavailable(f"{', '.join(failed)} did not take the alert; check the address and the network.")
 
 
-async def dashboard(
-    reset: Annotated[bool, typer.Option("--reset", help="Remove all people, sign out all.")] = False,
-    yes: Yes = False,
-) -> None:
+async def dashboard(reset: bool = False, yes: bool = False) -> None:
     from callrail_relay.bootstrap.credentials import ask_for_link
 
     question = "Remove all names and passwords, and sign out every browser?"
@@ -131,10 +123,7 @@ database_app = typer.Typer(no_args_is_help=True, help="Copy a database.")
 
 
 @command(database_app, "database copy")
-async def copy(
-    source: Annotated[str, typer.Argument(metavar="FROM", help="The database, such as sqlite:///relay.db.")],
-    target: Annotated[str, typer.Argument(metavar="TO", help="The empty database to copy it to.")],
-) -> None:
+async def copy(source: str, target: str) -> None:
     from callrail_relay.bootstrap.wiring import copy_database
 
     with contextlib.ExitStack() as stack:
@@ -163,14 +152,7 @@ def why_not_for_if3(public_url: str | None) -> str | None:
     return None
 
 
-async def hook_url(
-    rotate: Annotated[
-        bool, typer.Option("--rotate", help="Make a new URL first; the old one works for 24 more hours.")
-    ] = False,
-    now: Annotated[
-        bool, typer.Option("--now", help="With --rotate: end the old URLs now, if others know them.")
-    ] = False,
-) -> None:
+async def hook_url(rotate: bool = False, now: bool = False) -> None:
     from callrail_relay.bootstrap import credentials
     from callrail_relay.cli.render import local
 

@@ -1,19 +1,14 @@
 """``opt-outs``: who opted out."""
 
-from typing import Annotated
-
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import OutputFile, command, given, number_option, person_option, say, show
+from callrail_relay.cli.console import command, given, say, show
 from callrail_relay.clock import SystemClock
 from callrail_relay.errors import Unavailable, UsageError
 from callrail_relay.sentences import plural
 
 app = typer.Typer(no_args_is_help=True, help="List and change who opted out.")
-
-Recipient = Annotated[str, person_option(help="The person's number.")]
-TrackingNumber = Annotated[str | None, number_option(help="One of your numbers; default: all of them.")]
 
 
 @command(app, "opt-outs list")
@@ -29,11 +24,7 @@ async def list_opt_outs() -> None:
 
 
 @command(app, "opt-outs add")
-async def add(
-    recipient: Recipient,
-    tracking_number: TrackingNumber = None,
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Shown in the list.")] = "A person added it.",
-) -> None:
+async def add(recipient: str, tracking_number: str | None = None, reason: str = "A person added it.") -> None:
     person = console.read_number("--recipient", recipient)
     ours = None if tracking_number is None else console.read_number("--tracking-number", tracking_number)
     async with console.opened_relay(with_route=ours is None) as relay:
@@ -43,7 +34,7 @@ async def add(
 
 
 @command(app, "opt-outs remove")
-async def remove(recipient: Recipient, tracking_number: TrackingNumber = None) -> None:
+async def remove(recipient: str, tracking_number: str | None = None) -> None:
     person = console.read_number("--recipient", recipient)
     ours = None if tracking_number is None else console.read_number("--tracking-number", tracking_number)
     async with console.opened_relay() as relay:
@@ -52,15 +43,7 @@ async def remove(recipient: Recipient, tracking_number: TrackingNumber = None) -
 
 
 @command(app, "opt-outs import")
-async def import_(
-    file: Annotated[
-        str | None, typer.Argument(metavar="FILE", help="A CSV file; - for standard input.")
-    ] = None,
-    from_callrail: Annotated[
-        bool, typer.Option("--from-callrail", help="Read CallRail's conversations.")
-    ] = False,
-    since: Annotated[str, typer.Option(metavar="WHEN", help="How far back: 90d.")] = "730d",
-) -> None:
+async def import_(file: str | None = None, from_callrail: bool = False, since: str = "730d") -> None:
     from callrail_relay.domain.opt_outs import read_list
 
     if (file is None) is not from_callrail:
@@ -110,7 +93,7 @@ async def _import_from_callrail(since: str) -> None:
 
 
 @command(app, "opt-outs export")
-async def export(file: OutputFile = "-") -> None:
+async def export(file: str = "-") -> None:
     from callrail_relay.domain.opt_outs import write_list
 
     if given.as_json and file == "-":

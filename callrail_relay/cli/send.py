@@ -3,24 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import (
-    DryRun,
-    Timeout,
-    Yes,
-    catalog,
-    echo,
-    given,
-    load_context,
-    number_option,
-    person_option,
-    print_json,
-    say,
-)
+from callrail_relay.cli.console import catalog, echo, given, load_context, print_json, say
 from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.message import Message, Reason, Status
 from callrail_relay.errors import NotFound, SettingsError, UsageError
@@ -34,16 +20,14 @@ if TYPE_CHECKING:
     from callrail_relay.service.delivery import TaskGroup
     from callrail_relay.service.intake import SavedFile
 
-Sender = Annotated[str | None, number_option("--from", help="One of your numbers that can text.")]
-
 
 async def send(
-    to: Annotated[str, person_option(help="The person's number.")],
-    message: Annotated[str, typer.Option(metavar="TEXT", help="The text to send.")],
-    sender: Sender = None,
-    dry_run: DryRun = False,
-    wait: Annotated[bool, typer.Option(help="Wait until the text is sent.", show_default=False)] = True,
-    timeout: Timeout = 120.0,
+    to: str,
+    message: str,
+    sender: str | None = None,
+    dry_run: bool = False,
+    wait: bool = True,
+    timeout: float = 120.0,
 ) -> None:
     from callrail_relay.bootstrap.wiring import open_relay, open_worker
     from callrail_relay.cli.render import print_message
@@ -120,11 +104,7 @@ _GRAVEST_FIRST = (6, 5, 4, 8, 7)
 
 
 async def replay(
-    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Saved requests; - for standard input.")],
-    dry_run: DryRun = False,
-    force: Annotated[bool, typer.Option("--force", help="Send texts again that the database has.")] = False,
-    yes: Yes = False,
-    timeout: Timeout = 120.0,
+    files: list[str], dry_run: bool = False, force: bool = False, yes: bool = False, timeout: float = 120.0
 ) -> int:
     from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.domain.mapper import map_saved

@@ -8,9 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from callrail_relay.cli.console import given, load_context, print_json, say, show, stop_signal
 from callrail_relay.cli.messages import message_document
@@ -23,23 +21,13 @@ if TYPE_CHECKING:
     from callrail_relay.bootstrap.wiring import Relay
     from callrail_relay.cli.render import Narrator
 
-Host = Annotated[str | None, typer.Option(metavar="ADDRESS", help="The webhook's address on this computer.")]
-Port = Annotated[
-    int | None, typer.Option(metavar="PORT", min=0, max=65535, help="The webhook's port; 0 for any free one.")
-]
-SandboxPort = Annotated[
-    int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="The port; 0 for any free one.")
-]
-Faults = Annotated[Path | None, typer.Option(metavar="FILE", help="A JSON list of errors to simulate.")]
-LogLevel = Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")]
-
 
 async def serve(
-    host: Host = None,
-    port: Port = None,
-    dashboard: Annotated[bool | None, typer.Option(help="Serve the dashboard.", show_default=False)] = None,
-    sandbox: Annotated[bool, typer.Option("--sandbox", help="Send to a simulated CallRail.")] = False,
-    log_level: LogLevel = None,
+    host: str | None = None,
+    port: int | None = None,
+    dashboard: bool | None = None,
+    sandbox: bool = False,
+    log_level: str | None = None,
 ) -> None:
     from callrail_relay.cli.render import clock_time
 
@@ -144,11 +132,11 @@ async def _narrating(narrator: "Narrator | None", relay: "Relay") -> AsyncIterat
         telling.cancel()
 
 
-async def sandbox(port: SandboxPort = 8789, faults: Faults = None) -> None:
+async def sandbox(port: int = 8789, faults: Path | None = None) -> None:
     from callrail_relay.bootstrap.sandbox import open_sandbox
 
     try:
-        text = None if faults is None else faults.read_text(encoding="utf-8")
+        text = None if faults is None else faults.read_text(encoding="utf-8")  # noqa: ASYNC240 - nothing runs yet
     except (OSError, UnicodeDecodeError) as error:
         raise NotFound(f"The file {faults} cannot be read; check its name and its rights.") from error
     async with open_sandbox(port=port, faults=text) as box, stop_signal() as stopped:
@@ -172,9 +160,7 @@ PAYLOAD = {
 DEMO_LIMIT = 30  # seconds until its text has to be sent
 
 
-async def demo(
-    keep: Annotated[bool, typer.Option("--keep", help="Keep running until Ctrl-C, to try more.")] = False,
-) -> None:
+async def demo(keep: bool = False) -> None:
     import httpx2
 
     from callrail_relay.bootstrap.credentials import hook_tokens, hook_url, require_hook_token

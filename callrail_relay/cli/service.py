@@ -3,12 +3,12 @@
 import signal
 from contextlib import suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import Yes, command, given, load_context, say, show
+from callrail_relay.cli.console import command, given, load_context, say, show
 from callrail_relay.errors import NotFound, RelayError, Unavailable, UsageError
 
 if TYPE_CHECKING:
@@ -16,18 +16,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Run the relay with this computer.")
 
-System = Annotated[bool, typer.Option("--system", help="Linux: the hardened service of the whole system.")]
-Print = Annotated[bool, typer.Option("--print", help="Print what would be installed; change nothing.")]
-KindName = Annotated[
-    str | None, typer.Option("--kind", metavar="KIND", help="With --print: for another system.")
-]
 _SEE_WHY = "See why with `callrail-relay service logs`"
 _NOT_INSTALLED = "The service isn't installed. Install it with `callrail-relay service install`."
 
 
 @command(app, "service install")
 async def install(
-    *, system: System = False, show_only: Print = False, kind: KindName = None, yes: Yes = False
+    *, system: bool = False, show_only: bool = False, kind: str | None = None, yes: bool = False
 ) -> None:
     from callrail_relay.bootstrap import service_setup
 
@@ -88,7 +83,7 @@ def _ask(needs: "Needs", *, yes: bool) -> None:
 
 
 @command(app, "service uninstall")
-async def uninstall(system: System = False, yes: Yes = False) -> None:
+async def uninstall(system: bool = False, yes: bool = False) -> None:
     from callrail_relay.bootstrap import service_setup
 
     kind = service_setup.find_kind(system=system or None)
@@ -105,7 +100,7 @@ async def uninstall(system: System = False, yes: Yes = False) -> None:
 
 
 @command(app, "service status")
-async def status(system: System = False) -> int:
+async def status(system: bool = False) -> int:
     from callrail_relay.bootstrap import service_setup
 
     kind = service_setup.find_kind(system=system or None)
@@ -139,11 +134,7 @@ def _sentence(state: "ServiceState") -> str:
 
 
 @command(app, "service logs")
-async def logs(
-    lines: Annotated[int, typer.Option("--lines", "-n", metavar="N", min=0, help="How many lines.")] = 50,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show new lines until Ctrl-C.")] = False,
-    system: System = False,
-) -> None:
+async def logs(lines: int = 50, follow: bool = False, system: bool = False) -> None:
     from callrail_relay.bootstrap import service_setup
 
     if follow and given.as_json:
@@ -163,7 +154,7 @@ async def logs(
 
 
 @command(app, "service restart")
-async def restart(system: System = False) -> None:
+async def restart(system: bool = False) -> None:
     from callrail_relay.bootstrap import service_setup
 
     kind = service_setup.find_kind(system=system or None)

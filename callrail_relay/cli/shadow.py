@@ -1,12 +1,12 @@
 """``shadow``: beside the old Zap without sending, and taking over from it."""
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import Yes, command, confirmed, echo, given, say, show
+from callrail_relay.cli.console import command, confirmed, echo, given, say, show
 from callrail_relay.errors import Unavailable, UsageError
 from callrail_relay.sentences import not_forwarded, plural, roughly, totals
 
@@ -17,11 +17,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Run beside your old Zap, compare, and take over.")
 
 MOST_LINES = 50  # texts that a report shows
-Since = Annotated[str | None, typer.Option(metavar="WHEN", help="2h, 3d or 2026-11-23; default: all.")]
-Late = Annotated[str, typer.Option(metavar="SPAN", help="What is late: 60s, 5m.")]
-GiveUp = Annotated[
-    str, typer.Option(metavar="SPAN", help="When a text that CallRail doesn't show is missing.")
-]
 
 
 async def _read(relay: "Relay") -> "Shadow":
@@ -42,8 +37,8 @@ def _show(shadow: "Shadow", *, more: str = "", **known: int) -> None:
 
 @command(app, "shadow start")
 async def start(
-    forward_to: Annotated[str, typer.Option(metavar="URL", help="The webhook URL that IF3 used so far.")],
-    yes: Yes = False,  # noqa: ARG001 - asks nothing, and takes it as the others do
+    forward_to: str,
+    yes: bool = False,  # noqa: ARG001 - asks nothing, and takes it as the others do
 ) -> None:
     from callrail_relay.service import shadow
 
@@ -60,10 +55,7 @@ async def status() -> None:
 
 @command(app, "shadow report")
 async def report(
-    since: Since = None,
-    late_after: Late = "60s",
-    give_up_after: GiveUp = "15m",
-    as_csv: Annotated[bool, typer.Option("--csv", help="Output CSV, one line a text.")] = False,
+    since: str | None = None, late_after: str = "60s", give_up_after: str = "15m", as_csv: bool = False
 ) -> None:
     from callrail_relay.bootstrap.context import read_duration
     from callrail_relay.bootstrap.wiring import open_conversations
@@ -106,7 +98,7 @@ def _print_report(report: "ShadowReport", late_after: timedelta) -> None:
 
 
 @command(app, "shadow end")
-async def end(yes: Yes = False) -> None:
+async def end(yes: bool = False) -> None:
     from callrail_relay.service import shadow
 
     async with console.opened_relay() as relay:
@@ -122,7 +114,7 @@ async def end(yes: Yes = False) -> None:
 
 
 @command(app, "shadow resume")
-async def resume(yes: Yes = False) -> None:
+async def resume(yes: bool = False) -> None:
     from callrail_relay.service import shadow
 
     async with console.opened_relay() as relay:
