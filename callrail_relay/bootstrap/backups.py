@@ -270,7 +270,8 @@ async def look_up(context: AppContext) -> tuple[int, int, str | None]:
     async with open_relay(context) as relay:
         try:
             async with open_callrail(context) as callrail, asyncio.timeout(LOOKS_FOR):
-                await Reconciliation(relay.store, ignore, callrail, context.lookups, lambda: None).turn()
+                find = callrail.find_texts
+                await Reconciliation(relay.store, ignore, find, context.lookups, lambda: None).turn()
         except TimeoutError:
             fault = "There are many."
         except RelayError as error:

@@ -153,11 +153,11 @@ async def open_worker(
             closed = polls.accounts if long_running and polls else frozenset()
             send, policy = callrail.send_text, context.delivery
             delivery = Delivery(store, hook, send, policy, context.random, node, closed)
-            reconciliation = Reconciliation(store, hook, callrail, context.lookups, delivery.wake)
+            reconciliation = Reconciliation(store, hook, callrail.find_texts, context.lookups, delivery.wake)
             worker = TaskGroup(delivery, reconciliation, Wakeup(store, hook, (delivery, reconciliation)))
             if polls:
                 texts = InboundTexts(store, hook, context.inbound, worker.wake_all)
-                worker.polling = Polling(store, hook, callrail, polls, texts, delivery.open)
+                worker.polling = Polling(store, hook, callrail.find_replies, polls, texts, delivery.open)
             if long_running:
                 detector = relay.intake.sleep
                 delivery.about_to_claim = detector.look

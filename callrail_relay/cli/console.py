@@ -83,7 +83,7 @@ def command(
 
 
 def _declared(parameter: inspect.Parameter, row: Mapping[str, Any]) -> object:
-    """What a row of ``help.toml`` says to Typer, which gives a flag without a name a second one, ``--no-...``."""
+    """What a row of ``help.toml`` says to Typer, which gives a flag that names none a second, ``--no-...``."""
     more = {name: value for name, value in row.items() if name not in ("argument", "names", "complete")}
     if complete := row.get("complete"):
         more["autocompletion"] = _COMPLETE[complete]

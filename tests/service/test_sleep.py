@@ -9,6 +9,7 @@ import pytest
 from callrail_relay.cli.render import console, print_status
 from callrail_relay.domain.events import ComputerSlept, KeepAwakeFailed
 from callrail_relay.domain.health import Node, Slept
+from callrail_relay.domain.inbound import SeenReplies
 from callrail_relay.domain.message import Status
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.presence import StoreLock
@@ -49,15 +50,15 @@ async def test_replies_are_read_before_anything_is_sent(rig: Rig, *, polls_on_it
     if polls_on_its_way:
         seen = rig.callrail.find_replies
 
-        async def sleepy(*arguments: str, **more: object) -> object:
-            polling.reader.find_replies = seen  # type: ignore[method-assign]  # listens in
+        async def sleepy(*arguments: str, **more: object) -> SeenReplies:
+            polling.find_replies = seen
             found = await seen(*arguments, **more)  # type: ignore[arg-type]  # as they came
             rig.clock.suspend(timedelta(minutes=10))
             rig.simulator.receive(RECIPIENT, "STOP")
             detector.look()
             return found
 
-        polling.reader.find_replies = sleepy  # type: ignore[method-assign,assignment]  # it sleeps first
+        polling.find_replies = sleepy
         await polling.turn()
     else:
         rig.clock.suspend(timedelta(minutes=10))
