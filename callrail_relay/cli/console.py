@@ -12,17 +12,16 @@ import shutil
 import signal
 import sys
 import textwrap
-import tomllib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from callrail_relay.domain import read_table
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.printable import printable, printable_json
 from callrail_relay.errors import NotFound, RelayError, Unavailable, UsageError
@@ -50,7 +49,7 @@ given = Given()
 @functools.cache
 def catalog(name: str) -> dict[str, Any]:
     """The sentences of ``words.toml``, or what ``help.toml`` says of each command."""
-    return tomllib.loads(files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+    return read_table(__package__, name)
 
 
 def command(
@@ -83,7 +82,7 @@ def command(
 
 
 def _declared(parameter: inspect.Parameter, row: Mapping[str, Any]) -> object:
-    """What a row of ``help.toml`` says to Typer, which gives a flag that names none a second, ``--no-...``."""
+    """What a row of ``help.toml`` says to Typer; a flag without a name would get ``--no-...`` as well."""
     more = {name: value for name, value in row.items() if name not in ("argument", "names", "complete")}
     if complete := row.get("complete"):
         more["autocompletion"] = _COMPLETE[complete]

@@ -1,13 +1,12 @@
 """Everything that can be set, with its default. ``settings.toml`` has what each key says."""
 
-import tomllib
 from datetime import time, timedelta
-from importlib.resources import files
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from callrail_relay.config import types as t
+from callrail_relay.domain import read_table
 from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.routing import Route, RouteRule, Routes
 from callrail_relay.domain.tunnels import Kind, Tunnel
@@ -222,8 +221,6 @@ TABLES: dict[str, type[Table]] = {
     for name, field in Settings.model_fields.items()
 }
 
-for _name, _words in tomllib.loads(
-    files(__package__).joinpath("settings.toml").read_text(encoding="utf-8")
-).items():
+for _name, _words in read_table(__package__, "settings").items():
     for _key, _field in TABLES[_name].model_fields.items():
         _field.description = _words[_key]

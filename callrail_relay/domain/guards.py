@@ -1,15 +1,14 @@
 """Rules that hold a message and say why: each answers with a reason or None, and its mode decides on it."""
 
 import re
-import tomllib
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from enum import StrEnum
 from functools import lru_cache
-from importlib.resources import files
 
+from callrail_relay.domain import read_table
 from callrail_relay.domain.message import Reason, instant
 from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.quiet_hours import quiet_until
@@ -18,7 +17,7 @@ SHARED_WORDS = 0.6  # the part of the shorter text's words that two similar text
 FEWEST_WORDS = 7  # a shorter text is never judged: "Sounds good, talk tomorrow" goes to any number of people
 LENGTH_RATIO = 3  # a text with so many times the other's words shares its common words by accident
 _LONGEST_TEXT = 4096
-_TABLES = tomllib.loads(files(__package__).joinpath("guards.toml").read_text(encoding="utf-8"))
+_TABLES = read_table(__package__, "guards")
 # Every part is bounded or possessive, so that no text of any kind takes more than milliseconds.
 _ADDRESS = re.compile(
     rf"\b\d\w*+(?:[\s.,#-]{{1,3}}+[^\W\d_]++){{0,4}}?[\s.,#-]{{1,3}}+(?:{'|'.join(_TABLES['street_types'].split())})\b"

@@ -4,11 +4,11 @@ import hashlib
 import hmac
 import ipaddress
 import re
-import tomllib
 from dataclasses import dataclass
 from enum import StrEnum, auto
-from importlib.resources import files
 from urllib.parse import urlsplit
+
+from callrail_relay.domain import read_table
 
 EXAMPLE = "https://texts.example.com"
 
@@ -18,9 +18,7 @@ _OWN_NETWORK = frozenset({  # last labels that no public DNS has
 })  # fmt: skip
 _NEEDED = f"IF3 needs an address that the internet can reach, from a tunnel or a proxy, such as {EXAMPLE}"
 
-_SENTENCES: dict[str, dict[str, str]] = tomllib.loads(
-    files(__package__).joinpath("public_url.toml").read_text(encoding="utf-8")
-)
+_SENTENCES: dict[str, dict[str, str]] = read_table(__package__, "public_url")
 _BY_STATUS = {**dict.fromkeys((401, 403), "login"), **dict.fromkeys((502, 503, 504, 530), "proxy")}
 _PROOF = re.compile(rb"[0-9a-f]{64}")
 _TAILSCALE = ipaddress.ip_network("100.64.0.0/10")

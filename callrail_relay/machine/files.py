@@ -10,16 +10,16 @@ import re
 import stat
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from importlib.resources import files
 from pathlib import Path, PurePath
+
+from callrail_relay.domain import read_table
 
 HAS_MODES = os.name == "posix"
 """Whether a file's mode says who may read it. On Windows its directory does, by its own rules."""
 
-_TABLES = tomllib.loads(files(__package__).joinpath("files.toml").read_text(encoding="utf-8"))
+_TABLES = read_table(__package__, "files")
 _REMOTE = re.compile("|".join(f"(?:{one})" for one in _TABLES["remote"]))
 _SYNCED = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in _TABLES["folders"].items()}
 _MARKS: dict[str, str] = _TABLES["marks"]

@@ -1,9 +1,7 @@
 """Metrics: of the outbox, read on request and the same on every node, and what this process counted."""
 
 import platform
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from importlib.resources import files
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
@@ -13,16 +11,14 @@ from prometheus_client.registry import Collector
 
 from callrail_relay import __version__
 from callrail_relay.clock import Clock
-from callrail_relay.domain import events
+from callrail_relay.domain import events, read_table
 from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Code, StoreStats, judge
 from callrail_relay.domain.message import Source, Status, made_at
 from callrail_relay.domain.outcome import OutcomeKind
 
 PREFIX = "callrail_relay_"
-_WORDS: dict[str, Any] = tomllib.loads(
-    files(__package__).joinpath("metrics.toml").read_text(encoding="utf-8")
-)
+_WORDS: dict[str, Any] = read_table(__package__, "metrics")
 _INTAKE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 # From a text that is sent at once to one that waited for the next hour, and for the next day.
 _DELIVERY_BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 300, 900, 1800, 3600, 7200, 14_400, 86_400)
