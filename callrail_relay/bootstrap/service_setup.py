@@ -37,8 +37,7 @@ from callrail_relay.outbox.engine import open_engine, store_file, translated
 from callrail_relay.outbox.presence import StoreLock
 from callrail_relay.outbox.tables import relay_secret
 
-ANSWERS_WITHIN, MUST_RUN_WITHIN = 30.0, 6.0
-"""Seconds for a new service to answer, and to be running at all."""
+ANSWERS_WITHIN, MUST_RUN_WITHIN = 30.0, 6.0  # seconds for a new service to answer, and to be running at all
 
 _KINDS = {"linux": Kind.SYSTEMD, "darwin": Kind.LAUNCHD, "win32": Kind.WINDOWS}
 _OTHER = {Kind.SYSTEMD: Kind.SYSTEMD_SYSTEM, Kind.SYSTEMD_SYSTEM: Kind.SYSTEMD}
@@ -297,8 +296,7 @@ def uninstall(kind: Kind) -> tuple[str, ...]:
     return (str(manager.path), *(remove_files() if kind is Kind.SYSTEMD_SYSTEM else ()))
 
 
-ROOT = Path("/")
-"""Where the files of a system service are; tests have their own."""
+ROOT = Path("/")  # where the files of a system service are; tests have their own
 
 CREDENTIALS = {name: name.credential for name in SecretName if name.credential}
 _HIDDEN_PLACES = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - not written to

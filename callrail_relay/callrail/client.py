@@ -35,8 +35,7 @@ MARGIN = 5.0
 """Seconds beyond both time-outs for a whole answer; the lease of an attempt ends after twice that."""
 
 MOST_PAGES = 200
-REPLY_PAGES = range(1, 11)
-"""Pages of 250 conversations each."""
+REPLY_PAGES = range(1, 11)  # pages of 250 conversations each
 
 T = TypeVar("T")
 

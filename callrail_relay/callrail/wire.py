@@ -25,12 +25,9 @@ from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.reconcile import FoundText
 from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry, Route
 
-FEW = 3
-"""Texts of a conversation that any list shows."""
+FEW = 3  # texts of a conversation that any list shows
 
-Replies = tuple[CallRailText, ...]
-"""What a person wrote, and what was sent to them, oldest first."""
-
+Replies = tuple[CallRailText, ...]  # what a person wrote, and what was sent to them, oldest first
 Json = Mapping[str, Any]
 
 

@@ -42,8 +42,7 @@ class Given:
     as_json: bool = False
 
 
-given = Given()
-"""Those of the command that runs: a process runs one."""
+given = Given()  # of the command that runs: a process runs one
 
 
 @functools.cache

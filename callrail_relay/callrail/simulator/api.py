@@ -29,11 +29,11 @@ from callrail_relay.callrail.simulator.records import (
     Message,
     Text,
     Tracker,
-    in_utc,
     normalize,
 )
 from callrail_relay.callrail.simulator.state import STOP_WORDS, Simulator
 from callrail_relay.callrail.simulator.webhooks import read_manner
+from callrail_relay.domain.message import as_json
 from callrail_relay.domain.routing import is_loopback
 from callrail_relay.errors import RelayError, UsageError
 
@@ -478,10 +478,6 @@ def _is_local(request: Request) -> bool:
         return False
 
 
-def _list_texts(simulator: Simulator, _body: object) -> list[dict[str, Any]]:
-    return [asdict(text) | {"created_at": in_utc(text.created_at)} for text in simulator.texts]
-
-
 def _list_faults(simulator: Simulator, _body: object) -> list[dict[str, Any]]:
     return [armed.as_json() for armed in simulator.faults]
 
@@ -514,7 +510,7 @@ def _pair(body: object, *more: str) -> tuple[str, str | None]:
 
 
 _CONTROLS: tuple[tuple[str, str, int, Control], ...] = (
-    ("GET", "texts", 200, _list_texts),
+    ("GET", "texts", 200, lambda simulator, _: as_json(simulator.texts)),
     # The conversations stay, as nothing takes a text back.
     ("DELETE", "texts", 204, lambda simulator, _: simulator.texts.clear()),
     ("GET", "faults", 200, _list_faults),
