@@ -8,15 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from callrail_relay.clock import Clock, until_woken
-from callrail_relay.domain import guards
-from callrail_relay.domain.events import (
-    ComputerSlept,
-    EventHook,
-    HeartbeatFailed,
-    KeepAwakeFailed,
-    ProgramFailed,
-    RequestsRefused,
-)
+from callrail_relay.domain import events, guards
 from callrail_relay.domain.health import CONTACT_AGE, Facts, Slept, is_well
 from callrail_relay.domain.public_url import Answer, NoAnswer
 from callrail_relay.domain.routing import Discovery
@@ -35,7 +27,7 @@ class PeriodicTask(ABC):
     """Takes turns, which must be safe to interrupt and repeat; a fault ends its turn only."""
 
     store: Store
-    hook: EventHook
+    hook: events.EventHook
 
     look = timedelta(seconds=60)  # how often to look, at least: another process may have left something
 
@@ -78,7 +70,7 @@ class PeriodicTask(ABC):
         except Unavailable:  # delivery tells about the store
             return STORE_RETRY
         except Exception as error:  # noqa: BLE001 - the webhook stays open, and a person gets an alert
-            self.hook(ProgramFailed(reason=type(error).__name__, retry_in=FAULT_RETRY))
+            self.hook(events.ProgramFailed(reason=type(error).__name__, retry_in=FAULT_RETRY))
             return FAULT_RETRY
         if due_at is None:
             return self.look
@@ -150,7 +142,7 @@ class OutsideHeartbeat(PeriodicTask):
         except NoAnswer as error:
             reason = error.trouble.name.lower().replace("_", " ")  # its address holds a secret
         if reason and not self._failed:
-            self.hook(HeartbeatFailed(reason=reason))
+            self.hook(events.HeartbeatFailed(reason=reason))
         self._failed = bool(reason)
 
 
@@ -186,7 +178,7 @@ class Refusals:
     """Counts refused requests by reason: the first is logged at once, and what follows once a minute."""
 
     clock: Clock
-    hook: EventHook
+    hook: events.EventHook
     _counts: Counter[str] = field(default_factory=Counter, init=False)
     _logging: asyncio.Task[None] | None = field(default=None, init=False)
 
@@ -209,7 +201,7 @@ class Refusals:
     def _log(self) -> None:
         counts, self._counts = self._counts, Counter()
         for reason, count in counts.items():
-            self.hook(RequestsRefused(reason=reason, count=count))
+            self.hook(events.RequestsRefused(reason=reason, count=count))
 
 
 HOLD_AGAIN = timedelta(minutes=5)  # Linux lets a computer be kept awake while its user is signed in
@@ -262,10 +254,10 @@ class SleepWatch(PeriodicTask):
             self.hold()
         except Unavailable as error:
             if str(error) != self._fault:
-                self.hook(KeepAwakeFailed(reason=str(error)))
+                self.hook(events.KeepAwakeFailed(reason=str(error)))
             self._fault, self._hold_at = str(error), now + HOLD_AGAIN
 
     def _woke(self, slept: Slept) -> None:
         self._untold = slept
-        self.hook(ComputerSlept(seconds=slept.seconds))
+        self.hook(events.ComputerSlept(seconds=slept.seconds))
         self.woken()
