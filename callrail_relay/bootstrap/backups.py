@@ -258,11 +258,7 @@ def _stage(file: Path, staged: Path, made_at: datetime, max_characters: int) -> 
 
 
 async def look_up(context: AppContext) -> tuple[int, int, str | None]:
-    """
-    Look up at CallRail what came back, for a minute at most; a running `serve` continues.
-
-    Returns how many texts are on hold, how many of them were not looked up yet, and why not.
-    """
+    """Look up what came back, for a minute: how many texts are on hold, how many of them unasked, and why."""
     fault = None
     async with open_relay(context) as relay:
         try:

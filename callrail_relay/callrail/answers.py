@@ -1,8 +1,4 @@
-"""
-What CallRail's answer says: the outcome of a send, its own words, its count of our texts.
-
-The documentation says little about errors, so several keys and shapes are read with care.
-"""
+"""What CallRail's answer says: the outcome of a send, its words, its count. Little of it is documented."""
 
 import codecs
 import json

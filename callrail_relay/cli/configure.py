@@ -134,11 +134,7 @@ def _settle_terms(context: "AppContext", *, accepted: bool) -> None:
 async def _sign_in(
     context: "AppContext", known: "KnownKey | None", *, from_stdin: bool
 ) -> tuple[str, bool, "Question"]:
-    """
-    The API key, whether it is a new one to be stored, and the accounts that it can use.
-
-    A person is asked again while CallRail refuses the key.
-    """
+    """The API key, whether it is new, and its accounts; a person is asked again while CallRail refuses it."""
     from callrail_relay.bootstrap.wiring import open_callrail
     from callrail_relay.service.setup import ask_for_account
 

@@ -36,11 +36,7 @@ class Network(Protocol):
 
 
 async def fetch(url: str, find_network: Callable[[str], Network], *, from_outside: bool = False) -> Answer:
-    """
-    Return what answers a GET of *url*, without retries and redirects. Raises NoAnswer.
-
-    *from_outside* asks the DNS of the world where this computer's own Tailscale answers for the name.
-    """
+    """What answers one GET; *from_outside* asks the world's DNS and not this Tailscale. Raises NoAnswer."""
     addresses: tuple[str, ...] = ()
     asked = target = httpx2.URL(url)
     try:

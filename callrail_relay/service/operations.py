@@ -182,11 +182,7 @@ class Operations:
         return await self._decide(id_, "sent again", wanted, decisions.resend, actor, check=check)
 
     async def edit(self, id_: str, *, text: str, to: str, actor: Actor) -> Message:
-        """
-        Give a held text other words or another person; the guards judge it anew.
-
-        Raises NotFound, NotAllowed, and UsageError for a number or words that can't be texted.
-        """
+        """Change a held text or its person, to be judged anew. Raises NotFound, NotAllowed, UsageError."""
         [message, *others] = await self.find(id_)
         if others or message.route is None:
             raise _not_allowed(message, "edited", "held")

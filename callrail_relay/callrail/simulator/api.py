@@ -101,12 +101,7 @@ class Question:
         return since
 
     def page(self, name: str, records: Sequence[_Record], shape: Callable[[_Record], Json]) -> Json:
-        """
-        The page of *records* that is asked for, with the four figures of paging.
-
-        ``page`` counts from 1 and ``per_page`` is 100, at most 250; a page after the last one is empty.
-        Source: https://apidocs.callrail.com/#offset-pagination
-        """
+        """The page of *records* that is asked for: https://apidocs.callrail.com/#offset-pagination"""
         page, per_page = self._number("page", 1), self._number("per_page", 100)
         if per_page > 250:
             raise HTTPException(400, "per_page must be less than or equal to 250")

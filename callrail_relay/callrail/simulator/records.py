@@ -24,11 +24,7 @@ _NUMBER = re.compile(r"(?:\+1)?([2-9]\d{2}[2-9]\d{6})", re.ASCII)
 
 @dataclass(slots=True)
 class Bucket:
-    """
-    What an account may take in an hour and in a day: two rolling windows over what was accepted.
-
-    It isn't documented whether CallRail's windows roll; a client that stays within rolling ones is safe.
-    """
+    """What an account may take in a rolling hour and day, the stricter side: CallRail's may not roll."""
 
     per_hour: int
     per_day: int
