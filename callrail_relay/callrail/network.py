@@ -1,4 +1,4 @@
-"""How this computer reaches an address. httpx2 ignores networks in NO_PROXY, and tells only programmers why."""
+"""How this computer reaches an address. httpx2 ignores networks in NO_PROXY; its errors are for programmers."""
 
 import ipaddress
 import os
