@@ -1,4 +1,4 @@
-"""How this computer reaches an address. httpx2 ignores networks in NO_PROXY; its errors are for programmers."""
+"""How this computer reaches an address. httpx2 ignores networks in NO_PROXY, and tells programmers why."""
 
 import ipaddress
 import os
