@@ -23,7 +23,7 @@ from callrail_relay.bootstrap.wiring import open_callrail, open_relay
 from callrail_relay.clock import SystemClock
 from callrail_relay.config.loading import environment_changes, load, parse, read_text
 from callrail_relay.config.places import config_file, data_directory, private_directory, write_privately
-from callrail_relay.config.saving import changed, save
+from callrail_relay.config.saving import save, update
 from callrail_relay.config.secrets import SecretName, Secrets, close_to_others
 from callrail_relay.config.settings import Settings
 from callrail_relay.domain.events import ignore
@@ -81,13 +81,16 @@ def _settings_of(context: AppContext) -> str:
         url = sa.make_url(context.settings.database.url).difference_update_query(["password"])
         safe = sa.URL.create(url.drivername, url.username, None, url.host, url.port, url.database, url.query)
         changes.setdefault("database", {})["url"] = safe.render_as_string(hide_password=False)
-    return _changed(context.config_path, read_text(context.config_path) or "", changes)[0]
+    return _changed(read_text(context.config_path) or "", changes)[0]
 
 
-def _changed(path: Path, text: str, changes: Mapping[str, object]) -> tuple[str, Settings]:
+def _changed(text: str, changes: Mapping[str, object]) -> tuple[str, Settings]:
     """The text of a settings file after *changes*, and what it means here."""
-    new = changed(path, text, changes)
-    return new, load(path, text=new)
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "config.toml")
+        write_privately(path, text)
+        update(path, changes)
+        return read_text(path) or "", load(path)
 
 
 def _write(backup: Backup, store: Path | None, file: Path) -> None:
@@ -174,7 +177,7 @@ async def restore(config: Path | None, file: Path, *, use_file: bool) -> Restore
     backup = read_backup(file)
     path, data = config_file(config), data_directory()
     store, marker = data / _STORE, restore_marker(data / _STORE)
-    text, settings = _changed(path, backup.settings, _left_out(parse(path, backup.settings)))
+    text, settings = _changed(backup.settings, _left_out(parse(path, backup.settings)))
     if backup.has_store and store_file(settings.database.url) != store:
         raise NotAllowed("CALLRAIL_RELAY_DATABASE__URL names another database. Unset it, and run this again.")
     _require_empty(path, marker)
