@@ -119,15 +119,14 @@ async def simulate(url: str, number: int, limits: Limits) -> Day:
         began = time.perf_counter()
         result = await outbox.write(claim.claim, "node", policy)
         took = time.perf_counter() - began
-        if result.claim is None:
+        if not result.claims:
             day.nothing.append(took)
             clock.set(ends if result.wake_at is None else min(result.wake_at, ends))
         else:
             day.found.append(took)
+            [taken] = result.claims
             sent = Sent(200, "CON1")
-            await outbox.write(
-                record.record, result.claim.attempt_id, sent, interval=INTERVAL, random=Random(1)
-            )
+            await outbox.write(record.record, taken.attempt_id, sent, interval=INTERVAL, random=Random(1))
     day.cpu = time.process_time() - cpu
     await outbox.close()
     day.over_limit = _over_limit(url, limits)

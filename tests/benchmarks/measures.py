@@ -437,8 +437,7 @@ async def looks(folder: Path) -> list[float]:
             await intake.accept_request(body(begin + number, persons), content_type="application/json")
 
         async def claim_one(_: int) -> None:
-            taken = (await outbox.write(claim.claim, "bench", claims)).claim
-            assert taken is not None
+            [taken] = (await outbox.write(claim.claim, "bench", claims)).claims
             sent = Sent(200, "c0nv1", None, Usage())
             await outbox.write(
                 record.record, taken.attempt_id, sent, interval=timedelta(seconds=1), random=Random(1)

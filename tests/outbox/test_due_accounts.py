@@ -1,7 +1,5 @@
 """Which accounts a claim looks at: those that something may be sent from, in turn, and no others."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -20,23 +18,11 @@ from tests.outbox.worker import Worker, codes_of, put, words
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, TRACKING_NUMBER, recipient
 from tests.support.policies import guard_policy
+from tests.support.stores import statements
 
 pytestmark = pytest.mark.anyio
 
 MANY = tuple(f"ACC{number:03}" for number in range(30))
-
-
-@contextmanager
-def statements() -> Iterator[list[str]]:
-    """What is asked of any database meanwhile."""
-    asked: list[str] = []
-
-    def note(*event: object) -> None:
-        asked.append(str(event[2]))
-
-    sa.event.listen(sa.Engine, "before_cursor_execute", note)
-    yield asked
-    sa.event.remove(sa.Engine, "before_cursor_execute", note)
 
 
 async def fill(outbox: Store, *account_ids: str, texts: int = 2) -> None:
@@ -187,10 +173,9 @@ async def test_many_texts_that_grew_too_old_are_held_some_at_a_time(
     first = await worker.look()
     second = await worker.look()
 
-    assert (AT_ONCE, None, clock.now()) == (len(first.held), first.claim, first.wake_at)
+    assert (AT_ONCE, (), clock.now()) == (len(first.held), first.claims, first.wake_at)
     assert 2 == len(second.held)
-    assert second.claim is not None
-    assert "New" == second.claim.content
+    assert ["New"] == [claim.content for claim in second.claims]
 
 
 async def test_what_is_held_half_way_keeps_no_room(outbox: Store, worker: Worker, clock: ManualClock) -> None:

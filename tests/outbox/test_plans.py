@@ -134,8 +134,8 @@ async def live(outbox: Store, clock: ManualClock) -> None:
     await put(outbox, "Lost and found", to=recipient(20))
     await put(outbox, "Hi Dana, are you still thinking of selling your house?", to=recipient(21))
     await worker.send(SENT)
-    while (claim := await worker.look()).claim is not None:
-        await worker.record(claim.claim, LOST)
+    while (claim := await worker.take_if_any()) is not None:
+        await worker.record(claim, LOST)
         clock.advance(timedelta(minutes=1))
     while (due := await outbox.write(lookups.claim_lookup, LOOKUPS)) is not None:
         found = Lookup(texts=(FoundText(content="Lost and found", created_at=clock.now()),), requests=2)

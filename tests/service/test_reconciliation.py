@@ -386,8 +386,7 @@ async def test_what_another_node_left_open_is_looked_up_in_time(tmp_path: Path) 
     """Its lease ends soon after leases were looked at; the look-up is due as after an outcome of our own."""
     async with open_rig(tmp_path) as rig:
         await rig.accept()
-        claim = (await rig.outbox.write(store_claim.claim, "node-2", rig.claim)).claim
-        assert claim is not None
+        [claim] = (await rig.outbox.write(store_claim.claim, "node-2", rig.claim)).claims
         begun = rig.clock.now()
         await rig.callrail.send_text(claim.route, claim.recipient, claim.content)
         rig.clock.advance(1)
@@ -413,8 +412,8 @@ async def test_worker_sends_and_looks_up(tmp_path: Path) -> None:
         await rig.accept("Second")
         worker.wake()
         await rig.events.until(AttemptFinished)
-        await passing_time(rig.clock, rig.events.until(OutcomeFound))
-        await passing_time(rig.clock, rig.events.until(AttemptFinished, 2))
+        await passing_time(rig.clock, rig.events.until(OutcomeFound), sleepers=2)
+        await passing_time(rig.clock, rig.events.until(AttemptFinished, 2), sleepers=2)
         worker.stop()
         await task
 

@@ -25,6 +25,7 @@ import pytest
 from psycopg import sql
 
 from tests.support.parts import need
+from tests.support.unmeasured import unmeasured
 
 ROOT = Path(__file__).parents[2]
 
@@ -218,8 +219,8 @@ def _user() -> str | None:
 
 
 def _environment() -> dict[str, str]:
-    """Ours without settings for PostgreSQL's programs, and without the measuring of child processes."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("PG", "COVERAGE_"))}
+    """Ours without settings for PostgreSQL's programs."""
+    return {name: value for name, value in unmeasured().items() if not name.startswith("PG")}
 
 
 if __name__ == "__main__":
