@@ -6,9 +6,11 @@ import asyncio
 from dataclasses import replace
 from itertools import chain
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
+from callrail_relay.clock import SystemClock
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.delivery import Claim, ClaimResult
 from callrail_relay.domain.message import MessageFilter, Status
@@ -186,3 +188,21 @@ async def until_waiting(store_url: str, number: int) -> None:
                 if connection.scalar(waiting) >= number:
                     return
             await asyncio.sleep(0.01)
+
+
+async def test_a_node_keeps_few_connections(postgres_url: str) -> None:
+    """However much is asked of it at once: PostgreSQL has a hundred for everybody."""
+    outbox = await Store.open(postgres_url, SystemClock(), serves=True)
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'callrail-relay%'"
+    found = []
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        for _ in range(5):
+            work = (outbox.accept(make_submission()), outbox.write_probe(), outbox.now())
+            all_at_once = asyncio.gather(*(one for _ in range(20) for one in work))
+            while not all_at_once.done():
+                found += connection.execute(asked).fetchall()
+                await asyncio.sleep(0.01)
+            await all_at_once
+    await outbox.close()
+
+    assert 1 < max(count for (count,) in found) <= 10

@@ -1,6 +1,7 @@
 """Which accounts a claim looks at: those that something may be sent from, in turn, and no others."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -214,3 +215,21 @@ async def test_a_text_that_grows_too_old_lets_those_behind_it_leave(
     clock.set(wake_at)
     assert "Short" == (await worker.take()).content
     assert ["too_old"] == await codes_of(outbox, long)
+
+
+async def test_a_pause_has_no_other_account_looked_at(
+    outbox: Store, worker: Worker, clock: ManualClock, store_url: str
+) -> None:
+    """Nor has resuming it: those at their limits sleep on."""
+    await fill(outbox, *MANY)
+    worker = worker.under(accounts=MANY, limits=Limits(1, 100))
+    for _ in MANY:
+        await worker.send()
+    assert not (await worker.look()).claims
+
+    for change in (partial(decisions.pause, reason="Holidays."), decisions.resume):
+        await outbox.write(change, account_id=MANY[7])
+        with connected(store_url) as connection:
+            due = sa.select(accounts.c.id).where(accounts.c.due_at <= clock.now())
+            assert [MANY[7]] == list(connection.scalars(due))
+        assert not (await worker.look()).claims

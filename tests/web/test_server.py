@@ -14,7 +14,7 @@ import httpx2
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from callrail_relay.callrail.webhooks import sign
+from callrail_relay.callrail.wire import sign
 from callrail_relay.domain.events import PingReceived
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.errors import Unavailable
