@@ -1,24 +1,21 @@
 """What each reason says to people: ``sentences.toml`` has a row for each, and docs/reference/payloads.md."""
 
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
-from importlib.resources import files
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
+from callrail_relay.domain import read_table
 from callrail_relay.domain.message import Reason
 
 if TYPE_CHECKING:  # it imports what help must not wait for
     from callrail_relay.domain.health import Facts, Node, Point
-    from callrail_relay.domain.shadow_report import ShadowReport
+    from callrail_relay.domain.shadow import ShadowReport
 
 
-_DATA: dict[str, Any] = tomllib.loads(
-    files(__package__).joinpath("sentences.toml").read_text(encoding="utf-8")
-)
+_DATA: dict[str, Any] = read_table(__package__, "sentences")
 STEPS: dict[str, str] = _DATA.pop("steps")
 TODOS: dict[str, str] = _DATA.pop("todos")
 _DONE: dict[str, str] = _DATA.pop("zap")

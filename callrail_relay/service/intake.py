@@ -13,8 +13,8 @@ from callrail_relay.domain.shadow import PassOn
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import accept
 from callrail_relay.outbox.store import Store
+from callrail_relay.service.background import SleepDetector
 from callrail_relay.service.shadow import read_mode
-from callrail_relay.service.sleep import SleepDetector
 
 SavedFile = tuple[bytes, Sequence[mapper.MappedText]]  # a saved file as it came, and the texts in it
 

@@ -2,13 +2,12 @@
 
 import asyncio
 import logging
-import tomllib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from callrail_relay.domain import read_table
 from callrail_relay.domain.alerts import Code, Incident, Level
 from callrail_relay.domain.message import Reason
 from callrail_relay.domain.phone import mask_all
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 TIMEOUT = 20  # seconds that one channel may take
 
-_SENTENCES = tomllib.loads(files(__package__).joinpath("alerts.toml").read_text(encoding="utf-8"))
+_SENTENCES = read_table(__package__, "alerts")
 
 
 def alert_text(incidents: Sequence[Incident]) -> str:

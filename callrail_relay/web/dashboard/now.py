@@ -9,9 +9,8 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from callrail_relay.domain.account import DAY, HOUR, Window
-from callrail_relay.domain.checklist import checklist
 from callrail_relay.domain.delivery import AccountStatus
-from callrail_relay.domain.health import Code, Facts, Level, judge, most_pressing
+from callrail_relay.domain.health import Code, Facts, Level, checklist, judge, most_pressing
 from callrail_relay.domain.health import Point as Finding
 from callrail_relay.domain.views import MessageSummary, OldestUse, Waiting
 from callrail_relay.sentences import (
