@@ -94,6 +94,17 @@ async def test_gauge_says_when_there_is_room_again(tmp_path: Path) -> None:
         assert "Available again at" in page
 
 
+async def test_first_page_shows_the_accounts_that_matter(tmp_path: Path) -> None:
+    """Those that are paused, however many there are, and how many more there are; the sums are of all."""
+    async with visiting(tmp_path) as (rig, visitor):
+        rig.operations.account_ids = [f"ACC{number}" for number in range(500)]
+        await rig.operations.pause("ACC432", "Holidays.")
+        page = await visitor.page()
+
+    assert (20, 1) == (page.count('class="card limits"'), page.count("<h3>Account ACC432</h3>"))
+    assert "And 480 more accounts; <code>callrail-relay status --json</code> lists every account." in page
+
+
 async def test_failed_check_is_on_the_first_page(tmp_path: Path) -> None:
     """As soon as it is known; no page waits for it."""
     async with visiting(tmp_path) as (rig, visitor):
