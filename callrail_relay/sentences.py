@@ -16,9 +16,12 @@ if TYPE_CHECKING:  # it imports what help must not wait for
     from callrail_relay.domain.shadow_report import ShadowReport
 
 
-_DATA: dict[str, Any] = tomllib.loads(
-    files(__package__).joinpath("sentences.toml").read_text(encoding="utf-8")
-)
+def catalog(package: str, name: str) -> dict[str, Any]:
+    """Return what stands in a TOML file beside the code of *package*, such as its sentences."""
+    return tomllib.loads(files(package).joinpath(name).read_text(encoding="utf-8"))
+
+
+_DATA = catalog(__package__, "sentences.toml")
 STEPS: dict[str, str] = _DATA.pop("steps")
 TODOS: dict[str, str] = _DATA.pop("todos")
 _DONE: dict[str, str] = _DATA.pop("zap")

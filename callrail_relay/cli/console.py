@@ -38,10 +38,9 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to every ques
 @functools.cache
 def catalog() -> dict[str, Any]:
     """The sentences of ``words.toml``, read with the first of them: help needs none."""
-    import tomllib
-    from importlib.resources import files
+    from callrail_relay import sentences
 
-    return tomllib.loads(files(__package__).joinpath("words.toml").read_text(encoding="utf-8"))
+    return sentences.catalog(__package__, "words.toml")
 
 
 def command(

@@ -2,25 +2,23 @@
 
 import asyncio
 import logging
-import tomllib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from callrail_relay.domain.alerts import Code, Incident, Level
 from callrail_relay.domain.message import Reason
 from callrail_relay.domain.phone import mask_all
 from callrail_relay.errors import SettingsError, Unavailable
-from callrail_relay.sentences import clock_time, explain, plural
+from callrail_relay.sentences import catalog, clock_time, explain, plural
 
 if TYPE_CHECKING:
     import apprise
 
 TIMEOUT = 20  # seconds that one channel may take
 
-_SENTENCES = tomllib.loads(files(__package__).joinpath("alerts.toml").read_text(encoding="utf-8"))
+_SENTENCES = catalog(__package__, "alerts.toml")
 
 
 def alert_text(incidents: Sequence[Incident]) -> str:

@@ -16,7 +16,7 @@ from tests.web.private import private_rig, visiting
 
 pytestmark = pytest.mark.anyio
 
-FORBIDDEN_WORDS = "You are signed out"
+FORBIDDEN_WORDS = "You&#39;re signed out"
 
 
 # --- signing in ------------------------------------------------------------------------------------------
@@ -44,7 +44,7 @@ async def test_link_is_good_once(tmp_path: Path) -> None:
         async with private.client() as second:
             for again in (await second.get(private.link), await private.enter(second)):
                 assert 403 == again.status_code
-                assert "does not work any more" in again.text
+                assert "doesn&#39;t work any more" in again.text
                 assert "set-cookie" not in again.headers
             assert 401 == (await second.get("/")).status_code
 
