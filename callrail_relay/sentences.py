@@ -21,6 +21,16 @@ def catalog(package: str, name: str) -> dict[str, Any]:
     return tomllib.loads(files(package).joinpath(name).read_text(encoding="utf-8"))
 
 
+def teller(package: str, name: str) -> Callable[..., str]:
+    """Return a function that fills in the sentences of such a file, by their names."""
+    rows = catalog(package, name)
+
+    def tell(row: str, /, **values: object) -> str:
+        return str(rows[row]).format(**values)
+
+    return tell
+
+
 _DATA = catalog(__package__, "sentences.toml")
 STEPS: dict[str, str] = _DATA.pop("steps")
 TODOS: dict[str, str] = _DATA.pop("todos")

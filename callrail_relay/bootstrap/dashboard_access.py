@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from callrail_relay.bootstrap.context import AppContext
+from callrail_relay.bootstrap.context import AppContext, sentence
 from callrail_relay.config.places import private_directory, write_privately
 from callrail_relay.errors import Unavailable
 from callrail_relay.service.tokens import new_token
@@ -61,11 +61,7 @@ async def ask_for_link(context: AppContext, *, only: bool = False) -> str:
             answer = await client.post(f"{desk['url']}/login/links{'?only' if only else ''}", headers=headers)
         link: str = answer.raise_for_status().json()["url"]
     except PermissionError as error:
-        raise Unavailable(
-            f"The relay's file in {data} belongs to another user; run this as the user that runs `serve`."
-        ) from error
+        raise Unavailable(sentence("file_of_another", data=data)) from error
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, KeyError, TypeError) as error:
-        raise Unavailable(
-            f"No relay with a dashboard runs on {data}; start it with `callrail-relay serve`."
-        ) from error
+        raise Unavailable(sentence("no_dashboard", data=data)) from error
     return link

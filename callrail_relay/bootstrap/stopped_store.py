@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from callrail_relay.bootstrap.context import sentence
 from callrail_relay.clock import SystemClock
 from callrail_relay.config.places import private_directory, write_privately
 from callrail_relay.errors import AlreadyRunning, NotAllowed, Unavailable
@@ -22,7 +23,7 @@ def _kept(store: Path, by: str) -> Iterator[None]:
     lock.take(by, SystemClock().now())
     try:
         if has_workers(names_of_store(store)):
-            raise NotAllowed("A `send` or `replay` is under way. Run this again when it has ended.")
+            raise NotAllowed(sentence("command_runs"))
         yield
     finally:
         lock.release()
@@ -31,7 +32,7 @@ def _kept(store: Path, by: str) -> Iterator[None]:
 def move_store(store: Path, moved: Path) -> None:
     """Move a stopped store; whatever happens, the new one is whole and on disk before the old one goes."""
     if moved.exists():
-        raise NotAllowed(f"There is a store in {store}, and one in {moved} already. Remove one of them.")
+        raise NotAllowed(sentence("two_stores", store=store, moved=moved))
     whole = moved.with_name(f"{moved.name}.new")
     try:
         with _kept(store, "service install"):
@@ -50,12 +51,9 @@ def move_store(store: Path, moved: Path) -> None:
                 for path in (*_files(store), *beside):
                     path.unlink(missing_ok=True)
     except AlreadyRunning as error:
-        raise NotAllowed(f"{error} Only a stopped store can be moved.") from error
+        raise NotAllowed(sentence("stopped_only", error=error)) from error
     except (OSError, sqlite3.Error) as error:
-        raise Unavailable(
-            f"The store {store} can't be moved to {moved} ({error}). Free space or fix the "
-            "permissions, then run this again."
-        ) from error
+        raise Unavailable(sentence("not_moved", store=store, moved=moved, error=error)) from error
 
 
 def remove_store(store: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import callrail_relay
-from callrail_relay.bootstrap.context import AppContext, load_context
+from callrail_relay.bootstrap.context import AppContext, load_context, sentence
 from callrail_relay.bootstrap.stopped_store import move_store
 from callrail_relay.config import places
 from callrail_relay.config.loading import PREFIX, read_text
@@ -49,10 +49,7 @@ def require_program_for_all() -> None:
     for path in (program, program.resolve(), Path(sys.prefix), Path(sys.base_prefix), package):
         around = {path, *path.parents}
         if around & hidden or not all(map(_open_to_all, around)):
-            raise Unavailable(
-                f"The system service has a user of its own, which can't use {path}. Install the program "
-                "where every user can run it, such as in /opt/callrail-relay, and use that one."
-            )
+            raise Unavailable(sentence("home_program", path=path))
 
 
 def _open_to_all(path: Path) -> bool:
@@ -79,7 +76,7 @@ def move_in(
     if file is not None and file.exists() and file.resolve() != moved.resolve():
         move_store(file.resolve(), moved)
         undo.callback(move_store, moved, file.resolve())
-        wrote.append(f"The data is in {moved.parent}.")
+        wrote.append(sentence("data_is", path=moved.parent))
     places.private_directory(target.parent)
     undo.callback(_remove_if_empty, target.parent)
     for name, value in secrets.items():
@@ -88,7 +85,7 @@ def move_in(
         wrote.append(f"The {name.words} is in {path}.")
     if context.config_path != target:
         _put(target, read_text(context.config_path) or "", undo)
-        wrote.append(f"The settings are in {target}.")
+        wrote.append(sentence("settings_are", path=target))
     if settings:
         update(target, settings)
     os.environ.update(variables())
@@ -105,7 +102,7 @@ def _put(path: Path, text: str, undo: ExitStack) -> None:
     try:
         places.write_privately(path, text)
     except OSError as error:
-        raise Unavailable(f"{path} can't be written ({error.strerror}). Make its folder writable.") from error
+        raise Unavailable(sentence("unit_unwritable", path=path, why=error.strerror)) from error
     undo.callback(path.unlink) if former is None else undo.callback(places.write_privately, path, former)
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from callrail_relay.cli.console import ask, catalog, complain, has_terminal, opened_relay, say
+from callrail_relay.cli.console import ask, complain, has_terminal, opened_relay, say, sentence
 from callrail_relay.cli.expose import bring_up, read_tunnel
 from callrail_relay.cli.operate import read_status
 from callrail_relay.cli.send import send
@@ -12,10 +12,6 @@ from callrail_relay.domain.tunnels import Kind
 from callrail_relay.errors import RelayError
 
 _STEPS = 5
-
-
-def sentence(key: str, **values: object) -> str:
-    return str(catalog()["first_run"][key]).format(**values)
 
 
 def begin_step(number: int, title: str) -> None:

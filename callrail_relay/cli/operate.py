@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import Config, Json, Yes, command, confirmed, say, show
+from callrail_relay.cli.console import Config, Json, Yes, command, confirmed, say, sentence, show
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.errors import RelayError, Unavailable, UsageError
 
@@ -128,7 +128,7 @@ async def try_channels(config: Config = None, as_json: Json = False) -> None:
     lines = [f"{'sent' if took else 'failed':<7} {name}" for name, took in delivered.items()]
     show(document, "\n".join(lines), as_json=as_json)
     if failed := [name for name, took in delivered.items() if not took]:
-        raise Unavailable(f"{', '.join(failed)} did not take the alert; check the address and the network.")
+        raise Unavailable(sentence("alert_failed", names=", ".join(failed)))
 
 
 async def dashboard(
@@ -151,7 +151,7 @@ async def dashboard(
     from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.dashboard_access import ask_for_link
 
-    question = "Remove all names and passwords, and sign out every browser?"
+    question = sentence("ask_reset")
     if reset and not confirmed(question, yes=yes):
         return
     link, why = None, ""
@@ -164,11 +164,11 @@ async def dashboard(
     if reset:  # after the links ended, so that none makes another person
         async with console.opened_relay(config) as relay:
             await relay.people.remove()
-        say("Removed all names and passwords. Every browser is signed out.")
+        say(sentence("reset"))
     if link is None:
         show({"url": None}, why, as_json=as_json)
         return
-    say("Good for one browser, and for ten minutes:")
+    say(sentence("link_good"))
     show({"url": link}, link, as_json=as_json)
 
 
@@ -228,18 +228,12 @@ async def copy(
 
 def why_not_for_if3(public_url: str | None) -> str | None:
     """Return why IF3 can't use a URL with this public address, and what to do; None when it can."""
-    what_to_do = (
-        "Set it with `callrail-relay configure --public-url https://...`, then run `callrail-relay hook-url`."
-    )
     if public_url is None:
-        return (
-            "The URL below works on this computer only. IF3 needs a public https address that leads here: "
-            f"`callrail-relay expose` makes one. Do you have one already? {what_to_do}"
-        )
+        return sentence("this_computer_only")
     try:
         read_public_url(public_url)
     except BadPublicUrl as error:
-        return f"IF3 can't use the URL below: server.public_url can't be right. {error} {what_to_do}"
+        return sentence("wrong_public_url", error=error)
     return None
 
 
@@ -270,26 +264,21 @@ async def hook_url(
     from callrail_relay.cli.render import local
 
     if now and not rotate:
-        raise UsageError("--now goes with --rotate: `callrail-relay hook-url --rotate --now`.")
+        raise UsageError(sentence("now_alone"))
     context = load_context(config)
     if rotate:
         rotation = await credentials.rotate_hook_token(context, at_once=now)
         token = rotation.token
-        say(f"The new webhook secret is in the {rotation.place}.")
+        say(sentence("new_secret", place=rotation.place))
         if rotation.former_until is None:
-            say(
-                "The former URLs have ended: a relay that runs refuses them from now on. IF3's texts are lost"
-            )
-            say("until it has this URL, so paste it into IF3 now.")
+            say(sentence("former_ended"))
         else:
-            say(
-                f"The former URL works until {local(rotation.former_until)}; paste this one into IF3 by then."
-            )
+            say(sentence("former_works", until=local(rotation.former_until)))
         # Others besides IF3 who know the former secret.
         if (await credentials.find_signing_keys(context))[0]:
-            say("CallRail's webhooks use this secret as well: run `callrail-relay configure --webhooks`.")
+            say(sentence("webhooks_secret"))
         if not context.settings.database.url.startswith("sqlite"):
-            say("Every other computer that runs this relay needs the new secret as well.")
+            say(sentence("other_computers"))
     else:
         token = await credentials.require_hook_token(context)
     if why := why_not_for_if3(context.settings.server.public_url):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import Config, Json, Yes, command, say, show
+from callrail_relay.cli.console import Config, Json, Yes, command, say, sentence, show
 from callrail_relay.errors import NotFound, RelayError, Unavailable, UsageError
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ KindName = Annotated[
     str | None,
     typer.Option("--kind", metavar="KIND", help="With --print: for another system."),
 ]
-_SEE_WHY = "See why with `callrail-relay service logs`"
-_NOT_INSTALLED = "The service isn't installed. Install it with `callrail-relay service install`."
 
 
 @command(app, "install")
@@ -52,7 +50,7 @@ async def install(
     from callrail_relay.bootstrap import service_setup
 
     if kind is not None and not show_only:
-        raise UsageError("--kind goes with --print.")
+        raise UsageError(sentence("kind_alone"))
     chosen = service_setup.find_kind(system=system, name=kind)
     if show_only:
         text = service_setup.printed(chosen, config)
@@ -63,11 +61,9 @@ async def install(
         state = service_setup.read_state(chosen, service_setup.load_for(chosen, config))
         console.print_json({**_document(state), "wrote": wrote})
     if fault is not None:
-        raise Unavailable(
-            f"The service is installed. {fault} {_SEE_WHY}, then run `callrail-relay service restart`."
-        )
+        raise Unavailable(sentence("service_silent", fault=fault))
     if not as_json:
-        console.echo("The service runs and answers. It starts with this computer, and again after a crash.")
+        console.echo(sentence("service_installed"))
 
 
 async def _install(kind: "Kind", config: Path | None, *, yes: bool) -> tuple[list[str], str | None]:
@@ -86,7 +82,7 @@ async def _install(kind: "Kind", config: Path | None, *, yes: bool) -> tuple[lis
         say(line)
     if is_system:
         variables = " ".join(map("=".join, system_service.variables().items()))
-        say(f"From now on, run every command as root and with these variables:\n  export {variables}")
+        say(sentence("run_as_root", variables=variables))
     return wrote, fault
 
 
@@ -96,14 +92,14 @@ def _ask(needs: "Needs", *, yes: bool) -> None:
         say(f"Warning: {line}")
     questions = []
     if needs.outside:
-        say(f"Only this environment has: {', '.join(needs.outside)}.")
-        questions.append("Store that for the service?")
+        say(sentence("only_here", names=", ".join(needs.outside)))
+        questions.append(sentence("store_that"))
     if needs.locked:
-        say(f"The OS keyring is closed until you sign in. In it: {', '.join(needs.locked)}.")
-        questions.append("Move that to a private file, so that the service can start without you?")
+        say(sentence("keyring_locked", names=", ".join(needs.locked)))
+        questions.append(sentence("move_that"))
     for question in questions:
         if not console.confirmed(question, yes=yes):
-            say("Nothing was installed, because the service could not start without that.")
+            say(sentence("not_installed_without"))
             raise typer.Exit
 
 
@@ -128,14 +124,14 @@ async def uninstall(
     kind = service_setup.find_kind(system=system or None)
     state = service_setup.read_state(kind, None)
     if not state.installed:
-        raise NotFound("There is no service to remove.")
+        raise NotFound(sentence("no_service"))
     more = f" and {system_service.config_file().parent}" if kind == "systemd-system" else ""
-    if not console.confirmed(f"Stop the relay, and remove {state.path}{more}?", yes=yes):
+    if not console.confirmed(sentence("remove_service", path=state.path, more=more), yes=yes):
         return
     removed = service_setup.uninstall(kind)
     for path in () if as_json else removed:
         say(f"Removed {path}.")
-    show({"removed": removed}, "The service is removed. The data is as it was.", as_json=as_json)
+    show({"removed": removed}, sentence("service_removed"), as_json=as_json)
 
 
 @command(app, "status")
@@ -171,15 +167,12 @@ def _sentence(state: "ServiceState") -> str:
     from callrail_relay.cli.render import local
 
     if not state.installed:
-        return _NOT_INSTALLED
+        return sentence("not_installed")
     if not state.running:
-        return (
-            f"The service is installed, but not running ({state.path}). {_SEE_WHY}, then run `callrail-relay "
-            "service restart`."
-        )
+        return sentence("service_stopped", path=state.path)
     since = "" if state.since is None else f" since {local(state.since)}"
-    later = "" if state.enabled else " It doesn't start by itself: run `callrail-relay service install`."
-    return f"The service is running{since} ({state.path}).{later}"
+    later = "" if state.enabled else sentence("service_by_hand")
+    return sentence("service_running", since=since, path=state.path, later=later)
 
 
 @command(app, "logs")
@@ -200,7 +193,7 @@ async def logs(
     from callrail_relay.bootstrap import service_setup
 
     if follow and as_json:
-        raise UsageError("--follow has no end, so it can't be one JSON document; leave out --json.")
+        raise UsageError(sentence("follow_json"))
     manager = service_setup.find_manager(service_setup.find_kind(system=system or None))
     if follow:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # asyncio's would wait for the next line
@@ -212,7 +205,7 @@ async def logs(
         console.echo(line)
         found = True
     if lines and not found:
-        say("No lines were found. On Linux, only root and the group systemd-journal may read them.")
+        say(sentence("no_log"))
 
 
 @command(app, "restart")
@@ -227,28 +220,28 @@ async def restart(system: System = False, config: Config = None, as_json: Json =
 
     kind = service_setup.find_kind(system=system or None)
     if not service_setup.read_state(kind, None).installed:
-        raise NotFound(_NOT_INSTALLED)
+        raise NotFound(sentence("not_installed"))
     state, fault = await service_setup.restart(kind, config)
     if fault is not None:
-        raise Unavailable(f"The service was started again. {fault} {_SEE_WHY}.")
-    show(_document(state), "The service runs and answers.", as_json=as_json)
+        raise Unavailable(sentence("service_restarted", fault=fault))
+    show(_document(state), sentence("service_runs"), as_json=as_json)
 
 
 async def offer(config: Path | None) -> None:
     """Ask a person who sets up the relay whether to install the service, if there isn't one and can be."""
     from callrail_relay.bootstrap import service_setup
 
-    later = "Start the relay with `callrail-relay serve`, and leave it running."
+    later = sentence("serve_instead")
     try:
         kind = service_setup.find_kind(system=False)
         manager = service_setup.find_manager(kind)
         manager.require()
     except Unavailable as error:
-        say(f"No service can be installed: {error}\n{later}")
+        say(sentence("no_service_possible", error=error, later=later))
         return
     if manager.state().installed:
-        say("The service is installed.")
-    elif not console.confirmed("Start the relay with this computer, as a service?", yes=False):
+        say(sentence("service_there"))
+    elif not console.confirmed(sentence("as_service"), yes=False):
         say(later)
     else:
         try:
@@ -256,4 +249,4 @@ async def offer(config: Path | None) -> None:
         except RelayError as error:  # the relay itself is set up
             console.complain(str(error))
         else:
-            say(fault or "The service runs and answers.")
+            say(fault or sentence("service_runs"))

@@ -13,7 +13,7 @@ from callrail_relay.domain.routing import Discovery, Route
 from callrail_relay.errors import RefusedByCallRail, RelayError, Unavailable, Waiting
 from callrail_relay.outbox import times
 from callrail_relay.outbox.store import Store
-from callrail_relay.sentences import catalog, explain, plural
+from callrail_relay.sentences import explain, plural, teller
 from callrail_relay.service.background import Refused, uncounted
 from callrail_relay.service.operations import Operations
 
@@ -45,12 +45,8 @@ class HealthReport:
         return {"ok": self.exit_code == 0, "checks": [finding.document() for finding in self.findings]}
 
 
-_SENTENCES: dict[str, str] = catalog(__package__, "health.toml")
-
-
-def says(name: str, /, **values: object) -> str:
-    """Return what a check found, as `doctor` and the dashboard show it."""
-    return _SENTENCES[name].format(**values)
+says = teller(__package__, "health.toml")
+"""What a check found, as `doctor` and the dashboard show it."""
 
 
 class CheckWarning(RelayError):
@@ -197,8 +193,8 @@ def check_replies(
     elif last_poll is None:
         words = says("not_read", every=_minutes(polled))
     else:
-        name = "read" if are_read else "read_long_ago"
-        words = says(name, ago=_minutes(now - last_poll), every=_minutes(polled))
+        ago, every = _minutes(now - last_poll), _minutes(polled)
+        words = says("read" if are_read else "read_long_ago", ago=ago, every=every)
     sentences = " ".join(filter(None, (known, words, passed)))
     if not are_read:
         raise CheckWarning(sentences)

@@ -1,8 +1,6 @@
 """What the pages make of values: words, plots, the first sentence, and the way of a text."""
 
-import ast
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,7 +36,6 @@ from callrail_relay.domain.views import (
 )
 from callrail_relay.sentences import plural, seen_lately
 from callrail_relay.service.overview import OneText
-from callrail_relay.web import public
 from callrail_relay.web.dashboard import now, plots, words
 from callrail_relay.web.dashboard.texts import read_filter, readable, steps
 from tests.support.factories import RECIPIENT, make_route
@@ -457,33 +454,6 @@ def test_request_is_shown_so_that_it_can_be_read(content_type: str | None, body:
     assert shown == readable(RawRequest(received_at=NOW, content_type=content_type, query=None, body=body))
 
 
-@pytest.mark.parametrize(
-    ("named", "sentences"),
-    [
-        (r'\b(?:say\(|reason\(|_done\(visit, )["\'](\w+)["\']', words.WORDS["notices"]),
-        (r'\bSTEPS\["(\w+)"\]', words.STEPS),
-        (r'\bplain\("(\w+)"', words.WORDS["plain"]),
-    ],
-)
-def test_the_catalog_has_each_sentence_of_the_pages_and_no_other(
-    named: str, sentences: Mapping[str, object]
-) -> None:
+def test_the_catalog_has_each_step_of_a_text_and_no_other() -> None:
     code = "".join(path.read_text(encoding="utf-8") for path in Path(web.__path__[0]).rglob("*.py"))
-    assert set(sentences) == set(re.findall(named, code))
-
-
-def test_no_sentence_stands_in_the_code_of_the_pages() -> None:
-    """Editors find the rest in words.toml, forms.toml and the templates."""
-    left: list[str] = []
-    for path in set(Path(web.__path__[0]).rglob("*.py")) - {Path(public.__file__)}:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        expressions = [node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)]
-        left += [
-            node.value
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Constant)
-            and node not in expressions
-            and isinstance(node.value, str)
-            and re.fullmatch(r"[A-Z“].*\w \w.*[.?!…]\s*", node.value, re.DOTALL)
-        ]
-    assert [] == left
+    assert set(words.STEPS) == set(re.findall(r'\bSTEPS\["(\w+)"\]', code))

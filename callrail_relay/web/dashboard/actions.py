@@ -77,32 +77,32 @@ async def edit(visit: Visit) -> Response:
 
 async def pause(visit: Visit) -> Response:
     await visit.dashboard.operations.pause(visit.form.get("account") or None, visit.reason("pause"))
-    return _done(visit, "paused")
+    return _done(visit, say("paused"))
 
 
 async def resume(visit: Visit) -> Response:
     await visit.dashboard.operations.resume(visit.form.get("account") or None)
     visit.dashboard.examiner.outdate()
     visit.dashboard.wake()
-    return _done(visit, "resumed")
+    return _done(visit, say("resumed"))
 
 
 async def opt_out(visit: Visit) -> Response:
     number, reason = visit.form.get("tracking_number") or None, visit.reason("opt_out")
     if not await visit.dashboard.operations.opt_out(_recipient(visit), number, reason):
         raise NotAllowed(say("no_number"))
-    return _done(visit, "opted_out")
+    return _done(visit, say("opted_out"))
 
 
 async def lift(visit: Visit) -> Response:
     number = visit.form.get("tracking_number") or None
     await visit.dashboard.operations.remove_opt_out(_recipient(visit), number)
-    return _done(visit, "lifted")
+    return _done(visit, say("lifted"))
 
 
-def _done(visit: Visit, name: str) -> Response:
+def _done(visit: Visit, words: str) -> Response:
     visit.dashboard.signal()
-    return visit.back(say(name))
+    return visit.back(words)
 
 
 def _recipient(visit: Visit) -> str:
