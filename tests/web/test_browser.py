@@ -169,6 +169,13 @@ def test_everybody_can_use_the_page_of_shadow_mode(
         page.context.add_init_script(path=AXE)
         sign_in(page, relay.login_url)
         found = {"home": violations(page)}
+        # With its five pages and a count of thousands the menu fits as well, in one row.
+        page.evaluate("document.querySelector('#count').innerHTML = '<span class=count>2,996</span>'")
+        links = page.get_by_role("navigation", name="Pages").get_by_role("link")
+        boxes = links.evaluate_all("all => all.map(one => one.getBoundingClientRect().toJSON())")
+        assert 5 == len(boxes)
+        assert 1 == len({box["top"] for box in boxes}), boxes
+        assert max(box["right"] for box in boxes) <= width
         page.get_by_role("link", name="Shadow", exact=True).click()
         expect(page.get_by_role("heading", level=1)).to_contain_text("nothing compared yet")
         live(page).evaluate("window.sameDocument = true")
@@ -203,12 +210,11 @@ def violations(page: Page) -> list[str]:
     height = page.evaluate("document.documentElement.scrollHeight")
     page.set_viewport_size({"width": size["width"], "height": height})
     found = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
-    if size["width"] == max(WIDTHS):
-        # Only colors are others in the dark, and they are the same at every width.
-        page.emulate_media(color_scheme="dark")
-        contrast = "axe.run({runOnly: ['color-contrast'], resultTypes: ['violations']})"
-        found += page.evaluate(contrast)["violations"]
-        page.emulate_media(color_scheme="light")
+    # Only colors are others in the dark.
+    page.emulate_media(color_scheme="dark")
+    contrast = "axe.run({runOnly: ['color-contrast'], resultTypes: ['violations']})"
+    found += page.evaluate(contrast)["violations"]
+    page.emulate_media(color_scheme="light")
     page.set_viewport_size(size)
     return [
         f"{one['id']}: {node['target']} {node['failureSummary']}" for one in found for node in one["nodes"]
