@@ -1,5 +1,6 @@
 """*Home*: the verdict, figures of today, what needs review, limits, and what came in."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -25,14 +26,17 @@ SHOWN = 5
 
 async def show(visit: Visit) -> Response:
     dashboard = visit.dashboard
-    facts, overview = await dashboard.history.now(midnight(dashboard.clock.now(), DAYS - 1))
-    today, kept = await dashboard.history.today(midnight(overview.now))
+    here = dashboard.clock.now()
+    (facts, overview), (today, kept) = await asyncio.gather(
+        dashboard.history.now(midnight(here, DAYS - 1)), dashboard.history.today(midnight(here))
+    )
     examined = dashboard.examiner.latest()
     failed = [] if examined is None else examined.report.failed_checks()
     facts = replace(facts, failed_checks=failed, public_url=dashboard.public_url())
     return await visit.draw(
         "now.html",
         now=overview.now,
+        shadow=facts.shadow,
         waiting=overview.waiting,
         for_person=overview.waiting.for_person,
         points=render(facts),
