@@ -326,7 +326,7 @@ def test_many_are_chosen_and_decided(open_page: OpenPage, relay: Running) -> Non
     expect(page.get_by_role("heading", level=1)).to_have_text("Cancel 11 messages?")
     page.get_by_label("Type 11 to confirm").fill("12")
     page.get_by_role("button", name="Cancel 11 messages").click()
-    expect(page.get_by_role("alert")).to_contain_text("Type 11 to go on")
+    expect(page.get_by_role("alert")).to_contain_text("Type 11 to confirm")
     page.get_by_label("Type 11 to confirm").fill("11")
     page.get_by_role("button", name="Cancel 11 messages").click()
     expect(page.get_by_text("11 messages canceled")).to_be_visible()
@@ -354,9 +354,9 @@ def test_keys_lead_through_the_pages(open_page: OpenPage) -> None:
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(re.escape(address)))
     page.keyboard.press("/")
-    expect(page.get_by_label("Words")).to_be_focused()
+    expect(page.get_by_label("Search", exact=True)).to_be_focused()
     page.keyboard.type("gh?")
-    expect(page.get_by_label("Words")).to_have_value("gh?")
+    expect(page.get_by_label("Search", exact=True)).to_have_value("gh?")
     page.locator("h1").click()
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_contain_text("Next, previous message")
@@ -364,7 +364,7 @@ def test_keys_lead_through_the_pages(open_page: OpenPage) -> None:
     page.get_by_role("button", name="Close").click()
     page.keyboard.press("g")
     page.keyboard.press("h")
-    expect(page.get_by_label("Words")).to_be_visible()
+    expect(page.get_by_label("Search", exact=True)).to_be_visible()
 
 
 def test_bars_say_what_they_stand_for_and_open_it(open_page: OpenPage) -> None:
@@ -570,13 +570,13 @@ def test_texts_are_found(open_page: OpenPage, relay: Running) -> None:
     page = open_page("/texts")
     rows = page.locator("table.texts tbody tr")
     expect(rows).to_have_count(50)
-    page.get_by_label("Words").press_sequentially("needle")
+    page.get_by_label("Search", exact=True).press_sequentially("needle")
     expect(rows).to_have_count(1)
     expect(page).to_have_url(re.compile("search=needle"))
     page.get_by_label("Status", exact=True).select_option("sent")
     expect(page.get_by_text("No messages match")).to_be_visible()
     page.reload()
-    expect(page.get_by_label("Words")).to_have_value("needle")
+    expect(page.get_by_label("Search", exact=True)).to_have_value("needle")
     page.get_by_role("link", name="Show all messages").click()
     page.get_by_label("Person").fill(person(406).phone)
     page.keyboard.press("Enter")
@@ -597,7 +597,7 @@ def test_what_is_typed_at_once_is_looked_for(open_page: OpenPage, relay: Running
     page.route("**/htmx*", lambda route: kept.append(route))  # noqa: PLW0108 - Playwright marks what it calls
     with page.expect_request("**/htmx*"):
         page.goto(f"{relay.url}/texts", wait_until="commit")
-    page.get_by_label("Words").press_sequentially("early bird")
+    page.get_by_label("Search", exact=True).press_sequentially("early bird")
     kept[0].continue_()
 
     expect(page.locator("table.texts tbody tr")).to_have_count(1)
@@ -721,8 +721,8 @@ def test_numbers_opt_outs_and_alerts_are_changed_in_the_page(
         page.get_by_label("Add an address").fill("json://127.0.0.1:9/secret")
         page.get_by_role("button", name="Add").click()
         expect(page.get_by_role("button", name="Remove JSON")).to_be_visible()
-        page.get_by_role("button", name="Send a test").click()
-        expect(page.locator("#notice")).to_contain_text("JSON did not take the alert.")
+        page.get_by_role("button", name="Send a test alert").click()
+        expect(page.locator("#notice")).to_contain_text("JSON didn't take the alert.")
         require_usable(page)
         page.context.close()
 
@@ -798,9 +798,9 @@ def test_signing_out(browser: Browser, relay: Running) -> None:
     page = new_page(browser)
     sign_in(page, relay.new_link())
     page.get_by_role("button", name="Sign out").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("You are signed out.")
+    expect(page.get_by_role("heading", level=1)).to_have_text("You're signed out.")
     page.go_back()
-    expect(page.get_by_role("heading", level=1)).to_have_text("You are signed out.")
+    expect(page.get_by_role("heading", level=1)).to_have_text("You're signed out.")
     page.context.close()
 
 

@@ -136,7 +136,7 @@ async def test_submission_of_several_leads_to_each(tmp_path: Path) -> None:
         )
         receipt = await rig.intake.accept_request(body.encode(), content_type="application/json")
         page = await visitor.page(f"/texts/{receipt.submission_id}")
-        assert "2 messages of one request" in page
+        assert "2 messages from one request" in page
         for accepted in receipt.accepted:
             assert f"/texts/{accepted.message_id}" in page
 
@@ -207,7 +207,7 @@ async def test_texts_of_one_wording_are_decided_together(tmp_path: Path) -> None
     """After a question that says how many there are; a text that is held for itself has no such button."""
     async with visiting(tmp_path, guards=guard_policy()) as (rig, visitor):
         held = await hold_alike(rig, 3)
-        assert "Send all alike…" in await visitor.page(f"/texts/{held[0]}")
+        assert "Send all similar…" in await visitor.page(f"/texts/{held[0]}")
         question = await visitor.post("/review", verb="approve", like=held[0])
         assert "Send 3 messages?" in question.text
         assert {"held"} == {(await rig.message(id_)).status for id_ in held}
@@ -216,7 +216,7 @@ async def test_texts_of_one_wording_are_decided_together(tmp_path: Path) -> None
         assert {"queued"} == {(await rig.message(id_)).status for id_ in held}
 
         alone = await rig.accept("Held {{name}}", to=recipient(90))
-        assert "all alike" not in await visitor.page(f"/texts/{alone}")
+        assert "all similar" not in await visitor.page(f"/texts/{alone}")
         refused = await visitor.post("/review", verb="cancel", like=alone, sure="yes")
         assert "is not held as a mass text" in refused.text
         assert "held" == (await rig.message(alone)).status
@@ -320,7 +320,7 @@ async def test_bulk_leaves_out_whoever_opted_out(tmp_path: Path) -> None:
 
         question = (await visitor.post("/review", verb="approve", id=chosen)).text
         assert "Send 2 messages?" in question
-        assert "2 messages of people who opted out" in question
+        assert "2 messages are left out: the people opted out, or may have." in question
         await visitor.post("/review", verb="approve", id=chosen, sure="yes")
         assert ["queued", "queued", "held", "held"] == [
             (await rig.message(id_)).status for id_ in (*sent, out, doubtful)
@@ -337,7 +337,7 @@ async def test_alike_texts_that_wait_for_one_reason_are_one_card(tmp_path: Path)
         held = await hold_alike(rig, 3)
         await rig.accept("Held {{name}}", to=recipient(91))
         page = await visitor.page("/review")
-        assert "3 alike" in page
+        assert "3 similar" in page
         assert 1 == page.count('class="group held"')
         for id_ in held:
             assert f'href="/texts/{id_}"' in page

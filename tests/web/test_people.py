@@ -310,7 +310,7 @@ async def test_the_history_says_who_decided(tmp_path: Path) -> None:
 async def test_who_signed_in_by_a_link_can_set_a_name_later(tmp_path: Path) -> None:
     """In the page; from then on it is theirs."""
     async with visiting(tmp_path) as (rig, visitor):
-        assert "You signed in by a link" in await visitor.page("/setup/security")
+        assert "You signed in with a link" in await visitor.page("/setup/security")
         saved = await visitor.post("/setup/people", name="Sam", password=PASSWORD, me="yes")
         assert "sign in as Sam" in saved.text
         id_ = await rig.accept("Held {{name}}")

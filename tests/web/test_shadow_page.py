@@ -105,7 +105,7 @@ async def test_what_became_of_requests_is_known_without_callrail(tmp_path: Path)
         await come(rig, "Perhaps", 2, passed=Passed(State.UNKNOWN), sent=0)
         page = await visitor.page("/shadow")
         assert "The old URL rejected 1 request: is its Zap on?" in page
-        assert "1 request may not have got to the old URL" in page
+        assert "1 request may not have reached the old URL" in page
 
 
 async def test_while_callrail_is_down_the_page_says_what_is_not_known(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_reason_is_for_a_person_at_a_page() -> None:
     id_ = "019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf"
     came_before = Reason("duplicate", {"problem": "mapped_later", "message_id": id_})
     assert (
-        f'The same text to the same person came as well (message <a href="/texts/{id_}">019a0f8e…</a>). '
+        f'The same text to the same person came in, too (message <a href="/texts/{id_}">019a0f8e…</a>). '
         "Press “Send anyway” to send it."
     ) == words.sentence(came_before, NOW)
     assert "an unfilled placeholder: &lt;b&gt;{name}." in words.sentence(
@@ -439,7 +439,7 @@ def test_what_is_ahead_stands_at_the_end() -> None:
     sending = steps(text(Status.SENDING, attempt(None, 1)))
     assert "Being sent to CallRail" == sending[2].title
     cancelled = steps(text(Status.CANCELLED, approved=("duplicate",)))
-    assert ["A person overrode what held it", "Canceled"] == [step.title for step in cancelled[-2:]]
+    assert ["Approved in advance", "Canceled"] == [step.title for step in cancelled[-2:]]
 
 
 @pytest.mark.parametrize(
