@@ -30,6 +30,7 @@ def asked(folder: str, functions: set[str]) -> Iterator[str]:
         ({"plain", "frame.plain"}, ["web"], "web/dashboard/words.toml", "plain"),
         ({"sentence"}, ["cli"], "cli/words.toml", "sentences"),
         ({"sentence"}, ["bootstrap"], "bootstrap/words.toml", ""),
+        ({"sentence"}, ["service"], "service/setup.toml", ""),
         ({"says"}, ["service", "bootstrap"], "service/health.toml", ""),
         ({"_gauge"}, ["telemetry"], "telemetry/metrics.toml", "gauges"),
     ],
