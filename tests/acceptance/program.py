@@ -104,6 +104,10 @@ class Sandbox:
     def fault(self, **fault: object) -> None:
         self._request("POST", "/sandbox/faults", fault)
 
+    def remove_faults(self) -> None:
+        """Remove them, and go on with the requests that they delay."""
+        self._request("DELETE", "/sandbox/faults")
+
     def opt_out(self, recipient: str) -> None:
         self._request("POST", "/sandbox/opt-outs", {"recipient": recipient})
 

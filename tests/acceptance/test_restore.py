@@ -67,7 +67,7 @@ def live_on(old: Program, sandbox: Sandbox, file: Path) -> Counter[str]:
         old.wait_for("unknown", 1)
         assert 0 == old.run("opt-outs", "add", "--recipient", "+12025550109").returncode
         write(serving, "To one who opted out", 9)
-        sandbox.fault(kind="delay", delay=3, times=1)
+        sandbox.fault(kind="delay", delay=300, times=1)
         write(serving, "On its way in the backup", 3)
         old.wait_for("sending", 1)
         assert 0 == old.run("pause").returncode
@@ -76,6 +76,7 @@ def live_on(old: Program, sandbox: Sandbox, file: Path) -> Counter[str]:
         made = old.json("backup", str(file))
         assert (True, False) == (made["texts"], made["api_key"])
         assert 0o600 == file.stat().st_mode & 0o777 or os.name == "nt"
+        sandbox.remove_faults()
         sandbox.fault(kind="status", status=400, number="+12025550105", position=2)
         assert 0 == old.run("resume").returncode
         old.wait_for("sent", 4)

@@ -230,6 +230,32 @@ async def test_client_that_gave_up_has_sent_its_text() -> None:
     assert 1 == len(simulator.texts)
 
 
+@pytest.mark.anyio
+async def test_removing_the_faults_ends_their_delays() -> None:
+    asleep = asyncio.Event()
+
+    class WatchedClock(StandingClock):
+        async def sleep(self, seconds: float) -> None:
+            asleep.set()
+            await asyncio.sleep(seconds)
+
+    simulator = make_simulator(clock=WatchedClock())
+    simulator.fault(Fault(Kind.DELAY, delay=3_600))
+
+    async def use(client: httpx2.AsyncClient) -> int:
+        async with asyncio.TaskGroup() as tasks:
+            sending = tasks.create_task(
+                client.post(full_path(simulator, "text-messages.json"), json=text_form(simulator))
+            )
+            await asleep.wait()
+            assert [] == simulator.texts
+            await client.delete("/sandbox/faults")
+        return sending.result().status_code
+
+    assert 200 == await over_socket(simulator, use)
+    assert 1 == len(simulator.texts)
+
+
 def test_delay_passes_on_the_clock(simulator: Simulator) -> None:
     """A delay is before the text is taken, a late answer after it."""
     start = simulator.clock.now()

@@ -5,10 +5,12 @@ A fault is a JSON object with the fields of ``Fault``; a file of them is a list,
 POST /sandbox/faults takes. The first fault that applies to a request happens to it, and no other.
 """
 
+import asyncio
 import json
 import math
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass, fields
+from datetime import timedelta
 from enum import StrEnum
 from http import HTTPStatus
 from random import Random
@@ -19,7 +21,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from callrail_relay.callrail.simulator.records import normalize
-from callrail_relay.clock import Clock
+from callrail_relay.clock import Clock, until_woken
 from callrail_relay.errors import UsageError
 
 On = Literal["send", "read", "any"]
@@ -143,6 +145,13 @@ class Faults(list[ArmedFault]):
         super().__init__()
         self._clock = clock
         self._random = random
+        self._removed = asyncio.Event()
+
+    def clear(self) -> None:
+        """Remove all of them, and go on with the requests that wait because of one."""
+        super().clear()
+        self._removed.set()
+        self._removed = asyncio.Event()
 
     async def answer(
         self, request: Request, answer: Callable[[Request], Awaitable[Response]], *, sends: bool, home: str
@@ -227,7 +236,11 @@ class Faults(list[ArmedFault]):
         return app
 
     async def _wait(self, scope: Scope, seconds: float) -> None:
-        await (scope.get("extensions") or {}).get(WAIT, self._clock.sleep)(seconds)
+        wait = (scope.get("extensions") or {}).get(WAIT)
+        if wait is None:
+            await until_woken(self._removed, timedelta(seconds=seconds), self._clock)
+        else:
+            await wait(seconds)
 
 
 def _made_up(fault: Fault, home: str) -> Response:
