@@ -116,8 +116,9 @@ class Editor:
 
     async def try_alerts(self) -> list[str]:
         """Send a test alert; names the services that did not take it. Raises SettingsError for none."""
-        took = await try_alerts(replace(self.context, settings=self.read()))
-        return [name for name, taken in zip(self.channels(), took.values(), strict=True) if not taken]
+        took = await try_alerts(replace(self.context, settings=await asyncio.to_thread(self.read)))
+        services = await asyncio.to_thread(self.channels)
+        return [name for name, taken in zip(services, took.values(), strict=True) if not taken]
 
     def channels(self) -> list[str]:
         """The service of each alert channel of the file, such as Slack. Raises SettingsError."""

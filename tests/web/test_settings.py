@@ -1,6 +1,7 @@
 """The settings pages: what is changed there, what of it is used at once, and what they refuse."""
 
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -61,6 +62,30 @@ async def test_what_is_saved_is_used_at_once_and_the_file_keeps_its_comments(tmp
         assert 'value="20:30"' in await visitor.page("/setup/sending")
         assert "Nothing was changed" in (await save(visitor, "save/quiet_hours", "sending", **NIGHT)).text
         assert file.read_text() == text
+
+
+async def test_the_file_is_read_and_written_beside_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, receiver: Receiver
+) -> None:
+    """A slow disk holds up no webhook and no other page."""
+    threads: set[str] = set()
+    for name in ("load", "read_text", "write_privately"):
+        made = getattr(editing, name)
+
+        def noted(*args: object, made: Callable[..., object] = made, **options: object) -> object:
+            threads.add(threading.current_thread().name)
+            return made(*args, **options)
+
+        monkeypatch.setattr(editing, name, noted)
+    async with visiting(tmp_path) as (_, visitor):
+        for page in ("", "/sending", "/webhook", "/numbers", "/opt-outs", "/alerts", "/security"):
+            await visitor.page(f"/setup{page}")
+        assert "in use now" in (await save(visitor, "save/quiet_hours", "sending", **NIGHT)).text
+        assert "in use" in (await save(visitor, "alerts/channels", "alerts", address=receiver.url)).text
+        assert "Test sent." in (await visitor.post("/setup/alerts/test")).text
+        await save(visitor, "numbers", "numbers", team_id="1", number="none")
+    assert threads
+    assert threading.main_thread().name not in threads
 
 
 async def test_wrong_value_is_refused_beside_its_field(tmp_path: Path) -> None:
