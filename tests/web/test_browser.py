@@ -360,7 +360,7 @@ def test_keys_lead_through_the_pages(open_page: OpenPage) -> None:
     page.locator("h1").click()
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_contain_text("Next, previous message")
-    page.get_by_label("Turn shortcuts off in this browser").check()
+    page.get_by_label("Turn off shortcuts in this browser").check()
     page.get_by_role("button", name="Close").click()
     page.keyboard.press("g")
     page.keyboard.press("h")
