@@ -1,29 +1,23 @@
 """What each reason says to people: ``sentences.toml`` has a row for each, and docs/reference/payloads.md."""
 
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
-from importlib.resources import files
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
+from callrail_relay.domain import read_table
 from callrail_relay.domain.message import Reason
 
 if TYPE_CHECKING:  # it imports what help must not wait for
     from callrail_relay.domain.health import Facts, Node, Point
-    from callrail_relay.domain.shadow_report import ShadowReport
-
-
-def catalog(package: str, name: str) -> dict[str, Any]:
-    """Return what stands in a TOML file beside the code of *package*, such as its sentences."""
-    return tomllib.loads(files(package).joinpath(name).read_text(encoding="utf-8"))
+    from callrail_relay.domain.shadow import ShadowReport
 
 
 def teller(package: str, name: str) -> Callable[..., str]:
-    """Return a function that fills in the sentences of such a file, by their names."""
-    rows = catalog(package, name)
+    """Return a function that fills in the sentences of a table beside the code of *package*."""
+    rows = read_table(package, name)
 
     def tell(row: str, /, **values: object) -> str:
         return str(rows[row]).format(**values)
@@ -31,7 +25,7 @@ def teller(package: str, name: str) -> Callable[..., str]:
     return tell
 
 
-_DATA = catalog(__package__, "sentences.toml")
+_DATA: dict[str, Any] = read_table(__package__, "sentences")
 STEPS: dict[str, str] = _DATA.pop("steps")
 TODOS: dict[str, str] = _DATA.pop("todos")
 _DONE: dict[str, str] = _DATA.pop("zap")
@@ -146,6 +140,16 @@ def seen_lately(facts: "Facts", show: Callable[[datetime], str]) -> str:
     last = f"Last text from IF3: {today}{show(at)}." if at else "No text from IF3 yet."
     versions = sorted({node.version for node in facts.running.nodes if node.version})
     return f"{last} Version {', '.join(versions)}." if versions else last
+
+
+MOST_SHOWN = 20  # accounts, and points of the verdict, that a page or `status` shows
+
+
+def not_shown(count: int, word: str) -> str:
+    """Return that there are more than MOST_SHOWN; nothing if there aren't."""
+    more = count - MOST_SHOWN
+    words = f"And {plural(more, f'more {word}')}; `callrail-relay status --json` lists every account."
+    return words if more > 0 else ""
 
 
 def asleep(node: "Node", show: Callable[[datetime], str]) -> str:

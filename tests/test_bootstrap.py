@@ -54,6 +54,8 @@ from tests.config.test_places import posix_only
 from tests.service.rig import Events
 from tests.support.clock import START, ManualClock
 from tests.support.factories import RECIPIENT, TEXT
+from tests.support.pgbouncer import running_pgbouncer
+from tests.support.postgres import PostgresCluster
 from tests.support.public_way import PUBLIC, proving, public_way
 from tests.web.posting import payload
 
@@ -754,3 +756,18 @@ async def test_store_that_cannot_be_opened_is_a_finding_among_others(
     ]
     assert "is not a database" in detail(report, "store")
     assert 3 == report.exit_code
+
+
+@pytest.mark.parametrize("mode", ["transaction", "session"])
+@pytest.mark.parametrize("more", ["", "ignore_startup_parameters = options"])
+async def test_a_pooler_before_postgresql_is_refused(
+    postgres_cluster: PostgresCluster, postgres_url: str, tmp_path: Path, mode: str, more: str
+) -> None:
+    """Behind it nothing says that a commit is on disk; PostgreSQL itself is taken."""
+    async with relay_on(postgres_url, tmp_path):
+        pass
+    with running_pgbouncer(postgres_cluster, mode, more) as pooled:
+        url = pooled.url(postgres_url.rpartition("/")[2])
+        with pytest.raises(Unavailable, match="connection pooler such as PgBouncer"):
+            async with relay_on(url, tmp_path):
+                raise AssertionError

@@ -1,10 +1,12 @@
-"""One private file with the store, the settings and the webhook secret; and bringing it back."""
+"""A backup, which is one private file, and bringing it back; and moving or removing a stopped store."""
 
 import asyncio
 import json
 import os
-from collections.abc import Mapping
-from contextlib import ExitStack
+import shutil
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from glob import escape
@@ -26,10 +28,10 @@ from callrail_relay.config.secrets import SecretName, Secrets, close_to_others
 from callrail_relay.config.settings import Settings
 from callrail_relay.domain.events import ignore
 from callrail_relay.domain.message import MessageFilter, Status
-from callrail_relay.errors import NotAllowed, NotFound, RelayError, Unavailable
+from callrail_relay.errors import AlreadyRunning, NotAllowed, NotFound, RelayError, Unavailable
 from callrail_relay.outbox.backups import copy_file, prepare
 from callrail_relay.outbox.engine import RESTORING, SIDE_FILES, give_to_owner, restore_marker, store_file
-from callrail_relay.outbox.presence import StoreLock
+from callrail_relay.outbox.presence import StoreLock, has_workers, names_of_store
 from callrail_relay.replacing import replace, sync_folder
 from callrail_relay.service.reconciliation import Reconciliation
 
@@ -249,16 +251,13 @@ def _stage(file: Path, staged: Path, made_at: datetime, max_characters: int) -> 
 
 
 async def look_up(context: AppContext) -> tuple[int, int, str | None]:
-    """
-    Look up at CallRail what came back, for a minute at most; a running `serve` continues.
-
-    Returns how many texts are on hold, how many of them were not looked up yet, and why not.
-    """
+    """Look up what came back, for a minute: how many texts are on hold, how many of them unasked, and why."""
     fault = None
     async with open_relay(context) as relay:
         try:
             async with open_callrail(context) as callrail, asyncio.timeout(LOOKS_FOR):
-                await Reconciliation(relay.store, ignore, callrail, context.lookups, lambda: None).turn()
+                find = callrail.find_texts
+                await Reconciliation(relay.store, ignore, find, context.lookups, lambda: None).turn()
         except TimeoutError:
             fault = "There are many."
         except RelayError as error:
@@ -266,3 +265,54 @@ async def look_up(context: AppContext) -> tuple[int, int, str | None]:
         held = await relay.operations.list_messages(MessageFilter(statuses=(Status.HELD,), limit=0))
     restored = [one for message in held for one in message.reasons if one.code == "restored"]
     return len(restored), sum(one.parameters.get("problem") == "checking" for one in restored), fault
+
+
+@contextmanager
+def _kept(store: Path, by: str) -> Iterator[None]:
+    """Let no command but *by* use the store. Raises AlreadyRunning or NotAllowed."""
+    lock = StoreLock(store)
+    lock.take(by, SystemClock().now())
+    try:
+        if has_workers(names_of_store(store)):
+            raise NotAllowed(sentence("command_runs"))
+        yield
+    finally:
+        lock.release()
+
+
+def move_store(store: Path, moved: Path) -> None:
+    """Move a stopped store; whatever happens, the new one is whole and on disk before the old one goes."""
+    if moved.exists():
+        raise NotAllowed(sentence("two_stores", store=store, moved=moved))
+    whole = moved.with_name(f"{moved.name}.new")
+    try:
+        with _kept(store, "service install"):
+            private_directory(moved.parent)
+            for left in moved.parent.glob(f"{moved.name}[.-]*"):
+                left.unlink()
+            write_privately(whole, "")
+            beside = [*store.parent.glob("node-*.id"), *store.parent.glob("dashboard.key")]
+            with closing(sqlite3.connect(store, timeout=5.0, isolation_level=None)) as writer:
+                writer.execute("BEGIN IMMEDIATE")  # no other command writes from now on
+                copy_file(store, whole)
+                for path in (whole, *(Path(shutil.copy2(path, moved.parent)) for path in beside)):
+                    give_to_owner(path)
+                whole.rename(moved)
+                sync_folder(moved.parent)  # SQLite did so for the file itself
+                for path in (*_files(store), *beside):
+                    path.unlink(missing_ok=True)
+    except AlreadyRunning as error:
+        raise NotAllowed(sentence("stopped_only", error=error)) from error
+    except (OSError, sqlite3.Error) as error:
+        raise Unavailable(sentence("not_moved", store=store, moved=moved, error=error)) from error
+
+
+def remove_store(store: Path) -> None:
+    """Remove a stopped store. Raises AlreadyRunning or NotAllowed."""
+    with _kept(store, "uninstall"):
+        for path in _files(store):
+            path.unlink(missing_ok=True)
+
+
+def _files(store: Path) -> list[Path]:
+    return [Path(f"{store}{end}") for end in SIDE_FILES]

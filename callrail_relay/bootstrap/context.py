@@ -32,7 +32,7 @@ from callrail_relay.service.health import LITTLE_SPACE
 
 LEASE_MARGIN = timedelta(seconds=10)
 read_duration = parse_duration
-sentence = teller(__package__, "words.toml")
+sentence = teller(__package__, "words")
 """A sentence of what this package does or refuses, filled in."""
 
 TERMS = sentence("terms")

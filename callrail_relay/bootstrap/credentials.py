@@ -1,20 +1,26 @@
-"""The API key, the webhook secret and CallRail's signing keys: found, changed, and registered at CallRail."""
+"""The API key, the webhook secret, CallRail's signing keys, and the way into the dashboard."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from callrail_relay.bootstrap.context import AppContext, listener_url, load_context, sentence
 from callrail_relay.bootstrap.wiring import open_callrail, open_relay
-from callrail_relay.callrail.webhooks import read_text, verify
+from callrail_relay.callrail.wire import read_webhook, verify
 from callrail_relay.config.loading import load
+from callrail_relay.config.places import private_directory, write_privately
 from callrail_relay.config.saving import Changes, overruled, save
 from callrail_relay.config.secrets import OsKeyring, SecretName
 from callrail_relay.config.settings import Settings
 from callrail_relay.domain.events import EventHook
 from callrail_relay.domain.inbound import HookUrls, Registration
+from callrail_relay.domain.message import as_json
 from callrail_relay.errors import RelayError, SecretError, SettingsError, Unavailable
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.store import Store
@@ -132,7 +138,9 @@ async def open_callrail_webhooks(
         return (await find_signing_keys(context))[0]
 
     texts = InboundTexts(store, hook, context.inbound, arrived)
-    return CallRailWebhooks(texts, SigningKeys(await read(), read, verify, context.clock), read_text, refused)
+    return CallRailWebhooks(
+        texts, SigningKeys(await read(), read, verify, context.clock), read_webhook, refused
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,12 +153,7 @@ class Registered:
 
     def document(self) -> dict[str, Any]:
         companies = [
-            {
-                "company_id": one.company_id,
-                "change": one.change,
-                "active": one.active,
-                "signing_key": one.signing_key is not None,
-            }
+            as_json(one, "company_id", "change", "active") | {"signing_key": one.signing_key is not None}
             for one in self.registrations
         ]
         return {"companies": companies, "signing_keys": self.key_place}
@@ -270,3 +273,59 @@ async def save_setup(
         overruled=tuple(overruled(path, changes)),
         outranks_key=secrets.shadowed_by(SecretName.API_KEY) if SecretName.API_KEY in kept else None,
     )
+
+
+FILE = "dashboard.json"
+KEY_FILE = "dashboard.key"
+TIMEOUT = 5.0
+
+
+def session_key(context: AppContext) -> str:
+    """The key of this relay's sessions, from a private file; a new one if it takes any free port."""
+    if not context.settings.dashboard.port:
+        return new_token()
+    path = private_directory(context.data) / KEY_FILE
+    try:
+        key = path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        key = ""
+    if not key:
+        key = new_token()
+        with contextlib.suppress(OSError):
+            write_privately(path, key)
+    return key
+
+
+@contextmanager
+def open_desk(data: Path, url: str, secret: str) -> Iterator[None]:
+    """Let this user's programs ask for links until the block ends, by a file of mode 0600 in *data*."""
+    path = private_directory(data) / FILE
+    text = json.dumps({"url": url, "secret": secret})
+    with contextlib.suppress(OSError):
+        # Without the file the dashboard still works, but no one can get a new link.
+        write_privately(path, text)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            # Another relay on the same directory may have put its own there meanwhile.
+            if path.read_text(encoding="utf-8") == text:
+                path.unlink()
+
+
+async def ask_for_link(context: AppContext, *, only: bool = False) -> str:
+    """A one-time link of the relay that runs here, the *only* one if asked. Raises Unavailable without it."""
+    import httpx2  # noqa: PLC0415 - the relay that answers imports this file as well
+
+    data = context.data
+    try:
+        desk = json.loads((data / FILE).read_text(encoding="utf-8"))
+        headers = {"Authorization": f"Bearer {desk['secret']}"}
+        async with httpx2.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
+            answer = await client.post(f"{desk['url']}/login/links{'?only' if only else ''}", headers=headers)
+        link: str = answer.raise_for_status().json()["url"]
+    except PermissionError as error:
+        raise Unavailable(sentence("file_of_another", data=data)) from error
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, KeyError, TypeError) as error:
+        raise Unavailable(sentence("no_dashboard", data=data)) from error
+    return link

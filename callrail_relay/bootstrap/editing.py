@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from callrail_relay.bootstrap import system_service
+from callrail_relay.bootstrap import service_setup
 from callrail_relay.bootstrap.context import AppContext, sentence
 from callrail_relay.bootstrap.wiring import alert_channels, teller, try_alerts
 from callrail_relay.config.loading import InvalidSettings, load, outranked_by, read_text
@@ -59,7 +59,9 @@ class Editor:
         """The file that a person would edit: systemd gives the service of the whole system a copy."""
         path = self.context.config_path
         credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-        return system_service.config_file() if credentials and path.parent == Path(credentials) else path
+        return (
+            service_setup.system_config_file() if credentials and path.parent == Path(credentials) else path
+        )
 
     def read(self) -> Settings:
         """The settings as the file has them now. Raises SettingsError."""

@@ -6,23 +6,14 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
 
+from callrail_relay.bootstrap import credentials, wiring
 from callrail_relay.bootstrap.context import AppContext, listener_url
-from callrail_relay.bootstrap.credentials import hook_url, open_callrail_webhooks, require_hook_token
-from callrail_relay.bootstrap.dashboard_access import open_desk, session_key
 from callrail_relay.bootstrap.diagnosis import checks
 from callrail_relay.bootstrap.editing import Editor
-from callrail_relay.bootstrap.wiring import (
-    Relay,
-    open_callrail,
-    open_conversations,
-    open_passing_on,
-    scrape,
-    teller,
-)
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.public_url import proof
 from callrail_relay.domain.routing import is_loopback
-from callrail_relay.domain.shadow_report import ShadowReport
+from callrail_relay.domain.shadow import ShadowReport
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.service import setup
 from callrail_relay.service.alerts import Alerts
@@ -53,7 +44,7 @@ class Listening:
 
 @asynccontextmanager
 async def open_listeners(
-    relay: Relay,
+    relay: wiring.Relay,
     worker: TaskGroup,
     tokens: HookTokens,
     *,
@@ -70,11 +61,13 @@ async def open_listeners(
     secret = await relay.store.write(relay_secrets.read_relay_secret, new_token())
     async with AsyncExitStack() as stack:
         stack.callback(refusals.close)
-        passing_on = await stack.enter_async_context(open_passing_on(relay, hook, secret))
+        passing_on = await stack.enter_async_context(wiring.open_passing_on(relay, hook, secret))
         worker.tasks.append(passing_on)
         parts = PublicParts(
             intake=relay.intake,
-            webhooks=await open_callrail_webhooks(context, relay.store, hook, worker.wake_all, refused),
+            webhooks=await credentials.open_callrail_webhooks(
+                context, relay.store, hook, worker.wake_all, refused
+            ),
             tokens=tokens,
             clock=context.clock,
             wake=worker.wake,
@@ -99,11 +92,13 @@ async def open_listeners(
             return
         dashboard = _dashboard(relay, worker, hook, signal or ChangeSignal(), link_secret := new_token())
         host, port = settings.host, settings.port
-        app = create_private_app(dashboard, scrape(relay, metrics), host=host, loopback=is_loopback(host))
+        app = create_private_app(
+            dashboard, wiring.scrape(relay, metrics), host=host, loopback=is_loopback(host)
+        )
         private = Listener(app, host=host, port=port, setting="dashboard.port", refused=refused)
         await stack.enter_async_context(private)
         stack.push_async_callback(dashboard.close)
-        stack.enter_context(open_desk(context.data, private.url, link_secret))
+        stack.enter_context(credentials.open_desk(context.data, private.url, link_secret))
         await relay.store.note(private_url=private.url)
         yield Listening(
             public_url=public.url,
@@ -114,7 +109,7 @@ async def open_listeners(
 
 
 def _dashboard(
-    relay: Relay, worker: TaskGroup, hook: EventHook, signal: ChangeSignal, link_secret: str
+    relay: wiring.Relay, worker: TaskGroup, hook: EventHook, signal: ChangeSignal, link_secret: str
 ) -> Dashboard:
     context = relay.context
     all_checks = checks(relay)
@@ -127,15 +122,15 @@ def _dashboard(
         return await run_checks(all_checks)
 
     async def compare() -> ShadowReport:
-        async with open_conversations(relay) as conversations:
+        async with wiring.open_conversations(relay) as conversations:
             return await make_report(conversations)
 
     async def read_url() -> str:
         base = relay.public_address.url or listener_url(context.settings.server)
-        return hook_url(context.settings, await require_hook_token(context), base)
+        return credentials.hook_url(context.settings, await credentials.require_hook_token(context), base)
 
     async def read_names() -> Names:
-        async with open_callrail(context) as callrail:
+        async with wiring.open_callrail(context) as callrail:
             return await setup.read_names(callrail, context.account_ids)
 
     dashboard = Dashboard(
@@ -143,7 +138,7 @@ def _dashboard(
         history=History(relay.store, relay.operations),
         intake=relay.intake,
         mapping=context.mapping,
-        login=Login(context.clock, relay.people, session_key(context)),
+        login=Login(context.clock, relay.people, credentials.session_key(context)),
         clock=context.clock,
         examine=look,
         compare=compare,
@@ -160,7 +155,7 @@ def _dashboard(
     return dashboard
 
 
-def _take_up(changed: AppContext, relay: Relay, worker: TaskGroup, dashboard: Dashboard) -> None:
+def _take_up(changed: AppContext, relay: wiring.Relay, worker: TaskGroup, dashboard: Dashboard) -> None:
     """Use the settings of *changed* from now on. Each claim and each request reads its policy once."""
     relay.context, policy = changed, changed.mapping
     dashboard.mapping = relay.operations.mapping = policy
@@ -172,6 +167,6 @@ def _take_up(changed: AppContext, relay: Relay, worker: TaskGroup, dashboard: Da
             case PassingOn():
                 task.max_age = changed.settings.delivery.max_age
             case Alerts():
-                task.tell, task.policy = teller(changed), changed.alerts
+                task.tell, task.policy = wiring.teller(changed), changed.alerts
     dashboard.examiner.outdate()
     worker.wake_all()

@@ -5,10 +5,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from callrail_relay.bootstrap import dashboard_access, service_setup, tunnels
+from callrail_relay.bootstrap import credentials, service_setup, tunnels
+from callrail_relay.bootstrap.backups import remove_store
 from callrail_relay.bootstrap.context import AppContext, load_context, sentence
 from callrail_relay.bootstrap.credentials import remove_webhooks
-from callrail_relay.bootstrap.stopped_store import remove_store
 from callrail_relay.bootstrap.wiring import open_relay
 from callrail_relay.config.places import log_file
 from callrail_relay.config.secrets import SecretName
@@ -126,7 +126,7 @@ async def _require_all_sent(context: AppContext, store: Path | None) -> None:
 async def _remove_data(context: AppContext, store: Path) -> None:
     await _require_all_sent(context, store)  # texts may have come in until the service was stopped
     remove_store(store)
-    ours = (dashboard_access.KEY_FILE, dashboard_access.FILE)
+    ours = (credentials.KEY_FILE, credentials.FILE)
     beside = (path for name in ("node-*.*", f"{store.name}-serve.*") for path in store.parent.glob(name))
     for path in (*beside, *(context.data / name for name in ours), log_file()):
         path.unlink(missing_ok=True)

@@ -1,10 +1,11 @@
-"""Installing ``serve`` as a service: what it lacks, where that goes, and whether it answers."""
+"""Installing ``serve`` as a service of a user or of a whole Linux: what it lacks, and whether it answers."""
 
 import getpass
 import os
 import socket
+import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,18 +15,20 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
-from callrail_relay.bootstrap import system_service
+import callrail_relay
+from callrail_relay.bootstrap.backups import move_store
 from callrail_relay.bootstrap.context import AppContext, listener_url, load_context, sentence
 from callrail_relay.bootstrap.wiring import alert_channels
 from callrail_relay.callrail.network import find_network
 from callrail_relay.config import places
-from callrail_relay.config.loading import environment_changes
-from callrail_relay.config.saving import save
+from callrail_relay.config.loading import PREFIX, environment_changes, read_text
+from callrail_relay.config.saving import save, update
 from callrail_relay.config.secrets import OsKeyring, SecretName, Secrets
 from callrail_relay.domain.health import Node
 from callrail_relay.domain.public_url import Answer, NoAnswer, is_proven
 from callrail_relay.errors import NotAllowed, RelayError, SecretError, Unavailable, UsageError
-from callrail_relay.machine import public_address, service_managers
+from callrail_relay.machine import service_managers
+from callrail_relay.machine.addresses import fetch
 from callrail_relay.machine.service_managers import Launchd, Manager, Systemd, TaskScheduler
 from callrail_relay.machine.service_managers import ServiceState as ServiceState  # noqa: PLC0414 - for the commands, too
 from callrail_relay.machine.service_units import Kind as Kind  # noqa: PLC0414 - as above
@@ -34,8 +37,7 @@ from callrail_relay.outbox.engine import open_engine, store_file, translated
 from callrail_relay.outbox.presence import StoreLock
 from callrail_relay.outbox.tables import relay_secret
 
-ANSWERS_WITHIN, MUST_RUN_WITHIN = 30.0, 6.0
-"""Seconds for a new service to answer, and to be running at all."""
+ANSWERS_WITHIN, MUST_RUN_WITHIN = 30.0, 6.0  # seconds for a new service to answer, and to be running at all
 
 _KINDS = {"linux": Kind.SYSTEMD, "darwin": Kind.LAUNCHD, "win32": Kind.WINDOWS}
 _OTHER = {Kind.SYSTEMD: Kind.SYSTEMD_SYSTEM, Kind.SYSTEMD_SYSTEM: Kind.SYSTEMD}
@@ -60,7 +62,7 @@ def find_kind(*, system: bool | None, name: str | None = None) -> Kind:
 
 def find_manager(kind: Kind) -> Manager:
     if kind in _OTHER:
-        return Systemd(kind, root=system_service.ROOT)
+        return Systemd(kind, root=ROOT)
     return Launchd(places.log_file()) if kind is Kind.LAUNCHD else TaskScheduler(places.log_file())
 
 
@@ -73,13 +75,13 @@ def printed(kind: Kind, config: Path | None) -> str:
     takes_windowless = kind is Kind.WINDOWS and (os.name != "nt" or windowless.exists())
     is_ours = _KINDS.get(sys.platform) in (kind, _OTHER.get(kind))
     domain = os.environ.get("USERDOMAIN")
-    names = [*system_service.CREDENTIALS.values()]
-    stored = [name for name in names if system_service.config_file().with_name(name).exists()]
+    names = [*CREDENTIALS.values()]
+    stored = [name for name in names if system_config_file().with_name(name).exists()]
     plan = ServicePlan(
         program=(str(script),) if script.exists() else (str(here), "-P", "-m", "callrail_relay"),
         python=str(windowless if takes_windowless else here),
-        config=str(system_service.config_file() if system else places.config_file(config)),
-        data=str(system_service.data_directory() if system else places.data_directory()),
+        config=str(system_config_file() if system else places.config_file(config)),
+        data=str(system_data_directory() if system else places.data_directory()),
         log="" if system else str(places.log_file()),
         user=(f"{domain}\\" if domain else "") + getpass.getuser() if kind is Kind.WINDOWS else "",
         at_start=starts_without_login(kind),
@@ -120,8 +122,8 @@ class Needs:
 def load_for(kind: Kind, config: Path | None) -> AppContext:
     """The settings, secrets and data that the service takes over. Raises SettingsError."""
     if kind is Kind.SYSTEMD_SYSTEM and places.override_path(config) is None:
-        if system_service.config_file().exists():  # installed before: they are what counts
-            os.environ.update(system_service.variables())
+        if system_config_file().exists():  # installed before: they are what counts
+            os.environ.update(system_variables())
         elif not places.config_file().exists() and (person := os.environ.get("SUDO_USER")):
             import pwd  # noqa: PLC0415 - not on Windows
 
@@ -141,13 +143,13 @@ async def find_needs(context: AppContext, kind: Kind) -> Needs:
         await context.secrets.require(name)
     system = kind is Kind.SYSTEMD_SYSTEM
     # As the service would find them: without this environment, and without a keyring that may be closed.
-    theirs = Secrets(context.config_path, system_service.variables() if system else {})
+    theirs = Secrets(context.config_path, system_variables() if system else {})
     keyring = await OsKeyring(timeout=3.0).words() if starts_without_login(kind) else None
     outside, locked, lost, secrets = [], [], [], {}
     for name in SecretName:
         if (found := await context.secrets.find(name)) is None:
             continue
-        if system and name not in system_service.CREDENTIALS:
+        if system and name not in CREDENTIALS:
             lost.append(sentence("former_url_ends"))
             continue
         with suppress(SecretError):
@@ -180,7 +182,7 @@ async def install(context: AppContext, kind: Kind, needs: Needs) -> tuple[list[s
         _require_free(context)
     with ExitStack() as undo:
         if kind is Kind.SYSTEMD_SYSTEM:
-            context, wrote = system_service.move_in(context, needs.settings, needs.secrets, undo)
+            context, wrote = move_in(context, needs.settings, needs.secrets, undo)
         else:
             wrote = await _store(context, kind, needs)
         warning = service_managers.install(manager, printed(kind, context.config_path))
@@ -234,7 +236,7 @@ async def _why_silent(context: AppContext, manager: Manager) -> str | None:
     while (passed := clock.monotonic() - began) < ANSWERS_WITHIN:
         try:
             # Without a proxy, as for loopback.
-            answer = await public_address.fetch(
+            answer = await fetch(
                 f"{listener_url(server)}/healthz?probe={nonce}", lambda _: find_network("http://127.0.0.1")
             )
         except NoAnswer:
@@ -276,4 +278,100 @@ def uninstall(kind: Kind) -> tuple[str, ...]:
     """Stop the service and remove what ``install`` wrote; returns what it removed."""
     manager = find_manager(kind)
     manager.uninstall()
-    return (str(manager.path), *(system_service.remove_files() if kind is Kind.SYSTEMD_SYSTEM else ()))
+    return (str(manager.path), *(remove_files() if kind is Kind.SYSTEMD_SYSTEM else ()))
+
+
+ROOT = Path("/")  # where the files of a system service are; tests have their own
+
+CREDENTIALS = {name: name.credential for name in SecretName if name.credential}
+_HIDDEN_PLACES = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - not written to
+
+
+def system_config_file() -> Path:
+    return ROOT / "etc/callrail-relay/config.toml"
+
+
+def system_data_directory() -> Path:
+    return ROOT / "var/lib/callrail-relay"
+
+
+def system_variables() -> dict[str, str]:
+    """What every other command needs to work on the system service."""
+    return {
+        places.CONFIG_VARIABLE: str(system_config_file()),
+        places.DATA_VARIABLE: str(system_data_directory()),
+        "CREDENTIALS_DIRECTORY": str(system_config_file().parent),
+    }
+
+
+def require_program_for_all() -> None:
+    """Raises Unavailable if the unit's own user could not run this program."""
+    hidden = {*map(Path, _HIDDEN_PLACES), Path.home()} - {Path("/")}
+    program, package = Path(sys.executable).with_name("callrail-relay"), Path(callrail_relay.__file__).parent
+    for path in (program, program.resolve(), Path(sys.prefix), Path(sys.base_prefix), package):
+        around = {path, *path.parents}
+        if around & hidden or not all(map(_open_to_all, around)):
+            raise Unavailable(sentence("home_program", path=path))
+
+
+def _open_to_all(path: Path) -> bool:
+    with suppress(OSError):
+        return bool(path.stat().st_mode & (stat.S_IXOTH if path.is_dir() else stat.S_IROTH))
+    return False
+
+
+def move_in(
+    context: AppContext, settings: Mapping[str, Any], secrets: Mapping[SecretName, str], undo: ExitStack
+) -> tuple[AppContext, list[str]]:
+    """
+    Move the stopped store, and copy secrets and settings; *undo* takes all of it back.
+
+    The settings come last: once they are there, they and the moved store are what counts.
+    """
+    target, wrote = system_config_file(), []
+    file, moved = store_file(context.settings.database.url), system_data_directory() / "relay.db"
+    settings = dict(settings)
+    if file is not None and "url" in context.settings.database.model_fields_set:
+        # It comes to the data directory, which is the default.
+        settings["database"] = {**settings.get("database", {}), "url": None}
+        os.environ.pop(f"{PREFIX}DATABASE__URL", None)
+    if file is not None and file.exists() and file.resolve() != moved.resolve():
+        move_store(file.resolve(), moved)
+        undo.callback(move_store, moved, file.resolve())
+        wrote.append(sentence("data_is", path=moved.parent))
+    places.private_directory(target.parent)
+    undo.callback(_remove_if_empty, target.parent)
+    for name, value in secrets.items():
+        path = target.parent / CREDENTIALS[name]
+        _put(path, value, undo)
+        wrote.append(f"The {name.words} is in {path}.")
+    if context.config_path != target:
+        _put(target, read_text(context.config_path) or "", undo)
+        wrote.append(sentence("settings_are", path=target))
+    if settings:
+        update(target, settings)
+    os.environ.update(system_variables())
+    return load_context(target), wrote
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _put(path: Path, text: str, undo: ExitStack) -> None:
+    former = read_text(path)
+    try:
+        places.write_privately(path, text)
+    except OSError as error:
+        raise Unavailable(sentence("unit_unwritable", path=path, why=error.strerror)) from error
+    undo.callback(path.unlink) if former is None else undo.callback(places.write_privately, path, former)
+
+
+def remove_files() -> Iterator[str]:
+    """Remove the settings and secrets of the service; gives the path of each."""
+    for name in ("config.toml", *CREDENTIALS.values()):
+        if (file := system_config_file().with_name(name)).exists():
+            file.unlink()
+            yield str(file)
+    _remove_if_empty(system_config_file().parent)

@@ -11,7 +11,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
-from callrail_relay.bootstrap import service_setup, system_service
+from callrail_relay.bootstrap import service_setup
 from callrail_relay.bootstrap.context import AppContext, listener_url, sentence
 from callrail_relay.bootstrap.listeners import Listening
 from callrail_relay.bootstrap.wiring import Relay, open_relay
@@ -25,8 +25,7 @@ from callrail_relay.domain.tunnels import WAYS, Kind, Tunnel, explain
 from callrail_relay.errors import NotFound, RelayError, SettingsError, Unavailable
 from callrail_relay.machine import tunnels
 from callrail_relay.machine.tunnels import note_state, read_state
-from callrail_relay.service.public_address import FromInside
-from callrail_relay.service.tunnels import TunnelKeeper
+from callrail_relay.service.public_address import FromInside, TunnelKeeper
 
 TAKEN_UP_WITHIN, REACHED_WITHIN, TAILSCALE_WITHIN = 10.0, 30.0, 240.0
 """Seconds for a running relay to see the settings, and for an address to lead to it: DNS may take a while."""
@@ -185,7 +184,7 @@ def _host_to_trust(settings: Settings) -> str | None:
 async def _restart_system_service(context: AppContext) -> None:
     """The service of the whole system has a copy of the settings, which systemd makes when it starts."""
     kind = service_setup.Kind.SYSTEMD_SYSTEM
-    is_its_own = sys.platform == "linux" and context.config_path == system_service.config_file()
+    is_its_own = sys.platform == "linux" and context.config_path == service_setup.system_config_file()
     if is_its_own and service_setup.read_state(kind, None).installed:
         await service_setup.restart(kind, context.config_path)
 

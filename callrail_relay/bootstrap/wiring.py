@@ -26,24 +26,17 @@ from callrail_relay.domain.health import Facts
 from callrail_relay.domain.public_url import proof
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import SettingsError, Unavailable, UsageError
+from callrail_relay.machine.addresses import OldUrl, fetch
 from callrail_relay.machine.files import network_drive, synced_folder
-from callrail_relay.machine.old_url import OldUrl
-from callrail_relay.machine.public_address import fetch
 from callrail_relay.machine.sleep import KeepAwake
 from callrail_relay.machine.tunnels import read_state
+from callrail_relay.outbox import presence
 from callrail_relay.outbox.copying import Begin, copy_store
 from callrail_relay.outbox.engine import store_file
 from callrail_relay.outbox.presence import names_of_store, node_name
 from callrail_relay.outbox.store import Store
+from callrail_relay.service import background
 from callrail_relay.service.alerts import Alerts, Tell
-from callrail_relay.service.background import (
-    Connection,
-    Heartbeat,
-    OutsideHeartbeat,
-    PeriodicTask,
-    Retention,
-    Wakeup,
-)
 from callrail_relay.service.delivery import Delivery, TaskGroup
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
@@ -54,7 +47,6 @@ from callrail_relay.service.reconciliation import Reconciliation
 from callrail_relay.service.replies import Forwarding, InboundTexts, Polling
 from callrail_relay.service.setup import cover_new_numbers, find_sending_route
 from callrail_relay.service.shadow import Conversations, PassingOn
-from callrail_relay.service.sleep import SleepWatch
 from callrail_relay.telemetry import logs
 from callrail_relay.telemetry.alerts import AppriseChannels
 from callrail_relay.telemetry.metrics import Metrics
@@ -94,8 +86,14 @@ async def open_relay(
     refuse_network_drive(context)
     if long_running and (synced := synced_store(context)):
         logging.getLogger("callrail_relay").warning("%s", synced)
-    store = await Store.open(context.settings.database.url, context.clock, serves=long_running)
     try:
+        store = await Store.open(context.settings.database.url, context.clock, serves=long_running)
+    except Unavailable as error:
+        if presence.REFUSED_BY_POOLER in str(error.__cause__):
+            raise Unavailable(presence.POOLED) from error
+        raise
+    try:
+        await store.read(presence.require_direct)
         yield Relay(
             context=context,
             store=store,
@@ -146,11 +144,13 @@ async def open_worker(
             closed = polls.accounts if long_running and polls else frozenset()
             send, policy = callrail.send_text, context.delivery
             delivery = Delivery(store, hook, send, policy, context.random, node, closed)
-            reconciliation = Reconciliation(store, hook, callrail, context.lookups, delivery.wake)
-            worker = TaskGroup(delivery, reconciliation, Wakeup(store, hook, (delivery, reconciliation)))
+            reconciliation = Reconciliation(store, hook, callrail.find_texts, context.lookups, delivery.wake)
+            worker = TaskGroup(
+                delivery, reconciliation, background.Wakeup(store, hook, (delivery, reconciliation))
+            )
             if polls:
                 texts = InboundTexts(store, hook, context.inbound, worker.wake_all)
-                worker.polling = Polling(store, hook, callrail, polls, texts, delivery.open)
+                worker.polling = Polling(store, hook, callrail.find_replies, polls, texts, delivery.open)
             if long_running:
                 detector = relay.intake.sleep
                 delivery.about_to_claim = detector.look
@@ -158,7 +158,7 @@ async def open_worker(
                     worker.tasks.append(polling)
                     detector.woken += [lambda _: delivery.close(closed), lambda _: polling.begin_again()]
                 hold = keep_awake.hold if context.settings.server.keep_awake else None
-                worker.tasks.append(SleepWatch(store, hook, detector, worker.wake_all, hold))
+                worker.tasks.append(background.SleepWatch(store, hook, detector, worker.wake_all, hold))
                 worker.tasks += _others(relay, callrail, hook)
             yield worker
 
@@ -175,21 +175,23 @@ async def open_passing_on(relay: Relay, hook: EventHook, secret: str) -> AsyncIt
         yield passing_on
 
 
-def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[PeriodicTask]:
+def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[background.PeriodicTask]:
     """The tasks beside delivery that the settings ask for. Raises SettingsError."""
     context, store, tell = relay.context, relay.store, teller(relay.context)
     free_bytes = partial(_free_bytes, context.data)
-    others: list[PeriodicTask] = [
-        Connection(store, hook, callrail, context.account_ids),
+    others: list[background.PeriodicTask] = [
+        background.Connection(store, hook, callrail, context.account_ids),
         Alerts(store, hook, relay.facts, tell, context.alerts, platform.node(), free_bytes),
         PublicAddressWatch(store, hook, relay.public_address),
     ]
     if store.beats:
-        others.append(Heartbeat(store, hook))
+        others.append(background.Heartbeat(store, hook))
     if (outside := context.settings.alerts.heartbeat_url) is not None:
-        others.append(OutsideHeartbeat(store, hook, relay.facts, partial(fetch, outside, find_network)))
+        others.append(
+            background.OutsideHeartbeat(store, hook, relay.facts, partial(fetch, outside, find_network))
+        )
     if (kept_for := context.settings.retention.after) is not None:
-        others.append(Retention(store, hook, kept_for))
+        others.append(background.Retention(store, hook, kept_for))
     if (channels := forward_channels(context)) is not None:
         others.append(Forwarding(store, hook, channels.names, channels.pass_on))
     return others

@@ -1,19 +1,14 @@
-"""
-What CallRail's answer says: the outcome of a send, its own words, its count of our texts.
-
-The documentation says little about errors, so several keys and shapes are read with care.
-"""
+"""What CallRail's answer says: the outcome of a send, its words, its count. Little of it is documented."""
 
 import codecs
 import json
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from html import unescape
-from importlib.resources import files
 from typing import Any
 
+from callrail_relay.domain import read_table
 from callrail_relay.domain.outcome import Outcome, RateLimited, Refusal, Rejected, Sent, Unknown, Usage
 from callrail_relay.domain.payload import storable
 from callrail_relay.domain.phone import mask_all
@@ -25,7 +20,7 @@ _LARGEST_READ = 65_536
 _MOST_LEVELS = 6
 _LARGEST_COUNT = 1_000_000
 
-_REFUSALS = tomllib.loads(files(__package__).joinpath("refusals.toml").read_text(encoding="utf-8"))
+_REFUSALS = read_table(__package__, "refusals")
 _OPTED_OUT, _NEGATED, _OF_RECIPIENT = (
     re.compile(_REFUSALS[name]) for name in ("opted_out", "negated", "of_recipient")
 )

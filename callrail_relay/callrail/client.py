@@ -1,9 +1,4 @@
-"""
-Talking to CallRail.
-
-Sending promises: exactly one request for each call, never repeated and never
-redirected; every end it can come to is an outcome, not an exception.
-"""
+"""Talking to CallRail. A send is exactly one request, never repeated or redirected; its end is an outcome."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -35,8 +30,7 @@ MARGIN = 5.0
 """Seconds beyond both time-outs for a whole answer; the lease of an attempt ends after twice that."""
 
 MOST_PAGES = 200
-REPLY_PAGES = range(1, 11)
-"""Pages of 250 conversations each."""
+REPLY_PAGES = range(1, 11)  # pages of 250 conversations each
 
 T = TypeVar("T")
 
@@ -206,12 +200,7 @@ class CallRail:
     async def find_replies(
         self, account_id: str, company_id: str, *, since: datetime, pages: range = REPLY_PAGES
     ) -> SeenReplies:
-        """
-        What people wrote to a company's numbers since then, and what was sent from them.
-
-        The list has the newest activity first; a conversation is read by itself only if the list may not
-        show all that came.
-        """
+        """What people wrote to a company's numbers since then, and what was sent, newest activity first."""
         requests, found, fault = self._requests(), dict[str, wire.Replies](), None
         is_last = False
         try:

@@ -1,8 +1,4 @@
-"""
-How this computer reaches an address: its proxy and its certificates, as the environment sets them.
-
-httpx2 reads the same variables, but ignores networks in NO_PROXY, and its errors are for programmers.
-"""
+"""How this computer reaches an address. httpx2 ignores networks in NO_PROXY, and tells programmers why."""
 
 import ipaddress
 import os

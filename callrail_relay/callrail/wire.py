@@ -1,33 +1,33 @@
 """
-CallRail's names and shapes: paths, parameters and lists. ``answers`` reads what it says of a send.
+CallRail's names and shapes: paths, parameters, lists and webhooks. ``answers`` reads what it says of a send.
 
 Facts are from https://apidocs.callrail.com and from answers of the live API; what is uncertain is read
 with care and never relied on. What reads a list raises ValueError if the body isn't that list.
 """
 
+import base64
 import hashlib
+import hmac
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, tzinfo
 from operator import itemgetter
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from callrail_relay.callrail.answers import last_ten_digits, objects, read_object, thread_of
+from callrail_relay.domain.charset import UnparsedError, decode
 from callrail_relay.domain.inbound import CallRailText, Direction, HookUrls, ShownNumber, WebhookIntegration
-from callrail_relay.domain.payload import storable
+from callrail_relay.domain.payload import Fields, Number, first, parse, storable
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.reconcile import FoundText
 from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry, Route
 
-FEW = 3
-"""Texts of a conversation that any list shows."""
+FEW = 3  # texts of a conversation that any list shows
 
-Replies = tuple[CallRailText, ...]
-"""What a person wrote, and what was sent to them, oldest first."""
-
+Replies = tuple[CallRailText, ...]  # what a person wrote, and what was sent to them, oldest first
 Json = Mapping[str, Any]
 
 
@@ -286,9 +286,11 @@ def new_integration(company_id: str, hook: HookUrls) -> dict[str, Any]:
     return {"type": "Webhooks", "company_id": company_id, "config": with_urls({}, hook)}
 
 
-def _instant(value: object) -> datetime | None:
+def _instant(value: object, zone: tzinfo | None = None) -> datetime | None:
+    """An instant; *zone* is that of one without an offset, which is None otherwise."""
     try:
         instant = datetime.fromisoformat(str(value))
+        instant = instant.replace(tzinfo=instant.tzinfo or zone)
         return instant.astimezone(UTC) if instant.tzinfo is not None else None
     except (ValueError, OverflowError):
         return None
@@ -311,3 +313,89 @@ def read_number(value: str | None) -> ShownNumber:
     ending = re.sub("[^0-9]", "", shown[0]) if shown else ""
     # A single digit would match a tenth of all people.
     return ShownNumber(ending=ending if 2 <= len(ending) <= 10 else "")
+
+
+# Both webhooks have the same fields. Which of them are there, and whether phone numbers are shown in full,
+# differs between https://apidocs.callrail.com/#webhooks and the live API.
+
+_LONGEST_ID = 64
+# What every webhook about a text has, and one about a call has not.
+_OF_A_TEXT = ("content", "message_type", "conversation_id", "thread_resource_id")
+# What identifies a text without an id. Not all of the body: a field that is added must not matter.
+_IDENTIFYING = (
+    "source_number",
+    "destination_number",
+    "conversation_id",
+    "company_resource_id",
+    "content",
+    "timestamp",
+)
+
+
+def read_webhook(body: bytes, content_type: str | None) -> CallRailText | None:
+    """The text that a webhook reports; None if its body, JSON or form, has none."""
+    fields = _webhook_fields(body, content_type)
+    if fields is None or not any(name in fields for name in _OF_A_TEXT):
+        return None
+    return CallRailText(
+        key=_key(fields),
+        content=_field(fields, "content") or "",
+        source=read_number(_field(fields, "source_number")),
+        destination=read_number(_field(fields, "destination_number")),
+        written_at=_instant((_field(fields, "timestamp") or "").strip(), UTC),
+        # Named by the documentation for Sent alone; a text sent by the API may have none.
+        direction=Direction.OUT if _field(fields, "agent") else None,
+        conversation_id=_id(fields, "conversation_id"),
+        thread_id=_id(fields, "thread_resource_id"),
+        company_id=_id(fields, "company_resource_id"),
+    )
+
+
+def _webhook_fields(body: bytes, content_type: str | None) -> Fields | None:
+    try:
+        text = decode(body, content_type)
+    except UnparsedError:
+        # One broken byte elsewhere must not hide an opt-out.
+        text = body.decode("utf-8", "replace")
+    try:
+        value = parse(text, content_type)
+    except UnparsedError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _key(fields: Fields) -> str:
+    if resource_id := _id(fields, "resource_id"):
+        return resource_id
+    values = [[_field(fields, name) for name in _IDENTIFYING], _id(fields, "id")]
+    return f"body:{digest(json.dumps(values))}"
+
+
+def _id(fields: Fields, name: str) -> str | None:
+    value = (_field(fields, name) or "").strip()
+    return digest(value) if len(value) > _LONGEST_ID else value or None
+
+
+def _field(fields: Fields, name: str) -> str | None:
+    value = first(fields, name)
+    if isinstance(value, Number):
+        return value.whole()
+    return storable(value) if isinstance(value, str) else None
+
+
+def sign(key: str, body: bytes) -> str:
+    """The signature of *body*, as in the header."""
+    # SHA-1 is CallRail's choice; as an HMAC it is not open to SHA-1's collisions.
+    return base64.b64encode(hmac.new(key.encode(), body, hashlib.sha1).digest()).decode("ascii")
+
+
+def verify(keys: Iterable[str], body: bytes, header: str | None) -> bool:
+    """
+    Whether *header* is the signature of the raw *body* under one of *keys*, compared in constant time.
+
+    An empty key signs nothing: it is what an unset variable looks like.
+    """
+    given = (header or "").encode()
+    # A list first, so that every key is compared and the time does not tell which one matched.
+    matches = [hmac.compare_digest(sign(key, body).encode(), given) for key in keys if key]
+    return any(matches)

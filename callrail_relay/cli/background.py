@@ -20,14 +20,11 @@ from callrail_relay.clock import SystemClock, pause
 
 _MODULE = "callrail_relay.cli.background"
 
-NOT_AGAIN = (0, 2, 3)
-"""Stopped, wrong usage, wrong settings or secrets."""
-
+NOT_AGAIN = (0, 2, 3)  # stopped, wrong usage, wrong settings or secrets
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 """Seconds before ``serve`` is started again, and after many starts in a row."""
 
-STOP_WITHIN = 90.0
-"""Seconds for ``serve`` to stop in when the process that started it is gone."""
+STOP_WITHIN = 90.0  # seconds for ``serve`` to stop in when the process that started it is gone
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,26 +2,28 @@
 
 import sys
 from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from callrail_relay.cli.console import (
-    Config,
-    Json,
     ask,
+    catalog,
     complain,
+    given,
     has_terminal,
+    load_context,
+    opened_relay,
     say,
     sentence,
     show,
     working,
 )
-from callrail_relay.cli.first_run import begin_step, lead_on
-from callrail_relay.cli.operate import why_not_for_if3
+from callrail_relay.cli.expose import bring_up, read_tunnel
+from callrail_relay.cli.operate import read_status, why_not_for_if3
+from callrail_relay.cli.send import send
+from callrail_relay.cli.service import offer
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
-from callrail_relay.errors import RefusedByCallRail, SecretError, SettingsError, UsageError
+from callrail_relay.domain.tunnels import Kind
+from callrail_relay.errors import RefusedByCallRail, RelayError, SecretError, SettingsError, UsageError
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
@@ -30,71 +32,32 @@ if TYPE_CHECKING:
 
 _LONGEST_KEY = 4096
 
-_callrail = partial(typer.Option, rich_help_panel="CallRail")
-_relay = partial(typer.Option, rich_help_panel="This relay")
-_secrets = partial(typer.Option, rich_help_panel="Secrets")
-
-AccountId = Annotated[str | None, _callrail(metavar="ID", help="ACC..., or the nine-digit number.")]
-CompanyId = Annotated[str | None, _callrail(metavar="ID", help="COM..., the company.")]
-TrackingNumber = Annotated[str | None, _callrail(metavar="PHONE", help="The number to text from.")]
-AcceptTerms = Annotated[
-    bool,
-    _callrail("--accept-terms", help="A person writes each text, to one person who agreed to be texted."),
-]
-ApiUrl = Annotated[str | None, _callrail(metavar="URL", help="Another CallRail, such as a sandbox.")]
-NoVerify = Annotated[bool, _callrail("--no-verify", help="Save it without asking CallRail.")]
-PublicUrl = Annotated[str | None, _relay(metavar="URL", help="The public https address of the relay.")]
-Webhooks = Annotated[bool, _relay("--webhooks", help="Get replies: register webhooks at CallRail.")]
-RemoveWebhooks = Annotated[bool, _relay("--remove-webhooks", help="Only remove these webhooks again.")]
-KeyStdin = Annotated[bool, _secrets("--api-key-stdin", help="Read CallRail's API key from standard input.")]
-SecretsFile = Annotated[
-    bool, _secrets("--secrets-file", help="Keep secrets in a private file, not the keyring.")
-]
-
 
 async def configure(
     *,
-    api_key_stdin: KeyStdin = False,
-    account_id: AccountId = None,
-    company_id: CompanyId = None,
-    tracking_number: TrackingNumber = None,
-    public_url: PublicUrl = None,
-    accept_terms: AcceptTerms = False,
-    api_url: ApiUrl = None,
-    no_verify: NoVerify = False,
-    secrets_file: SecretsFile = False,
-    webhooks: Webhooks = False,
-    remove_webhooks: RemoveWebhooks = False,
-    config: Config = None,
-    as_json: Json = False,
+    api_key_stdin: bool = False,
+    account_id: str | None = None,
+    company_id: str | None = None,
+    tracking_number: str | None = None,
+    public_url: str | None = None,
+    accept_terms: bool = False,
+    api_url: str | None = None,
+    no_verify: bool = False,
+    secrets_file: bool = False,
+    webhooks: bool = False,
+    remove_webhooks: bool = False,
 ) -> None:
-    r"""
-    Set up the relay with your CallRail account.
-
-    It asks for what the options don't give. Without a terminal it asks nothing:
-    it takes the only account, company or number there is, and you give the
-    rest. Comments in the settings file stay, and a failure leaves everything as
-    it was.
-
-    Example:
-    $ callrail-relay configure
-    $ callrail-relay configure --api-key-stdin --account-id ACC... \
-        --company-id COM... --tracking-number +12025550133 \
-        --accept-terms < key.txt
-    $ callrail-relay configure --webhooks
-    """
-    from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.credentials import hook_url, known_api_key, save_setup
 
-    given = {"account_id": account_id, "company_id": company_id, "tracking_number": tracking_number}
-    alone = not any((api_key_stdin, *given.values(), public_url, accept_terms, api_url, no_verify))
+    route_options = {"account_id": account_id, "company_id": company_id, "tracking_number": tracking_number}
+    alone = not any((api_key_stdin, *route_options.values(), public_url, accept_terms, api_url, no_verify))
     if remove_webhooks or (webhooks and alone):
         if remove_webhooks and (webhooks or not alone):
             raise UsageError(sentence("webhooks_alone"))
         change = _remove_webhooks if remove_webhooks else _register
-        show(await change(load_context(config), use_file=secrets_file), "Done.", as_json=as_json)
+        show(await change(load_context(), use_file=secrets_file), "Done.")
         return
-    missing = [f"--{name}".replace("_", "-") for name, value in given.items() if value is None]
+    missing = [f"--{name}".replace("_", "-") for name, value in route_options.items() if value is None]
     if no_verify and missing:
         raise UsageError(sentence("nothing_looked_up", options=", ".join(missing)))
     if public_url is not None:
@@ -103,39 +66,39 @@ async def configure(
         except BadPublicUrl as error:
             raise SettingsError(f"--public-url can't be right. {error}") from error
     overrides: dict[str, dict[str, object]] = {
-        "callrail": {"api_url": api_url, **(given if no_verify else {})},
+        "callrail": {"api_url": api_url, **(route_options if no_verify else {})},
         "server": {"public_url": public_url},
     }
-    context = load_context(config, overrides=overrides, must_exist=False)
+    context = load_context(overrides=overrides, must_exist=False)
     known = await known_api_key(context, use_file=secrets_file)
     begin_step(1, sentence("step_key"))
     _settle_terms(context, accepted=accept_terms)
     if no_verify:
         key, is_new = _settle_key(known, from_stdin=api_key_stdin)
         say(sentence("unasked"))
-        route: dict[str, object] = {name: getattr(context.settings.callrail, name) for name in given}
+        route: dict[str, object] = {name: getattr(context.settings.callrail, name) for name in route_options}
     else:
         key, is_new, accounts = await _sign_in(context, known, from_stdin=api_key_stdin)
         begin_step(2, sentence("step_number"))
-        route = await _find_route(context, key, accounts, given)
+        route = await _find_route(context, key, accounts, route_options)
     changes: dict[str, dict[str, object]] = {
         "callrail": {**({"api_url": api_url} if api_url else {}), **route, "accepted_terms": True},
         **({"server": {"public_url": public_url}} if public_url else {}),
     }
     saved = await save_setup(context, changes, new_key=key if is_new else None, use_file=secrets_file)
     _tell_saved(context, saved)
-    if not has_terminal() or as_json:
+    if not has_terminal() or given.as_json:
         say(f"{sentence('unproven')}\n{sentence('next')}")
     else:
-        await lead_on(config, has_address=public_url is not None)
+        await lead_on(has_address=public_url is not None)
     document = {"settings_file": str(context.config_path), **route}
     if webhooks:
-        document["webhooks"] = await _register(load_context(config), use_file=secrets_file)
-    settings = load_context(config).settings
+        document["webhooks"] = await _register(load_context(), use_file=secrets_file)
+    settings = load_context().settings
     say(why_not_for_if3(settings.server.public_url) or sentence("paste_url"))
     url = hook_url(settings, saved.token)
     document |= {"hook_url": url, "secrets": {"api_key": saved.key_place, "hook_token": saved.token_place}}
-    show(document, url, as_json=as_json)
+    show(document, url)
 
 
 def _tell_saved(context: "AppContext", saved: "SavedSetup") -> None:
@@ -168,11 +131,7 @@ def _settle_terms(context: "AppContext", *, accepted: bool) -> None:
 async def _sign_in(
     context: "AppContext", known: "KnownKey | None", *, from_stdin: bool
 ) -> tuple[str, bool, "Question"]:
-    """
-    The API key, whether it is a new one to be stored, and the accounts that it can use.
-
-    A person is asked again while CallRail refuses the key.
-    """
+    """The API key, whether it is new, and its accounts; a person is asked again while CallRail refuses it."""
     from callrail_relay.bootstrap.wiring import open_callrail
     from callrail_relay.service.setup import ask_for_account
 
@@ -217,20 +176,20 @@ def _settle_key(known: "KnownKey | None", *, from_stdin: bool) -> tuple[str, boo
 
 
 async def _find_route(
-    context: "AppContext", key: str, accounts: "Question", given: Mapping[str, str | None]
+    context: "AppContext", key: str, accounts: "Question", named: Mapping[str, str | None]
 ) -> dict[str, object]:
     from callrail_relay.bootstrap.wiring import open_callrail
     from callrail_relay.service.setup import ask_for_company, ask_for_number
 
     former = context.settings.callrail
     async with open_callrail(context, key) as callrail:
-        account = _settle(accounts, given["account_id"], former.account_id)
+        account = _settle(accounts, named["account_id"], former.account_id)
         with working(sentence("asking_companies")):
             companies = await ask_for_company(callrail, account)
-        company = _settle(companies, given["company_id"], former.company_id)
+        company = _settle(companies, named["company_id"], former.company_id)
         with working(sentence("asking_numbers")):
             numbers = await ask_for_number(callrail, account, company)
-        number = _settle(numbers, given["tracking_number"], former.tracking_number)
+        number = _settle(numbers, named["tracking_number"], former.tracking_number)
     return {"account_id": account, "company_id": company, "tracking_number": number}
 
 
@@ -269,20 +228,13 @@ def _list(question: "Question") -> None:
         say(f"  {place}. {choice.line}")
 
 
-_CHANGES = {
-    "created": "the webhooks are new at CallRail.",
-    "added": "our URLs were added to the webhooks at CallRail; those of others stay.",
-    "unchanged": "our URLs are at CallRail already.",
-}
-
-
 async def _register(context: "AppContext", *, use_file: bool) -> dict[str, Any]:
     """Register at CallRail and say what was done. Raises SecretError if CallRail tells no signing key."""
     from callrail_relay.bootstrap.credentials import register_webhooks
 
     registered = await register_webhooks(context, use_file=use_file)
     for one in registered.registrations:
-        say(f"Company {one.company_id}: {_CHANGES[one.change.value]}")
+        say(f"Company {one.company_id}: {catalog('words')['webhooks'][one.change]}")
         if not one.active:
             say(sentence("switched_off"))
     if registered.key_place is not None:
@@ -298,9 +250,76 @@ async def _remove_webhooks(context: "AppContext", *, use_file: bool) -> dict[str
     from callrail_relay.bootstrap.credentials import remove_webhooks
 
     removed = await remove_webhooks(context)
-    say(
-        sentence("hooks_removed", companies=", ".join(removed))
-        if removed
-        else "CallRail had no URL of this relay."
-    )
+    say(sentence("hooks_removed", companies=", ".join(removed)) if removed else sentence("no_hooks"))
     return {"companies": removed}
+
+
+_STEPS = 5
+
+
+def begin_step(number: int, title: str) -> None:
+    """Say where a person is in the wizard."""
+    if has_terminal():
+        say(f"\nStep {number} of {_STEPS}: {title}")
+
+
+async def lead_on(*, has_address: bool) -> None:
+    """Lead a person from saved settings to a relay that runs, is reachable, and has sent a text."""
+    begin_step(3, sentence("step_service"))
+    await offer()
+    begin_step(4, sentence("step_address"))
+    if not has_address:
+        await _settle_address()
+    begin_step(5, sentence("step_test"))
+    await _send_test()
+    await _show_checklist()
+
+
+async def _settle_address() -> None:
+    """Ask for a public URL, or for the tunnel that makes one, until there is one or a person skips it."""
+    from callrail_relay.bootstrap.tunnels import find_program, save_public_url
+
+    say(sentence("address"))
+    while True:
+        context = load_context()
+        former = context.settings.server.public_url
+        enter = sentence("enter_keeps" if former else "enter_skips", former=former)
+        answer = ask(sentence("ask_address", enter=enter))
+        if not answer:
+            return
+        try:
+            if answer.lower() in (Kind.TAILSCALE, Kind.NGROK, Kind.CLOUDFLARED):
+                kind = Kind(answer.lower())
+                find_program(kind)
+                host = None if kind is Kind.TAILSCALE else ask(sentence("ask_host", kind=kind))
+                _, words = await bring_up(context, read_tunnel(kind, host or None))
+                say(words)
+            else:
+                save_public_url(context, read_public_url(answer))
+        except (BadPublicUrl, RelayError) as error:
+            complain(str(error))
+        else:
+            return
+
+
+async def _send_test() -> None:
+    """Send a text to the person's own phone: nothing else proves that the API key may send."""
+    say(sentence("test"))
+    while number := ask(sentence("ask_phone")):
+        try:
+            await send(to=number, message=sentence("test_text"))
+        except RelayError as error:
+            complain(str(error))
+        else:
+            return
+
+
+async def _show_checklist() -> None:
+    """What of the first run is done, seen live, and what comes next."""
+    from callrail_relay.cli.render import checklist_lines
+    from callrail_relay.domain.health import checklist
+
+    async with opened_relay() as relay:
+        facts = (await read_status(relay)).facts
+    if items := checklist(facts):
+        say("\n".join(line.plain for line in checklist_lines(items)) + "\n")

@@ -1,8 +1,10 @@
-"""What every command needs: its event loop, options, questions, files, JSON, errors and exit codes."""
+"""What every command needs: event loop, options, completion, questions, files, JSON, errors, exit codes."""
 
 import asyncio
 import contextlib
 import functools
+import inspect
+import io
 import json
 import os
 import re
@@ -10,58 +12,89 @@ import shutil
 import signal
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from callrail_relay.domain import read_table
+from callrail_relay.domain.message import Status
 from callrail_relay.domain.printable import printable, printable_json
 from callrail_relay.errors import NotFound, RelayError, Unavailable, UsageError
 from callrail_relay.replacing import new_content
 
 if TYPE_CHECKING:
+    from callrail_relay.bootstrap.context import AppContext
     from callrail_relay.bootstrap.wiring import Relay
 
 Command = Callable[..., Coroutine[Any, Any, int | None]]
 
-Config = Annotated[Path | None, typer.Option(metavar="PATH", help="Path to the settings file.")]
-Json = Annotated[bool, typer.Option("--json", help="Output JSON.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be sent.")]
-Timeout = Annotated[float, typer.Option(metavar="SECONDS", min=0, help="Seconds to wait.")]
-OutputFile = Annotated[str, typer.Argument(metavar="FILE", help="The file to write; - for standard output.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to every question.")]
+
+@dataclass(slots=True)
+class Given:
+    """The options that every command takes."""
+
+    config: Path | None = None
+    as_json: bool = False
+
+
+given = Given()  # of the command that runs: a process runs one
 
 
 @functools.cache
-def catalog() -> dict[str, Any]:
-    """The sentences of ``words.toml``, read with the first of them: help needs none."""
-    from callrail_relay import sentences
-
-    return sentences.catalog(__package__, "words.toml")
+def catalog(name: str) -> dict[str, Any]:
+    """The sentences of ``words.toml``, or what ``help.toml`` says of each command."""
+    return read_table(__package__, name)
 
 
 def sentence(name: str, /, **values: object) -> str:
     """A sentence of ``words.toml``, filled in."""
-    return str(catalog()["sentences"][name]).format(**values)
+    return str(catalog("words")["sentences"][name]).format(**values)
 
 
 def command(
     app: typer.Typer, name: str, *, panel: str | None = None, long_running: bool = False
 ) -> Callable[[Command], Command]:
-    """Make a coroutine a command: what it returns is the exit code, and its faults become sentences."""
+    """
+    Make a coroutine a command: what it returns is the exit code, and its faults become sentences.
+
+    ``help.toml`` has its help, and what its parameters are on the command line. It takes ``Given`` as well.
+    """
 
     def add(function: Command) -> Command:
-        @app.command(name, rich_help_panel=panel)
         @functools.wraps(function)
-        def run(*args: object, **options: object) -> None:
-            raise typer.Exit(_exit_code(function(*args, **options), long_running=long_running))
+        def run(*, config: Path | None = None, as_json: bool = False, **options: object) -> None:
+            given.config, given.as_json = config, as_json
+            raise typer.Exit(_exit_code(function(**options), long_running=long_running))
 
+        rows = catalog("help")["common"] | catalog("help")[name]
+        common = list(inspect.signature(run, follow_wrapped=False).parameters.values())[:2]
+        parameters = [
+            one.replace(annotation=Annotated[one.annotation, _declared(one, rows[one.name.strip("_")])])
+            for one in (*inspect.signature(function).parameters.values(), *common)
+        ]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        app.command(name.rsplit(maxsplit=1)[-1], rich_help_panel=panel, help=rows["help"])(run)
         return function
 
     return add
+
+
+def _declared(parameter: inspect.Parameter, row: Mapping[str, Any]) -> object:
+    """What a row of ``help.toml`` says to Typer; a flag without a name would get ``--no-...`` as well."""
+    more = {name: value for name, value in row.items() if name not in ("argument", "names", "complete")}
+    if complete := row.get("complete"):
+        more["autocompletion"] = _COMPLETE[complete]
+    if row.get("argument"):
+        return typer.Argument(**more)
+    is_flag = parameter.annotation is bool and parameter.default is False
+    names = row.get("names") or ([f"--{parameter.name.replace('_', '-')}"] if is_flag else [])
+    return typer.Option(*names, **more)
 
 
 def _exit_code(coroutine: Coroutine[Any, Any, int | None], *, long_running: bool) -> int:
@@ -98,13 +131,19 @@ def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
+def load_context(**options: Any) -> "AppContext":  # noqa: ANN401 - those of bootstrap's own
+    """The settings, the secrets and the data of this command. Raises SettingsError."""
+    from callrail_relay.bootstrap import context
+
+    return context.load_context(given.config, **options)
+
+
 @asynccontextmanager
-async def opened_relay(config: Path | None, *, with_route: bool = False) -> AsyncIterator["Relay"]:
+async def opened_relay(*, with_route: bool = False) -> AsyncIterator["Relay"]:
     """The relay of these settings; *with_route* only if they name a number to text from."""
-    from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.wiring import open_relay
 
-    context = load_context(config)
+    context = load_context()
     if with_route:
         context.require_route()
     async with open_relay(context) as relay:
@@ -172,9 +211,9 @@ def json_text(document: object, *, indent: int | None = None) -> str:
     return printable_json(json.dumps(document, indent=indent, ensure_ascii=False))
 
 
-def show(document: object, sentence: str, *, as_json: bool) -> None:
+def show(document: object, sentence: str) -> None:
     """Print the result of a command: as JSON, or as a sentence."""
-    print_json(document) if as_json else echo(sentence)
+    print_json(document) if given.as_json else echo(sentence)
 
 
 def has_terminal() -> bool:
@@ -305,3 +344,39 @@ async def stop_signal() -> AsyncIterator[asyncio.Event]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+STATUSES = [status.value for status in Status]
+_TAKES = {
+    "approve": ("held",),
+    "remap": ("held",),
+    "resend": ("unknown", "failed", "cancelled"),
+    "mark-sent": ("unknown",),
+    "cancel": ("held", "queued", "unknown", "failed"),
+}
+
+
+def ids(ctx: typer.Context) -> list[tuple[str, str]]:
+    """The ends of the newest texts' ids, as tables show them, of the statuses that the command takes."""
+    takes = _TAKES.get(ctx.info_name or "", STATUSES)
+    # Nothing that others wrote: a shell evaluates what it gets.
+    return [(id_[-8:], f"{status} {to or ''}") for id_, to, status in _known(ctx)[1] if status in takes]
+
+
+def people(ctx: typer.Context) -> list[str]:
+    return list(dict.fromkeys(to for _, to, _ in _known(ctx)[1] if to))
+
+
+def own_numbers(ctx: typer.Context) -> list[str]:
+    return list(_known(ctx)[0])
+
+
+def _known(ctx: typer.Context) -> tuple[tuple[str, ...], list[tuple[str, str | None, str]]]:
+    from callrail_relay.bootstrap.context import peek
+
+    config = ctx.params.get("config")
+    with contextlib.redirect_stderr(io.StringIO()):  # a warning would stand in the middle of what is typed
+        return peek(None if config is None else Path(config))
+
+
+_COMPLETE = {"ids": ids, "people": people, "own_numbers": own_numbers, "statuses": lambda: STATUSES}

@@ -1,11 +1,9 @@
 """``expose``: the relay's public address, through a tunnel."""
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from callrail_relay.cli.console import Config, Json, say, sentence, show
+from callrail_relay.cli.console import load_context, say, sentence, show
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.domain.tunnels import Kind
 from callrail_relay.errors import SettingsError, Unavailable, UsageError
@@ -14,63 +12,38 @@ if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
     from callrail_relay.domain.tunnels import Tunnel
 
-Way = Annotated[Kind | None, typer.Argument(metavar="WAY", help="tailscale, cloudflared, ngrok or ssh.")]
-Target = Annotated[
-    str | None, typer.Argument(metavar="TARGET", help="ssh: USER@HOST. cloudflared, ngrok: your host name.")
-]
-PublicUrl = Annotated[str | None, typer.Option(metavar="URL", help="The https address of the tunnel.")]
-RemotePort = Annotated[
-    int | None,
-    typer.Option(metavar="PORT", min=1, max=65535, help="ssh: 8787. tailscale: 443, 8443 or 10000."),
-]
-Name = Annotated[
-    str, typer.Option(metavar="NAME", help="cloudflared: the tunnel's name.", show_default=False)
-]
-ForNow = Annotated[bool, typer.Option("--for-now", help="Allow a temporary address, or http on loopback.")]
-Check = Annotated[bool, typer.Option("--check", help="Only check that this relay answers there.")]
-Off = Annotated[bool, typer.Option("--off", help="Take the tunnel and the address away.")]
 
 _TAILSCALE_PORTS = (443, 8443, 10000)
 
 
 async def expose(
-    way: Way = None,
-    target: Target = None,
+    way: Kind | None = None,
+    target: str | None = None,
     *,
-    public_url: PublicUrl = None,
-    remote_port: RemotePort = None,
-    name: Name = "callrail-relay",
-    for_now: ForNow = False,
-    check: Check = False,
-    off: Off = False,
-    config: Config = None,
-    as_json: Json = False,
+    public_url: str | None = None,
+    remote_port: int | None = None,
+    name: str = "callrail-relay",
+    for_now: bool = False,
+    check: bool = False,
+    off: bool = False,
 ) -> int:
-    """
-    Give the relay a public https address.
-
-    Example:
-    $ callrail-relay expose tailscale
-    $ callrail-relay expose ngrok my-office.ngrok-free.app
-    """
     from callrail_relay.bootstrap import tunnels
-    from callrail_relay.bootstrap.context import load_context
 
     if (way is not None) + check + off != 1:
         raise UsageError(sentence("expose_how"))
-    context = load_context(config)
+    context = load_context()
     if check:
         found = await tunnels.check(context)
-        show(found, found["detail"], as_json=as_json)
+        show(found, found["detail"])
         return 0 if found["reached"] else Unavailable.exit_code
     if off:
         kind = await tunnels.turn_off(context)
         words = sentence("tunnel_down", kind=kind)
-        show({"kind": kind}, words, as_json=as_json)
+        show({"kind": kind}, words)
         return 0
     tunnel = read_tunnel(Kind(way or ""), target, public_url, remote_port, name, for_now=for_now)
     exposed, words = await bring_up(context, tunnel, for_now=for_now)
-    show(exposed, f"{words} Next: paste the URL of `callrail-relay hook-url` into IF3.", as_json=as_json)
+    show(exposed, f"{words} Next: paste the URL of `callrail-relay hook-url` into IF3.")
     return 0
 
 

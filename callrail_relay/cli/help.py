@@ -79,6 +79,7 @@ def show_help(
 
     Example:
     $ callrail-relay help messages list
+
     """
     context: Any = ctx.find_root()
     for word in words or ():

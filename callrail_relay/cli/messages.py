@@ -3,84 +3,54 @@
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.completion import id_argument, person_option, status_option
-from callrail_relay.cli.console import Config, Json, OutputFile, Yes, command, output, progress, say, show
+from callrail_relay.cli.console import command, given, output, progress, say, show
 from callrail_relay.clock import SystemClock
-from callrail_relay.domain.message import ANONYMOUS, Actor, Attempt, Message, MessageFilter, Status, instant
+from callrail_relay.domain.message import ANONYMOUS, Actor, Message, MessageFilter, Status, as_json
 from callrail_relay.domain.printable import guarded, lines, printable
+from callrail_relay.domain.routing import Route
 from callrail_relay.errors import UsageError, Waiting
 from callrail_relay.sentences import explain, explain_all, plural
 
 app = typer.Typer(no_args_is_help=True, help="List, review and resend texts.")
 
-Statuses = Annotated[list[str] | None, status_option(help="Only with this status; can be repeated.")]
-Recipient = Annotated[str | None, person_option(help="Only texts to this person.")]
-Since = Annotated[str | None, typer.Option(metavar="WHEN", help="Only texts since then: 2h, 3d, 2026-11-23.")]
-Search = Annotated[str | None, typer.Option(metavar="WORDS", help="Only texts with these words in them.")]
-Note = Annotated[str | None, typer.Option(metavar="WORDS", help="Why, kept with the text and your name.")]
-Alike = Annotated[bool, typer.Option("--same-wording", help="Also all others with the same wording.")]
-Ids = Annotated[list[str], id_argument(help="Ids of texts or requests, or their last six characters.")]
 
 Decide = Callable[[str, Actor], Awaitable[Sequence[Message]]]
 FindAlike = Callable[..., Awaitable[list[str]]]
 
 
-@command(app, "list")
+@command(app, "messages list")
 async def list_messages(
-    status: Statuses = None,
-    recipient: Recipient = None,
-    since: Since = None,
-    search: Search = None,
-    limit: Annotated[int, typer.Option(metavar="COUNT", min=0, help="How many; 0 for all.")] = 50,
-    config: Config = None,
-    as_json: Json = False,
+    status: list[str] | None = None,
+    recipient: str | None = None,
+    since: str | None = None,
+    search: str | None = None,
+    limit: int = 50,
 ) -> None:
-    """
-    List texts, newest first.
-
-    Example:
-    $ callrail-relay messages list --status held --status unknown
-    $ callrail-relay messages list --since 2h --json
-    """
     from callrail_relay.cli.render import print_messages
 
     wanted = _filter(status, recipient, since, search, limit=limit)
-    async with console.opened_relay(config) as relay:
+    async with console.opened_relay() as relay:
         found = await relay.operations.list_messages(wanted)
-    console.print_json([message_document(one) for one in found]) if as_json else print_messages(
+    console.print_json([message_document(one) for one in found]) if given.as_json else print_messages(
         found, SystemClock().now()
     )
 
 
-@command(app, "export")
+@command(app, "messages export")
 async def export(
-    file: OutputFile = "-",
-    form: Annotated[
-        Literal["csv", "jsonl"] | None,
-        typer.Option("--format", metavar="FORMAT", help="csv or jsonl; default: by the file's name."),
-    ] = None,
-    status: Statuses = None,
-    recipient: Recipient = None,
-    since: Since = None,
-    search: Search = None,
-    config: Config = None,
-    as_json: Json = False,
+    file: str = "-",
+    form: Literal["csv", "jsonl"] | None = None,
+    status: list[str] | None = None,
+    recipient: str | None = None,
+    since: str | None = None,
+    search: str | None = None,
 ) -> None:
-    """
-    Save texts to a CSV or JSON Lines file.
-
-    In CSV, an apostrophe keeps a spreadsheet from reading a cell as a formula.
-    Only you can read the file. It replaces one of the same name.
-
-    Example:
-    $ callrail-relay messages export --since 30d texts.csv
-    """
-    if as_json and file == "-":
+    if given.as_json and file == "-":
         raise UsageError(
             "Both the texts and --json want standard output; name a file, or use --format jsonl."
         )
@@ -88,7 +58,7 @@ async def export(
     form = form or ("jsonl" if file.lower().endswith((".jsonl", ".ndjson")) else "csv")
     # The mark of utf-8-sig tells Excel that it is UTF-8.
     encoding, count = "utf-8-sig" if form == "csv" else "utf-8", 0
-    async with console.opened_relay(config) as relay:
+    async with console.opened_relay() as relay:
         plan = await relay.operations.plan_export(wanted)
         with output(file, encoding=encoding) as write, progress("Exporting", plan.count) as advance:
             if form == "csv":
@@ -100,30 +70,20 @@ async def export(
                     write("".join(f"{console.json_text(message_document(message))}\n" for message in portion))
                 count += len(portion)
                 advance(len(portion))
-    if as_json:
+    if given.as_json:
         console.print_json({"file": file, "format": form, "messages": count})
     elif file != "-":
         say(f"{plural(count, 'text')}, written to {file}.")
 
 
-@command(app, "show")
-async def show_message(
-    id_: Annotated[str, id_argument(help="The id of a text or a request, or its last six characters.")],
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """
-    Show one text, its parts and its attempts.
-
-    Example:
-    $ callrail-relay messages show d8f16adf
-    """
+@command(app, "messages show")
+async def show_message(id_: str) -> None:
     from callrail_relay.cli.render import print_message
 
-    async with console.opened_relay(config) as relay:
+    async with console.opened_relay() as relay:
         [full] = await relay.operations.full_ids([id_])
         found = await relay.operations.find(full)
-    if as_json:
+    if given.as_json:
         shown = [message_document(message) for message in found]
         console.print_json(shown[0] if len(shown) == 1 else shown)
         return
@@ -133,26 +93,11 @@ async def show_message(
         print_message(message)
 
 
-@command(app, "approve")
+@command(app, "messages approve")
 async def approve(
-    ids: Ids,
-    note: Note = None,
-    same_wording: Alike = False,
-    yes: Yes = False,
-    config: Config = None,
-    as_json: Json = False,
+    ids: list[str], note: str | None = None, same_wording: bool = False, yes: bool = False
 ) -> None:
-    """
-    Send texts that are on hold.
-
-    Only the reasons shown are overridden. A person who opted out isn't texted
-    even then; see `callrail-relay opt-outs`. It asks first about a text from a
-    backup, which may have been sent since.
-
-    Example:
-    $ callrail-relay messages approve d8f16adf
-    """
-    async with console.opened_relay(config) as relay:
+    async with console.opened_relay() as relay:
         ids = await relay.operations.full_ids(ids)
         chosen, opted_out = ids, 0
         if same_wording:
@@ -165,98 +110,50 @@ async def approve(
             if not console.confirmed("Send what is not in CallRail's conversation?", yes=yes):
                 say("Nothing was sent.")
                 return
-        await _decide(relay.operations.approve, chosen, note, as_json=as_json)
+        await _decide(relay.operations.approve, chosen, note)
     if opted_out:
         say(f"{plural(opted_out, 'text')} like it stay on hold: these people opted out.")
 
 
-@command(app, "remap")
-async def remap(
-    ids: Ids, note: Note = None, _yes: Yes = False, config: Config = None, as_json: Json = False
-) -> int:
-    """
-    Reprocess texts after a settings change.
-
-    It's for texts on hold that came without a person, words or a route. The
-    request is read again as it came in. A text that lacks nothing now is
-    checked by the rules and queued at the place it had when it arrived. What
-    still lacks something stays on hold, and the command ends with 7.
-
-    Example:
-    $ callrail-relay messages remap d8f16adf
-    """
-    async with console.opened_relay(config) as relay:
+@command(app, "messages remap")
+async def remap(ids: list[str], note: str | None = None, _yes: bool = False) -> int:
+    async with console.opened_relay() as relay:
         ids = await relay.operations.full_ids(ids)
-        changed = await _decide(relay.operations.remap, ids, note, as_json=as_json)
+        changed = await _decide(relay.operations.remap, ids, note)
     held = [message for message in changed if message.status is Status.HELD]
     for message in held:
         say(f"On hold: {message.id}: {explain_all(message.reasons)}")
     return Waiting.exit_code if held else 0
 
 
-@command(app, "resend")
-async def resend(
-    ids: Ids, note: Note = None, yes: Yes = False, config: Config = None, as_json: Json = False
-) -> None:
-    """
-    Send unconfirmed or failed texts again.
-
-    It takes canceled texts, too. CallRail can't guarantee a text is sent only
-    once, and an unconfirmed one may have arrived: check the conversation in
-    CallRail first. If both arrive, the text is shown as sent twice.
-
-    Example:
-    $ callrail-relay messages resend --yes d8f16adf
-    """
+@command(app, "messages resend")
+async def resend(ids: list[str], note: str | None = None, yes: bool = False) -> None:
     if not console.confirmed(f"Send {len(ids)} again? An unknown text may have arrived.", yes=yes):
         say("Nothing was sent.")
         return
-    async with console.opened_relay(config) as relay:
+    async with console.opened_relay() as relay:
         ids = await relay.operations.full_ids(ids)
-        await _decide(relay.operations.resend, ids, note, as_json=as_json)
+        await _decide(relay.operations.resend, ids, note)
 
 
-@command(app, "mark-sent")
-async def mark_sent(
-    ids: Ids, note: Note = None, _yes: Yes = False, config: Config = None, as_json: Json = False
-) -> None:
-    """
-    Mark unconfirmed texts as sent.
-
-    Parts that haven't been sent yet follow.
-
-    Example:
-    $ callrail-relay messages mark-sent d8f16adf
-    """
-    async with console.opened_relay(config) as relay:
+@command(app, "messages mark-sent")
+async def mark_sent(ids: list[str], note: str | None = None, _yes: bool = False) -> None:
+    async with console.opened_relay() as relay:
         ids = await relay.operations.full_ids(ids)
-        await _decide(relay.operations.mark_sent, ids, note, as_json=as_json)
+        await _decide(relay.operations.mark_sent, ids, note)
 
 
-@command(app, "cancel")
+@command(app, "messages cancel")
 async def cancel(
-    ids: Ids,
-    note: Note = None,
-    same_wording: Alike = False,
-    yes: Yes = False,
-    config: Config = None,
-    as_json: Json = False,
+    ids: list[str], note: str | None = None, same_wording: bool = False, yes: bool = False
 ) -> None:
-    """
-    Cancel texts that haven't been sent.
-
-    `messages resend` brings them back.
-
-    Example:
-    $ callrail-relay messages cancel --yes d8f16adf
-    """
-    async with console.opened_relay(config) as relay:
+    async with console.opened_relay() as relay:
         ids = await relay.operations.full_ids(ids)
         chosen = await _with_alike(relay.operations.held_alike, ids) if same_wording else ids
         if not console.confirmed(f"Cancel {len(chosen)} for good?", yes=yes):
             say("Nothing was canceled.")
             return
-        await _decide(relay.operations.cancel, chosen, note, as_json=as_json)
+        await _decide(relay.operations.cancel, chosen, note)
 
 
 async def _with_alike(find: FindAlike, ids: list[str], **approvable: bool) -> list[str]:
@@ -264,7 +161,7 @@ async def _with_alike(find: FindAlike, ids: list[str], **approvable: bool) -> li
     return list(dict.fromkeys([other for id_ in ids for other in await find(id_, **approvable)]))
 
 
-async def _decide(decide: Decide, ids: list[str], note: str | None, *, as_json: bool) -> list[Message]:
+async def _decide(decide: Decide, ids: list[str], note: str | None) -> list[Message]:
     import getpass
 
     try:
@@ -274,7 +171,7 @@ async def _decide(decide: Decide, ids: list[str], note: str | None, *, as_json: 
         name = ANONYMOUS.name
     changed = [message for id_ in ids for message in await decide(id_, Actor(name=name, note=note))]
     shown = [f"{message.status:<10} {message.id}" for message in changed]
-    show([message_document(message) for message in changed], "\n".join(shown), as_json=as_json)
+    show([message_document(message) for message in changed], "\n".join(shown))
     return changed
 
 
@@ -318,48 +215,10 @@ _OUR_OWN = ("recipient", "tracking_number")
 
 
 def message_document(message: Message) -> dict[str, Any]:
-    route = message.route
-    return {
-        "id": message.id,
-        "status": message.status,
-        "reason": explain_all(message.reasons),
-        "reasons": [reason.document() for reason in message.reasons],
-        "source": message.source,
-        "recipient": message.recipient,
-        "tracking_number": route and route.tracking_number,
-        "company_id": route and route.company_id,
-        "account_id": route and route.account_id,
-        "text": message.text,
-        "segments": [
-            {
-                "position": segment.position,
-                "content": segment.content,
-                "status": segment.status,
-                "attempts": [_attempt_document(attempt) for attempt in segment.attempts],
-            }
-            for segment in message.segments
-        ],
-        "opportunity_id": message.opportunity_id,
-        "sender_id": message.sender_id,
-        "seller_id": message.seller_id,
-        "seller": message.seller,
-        "team_id": message.team_id,
-        "received_at": instant(message.received_at),
-        "sent_at": instant(message.sent_at),
-        "conversation_id": message.conversation_id,
-    }
-
-
-def _attempt_document(attempt: Attempt) -> dict[str, Any]:
-    return {
-        "started_at": instant(attempt.started_at),
-        "finished_at": instant(attempt.finished_at),
-        "outcome": attempt.outcome,
-        "http_status": attempt.http_status,
-        "detail": attempt.detail,
-        "next_lookup_at": instant(attempt.next_lookup_at),
-        "evidence": [{"noted_at": instant(one.noted_at), "detail": one.detail} for one in attempt.evidence],
-    }
+    route = as_json(message.route) or dict.fromkeys(Route.__slots__)
+    known = {**as_json(message), **route, "reason": explain_all(message.reasons)}
+    names = (*EXPORT_COLUMNS[:3], "reasons", *EXPORT_COLUMNS[3:])
+    return {name: known[name] for name in names if name in known}
 
 
 def export_rows(messages: Iterable[Message]) -> str:

@@ -1,118 +1,59 @@
 """``opt-outs``: who opted out."""
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.completion import number_option, person_option
-from callrail_relay.cli.console import Config, Json, OutputFile, command, say, show
+from callrail_relay.cli.console import command, given, say, show
 from callrail_relay.clock import SystemClock
 from callrail_relay.errors import Unavailable, UsageError
 from callrail_relay.sentences import plural
 
 app = typer.Typer(no_args_is_help=True, help="List and change who opted out.")
 
-Recipient = Annotated[str, person_option(help="The person's number.")]
-TrackingNumber = Annotated[str | None, number_option(help="One of your numbers; default: all of them.")]
 
-
-@command(app, "list")
-async def list_opt_outs(config: Config = None, as_json: Json = False) -> None:
-    """
-    List the people who opted out, newest first.
-
-    Example:
-    $ callrail-relay opt-outs list
-    """
+@command(app, "opt-outs list")
+async def list_opt_outs() -> None:
     from callrail_relay.cli.render import local
 
-    async with console.opened_relay(config) as relay:
+    async with console.opened_relay() as relay:
         found = await relay.operations.opt_outs()
     lines = [
         f"{local(one.created_at)}  {one.recipient}  from {one.tracking_number}  {one.reason}" for one in found
     ]
-    show([one.document() for one in found], "\n".join(lines) or "No opt-outs yet.", as_json=as_json)
+    show([one.document() for one in found], "\n".join(lines) or "No opt-outs yet.")
 
 
-@command(app, "add")
-async def add(
-    recipient: Recipient,
-    tracking_number: TrackingNumber = None,
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Shown in the list.")] = "A person added it.",
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    r"""
-    Opt a person out.
-
-    Example:
-    $ callrail-relay opt-outs add --recipient +12025550122 \
-        --reason "Asked by phone."
-    """
+@command(app, "opt-outs add")
+async def add(recipient: str, tracking_number: str | None = None, reason: str = "A person added it.") -> None:
     person = console.read_number("--recipient", recipient)
     ours = None if tracking_number is None else console.read_number("--tracking-number", tracking_number)
-    async with console.opened_relay(config, with_route=ours is None) as relay:
+    async with console.opened_relay(with_route=ours is None) as relay:
         entries = await relay.operations.opt_out(person, ours, reason)
     done = f"Opted out {person} from {', '.join(one.tracking_number for one in entries)}."
-    show([one.document() for one in entries], done, as_json=as_json)
+    show([one.document() for one in entries], done)
 
 
-@command(app, "remove")
-async def remove(
-    recipient: Recipient, tracking_number: TrackingNumber = None, config: Config = None, as_json: Json = False
-) -> None:
-    """
-    Take a person off the list.
-
-    Do this only if they agreed to be texted again. CallRail keeps its own list:
-    to get off that one, the person has to reply START.
-
-    Example:
-    $ callrail-relay opt-outs remove --recipient +12025550122
-    """
+@command(app, "opt-outs remove")
+async def remove(recipient: str, tracking_number: str | None = None) -> None:
     person = console.read_number("--recipient", recipient)
     ours = None if tracking_number is None else console.read_number("--tracking-number", tracking_number)
-    async with console.opened_relay(config) as relay:
+    async with console.opened_relay() as relay:
         removed = await relay.operations.remove_opt_out(person, ours)
-    show({"recipient": person, "removed": removed}, f"Removed the opt-out of {person}.", as_json=as_json)
+    show({"recipient": person, "removed": removed}, f"Removed the opt-out of {person}.")
 
 
-@command(app, "import")
-async def import_(
-    file: Annotated[
-        str | None, typer.Argument(metavar="FILE", help="A CSV file; - for standard input.")
-    ] = None,
-    from_callrail: Annotated[
-        bool, typer.Option("--from-callrail", help="Read CallRail's conversations.")
-    ] = False,
-    since: Annotated[str, typer.Option(metavar="WHEN", help="How far back: 90d.")] = "730d",
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """
-    Import opt-outs from a file or from CallRail.
-
-    A CSV file needs the column recipient; `opt-outs export` shows the others.
-    Bad lines are named, and it ends with 2; existing entries aren't changed.
-    --from-callrail reads what people replied to your numbers. If the hourly
-    limit stops it, run it again later: it goes on where it was.
-
-    Example:
-    $ callrail-relay opt-outs import opted-out.csv
-    $ callrail-relay opt-outs import --from-callrail --since 730d
-    """
+@command(app, "opt-outs import")
+async def import_(file: str | None = None, from_callrail: bool = False, since: str = "730d") -> None:
     from callrail_relay.domain.opt_outs import read_list
 
     if (file is None) is not from_callrail:
         raise UsageError("Name a file, or --from-callrail.")
     if file is None:
-        await _import_from_callrail(since, config, as_json=as_json)
+        await _import_from_callrail(since)
         return
     listed = read_list(console.read_input(file), now=SystemClock().now())
     for_all = any(person.tracking_number is None for person in listed.people)
-    async with console.opened_relay(config, with_route=for_all) as relay:
+    async with console.opened_relay(with_route=for_all) as relay:
         with console.progress("Importing", len(listed.people)) as advance:
             added = await relay.operations.import_opt_outs(listed.people, advance)
     document = {
@@ -121,7 +62,7 @@ async def import_(
         "bad_lines": [{"line": one.number, "reason": one.reason} for one in listed.bad_lines],
         "ignored_columns": list(listed.ignored_columns),
     }
-    show(document, f"{len(listed.people)} line(s) read; {added} new on the list.", as_json=as_json)
+    show(document, f"{len(listed.people)} line(s) read; {added} new on the list.")
     if listed.ignored_columns:
         say(f"Ignored the column(s) {', '.join(listed.ignored_columns)}.")
     for one in listed.bad_lines:
@@ -132,12 +73,12 @@ async def import_(
         )
 
 
-async def _import_from_callrail(since: str, config: Path | None, *, as_json: bool) -> None:
+async def _import_from_callrail(since: str) -> None:
     from callrail_relay.bootstrap.wiring import open_conversations
     from callrail_relay.cli.messages import read_since
     from callrail_relay.service.shadow import import_opt_outs
 
-    async with console.opened_relay(config, with_route=True) as relay, open_conversations(relay) as read:
+    async with console.opened_relay(with_route=True) as relay, open_conversations(relay) as read:
         known, policy = len(await relay.operations.opt_outs()), relay.context.inbound
 
         def told(count: int) -> None:
@@ -146,35 +87,24 @@ async def _import_from_callrail(since: str, config: Path | None, *, as_json: boo
         fault = await import_opt_outs(read, policy, since=read_since(since), told=told)
         total = len(await relay.operations.opt_outs())
     added = total - known
-    show({"added": added}, f"{plural(added, 'opt-out')} added; {total:,} on the list.", as_json=as_json)
+    show({"added": added}, f"{plural(added, 'opt-out')} added; {total:,} on the list.")
     if fault is not None:
         raise Unavailable(f"Not all was read: {fault} Run it again later; it goes on where it was.")
 
 
-@command(app, "export")
-async def export(file: OutputFile = "-", config: Config = None, as_json: Json = False) -> None:
-    """
-    Save the list as CSV, newest first.
-
-    `opt-outs import` reads it again. Cells that a spreadsheet could take for a
-    formula begin with an apostrophe. Only you can read the file (mode 0600). It
-    replaces one of the same name when it's complete.
-
-    Example:
-    $ callrail-relay opt-outs export opted-out.csv
-    $ callrail-relay opt-outs export > opted-out.csv
-    """
+@command(app, "opt-outs export")
+async def export(file: str = "-") -> None:
     from callrail_relay.domain.opt_outs import write_list
 
-    if as_json and file == "-":
+    if given.as_json and file == "-":
         raise UsageError(
             "The list and --json can't both go to standard output; name a file, or use `opt-outs list`."
         )
-    async with console.opened_relay(config) as relay:
+    async with console.opened_relay() as relay:
         found = await relay.operations.opt_outs()
     with console.output(file, encoding="utf-8-sig") as write:
         write(write_list(found))
-    if as_json:
+    if given.as_json:
         console.print_json({"file": file, "entries": len(found)})
     elif file != "-":
         say(f"{len(found)} on the list, written to {file}.")

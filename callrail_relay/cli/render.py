@@ -1,5 +1,7 @@
-"""Showing values to a person: tables and sentences on a terminal, plain when piped."""
+"""Showing values and events to a person: tables and sentences on a terminal, plain when piped."""
 
+import asyncio
+import contextlib
 import math
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -12,14 +14,25 @@ from rich.table import Table
 from rich.text import Text
 
 from callrail_relay import sentences
-from callrail_relay.cli.console import catalog, echo, json_text, split_remedy
+from callrail_relay.cli.console import catalog, echo, given, json_text, split_remedy
 from callrail_relay.clock import Clock
-from callrail_relay.domain.checklist import Item, checklist
+from callrail_relay.domain import events
 from callrail_relay.domain.delivery import AccountStatus
-from callrail_relay.domain.health import Code, Condition, Facts, Level, Point, judge
+from callrail_relay.domain.health import (
+    Code,
+    Condition,
+    Facts,
+    Item,
+    Level,
+    Point,
+    checklist,
+    judge,
+    most_pressing,
+)
 from callrail_relay.domain.message import Attempt, Message, Reason, Status
+from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.printable import printable
-from callrail_relay.sentences import explain, explain_all, plural, says
+from callrail_relay.sentences import MOST_SHOWN, explain, explain_all, plural, says
 from callrail_relay.service.health import RELAY, HealthReport
 from callrail_relay.service.operations import StatusReport
 
@@ -208,10 +221,11 @@ def print_status(report: StatusReport) -> None:
 
 def _lines(report: StatusReport) -> Iterator[Text]:
     facts = report.facts
-    head, *others = judge(facts)
+    head, *others = points = judge(facts)
     yield Text(sentence(head, facts), style=f"bold {_LEVEL_STYLES[head.level]}")
-    for point in others:
+    for point in others[: MOST_SHOWN - 1]:
         yield Text(sentence(point, facts), style=_LEVEL_STYLES[point.level])
+    yield from _not_shown(len(points), "notice")
     for node in facts.running.nodes:
         name = f"{node.name}: running" if len(facts.running.nodes) > 1 else "Running"
         since = name if node.since is None else f"{name} since {clock_time(node.since, facts.now)}."
@@ -219,9 +233,10 @@ def _lines(report: StatusReport) -> Iterator[Text]:
         yield Text(f"{since} {slept}".rstrip())
     yield Text(sentences.seen_lately(facts, lambda at: clock_time(at, facts.now)))
     yield from checklist_lines(checklist(facts))
-    for standing in facts.standings:
+    for standing in most_pressing(facts.standings, MOST_SHOWN):
         yield Text()
         yield from _standing_lines(standing)
+    yield from _not_shown(len(facts.standings), "account")
     yield Text()
     counts = [
         Text.assemble((f"{count} ", "bold"), (status.value, STYLES[status]))
@@ -232,7 +247,12 @@ def _lines(report: StatusReport) -> Iterator[Text]:
     yield Text(_queue_words(facts))
 
 
-SENTENCES: dict[Code, str] = {Code[name]: words for name, words in catalog()["points"].items()}
+def _not_shown(count: int, word: str) -> Iterator[Text]:
+    if words := sentences.not_shown(count, word):
+        yield Text(words, style="dim")
+
+
+SENTENCES: dict[Code, str] = {Code[name]: words for name, words in catalog("words")["points"].items()}
 
 
 def checklist_lines(items: Sequence[Item]) -> Iterator[Text]:
@@ -292,10 +312,10 @@ def _standing_lines(standing: AccountStatus) -> Iterator[Text]:
         yield Text(f"  {standing.pending} {waits} to be sent")
 
 
-async def watch_status(read: Callable[[], Awaitable[StatusReport]], clock: Clock, *, as_json: bool) -> None:
+async def watch_status(read: Callable[[], Awaitable[StatusReport]], clock: Clock) -> None:
     """Show the status every second until cancelled; as JSON or without a terminal, only what changed."""
     out = console()
-    if out.is_terminal and not as_json:
+    if out.is_terminal and not given.as_json:
         with Live(console=out, auto_refresh=False) as live:
             while True:
                 live.update(Group(*_lines(await read())), refresh=True)
@@ -304,7 +324,7 @@ async def watch_status(read: Callable[[], Awaitable[StatusReport]], clock: Clock
     while True:
         report = await read()
         # Compared as it is shown: the time of the look alone is no change.
-        if as_json:
+        if given.as_json:
             text = json_text(report.document())
         else:
             with out.capture() as captured:
@@ -314,3 +334,76 @@ async def watch_status(read: Callable[[], Awaitable[StatusReport]], clock: Clock
             echo(text)
             shown = text
         await clock.sleep(1)
+
+
+_COLORS = {"warning": "yellow", "error": "red"}
+_MOST = 1000  # events that wait to be shown while the terminal is stopped; more are not shown
+
+Find = Callable[[str], Awaitable[Sequence[Message]]]
+
+
+class Narrator:
+    """A hook for events that never waits: they are put into words and shown beside it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._waiting: asyncio.Queue[events.Event | None] = asyncio.Queue(_MOST)
+
+    def __call__(self, event: events.Event | None) -> None:
+        """Take an event; None ends ``run`` when all before it is shown."""
+        if isinstance(event, events.MessageAccepted | None) or event.level != "debug":
+            with contextlib.suppress(asyncio.QueueFull):
+                self._waiting.put_nowait(event)
+
+    async def run(self, find: Find) -> None:
+        out = console(stderr=True)
+        while (event := await self._waiting.get()) is not None:
+            try:
+                row = Table.grid(padding=(0, 2, 0, 0))
+                time = Text(sentences.clock_time(self._clock.now()), "dim")
+                row.add_row(time, safe(*await _in_words(event, find)))
+                # In a thread: the relay keeps working while a person holds the terminal.
+                await asyncio.to_thread(out.print, row)
+            except Exception:  # noqa: BLE001, S112 - one event that can't be shown must not stop the others
+                continue
+
+
+async def _in_words(event: events.Event, find: Find) -> tuple[str, str]:
+    """What happened, and its color."""
+    if isinstance(event, events.MessageEvent):
+        [message, *_] = await find(event.message_id)
+        if told := _of_message(event, message):
+            return told
+    if isinstance(event, events.AccountPaused | events.AccountWaits):
+        what = "is paused" if isinstance(event, events.AccountPaused) else "waits"
+        return f"Sending {what}. {sentences.explain(Reason(event.reason))}", _COLORS[event.level]
+    detail = getattr(event, "reason", None) or getattr(event, "detail", None)
+    what = event.action.replace("_", " ").capitalize()
+    return f"{what}: {detail}" if detail else f"{what}.", _COLORS.get(event.level, "")
+
+
+def _of_message(event: events.MessageEvent, message: Message) -> tuple[str, str] | None:
+    who = " ".join(filter(None, (message.seller, sentences.phone(message.recipient))))
+    why = " ".join(map(sentences.says, message.reasons))
+    told = None
+    match event:
+        case events.MessageHeld() | events.MessageAccepted(status=Status.HELD):
+            told = f"On hold: {who}. {why}", "yellow"
+        case events.MessageAccepted():
+            told = f"Received for {who}", ""
+        case events.AttemptFinished(outcome=OutcomeKind.SENT):
+            count = len(message.segments)
+            told = f"Sent {f'part {event.position} of {count} ' if count > 1 else ''}to {who}", "green"
+        case events.AttemptFinished(outcome=OutcomeKind.UNKNOWN):
+            told = f"Unconfirmed: {who}. The relay checks with CallRail whether it was sent.", "yellow"
+        case events.AttemptFinished(status=Status.FAILED):
+            told = f"Failed: {who}. {why}", "red"
+        case events.AttemptFinished():
+            told = f"Not sent yet: {who}", "yellow"
+        case events.OutcomeFound(status=Status.SENT):
+            told = f"Confirmed: CallRail has it for {who}", "green"
+        case events.OutcomeFound():
+            told = f"Not found at CallRail: {who}. {why}", "yellow"
+        case events.SentTwice():
+            told = f"Sent twice to {who}", "red"
+    return told

@@ -3,13 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from callrail_relay.cli import console
-from callrail_relay.cli.completion import number_option, person_option
-from callrail_relay.cli.console import Config, DryRun, Json, Timeout, Yes, echo, print_json, say, sentence
+from callrail_relay.cli.console import catalog, echo, given, load_context, print_json, say, sentence
 from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.message import Message, Reason, Status
 from callrail_relay.errors import NotFound, SettingsError, UsageError
@@ -23,44 +20,28 @@ if TYPE_CHECKING:
     from callrail_relay.service.delivery import TaskGroup
     from callrail_relay.service.intake import SavedFile
 
-Sender = Annotated[str | None, number_option("--from", help="One of your numbers that can text.")]
-
 
 async def send(
-    to: Annotated[str, person_option(help="The person's number.")],
-    message: Annotated[str, typer.Option(metavar="TEXT", help="The text to send.")],
-    sender: Sender = None,
-    dry_run: DryRun = False,
-    wait: Annotated[bool, typer.Option(help="Wait until the text is sent.", show_default=False)] = True,
-    timeout: Timeout = 120.0,
-    config: Config = None,
-    as_json: Json = False,
+    to: str,
+    message: str,
+    sender: str | None = None,
+    dry_run: bool = False,
+    wait: bool = True,
+    timeout: float = 120.0,
 ) -> None:
-    """
-    Send one text, within the same rules.
-
-    Exit codes: 0 CallRail took it, 5 refused it, 6 didn't confirm it; 7 the text
-    is on hold or waiting; 8 CallRail can't be reached, and the text stays queued.
-    A number in --from that isn't in the settings is looked up at CallRail once.
-
-    Example:
-    $ callrail-relay send --to +12025550122 --message "Is 9 good for you?"
-    $ callrail-relay send --to 202-555-0122 --message "Hello" --dry-run
-    """
-    from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.wiring import open_relay, open_worker
     from callrail_relay.cli.render import print_message
     from callrail_relay.domain.mapper import map_direct
     from callrail_relay.service.dispatch import DeliveryResult, deliver
 
-    context = load_context(config)
+    context = load_context()
     route = None if sender is None else await _sender(context, to, sender)
     draft = map_direct(to=to, text=message, routes=context.mapping.routes, sender=route)
     _require_complete(draft.reasons)
     if dry_run:
         async with open_relay(context) as relay:
             [planned] = await relay.intake.plan(relay.intake.direct(draft))
-            print_json(message_document(planned.message)) if as_json else print_message(planned.message)
+            print_json(message_document(planned.message)) if given.as_json else print_message(planned.message)
             say(await _plan_summary(relay, [planned], []))
         say("Nothing was sent: this was a dry run.")
         return
@@ -75,11 +56,11 @@ async def send(
         else:
             [stored] = await relay.operations.find(accepted.message_id)
             ending = DeliveryResult(message=stored)
-    if as_json:
+    if given.as_json:
         print_json(message_document(ending.message))
     if ending.fault is not None:
         raise ending.fault
-    if not as_json:
+    if not given.as_json:
         echo(f"{ending.message.status.capitalize()}: text {ending.message.id} to {ending.message.recipient}.")
 
 
@@ -120,30 +101,13 @@ _GRAVEST_FIRST = (6, 5, 4, 8, 7)
 
 
 async def replay(
-    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Saved requests; - for standard input.")],
-    dry_run: DryRun = False,
-    force: Annotated[bool, typer.Option("--force", help="Send texts again that the database has.")] = False,
-    yes: Yes = False,
-    timeout: Timeout = 120.0,
-    config: Config = None,
-    as_json: Json = False,
+    files: list[str], dry_run: bool = False, force: bool = False, yes: bool = False, timeout: float = 120.0
 ) -> int:
-    """
-    Send saved webhook requests.
-
-    It reads IF3's JSON or form, lists, JSON Lines, and requests as Zapier, n8n,
-    Node-RED and webhook.site save them, and Zapier's history: what it shows as
-    sent, or as old, comes in on hold. A text in the database already is skipped.
-
-    Example:
-    $ callrail-relay replay saved/*.json --dry-run
-    """
-    from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.domain.mapper import map_saved
 
     documents = [console.read_input(file) for file in files]
-    context = load_context(config)
+    context = load_context()
     context.require_route()
     found: list[SavedFile] = []
     for file, document in zip(files, documents, strict=True):
@@ -167,22 +131,17 @@ async def replay(
     async with open_relay(context) as relay:
         if dry_run or asks:
             planned = await relay.intake.plan(relay.intake.saved(found, force=force))
-            await _show_plan(relay, planned, as_json=as_json, dry_run=dry_run)
+            await _show_plan(relay, planned, dry_run=dry_run)
         if dry_run:
             say("Nothing was sent: this was a dry run.")
             return 0
         if asks and not console.confirmed("Continue?", yes=False):
             say("Nothing was sent.")
             return 0
-        return await _send_saved(relay, found, force=force, timeout=timeout, as_json=as_json)
+        return await _send_saved(relay, found, force=force, timeout=timeout)
 
 
-_ENDED = {"held": "on hold", "unknown": "unconfirmed", "cancelled": "canceled", "duplicate": "skipped"}
-
-
-async def _send_saved(
-    relay: "Relay", found: "Sequence[SavedFile]", *, force: bool, timeout: float, as_json: bool
-) -> int:
+async def _send_saved(relay: "Relay", found: "Sequence[SavedFile]", *, force: bool, timeout: float) -> int:
     from callrail_relay.bootstrap.wiring import open_worker
     from callrail_relay.service.dispatch import DeliveryResult, deliver
 
@@ -207,38 +166,19 @@ async def _send_saved(
             else _duplicate_row((await relay.operations.find(one.duplicate_of))[0])
             for one in accepted
         ]
-    if as_json:
+    if given.as_json:
         print_json(rows)
     else:
         for row in rows:
             reason = f": {row['reason']}" if row["reason"] and row["status"] != "sent" else ""
             echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {row['id']}{reason}")
-        counts = Counter(_ENDED.get(row["status"], row["status"]) for row in rows)
+        counts = Counter(catalog("words")["ended"].get(row["status"], row["status"]) for row in rows)
         say(f"{', '.join(f'{count} {what}' for what, count in counts.items())}.")
     codes = {ending.exit_code for ending in endings}
     return next((code for code in _GRAVEST_FIRST if code in codes), 0)
 
 
-_ON_HOLD = {
-    "mass_text": "bulk",
-    "sent_by_zapier": "sent by Zapier already",
-    "opt_out": "opted out",
-    "merge_tag": "unfilled placeholder",
-    "quiet_hours": "quiet hours, sent by themselves later",
-}
-"""Why texts are on hold, in a word or two; other codes are read as they are."""
-
-_ALREADY = {
-    Status.HELD: "on hold",
-    Status.SENDING: "being sent",
-    Status.UNKNOWN: "tried, and unconfirmed",
-    Status.CANCELLED: "canceled",
-    Status.SHADOW: "passed on to the old webhook",
-}
-"""What texts are already; the other statuses are read as they are."""
-
-
-async def _show_plan(relay: "Relay", planned: "Sequence[Planned]", *, as_json: bool, dry_run: bool) -> None:
+async def _show_plan(relay: "Relay", planned: "Sequence[Planned]", *, dry_run: bool) -> None:
     """Show the rows that the run itself would print; with a question to come, JSON waits for its end."""
     from callrail_relay.cli.render import shortened
 
@@ -251,7 +191,7 @@ async def _show_plan(relay: "Relay", planned: "Sequence[Planned]", *, as_json: b
         rows.append(message_document(one.message))
         if one.repeats:
             rows[-1] |= {"status": "duplicate", "reason": "The same text comes earlier in these files."}
-    if not as_json:
+    if not given.as_json:
         for row in rows:
             echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {shortened(row['text'], 54)}")
             if row["reason"]:
@@ -268,16 +208,16 @@ def _duplicate_row(earlier: Message) -> dict[str, Any]:
 
 async def _plan_summary(relay: "Relay", planned: "Sequence[Planned]", earlier: Sequence[Message]) -> str:
     """Return what the run would do; *earlier* are the messages for which texts would be left out."""
-    new = [one.message for one in planned if one.is_new]
+    words, new = catalog("words"), [one.message for one in planned if one.is_new]
     held = [message for message in new if message.status is Status.HELD]
     parts = [f"{len(new) - len(held) or 'None'} will be sent"]
     if held:
         codes = (message.reasons[0].code for message in held)
-        why = Counter(_ON_HOLD.get(code, code.replace("_", " ")) for code in codes)
+        why = Counter(words["on_hold"].get(code, code.replace("_", " ")) for code in codes)
         reasons = [f"{count} {reason}" if len(why) > 1 else reason for reason, count in why.items()]
         parts.append(f"{len(held)} on hold: {' and '.join(reasons)}")
     for status, count in Counter(message.status for message in earlier).items():
-        parts.append(f"{count} already {_ALREADY.get(status, status)}")
+        parts.append(f"{count} already {words['already'].get(status, status)}")
     if repeats := sum(one.repeats for one in planned):
         parts.append(f"{repeats} twice in these files")
     return " ".join((f"{', '.join(parts)}.", *await _limits(relay, new)))

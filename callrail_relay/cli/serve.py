@@ -8,11 +8,9 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from callrail_relay.cli.console import Config, Json, print_json, say, sentence, show, stop_signal
+from callrail_relay.cli.console import given, load_context, print_json, say, sentence, show, stop_signal
 from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.message import OPEN, Status
 from callrail_relay.errors import AlreadyRunning, NotFound, Unavailable
@@ -21,40 +19,16 @@ from callrail_relay.sentences import explain_all
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
     from callrail_relay.bootstrap.wiring import Relay
-    from callrail_relay.cli.narrator import Narrator
-
-Host = Annotated[str | None, typer.Option(metavar="ADDRESS", help="The webhook's address on this computer.")]
-Port = Annotated[
-    int | None, typer.Option(metavar="PORT", min=0, max=65535, help="The webhook's port; 0 for any free one.")
-]
-SandboxPort = Annotated[
-    int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="The port; 0 for any free one.")
-]
-Faults = Annotated[Path | None, typer.Option(metavar="FILE", help="A JSON list of errors to simulate.")]
-NoConfig = Annotated[Path | None, typer.Option("--config", hidden=True)]
-LogLevel = Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")]
+    from callrail_relay.cli.render import Narrator
 
 
 async def serve(
-    host: Host = None,
-    port: Port = None,
-    dashboard: Annotated[bool | None, typer.Option(help="Serve the dashboard.", show_default=False)] = None,
-    sandbox: Annotated[bool, typer.Option("--sandbox", help="Send to a simulated CallRail.")] = False,
-    log_level: LogLevel = None,
-    config: Config = None,
-    as_json: Json = False,
+    host: str | None = None,
+    port: int | None = None,
+    dashboard: bool | None = None,
+    sandbox: bool = False,
+    log_level: str | None = None,
 ) -> None:
-    """
-    Run the relay: take texts and send them.
-
-    It runs until Ctrl-C, and you can stop it at any moment: texts are on disk.
-
-    Example:
-    $ callrail-relay serve
-    $ callrail-relay serve --port 8080 --no-dashboard
-    $ callrail-relay serve --sandbox
-    """
-    from callrail_relay.bootstrap.context import load_context
     from callrail_relay.cli.render import clock_time
 
     overrides: dict[str, object] = {
@@ -69,12 +43,12 @@ async def serve(
 
             box = await stack.enter_async_context(open_sandbox(port=0))
             say(sentence("sandbox", url=box.url))
-            context = load_context(config, overrides=overrides | box.overrides(), environ=box.environ())
+            context = load_context(overrides=overrides | box.overrides(), environ=box.environ())
             context, throwaway = box.with_hook_token(context)
         else:
-            context = load_context(config, overrides=overrides)
+            context = load_context(overrides=overrides)
         try:
-            await _serve(context, as_json=as_json, show_hook_url=throwaway, sandbox=sandbox)
+            await _serve(context, show_hook_url=throwaway, sandbox=sandbox)
         except AlreadyRunning as error:
             since = "" if error.since is None else f" since {clock_time(error.since, context.clock.now())}"
             process = "" if error.pid is None else f" (process {error.pid})"
@@ -86,12 +60,12 @@ async def serve(
             raise Unavailable(sentence("relay_runs", since=since, process=process, link=link)) from error
 
 
-async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool, sandbox: bool) -> None:
+async def _serve(context: "AppContext", *, show_hook_url: bool, sandbox: bool) -> None:
     from callrail_relay.bootstrap import credentials
     from callrail_relay.bootstrap.listeners import check_listening, open_listeners
     from callrail_relay.bootstrap.tunnels import keep_tunnel
     from callrail_relay.bootstrap.wiring import count_events, log_events, open_relay, open_worker
-    from callrail_relay.cli.narrator import Narrator
+    from callrail_relay.cli.render import Narrator
     from callrail_relay.domain.events import every
     from callrail_relay.service.overview import ChangeSignal
 
@@ -101,7 +75,7 @@ async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool, s
     signal = ChangeSignal()
     tell, log = log_events(context), context.settings.log
     narrator = None
-    if sys.stderr.isatty() and log.format == "auto" and log.level == "info" and not as_json:
+    if sys.stderr.isatty() and log.format == "auto" and log.level == "info" and not given.as_json:
         tell = narrator = Narrator(context.clock)
     hook = every(tell, metrics, signal)
     async with (
@@ -116,7 +90,7 @@ async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool, s
             open_worker(relay, hook, long_running=True) as worker,
             open_listeners(relay, worker, known, hook=hook, metrics=metrics, signal=signal) as listening,
         ):
-            if as_json:
+            if given.as_json:
                 print_json({"public_url": listening.public_url, "private_url": listening.private_url})
             # The webhook's URL holds a secret and stays out of service logs.
             say(sentence("listening", url=listening.public_url))
@@ -157,29 +131,17 @@ async def _narrating(narrator: "Narrator | None", relay: "Relay") -> AsyncIterat
         telling.cancel()
 
 
-async def sandbox(
-    port: SandboxPort = 8789, faults: Faults = None, _config: NoConfig = None, as_json: Json = False
-) -> None:
-    """
-    Run a simulated CallRail; no real texts.
-
-    It prints what to configure, and runs until Ctrl-C. See the texts it took at
-    /sandbox/texts, and simulate errors at /sandbox/faults.
-
-    Example:
-    $ callrail-relay sandbox
-    $ callrail-relay sandbox --port 0 --json --faults faults.json
-    """
+async def sandbox(port: int = 8789, faults: Path | None = None) -> None:
     from callrail_relay.bootstrap.sandbox import open_sandbox
 
     try:
-        text = None if faults is None else faults.read_text(encoding="utf-8")
+        text = None if faults is None else faults.read_text(encoding="utf-8")  # noqa: ASYNC240 - nothing runs yet
     except (OSError, UnicodeDecodeError) as error:
         raise NotFound(sentence("no_faults_file", faults=faults)) from error
     async with open_sandbox(port=port, faults=text) as box, stop_signal() as stopped:
         lines = [f"{name:<16} {value}" for name, value in box.document().items()]
-        show(box.document(), "\n".join(lines), as_json=as_json)
-        if not as_json:
+        show(box.document(), "\n".join(lines))
+        if not given.as_json:
             say(sentence("sandbox_listening"))
         await stopped.wait()
 
@@ -197,21 +159,7 @@ PAYLOAD = {
 DEMO_LIMIT = 30  # seconds until its text has to be sent
 
 
-async def demo(
-    keep: Annotated[bool, typer.Option("--keep", help="Keep running until Ctrl-C, to try more.")] = False,
-    _config: NoConfig = None,
-    as_json: Json = False,
-) -> None:
-    """
-    Send one simulated text end to end.
-
-    It needs no account and sends nothing real. It uses a temporary directory,
-    and doesn't touch your settings or keyring.
-
-    Example:
-    $ callrail-relay demo
-    $ callrail-relay demo --keep
-    """
+async def demo(keep: bool = False) -> None:
     import httpx2
 
     from callrail_relay.bootstrap.credentials import hook_tokens, hook_url, require_hook_token
@@ -255,7 +203,7 @@ async def demo(
         attempt = message.segments[0].attempts[0]
         say(f"5. CallRail answers {attempt.http_status}: conversation {message.conversation_id}.")
         say("\nSent. With your own account it works the same: `callrail-relay configure`.")
-        if as_json:
+        if given.as_json:
             print_json(message_document(message))
         if keep:
             say(f"\nStill up; Ctrl-C ends it.\n  Webhook:   {url}\n  Dashboard: {listening.login_url}")

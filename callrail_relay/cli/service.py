@@ -3,13 +3,12 @@
 import signal
 from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import Config, Json, Yes, command, say, sentence, show
+from callrail_relay.cli.console import command, given, load_context, say, sentence, show
 from callrail_relay.errors import NotFound, RelayError, Unavailable, UsageError
 
 if TYPE_CHECKING:
@@ -17,71 +16,50 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Run the relay with this computer.")
 
-System = Annotated[bool, typer.Option("--system", help="Linux: the hardened service of the whole system.")]
-Print = Annotated[bool, typer.Option("--print", help="Print what would be installed; change nothing.")]
-KindName = Annotated[
-    str | None,
-    typer.Option("--kind", metavar="KIND", help="With --print: for another system."),
-]
+_SEE_WHY = "See why with `callrail-relay service logs`"
 
 
-@command(app, "install")
+@command(app, "service install")
 async def install(
-    *,
-    system: System = False,
-    show_only: Print = False,
-    kind: KindName = None,
-    yes: Yes = False,
-    config: Config = None,
-    as_json: Json = False,
+    *, system: bool = False, show_only: bool = False, kind: str | None = None, yes: bool = False
 ) -> None:
-    """
-    Start the relay with this computer.
-
-    It installs a systemd unit, a LaunchAgent or a Windows task, starts it, and
-    checks that it answers. With --system, settings and secrets are copied to
-    /etc/callrail-relay, and the data moves to /var/lib/callrail-relay.
-
-    Example:
-    $ callrail-relay service install
-    $ sudo /opt/callrail-relay/bin/callrail-relay service install --system
-    $ callrail-relay service install --print --kind launchd
-    """
     from callrail_relay.bootstrap import service_setup
 
     if kind is not None and not show_only:
         raise UsageError(sentence("kind_alone"))
     chosen = service_setup.find_kind(system=system, name=kind)
     if show_only:
-        text = service_setup.printed(chosen, config)
-        show({"kind": chosen, "text": text}, text.rstrip("\n"), as_json=as_json)
+        text = service_setup.printed(chosen, given.config)
+        show({"kind": chosen, "text": text}, text.rstrip("\n"))
         return
-    wrote, fault = await _install(chosen, config, yes=yes)
-    if as_json:
-        state = service_setup.read_state(chosen, service_setup.load_for(chosen, config))
+    wrote, fault = await _install(chosen, yes=yes)
+    if given.as_json:
+        state = service_setup.read_state(chosen, service_setup.load_for(chosen, given.config))
         console.print_json({**_document(state), "wrote": wrote})
     if fault is not None:
-        raise Unavailable(sentence("service_silent", fault=fault))
-    if not as_json:
+        raise Unavailable(
+            f"The service is installed. {fault} {_SEE_WHY}, then run `callrail-relay service restart`."
+        )
+    if not given.as_json:
         console.echo(sentence("service_installed"))
 
 
-async def _install(kind: "Kind", config: Path | None, *, yes: bool) -> tuple[list[str], str | None]:
+async def _install(kind: "Kind", *, yes: bool) -> tuple[list[str], str | None]:
     """Ask what has to be asked, and install; returns what was written, and why it doesn't answer."""
-    from callrail_relay.bootstrap import service_setup, system_service
+    from callrail_relay.bootstrap import service_setup
 
     is_system = kind == "systemd-system"
     service_setup.find_manager(kind).require()
     if is_system:
-        system_service.require_program_for_all()
-    context = service_setup.load_for(kind, config)
+        service_setup.require_program_for_all()
+    context = service_setup.load_for(kind, given.config)
     needs = await service_setup.find_needs(context, kind)
     _ask(needs, yes=yes)
     wrote, warning, fault = await service_setup.install(context, kind, needs)
     for line in (*wrote, *([f"Warning: {warning}"] if warning else ())):
         say(line)
     if is_system:
-        variables = " ".join(map("=".join, system_service.variables().items()))
+        variables = " ".join(map("=".join, service_setup.system_variables().items()))
         say(sentence("run_as_root", variables=variables))
     return wrote, fault
 
@@ -103,57 +81,33 @@ def _ask(needs: "Needs", *, yes: bool) -> None:
             raise typer.Exit
 
 
-@command(app, "uninstall")
-async def uninstall(
-    system: System = False,
-    yes: Yes = False,
-    config: Config = None,  # noqa: ARG001 - every command takes it
-    as_json: Json = False,
-) -> None:
-    """
-    Remove the service; your texts stay.
-
-    With --system it also removes /etc/callrail-relay, which holds the settings
-    and secrets of the service. Until IF3 has another URL, its texts are lost.
-
-    Example:
-    $ callrail-relay service uninstall
-    """
-    from callrail_relay.bootstrap import service_setup, system_service
+@command(app, "service uninstall")
+async def uninstall(system: bool = False, yes: bool = False) -> None:
+    from callrail_relay.bootstrap import service_setup
 
     kind = service_setup.find_kind(system=system or None)
     state = service_setup.read_state(kind, None)
     if not state.installed:
         raise NotFound(sentence("no_service"))
-    more = f" and {system_service.config_file().parent}" if kind == "systemd-system" else ""
+    more = f" and {service_setup.system_config_file().parent}" if kind == "systemd-system" else ""
     if not console.confirmed(sentence("remove_service", path=state.path, more=more), yes=yes):
         return
     removed = service_setup.uninstall(kind)
-    for path in () if as_json else removed:
+    for path in () if given.as_json else removed:
         say(f"Removed {path}.")
-    show({"removed": removed}, sentence("service_removed"), as_json=as_json)
+    show({"removed": removed}, sentence("service_removed"))
 
 
-@command(app, "status")
-async def status(system: System = False, config: Config = None, as_json: Json = False) -> int:
-    """
-    Show whether the service is running.
-
-    Ends with 0 if it's running, 8 if it's installed but not running, and 4 if
-    it isn't installed.
-
-    Example:
-    $ callrail-relay service status
-    """
+@command(app, "service status")
+async def status(system: bool = False) -> int:
     from callrail_relay.bootstrap import service_setup
-    from callrail_relay.bootstrap.context import load_context
 
     kind = service_setup.find_kind(system=system or None)
     context = None
     with suppress(RelayError):  # the service may still run with what it has read
-        context = load_context(config) if kind != "systemd-system" else None
+        context = load_context() if kind != "systemd-system" else None
     state = service_setup.read_state(kind, context)
-    show(_document(state), _sentence(state), as_json=as_json)
+    show(_document(state), _sentence(state))
     if state.running:
         return 0
     return Unavailable.exit_code if state.installed else NotFound.exit_code
@@ -169,36 +123,26 @@ def _sentence(state: "ServiceState") -> str:
     if not state.installed:
         return sentence("not_installed")
     if not state.running:
-        return sentence("service_stopped", path=state.path)
+        return (
+            f"The service is installed, but not running ({state.path}). {_SEE_WHY}, then run `callrail-relay "
+            "service restart`."
+        )
     since = "" if state.since is None else f" since {local(state.since)}"
     later = "" if state.enabled else sentence("service_by_hand")
     return sentence("service_running", since=since, path=state.path, later=later)
 
 
-@command(app, "logs")
-async def logs(
-    lines: Annotated[int, typer.Option("--lines", "-n", metavar="N", min=0, help="How many lines.")] = 50,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show new lines until Ctrl-C.")] = False,
-    system: System = False,
-    config: Config = None,  # noqa: ARG001 - every command takes it
-    as_json: Json = False,
-) -> None:
-    """
-    Show the log of the service.
-
-    Example:
-    $ callrail-relay service logs
-    $ callrail-relay service logs --follow
-    """
+@command(app, "service logs")
+async def logs(lines: int = 50, follow: bool = False, system: bool = False) -> None:
     from callrail_relay.bootstrap import service_setup
 
-    if follow and as_json:
+    if follow and given.as_json:
         raise UsageError(sentence("follow_json"))
     manager = service_setup.find_manager(service_setup.find_kind(system=system or None))
     if follow:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # asyncio's would wait for the next line
     found = False
-    if as_json:
+    if given.as_json:
         console.print_json(list(manager.logs(lines, follow=False)))
         return
     for line in manager.logs(lines, follow=follow):
@@ -208,26 +152,20 @@ async def logs(
         say(sentence("no_log"))
 
 
-@command(app, "restart")
-async def restart(system: System = False, config: Config = None, as_json: Json = False) -> None:
-    """
-    Restart the service after a change.
-
-    Example:
-    $ callrail-relay service restart
-    """
+@command(app, "service restart")
+async def restart(system: bool = False) -> None:
     from callrail_relay.bootstrap import service_setup
 
     kind = service_setup.find_kind(system=system or None)
     if not service_setup.read_state(kind, None).installed:
         raise NotFound(sentence("not_installed"))
-    state, fault = await service_setup.restart(kind, config)
+    state, fault = await service_setup.restart(kind, given.config)
     if fault is not None:
-        raise Unavailable(sentence("service_restarted", fault=fault))
-    show(_document(state), sentence("service_runs"), as_json=as_json)
+        raise Unavailable(f"The service was started again. {fault} {_SEE_WHY}.")
+    show(_document(state), sentence("service_runs"))
 
 
-async def offer(config: Path | None) -> None:
+async def offer() -> None:
     """Ask a person who sets up the relay whether to install the service, if there isn't one and can be."""
     from callrail_relay.bootstrap import service_setup
 
@@ -245,7 +183,7 @@ async def offer(config: Path | None) -> None:
         say(later)
     else:
         try:
-            _, fault = await _install(kind, config, yes=False)
+            _, fault = await _install(kind, yes=False)
         except RelayError as error:  # the relay itself is set up
             console.complain(str(error))
         else:

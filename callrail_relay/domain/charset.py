@@ -2,11 +2,10 @@
 
 import codecs
 import re
-import tomllib
 from encodings.aliases import aliases
-from importlib.resources import files
 from urllib.parse import unquote, unquote_to_bytes
 
+from callrail_relay.domain import read_table
 from callrail_relay.domain.message import Reason
 
 _BYTE_ORDER_MARKS = (
@@ -25,7 +24,7 @@ _WIDE = {
     b"\0\0\0\1": "utf_32_be",
 }
 
-_TABLES = tomllib.loads(files(__package__).joinpath("charset.toml").read_text(encoding="utf-8"))
+_TABLES = read_table(__package__, "charset")
 _CHARACTER_SETS = frozenset(_TABLES["character_sets"].split())
 _IN_PRACTICE: dict[str, str] = _TABLES["in_practice"]
 

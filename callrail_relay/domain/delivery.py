@@ -61,7 +61,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimResult:
-    claim: Claim | None = None
+    claims: tuple[Claim, ...] = ()
     wake_at: datetime | None = None  # when something may be claimed next; None for something new only
     held: tuple[Held, ...] = ()
 

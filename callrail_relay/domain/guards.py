@@ -2,30 +2,25 @@
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from enum import StrEnum
 from functools import lru_cache
 
+from callrail_relay.domain import read_table
 from callrail_relay.domain.message import Reason, instant
 from callrail_relay.domain.opt_outs import PossibleOptOut
-from callrail_relay.domain.placeholders import find_placeholder
 from callrail_relay.domain.quiet_hours import quiet_until
 
 SHARED_WORDS = 0.6  # the part of the shorter text's words that two similar texts share
 FEWEST_WORDS = 7  # a shorter text is never judged: "Sounds good, talk tomorrow" goes to any number of people
 LENGTH_RATIO = 3  # a text with so many times the other's words shares its common words by accident
 _LONGEST_TEXT = 4096
-_STREET_TYPES = """
-    alley aly apartment apt av ave avenue bend blvd boulevard bridge cir circle court cove creek crossing
-    ct cv dr drive expy fwy grove highway hollow hwy lane ln loop lp parkway pass path pike pkwy pl place
-    plaza plz point pt rd road route row rte run sq square st street suite ter terrace tpke trail trl
-    turnpike unit way xing
-"""
+_TABLES = read_table(__package__, "guards")
 # Every part is bounded or possessive, so that no text of any kind takes more than milliseconds.
 _ADDRESS = re.compile(
-    rf"\b\d\w*+(?:[\s.,#-]{{1,3}}+[^\W\d_]++){{0,4}}?[\s.,#-]{{1,3}}+(?:{'|'.join(_STREET_TYPES.split())})\b"
+    rf"\b\d\w*+(?:[\s.,#-]{{1,3}}+[^\W\d_]++){{0,4}}?[\s.,#-]{{1,3}}+(?:{'|'.join(_TABLES['street_types'].split())})\b"
 )
 _LINK = re.compile(
     r"(?:https?://|www\.)\S++|[^\s@]{1,64}+@\S++|\b[\w-]{1,63}+\.(?:com|net|org|io|co|us|info|biz|ly|me|app)\b\S*+"
@@ -226,3 +221,56 @@ def too_old(waiting_since: datetime | None, now: datetime, max_age: timedelta) -
 
 def too_long(needed: int, allowed: int) -> Reason:
     return Reason("too_long", {"needed": needed, "allowed": allowed})
+
+
+_CORE = frozenset(_TABLES["field_words"].split())
+_KNOWN = _CORE | frozenset(_TABLES["other_words"].split())
+
+
+def _compiled(section: str) -> dict[str, re.Pattern[str]]:
+    """The patterns of a section, with those that are [named] put in the place of their names."""
+    named: dict[str, str] = _TABLES["named"]
+    names = re.compile("|".join(map(re.escape, named)))
+    patterns: dict[str, str] = _TABLES[section]
+    return {key: re.compile(names.sub(lambda name: named[name[0]], one)) for key, one in patterns.items()}
+
+
+_PATTERNS = _compiled("patterns")
+_MARKED = _compiled("marked")
+
+
+def find_placeholder(text: str) -> str | None:
+    """The first placeholder in *text* that was not filled in, as it is written there."""
+    found = min(_placeholders(text), key=lambda match: match.start(), default=None)
+    return None if found is None else found[0].strip()[:60]
+
+
+def _placeholders(text: str) -> Iterator[re.Match[str]]:
+    """All that are found; what costs time is not looked for if its mark is missing."""
+    if _PATTERNS["marks_of_certain"].search(text):
+        yield from _PATTERNS["certain"].finditer(text)
+    if _PATTERNS["words_of_nothing"].search(text):
+        yield from _PATTERNS["greeted_nothing"].finditer(text)
+        yield from _PATTERNS["named_nothing"].finditer(text)
+        if only := _PATTERNS["only_nothing"].fullmatch(text):
+            yield only
+    for match in _PATTERNS["percent"].finditer(text) if "%" in text else ():
+        if not _PATTERNS["escape"].match(match[1]) and "/" not in re.split(r"\s", text[: match.start()])[-1]:
+            yield match  # not in a link
+    for mark, pattern in _MARKED.items():
+        for match in pattern.finditer(text) if mark in text else ():
+            if _names_a_field(match[1], match[0]):
+                yield match
+
+
+def _names_a_field(inside: str, whole: str) -> bool:
+    """Whether all words of it are those of fields; in braces also what only a program writes as one word."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Za-z])(?=[0-9])", " ", inside)
+    words = re.split(r"[\s_.'\u2019-]+", apart.strip().lower())
+    known = sum(word in _KNOWN for word in words)
+    if known == len(words) and len(words) <= 5:
+        # "[last]" may be a person's own; a brace around it is not.
+        return any(word in _CORE for word in words) or whole[0] == "{"
+    if whole[0] in "{[(<%#~$":
+        return bool(_PATTERNS["joined"].fullmatch(inside)) and (whole[0] == "{" or known > 0)
+    return False

@@ -1,4 +1,4 @@
-"""How the relay is doing, decided once for status, dashboard, metrics and alerts, in order of urgency."""
+"""How the relay is doing, most urgent first, and how far its first run is; decided once for all."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from enum import IntEnum, StrEnum, auto
 from typing import Any
 
 from callrail_relay.domain.delivery import AccountStatus, Counts
-from callrail_relay.domain.message import Reason, instant
+from callrail_relay.domain.message import Reason, as_json
 from callrail_relay.domain.retry import NO_ANSWER, UNREACHABLE
 from callrail_relay.domain.shadow import Shadow
 from callrail_relay.domain.views import Waiting
@@ -33,10 +33,6 @@ class Node:
     version: str | None = None  # if it is known
     slept: Slept | None = None  # since then
 
-    def document(self) -> dict[str, Any]:
-        slept = self.slept and {"seconds": self.slept.seconds, "woke_at": instant(self.slept.woke_at)}
-        return {"name": self.name, "since": instant(self.since), "slept": slept}
-
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -50,8 +46,8 @@ class Running:
         return min((node.since for node in self.nodes if node.since is not None), default=None)
 
     def document(self) -> dict[str, Any]:
-        nodes = [node.document() for node in self.nodes]
-        return {"running": bool(nodes), "since": instant(self.since), "nodes": nodes}
+        nodes = [as_json(node, "name", "since", "slept") for node in self.nodes]
+        return {"running": bool(nodes), "since": as_json(self.since), "nodes": nodes}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +179,18 @@ def judge(facts: Facts) -> tuple[Point, ...]:
     return tuple(sorted(points, key=lambda point: point.code))
 
 
+def most_pressing(standings: Sequence[AccountStatus], most: int) -> Sequence[AccountStatus]:
+    """These accounts, or *most* of them if there are more: stopped ones first, then the fullest."""
+    if len(standings) <= most:
+        return standings
+
+    def order(one: AccountStatus) -> tuple[bool, bool, int, int]:
+        running = one.account.paused_since is None, one.account.wait_until is None
+        return (*running, min(one.hour.room, one.day.room), -one.pending)
+
+    return sorted(standings, key=order)[:most]
+
+
 _AS_IT_SHOULD = (Code.SHADOW, Code.DAY_FULL, Code.HOUR_FULL, Code.LOOKED_UP, Code.WELL, Code.SCHEDULED)
 
 
@@ -232,3 +240,65 @@ def _in_progress(facts: Facts) -> Iterator[Point]:
             yield Point(code=full, account_id=account.id, count=window.allowed, at=window.free_at)
     if facts.waiting.looked_up.count:
         yield Point(code=Code.LOOKED_UP, count=facts.waiting.looked_up.count)
+
+
+class Step(StrEnum):
+    KEY = "key"  # CallRail answered to it
+    NUMBER = "number"  # an account and a number to text from
+    ADDRESS = "address"  # the public one leads to this relay
+    WEBHOOK = "webhook"  # IF3 has the URL: its first text came
+    TEXT = "text"  # CallRail took one
+
+
+class Todo(StrEnum):
+    CONFIGURE = "configure"
+    NEW_KEY = "new_key"
+    START = "start"
+    CHECK = "check"
+    EXPOSE = "expose"
+    CHECK_ADDRESS = "check_address"
+    PASTE = "paste"
+    SEND = "send"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    step: Step
+    done: bool
+    todo: Todo | None = None  # what to do now; only the first one that isn't done has it
+
+
+def checklist(facts: Facts) -> tuple[Item, ...]:
+    """The steps of the first run, in order; empty once IF3's first text came and one was sent."""
+    if facts.last_from_if3 is not None and facts.any_sent:
+        return ()
+    todos = {
+        Step.KEY: _key(facts),
+        Step.NUMBER: None if facts.standings else Todo.CONFIGURE,
+        Step.ADDRESS: _address(facts),
+        Step.WEBHOOK: None if facts.last_from_if3 is not None else Todo.PASTE,
+        Step.TEXT: None if facts.any_sent else Todo.SEND,
+    }
+    next_step = next(step for step, todo in todos.items() if todo is not None)
+    return tuple(
+        Item(step, todo is None, todo if step is next_step else None) for step, todo in todos.items()
+    )
+
+
+def _key(facts: Facts) -> Todo | None:
+    if not facts.standings:
+        return Todo.CONFIGURE
+    paused = (one.account.paused_reason for one in facts.standings)
+    if any(reason is not None and reason.code in ("unauthorized", "forbidden") for reason in paused):
+        return Todo.NEW_KEY
+    if any(contact.answered_at is not None for contact in facts.contacts.values()):
+        return None
+    return Todo.CHECK if facts.running else Todo.START
+
+
+def _address(facts: Facts) -> Todo | None:
+    if facts.public_url is not None and facts.public_url.answered:
+        return None
+    if not facts.running:
+        return Todo.START  # without a relay no address leads to it
+    return Todo.EXPOSE if facts.public_url is None else Todo.CHECK_ADDRESS

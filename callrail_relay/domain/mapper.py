@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from callrail_relay.domain import guards, payload
 from callrail_relay.domain.account import Limits
@@ -265,17 +266,9 @@ class Mapper:
 
     def _submission(self, source: Source, raw: RawSubmission, drafts: Iterable[MappedText]) -> NewSubmission:
         messages = tuple(new_message(self._new_id(), draft, self.policy) for draft in drafts)
-        return NewSubmission(
-            id=raw.id,
-            body=raw.body,
-            content_type=raw.content_type,
-            query=raw.query,
-            repeat_key=raw.repeat_key,
-            source=source,
-            messages=messages,
-            guards=self.policy.guards,
-            woke_at=self.woke_at,
-        )
+        known: dict[str, Any] = {name: getattr(raw, name) for name in RawSubmission.__slots__}
+        guards, woke_at = self.policy.guards, self.woke_at
+        return NewSubmission(**known, source=source, messages=messages, guards=guards, woke_at=woke_at)
 
 
 def is_ping(body: bytes, query: str) -> bool:

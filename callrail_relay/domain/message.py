@@ -1,9 +1,9 @@
 """Messages as the outbox keeps them: submission, segments, attempts, reasons, and what people decided."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from enum import Enum, StrEnum
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -169,6 +169,24 @@ def if3_context(source: object) -> dict[str, Any]:
 def instant(value: datetime | None) -> str | None:
     """An instant as programs read it: ISO 8601 in UTC, ending in Z."""
     return None if value is None else value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def as_json(value: object, *names: str) -> Any:  # noqa: ANN401 - whatever JSON can hold
+    """*value* as JSON has it: instants in UTC, and of a dataclass the fields of *names*, or all."""
+    match value:
+        case datetime():
+            return instant(value)
+        case Enum():
+            return value.value
+        case Mapping():
+            return {key: as_json(one) for key, one in value.items()}
+        case list() | tuple():
+            return [as_json(one) for one in value]
+        case _ if is_dataclass(value):
+            return {
+                name: as_json(getattr(value, name)) for name in names or [one.name for one in fields(value)]
+            }
+    return value
 
 
 def uuid7(now: datetime, random: Random) -> str:

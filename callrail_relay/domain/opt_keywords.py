@@ -37,11 +37,7 @@ _RULES = _read_rules()
 _CLEAR, _DOUBTFUL = (re.compile(_RULES[name]) for name in ("clear", "doubtful"))
 
 _LONGEST = 2000  # characters that are read: CallRail delivers 1,600
-_SIGNATURE = re.compile(
-    r"^\W*(sent (from|via|by|with) |get outlook|(this (message|text) was )?sent from|envoye (de|depuis|a"
-    r" partir)|enviado desde|-- ?$|confidentiality)",
-    re.IGNORECASE,
-)
+_SIGNATURE = re.compile(rf"^\W*(?:{_RULES['signature']})", re.IGNORECASE)
 # iMessage and Android send a reaction as a text that quotes ours, which may end with "Reply STOP to opt out".
 # Nothing is tried twice over the same characters: a reply of any kind takes milliseconds.
 _QUOTED = re.compile(r'[“«"][^“”«»"\s]*+\s[^“”«»"\s]*+\s[^“”«»"]*+(?:[”»"]|$)')
@@ -50,10 +46,7 @@ _TO_OPT_OUT = r"(stop|unsubscribe|opt ?out|cancel|end|quit|leave|remove)"
 _INSTRUCTION = re.compile(
     rf"\b(reply|text|txt|send|type|respond|answer) (with )?{_TO_OPT_OUT}( (to|for|if|2) .*)?(?= \||$)"
 )
-_NEGATED = re.compile(
-    r"\b(dont|do not|wont|will not|cant|can not|cannot|couldnt|didnt|did not|doesnt|not|never|wouldnt|isnt"
-    r"|arent)( ever| to)? (stop|stopping|quit|lose|losing|cancel|delete|remove|end|unsubscribe)\b"
-)
+_NEGATED = re.compile(rf"\b(?:{_RULES['negations']})(?: ever| to)? (?:{_RULES['negated']})\b")
 _FILLERS = re.compile(rf"\b(?:{_RULES['fillers']})\b ?")
 
 

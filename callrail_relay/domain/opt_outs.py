@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from callrail_relay.domain.charset import UnparsedError, decode
-from callrail_relay.domain.message import instant
+from callrail_relay.domain.message import as_json, instant
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.printable import guarded, lines, unguarded
 from callrail_relay.errors import UsageError
@@ -37,8 +37,7 @@ class OptOut:
     origin: Origin = Origin.BY_HAND
 
     def document(self) -> dict[str, Any]:
-        pair = {"recipient": self.recipient, "tracking_number": self.tracking_number}
-        return {**pair, "reason": self.reason, "created_at": instant(self.created_at)}
+        return dict(as_json(self, "recipient", "tracking_number", "reason", "created_at"))
 
 
 COLUMNS = ("tracking_number", "recipient", "reason", "created_at")

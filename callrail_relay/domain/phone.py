@@ -1,16 +1,15 @@
 """Phone numbers. What is known to be abroad or to take no texts is refused; unknown area codes are texted."""
 
 import re
-import tomllib
 import unicodedata
-from importlib.resources import files
 
 from phonenumbers import Leniency, PhoneNumberMatcher
 
+from callrail_relay.domain import read_table
 from callrail_relay.domain.message import Reason
 from callrail_relay.domain.printable import whole_number
 
-_TABLES = tomllib.loads(files(__package__).joinpath("phone.toml").read_text(encoding="utf-8"))
+_TABLES = read_table(__package__, "phone")
 _COUNTRIES: dict[str, str] = _TABLES["countries"]  # by area code
 _LABELS = frozenset(_TABLES["labels"].split())
 

@@ -5,8 +5,10 @@ import hmac
 import ipaddress
 import re
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import StrEnum, auto
 from urllib.parse import urlsplit
+
+from callrail_relay.domain import read_table
 
 EXAMPLE = "https://texts.example.com"
 
@@ -16,6 +18,8 @@ _OWN_NETWORK = frozenset({  # last labels that no public DNS has
 })  # fmt: skip
 _NEEDED = f"IF3 needs an address that the internet can reach, from a tunnel or a proxy, such as {EXAMPLE}"
 
+_SENTENCES: dict[str, dict[str, str]] = read_table(__package__, "public_url")
+_BY_STATUS = {**dict.fromkeys((401, 403), "login"), **dict.fromkeys((502, 503, 504, 530), "proxy")}
 _PROOF = re.compile(rb"[0-9a-f]{64}")
 _TAILSCALE = ipaddress.ip_network("100.64.0.0/10")
 
@@ -93,21 +97,15 @@ def _printable(host: str) -> str:
 
 
 class Trouble(StrEnum):
-    NO_NAME = "DNS doesn't know {host}. Check the spelling, or add the name to your DNS."
-    REFUSED = "{host} refuses connections. Start your proxy or tunnel."
-    TIME_OUT = (
-        "{host} doesn't answer. Check your tunnel or proxy and the firewall. Some routers can't reach "
-        "their own public address from inside: try {url}/healthz on a phone that isn't in your network."
-    )
-    EXPIRED = "The certificate of {host} has expired, so IF3 can't post. Renew it."
-    WRONG_NAME = "The certificate of {host} is for another name, so IF3 can't post. Get one for {host}."
-    UNTRUSTED = (
-        "The certificate of {host} isn't trusted{detail}, so IF3 can't post. Use one of a public "
-        "authority, with its whole chain."
-    )
-    TLS = "{host} doesn't speak https as it should{detail}. Check the https setup of your proxy."
-    PROXY = "The proxy of this computer's environment can't be used{detail}. Check HTTPS_PROXY."
-    BROKEN = "The connection to {host} broke{detail}. Check your tunnel or proxy."
+    NO_NAME = auto()
+    REFUSED = auto()
+    TIME_OUT = auto()
+    EXPIRED = auto()
+    WRONG_NAME = auto()
+    UNTRUSTED = auto()
+    TLS = auto()
+    PROXY = auto()
+    BROKEN = auto()
 
 
 class NoAnswer(Exception):
@@ -137,24 +135,15 @@ def is_proven(answer: Answer, secret: str, nonce: str) -> bool:
 
 def wrong_answer(answer: Answer, url: str, target: str) -> str:
     """Return who answers at *url* instead of the relay, which listens at *target*, and what to do."""
-    through = f"Let your proxy or tunnel pass /hooks/ and /healthz on to {target}."
-    status = answer.status
-    if 300 <= status < 400:
-        parts = urlsplit(answer.location)
-        to = f" to {parts.scheme}://{parts.hostname}" if parts.hostname else ""
-        return f"{url} redirects{to} ({status}), and a redirected POST is lost. Use the URL that it leads to."
-    if status in (401, 403):
-        return f"{url} wants a login or refuses visitors ({status}), so IF3 can't post. Open /hooks/ there."
-    if status in (502, 503, 504, 530):
-        return f"A proxy or tunnel answers at {url}, but it doesn't reach the relay ({status}). {through}"
-    if status == 200 and (not answer.body.strip() or _PROOF.fullmatch(answer.body.strip())):
-        return (
-            f"Another relay answers at {url}, perhaps on an old computer or with another database. Stop that "
-            f"one. {through}"
-        )
-    return f"Another server answers at {url} ({status}), not this relay. {through}"
+    status, body = answer.status, answer.body.strip()
+    is_relay = status == 200 and (not body or _PROOF.fullmatch(body) is not None)
+    kind = "redirect" if 300 <= status < 400 else _BY_STATUS.get(status, "relay" if is_relay else "server")
+    parts = urlsplit(answer.location if kind == "redirect" else "")
+    to = f" to {parts.scheme}://{parts.hostname}" if parts.hostname else ""
+    return _SENTENCES["wrong_answer"][kind].format(url=url, status=status, to=to, target=target)
 
 
 def no_answer(error: NoAnswer, url: str) -> str:
     detail = f" ({_printable(error.detail)})" if error.detail else ""
-    return error.trouble.value.format(host=urlsplit(url).hostname, detail=detail, url=url)
+    words = _SENTENCES["trouble"][error.trouble]
+    return words.format(host=urlsplit(url).hostname, detail=detail, url=url)

@@ -1,12 +1,12 @@
 """The tunnels that give the relay a public address: each program's arguments, and what its output means."""
 
 import re
-import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.resources import files
 from urllib.parse import urlsplit
+
+from callrail_relay.domain import read_table
 
 LOST = (
     "The tunnel's temporary address has changed, so IF3 posts to one that has ended. Run `callrail-relay "
@@ -105,9 +105,7 @@ WAYS = {
 }
 
 
-_REMEDIES: dict[str, dict[str, str]] = tomllib.loads(
-    files(__package__).joinpath("tunnel_remedies.toml").read_text(encoding="utf-8")
-)
+_REMEDIES: dict[str, dict[str, str]] = read_table(__package__, "tunnel_remedies")
 
 
 def find_address(kind: Kind, lines: Sequence[str]) -> str | None:

@@ -14,34 +14,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePath
 
+from callrail_relay.domain import read_table
+
 HAS_MODES = os.name == "posix"
 """Whether a file's mode says who may read it. On Windows its directory does, by its own rules."""
 
-_REMOTE = re.compile(
-    "9p|afpfs|afs|beegfs|ceph|cifs|coda|davfs|ftp|glusterfs|gpfs|lustre|ncpfs|nfs4?|orangefs|panfs|prl_fs|pvfs2"
-    "|smb[23]|smbfs|vboxsf|vmhgfs|webdav"
-    "|fuse[.](blobfuse2?|ceph|ceph-fuse|curlftpfs|davfs2?|fuse-nfs|gcsfuse|geesefs|glusterfs|goofys|grpcfuse"
-    "|google-drive-ocamlfuse|gvfsd-fuse|juicefs|lizardfs|mfs|moosefs|mount-s3|nfs|onedriver|rclone|s3fs"
-    "|seaweedfs|smbnetfs|sshfs|vmhgfs-fuse)"
-)
-
-_SYNCED = (
-    ("OneDrive", re.compile(r"OneDrive( ?-.*)?", re.IGNORECASE)),
-    ("Dropbox", re.compile(r"Dropbox( \(.*\))?", re.IGNORECASE)),
-    ("iCloud Drive", re.compile(r"Mobile Documents|com~apple~CloudDocs|iCloud ?Drive", re.IGNORECASE)),
-    ("Google Drive", re.compile(r"Google ?Drive(-.*| \(.*\))?|My Drive", re.IGNORECASE)),
-    ("Nextcloud", re.compile(r"Nextcloud|ownCloud", re.IGNORECASE)),
-    ("Box", re.compile(r"Box( Sync|-Box)", re.IGNORECASE)),
-    ("pCloud", re.compile(r"pCloud ?Drive", re.IGNORECASE)),
-    ("MEGA", re.compile(r"MEGA(sync)?( .*)?", re.IGNORECASE)),
-    ("Proton Drive", re.compile(r"Proton ?Drive(-.*)?", re.IGNORECASE)),
-)
-_MARKS = (
-    ("Syncthing", ".stfolder"),
-    ("Nextcloud", ".sync_*.db"),
-    ("Nextcloud", "._sync_*.db"),
-    ("Seafile", ".seafile-data"),
-)
+_TABLES = read_table(__package__, "files")
+_REMOTE = re.compile("|".join(f"(?:{one})" for one in _TABLES["remote"]))
+_SYNCED = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in _TABLES["folders"].items()}
+_MARKS: dict[str, str] = _TABLES["marks"]
 
 
 def network_drive(path: Path) -> str | None:
@@ -64,7 +45,7 @@ def network_drive(path: Path) -> str | None:
 def synced_folder(path: Path) -> str | None:
     """The program that syncs the folder of *path* with other computers, or None."""
     folder = Path(os.path.realpath(path)).parent
-    marked = ((name, parent, mark) for parent in (folder, *folder.parents) for name, mark in _MARKS)
+    marked = ((name, parent, mark) for parent in (folder, *folder.parents) for mark, name in _MARKS.items())
     return synced_by_name(folder) or next((name for name, parent, mark in marked if _has(parent, mark)), None)
 
 
@@ -98,7 +79,8 @@ def is_unc(path: str) -> bool:
 
 def synced_by_name(folder: PurePath) -> str | None:
     """The program whose folder's name is in the path of *folder*."""
-    return next((name for part in folder.parts for name, pattern in _SYNCED if pattern.fullmatch(part)), None)
+    found = (name for part in folder.parts for name, pattern in _SYNCED.items() if pattern.fullmatch(part))
+    return next(found, None)
 
 
 def _has(folder: Path, mark: str) -> bool:

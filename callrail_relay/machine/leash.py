@@ -10,8 +10,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
-STOP_WITHIN = 5.0
-"""Seconds for the program to stop by itself."""
+STOP_WITHIN = 5.0  # seconds for the program to stop by itself
 
 
 def main(command: Sequence[str]) -> int:

@@ -14,8 +14,7 @@ from callrail_relay.errors import SettingsError
 NAME = "callrail-relay"
 TEMPLATES = Path(__file__).parent / "units"
 CONFIG, DATA = "CALLRAIL_RELAY_CONFIG", "CALLRAIL_RELAY_DATA"
-STOP_WITHIN = 90
-"""Seconds that a stop may take: CallRail may still have to answer for a text."""
+STOP_WITHIN = 90  # seconds that a stop may take: CallRail may still have to answer for a text
 
 _DESCRIPTION = "Sends InvestorFuse IF3 texts through CallRail (callrail-relay)"
 _PLAIN = re.compile(r"[\w@+=:,./%$-]+", re.ASCII)

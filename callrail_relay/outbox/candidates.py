@@ -1,6 +1,6 @@
 """Whose turn it is: the messages of an account of which a segment may be sent now, and when others may be."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -26,16 +26,11 @@ from callrail_relay.outbox.tables import (
 
 
 def candidates(
-    connection: sa.Connection, now: datetime, policy: ClaimPolicy, account: Account, *, under_way: bool
-) -> Iterator[Row]:
-    """
-    Yield messages whose turn it is: those *under_way* first, if there are any, then the queued ones in the
-    order of arrival. One query a row: what is done to one candidate shows in the choice of the next.
-    """
-    asked = {"account_id": account.id, "now": now, "since": now - policy.recipient_interval}
-    for query in (_UNDER_WAY, _QUEUED) if under_way else (_QUEUED,):
-        while (row := connection.execute(query, asked).first()) is not None:
-            yield row
+    connection: sa.Connection, now: datetime, policy: ClaimPolicy, account: Account, status: Status, most: int
+) -> Sequence[Row]:
+    """The first messages of this status, *most* at most, whose turn it is: one to a person, in turn."""
+    asked = {"account_id": account.id, "now": now, "since": now - policy.recipient_interval, "most": most}
+    return connection.execute(_UNDER_WAY if status is Status.SENDING else _QUEUED, asked).all()
 
 
 def next_due(
@@ -53,7 +48,7 @@ _SINCE = sa.bindparam("since", type_=Instant)
 
 
 def _turn(status: Status, *conditions: Condition) -> sa.Select[Any]:
-    """The first message in the order of arrival that is due, with nothing just sent to that person."""
+    """The first messages in the order of arrival that are due, with nothing just sent to that person."""
     just_sent = sa.exists().where(
         *_to_the_same(attempts), attempts.c.finished_at > _SINCE, attempts.c.counted_at.is_not(None)
     )
@@ -69,8 +64,8 @@ def _turn(status: Status, *conditions: Condition) -> sa.Select[Any]:
         .where(messages.c.account_id == ACCOUNT_ID, is_open(), messages.c.status == status, is_due)
         .where(*conditions, ~just_sent)
         .order_by(messages.c.seq)
-        .limit(1)
-        # The row is locked, so that another node cannot cancel what is being claimed here.
+        .limit(sa.bindparam("most", type_=sa.Integer))
+        # The rows are locked, so that another node cannot cancel what is being claimed here.
         .with_for_update(of=messages)
     )
 

@@ -1,7 +1,7 @@
 """Taking the next segment for sending, within the budget: the attempts are its ledger."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -33,15 +33,19 @@ from callrail_relay.outbox.tables import (
 )
 
 LOCKED_RETRY = timedelta(seconds=0.05)  # when to look again at an account that another node had locked
+LOOK_AGAIN = timedelta(seconds=1)  # when to look at what is behind texts that are on their way
 PAUSED_RETRY = timedelta(seconds=60)  # how long a text that comes in brings no look at a paused account
 ROOM_RETRY = timedelta(seconds=60)  # when to look again if there is room, but not enough for the next text
 AT_ONCE = 50  # texts held or released in one transaction: while it lasts, webhooks wait for the database
 _PORTION = 20  # due accounts that are read at a time: mostly the first one will do
 
 
-def claim(connection: sa.Connection, now: datetime, node: str, policy: ClaimPolicy) -> ClaimResult:
+def claim(
+    connection: sa.Connection, now: datetime, node: str, policy: ClaimPolicy, *, most: int = 1
+) -> ClaimResult:
     """
-    Take the next segment that may be sent, with its attempt row and its place in the budget.
+    Take the next segments that may be sent, *most* at most, each with its attempt row and its place in the
+    budget.
 
     At most one segment per tracking number and recipient is in flight, texts to one person are sent in the
     order in which they came, and no window of any account is passed: all three hold because this transaction
@@ -50,18 +54,22 @@ def claim(connection: sa.Connection, now: datetime, node: str, policy: ClaimPoli
     """
     held: list[Held] = []
     locked: list[Row] = []
+    batch = _Batch(connection, now, node, policy, most)
     for account in _lock_due(connection, now, policy, locked):
-        look = _claim_from(connection, now, node, policy, account)
+        look = _claim_from(batch, account)
         held.extend(look.held)
-        if look.claim is not None:
-            return ClaimResult(claim=look.claim, held=tuple(held))
-        connection.execute(_PUT_OFF, {"of": account.id, "due": look.due_at, "closed": look.closed_until})
+        # One from which texts are on their way stays due: each outcome changes what may be claimed next.
+        if look.due_at == now or not look.has_claimed:
+            connection.execute(_PUT_OFF, {"of": account.id, "due": look.due_at, "closed": look.closed_until})
         if look.due_at == now:
-            return ClaimResult(wake_at=now, held=tuple(held))
-    wake_at: datetime | None = connection.scalar(_NEXT_DUE, {"now": now})
+            return ClaimResult(claims=batch.write(), wake_at=now, held=tuple(held))
+        if batch.room == 0:
+            break
+    claims = batch.write()
+    wake_at = now + LOOK_AGAIN if claims else connection.scalar(_NEXT_DUE, {"now": now})
     if locked:
         wake_at = soonest(wake_at, now + LOCKED_RETRY)
-    return ClaimResult(wake_at=wake_at, held=tuple(held))
+    return ClaimResult(claims=claims, wake_at=wake_at, held=tuple(held))
 
 
 def take_up_forgotten(connection: sa.Connection, now: datetime) -> None:
@@ -98,22 +106,114 @@ def _lock_due(
             yield account
 
 
-_Facts = sa.Row[bool, bool, bool, int, int, int]
+@dataclass(slots=True)
+class _Facts:
+    """What there is to know of an account before its texts are chosen, kept up to date with each claim."""
+
+    is_releasing: bool
+    is_waiting: bool
+    is_in_flight: bool
+    reserved: int  # segments still to be sent of messages that are under way
+    hour: int
+    day: int
+
+    @property
+    def used(self) -> tuple[int, int]:
+        return self.hour, self.day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Look:
-    """The result of a look at an account: a claim, or when to look again."""
+    """The result of a look at an account: whether something was claimed, or when to look again."""
 
-    claim: Claim | None = None
+    has_claimed: bool = False
     due_at: datetime | None = None
     closed_until: datetime | None = None
     held: tuple[Held, ...] = ()
 
 
-def _claim_from(
-    connection: sa.Connection, now: datetime, node: str, policy: ClaimPolicy, account: Account
-) -> _Look:
+_Begun = tuple[Row, list[tuple[int, str]]]  # a message, and those of its segments that wait
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one transaction claims, of one or many accounts: gathered first, then written together."""
+
+    connection: sa.Connection
+    now: datetime
+    node: str
+    policy: ClaimPolicy
+    most: int
+    _begun: list[_Begun] = field(default_factory=list)
+    _claims: list[Claim] = field(default_factory=list)
+
+    @property
+    def room(self) -> int:
+        return self.most - len(self._begun) - len(self._claims)
+
+    def add(self, row: Row, waiting: list[tuple[int, str]]) -> None:
+        """Claim the first of the segments of a message that are *waiting*."""
+        self._begun.append((row, waiting))
+
+    def write(self) -> tuple[Claim, ...]:
+        """Mark what was added as being sent, and write the attempts; return all claims so far."""
+        begun, self._begun = self._begun, list[_Begun]()
+        if begun:
+            counts = [
+                {"of": row.seq, "count": row.segment_count if row.is_cut else len(waiting)}
+                for row, waiting in begun
+            ]
+            self.connection.execute(_TAKE_MESSAGE, counts)
+            segment_ids = self._take_segments(begun)
+            rows = [
+                {
+                    "segment_id": segment_ids[row.seq],
+                    "message_seq": row.seq,
+                    "account_id": row.account_id,
+                    "tracking_number": row.tracking_number,
+                    "recipient": row.recipient,
+                    "node": self.node,
+                    "started_at": self.now,
+                    "lease_until": self.now + self.policy.lease,
+                    "counted_at": self.now,
+                }
+                for row, _ in begun
+            ]
+            attempt_ids: dict[int, int] = dict(self.connection.execute(_INSERT_ATTEMPTS, rows).all())
+            self._claims += [
+                Claim(
+                    attempt_id=attempt_ids[segment_ids[row.seq]],
+                    message_id=row.id,
+                    position=position,
+                    route=route_of(row),
+                    recipient=row.recipient,
+                    content=content,
+                )
+                for row, [(position, content), *_] in begun
+            ]
+        return tuple(self._claims)
+
+    def _take_segments(self, begun: list[_Begun]) -> dict[int, int]:
+        """Mark the first segments as being sent, or write them if there were none; their ids by message."""
+        first, later = [], []
+        ids: dict[int, int] = {}
+        for row, waiting in begun:
+            if row.is_cut:
+                taken = {"of": row.seq, "at": waiting[0][0]}
+                ids[row.seq] = self.connection.execute(_TAKE_SEGMENT, taken).scalar_one()
+            else:
+                new = [{"message_seq": row.seq, "position": at, "content": part} for at, part in waiting]
+                first.append(new[0] | {"status": Status.SENDING})
+                later += [one | {"status": Status.QUEUED} for one in new[1:]]
+        if first:
+            ids |= dict(self.connection.execute(_INSERT_SEGMENTS, first).all())
+        if later:
+            self.connection.execute(sa.insert(segments), later)
+        return ids
+
+
+def _claim_from(batch: _Batch, account: Account) -> _Look:
+    connection, now = batch.connection, batch.now
     facts = _read_facts(connection, now, account.id)
     if facts.is_releasing and _release(connection, now, account.id) == AT_ONCE:
         return _Look(due_at=now)
@@ -125,38 +225,47 @@ def _claim_from(
     if not facts.is_waiting or (account.strikes and facts.is_in_flight):
         # One probe at a time; it is looked at when that has ended.
         return _Look()
-    look = _claim_text(connection, now, node, policy, account, facts)
-    if look.claim is not None or look.due_at == now:
+    look = _claim_texts(batch, account, facts)
+    if look.has_claimed or look.due_at == now:
         return look
     # Even if the budget is used up, a text under way may have its room and its next segment soon due.
-    return replace(look, due_at=soonest(look.due_at, next_due(connection, now, policy, account)))
+    return replace(look, due_at=soonest(look.due_at, next_due(connection, now, batch.policy, account)))
 
 
-def _claim_text(
-    connection: sa.Connection, now: datetime, node: str, policy: ClaimPolicy, account: Account, facts: _Facts
-) -> _Look:
-    """Claim from the first text that may be sent, and hold those before it that may not, AT_ONCE at most."""
-    held: list[Held] = []
-    for row in candidates(connection, now, policy, account, under_way=facts.reserved > 0):
-        if len(held) == AT_ONCE:
-            return _Look(due_at=now, held=tuple(held))
-        verdict = _judge(connection, now, policy, row)
-        if verdict.holds:
-            held.append(_hold(connection, row, verdict))
-            if row.status == Status.SENDING:
-                # The room that was kept for the rest of it is free.
-                facts = _read_facts(connection, now, account.id)
-            continue
-        look = _begin(connection, now, node, policy, account, row, facts)
-        held.extend(look.held)
-        if look.claim is not None or look.due_at is not None:
-            return replace(look, held=tuple(held))
-    return _Look(held=tuple(held))
+def _claim_texts(batch: _Batch, account: Account, facts: _Facts) -> _Look:
+    """Claim the first texts that may be sent, and hold those before them that may not, AT_ONCE at most."""
+    connection, now, held = batch.connection, batch.now, list[Held]()
+    room = batch.room
+    least = room - 1 if account.strikes else 0  # one probe at a time
+    for status in (Status.SENDING, Status.QUEUED) if facts.reserved else (Status.QUEUED,):
+        while True:
+            is_over = True
+            for row in candidates(connection, now, batch.policy, account, status, batch.room - least):
+                if len(held) == AT_ONCE:
+                    return _Look(due_at=now, has_claimed=batch.room < room, held=tuple(held))
+                verdict = _judge(connection, now, batch.policy, row)
+                if verdict.holds:
+                    look = _hold(connection, row, verdict)
+                else:
+                    look = _begin(batch, account, row, facts)
+                held.extend(look.held)
+                if look.due_at is not None or batch.room == least:
+                    return replace(look, has_claimed=batch.room < room, held=tuple(held))
+                if look.held:
+                    is_over = False  # those behind it may go now
+                if look.held and row.status == Status.SENDING:
+                    # The room that was kept for the rest of it is free.
+                    batch.write()
+                    facts = _read_facts(connection, now, account.id)
+            if is_over:
+                break
+            batch.write()
+    return _Look(has_claimed=batch.room < room, held=tuple(held))
 
 
 def _read_facts(connection: sa.Connection, now: datetime, account_id: str) -> _Facts:
     asked = {"account_id": account_id, "now": now, "since_hour": now - HOUR, "since_day": now - DAY}
-    return connection.execute(_FACTS, asked).one()
+    return _Facts(*connection.execute(_FACTS, asked).one())
 
 
 def _release(connection: sa.Connection, now: datetime, account_id: str) -> int:
@@ -300,25 +409,18 @@ def _waiting_since(row: Row) -> datetime:
     return since
 
 
-def _hold(connection: sa.Connection, row: Row, verdict: guards.Verdict) -> Held:
+def _hold(connection: sa.Connection, row: Row, verdict: guards.Verdict) -> _Look:
     held = {"status": Status.HELD, "release_at": verdict.release_at}
     change(connection, messages, row.seq, **held, reasons=(*row.reasons, *verdict.holds))
-    return Held(message_id=row.id, reasons=verdict.holds)
+    return _Look(held=(Held(message_id=row.id, reasons=verdict.holds),))
 
 
-def _begin(
-    connection: sa.Connection,
-    now: datetime,
-    node: str,
-    policy: ClaimPolicy,
-    account: Account,
-    row: Row,
-    facts: _Facts,
-) -> _Look:
+def _begin(batch: _Batch, account: Account, row: Row, facts: _Facts) -> _Look:
     """
     Claim the next segment of *row* if its whole message fits both windows: mark both as being sent, and write
     the attempt. Else say when it will fit; until then those behind it wait as well.
     """
+    connection, now, policy = batch.connection, batch.now, batch.policy
     waiting: list[tuple[int, str]] = []
     if row.is_cut:
         waiting = [(at, content) for at, content in connection.execute(_WAITING_SEGMENTS, {"of": row.seq})]
@@ -330,13 +432,14 @@ def _begin(
     needed, kept = (1, 0) if row.status == Status.SENDING else (len(waiting), facts.reserved)
 
     def windows_for(needed: int) -> tuple[Window, Window]:
-        used = (facts.hour, facts.day)
-        return read_windows(connection, now, account, policy.limits, used=used, needed=needed, kept=kept)
+        return read_windows(
+            connection, now, account, policy.limits, used=facts.used, needed=needed, kept=kept
+        )
 
     hour, day = windows_for(needed)
     if needed > min(hour.allowed, day.allowed) > 0:
         too_long = guards.Verdict(holds=(guards.too_long(needed, min(hour.allowed, day.allowed)),))
-        return _Look(held=(_hold(connection, row, too_long),))
+        return _hold(connection, row, too_long)
     free_at = last_of(hour.free_at, day.free_at)
     if free_at is not None:
         room_at = last_of(*(window.free_at for window in windows_for(1)))
@@ -345,47 +448,10 @@ def _begin(
         # A shorter one could be sent now, and may be once this one is too old, or is held.
         too_old_at = _waiting_since(row) + policy.guards.max_age + MICROSECOND
         return _Look(due_at=soonest(free_at, now + ROOM_RETRY, too_old_at if too_old_at > now else None))
-    position, content = waiting[0]
-    if row.is_cut:
-        segment_id = connection.execute(_TAKE_SEGMENT, {"of": row.seq, "at": position}).scalar_one()
-        count = row.segment_count
-    else:
-        segment_id = _write_segments(connection, row.seq, waiting)
-        count = len(waiting)
-    connection.execute(_TAKE_MESSAGE, {"of": row.seq, "count": count})
-    attempt = {
-        "segment_id": segment_id,
-        "message_seq": row.seq,
-        "account_id": row.account_id,
-        "tracking_number": row.tracking_number,
-        "recipient": row.recipient,
-        "node": node,
-        "started_at": now,
-        "lease_until": now + policy.lease,
-        "counted_at": now,
-    }
-    attempt_id = connection.execute(_INSERT_ATTEMPT, attempt).scalar_one()
-    claim = Claim(
-        attempt_id=attempt_id,
-        message_id=row.id,
-        position=position,
-        route=route_of(row),
-        recipient=row.recipient,
-        content=content,
-    )
-    return _Look(claim=claim)
-
-
-def _write_segments(connection: sa.Connection, message_seq: int, pieces: list[tuple[int, str]]) -> int:
-    """Write the segments of a message, the first one as being sent; return its id."""
-    first, *rest = [
-        {"message_seq": message_seq, "position": position, "content": content, "status": Status.QUEUED}
-        for position, content in pieces
-    ]
-    id_: int = connection.execute(_INSERT_SEGMENT, first | {"status": Status.SENDING}).scalar_one()
-    if rest:
-        connection.execute(sa.insert(segments), rest)
-    return id_
+    batch.add(row, waiting)
+    facts.hour, facts.day = facts.hour + 1, facts.day + 1
+    facts.reserved += -1 if row.status == Status.SENDING else len(waiting) - 1
+    return _Look(has_claimed=True)
 
 
 _OF_MESSAGE = segments.c.message_seq == sa.bindparam("of"), segments.c.status == Status.QUEUED
@@ -403,8 +469,9 @@ _TAKE_MESSAGE = (
     .where(messages.c.seq == sa.bindparam("of"))
     .values(status=Status.SENDING, segment_count=sa.bindparam("count"))
 )
-_INSERT_SEGMENT = sa.insert(segments).returning(segments.c.id)
-_INSERT_ATTEMPT = sa.insert(attempts).returning(attempts.c.id)
+# Each id comes with what it is of: databases give no order to the rows that they return.
+_INSERT_SEGMENTS = sa.insert(segments).returning(segments.c.message_seq, segments.c.id)
+_INSERT_ATTEMPTS = sa.insert(attempts).returning(attempts.c.segment_id, attempts.c.id)
 
 
 Due = tuple[datetime | None, datetime | None]

@@ -16,9 +16,11 @@ from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.outbox.opt_outs import is_opted_out
 from callrail_relay.outbox.rows import Row, from_row, latest, of_pair, portions
 from callrail_relay.outbox.tables import (
+    ACCOUNT_ID,
     EPOCH,
     MICROSECOND,
     Condition,
+    Instant,
     accounts,
     attempts,
     callrail_texts,
@@ -52,9 +54,7 @@ def read_overview(
     """What waits, and how many texts came in since *arrivals_since*."""
 
     def oldest(account_id: str, length: timedelta) -> datetime | None:
-        counted_at = attempts.c.counted_at
-        of_account = (attempts.c.account_id == account_id, counted_at > now - length)
-        first: datetime | None = connection.scalar(sa.select(sa.func.min(counted_at)).where(*of_account))
+        first: datetime | None = connection.scalar(_OLDEST, {"account_id": account_id, "since": now - length})
         return first
 
     return views.Overview(
@@ -64,6 +64,11 @@ def read_overview(
         oldest={id_: views.OldestUse(hour=oldest(id_, HOUR), day=oldest(id_, DAY)) for id_ in account_ids},
         any_sent=bool(connection.scalar(_SENT)),
     )
+
+
+_OLDEST = sa.select(sa.func.min(attempts.c.counted_at)).where(
+    attempts.c.account_id == ACCOUNT_ID, attempts.c.counted_at > sa.bindparam("since", type_=Instant)
+)
 
 
 def last_from_if3(connection: sa.Connection, now: datetime) -> datetime | None:
@@ -344,8 +349,8 @@ def read_conversation(
 
 def read_marker(connection: sa.Connection, now: datetime) -> str:
     """Return a value that changes with all that a page could show, from the ends of indexes alone."""
-    standing = connection.execute(sa.select(accounts).order_by(accounts.c.id)).all()
-    seen = repr((tuple(connection.execute(_MARKER).one()), [tuple(row) for row in standing]))
+    stopped = [tuple(row) for row in connection.execute(_STOPPED)]
+    seen = repr((tuple(connection.execute(_MARKER).one()), stopped))
     return hashlib.blake2b(seen.encode(), digest_size=8).hexdigest()
 
 
@@ -353,6 +358,12 @@ def _newest(column: sa.ColumnElement[Any]) -> sa.ScalarSelect[Any]:
     return sa.select(sa.func.max(column)).scalar_subquery()
 
 
+# Accounts of which a page says more than their limits.
+_STOPPED = (
+    sa.select(accounts)
+    .where(sa.or_(accounts.c.paused_since.is_not(None), accounts.c.wait_until.is_not(None)))
+    .order_by(accounts.c.id)
+)
 _MARKER = sa.select(
     _newest(messages.c.seq),
     _newest(attempts.c.id),
@@ -365,6 +376,12 @@ _MARKER = sa.select(
     *(
         _number(messages, messages.c.status == sa.literal(status, literal_execute=True))
         for status in (Status.HELD, Status.UNKNOWN, *OPEN)
+    ),
+    _number(accounts),
+    _newest(accounts.c.excess_at),
+    *(
+        sa.select(sa.func.sum(accounts.c[name])).scalar_subquery()
+        for name in ("hour_allowed", "day_allowed", "hour_excess", "day_excess")
     ),
 )
 

@@ -28,7 +28,7 @@ from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.errors import AlreadyRunning, Unavailable
 from callrail_relay.outbox.engine import APPLICATION, give_to_owner
 from callrail_relay.outbox.rows import insert_into, last_of
-from callrail_relay.outbox.tables import attempts, contacts, nodes, polls
+from callrail_relay.outbox.tables import NOW, Instant, accounts, attempts, contacts, nodes, polls
 
 MOST_NODES = 64
 
@@ -243,6 +243,26 @@ def others_connected(connection: sa.Connection, pattern: str = f"{APPLICATION}%"
     return bool(connection.scalar(query, {"pattern": pattern}))
 
 
+def require_direct(connection: sa.Connection, now: datetime) -> None:
+    """
+    Raise Unavailable if a pooler answers for PostgreSQL: it gives clients process ids of its own.
+
+    Behind it, what a session asked for doesn't hold: that its commits are on disk, and how long it may wait.
+    """
+    if connection.dialect.name == "sqlite":
+        return
+    client: Any = connection.connection.driver_connection
+    if connection.scalar(sa.select(sa.func.pg_backend_pid())) != client.info.backend_pid:
+        raise Unavailable(POOLED)
+
+
+REFUSED_BY_POOLER = "unsupported startup parameter"  # what PgBouncer says to what a session asks for
+POOLED = (
+    "database.url leads to a connection pooler such as PgBouncer, behind which the relay can't be sure that "
+    "texts are on disk. Set it to PostgreSQL itself; a relay keeps 6 connections at most."
+)
+
+
 def is_served(connection: sa.Connection, now: datetime) -> bool:
     """Whether a node is there, in tables of any release."""
     query = sa.select(nodes.c.id).where(nodes.c.seen_at > now - GONE)
@@ -275,21 +295,38 @@ def note_contacts(
 
 def read_contacts(connection: sa.Connection, now: datetime, account_ids: Sequence[str]) -> dict[str, Contact]:
     """The contact of each account: by a text that was sent, by looks for replies, and by such requests."""
-    return {account_id: _contact(connection, now, account_id) for account_id in account_ids}
+    asked = {"now": now, "since": now - DAY}
+    looks, requests, sent = (
+        {row[0]: row[1:] for row in connection.execute(query, asked)} for query in (_LOOKS, _REQUESTS, _SENT)
+    )
+
+    def contact(account_id: str) -> Contact:
+        polled, requested = looks.get(account_id, (None, None)), requests.get(account_id, (None, None))
+        answered_at = last_of(polled[0], requested[0], *sent.get(account_id, ()))
+        failed_at = last_of(polled[1], requested[1])
+        is_lost = failed_at is not None and failed_at == last_of(failed_at, answered_at)
+        return Contact(answered_at=answered_at, is_lost=is_lost)
+
+    return {account_id: contact(account_id) for account_id in account_ids}
 
 
-def _contact(connection: sa.Connection, now: datetime, account_id: str) -> Contact:
-    def latest(table: sa.Table, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
-        newest = (sa.func.max(column) for column in columns)
-        return sa.select(*newest).where(table.c.account_id == account_id)
-
-    # A look that a crash ended made no requests that are known, and tells nothing about CallRail.
-    failed = sa.and_(polls.c.finished_at.is_(None), polls.c.lease_until <= now, polls.c.requests > 0)
-    polled = latest(polls, polls.c.finished_at, sa.case((failed, polls.c.lease_until)))
-    looks = connection.execute(polled.where(polls.c.began_at > now - DAY)).one()
-    asked = connection.execute(latest(contacts, contacts.c.answered_at, contacts.c.failed_at)).one()
-    sent = (attempts.c.counted_at > now - DAY, attempts.c.outcome == OutcomeKind.SENT)
-    sent_at: datetime | None = connection.scalar(latest(attempts, attempts.c.counted_at).where(*sent))
-    answered_at, failed_at = last_of(looks[0], asked[0], sent_at), last_of(looks[1], asked[1])
-    is_lost = failed_at is not None and failed_at == last_of(failed_at, answered_at)
-    return Contact(answered_at=answered_at, is_lost=is_lost)
+# Of all accounts at once, by an account's id.
+_SINCE = sa.bindparam("since", type_=Instant)
+# A look that a crash ended made no requests that are known, and tells nothing about CallRail.
+_FAILED = sa.and_(polls.c.finished_at.is_(None), polls.c.lease_until <= NOW, polls.c.requests > 0)
+_LOOKS = (
+    sa.select(
+        polls.c.account_id,
+        sa.func.max(polls.c.finished_at),
+        sa.func.max(sa.case((_FAILED, polls.c.lease_until))),
+    )
+    .where(polls.c.began_at > _SINCE)
+    .group_by(polls.c.account_id)
+)
+_REQUESTS = sa.select(contacts.c.account_id, contacts.c.answered_at, contacts.c.failed_at)
+_SENT_AT = sa.select(sa.func.max(attempts.c.counted_at)).where(
+    attempts.c.account_id == accounts.c.id,
+    attempts.c.counted_at > _SINCE,
+    attempts.c.outcome == OutcomeKind.SENT,
+)
+_SENT = sa.select(accounts.c.id, _SENT_AT.scalar_subquery())

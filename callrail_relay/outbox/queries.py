@@ -6,7 +6,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.account import DAY, Limits, drains_at
+from callrail_relay.domain.account import DAY, HOUR, Account, Limits, drains_at
 from callrail_relay.domain.delivery import RECENT, UNDONE, AccountStatus, Counts
 from callrail_relay.domain.message import (
     OPEN,
@@ -26,14 +26,17 @@ from callrail_relay.domain.message import (
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.outbox.claim import count_used, read_windows, uses
 from callrail_relay.outbox.history import LOOKED_THROUGH, from_seq, mentions, of_status
-from callrail_relay.outbox.rows import Row, from_row, read_account, route_of
+from callrail_relay.outbox.rows import Row, from_row, route_of
 from callrail_relay.outbox.rows import portions as in_portions
 from callrail_relay.outbox.tables import (
-    ACCOUNT_ID,
     Condition,
+    Instant,
+    accounts,
     attempts,
+    callrail_texts,
     decisions,
     evidence,
+    is_by_others,
     is_open,
     is_released_by_itself,
     messages,
@@ -171,42 +174,72 @@ def read_standings(
 ) -> list[AccountStatus]:
     """How each of *account_ids* stands, and each other account that texts wait for."""
     waiting = connection.scalars(_WAITED_FOR).all()
-    ids = dict.fromkeys([*account_ids, *sorted(waiting)])
-    return [_standing(connection, now, account_id, limits) for account_id in ids]
+    asked = {"since_hour": now - HOUR, "since_day": now - DAY}
+    known = {row.id: row for row in connection.execute(_KNOWN, asked)}
+    return [
+        _standing(connection, now, known.get(account_id) or account_id, limits)
+        for account_id in dict.fromkeys([*account_ids, *sorted(waiting)])
+    ]
 
 
-def _standing(connection: sa.Connection, now: datetime, account_id: str, limits: Limits) -> AccountStatus:
-    account = read_account(connection, account_id)
-    hour, day = read_windows(connection, now, account, limits, used=count_used(connection, now, account_id))
-    planned, *gone = (connection.scalar(one, {"account_id": account_id}) or 0 for one in (_PLANNED, *_GONE))
-    # Segments of open messages that were not sent yet.
-    pending = int(planned) - sum(gone)
+def _standing(connection: sa.Connection, now: datetime, found: Row | str, limits: Limits) -> AccountStatus:
+    """How an account stands that was *found*, or of which nothing but texts by others is known."""
+    if isinstance(found, str):
+        account, used, pending = Account(id=found), count_used(connection, now, found), 0
+    else:
+        account = from_row(Account, found, firewalled=tuple(found.firewalled or ()))
+        used, pending = (found.hour, found.day), int(found.planned or 0) - found.gone
+    hour, day = read_windows(connection, now, account, limits, used=used)
     begin = now if account.wait_until is None else max(now, account.wait_until)
-    ends = None if account.paused_since is not None else begin
-    if ends is not None and not 0 < pending <= min(hour.room, day.room):
-        known = connection.scalars(_KNOWN_USES, {"account_id": account.id, "since": now - DAY}).all()
+    ends = None if account.paused_since is not None or pending <= 0 else begin
+    if ends is not None and pending > min(hour.room, day.room):
+        uses = connection.scalars(_KNOWN_USES, {"account_id": account.id, "since": now - DAY}).all()
         allowed = limits.lowered(hour_allowed=account.hour_allowed, day_allowed=account.day_allowed)
-        counted = sorted([*known, *account.used_by_others()])
+        counted = sorted([*uses, *account.used_by_others()])
         ends = drains_at(begin, pending=pending, counted=counted, limits=allowed)
     return AccountStatus(account=account, hour=hour, day=day, pending=pending, drains_at=ends)
 
 
+def _number(table: sa.FromClause, *which: Condition) -> sa.ScalarSelect[int]:
+    return sa.select(sa.func.count()).select_from(table).where(*which).correlate(accounts).scalar_subquery()
+
+
+def _used(since: str) -> sa.ColumnElement[int]:
+    """The uses of an account's budget after *since*, counted as ``claim.count_used`` does."""
+    after = sa.bindparam(since, type_=Instant)
+    others = (callrail_texts.c.account_id == accounts.c.id, callrail_texts.c.written_at > after, is_by_others)
+    ours = _number(attempts, attempts.c.account_id == accounts.c.id, attempts.c.counted_at > after)
+    return ours + _number(callrail_texts, *others)
+
+
 _OPEN_TALLY = tallies.c.status.in_(OPEN)
 _WAITED_FOR = sa.select(tallies.c.account_id).where(_OPEN_TALLY, tallies.c.messages > 0).distinct()
-_PLANNED = sa.select(sa.func.sum(tallies.c.segments)).where(tallies.c.account_id == ACCOUNT_ID, _OPEN_TALLY)
+_PLANNED = sa.select(sa.func.sum(tallies.c.segments)).where(
+    tallies.c.account_id == accounts.c.id, _OPEN_TALLY
+)
 # Of the queued messages only those that were cut again have finished segments. Their status is compared as an
 # expression, so that their own small index is used, and not that of thousands that wait.
 _GONE = [
-    sa.select(sa.func.count())
-    .select_from(messages.join(segments, segments.c.message_seq == messages.c.seq))
-    .where(
-        messages.c.account_id == ACCOUNT_ID, which, segments.c.status.not_in([Status.QUEUED, Status.SENDING])
+    _number(
+        messages.join(segments, segments.c.message_seq == messages.c.seq),
+        messages.c.account_id == accounts.c.id,
+        which,
+        segments.c.status.not_in([Status.QUEUED, Status.SENDING]),
     )
     for which in (
         sa.and_(is_open(), messages.c.status == Status.SENDING),
         sa.and_(messages.c.status.concat("") == Status.QUEUED, messages.c.cut_to.is_not(None)),
     )
 ]
+# All accounts in one statement: each index is asked once for each of them. Segments of open messages that
+# were not sent yet are those planned without those gone.
+_KNOWN = sa.select(
+    accounts,
+    _used("since_hour").label("hour"),
+    _used("since_day").label("day"),
+    _PLANNED.scalar_subquery().label("planned"),
+    (_GONE[0] + _GONE[1]).label("gone"),
+)
 # What is in flight is among the pending.
 _KNOWN_USES = sa.select(uses(attempts.c.finished_at.is_not(None)).c.at)
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from callrail_relay.domain.account import DAY
 from callrail_relay.domain.inbound import LONGEST, Company, DuePoll, Forward, PollPolicy
 from callrail_relay.outbox.accept import ensure_account
 from callrail_relay.outbox.opt_outs import with_known_companies
@@ -26,8 +27,11 @@ def claim_poll(connection: sa.Connection, now: datetime, policy: PollPolicy) -> 
             continue
         if not has_requests(connection, now, account_id, policy.requests_per_hour, to_poll=True):
             continue
-        since = policy.since(now, _polled_at(connection, company))
-        connection.execute(sa.delete(polls).where(*_of(company), polls.c.began_at < now - LONGEST * 2))
+        polled_at = _polled_at(connection, company)
+        since = policy.since(now, polled_at)
+        # The requests of a day count, and the last poll that ended well says where the next one begins.
+        needless = polls.c.began_at < min(now - DAY, max(polled_at or EPOCH, now - LONGEST * 2))
+        connection.execute(sa.delete(polls).where(*_of(company), needless))
         of = {"account_id": account_id, "company_id": company_id}
         poll = sa.insert(polls).values(**of, began_at=now, lease_until=now + policy.lease)
         id_ = connection.execute(poll.returning(polls.c.id)).scalar_one()

@@ -139,6 +139,11 @@ class Store:
             self._lock.release()
 
     @property
+    def shares_commits(self) -> bool:
+        """Whether all that is written at one time is in one commit, in the order in which it came."""
+        return self._commits.share_all
+
+    @property
     def name(self) -> str:
         """The file, or the address without the password."""
         return describe(self._engine)
@@ -314,7 +319,7 @@ class _SharedCommits:
 
     def __init__(self, transact: _Transact, *, share_all: bool) -> None:
         self._transact = transact
-        self._share_all = share_all
+        self.share_all = share_all
         self._arriving: list[_Arriving] = []
         self._waiting: list[_Waiting] = []
         self._committing: asyncio.Task[None] | None = None
@@ -327,7 +332,7 @@ class _SharedCommits:
         return stored
 
     async def write(self, work: Callable[[sa.Connection, datetime], T], *, in_turn: bool = False) -> T:
-        if not (self._share_all or in_turn):
+        if not (self.share_all or in_turn):
             [result] = await self._transact([work])
             return result  # type: ignore[no-any-return]  # what the work answered with
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()

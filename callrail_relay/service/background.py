@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from callrail_relay.clock import Clock, until_woken
-from callrail_relay.domain.events import EventHook, HeartbeatFailed, ProgramFailed, RequestsRefused
-from callrail_relay.domain.health import CONTACT_AGE, Facts, is_well
+from callrail_relay.domain import events, guards
+from callrail_relay.domain.health import CONTACT_AGE, Facts, Slept, is_well
 from callrail_relay.domain.public_url import Answer, NoAnswer
 from callrail_relay.domain.routing import Discovery
 from callrail_relay.errors import RefusedByCallRail, Unavailable
@@ -27,7 +27,7 @@ class PeriodicTask(ABC):
     """Takes turns, which must be safe to interrupt and repeat; a fault ends its turn only."""
 
     store: Store
-    hook: EventHook
+    hook: events.EventHook
 
     look = timedelta(seconds=60)  # how often to look, at least: another process may have left something
 
@@ -70,7 +70,7 @@ class PeriodicTask(ABC):
         except Unavailable:  # delivery tells about the store
             return STORE_RETRY
         except Exception as error:  # noqa: BLE001 - the webhook stays open, and a person gets an alert
-            self.hook(ProgramFailed(reason=type(error).__name__, retry_in=FAULT_RETRY))
+            self.hook(events.ProgramFailed(reason=type(error).__name__, retry_in=FAULT_RETRY))
             return FAULT_RETRY
         if due_at is None:
             return self.look
@@ -142,7 +142,7 @@ class OutsideHeartbeat(PeriodicTask):
         except NoAnswer as error:
             reason = error.trouble.name.lower().replace("_", " ")  # its address holds a secret
         if reason and not self._failed:
-            self.hook(HeartbeatFailed(reason=reason))
+            self.hook(events.HeartbeatFailed(reason=reason))
         self._failed = bool(reason)
 
 
@@ -178,7 +178,7 @@ class Refusals:
     """Counts refused requests by reason: the first is logged at once, and what follows once a minute."""
 
     clock: Clock
-    hook: EventHook
+    hook: events.EventHook
     _counts: Counter[str] = field(default_factory=Counter, init=False)
     _logging: asyncio.Task[None] | None = field(default=None, init=False)
 
@@ -201,4 +201,63 @@ class Refusals:
     def _log(self) -> None:
         counts, self._counts = self._counts, Counter()
         for reason, count in counts.items():
-            self.hook(RequestsRefused(reason=reason, count=count))
+            self.hook(events.RequestsRefused(reason=reason, count=count))
+
+
+HOLD_AGAIN = timedelta(minutes=5)  # Linux lets a computer be kept awake while its user is signed in
+
+
+class SleepDetector:
+    """Looked at before a text is taken or sent; all of *woken* are called after a sleep."""
+
+    def __init__(self, clock: Clock, *woken: Callable[[Slept], None]) -> None:
+        self._clock = clock
+        self._last = clock.now(), clock.awake()
+        self.woken = list(woken)
+
+    def look(self) -> None:
+        (last, awake), self._last = self._last, (self._clock.now(), self._clock.awake())
+        now, still_awake = self._last
+        passed, awake = now - last, still_awake - awake
+        if guards.slept(passed, awake):
+            slept = Slept(round(passed.total_seconds() - awake), now)
+            for tell in self.woken:
+                tell(slept)
+
+
+@dataclass(eq=False)
+class SleepWatch(PeriodicTask):
+    """Looks while nothing comes in, tells of each sleep, and lets *hold* keep the computer awake."""
+
+    detector: SleepDetector
+    woken: Callable[[], None]
+    hold: Callable[[], None] | None  # raises Unavailable
+    _untold: Slept | None = field(default=None, init=False)
+    _fault: str | None = field(default=None, init=False)
+    _hold_at: datetime | None = field(default=None, init=False)
+
+    look = timedelta(seconds=10)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.detector.woken.append(self._woke)
+
+    async def turn(self) -> None:
+        self.detector.look()
+        if (slept := self._untold) is not None:
+            self._untold = None
+            await self.store.note(slept=slept)
+        now = self._clock.now()
+        if self.hold is None or (self._hold_at is not None and now < self._hold_at):
+            return
+        try:
+            self.hold()
+        except Unavailable as error:
+            if str(error) != self._fault:
+                self.hook(events.KeepAwakeFailed(reason=str(error)))
+            self._fault, self._hold_at = str(error), now + HOLD_AGAIN
+
+    def _woke(self, slept: Slept) -> None:
+        self._untold = slept
+        self.hook(events.ComputerSlept(seconds=slept.seconds))
+        self.woken()

@@ -1,7 +1,6 @@
 """Sends what is due, until it is stopped."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -69,7 +68,6 @@ class Delivery(PeriodicTask):
         self._how = _How(interval=interval, random=self.random, lookups=lookups)
         self._under_way: set[asyncio.Task[None]] = set()
         self._sending = 0
-        self._claiming = 0
         self._open: set[int] = set()
         self._unsure = False
         self._followed = False  # another policy, by which an account may be due before it was to be
@@ -114,42 +112,34 @@ class Delivery(PeriodicTask):
             policy = self.policy
             await self.store.write(look_at_all)
             self._followed = policy is not self.policy  # changed once more meanwhile
-        while self._has_room():
-            result = await self._claim()
-            if result.claim is None:
+        while (room := self.policy.concurrency - self._sending) > 0 and not self._stopping:
+            self._woken.clear()
+            result = await self._claim(room)
+            # What woke us since may have come too late for this claim.
+            if len(result.claims) < room and not self._woken.is_set():
                 return result.wake_at
         return None
 
-    def _has_room(self) -> bool:
-        return self._sending < self.policy.concurrency and not self._stopping
-
-    async def _claim(self) -> ClaimResult:
-        """Take the next segment, if there is one, and start to send it."""
+    async def _claim(self, most: int) -> ClaimResult:
+        """Take the next segments, *most* at most, and start to send them."""
         self.about_to_claim()
-        # Its place is taken first: others may look at the same time.
-        self._sending += 1
-        self._claiming += 1
         began = self._clock.monotonic()
         policy = self.policy.claim
         try:
             if self.closed:
                 policy = replace(policy, accounts=policy.accounts - self.closed)
-            result = await self.store.write(store_claim.claim, self.node, policy)
+            result = await self.store.write(store_claim.claim, self.node, policy, most=most)
         except BaseException:
-            self._sending -= 1
             # It may still be in the store: the connection may have broken after the commit.
             self._unsure = True
             raise
-        finally:
-            self._claiming -= 1
         for held in result.held:
             codes = tuple(reason.code for reason in held.reasons)
             self.hook(events.MessageHeld(message_id=held.message_id, reasons=codes))
-        if result.claim is None:
-            self._sending -= 1
-        else:
-            self._open.add(result.claim.attempt_id)
-            task = asyncio.create_task(self._attempt(result.claim, began))
+        for claim in result.claims:
+            self._sending += 1
+            self._open.add(claim.attempt_id)
+            task = asyncio.create_task(self._attempt(claim, began))
             self._under_way.add(task)
             task.add_done_callback(self._finished)
         return result
@@ -191,8 +181,7 @@ class Delivery(PeriodicTask):
 
     async def _settle_unsent(self) -> None:
         """Take back our attempts that the store made but could not report to us: certainly not sent."""
-        # What is being claimed now is not known to us yet.
-        if not self._unsure or self._claiming:
+        if not self._unsure:
             return
         interval, known = self.policy.claim.recipient_interval, frozenset(self._open)
         settle = partial(record.settle_unsent, interval=interval, random=self.random)
@@ -207,7 +196,8 @@ class Delivery(PeriodicTask):
         if error is not None:
             # The attempt stays open; when its lease is over it is settled as unknown.
             self.hook(events.ProgramFailed(reason=type(error).__name__, retry_in=self.policy.claim.lease))
-        self.wake()
+        if not self.store.shares_commits:
+            self.wake()
 
     async def _attempt(self, claim: Claim, began: float) -> None:
         id_, account_id, position = claim.message_id, claim.route.account_id, claim.position
@@ -217,7 +207,7 @@ class Delivery(PeriodicTask):
             outcome = NEVER_LEFT if stale else await self._send(claim)
         finally:
             self._sending -= 1
-        recorded, _ = await asyncio.gather(self._record(claim, outcome), self._go_on())
+        recorded = await self._record(claim, outcome)
         # Only now: what was sent, and could not be recorded, must never be taken for unsent.
         self._open.discard(claim.attempt_id)
         match recorded:
@@ -227,14 +217,6 @@ class Delivery(PeriodicTask):
                 tell(self.hook, recorded)
             case RecordResult():
                 self._tell(recorded)
-
-    async def _go_on(self) -> None:
-        """Take the next segment in the commit that records this one's outcome."""
-        if self._unsure or not (self._running and self._has_room()):
-            return
-        with contextlib.suppress(Exception):
-            # What fails here fails again in the next turn, which tells about it.
-            await self._claim()
 
     async def _send(self, claim: Claim) -> Outcome:
         try:
@@ -249,6 +231,8 @@ class Delivery(PeriodicTask):
         """Write the outcome, again and again; given up if the relay stops and the lease is over."""
         give_up_at = self._clock.now() + self.policy.claim.lease
         while True:
+            if self.store.shares_commits:
+                self.wake()  # what this outcome lets go is claimed in the same commit
             try:
                 return await self.store.write(record.record, claim.attempt_id, outcome, **self._how)
             except Unavailable as error:

@@ -45,7 +45,7 @@ class HealthReport:
         return {"ok": self.exit_code == 0, "checks": [finding.document() for finding in self.findings]}
 
 
-says = teller(__package__, "health.toml")
+says = teller(__package__, "health")
 """What a check found, as `doctor` and the dashboard show it."""
 
 

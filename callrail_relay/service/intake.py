@@ -13,8 +13,8 @@ from callrail_relay.domain.shadow import PassOn
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import accept
 from callrail_relay.outbox.store import Store
+from callrail_relay.service.background import SleepDetector
 from callrail_relay.service.shadow import read_mode
-from callrail_relay.service.sleep import SleepDetector
 
 SavedFile = tuple[bytes, Sequence[mapper.MappedText]]  # a saved file as it came, and the texts in it
 
@@ -49,7 +49,7 @@ class Intake:
         clock: Clock | None = None,
         hook: EventHook = ignore,
     ) -> None:
-        self._store = store
+        self.store = store
         # This machine's own: a database whose clock jumps did not send the machine to sleep.
         clock = clock or store.clock
         self._hook = hook
@@ -68,7 +68,7 @@ class Intake:
         self.sleep.look()
         id_ = self._new_id()
         # In shadow a ping is passed on like every request.
-        if mapper.is_ping(body, query) and not (await read_mode(self._store)).is_on:
+        if mapper.is_ping(body, query) and not (await read_mode(self.store)).is_on:
             self._hook(events.PingReceived())
             return Receipt(submission_id=id_)
         raw = mapper.RawSubmission(
@@ -81,12 +81,12 @@ class Intake:
         submission = self._mapper(raw)
         try:
             try:
-                accepted = await self._store.accept(submission)
+                accepted = await self.store.accept(submission)
             except Unavailable:
                 raise
             except Exception as error:  # noqa: BLE001 - a request with the right secret is never refused for its content
                 submission = self._mapper.give_up(raw, error)
-                accepted = await self._store.accept(submission)
+                accepted = await self.store.accept(submission)
         except Unavailable as error:
             raise NotStored(raw, str(error)) from error
         if isinstance(accepted, mapper.Repeated):
@@ -108,14 +108,14 @@ class Intake:
 
     async def accept(self, batch: Sequence[mapper.NewSubmission]) -> list[Receipt]:
         """Store all of *batch*, or nothing. Raises Unavailable."""
-        accepted = await self._store.write(accept.accept, batch)
+        accepted = await self.store.write(accept.accept, batch)
         return [self._received(submission, one) for submission, one in zip(batch, accepted, strict=True)]
 
     async def plan(self, batch: Sequence[mapper.NewSubmission]) -> list[mapper.Planned]:
         """Return what ``accept`` would make of *batch* now. Raises Unavailable."""
-        results = await self._store.rehearse(accept.accept, batch)
+        results = await self.store.rehearse(accept.accept, batch)
         most = self._mapper.policy.max_characters
-        return mapper.plan(batch, results, max_characters=most, now=self._store.clock.now())
+        return mapper.plan(batch, results, max_characters=most, now=self.store.clock.now())
 
     def _received(self, submission: mapper.NewSubmission, accepted: Sequence[mapper.Accepted]) -> Receipt:
         id_, source = submission.id, submission.source
@@ -132,4 +132,4 @@ class Intake:
 
     def _woke(self, _slept: Slept) -> None:
         """Tell the guards that senders may repeat what got no answer."""
-        self._mapper.woke_at = self._store.clock.now() - guards.NOTICED_WITHIN
+        self._mapper.woke_at = self.store.clock.now() - guards.NOTICED_WITHIN

@@ -9,7 +9,6 @@ from itertools import chain
 from typing import Any
 
 from callrail_relay import __version__
-from callrail_relay.domain.account import Window
 from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Facts, Running
 from callrail_relay.domain.mapper import MappingPolicy, map_direct, map_stored, new_message, planned_segments
@@ -23,6 +22,7 @@ from callrail_relay.domain.message import (
     Reason,
     Status,
     Verb,
+    as_json,
     if3_context,
     instant,
 )
@@ -53,7 +53,7 @@ class StatusReport:
             "relay": self.facts.running.document(),
             "last_from_if3": instant(self.facts.last_from_if3),
             "accounts": [_standing_document(standing) for standing in self.facts.standings],
-            "messages": {status.value: count for status, count in self.counts.items()},
+            "messages": as_json(self.counts),
             "drains_at": instant(self.facts.drains_at),
             "shadow": self.facts.shadow.document(),
         }
@@ -65,15 +65,12 @@ def _standing_document(standing: AccountStatus) -> dict[str, Any]:
     def entry(name: str, at: datetime | None, reason: Reason | None) -> dict[str, Any] | None:
         return None if at is None else {name: instant(at), "reason": reason and says(reason)}
 
-    def window(one: Window) -> dict[str, Any]:
-        return {"used": one.used, "allowed": one.allowed, "free_at": instant(one.free_at)}
-
     return {
         "account_id": account.id,
         "paused": entry("since", account.paused_since, account.paused_reason),
         "waits": entry("until", account.wait_until, account.wait_reason),
-        "hour": window(standing.hour),
-        "day": window(standing.day),
+        "hour": as_json(standing.hour),
+        "day": as_json(standing.day),
     }
 
 
@@ -190,11 +187,7 @@ class Operations:
         return await self._decide(id_, "sent again", wanted, decisions.resend, actor, check=check)
 
     async def edit(self, id_: str, *, text: str, to: str, actor: Actor) -> Message:
-        """
-        Give a held text other words or another person; the guards judge it anew.
-
-        Raises NotFound, NotAllowed, and UsageError for a number or words that can't be texted.
-        """
+        """Change a held text or its person, to be judged anew. Raises NotFound, NotAllowed, UsageError."""
         [message, *others] = await self.find(id_)
         if others or message.route is None:
             raise _not_allowed(message, "edited", "held")

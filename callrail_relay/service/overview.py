@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from callrail_relay.clock import Clock, until_woken
 from callrail_relay.domain import views
 from callrail_relay.domain.events import Event
-from callrail_relay.domain.health import Facts, StoreStats
+from callrail_relay.domain.health import Facts, StoreStats, most_pressing
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.opt_outs import OptOut
 from callrail_relay.domain.shadow import Shadow
@@ -18,6 +18,7 @@ from callrail_relay.outbox import history as store_history
 from callrail_relay.outbox import opt_outs, queries
 from callrail_relay.outbox import shadow as store_shadow
 from callrail_relay.outbox.store import Store
+from callrail_relay.sentences import MOST_SHOWN
 from callrail_relay.service.operations import FAILED_LATELY, Operations
 
 OPT_OUTS = 200  # that a page shows at most
@@ -55,7 +56,7 @@ class History:
         """The facts of the verdict, and what came in since *arrivals_since*."""
         facts = await self.operations.facts(waiting=views.Waiting())  # what waits comes with the overview
         past = await self._past_arrivals(facts.now, arrivals_since)
-        account_ids = [one.account.id for one in facts.standings]
+        account_ids = [one.account.id for one in most_pressing(facts.standings, MOST_SHOWN)]
         since, failed_since = max(past.until, arrivals_since), facts.now - FAILED_LATELY
         overview = await self.store.read(store_history.read_overview, account_ids, since, failed_since)
         overview = replace(overview, arrivals=(*past.arrivals, *overview.arrivals))

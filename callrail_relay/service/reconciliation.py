@@ -1,32 +1,22 @@
 """Settling unknown outcomes by reading CallRail's conversations."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
 
 from callrail_relay.domain import events
 from callrail_relay.domain.events import EventHook
 from callrail_relay.domain.reconcile import DueLookup, FailedLookup, Lookup, LookupPolicy, Settled
-from callrail_relay.domain.routing import Route
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import lookups
 from callrail_relay.service.background import PeriodicTask
-
-
-class ConversationReader(Protocol):
-    """Reads conversations, which changes nothing at CallRail."""
-
-    async def find_texts(
-        self, route: Route, recipient: str, *, since: datetime, conversation_id: str | None
-    ) -> Lookup | FailedLookup: ...
 
 
 @dataclass(eq=False)
 class Reconciliation(PeriodicTask):
     """Looks up unknown outcomes as they become due, one after another."""
 
-    reader: ConversationReader
+    find_texts: Callable[..., Awaitable[Lookup | FailedLookup]]  # reads a conversation
     policy: LookupPolicy
     settled: Callable[[], None]  # called after each look-up, which may let later texts to that person be sent
     _begun: DueLookup | None = field(default=None, init=False)
@@ -46,7 +36,7 @@ class Reconciliation(PeriodicTask):
         return await self.store.read(lookups.next_lookup, self.policy)
 
     async def _look(self, due: DueLookup) -> None:
-        lookup = await self.reader.find_texts(
+        lookup = await self.find_texts(
             due.route, due.recipient, since=due.started_at, conversation_id=due.conversation_id
         )
         if isinstance(lookup, FailedLookup):

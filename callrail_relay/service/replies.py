@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from callrail_relay.domain import events, inbound
 from callrail_relay.domain.events import EventHook
@@ -129,13 +128,8 @@ class Forwarding(PeriodicTask):
         self.hook(events.ForwardFailed(resource_id=id_, channels=channels, tries=tries, retry_at=retry_at))
 
 
-class ReplyReader(Protocol):
-    """Reads replies. It changes nothing at CallRail, and a fault is part of its answer."""
-
-    async def find_replies(
-        self, account_id: str, company_id: str, *, since: datetime
-    ) -> inbound.SeenReplies: ...
-
+# Reads those of an account's company since an instant. A fault is part of its answer.
+FindReplies = Callable[..., Awaitable[inbound.SeenReplies]]
 
 FIRST_POLL_WITHIN = timedelta(minutes=2)  # so long texts wait for a run's first poll, then are sent without
 FIRST_RETRY = timedelta(seconds=10)  # how soon a poll that failed is made again while texts wait for it
@@ -146,7 +140,7 @@ COMMAND_WAITS = 10.0  # seconds that a command takes to poll before it sends by 
 class Polling(PeriodicTask):
     """Reads replies. An account's texts wait for its first poll: a person may have opted out meanwhile."""
 
-    reader: ReplyReader
+    find_replies: FindReplies
     policy: inbound.PollPolicy
     texts: InboundTexts
     opened: Callable[[Collection[str]], None]  # called with accounts whose texts may be sent from now on
@@ -222,7 +216,7 @@ class Polling(PeriodicTask):
         requests = 1
         fault: str | None = "The poll was broken off."
         try:
-            seen = await self.reader.find_replies(due.account_id, due.company_id, since=due.since)
+            seen = await self.find_replies(due.account_id, due.company_id, since=due.since)
             requests = seen.requests
             # What was read before a fault counts as well: it may hold a STOP.
             for texts in seen.conversations:

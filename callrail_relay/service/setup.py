@@ -12,7 +12,7 @@ from callrail_relay.outbox import opt_outs
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import teller
 
-sentence = teller(__package__, "setup.toml")
+sentence = teller(__package__, "setup")
 
 # People copy the whole header: from the Zap that the relay replaces, or as other services have it.
 _HEADER = re.compile(r"(?:Authorization:\s*)?(?:Token\s+token=|Bearer\s+)?", re.IGNORECASE)

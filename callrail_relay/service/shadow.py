@@ -12,8 +12,18 @@ from callrail_relay.domain.inbound import CallRailText, Company, Direction, Inbo
 from callrail_relay.domain.mapper import RawSubmission
 from callrail_relay.domain.opt_keywords import read_opt_keyword
 from callrail_relay.domain.reconcile import BEFORE
-from callrail_relay.domain.shadow import Mode, Passed, PassOn, Shadow, State, read_old_url
-from callrail_relay.domain.shadow_report import GIVE_UP_AFTER, LATE_AFTER, ShadowReport, compare
+from callrail_relay.domain.shadow import (
+    GIVE_UP_AFTER,
+    LATE_AFTER,
+    Mode,
+    Passed,
+    PassOn,
+    Shadow,
+    ShadowReport,
+    State,
+    compare,
+    read_old_url,
+)
 from callrail_relay.errors import NotAllowed, Unavailable
 from callrail_relay.outbox import shadow as store_shadow
 from callrail_relay.outbox.inbound import ingest

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from callrail_relay.domain import read_table
 from callrail_relay.domain.alerts import Code, Incident, Level
 from callrail_relay.domain.message import Reason
 from callrail_relay.domain.phone import mask_all
 from callrail_relay.errors import SettingsError, Unavailable
-from callrail_relay.sentences import catalog, clock_time, explain, plural
+from callrail_relay.sentences import clock_time, explain, plural
 
 if TYPE_CHECKING:
     import apprise
 
 TIMEOUT = 20  # seconds that one channel may take
 
-_SENTENCES = catalog(__package__, "alerts.toml")
+_SENTENCES = read_table(__package__, "alerts")
 
 
 def alert_text(incidents: Sequence[Incident]) -> str:

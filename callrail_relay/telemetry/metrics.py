@@ -11,15 +11,17 @@ from prometheus_client.registry import Collector
 
 from callrail_relay import __version__
 from callrail_relay.clock import Clock
-from callrail_relay.domain import events
+from callrail_relay.domain import events, read_table
 from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Code, StoreStats, judge
 from callrail_relay.domain.message import Source, Status, made_at
 from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.sentences import catalog
 
-PREFIX = "callrail_relay"
-_DATA = catalog(__package__, "metrics.toml")
+PREFIX = "callrail_relay_"
+_WORDS: dict[str, Any] = read_table(__package__, "metrics")
+_INTAKE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+# From a text that is sent at once to one that waited for the next hour, and for the next day.
+_DELIVERY_BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 300, 900, 1800, 3600, 7200, 14_400, 86_400)
 
 
 class Metrics:
@@ -30,13 +32,11 @@ class Metrics:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._counters = {
-            name: Counter(f"{PREFIX}_{name}", words, labels, registry=self._registry)
-            for name, (words, *labels) in _DATA["counters"].items()
+            name: Counter(PREFIX + name, f"{words} Counted by this process.", labels, registry=self._registry)
+            for name, (words, *labels) in _WORDS["counters"].items()
         }
-        self._histograms = {
-            name: Histogram(f"{PREFIX}_{name}", words, labels, buckets=buckets, registry=self._registry)
-            for name, (words, buckets, *labels) in _DATA["histograms"].items()
-        }
+        self._intake = self._histogram("intake_duration_seconds", _INTAKE_BUCKETS)
+        self._delay = self._histogram("delivery_delay_seconds", _DELIVERY_BUCKETS)
         self._counting: dict[type[events.Event], Callable[[Any], None]] = {
             events.SubmissionAccepted: lambda event: self._count("submissions", event.source),
             events.PingReceived: lambda _: self._count("pings"),
@@ -53,26 +53,33 @@ class Metrics:
         }
         self._begin_at_zero(account_ids)
 
-    def _count(self, name: str, *labels: object, by: int = 1) -> None:
+    def _histogram(self, name: str, buckets: Sequence[float]) -> Histogram:
+        words, *labels = _WORDS["histograms"][name]
+        return Histogram(PREFIX + name, words, labels, buckets=buckets, registry=self._registry)
+
+    def _count(self, name: str, *labels: str | int) -> None:
         counter = self._counters[name]
-        (counter.labels(*labels) if labels else counter).inc(by)
+        (counter.labels(*labels) if labels else counter).inc()
 
     def _begin_at_zero(self, account_ids: Sequence[str]) -> None:
         """Show what never happened as 0: from nothing to 1 Prometheus sees no increase."""
-        known: list[tuple[str, ...]] = [("submissions", source) for source in Source]
-        known += [("lookups", result) for result in ("found", "failed")]
-        known += [("failures", kind) for kind in ("store", "program")]
+        for source in Source:
+            self._counters["submissions"].labels(source)
+        for result in ("found", "failed"):
+            self._counters["lookups"].labels(result)
+        for kind in ("store", "program"):
+            self._counters["failures"].labels(kind)
         for account_id in account_ids:
-            known += [("attempts", account_id, outcome) for outcome in OutcomeKind]
-            known += [(name, account_id) for name in ("account_pauses", "account_waits")]
-        for name, *labels in known:
-            self._count(name, *labels, by=0)
+            for outcome in OutcomeKind:
+                self._counters["attempts"].labels(account_id, outcome)
+            self._counters["account_pauses"].labels(account_id)
+            self._counters["account_waits"].labels(account_id)
 
     def answered(self, hook: str, status: int, seconds: float) -> None:
         self._count("http_requests", hook, status)
         if status == 200:
             # How long strangers and broken connections take says nothing about the intake.
-            self._histograms["intake_duration_seconds"].labels(hook).observe(seconds)
+            self._intake.labels(hook).observe(seconds)
 
     def exposition(self, stats: StoreStats | None, accept: str) -> tuple[bytes, str]:
         """All metrics in the format that *accept* asks for, and its content type; *stats* may be missing."""
@@ -102,8 +109,7 @@ class Metrics:
     def _finished(self, event: events.AttemptFinished | events.OutcomeFound) -> None:
         arrived_at = made_at(event.message_id) if event.status is Status.SENT else None
         if arrived_at is not None:
-            passed = max(0.0, (self._clock.now() - arrived_at).total_seconds())
-            self._histograms["delivery_delay_seconds"].observe(passed)
+            self._delay.observe(max(0.0, (self._clock.now() - arrived_at).total_seconds()))
 
 
 class _Together(Collector):
@@ -112,7 +118,7 @@ class _Together(Collector):
         self._stats = stats
 
     def collect(self) -> Iterator[Metric]:
-        info = InfoMetricFamily(f"{PREFIX}_build", "The program that answers.")
+        info = InfoMetricFamily(f"{PREFIX}build", "The program that answers.")
         info.add_metric((), {"version": __version__, "python_version": platform.python_version()})
         yield info
         yield _gauge("store_up", [((), self._stats is not None)])
@@ -147,13 +153,13 @@ def _read(stats: StoreStats) -> Iterator[Metric]:
 def _read_accounts(standings: Sequence[AccountStatus]) -> Iterator[Metric]:
     hours = [((one.account.id, "hour"), one.hour) for one in standings]
     windows = [*hours, *(((one.account.id, "day"), one.day) for one in standings)]
-    accounts = [((one.account.id,), one) for one in standings]
+    accounts = [((one.account.id,), one, one.account) for one in standings]
+    empty = [(id_, one.drains_at.timestamp()) for id_, one, _ in accounts if one.drains_at is not None]
     yield _gauge("budget_used", [(labels, window.used) for labels, window in windows])
     yield _gauge("budget_allowed", [(labels, window.allowed) for labels, window in windows])
-    yield _gauge("pending_segments", [(id_, one.pending) for id_, one in accounts])
-    yield _gauge("account_paused", [(id_, one.account.paused_since is not None) for id_, one in accounts])
-    yield _gauge("account_waiting", [(id_, one.account.wait_until is not None) for id_, one in accounts])
-    empty = [(id_, one.drains_at.timestamp()) for id_, one in accounts if one.drains_at is not None]
+    yield _gauge("pending_segments", [(id_, one.pending) for id_, one, _ in accounts])
+    yield _gauge("account_paused", [(id_, account.paused_since is not None) for id_, _, account in accounts])
+    yield _gauge("account_waiting", [(id_, account.wait_until is not None) for id_, _, account in accounts])
     yield _gauge("queue_empty_timestamp_seconds", empty)
 
 
@@ -161,8 +167,8 @@ Samples = Iterable[tuple[tuple[str, ...], float]]
 
 
 def _gauge(name: str, samples: Samples) -> GaugeMetricFamily:
-    words, *labels = _DATA["gauges"][name]
-    gauge = GaugeMetricFamily(f"{PREFIX}_{name}", words, labels=labels)
+    words, *labels = _WORDS["gauges"][name]
+    gauge = GaugeMetricFamily(PREFIX + name, words, labels=labels)
     for values, number in samples:
         gauge.add_metric(values, float(number))
     return gauge

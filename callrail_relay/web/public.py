@@ -177,20 +177,20 @@ class IF3Hook(Webhook):
         if self._parts.passing_on.mark in request.headers.get("via", ""):
             self._parts.refused("passed on by this relay itself")
             return PlainTextResponse("Misdirected Request: the old URL leads back to this relay.", 421)
-        # Delivery is woken twice: so that it may claim the text in the commit that stores it, and after it.
+        # Delivery is woken first, to claim the text in the commit that stores it, if it can share that.
         if not self._in_shadow:
             self._parts.wake()
-        passing_on = self._parts.passing_on
+        passing_on, intake = self._parts.passing_on, self._parts.intake
         key = next((one for name, one in request.headers.items() if name in REPEAT_HEADERS and one), None)
         try:
-            receipt = await self._parts.intake.accept_request(
+            receipt = await intake.accept_request(
                 body,
                 content_type=request.headers.get("content-type"),
                 query=request.scope["query_string"].decode("utf-8", "replace"),
                 idempotency_key=key,
             )
             self._in_shadow = receipt.in_shadow
-            if receipt.accepted and not receipt.in_shadow:
+            if receipt.accepted and not receipt.in_shadow and not intake.store.shares_commits:
                 self._parts.wake()
             elif receipt.in_shadow and receipt.pass_on is None:
                 # The one that it waits behind may have been recorded just before it was stored.

@@ -39,6 +39,7 @@ RECEIVE_BUFFER = 16_384  # bytes that the operating system holds, and so what on
 
 _NONE_LEFT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _ABSOLUTE = re.compile(rb"\A(\S+ )https?://[^/?\s]+(?=/)", re.IGNORECASE)
+_NEXT_REQUEST = re.compile(rb"[\r\n]*(?:\Z|[A-Za-z-]+(?:\Z| \Z| [/*Hh]))")  # or the beginning of one
 _ASCII = "".join(map(chr, range(128)))
 _CLOCK = SystemClock()
 
@@ -142,11 +143,16 @@ class LimitedProtocol(H11Protocol):
             # uvicorn would look ten times a second whether it is another.
             date = formatdate(_CLOCK.now().timestamp(), usegmt=True).encode()
             self.server_state.default_headers = [(b"date", date)]
+        cycle = self.cycle
+        taken = cycle is not None and not (cycle.more_body or cycle.response_complete)
         super().handle_events()
         if self.cycle is None or self.cycle.response_complete:
             return
         if self.cycle.more_body:
             self.server_state.wait_for(self)
+        elif not (taken or _NEXT_REQUEST.match(self.conn.trailing_data[0])):
+            # Its length is wrong or missing, and its app has not seen the body yet: that is not all of it.
+            self.send_400_response("The request is longer than its Content-Length.")
         elif not self.flow.write_paused:
             self.server_state.stop_waiting(self)
 

@@ -13,6 +13,7 @@ from tests.campaign.run import Campaign, run_campaign, table
 KILL = signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL
 
 
+@pytest.mark.no_cover
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("number", "kills"), [(KILL, 20), (signal.SIGTERM, 5)])
 def test_nothing_is_lost_doubled_or_reordered(tmp_path: Path, number: signal.Signals, kills: int) -> None:

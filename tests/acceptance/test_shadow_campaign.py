@@ -16,7 +16,7 @@ from tests.support.zap import running_zap
 KILL = signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL
 PER_KILL = 12  # requests that may be cut off by one: each person has one under way
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.no_cover]
 
 
 @pytest.fixture

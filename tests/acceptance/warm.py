@@ -24,6 +24,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any, Self
 
+from tests.support.unmeasured import unmeasured
+
 ROOT = Path(__file__).parents[2]
 CAN_FORK = sys.platform == "linux"
 """Windows has no fork, and after one on macOS the system's own libraries may end the process."""
@@ -101,12 +103,11 @@ def _pipe() -> tuple[IO[str], IO[str]]:
 def _loader() -> tuple["subprocess.Popen[bytes]", socket.socket]:
     """The process that has loaded the program, and our end of its socket; it ends when we end."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     with theirs:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.acceptance.warm", str(theirs.fileno())],
             cwd=ROOT,
-            env=environment | {"PYTHONUTF8": "1"},
+            env=unmeasured() | {"PYTHONUTF8": "1"},
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
             start_new_session=True,  # an interrupt from the keyboard is for the tests

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.benchmarks import report, servers
-from tests.benchmarks.measures import PARTS, Bench
+from tests.benchmarks.measures import APPS, PARTS, RED, Bench
 
 NEEDS_NETWORK = {"size"}
 
@@ -34,21 +34,41 @@ def main() -> int:
     parser.add_argument("--texts", type=int, default=2000, help="texts to deliver in one run (default: 2000)")
     parser.add_argument("--uvloop", action="store_true", help="measure on uvloop, and not on asyncio's loop")
     parser.add_argument("--write", action="store_true", help="put the table into the docs")
+    parser.add_argument(
+        "--node-red", type=Path, metavar="DIR", help="where `npm install node@22 node-red` put Node-RED"
+    )
     options = parser.parse_args()
     names = options.parts or [name for name in PARTS if options.all or name not in NEEDS_NETWORK]
     os.environ[servers.LOOP] = "uvloop" if options.uvloop else "asyncio"
-    rows = []
+    rows, load = [], report.load_average()
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder, servers.sink() as callrail:
         disk = _forced_write(Path(folder))
-        bench = Bench(runs=options.runs, folder=Path(folder), callrail=callrail, texts=options.texts)
+        bench = Bench(
+            runs=options.runs,
+            folder=Path(folder),
+            callrail=callrail,
+            texts=options.texts,
+            node_red=options.node_red,
+        )
         for name in names:
             print(f"measuring: {name}", file=sys.stderr, flush=True)  # noqa: T201 - a command of its own
+            began = time.monotonic()
             rows += PARTS[name](bench)
-    on = report.machine(disk, os.environ[servers.LOOP])
-    print(f"{on}\n\n{report.table(rows)}")  # noqa: T201 - its result
+            print(f"  in {time.monotonic() - began:.0f} s", file=sys.stderr)  # noqa: T201 - as above
+    on = report.machine(disk, os.environ[servers.LOOP], load)
+    shown = report.results(rows, (*APPS, RED))
+    print(f"{on}\n\n{shown}")  # noqa: T201 - its result
     if options.write:
-        report.write(rows, on, options.runs, datetime.now(UTC).date())
+        report.write(shown, on, _command(options), datetime.now(UTC).date())
     return 0
+
+
+def _command(options: argparse.Namespace) -> str:
+    """The command to measure the same, without this machine's paths."""
+    words = ["python -m tests.benchmarks", *options.parts, "--all" if options.all else ""]
+    words += [f"--runs {options.runs}", "--uvloop" if options.uvloop else ""]
+    words += ["--node-red DIR" if options.node_red else ""]
+    return " ".join(filter(None, words))
 
 
 def _forced_write(folder: Path) -> float:

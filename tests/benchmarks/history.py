@@ -25,9 +25,10 @@ _SEGMENT = "INSERT INTO segments (id, message_seq, position, content, status) VA
 _ATTEMPT = """
 INSERT INTO attempts (segment_id, message_seq, account_id, tracking_number, recipient, node, started_at,
     lease_until, finished_at, counted_at, outcome, http_status, detail)
-VALUES (?, ?, ?, ?, ?, 'old', ?, ?, ?, ?, 'sent', 200, '')
+VALUES (?, ?, ?, ?, ?, 'old', ?, ?, ?, ?, 'Sent', 200, '')
 """
 PORTION = 20_000
+_BODY = body(FIRST, people()[:1])
 
 
 def fill(store: Path, *, sent: int, queued: int = 0) -> None:
@@ -73,8 +74,8 @@ def _text(
         *(seq, id_, id_, "sent" if old else "queued", at, at, person, words, ACCOUNT, tracking, mark),
         *((at, "c0nv1") if old else (None, None)),
     )
-    submission = (id_, "webhook", at, "application/json", body(number, [person[2:]]))
+    submission = (id_, "webhook", at, "application/json", _BODY)
     if not old:
         return submission, message, (), ()
     attempt = (seq, seq, ACCOUNT, tracking, person, at, at, at, at)
-    return submission, message, (seq, seq, text), attempt
+    return submission, message, (seq, seq, words), attempt

@@ -34,6 +34,7 @@ class Load:
     ends_at: float = float("inf")
     statuses: Counter[str] = field(default_factory=Counter)
     sent: dict[int, float] = field(default_factory=dict)
+    took: list[float] = field(default_factory=list)
     answered_at: float = 0.0
 
     def next_request(self) -> bytes | None:
@@ -65,7 +66,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
             return
         if self._once:
-            self._load.sent[self._load.number - 1] = time.monotonic()
+            self._began_at = self._load.sent[self._load.number - 1] = time.monotonic()
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -83,6 +84,7 @@ class Connection(asyncio.Protocol):
         load.answered_at = time.monotonic()
         load.statuses[head[9:12].decode()] += 1
         if self._once:
+            load.took.append(load.answered_at - self._began_at)
             self._transport.close()
         else:
             self.post()
@@ -155,6 +157,7 @@ def main() -> None:
                 "began_at": begin,
                 "cpu": time.process_time() - cpu,
                 "sent": load.sent,
+                "took": load.took,
             }
         )
     )

@@ -54,17 +54,36 @@ class Row:
         return (self.figure, f"{_number(self.value)} {self.unit}".strip(), beside, ratio, goal, met)
 
 
-HEADINGS = ("figure", "callrail-relay", "yardstick", "ratio", "goal", "reached")
+OURS = "callrail-relay"
+HEADINGS = ("figure", OURS, "yardstick", "ratio", "goal", "reached")
 
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def table(rows: Iterable[Row]) -> str:
-    """The rows as a Markdown table, its columns lined up."""
-    lines = [HEADINGS, *(row.cells() for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
+def programs(rows: Sequence[Row], names: Sequence[str]) -> str:
+    """The figures that were measured at any of the programs *names* as a table, a column for each program."""
+    found = {(row.figure, row.yardstick): row.yardstick_value for row in rows if row.yardstick in names}
+    figures = dict.fromkeys(figure for figure, _ in found)
+    ours = {row.figure: row for row in rows}
+    measured = [name for name in names if any(yardstick == name for _, yardstick in found)]
+    lines = [("figure", *measured, OURS)]
+    for figure in figures:
+        values = (*(found.get((figure, name)) for name in measured), ours[figure].value)
+        numbers = ("" if value is None else _number(value) for value in values)
+        lines.append((f"{figure} ({ours[figure].unit})", *numbers))
+    return f"{_lined_up(lines)}\n\n" if figures else ""
+
+
+def table(rows: Iterable[Row], names: Sequence[str] = ()) -> str:
+    """The rows as a Markdown table, without those that have no goal and are in the one of *names*."""
+    kept = (row for row in rows if row.goal is not None or row.yardstick not in names)
+    return _lined_up([HEADINGS, *(row.cells() for row in kept)])
+
+
+def _lined_up(lines: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     aligned = [
         " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines
     ]
@@ -76,21 +95,30 @@ def table(rows: Iterable[Row]) -> str:
     )
 
 
-def machine(disk: float, loop: str) -> str:
+def load_average() -> float:
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+
+
+def machine(disk: float, loop: str, before: float) -> str:
     """
-    What this was measured on, in one sentence; *disk* is the time of one write that is forced to disk, in ms.
+    What this was measured on, in a sentence; *disk* is the time of one write that is forced to disk, in ms,
+    and *before* the load average when it began.
     """
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     return (
         f"{os.cpu_count()} cores ({platform.machine()}), {platform.system()} {platform.release()}, Python "
         f"{platform.python_version()}, SQLite {sqlite3.sqlite_version}, callrail-relay "
         f"{callrail_relay.__version__}, on the event loop of {loop}. One forced write of 4 KiB took "
-        f"{disk:.2f} ms, and the load average was {load:.1f} at the end."
+        f"{disk:.2f} ms. The load average was {before:.1f} before, and {load_average():.1f} at the end."
     )
 
 
-def write(rows: Sequence[Row], on: str, runs: int, day: date) -> None:
+def results(rows: Sequence[Row], names: Sequence[str]) -> str:
+    """Both tables."""
+    return f"{programs(rows, names)}{table(rows, names)}"
+
+
+def write(shown: str, on: str, command: str, day: date) -> None:
     """Put the results into the page of the docs, in the place of the former ones."""
-    results = f"{_BEGIN}\nMeasured on {day}, medians of {runs} runs: {on}\n\n{table(rows)}\n{_END}"
+    results = f"{_BEGIN}\nMeasured on {day} with `{command}`: {on}\n\n{shown}\n{_END}"
     page = PAGE.read_text(encoding="utf-8")
     PAGE.write_text(re.sub(f"{_BEGIN}.*{_END}", lambda _: results, page, flags=re.DOTALL), encoding="utf-8")

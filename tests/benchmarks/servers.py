@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,41 @@ def yardstick(name: str, folder: Path, callrail: Server) -> Iterator[Server]:
         yield server
 
 
+RED = "node_modules/node-red/red.js"
+NODE = ("node_modules/.bin/node", "node_modules/.bin/node.exe")
+
+
+@contextmanager
+def node_red(installed: Path, folder: Path, callrail: Server) -> Iterator[Server]:
+    """
+    Node-RED as npm *installed* it there, with a flow that answers each webhook and posts it to CallRail.
+
+    It runs on that folder's own `node` if it has one, else on the one on `PATH`.
+    """
+    port, script = _free_port(), (Path(__file__).parent / "node_red.js").read_text(encoding="utf-8")
+    url = f"{callrail.url}/v3/a/100000001/text-messages.json"
+    fields = ("http in", "http response", "http request", "function")
+    flow: list[dict[str, object]] = [{"id": "tab", "type": "tab", "label": "relay"}]
+    # A node that has no place on the page counts as a configuration.
+    at = {"z": "tab", "x": 100, "y": 100}
+    flow += [{"id": kind.replace(" ", ""), "type": kind, "wires": [], **at} for kind in fields]
+    flow[1] |= {"url": "/hooks/if3/:token", "method": "post", "wires": [["httpresponse", "function"]]}
+    flow[2] |= {"statusCode": "200"}
+    flow[3] |= {"method": "POST", "url": url, "ret": "obj", "persist": True}
+    flow[4] |= {"func": script, "outputs": 1, "wires": [["httprequest"]]}
+    (folder / "flows.json").write_text(json.dumps(flow), encoding="utf-8")
+    settings = {"uiPort": port, "uiHost": "127.0.0.1", "flowFile": "flows.json", "httpAdminRoot": False}
+    settings |= {"logging": {"console": {"level": "error"}}, "telemetry": {"enabled": False}}
+    (folder / "settings.js").write_text(f"module.exports = {json.dumps(settings)}", encoding="utf-8")
+    node = next((str(installed / one) for one in NODE if (installed / one).exists()), "node")
+    where = ("--userDir", str(folder), "--settings", str(folder / "settings.js"))
+    command = (node, str(installed / RED), *where)
+    with _process(command, os.environ, stdout=subprocess.DEVNULL) as process:
+        server = Server(process, f"http://127.0.0.1:{port}")
+        wait_until_answered(server.hook, process)
+        yield server
+
+
 @contextmanager
 def relay(folder: Path, callrail: Server, **settings: object) -> Iterator[Server]:
     """
@@ -123,10 +159,10 @@ def relay(folder: Path, callrail: Server, **settings: object) -> Iterator[Server
         yield Server(process, listening["public_url"], listening["private_url"])
 
 
-def start_shadow(folder: Path, callrail: Server, url: str) -> None:
-    """Have the relay on the data in *folder* pass requests on to *url*."""
-    command = (sys.executable, "-m", "callrail_relay", "shadow", "start", "--forward-to", url)
-    environment = relay_environment(folder, callrail)
+def run(folder: Path, callrail: Server, *words: str, **settings: object) -> None:
+    """Run a command of the relay on the data in *folder*."""
+    command = (sys.executable, "-m", "callrail_relay", *words)
+    environment = relay_environment(folder, callrail, **settings)
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
 
 
@@ -208,8 +244,10 @@ def wait_until_answered(url: str, process: subprocess.Popen[bytes], body: bytes 
         assert process.poll() is None, "the server ended before it listened"
         try:
             urllib.request.urlopen(request).close()
-        except urllib.error.HTTPError:
-            return
+        except urllib.error.HTTPError as error:
+            if error.code != HTTPStatus.NOT_FOUND:
+                return
+            time.sleep(0.002)  # it listens before it knows its pages
         except OSError:
             time.sleep(0.002)  # another process has to start
         else:

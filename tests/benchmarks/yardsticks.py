@@ -4,9 +4,12 @@ What the relay is measured against: apps that do one part of its work and nothin
     uvicorn tests.benchmarks.yardsticks:bare       answers 200
     uvicorn tests.benchmarks.yardsticks:shared     stores each body in SQLite, FULL, many in one commit
     uvicorn tests.benchmarks.yardsticks:forwards   a relay of 30 lines, which answers when CallRail has
+    uvicorn tests.benchmarks.yardsticks:keeps      one that keeps its promises: text and attempt are on disk
+                                                   before the POST, the outcome after it; one commit for each
 """
 
 import asyncio
+import json
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -77,13 +80,22 @@ class _SharedCommits:
 
     def _store(self, bodies: list[tuple[bytes]]) -> None:
         if self._connection is None:
-            self._connection = sqlite3.connect(os.environ[STORE], isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
-            self._connection.execute("CREATE TABLE IF NOT EXISTS bodies (id INTEGER PRIMARY KEY, body BLOB)")
+            self._connection = open_store(os.environ[STORE])
         self._connection.execute("BEGIN IMMEDIATE")
         self._connection.executemany("INSERT INTO bodies (body) VALUES (?)", bodies)
         self._connection.execute("COMMIT")
+
+
+def open_store(path: str) -> sqlite3.Connection:
+    """A store with the same safety on disk as the relay's."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("CREATE TABLE IF NOT EXISTS bodies (id INTEGER PRIMARY KEY, body BLOB)")
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS attempts (id INTEGER PRIMARY KEY, body_id INT, outcome INT)"
+    )
+    return connection
 
 
 shared = _SharedCommits()
@@ -91,14 +103,38 @@ shared = _SharedCommits()
 
 @asynccontextmanager
 async def _client(app: Starlette) -> AsyncIterator[None]:
-    async with httpx2.AsyncClient(base_url=os.environ[CALLRAIL], trust_env=False) as client:
+    async with httpx2.AsyncClient(base_url=os.environ[CALLRAIL], trust_env=False, timeout=None) as client:
         app.state.client = client
+        app.state.store = open_store(os.environ[STORE])
+        app.state.sending = set()
         yield
 
 
 async def _forward(request: Request) -> JSONResponse:
-    payload = await request.json()
-    answer = await request.app.state.client.post(
+    status = await _post(request.app.state.client, await request.json())
+    return JSONResponse({"status": "success"}, 200 if status == 200 else 502)
+
+
+async def _keep(request: Request) -> JSONResponse:
+    state, body = request.app.state, await request.body()
+    payload = json.loads(body)
+    state.store.execute("BEGIN IMMEDIATE")
+    text = state.store.execute("INSERT INTO bodies (body) VALUES (?)", (body,)).lastrowid
+    attempt = state.store.execute("INSERT INTO attempts (body_id) VALUES (?)", (text,)).lastrowid
+    state.store.execute("COMMIT")
+
+    async def send() -> None:
+        status = await _post(state.client, payload)
+        state.store.execute("UPDATE attempts SET outcome = ? WHERE id = ?", (status, attempt))
+
+    task = asyncio.create_task(send())
+    state.sending.add(task)
+    task.add_done_callback(state.sending.discard)
+    return JSONResponse({"status": "success"})
+
+
+async def _post(client: httpx2.AsyncClient, payload: dict[str, Any]) -> int:
+    answer = await client.post(
         "/v3/a/100000001/text-messages.json",
         headers={"Authorization": "Token token=key"},
         json={
@@ -108,7 +144,11 @@ async def _forward(request: Request) -> JSONResponse:
             "content": payload["message"],
         },
     )
-    return JSONResponse({"status": "success"}, 200 if answer.status_code == 200 else 502)
+    return answer.status_code
 
 
-forwards = Starlette(routes=[Route("/hooks/if3/{token}", _forward, methods=["POST"])], lifespan=_client)
+def _app(endpoint: Callable[[Request], Awaitable[JSONResponse]]) -> Starlette:
+    return Starlette(routes=[Route("/hooks/if3/{token}", endpoint, methods=["POST"])], lifespan=_client)
+
+
+forwards, keeps = _app(_forward), _app(_keep)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callrail_relay.callrail.webhooks import sign, verify
+from callrail_relay.callrail.wire import sign, verify
 
 KEY = "example-signing-key"
 BODY = b'{"resource_id":"SCI1","content":"STOP"}'

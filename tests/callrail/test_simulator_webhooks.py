@@ -11,7 +11,7 @@ import pytest
 
 from callrail_relay.callrail.simulator import Manner, Simulator
 from callrail_relay.callrail.simulator.webhooks import Telling
-from callrail_relay.callrail.webhooks import read_text, verify
+from callrail_relay.callrail.wire import read_webhook, verify
 from callrail_relay.domain.inbound import Direction, ShownNumber
 from tests.callrail.simulated import RECIPIENT, asked, listening, make_client, make_simulator, text_form
 from tests.support.simulator import InProcessTransport, settle
@@ -70,7 +70,7 @@ def test_each_text_that_goes_out_is_told(simulator: Simulator) -> None:
     assert 200 == asked(simulator, "POST", "text-messages.json", json=text_form(simulator)).status_code
     simulator.write(RECIPIENT, "From CallRail's page")
 
-    first, second = [read_text(telling.body.encode(), None) for telling in told(simulator)]
+    first, second = [read_webhook(telling.body.encode(), None) for telling in told(simulator)]
 
     assert first is not None
     assert second is not None

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callrail_relay.callrail.webhooks import read_text
-from callrail_relay.callrail.wire import read_number
+from callrail_relay.callrail.wire import read_number, read_webhook
 from callrail_relay.domain.inbound import CallRailText, Direction, ShownNumber
 
 DATA = Path(__file__).parents[1] / "data" / "callrail"
@@ -22,7 +21,7 @@ FORM = "application/x-www-form-urlencoded"
 
 def read(body: bytes | dict[str, object], content_type: str | None = JSON) -> CallRailText:
     raw = json.dumps(body).encode() if isinstance(body, dict) else body
-    text = read_text(raw, content_type)
+    text = read_webhook(raw, content_type)
     assert text is not None
     return text
 
@@ -119,7 +118,7 @@ def test_numbers_are_read_as_far_as_they_are_shown(shown: str | None, number: Sh
 )
 def test_what_tells_of_no_text_is_none(body: bytes) -> None:
     """A ping, a call's webhook, and noise."""
-    assert read_text(body, JSON) is None
+    assert read_webhook(body, JSON) is None
 
 
 @pytest.mark.parametrize("content", [None, ..., 12, ["a"], "\ud800", "a\x00b"])
@@ -149,10 +148,10 @@ def test_a_timestamp_without_an_offset_is_utc() -> None:
 
 @given(st.binary(), st.sampled_from([JSON, FORM, "text/plain", None]))
 def test_any_body_can_be_read(body: bytes, content_type: str | None) -> None:
-    read_text(body, content_type)
+    read_webhook(body, content_type)
 
 
 @given(st.dictionaries(st.sampled_from([*json.loads(LIVE), "agent", "id"]), st.from_type(object) | st.text()))
 def test_any_fields_can_be_read(fields: dict[str, object]) -> None:
     """Of whatever type their values are."""
-    read_text(json.dumps(fields, default=str).encode(), JSON)
+    read_webhook(json.dumps(fields, default=str).encode(), JSON)

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -26,6 +25,7 @@ from tests.campaign.ledger import NUMBERED, Audit, Ledger, audit
 from tests.campaign.nodes import STARTS, UNAVAILABLE, Fleet, Node
 from tests.campaign.troubles import Troubles
 from tests.support.postgres import PostgresCluster
+from tests.support.unmeasured import unmeasured
 
 KEY = "campaign-key"
 TOKEN = "campaign-token-0123456789abcdef0123456789"
@@ -259,7 +259,7 @@ def _environment(campaign: Campaign, simulator: Simulator, url: str, database: s
     if database is not None:
         settings["DATABASE__URL"] = database
     return {
-        **os.environ,
+        **unmeasured(),  # a process that is killed saves no coverage
         **{f"CALLRAIL_RELAY_{name}": value for name, value in settings.items()},
         "CALLRAIL_API_KEY": KEY,
         "CALLRAIL_RELAY_HOOK_TOKEN": TOKEN,

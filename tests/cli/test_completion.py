@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from callrail_relay.cli import app, completion
+from callrail_relay.cli import app, console
 from tests.support.factories import RECIPIENT, TRACKING_NUMBER
 
 
@@ -31,17 +31,17 @@ def test_ids_are_those_that_the_command_takes(tmp_path: Path) -> None:
     file = tmp_path / "texts" / "relay.db"
     before = {path.name: path.read_bytes() for path in file.parent.iterdir()}
 
-    [held] = completion.ids(command("approve"))
+    [held] = console.ids(command("approve"))
 
     assert f"held {RECIPIENT}" == held[1]
-    assert 2 == len(completion.ids(command("show")))
-    assert [RECIPIENT] == completion.people(command("list"))
-    assert [TRACKING_NUMBER] == completion.own_numbers(command("send"))
+    assert 2 == len(console.ids(command("show")))
+    assert [RECIPIENT] == console.people(command("list"))
+    assert [TRACKING_NUMBER] == console.own_numbers(command("send"))
     assert before == {path.name: path.read_bytes() for path in file.parent.iterdir()}
     with closing(sqlite3.connect(file, isolation_level=None)) as writing:
         writing.execute("BEGIN IMMEDIATE")
         writing.execute("UPDATE messages SET status = 'failed'")
-        assert 2 == len(completion.ids(command("show")))
+        assert 2 == len(console.ids(command("show")))
         writing.execute("COMMIT")
 
 
@@ -51,5 +51,5 @@ def test_nothing_to_complete_is_no_fault(url: str, monkeypatch: pytest.MonkeyPat
     if url:
         monkeypatch.setenv("CALLRAIL_RELAY_DATABASE__URL", url)
 
-    assert [] == completion.ids(command("show"))
+    assert [] == console.ids(command("show"))
     assert not (tmp_path / "texts").exists()

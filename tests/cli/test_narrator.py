@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from callrail_relay.cli.narrator import Narrator
+from callrail_relay.cli.render import Narrator
 from callrail_relay.domain import events
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind

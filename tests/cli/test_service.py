@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from callrail_relay.bootstrap import service_setup, system_service
-from callrail_relay.bootstrap.stopped_store import move_store
+from callrail_relay.bootstrap import service_setup
+from callrail_relay.bootstrap.backups import move_store
 from callrail_relay.cli import app, console
 from callrail_relay.cli.service import offer
 from callrail_relay.outbox.presence import StoreLock
@@ -37,7 +37,7 @@ ACTIVE = "ActiveState=active\nUnitFileState=enabled\nActiveEnterTimestamp=Sun 20
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the files of a system service go."""
     root = tmp_path / "root"
-    monkeypatch.setattr(system_service, "ROOT", root)
+    monkeypatch.setattr(service_setup, "ROOT", root)
     monkeypatch.setattr(service_setup, "MUST_RUN_WITHIN", 0.5)
     # The commands change it, as they point at a system service.
     monkeypatch.setenv("CALLRAIL_RELAY_CONFIG", os.environ["XDG_CONFIG_HOME"] + "/callrail-relay/config.toml")
@@ -335,7 +335,7 @@ def system(programs: ServicePrograms, monkeypatch: pytest.MonkeyPatch) -> None:
     """Root's systemd, which starts nothing; the program is where every user can run it."""
     monkeypatch.setattr(service_setup, "ANSWERS_WITHIN", 0.5)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(system_service, "require_program_for_all", lambda: None)
+    monkeypatch.setattr(service_setup, "require_program_for_all", lambda: None)
 
 
 def test_program_in_a_home_directory_is_refused(
@@ -528,13 +528,13 @@ def test_wizard_offers_the_service_once(
     monkeypatch.setattr(console, "has_terminal", lambda: True)
     monkeypatch.setattr(console, "ask", ask)
     programs.answer("--property=Version", "Failed to connect to bus", code=1)
-    asyncio.run(offer(None))
+    asyncio.run(offer())
     assert [] == asked
 
     programs.answer("--property=Version", "252\n")
     programs.answer("show callrail-relay", "ActiveState=failed\n")
-    asyncio.run(offer(None))
-    asyncio.run(offer(None))
+    asyncio.run(offer())
+    asyncio.run(offer())
 
     assert ["Start the relay with this computer, as a service? [y/N]"] == asked
     assert unit.exists()

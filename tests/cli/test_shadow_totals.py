@@ -7,7 +7,7 @@ import pytest
 
 from callrail_relay.cli.shadow import _print_report
 from callrail_relay.domain.message import Message, Reason, Source, Status
-from callrail_relay.domain.shadow_report import Compared, Finding, ShadowReport
+from callrail_relay.domain.shadow import Compared, Finding, ShadowReport
 from callrail_relay.sentences import totals
 from tests.support.clock import START
 from tests.support.factories import RECIPIENT, make_route

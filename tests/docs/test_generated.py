@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from callrail_relay.callrail.simulator import Fault, load_faults
-from callrail_relay.callrail.simulator.app import sandbox_routes
+from callrail_relay.callrail.simulator.api import sandbox_routes
 from callrail_relay.config.loading import variable_names
 from callrail_relay.config.settings import TABLES
 from tests.callrail.simulated import make_simulator

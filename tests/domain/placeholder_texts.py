@@ -8,7 +8,7 @@ import random
 import sys
 from collections.abc import Iterator
 
-from callrail_relay.domain.placeholders import find_placeholder
+from callrail_relay.domain.guards import find_placeholder
 from tests.domain.mass_texts import Merge
 from tests.domain.mass_texts_held_out import HELD_OUT
 from tests.domain.mass_texts_tried import TRIED

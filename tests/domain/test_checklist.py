@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from callrail_relay.domain.account import Account, Window
-from callrail_relay.domain.checklist import Step, Todo, checklist
 from callrail_relay.domain.delivery import AccountStatus
-from callrail_relay.domain.health import Contact, Facts, Node, PublicUrl, Running
+from callrail_relay.domain.health import Contact, Facts, Node, PublicUrl, Running, Step, Todo, checklist
 from callrail_relay.domain.message import Reason
 from callrail_relay.domain.views import Waiting
 from callrail_relay.sentences import STEPS, TODOS

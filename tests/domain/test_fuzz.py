@@ -7,6 +7,7 @@ import pytest
 from tests.domain.fuzz import fuzz
 
 
+@pytest.mark.no_cover
 @pytest.mark.slow
 def test_no_bytes_break_the_mapping() -> None:
     """Whatever comes, it becomes texts or reasons, and quickly."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callrail_relay.domain.placeholders import find_placeholder
+from callrail_relay.domain.guards import find_placeholder
 from tests.domain.placeholder_texts import ordinary_texts, placeholder_texts
 
 

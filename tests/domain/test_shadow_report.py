@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from callrail_relay.domain.inbound import CallRailText, Company, ShownNumber
 from callrail_relay.domain.message import Message, Reason, Source, Status
-from callrail_relay.domain.shadow_report import Compared, Finding, ShadowReport, compare
+from callrail_relay.domain.shadow import Compared, Finding, ShadowReport, compare
 from tests.support.clock import START
 from tests.support.factories import ACCOUNT, COMPANY, RECIPIENT, make_route, recipient
 

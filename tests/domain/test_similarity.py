@@ -22,6 +22,7 @@ def similar(one: str, other: str, *, name: str | None = None) -> bool:
     return are_similar(ours, theirs)
 
 
+@pytest.mark.no_cover
 @pytest.mark.slow
 @pytest.mark.parametrize(("part", "names"), list(product(PARTS, (True, False))))
 def test_figures(part: str, names: bool, record_property: Callable[[str, object], None]) -> None:  # noqa: FBT001 - a column of the table

@@ -9,6 +9,7 @@ more than 100 ms of CPU time.
 
 import argparse
 import asyncio
+import gc
 import gzip
 import logging
 import random
@@ -21,6 +22,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from callrail_relay.web.server import Listener
@@ -116,9 +118,7 @@ def _damaged(raw: bytes, chance: random.Random) -> bytes:
             case "repeat":
                 damaged[at:at] = damaged[at : at + 30]
             case "insert":
-                damaged[at:at] = chance.choice(
-                    [b"\r\n", b"\n", b"\0", b" ", b"\r\n\r\n", b":", b"\x16\x03\x01"]
-                )
+                damaged[at:at] = chance.choice(INSERTED)
             case _:
                 del damaged[len(damaged) - at :]
     return bytes(damaged)
@@ -153,7 +153,12 @@ async def fuzz(folder: Path, seconds: float, seed: int, *, most_cpu: float = MOS
         with _watched(report, most_cpu):
             ends_at = time.monotonic() + seconds
             threads = [asyncio.to_thread(_talk, ports, seed + number, ends_at, report) for number in range(4)]
-            await asyncio.gather(*threads)
+            talking = asyncio.gather(*threads)
+            while not talking.done():
+                await asyncio.wait([talking], timeout=1)
+                # So that what is asked once in a while is asked again, such as whether the store is there.
+                rig.clock.advance(timedelta(seconds=1))
+            await talking
     return report
 
 
@@ -186,6 +191,15 @@ def _answer(port: int, raw: bytes, chance: random.Random) -> bytes:
     return answer
 
 
+def _called(handle: asyncio.Handle) -> str:
+    """What a callback belongs to: the request that it answers, if its task has not ended."""
+    callback = getattr(handle, "_callback", None)
+    task = getattr(callback, "__self__", callback)
+    frame = getattr(task.get_coro(), "cr_frame", None) if isinstance(task, asyncio.Task) else None
+    scope = getattr(frame.f_locals.get("self"), "scope", None) if frame is not None else None
+    return repr(task) if scope is None else f"{scope['method']} {scope['path']} {scope['headers']}"
+
+
 @contextmanager
 def _watched(report: Report, most_cpu: float) -> Iterator[None]:
     """Note what is logged as an error, and how much CPU time each callback of this thread's loop takes."""
@@ -198,9 +212,7 @@ def _watched(report: Report, most_cpu: float) -> Iterator[None]:
         if threading.get_ident() == loop_thread and took > report.slowest:
             report.slowest = took
             if took > most_cpu:
-                callback = getattr(self, "_callback", None)
-                what = getattr(callback, "__self__", callback)
-                report.faults.append(f"{took * 1000:.0f} ms of CPU time: {what!r}"[:300])
+                report.faults.append(f"{took * 1000:.0f} ms of CPU time: {_called(self)}"[:300])
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -221,6 +233,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     options = parser.parse_args()
+    gc.freeze()  # as serve does: to collect garbage in all that is loaded takes longer than an answer
     with tempfile.TemporaryDirectory() as folder:
         report = asyncio.run(fuzz(Path(folder), options.seconds, options.seed))
     print(f"seed {options.seed}: {report}", *report.faults[:20], sep="\n")  # noqa: T201 - its result

@@ -11,10 +11,10 @@ import pytest
 import trustme
 
 from callrail_relay.callrail.network import find_network
+from callrail_relay.domain import shadow
 from callrail_relay.domain.mapper import RawSubmission
 from callrail_relay.domain.shadow import Passed, PassOn, State, answered
-from callrail_relay.machine import old_url
-from callrail_relay.machine.old_url import OldUrl
+from callrail_relay.machine.addresses import OldUrl
 from tests.support.zap import Manner, Zap, running_zap
 
 pytestmark = pytest.mark.anyio
@@ -43,7 +43,7 @@ async def test_the_urls_own_query_comes_first(zap: Zap) -> None:
 async def test_what_hangs_may_have_arrived(zap: Zap) -> None:
     """After the time that an answer may take."""
     zap.manner = Manner(delay=3)
-    with patch.object(old_url, "ANSWER_WITHIN", timedelta(seconds=1)):
+    with patch.object(shadow, "ANSWER_WITHIN", timedelta(seconds=1)):
         assert State.UNKNOWN == (await pass_on(zap.url)).state
     assert 1 == len(zap.taken)
 

@@ -9,9 +9,9 @@ import pytest
 
 from callrail_relay.callrail.network import find_network
 from callrail_relay.domain.public_url import NoAnswer, Trouble
-from callrail_relay.machine import public_address
-from callrail_relay.machine.public_address import LARGEST_ANSWER
-from callrail_relay.machine.public_address import fetch as fetch_by
+from callrail_relay.machine import addresses
+from callrail_relay.machine.addresses import LARGEST_ANSWER
+from callrail_relay.machine.addresses import fetch as fetch_by
 from tests.support.public_way import PUBLIC, PublicWay, public_way, response
 
 pytestmark = pytest.mark.anyio
@@ -119,7 +119,7 @@ async def test_the_dns_of_the_world_is_asked_past_tailscale(
     async def resolve(_url: httpx2.URL) -> tuple[str, ...]:
         return ("100.101.102.103",)
 
-    monkeypatch.setattr(public_address, "_resolve", resolve)
+    monkeypatch.setattr(addresses, "_resolve", resolve)
     answer = await fetch_by("https://n.t.ts.net/healthz?probe=x", lambda _: ByName(), from_outside=True)
     assert (b"proof", ("127.0.0.1",)) == (answer.body, answer.addresses)
     assert [

@@ -48,7 +48,9 @@ from callrail_relay.domain.routing import RouteRule, Routes
 from callrail_relay.outbox import claim as store_claim
 from callrail_relay.outbox import decisions, lookups, opt_outs, record
 from callrail_relay.outbox.accept import Stored as Answer
+from callrail_relay.outbox.claim import LOOK_AGAIN
 from callrail_relay.outbox.engine import open_engine
+from callrail_relay.outbox.rows import last_of
 from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import (
     EPOCH,
@@ -472,35 +474,42 @@ class RelayMachine(RuleBasedStateMachine):
 
     # --- nodes ---
 
-    @rule(node=st.sampled_from(NODES), answer=st.sampled_from([*OFTEN, *ANSWERS, *["none yet"] * 6]))
-    def work(self, node: str, answer: str) -> None:
+    @rule(
+        node=st.sampled_from(NODES),
+        answer=st.sampled_from([*OFTEN, *ANSWERS, *["none yet"] * 6]),
+        most=st.integers(1, 4),
+    )
+    def work(self, node: str, answer: str, most: int) -> None:
         """A worker's turn, as delivery does it: take up unfinished attempts, then claim and send."""
-        self._turn(node, answer)
+        self._turn(node, answer, most)
 
     @rule(
         node=st.sampled_from(NODES),
         answers=st.lists(st.sampled_from([*OFTEN, *OFTEN, *ANSWERS]), min_size=2, max_size=5),
         texts=st.lists(WRITTEN, min_size=1, max_size=3),
+        most=st.integers(1, 4),
     )
-    def work_for_a_while(self, node: str, answers: list[str], texts: list[tuple[Key, str]]) -> None:
+    def work_for_a_while(
+        self, node: str, answers: list[str], texts: list[tuple[Key, str]], most: int
+    ) -> None:
         """Several turns, each when it can bring something, but none after long."""
         if not self.ids_of(Status.QUEUED, Status.SENDING):
             self.people_write(texts, Mode.OFF)
         for answer in answers:
-            wake_at = self._turn(node, answer)
+            wake_at = self._turn(node, answer, most)
             self.refresh()
             soon = self.clock.now() + timedelta(seconds=1)
             if wake_at is not None and wake_at < soon + timedelta(minutes=20):
                 soon = max(soon, wake_at)
             self.clock.set(soon)
 
-    def _turn(self, node: str, answer: str) -> datetime | None:
+    def _turn(self, node: str, answer: str, most: int) -> datetime | None:
         """What a node does now, after its start where it was dead; when to look again."""
         self._settle(node if node in self.dead else None)
         self.dead.discard(node)
-        result = self._claim(node)
-        if result.claim is not None and answer != "none yet":
-            self._answer(self.flights[-1], answer)
+        result = self._claim(node, most)
+        for claim in result.claims if answer != "none yet" else ():
+            self._answer(next(one for one in self.flights if one.claim == claim), answer)
         return result.wake_at
 
     @rule(node=st.sampled_from(NODES), reached=st.booleans())
@@ -525,15 +534,16 @@ class RelayMachine(RuleBasedStateMachine):
         assert all(one.outcome.kind is OutcomeKind.UNKNOWN for one in settled)
         self.stored = read(self.bench.engine)
 
-    def _claim(self, node: str) -> ClaimResult:
+    def _claim(self, node: str, most: int) -> ClaimResult:
         before = self.stored
-        result = self.bench.run(self.outbox.write(store_claim.claim, node, POLICY))
+        result = self.bench.run(self.outbox.write(store_claim.claim, node, POLICY, most=most))
         self.stored = read(self.bench.engine)
-        if result.claim is not None:
+        assert len(result.claims) <= most
+        for claim in result.claims:
             assert not before.paused
-            self._check_claim(before, result.claim)
-            self.flights.append(Flight(result.claim, node, self.true_time() + POLICY.lease))
-        else:
+            self._check_claim(before, claim)
+            self.flights.append(Flight(claim, node, self.true_time() + POLICY.lease))
+        if len(result.claims) < most:
             self._check_nothing_is_overlooked(node, result)
         return result
 
@@ -548,11 +558,12 @@ class RelayMachine(RuleBasedStateMachine):
             closed_until = connection.scalar(sa.select(sa.func.max(accounts.c.closed_until)))
             connection.execute(sa.update(accounts).values(due_at=EPOCH, closed_until=None))
         thorough = self.bench.run(self.outbox.write(store_claim.claim, node, POLICY))
-        assert thorough.claim is None
+        assert not thorough.claims
         # That a text is too old by now is asked when there is room for it.
         assert {"too_old"} >= {reason.code for held in thorough.held for reason in held.reasons}
         if thorough.wake_at is not None:
             assert result.wake_at is not None
+            closed_until = last_of(closed_until, self.clock.now() + LOOK_AGAIN if result.claims else None)
             assert result.wake_at <= max(thorough.wake_at, closed_until or thorough.wake_at)
 
     # --- CallRail ---
@@ -821,12 +832,11 @@ class RelayMachine(RuleBasedStateMachine):
             if not self.ids_of(Status.QUEUED, Status.SENDING):
                 return
             self._settle(None)
-            result = self._claim(NODES[0])
-            if result.claim is not None:
-                (flight,) = self.flights
+            result = self._claim(NODES[0], 3)
+            for flight in tuple(self.flights):
                 self._reach(flight)
                 self._record(flight, ANSWERS["sent"])
-            else:
+            if not result.claims:
                 self._wait_for(result.wake_at)
         raise AssertionError("Texts wait for ever.")
 

@@ -51,9 +51,10 @@ async def send_all(worker: Worker, clock: ManualClock) -> list[datetime]:
     departures = []
     while True:
         result = await worker.look()
-        if result.claim is not None:
+        if result.claims:
             departures.append(clock.now())
-            await worker.finish(result.claim)
+            [claim] = result.claims
+            await worker.finish(claim)
         elif result.wake_at is None:
             return departures
         else:
@@ -228,7 +229,7 @@ async def test_a_text_that_no_hour_can_take_is_held(outbox: Store, worker: Worke
 
     result = await worker.look()
 
-    assert result.claim is not None
+    assert 1 == len(result.claims)
     assert [(long, ["too_long"])] == [
         (held.message_id, [reason.code for reason in held.reasons]) for held in result.held
     ]

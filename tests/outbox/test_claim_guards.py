@@ -37,8 +37,7 @@ async def test_a_text_that_waited_too_long_is_held(outbox: Store, worker: Worker
 
     result = await worker.look()
 
-    assert result.claim is not None
-    assert "new" == result.claim.content
+    assert ["new"] == [claim.content for claim in result.claims]
     assert old == [held.message_id for held in result.held]
     for id_ in old:
         assert Status.HELD == await status_of(outbox, id_)
@@ -62,7 +61,7 @@ async def test_with_nothing_else_to_do_the_held_are_told(
 
     result = await worker.look()
 
-    assert (None, None) == (result.claim, result.wake_at)
+    assert ((), None) == (result.claims, result.wake_at)
     assert [id_] == [held.message_id for held in result.held]
     assert () == (await worker.look()).held
 

@@ -100,7 +100,7 @@ async def test_a_probe_without_an_answer_is_followed_by_another(
     await worker.send(TOO_MANY)
     clock.advance(MINUTE)
     await worker.send(Unknown("no answer."))
-    assert (await worker.look()).claim is None
+    assert not (await worker.look()).claims
     wake_at = await worker.waits()
     assert wake_at is not None
     clock.set(wake_at)

@@ -98,7 +98,7 @@ async def test_what_is_looked_up_is_looked_up_in_time(outbox: Store, clock: Manu
 
     clock.set(START - DAY)
 
-    assert (await worker.look()).claim is None
+    assert not (await worker.look()).claims
     assert clock.now() + LOOKUPS.ladder[0] == await outbox.read(lookups.next_lookup, LOOKUPS)
     clock.set(LOOKUPS.blocks_until(clock.now()))
     await worker.send()

@@ -6,9 +6,11 @@ import asyncio
 from dataclasses import replace
 from itertools import chain
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
+from callrail_relay.clock import SystemClock
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.delivery import Claim, ClaimResult
 from callrail_relay.domain.message import MessageFilter, Status
@@ -33,7 +35,7 @@ async def look_together(workers: list[Worker], times: int) -> list[Claim]:
     """What as many claims of each worker come to, all begun at one time."""
     looks = [worker.look() for _ in range(times) for worker in workers]
     results: list[ClaimResult] = await asyncio.gather(*looks)
-    return [result.claim for result in results if result.claim is not None]
+    return [claim for result in results for claim in result.claims]
 
 
 async def test_no_text_is_claimed_twice(outbox: Store, workers: list[Worker]) -> None:
@@ -126,7 +128,7 @@ async def test_nodes_that_need_several_accounts_do_not_block_each_other(
                 for account in order
             ]
             await accept_one(worker.outbox, make_submission(*texts))
-            while (claim := (await worker.look()).claim) is not None:
+            while (claim := await worker.take_if_any()) is not None:
                 await worker.finish(claim)
 
     await asyncio.gather(work(workers[0], account_ids, 0), work(workers[1], account_ids[::-1], 100))
@@ -186,3 +188,21 @@ async def until_waiting(store_url: str, number: int) -> None:
                 if connection.scalar(waiting) >= number:
                     return
             await asyncio.sleep(0.01)
+
+
+async def test_a_node_keeps_few_connections(postgres_url: str) -> None:
+    """However much is asked of it at once: PostgreSQL has a hundred for everybody."""
+    outbox = await Store.open(postgres_url, SystemClock(), serves=True)
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'callrail-relay%'"
+    found = []
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        for _ in range(5):
+            work = (outbox.accept(make_submission()), outbox.write_probe(), outbox.now())
+            all_at_once = asyncio.gather(*(one for _ in range(20) for one in work))
+            while not all_at_once.done():
+                found += connection.execute(asked).fetchall()
+                await asyncio.sleep(0.01)
+            await all_at_once
+    await outbox.close()
+
+    assert 1 < max(count for (count,) in found) <= 10

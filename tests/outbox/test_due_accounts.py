@@ -1,8 +1,7 @@
 """Which accounts a claim looks at: those that something may be sent from, in turn, and no others."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -20,23 +19,11 @@ from tests.outbox.worker import Worker, codes_of, put, words
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, TRACKING_NUMBER, recipient
 from tests.support.policies import guard_policy
+from tests.support.stores import statements
 
 pytestmark = pytest.mark.anyio
 
 MANY = tuple(f"ACC{number:03}" for number in range(30))
-
-
-@contextmanager
-def statements() -> Iterator[list[str]]:
-    """What is asked of any database meanwhile."""
-    asked: list[str] = []
-
-    def note(*event: object) -> None:
-        asked.append(str(event[2]))
-
-    sa.event.listen(sa.Engine, "before_cursor_execute", note)
-    yield asked
-    sa.event.remove(sa.Engine, "before_cursor_execute", note)
 
 
 async def fill(outbox: Store, *account_ids: str, texts: int = 2) -> None:
@@ -187,10 +174,9 @@ async def test_many_texts_that_grew_too_old_are_held_some_at_a_time(
     first = await worker.look()
     second = await worker.look()
 
-    assert (AT_ONCE, None, clock.now()) == (len(first.held), first.claim, first.wake_at)
+    assert (AT_ONCE, (), clock.now()) == (len(first.held), first.claims, first.wake_at)
     assert 2 == len(second.held)
-    assert second.claim is not None
-    assert "New" == second.claim.content
+    assert ["New"] == [claim.content for claim in second.claims]
 
 
 async def test_what_is_held_half_way_keeps_no_room(outbox: Store, worker: Worker, clock: ManualClock) -> None:
@@ -229,3 +215,21 @@ async def test_a_text_that_grows_too_old_lets_those_behind_it_leave(
     clock.set(wake_at)
     assert "Short" == (await worker.take()).content
     assert ["too_old"] == await codes_of(outbox, long)
+
+
+async def test_a_pause_has_no_other_account_looked_at(
+    outbox: Store, worker: Worker, clock: ManualClock, store_url: str
+) -> None:
+    """Nor has resuming it: those at their limits sleep on."""
+    await fill(outbox, *MANY)
+    worker = worker.under(accounts=MANY, limits=Limits(1, 100))
+    for _ in MANY:
+        await worker.send()
+    assert not (await worker.look()).claims
+
+    for change in (partial(decisions.pause, reason="Holidays."), decisions.resume):
+        await outbox.write(change, account_id=MANY[7])
+        with connected(store_url) as connection:
+            due = sa.select(accounts.c.id).where(accounts.c.due_at <= clock.now())
+            assert [MANY[7]] == list(connection.scalars(due))
+        assert not (await worker.look()).claims

@@ -580,7 +580,7 @@ async def test_what_a_resend_comes_to_is_no_matter_once_the_first_is_found(
     assert (Status.SENT, False) == (recorded.status, recorded.twice)
     await climb(outbox, clock, RESEND_ONCE)
     clock.advance(HOUR)
-    assert (await worker.look()).claim is None
+    assert not (await worker.look()).claims
     message = await find(outbox, id_)
     assert (Status.SENT, None) == (message.status, explain_all(message.reasons))
 
@@ -735,7 +735,7 @@ async def test_parts_of_two_texts_to_one_person_do_not_mix(
     await worker.record(begun, SENT)
     clock.advance(1)
     assert Status.SENDING == await status_of(outbox, first) == await status_of(outbox, second)
-    assert (await worker.look()).claim is None
+    assert not (await worker.look()).claims
     await worker.finish(claims[0])
     for _ in range(2):
         assert await worker.waits() is not None

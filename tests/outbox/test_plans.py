@@ -134,8 +134,8 @@ async def live(outbox: Store, clock: ManualClock) -> None:
     await put(outbox, "Lost and found", to=recipient(20))
     await put(outbox, "Hi Dana, are you still thinking of selling your house?", to=recipient(21))
     await worker.send(SENT)
-    while (claim := await worker.look()).claim is not None:
-        await worker.record(claim.claim, LOST)
+    while (claim := await worker.take_if_any()) is not None:
+        await worker.record(claim, LOST)
         clock.advance(timedelta(minutes=1))
     while (due := await outbox.write(lookups.claim_lookup, LOOKUPS)) is not None:
         found = Lookup(texts=(FoundText(content="Lost and found", created_at=clock.now()),), requests=2)
@@ -337,6 +337,7 @@ async def tend(outbox: Store, clock: ManualClock, message_id: str) -> None:
     await outbox.beat()
     await outbox.running()
     await outbox.require_not_copied()
+    await outbox.read(presence.require_direct)
     await outbox.note(private_url="http://127.0.0.1:8788")
     await shadowed(outbox, clock)
     clock.advance(timedelta(days=400))

@@ -155,7 +155,7 @@ async def test_pieces_do_not_leave_where_the_whole_arrived(outbox: Store, clock:
     await worker.record(piece, NotSent("no route to CallRail."))
     clock.advance(timedelta(hours=1))
 
-    assert (await worker.look()).claim is None
+    assert not (await worker.look()).claims
     message = await find(outbox, id_)
     assert Status.SENT == message.status
     assert [Status.SENT, *[Status.CANCELLED] * 3] == [segment.status for segment in message.segments]
@@ -169,7 +169,7 @@ async def test_a_piece_that_left_before_is_told(outbox: Store, clock: ManualCloc
     (settled,) = await outbox.write(lookups.record_lookup, due, FOUND, LOOKUPS)
 
     assert settled.twice
-    assert (await worker.look()).claim is None
+    assert not (await worker.look()).claims
     message = await find(outbox, id_)
     assert Status.SENT == message.status
     assert "twice" in (explain_all(message.reasons) or "")

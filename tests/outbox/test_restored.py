@@ -64,7 +64,7 @@ async def test_what_was_sent_since_is_found(outbox: Store, worker: Worker, clock
     assert Status.SENT == await status_of(outbox, found)
     assert () == (await find(outbox, found)).reasons
     assert ("restored", "not_shown") == await reason_of(outbox, missing)
-    assert (await worker.look()).claim is None
+    assert not (await worker.look()).claims
 
 
 async def test_a_text_from_before_the_backup_is_none_of_it(outbox: Store, clock: ManualClock) -> None:
@@ -103,7 +103,7 @@ async def test_a_text_on_its_way_in_the_backup(outbox: Store, worker: Worker, cl
     )
 
     assert [Status.SENT, Status.SENT, Status.HELD] == [await status_of(outbox, id_) for id_ in ids]
-    assert (await worker.look()).claim is None
+    assert not (await worker.look()).claims
 
 
 async def test_a_request_of_shadow_mode_is_not_passed_on_again(outbox: Store, clock: ManualClock) -> None:
@@ -142,7 +142,7 @@ async def test_only_a_person_has_it_sent(outbox: Store, worker: Worker, clock: M
         await outbox.write(lookups.record_lookup, due, Lookup(texts=(), requests=1), policy)
         clock.advance(POLICY.ladder[-1])
     assert await outbox.write(lookups.claim_lookup, policy) is None
-    assert (await worker.look()).claim is None
+    assert not (await worker.look()).claims
 
     assert await outbox.write(decisions.approve, id_)
 
@@ -161,7 +161,7 @@ async def test_what_a_look_up_finds_after_the_word_is_not_sent(
     await look_up(outbox, *shown("One"))
 
     assert Status.SENT == await status_of(outbox, id_)
-    assert (await worker.look()).claim is None
+    assert not (await worker.look()).claims
 
 
 async def test_a_callrail_that_is_away_is_asked_again(outbox: Store, clock: ManualClock) -> None:

@@ -106,7 +106,7 @@ async def test_what_is_removed_is_in_no_file_of_the_store(
         worker = Worker(outbox, make_policy(limits=Limits(1000, 1000)))
         for number in range(TEXTS):
             await put(outbox, f"No. {number}: " + "word " * (number % 120), to=recipient(number))
-        while (claim := (await worker.look()).claim) is not None:
+        while (claim := await worker.take_if_any()) is not None:
             await worker.finish(claim)
             clock.advance(2)
         assert set(range(TEXTS)) == left_of(sqlite_path)

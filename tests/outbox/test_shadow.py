@@ -104,7 +104,7 @@ class Story:
 
     async def sends(self) -> None:
         worker = Worker(self.store)
-        while (claim := (await worker.look()).claim) is not None:
+        while (claim := await worker.take_if_any()) is not None:
             self.at_callrail[claim.content] += 1
             await worker.record(claim, SENT)
 

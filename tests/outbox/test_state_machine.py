@@ -21,7 +21,7 @@ USUAL = {"sqlite": 180, "postgresql": 80}
 STEPS = 25
 DISK_IN_MEMORY = Path("/dev/shm")
 
-pytestmark = pytest.mark.timeout(0 if ON_REQUEST else 900)
+pytestmark = [pytest.mark.timeout(0 if ON_REQUEST else 900), pytest.mark.no_cover]
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ async def test_a_look_up_shows_when_its_time_has_come(outbox: Store, clock: Manu
     worker = Worker(outbox, lookups=LOOKUPS)
     await put(outbox, "Hello")
     await worker.send(Unknown("the answer did not come."))
-    assert (await worker.look()).claim is None
+    assert not (await worker.look()).claims
     before = await outbox.read(claim.newest_due)
     clock.advance(LOOKUPS.ladder[0])
 

@@ -41,26 +41,28 @@ class Worker:
         """The same worker under a policy of these rules, the others being the defaults."""
         return replace(self, policy=make_policy(**rules))  # type: ignore[arg-type]  # names are checked there
 
-    async def look(self) -> ClaimResult:
-        return await self.outbox.write(store_claim.claim, self.node, self.policy)
+    async def look(self, most: int = 1) -> ClaimResult:
+        return await self.outbox.write(store_claim.claim, self.node, self.policy, most=most)
 
     async def take(self) -> Claim:
         """Claim a segment; there must be one."""
-        claim = (await self.look()).claim
-        assert claim is not None
+        [claim] = (await self.look()).claims
         return claim
+
+    async def take_if_any(self) -> Claim | None:
+        return next(iter((await self.look()).claims), None)
 
     async def take_all(self) -> list[Claim]:
         """Claim as long as there is something to claim."""
-        claims = []
-        while (claim := (await self.look()).claim) is not None:
-            claims.append(claim)
+        claims: list[Claim] = []
+        while new := (await self.look()).claims:
+            claims += new
         return claims
 
     async def waits(self) -> datetime | None:
         """Find nothing to claim, and say when there may be something."""
         result = await self.look()
-        assert result.claim is None
+        assert not result.claims
         return result.wake_at
 
     async def finish(self, claim: Claim, outcome: Outcome = SENT) -> RecordResult:

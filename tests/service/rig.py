@@ -119,7 +119,7 @@ class Rig:
         )
 
     def reconciliation(self, *, settled: Callable[[], None] = lambda: None) -> Reconciliation:
-        return Reconciliation(self.outbox, self.events, self.callrail, self.lookups, settled)
+        return Reconciliation(self.outbox, self.events, self.callrail.find_texts, self.lookups, settled)
 
     def worker(self, delivery: Delivery | None = None, *, beside: Sequence[PeriodicTask] = ()) -> TaskGroup:
         delivery = delivery or self.delivery()

@@ -3,6 +3,7 @@ The worker: what it starts, how it stops, and what it does when the store or ano
 """
 
 import asyncio
+import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
@@ -41,6 +42,7 @@ from callrail_relay.service.intake import Intake
 from tests.service.rig import KEY, Rig, Sender, open_rig, outcomes, passing_time
 from tests.support.factories import recipient
 from tests.support.policies import guard_policy
+from tests.support.stores import statements
 
 pytestmark = pytest.mark.anyio
 
@@ -157,6 +159,26 @@ async def test_woken_worker_looks_at_once(tmp_path: Path) -> None:
             await rig.events.until(AttemptFinished)
 
         assert 1 == len(rig.simulator.texts)
+
+
+async def test_a_text_takes_two_commits(tmp_path: Path) -> None:
+    """One stores it and claims it, the other records its outcome and finds nothing more to send."""
+    async with open_rig(tmp_path) as rig:
+        delivery = rig.delivery()
+        async with running(delivery):
+            await rig.clock.until_asleep()
+            with statements() as asked:
+                for number in range(3):
+                    delivery.wake()  # as a webhook does: before its text is stored
+                    await rig.intake.accept_request(
+                        json.dumps({"message": f"Text {number}", "seller_phone": recipient(number)}).encode(),
+                        content_type="application/json",
+                    )
+                    await rig.events.until(AttemptFinished, number + 1)
+                    await rig.clock.until_asleep()
+
+        assert 3 == len(rig.simulator.texts)
+        assert 6 == asked.count("BEGIN IMMEDIATE")
 
 
 async def test_worker_finds_what_another_process_put_there(tmp_path: Path) -> None:

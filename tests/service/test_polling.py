@@ -39,9 +39,9 @@ from callrail_relay.service.replies import (
     COMMAND_WAITS,
     FIRST_POLL_WITHIN,
     FIRST_RETRY,
+    FindReplies,
     InboundTexts,
     Polling,
-    ReplyReader,
 )
 from tests.outbox.told import ingest_one
 from tests.service.rig import LoopTime, Rig, open_rig
@@ -70,12 +70,12 @@ def policy_of(rig: Rig, *, requests_per_hour: int = 800) -> PollPolicy:
 def polling_of(
     rig: Rig,
     *,
-    reader: ReplyReader | None = None,
+    find: FindReplies | None = None,
     requests_per_hour: int = 800,
     opened: Callable[[Collection[str]], None] = lambda _: None,
 ) -> Polling:
     policy = policy_of(rig, requests_per_hour=requests_per_hour)
-    return Polling(rig.outbox, rig.events, reader or rig.callrail, policy, inbound_of(rig), opened)
+    return Polling(rig.outbox, rig.events, find or rig.callrail.find_replies, policy, inbound_of(rig), opened)
 
 
 def inbound_of(rig: Rig) -> InboundTexts:
@@ -155,13 +155,13 @@ async def test_looks_overlap_and_nothing_counts_twice(rig: Rig) -> None:
 async def test_each_look_reaches_behind_the_last_one_that_ended_well(rig: Rig) -> None:
     """The first one a day; after a long time off a week at most."""
     reader, broken = Recorder(), Recorder(fault="CallRail has trouble (503).")
-    await polling_of(rig, reader=reader).turn()
+    await polling_of(rig, find=reader.find_replies).turn()
     rig.clock.advance(EVERY)
-    await polling_of(rig, reader=broken).turn()
+    await polling_of(rig, find=broken.find_replies).turn()
     rig.clock.advance(EVERY)
-    await polling_of(rig, reader=reader).turn()
+    await polling_of(rig, find=reader.find_replies).turn()
     rig.clock.advance(LONGEST * 3)
-    await polling_of(rig, reader=reader).turn()
+    await polling_of(rig, find=reader.find_replies).turn()
 
     assert [START - FIRST, START - OVERLAP, rig.clock.now() - LONGEST] == reader.since
     assert [START - OVERLAP] == broken.since
@@ -187,7 +187,7 @@ async def test_of_several_nodes_one_looks(rig: Rig) -> None:
 
 async def test_looks_share_the_requests_with_looking_up(rig: Rig) -> None:
     """What one takes the other does not have, for an hour."""
-    polling = polling_of(rig, reader=Recorder(), requests_per_hour=3)
+    polling = polling_of(rig, find=Recorder().find_replies, requests_per_hour=3)
     await polling.turn()
     rig.clock.advance(EVERY)
     assert await rig.outbox.write(store_replies.claim_poll, policy_of(rig, requests_per_hour=3)) is None
@@ -202,7 +202,9 @@ async def test_polls_leave_a_quarter_of_the_requests_to_looking_up(rig: Rig) -> 
     await rig.accept()
     await rig.work(rig.delivery())
     policy = replace(policy_of(rig, requests_per_hour=4), every=MINUTE)
-    polling = Polling(rig.outbox, rig.events, Recorder(), policy, inbound_of(rig), lambda _: None)
+    polling = Polling(
+        rig.outbox, rig.events, Recorder().find_replies, policy, inbound_of(rig), lambda _: None
+    )
     await polling.turn()
     rig.clock.advance(MINUTE)
 
@@ -304,7 +306,7 @@ async def test_a_fault_of_ours_does_not_end_the_looking(rig: Rig) -> None:
         async def find_replies(self, account_id: str, company_id: str, *, since: object) -> SeenReplies:
             raise ZeroDivisionError
 
-    polling = polling_of(rig, reader=Broken())
+    polling = polling_of(rig, find=Broken().find_replies)
     worker = rig.worker(beside=[polling])
     delivery = asyncio.create_task(worker.run())
     [failed] = await rig.events.until(ProgramFailed)
@@ -315,10 +317,10 @@ async def test_a_fault_of_ours_does_not_end_the_looking(rig: Rig) -> None:
     await delivery
 
 
-def held_back(rig: Rig, *, reader: ReplyReader | None = None) -> tuple[TaskGroup, Delivery, Polling]:
+def held_back(rig: Rig, *, find: FindReplies | None = None) -> tuple[TaskGroup, Delivery, Polling]:
     """A worker that sends nothing before its first poll."""
     delivery = rig.delivery(closed=frozenset({rig.account_id}))
-    polling = polling_of(rig, reader=reader, opened=delivery.open)
+    polling = polling_of(rig, find=find, opened=delivery.open)
     return rig.worker(delivery, beside=[polling]), delivery, polling
 
 
@@ -369,7 +371,9 @@ async def test_texts_are_sent_after_two_minutes_without_a_poll(rig: Rig) -> None
 
 async def test_the_first_poll_of_one_node_counts_for_those_that_started_before_it(rig: Rig) -> None:
     opened: list[str] = []
-    waiting = polling_of(rig, reader=Recorder(fault="CallRail has trouble (503)."), opened=opened.extend)
+    waiting = polling_of(
+        rig, find=Recorder(fault="CallRail has trouble (503).").find_replies, opened=opened.extend
+    )
     await waiting.turn()
     assert [] == opened
     rig.clock.advance(FIRST_RETRY)
@@ -403,7 +407,7 @@ async def test_a_command_waits_ten_seconds_for_a_poll(rig: Rig, monkeypatch: pyt
             await asyncio.Event().wait()
             raise AssertionError
 
-    assert not await polling_of(rig, reader=Silent()).poll_now()
+    assert not await polling_of(rig, find=Silent().find_replies).poll_now()
     rig.clock.advance(FIRST_RETRY)
     assert await polling_of(rig).poll_now()
 
@@ -441,7 +445,7 @@ async def test_a_clock_that_is_set_back_brings_one_poll_more(rig: Rig) -> None:
     opened: list[str] = []
     await rig.accept("Hello")
     reader = SetBack()
-    polling = polling_of(rig, reader=reader, opened=opened.extend)
+    polling = polling_of(rig, find=reader.find_replies, opened=opened.extend)
     await polling.turn()
     rig.clock.advance(FIRST_RETRY)
     await polling.turn()
@@ -456,7 +460,7 @@ async def test_polls_of_a_clock_that_was_ahead_delay_no_stop(rig: Rig, ahead: ti
     await rig.accept("Hello")
     rig.simulator.receive(RECIPIENT, "STOP")
     rig.clock.set(START + ahead)
-    await polling_of(rig, reader=Recorder()).turn()
+    await polling_of(rig, find=Recorder().find_replies).turn()
     rig.clock.set(START + MINUTE)
     await rig.outbox.write_probe()
     for _ in range(2):

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import pytest
 
@@ -331,9 +331,7 @@ async def test_failing_store_is_waited_for(tmp_path: Path) -> None:
         assert Status.SENT == (await rig.message(id_)).status
 
 
-async def test_a_look_up_that_could_not_be_stored_is_made_again_soon(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_look_up_that_could_not_be_stored_is_made_again_soon(tmp_path: Path) -> None:
     """The store failed between the question and its answer: no text waits for the end of the lease."""
     async with open_rig(tmp_path, patience=0) as rig:
         id_ = await unknown(rig, taken=True)
@@ -346,12 +344,12 @@ async def test_a_look_up_that_could_not_be_stored_is_made_again_soon(
                 stack.enter_context(rig.failing_store())
                 return found
 
-            monkeypatch.setattr(rig.callrail, "find_texts", find_and_lock)
             reconciliation = rig.reconciliation()
+            reconciliation.find_texts = find_and_lock
             task = asyncio.create_task(reconciliation.run())
             [wake_at] = await rig.clock.until_asleep()
             assert rig.clock.now() + STORE_RETRY == wake_at
-        monkeypatch.setattr(rig.callrail, "find_texts", find_texts)
+        reconciliation.find_texts = find_texts
         rig.clock.advance(STORE_RETRY)
         await rig.events.until(OutcomeFound)
         reconciliation.stop()
@@ -360,21 +358,21 @@ async def test_a_look_up_that_could_not_be_stored_is_made_again_soon(
         assert Status.SENT == (await rig.message(id_)).status
 
 
-async def test_fault_of_our_own_is_told_and_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_fault_of_our_own_is_told_and_survived(tmp_path: Path) -> None:
     """By its kind, without its words."""
     async with open_rig(tmp_path) as rig:
         await unknown(rig, taken=True)
         rig.clock.advance(FIRST)
 
-        async def broken(*_: object, **__: object) -> None:
+        async def broken(*_: object, **__: object) -> Never:
             raise KeyError("secret words")
 
         reconciliation = rig.reconciliation()
-        with monkeypatch.context() as broken_reader:
-            broken_reader.setattr(rig.callrail, "find_texts", broken)
-            task = asyncio.create_task(reconciliation.run())
-            [failure] = await rig.events.until(ProgramFailed)
-            await rig.clock.until_asleep()
+        reconciliation.find_texts = broken
+        task = asyncio.create_task(reconciliation.run())
+        [failure] = await rig.events.until(ProgramFailed)
+        await rig.clock.until_asleep()
+        reconciliation.find_texts = rig.callrail.find_texts
         assert "KeyError" == failure.reason
         failed_at = rig.clock.now()
         await passing_time(rig.clock, rig.events.until(OutcomeFound))
@@ -388,8 +386,7 @@ async def test_what_another_node_left_open_is_looked_up_in_time(tmp_path: Path) 
     """Its lease ends soon after leases were looked at; the look-up is due as after an outcome of our own."""
     async with open_rig(tmp_path) as rig:
         await rig.accept()
-        claim = (await rig.outbox.write(store_claim.claim, "node-2", rig.claim)).claim
-        assert claim is not None
+        [claim] = (await rig.outbox.write(store_claim.claim, "node-2", rig.claim)).claims
         begun = rig.clock.now()
         await rig.callrail.send_text(claim.route, claim.recipient, claim.content)
         rig.clock.advance(1)
@@ -415,8 +412,8 @@ async def test_worker_sends_and_looks_up(tmp_path: Path) -> None:
         await rig.accept("Second")
         worker.wake()
         await rig.events.until(AttemptFinished)
-        await passing_time(rig.clock, rig.events.until(OutcomeFound))
-        await passing_time(rig.clock, rig.events.until(AttemptFinished, 2))
+        await passing_time(rig.clock, rig.events.until(OutcomeFound), sleepers=2)
+        await passing_time(rig.clock, rig.events.until(AttemptFinished, 2), sleepers=2)
         worker.stop()
         await task
 

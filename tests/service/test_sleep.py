@@ -9,11 +9,12 @@ import pytest
 from callrail_relay.cli.render import console, print_status
 from callrail_relay.domain.events import ComputerSlept, KeepAwakeFailed
 from callrail_relay.domain.health import Node, Slept
+from callrail_relay.domain.inbound import SeenReplies
 from callrail_relay.domain.message import Status
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.presence import StoreLock
 from callrail_relay.sentences import asleep
-from callrail_relay.service.sleep import HOLD_AGAIN, SleepWatch
+from callrail_relay.service.background import HOLD_AGAIN, SleepWatch
 from callrail_relay.web.dashboard.now import running_words
 from tests.service.rig import Rig, open_rig, outcomes
 from tests.service.test_polling import polling_of
@@ -49,15 +50,15 @@ async def test_replies_are_read_before_anything_is_sent(rig: Rig, *, polls_on_it
     if polls_on_its_way:
         seen = rig.callrail.find_replies
 
-        async def sleepy(*arguments: str, **more: object) -> object:
-            polling.reader.find_replies = seen  # type: ignore[method-assign]  # listens in
+        async def sleepy(*arguments: str, **more: object) -> SeenReplies:
+            polling.find_replies = seen
             found = await seen(*arguments, **more)  # type: ignore[arg-type]  # as they came
             rig.clock.suspend(timedelta(minutes=10))
             rig.simulator.receive(RECIPIENT, "STOP")
             detector.look()
             return found
 
-        polling.reader.find_replies = sleepy  # type: ignore[method-assign,assignment]  # it sleeps first
+        polling.find_replies = sleepy
         await polling.turn()
     else:
         rig.clock.suspend(timedelta(minutes=10))

@@ -11,8 +11,7 @@ from callrail_relay.domain.events import TunnelEnded
 from callrail_relay.domain.public_url import Answer
 from callrail_relay.domain.tunnels import LOST, Kind, Tunnel, TunnelState
 from callrail_relay.errors import SecretError, Unavailable
-from callrail_relay.service.public_address import PublicAddress
-from callrail_relay.service.tunnels import TunnelKeeper
+from callrail_relay.service.public_address import PublicAddress, TunnelKeeper
 from tests.service.rig import Rig, open_rig
 
 pytestmark = pytest.mark.anyio

@@ -13,6 +13,7 @@ import pytest
 
 PartName = Literal[
     "PostgreSQL",
+    "PgBouncer",
     "Chromium",
     "gnome-keyring",
     "dbus-run-session",
@@ -48,6 +49,7 @@ PARTS: dict[PartName, Part] = {
             "C:/Program Files/PostgreSQL/*/bin",
         ),
     ),
+    "PgBouncer": Part(("pgbouncer",), ("/usr/sbin",), platforms=("linux",)),
     "Chromium": Part(
         ("chromium", "chromium-browser", "google-chrome", "chrome", "Google Chrome"),
         (

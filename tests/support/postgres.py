@@ -25,6 +25,7 @@ import pytest
 from psycopg import sql
 
 from tests.support.parts import need
+from tests.support.unmeasured import unmeasured
 
 ROOT = Path(__file__).parents[2]
 
@@ -127,7 +128,7 @@ def running_cluster(settings: str = "") -> Iterator[PostgresCluster]:
     *settings* are lines of postgresql.conf that count before SETTINGS.
     """
     programs = need("PostgreSQL").resolve().parent  # its neighbours are not always on PATH
-    folder = _make_folder()
+    folder = make_folder()
     with _keeper(programs, folder):
         _run(programs / "initdb", *INITDB, folder=folder)
         with (folder / "data" / "postgresql.conf").open("a", encoding="utf-8") as file:
@@ -135,13 +136,13 @@ def running_cluster(settings: str = "") -> Iterator[PostgresCluster]:
         yield PostgresCluster(_start(programs, folder), programs, folder)
 
 
-def _make_folder() -> Path:
+def make_folder() -> Path:
     """
     A directory for one cluster, owned by the user who runs it.
 
     pytest's own directories are closed to other users, and PostgreSQL refuses to be run by root.
     """
-    user = _user()
+    user = system_user()
     folder = Path(tempfile.mkdtemp(prefix="relay-postgres-", dir="/tmp" if user else None))
     if user:
         shutil.chown(folder, user, user)
@@ -178,13 +179,13 @@ def _start(programs: Path, folder: Path) -> int:
     """
     start = ("start", "--pgdata=data", "--log=server.log", "--wait", "--timeout=30", "--silent")
     for _ in range(5):
-        port = _free_port()
+        port = free_port()
         if _run(programs / "pg_ctl", *start, f"--options=-p {port}", folder=folder, check=False):
             return port
     raise RuntimeError((folder / "server.log").read_text(encoding="utf-8", errors="replace"))
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -193,7 +194,7 @@ def _free_port() -> int:
 
 def _run(program: Path, *arguments: str, folder: Path, check: bool = True) -> bool:
     """Run a program of PostgreSQL in *folder*, as a user it accepts; say whether it succeeded."""
-    user = _user()
+    user = system_user()
     with (folder / "programs.log").open("ab") as log:  # a pipe would stay open as long as the server runs
         result = subprocess.run(
             [program, *arguments],
@@ -212,14 +213,14 @@ def _run(program: Path, *arguments: str, folder: Path, check: bool = True) -> bo
     return result.returncode == 0
 
 
-def _user() -> str | None:
+def system_user() -> str | None:
     """The system user that runs the server; None is ourselves."""
     return "postgres" if sys.platform != "win32" and os.geteuid() == 0 else None
 
 
 def _environment() -> dict[str, str]:
-    """Ours without settings for PostgreSQL's programs, and without the measuring of child processes."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("PG", "COVERAGE_"))}
+    """Ours without settings for PostgreSQL's programs."""
+    return {name: value for name, value in unmeasured().items() if not name.startswith("PG")}
 
 
 if __name__ == "__main__":

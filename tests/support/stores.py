@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import psycopg
+import sqlalchemy as sa
 from psycopg import sql
 
 from callrail_relay.outbox.engine import open_engine
@@ -116,3 +117,16 @@ def _make_tables(url: str) -> None:
     engine = open_engine(url)
     migrate(engine)
     engine.dispose()
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """What is asked of any database meanwhile."""
+    asked: list[str] = []
+
+    def note(*event: object) -> None:
+        asked.append(str(event[2]))
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    yield asked
+    sa.event.remove(sa.Engine, "before_cursor_execute", note)

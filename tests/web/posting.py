@@ -12,8 +12,8 @@ import httpx2
 from starlette.types import ASGIApp
 
 from callrail_relay.callrail.network import find_network
-from callrail_relay.callrail.webhooks import read_text, verify
-from callrail_relay.machine.old_url import OldUrl
+from callrail_relay.callrail.wire import read_webhook, verify
+from callrail_relay.machine.addresses import OldUrl
 from callrail_relay.service.background import Refused, uncounted
 from callrail_relay.service.health import StoreProbe
 from callrail_relay.service.replies import CallRailWebhooks, InboundTexts
@@ -73,7 +73,7 @@ def public_app(
 
     keys = SigningKeys(signing_keys, read_keys or same_keys, verify, rig.clock)
     texts = InboundTexts(rig.outbox, rig.events, rig.inbound, wake)
-    webhooks = CallRailWebhooks(texts, keys, read_text, refused)
+    webhooks = CallRailWebhooks(texts, keys, read_webhook, refused)
     return create_public_app(
         PublicParts(
             intake=rig.intake,

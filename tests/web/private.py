@@ -14,7 +14,7 @@ from callrail_relay.bootstrap.editing import Editor
 from callrail_relay.config.saving import update
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.health import CheckResult, Condition
-from callrail_relay.domain.shadow_report import ShadowReport
+from callrail_relay.domain.shadow import ShadowReport
 from callrail_relay.outbox import presence
 from callrail_relay.service.health import HealthReport
 from callrail_relay.service.overview import ChangeSignal, History, StatsReader

@@ -11,8 +11,7 @@ import httpx2
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from callrail_relay.bootstrap.context import AppContext
-from callrail_relay.bootstrap.credentials import hook_tokens, hook_url, require_hook_token
-from callrail_relay.bootstrap.dashboard_access import ask_for_link
+from callrail_relay.bootstrap.credentials import ask_for_link, hook_tokens, hook_url, require_hook_token
 from callrail_relay.bootstrap.listeners import Listening, open_listeners
 from callrail_relay.bootstrap.sandbox import demonstration, open_sandbox
 from callrail_relay.bootstrap.wiring import Relay, open_relay, open_worker

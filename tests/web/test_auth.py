@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from callrail_relay.bootstrap.context import load_context
-from callrail_relay.bootstrap.dashboard_access import KEY_FILE, session_key
+from callrail_relay.bootstrap.credentials import KEY_FILE, session_key
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.people import People
 from callrail_relay.web.auth import COOKIE, IDLE, LIVE_HEADER, RENEW_EVERY, Login, Session

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import httpx2
 import pytest
 
-from callrail_relay.callrail.webhooks import sign
+from callrail_relay.callrail.wire import sign
 from callrail_relay.domain.events import (
     MaybeOptedOut,
     OptedIn,

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from callrail_relay.bootstrap.context import load_context
-from callrail_relay.bootstrap.dashboard_access import FILE, ask_for_link, open_desk
+from callrail_relay.bootstrap.credentials import FILE, ask_for_link, open_desk
 from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.domain.health import Condition
 from callrail_relay.domain.message import Actor, Status

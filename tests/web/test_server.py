@@ -14,7 +14,7 @@ import httpx2
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from callrail_relay.callrail.webhooks import sign
+from callrail_relay.callrail.wire import sign
 from callrail_relay.domain.events import PingReceived
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.errors import Unavailable
@@ -320,6 +320,11 @@ BROKEN = {
     "blank before a colon": WHOLE.replace(b"Host:", b"Host :"),
     "a chunk without an end": POST + CHUNKED + b"2\r\n{}garbage\r\n",
     "a chunk without a size": POST + CHUNKED + b"zz\r\n",
+    "a length in characters": POST + b"Content-Length: %d\r\n\r\n" % (len(TEXT) - 2) + TEXT,
+    "the same at the end of a connection": POST + b"Connection: close\r\nContent-Length: 2\r\n\r\n" + TEXT,
+    "a length of nothing": POST + b"Content-Length: 0\r\n\r\n" + TEXT,
+    "no length at all": POST + b"\r\n" + TEXT,
+    "no length in HTTP/1.0": POST.replace(b"HTTP/1.1", b"HTTP/1.0") + b"\r\n" + TEXT,
 }
 
 

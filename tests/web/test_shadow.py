@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from callrail_relay.domain.message import MessageFilter
 from callrail_relay.domain.shadow import LEASE, Mode, Passed, PassOn, answered
 from callrail_relay.errors import Unavailable
-from callrail_relay.machine.old_url import OldUrl
+from callrail_relay.machine.addresses import OldUrl
 from callrail_relay.outbox import shadow, store
 from callrail_relay.outbox.accept import InShadow
 from callrail_relay.outbox.engine import FileIdentity, require_same_file

@@ -11,7 +11,17 @@ from callrail_relay import web
 from callrail_relay.cli import render
 from callrail_relay.domain.account import Account, Window
 from callrail_relay.domain.delivery import AccountStatus
-from callrail_relay.domain.health import CheckResult, Code, Condition, Facts, Level, Node, Running, Slept
+from callrail_relay.domain.health import (
+    CheckResult,
+    Code,
+    Condition,
+    Facts,
+    Level,
+    Node,
+    Running,
+    Slept,
+    most_pressing,
+)
 from callrail_relay.domain.health import Point as HealthPoint
 from callrail_relay.domain.message import (
     Actor,
@@ -35,6 +45,7 @@ from callrail_relay.domain.views import (
     Waiting,
 )
 from callrail_relay.sentences import plural, seen_lately
+from callrail_relay.service.operations import StatusReport
 from callrail_relay.service.overview import OneText
 from callrail_relay.web.dashboard import now, plots, words
 from callrail_relay.web.dashboard.texts import read_filter, readable, steps
@@ -317,6 +328,22 @@ def test_every_code_has_its_sentences() -> None:
     several = replace(facts(), standings=(*facts().standings, *facts().standings))
     waits = HealthPoint(code=Code.WAITS, account_id="ACC1", at=NOW, detail="Busy.")
     assert "Sending from account ACC1 waits until 3:30 PM. Busy." == render.sentence(waits, several)
+
+
+def test_of_many_accounts_those_that_matter_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """And how many more there are; a pause is never among those left out."""
+    [idle] = facts().standings
+    full = replace(idle, hour=Window(150, 150, NOW + timedelta(minutes=5)), pending=2)
+    paused = replace(idle, account=Account(id="ACC9", paused_since=NOW, paused_reason=Reason("by_hand", {})))
+    many = replace(facts(), standings=(*[idle] * 500, *[full] * 500, paused))
+
+    shown = most_pressing(many.standings, 20)
+    assert [paused, *[full] * 19] == list(shown)
+    assert many.standings[:20] == most_pressing(many.standings[:20], 20)
+    render.print_status(StatusReport(facts=many, counts={}))
+    text = " ".join(capsys.readouterr().out.split())
+    assert "And 981 more accounts; `callrail-relay status --json` lists every account." in text
+    assert (20, True) == (text.count(" day "), "paused since" in text)
 
 
 def test_since_when_it_runs_is_shown() -> None:

@@ -5,7 +5,7 @@ CallRail has no sandbox, so the facts come from its documentation and from what 
 If neither says anything, the simulator takes the stricter side.
 """
 
-from callrail_relay.callrail.simulator.app import create_app
+from callrail_relay.callrail.simulator.api import create_app
 from callrail_relay.callrail.simulator.faults import Fault, Kind, load_faults
 from callrail_relay.callrail.simulator.state import Simulator
 from callrail_relay.callrail.simulator.webhooks import Manner

@@ -1,21 +1,24 @@
-"""CallRail's API under /v3 as far as a relay uses it: see https://apidocs.callrail.com/ ."""
+"""CallRail's API as far as a relay uses it (https://apidocs.callrail.com/), and the sandbox's own routes."""
 
 import hmac
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+import phonenumbers
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from callrail_relay.callrail.simulator.faults import read_faults
 from callrail_relay.callrail.simulator.records import (
     ACCOUNT_ZONE,
     Account,
@@ -24,10 +27,15 @@ from callrail_relay.callrail.simulator.records import (
     Integration,
     Json,
     Message,
+    Text,
     Tracker,
+    normalize,
 )
-from callrail_relay.callrail.simulator.sending import take_text
-from callrail_relay.callrail.simulator.state import Simulator
+from callrail_relay.callrail.simulator.state import STOP_WORDS, Simulator
+from callrail_relay.callrail.simulator.webhooks import read_manner
+from callrail_relay.domain.message import as_json
+from callrail_relay.domain.routing import is_loopback
+from callrail_relay.errors import RelayError, UsageError
 
 # 25 months, after which records are out of reach: https://apidocs.callrail.com/#filtering
 RETENTION = timedelta(days=25 * 30)
@@ -93,12 +101,7 @@ class Question:
         return since
 
     def page(self, name: str, records: Sequence[_Record], shape: Callable[[_Record], Json]) -> Json:
-        """
-        The page of *records* that is asked for, with the four figures of paging.
-
-        ``page`` counts from 1 and ``per_page`` is 100, at most 250; a page after the last one is empty.
-        Source: https://apidocs.callrail.com/#offset-pagination
-        """
+        """The page of *records* that is asked for: https://apidocs.callrail.com/#offset-pagination"""
         page, per_page = self._number("page", 1), self._number("per_page", 100)
         if per_page > 250:
             raise HTTPException(400, "per_page must be less than or equal to 250")
@@ -305,4 +308,212 @@ _CALLS: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "a/{account_id}/integrations", list_integrations),
     ("POST", "a/{account_id}/integrations", create_integration),
     ("PUT", "a/{account_id}/integrations/{integration_id}", change_integration),
+)
+
+
+OPT_OUT_WORDING = " Reply STOP to unsubscribe."
+
+# Upper case, because "end" and "quit" are also ordinary words.
+_STOP_WORD = re.compile(rf"\b({'|'.join(sorted(STOP_WORDS))})\b")
+_TOLL_FREE = frozenset({"800", "833", "844", "855", "866", "877", "888"})
+# The US, its territories and Canada; unassigned area codes, as in fiction, pass.
+_REGIONS = frozenset({"US", "PR", "VI", "GU", "MP", "AS", "CA", None})
+
+
+def take_text(simulator: Simulator, account: Account, form: Mapping[str, Any]) -> Conversation:
+    """
+    Take the text that *form* asks for and return its conversation, or raise HTTPException and take nothing.
+
+    *form* holds the parameters of https://apidocs.callrail.com/#sending-a-text-message without media.
+    Only a text that is taken counts toward the limits.
+    """
+    if not account.texts.has_room(simulator.clock.now()):
+        raise HTTPException(429, "Rate limit exceeded")
+    company, customer = _company(simulator, account, form), _customer(form)
+    content = _content(simulator, form)
+    known = simulator.conversations_by_customer.get((company.id, customer))
+    number = _tracking_number(form, known)
+    _check_sender(simulator, company, number)
+    if (number, customer) in simulator.opted_out:
+        raise HTTPException(400, "The recipient has opted out of texts from this number")
+    account.texts.spend(simulator.clock.now())
+    sent_from = [m.tracking_number for m in known.messages if m.direction == "outgoing"] if known else []
+    first = number not in sent_from
+    delivered = content + OPT_OUT_WORDING if first and not _STOP_WORD.search(content) else content
+    message = simulator.record(number, customer, delivered, "outgoing")
+    conversation = simulator.conversations_by_customer[company.id, customer]
+    simulator.texts.append(
+        Text(
+            recipient=customer,
+            tracking_number=number,
+            company_id=company.id,
+            account_id=account.id,
+            content=content,
+            delivered_content=delivered,
+            created_at=message.created_at,
+            conversation_id=conversation.id,
+        )
+    )
+    return conversation
+
+
+def _company(simulator: Simulator, account: Account, form: Mapping[str, Any]) -> Company:
+    company_id = form.get("company_id")
+    if not isinstance(company_id, str) or not company_id:
+        raise HTTPException(400, "company_id is required")
+    company = simulator.companies.get(company_id)
+    if company is None or company.account_id != account.id:
+        raise HTTPException(404, "Not found")
+    if company.disabled_at is not None:
+        raise HTTPException(400, "The company is disabled")
+    return company
+
+
+def _customer(form: Mapping[str, Any]) -> str:
+    asked = form.get("customer_phone_number")
+    if asked in (None, ""):
+        raise HTTPException(400, "customer_phone_number is required")
+    number = normalize(asked)
+    if number is None or phonenumbers.region_code_for_number(phonenumbers.parse(number)) not in _REGIONS:
+        raise HTTPException(
+            400, "Customer phone number is invalid: it must be a 10-digit US or Canadian number"
+        )
+    return number
+
+
+def _content(simulator: Simulator, form: Mapping[str, Any]) -> str:
+    content = form.get("content")
+    if not isinstance(content, str) or not content.strip():
+        raise HTTPException(400, "content can't be blank")
+    if len(content) > simulator.max_characters:
+        raise HTTPException(400, f"content is too long (maximum is {simulator.max_characters} characters)")
+    return content
+
+
+def _tracking_number(form: Mapping[str, Any], conversation: Conversation | None) -> str:
+    """The number asked for, else the one the conversation is on."""
+    asked = form.get("tracking_number")
+    if asked not in (None, ""):
+        number = normalize(asked)
+        if number is None:
+            raise HTTPException(400, "tracking_number is invalid: it must be a 10-digit phone number")
+        return number
+    if conversation is None:
+        raise HTTPException(400, "tracking_number is required to start a conversation")
+    return conversation.messages[-1].tracking_number
+
+
+def _check_sender(simulator: Simulator, company: Company, number: str) -> None:
+    owned = (tracker for tracker in simulator.trackers.values() if tracker.company.id == company.id)
+    tracker = next((tracker for tracker in owned if number in tracker.tracking_numbers), None)
+    if tracker is None:
+        raise HTTPException(400, "tracking_number is invalid: the company has no such number")
+    if tracker.status != "active":
+        raise HTTPException(400, "tracking_number is invalid: its tracker is disabled")
+    if not (tracker.sms_supported and tracker.sms_enabled) or number[2:5] in _TOLL_FREE:
+        raise HTTPException(400, "tracking_number is not enabled for text messages")
+
+
+Control = Callable[[Simulator, Any], Any]
+
+
+def create_app(simulator: Simulator) -> Starlette:
+    """CallRail's API under /v3 and the sandbox's own routes under /sandbox, over one state."""
+
+    async def refuse(_request: Request, exc: Exception) -> Response:
+        assert isinstance(exc, HTTPException)  # noqa: S101 - what starlette raises for a status
+        return JSONResponse({"error": exc.detail.capitalize()}, exc.status_code, exc.headers)
+
+    return Starlette(
+        routes=[*routes(simulator), *sandbox_routes(simulator)],
+        exception_handlers={HTTPException: refuse},
+    )
+
+
+def sandbox_routes(simulator: Simulator) -> list[Route]:
+    """They need no key, and so answer only to this machine."""
+
+    def endpoint(status: int, handler: Control) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            if not _is_local(request):
+                return JSONResponse({"error": "The sandbox is controlled from its own machine only."}, 403)
+            try:
+                body = await _read_json(request) if request.method == "POST" else None
+                document = handler(simulator, body)
+                simulator.webhooks.start()
+            except RelayError as exc:
+                return JSONResponse({"error": str(exc)}, 400)
+            return Response(status_code=status) if status == 204 else JSONResponse(document, status)
+
+        return answer
+
+    return [
+        Route(f"/sandbox/{path}", endpoint(status, handler), methods=[method])
+        for method, path, status, handler in _CONTROLS
+    ]
+
+
+async def _read_json(request: Request) -> Any:  # noqa: ANN401 - whatever JSON there is
+    try:
+        return await request.json()
+    except (ValueError, RecursionError) as exc:
+        raise UsageError("The body is not JSON. Send an object or a list.") from exc
+
+
+def _is_local(request: Request) -> bool:
+    """Whether the request comes from this machine, and no web page elsewhere had a browser send it."""
+    client = request.client.host if request.client else ""
+    origin = request.headers.get("origin", "http://localhost")
+    # A name that was made to point here (DNS rebinding) is in Host.
+    host = f"//{request.headers.get('host', '')}"
+    try:
+        names = (client, urlsplit(origin).hostname, urlsplit(host).hostname)
+        return all(is_loopback(name or "") for name in names)
+    except ValueError:
+        return False
+
+
+def _list_faults(simulator: Simulator, _body: object) -> list[dict[str, Any]]:
+    return [armed.as_json() for armed in simulator.faults]
+
+
+def _add_faults(simulator: Simulator, body: object) -> list[dict[str, Any]]:
+    simulator.fault(*read_faults(body))
+    return _list_faults(simulator, None)
+
+
+def _write(write: Callable[..., Message], body: object) -> dict[str, Any]:
+    recipient, number = _pair(body, "content")
+    content = body["content"] if isinstance(body, dict) else None
+    if not isinstance(content, str):
+        raise UsageError("The content of a text must be a string.")
+    return write(recipient, content, tracking_number=number).as_json()
+
+
+def _change_webhooks(simulator: Simulator, body: object) -> dict[str, Any]:
+    simulator.webhooks.manner = read_manner(body)
+    return asdict(simulator.webhooks.manner)
+
+
+def _pair(body: object, *more: str) -> tuple[str, str | None]:
+    """The recipient and, if it is given, the tracking number."""
+    names = {"recipient", *more}
+    if not isinstance(body, dict) or not names <= set(body) <= names | {"tracking_number"}:
+        wanted = " and ".join(sorted(names))
+        raise UsageError(f"Send an object with {wanted}, and tracking_number if you like.")
+    return body["recipient"], body.get("tracking_number")
+
+
+_CONTROLS: tuple[tuple[str, str, int, Control], ...] = (
+    ("GET", "texts", 200, lambda simulator, _: as_json(simulator.texts)),
+    # The conversations stay, as nothing takes a text back.
+    ("DELETE", "texts", 204, lambda simulator, _: simulator.texts.clear()),
+    ("GET", "faults", 200, _list_faults),
+    ("POST", "faults", 201, _add_faults),
+    ("DELETE", "faults", 204, lambda simulator, _: simulator.faults.clear()),
+    ("POST", "opt-outs", 204, lambda simulator, body: simulator.opt_out(*_pair(body))),
+    ("POST", "replies", 201, lambda simulator, body: _write(simulator.receive, body)),
+    ("POST", "others", 201, lambda simulator, body: _write(simulator.write, body)),
+    ("GET", "webhooks", 200, lambda simulator, _: [asdict(one) for one in simulator.webhooks.told]),
+    ("POST", "webhooks", 200, _change_webhooks),
 )

@@ -156,11 +156,7 @@ class Faults(list[ArmedFault]):
     async def answer(
         self, request: Request, answer: Callable[[Request], Awaitable[Response]], *, sends: bool, home: str
     ) -> ASGIApp:
-        """
-        What *answer* makes of the request, delayed, changed or cut off if a fault happens to it.
-
-        *home* is where a redirect leads.
-        """
+        """What *answer* makes of the request, spoiled if a fault happens to it. A redirect is to *home*."""
         fault = await self._choose(request, sends=sends)
         if fault is None:
             return await answer(request)

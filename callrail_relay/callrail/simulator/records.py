@@ -4,9 +4,11 @@ import re
 from bisect import bisect_right
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
+
+from callrail_relay.domain.message import instant
 
 Direction = Literal["incoming", "outgoing"]
 Json = dict[str, Any]
@@ -22,11 +24,7 @@ _NUMBER = re.compile(r"(?:\+1)?([2-9]\d{2}[2-9]\d{6})", re.ASCII)
 
 @dataclass(slots=True)
 class Bucket:
-    """
-    What an account may take in an hour and in a day: two rolling windows over what was accepted.
-
-    It isn't documented whether CallRail's windows roll; a client that stays within rolling ones is safe.
-    """
+    """What an account may take in a rolling hour and day, the stricter side: CallRail's may not roll."""
 
     per_hour: int
     per_day: int
@@ -99,11 +97,11 @@ class Company:
             "name": self.name,
             "status": self.status,
             "time_zone": self.time_zone,
-            "created_at": in_utc(self.created_at),
+            "created_at": instant(self.created_at),
             "callscore_enabled": False,
             "lead_scoring_enabled": True,
             "callscribe_enabled": True,
-            "disabled_at": None if self.disabled_at is None else in_utc(self.disabled_at),
+            "disabled_at": instant(self.disabled_at),
         }
 
 
@@ -153,14 +151,14 @@ class Message:
         return self.created_at, self.id
 
     def as_json(self) -> Json:
-        return {"id": self.id, **self._as_any(in_utc(self.created_at))}
+        return {"id": self.id, **self._as_any(instant(self.created_at))}
 
     def as_recent(self) -> Json:
         """As it is shown in the list of conversations."""
         thread = Json(id=self.thread_id, notes=None, tags=[], value=None, lead_qualification=None)
         return {**self._as_any(with_offset(self.created_at)), "sms_thread": thread}
 
-    def _as_any(self, created_at: str) -> Json:
+    def _as_any(self, created_at: str | None) -> Json:
         words = {"direction": self.direction, "content": self.content, "created_at": created_at}
         return {**words, "type": "sms", "media_urls": []}
 
@@ -253,9 +251,5 @@ def formatted(number: str) -> str:
     return f"{number[2:5]}-{number[5:8]}-{number[8:]}"
 
 
-def with_offset(instant: datetime) -> str:
-    return instant.astimezone(ACCOUNT_ZONE).isoformat(timespec="milliseconds")
-
-
-def in_utc(instant: datetime) -> str:
-    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def with_offset(at: datetime) -> str:
+    return at.astimezone(ACCOUNT_ZONE).isoformat(timespec="milliseconds")

@@ -22,7 +22,7 @@ from callrail_relay.callrail.simulator.records import (
     formatted,
     with_offset,
 )
-from callrail_relay.callrail.webhooks import sign
+from callrail_relay.callrail.wire import sign
 from callrail_relay.clock import Clock
 from callrail_relay.errors import UsageError
 

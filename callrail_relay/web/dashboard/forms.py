@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from starlette.responses import Response
 
+from callrail_relay.domain import read_table
 from callrail_relay.errors import NotFound, RelayError, SettingsError
-from callrail_relay.sentences import catalog
 from callrail_relay.web.dashboard.frame import Visit
 from callrail_relay.web.dashboard.words import WORDS, say
 
@@ -59,7 +59,7 @@ class Change(NamedTuple):
 
 @cache
 def forms() -> Mapping[str, Form]:
-    tables = catalog(__package__, "forms.toml")
+    tables = read_table(__package__, "forms")
     return {
         name: Form(name=name, **table | {"fields": [Field(**one) for one in table["fields"]]})
         for name, table in tables.items()

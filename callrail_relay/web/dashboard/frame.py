@@ -20,8 +20,7 @@ from callrail_relay.clock import Clock
 from callrail_relay.domain.health import PublicUrl
 from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.printable import printable
-from callrail_relay.domain.shadow import Shadow
-from callrail_relay.domain.shadow_report import ShadowReport
+from callrail_relay.domain.shadow import Shadow, ShadowReport
 from callrail_relay.errors import NotFound, RelayError, Unavailable
 from callrail_relay.sentences import plural, says
 from callrail_relay.service.health import HealthReport

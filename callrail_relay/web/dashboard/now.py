@@ -9,12 +9,19 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from callrail_relay.domain.account import DAY, HOUR, Window
-from callrail_relay.domain.checklist import checklist
 from callrail_relay.domain.delivery import AccountStatus
-from callrail_relay.domain.health import Code, Facts, Level, judge
+from callrail_relay.domain.health import Code, Facts, Level, checklist, judge, most_pressing
 from callrail_relay.domain.health import Point as Finding
 from callrail_relay.domain.views import MessageSummary, OldestUse, Waiting
-from callrail_relay.sentences import STEPS, TODOS, asleep, of_point, seen_lately
+from callrail_relay.sentences import (
+    MOST_SHOWN,
+    STEPS,
+    TODOS,
+    asleep,
+    not_shown,
+    of_point,
+    seen_lately,
+)
 from callrail_relay.web.dashboard.frame import Visit
 from callrail_relay.web.dashboard.plots import DAYS, RANGES, midnight, plot
 from callrail_relay.web.dashboard.review import grouped
@@ -33,13 +40,15 @@ async def show(visit: Visit) -> Response:
     examined = dashboard.examiner.latest()
     failed = [] if examined is None else examined.report.failed_checks()
     facts = replace(facts, failed_checks=failed, public_url=dashboard.public_url())
+    points, all_standings = render(facts), facts.standings
     return await visit.draw(
         "now.html",
         now=overview.now,
         shadow=facts.shadow,
         waiting=overview.waiting,
         for_person=overview.waiting.for_person,
-        points=render(facts),
+        points=points[:MOST_SHOWN],
+        more_points=not_shown(len(points), "notice"),
         checklist=checklist(facts),
         any_sent=facts.any_sent,
         steps=STEPS,
@@ -51,7 +60,14 @@ async def show(visit: Visit) -> Response:
         queue=queue_words(facts),
         running=running_words(facts),
         lately=seen_lately(facts, lambda at: when(at, facts.now)),
-        standings=[(one.account, _gauges(one, overview.oldest)) for one in facts.standings],
+        standings=[
+            (one.account, _gauges(one, overview.oldest)) for one in most_pressing(all_standings, MOST_SHOWN)
+        ],
+        more_accounts=not_shown(len(all_standings), "account"),
+        total=[
+            (sum(one.room for one in windows), sum(one.allowed for one in windows))
+            for windows in ([one.hour for one in all_standings], [one.day for one in all_standings])
+        ],
         plot=plot(visit.request.query_params.get("range", ""), overview.arrivals, overview.now),
         ranges=RANGES,
     )

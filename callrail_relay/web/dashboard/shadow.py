@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from callrail_relay.domain.shadow_report import LATE_AFTER, Compared, Finding
+from callrail_relay.domain.shadow import LATE_AFTER, Compared, Finding
 from callrail_relay.errors import NotAllowed, NotFound
 from callrail_relay.sentences import not_forwarded, roughly, totals
 from callrail_relay.web.dashboard.frame import UTF8_MARK, Visit, csv_file

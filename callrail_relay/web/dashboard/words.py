@@ -7,12 +7,13 @@ from functools import partial
 from markupsafe import Markup, escape
 
 from callrail_relay import sentences
+from callrail_relay.domain import read_table
 from callrail_relay.domain.message import Reason, Status
-from callrail_relay.sentences import catalog, clock_time, explain, phone, shown
+from callrail_relay.sentences import clock_time, explain, phone, shown
 
 __all__ = ["phone"]  # shown by pages as it is
 
-WORDS = catalog(__package__, "words.toml")
+WORDS = read_table(__package__, "words")
 STEPS: dict[str, str] = WORDS["steps"]
 STATUS_WORDS, STATUS_MEANINGS = ({status: WORDS["status"][status][at] for status in Status} for at in (0, 1))
 
