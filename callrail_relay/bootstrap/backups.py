@@ -18,7 +18,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 import sqlalchemy as sa
 
-from callrail_relay.bootstrap.context import AppContext, load_context
+from callrail_relay.bootstrap.context import AppContext, load_context, sentence
 from callrail_relay.bootstrap.wiring import open_callrail, open_relay
 from callrail_relay.clock import SystemClock
 from callrail_relay.config.loading import environment_changes, load, parse, read_text
@@ -66,11 +66,9 @@ async def make_backup(context: AppContext, file: Path, *, with_api_key: bool) ->
     try:
         _write(made, store if has_store else None, file)
     except FileExistsError as error:
-        raise NotAllowed(f"There is a file {file} already, and a backup replaces none.") from error
+        raise NotAllowed(sentence("backup_exists", file=file)) from error
     except OSError as error:
-        raise Unavailable(
-            f"The backup {file} can't be written ({error.strerror}). Name another place for it."
-        ) from error
+        raise Unavailable(sentence("backup_unwritable", file=file, why=error.strerror)) from error
     return made
 
 
@@ -141,13 +139,11 @@ def read_backup(file: Path) -> Backup:
                 has_store=_STORE in archive.namelist(),
             )
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        raise NotFound(f"The backup {file} can't be read ({error.strerror}). Check its name.") from error
+        raise NotFound(sentence("backup_unreadable", file=file, why=error.strerror)) from error
     except Exception as error:  # whatever damage, or another program, did to the file
-        raise NotAllowed(
-            f"{file} is no backup of callrail-relay, or is damaged. Nothing was changed."
-        ) from error
+        raise NotAllowed(sentence("no_backup", file=file)) from error
     if content["version"] != VERSION:
-        raise NotAllowed(f"{file} was made by a newer callrail-relay. Install that version first.")
+        raise NotAllowed(sentence("newer_backup", file=file))
     return backup
 
 
@@ -179,7 +175,7 @@ async def restore(config: Path | None, file: Path, *, use_file: bool) -> Restore
     store, marker = data / _STORE, restore_marker(data / _STORE)
     text, settings = _changed(backup.settings, _left_out(parse(path, backup.settings)))
     if backup.has_store and store_file(settings.database.url) != store:
-        raise NotAllowed("CALLRAIL_RELAY_DATABASE__URL names another database. Unset it, and run this again.")
+        raise NotAllowed(sentence("other_database"))
     _require_empty(path, marker)
     secrets, lock, open_texts = Secrets(path), StoreLock(store), 0
     try:
@@ -203,10 +199,7 @@ async def restore(config: Path | None, file: Path, *, use_file: bool) -> Restore
             undo.pop_all()
             marker.unlink()
     except OSError as error:
-        raise Unavailable(
-            f"The backup can't be restored to {data} ({error.strerror}). Free space or fix the permissions, "
-            "then run this again."
-        ) from error
+        raise Unavailable(sentence("not_restored", data=data, why=error.strerror)) from error
     finally:
         lock.release()
     return Restored(backup=backup, context=load_context(config), places=places, open_texts=open_texts)
@@ -225,15 +218,12 @@ def _require_empty(path: Path, marker: Path) -> None:
     """Raise NotAllowed if there is more than a `restore` left that was interrupted."""
     there, was_interrupted = read_text(path), marker.exists()
     if there is not None and not (was_interrupted and there == read_text(marker)):
-        raise NotAllowed(f"There is a settings file {path} already. Restore where there is none.")
+        raise NotAllowed(sentence("settings_exist", path=path))
     data, nothing = marker.parent, (f"{_STORE}-serve.", ".restoring.")  # what its very beginning leaves
     names = [one.name for one in data.iterdir()] if data.exists() else []
     found = [name for name in names if not name.startswith(nothing)]
     if found and not was_interrupted:
-        raise NotAllowed(
-            f"The data directory {data} is not empty ({found[0]}). Move its content away, or set "
-            "CALLRAIL_RELAY_DATA to another."
-        )
+        raise NotAllowed(sentence("data_exists", data=data, found=found[0]))
 
 
 def _clear(path: Path, marker: Path) -> None:
@@ -284,7 +274,7 @@ def _kept(store: Path, by: str) -> Iterator[None]:
     lock.take(by, SystemClock().now())
     try:
         if has_workers(names_of_store(store)):
-            raise NotAllowed("A `send` or `replay` is under way. Run this again when it has ended.")
+            raise NotAllowed(sentence("command_runs"))
         yield
     finally:
         lock.release()
@@ -293,7 +283,7 @@ def _kept(store: Path, by: str) -> Iterator[None]:
 def move_store(store: Path, moved: Path) -> None:
     """Move a stopped store; whatever happens, the new one is whole and on disk before the old one goes."""
     if moved.exists():
-        raise NotAllowed(f"There is a store in {store}, and one in {moved} already. Remove one of them.")
+        raise NotAllowed(sentence("two_stores", store=store, moved=moved))
     whole = moved.with_name(f"{moved.name}.new")
     try:
         with _kept(store, "service install"):
@@ -312,12 +302,9 @@ def move_store(store: Path, moved: Path) -> None:
                 for path in (*_files(store), *beside):
                     path.unlink(missing_ok=True)
     except AlreadyRunning as error:
-        raise NotAllowed(f"{error} Only a stopped store can be moved.") from error
+        raise NotAllowed(sentence("stopped_only", error=error)) from error
     except (OSError, sqlite3.Error) as error:
-        raise Unavailable(
-            f"The store {store} can't be moved to {moved} ({error}). Free space or fix the "
-            "permissions, then run this again."
-        ) from error
+        raise Unavailable(sentence("not_moved", store=store, moved=moved, error=error)) from error
 
 
 def remove_store(store: Path) -> None:

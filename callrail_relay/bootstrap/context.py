@@ -26,15 +26,16 @@ from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
 from callrail_relay.domain.routing import Routes
 from callrail_relay.errors import RelayError, SettingsError
+from callrail_relay.sentences import teller
 from callrail_relay.service.delivery import DeliveryPolicy
 from callrail_relay.service.health import LITTLE_SPACE
 
 LEASE_MARGIN = timedelta(seconds=10)
 read_duration = parse_duration
-TERMS = (
-    "CallRail is for person-to-person texts only: bulk, blast and automated messaging is against its terms. "
-    "A person must have written every text that this relay sends, to one person who agreed to be texted."
-)
+sentence = teller(__package__, "words")
+"""A sentence of what this package does or refuses, filled in."""
+
+TERMS = sentence("terms")
 
 
 def new_random() -> Random:
@@ -149,17 +150,11 @@ class AppContext:
 
     def require_route(self) -> None:
         if not self.account_ids:
-            raise SettingsError(
-                f"No account, company and tracking number to send from is set in {self.config_path}; run "
-                "`callrail-relay configure`."
-            )
+            raise SettingsError(sentence("no_route", path=self.config_path))
 
     def require_terms(self) -> None:
         if not self.settings.callrail.accepted_terms:
-            raise SettingsError(
-                f"{TERMS} Accept this once with `callrail-relay configure`, or with accepted_terms = true "
-                f"under [callrail] in {self.config_path}."
-            )
+            raise SettingsError(sentence("terms_not_accepted", path=self.config_path))
 
 
 def load_context(

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from callrail_relay.bootstrap.context import AppContext, listener_url, load_context
+from callrail_relay.bootstrap.context import AppContext, listener_url, load_context, sentence
 from callrail_relay.bootstrap.wiring import open_callrail, open_relay
 from callrail_relay.callrail.wire import read_webhook, verify
 from callrail_relay.config.loading import load
@@ -76,7 +76,7 @@ async def rotate_hook_token(context: AppContext, *, at_once: bool = False) -> Ro
     """Make a new token; the former ends in a day, or *at_once*. After an error this can be done again."""
     secrets = context.secrets
     if (owner := secrets.shadowed_by(SecretName.HOOK_TOKEN)) is not None:
-        raise SecretError(f"The webhook secret comes from the {owner}; change it there, and restart `serve`.")
+        raise SecretError(sentence("secret_elsewhere", owner=owner))
     current, token = await require_hook_token(context), new_token()
     async with open_relay(context) as relay:
         store = relay.store
@@ -164,10 +164,7 @@ async def register_webhooks(context: AppContext, *, use_file: bool) -> Registere
     context.require_route()
     public_url = context.settings.server.public_url
     if public_url is None:
-        raise SettingsError(
-            "CallRail needs a public https address that leads to this relay, by a tunnel or a reverse proxy. "
-            "Give it with `callrail-relay configure --public-url https://...`, then run this again."
-        )
+        raise SettingsError(sentence("no_public_url"))
     base = f"{public_url}/hooks/callrail/"
     url = f"{base}{await require_hook_token(context)}?{EVENT}="
     urls = HookUrls(base=base, received=f"{url}received", sent=f"{url}sent")
@@ -215,7 +212,7 @@ async def _require_answer(context: AppContext) -> None:
         except FromInside:
             return
         except RelayError as error:
-            raise Unavailable(f"The webhooks weren't registered at CallRail. {error}") from error
+            raise Unavailable(sentence("not_registered", error=error)) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,9 +229,7 @@ async def known_api_key(context: AppContext, *, use_file: bool) -> KnownKey | No
     has_place = use_file or secrets.file_in_use or all(secrets.shadowed_by(name) for name in names)
     if not has_place and await OsKeyring(timeout=3.0).words() is None:
         raise SecretError(
-            "There is no OS keyring here to keep the secrets in; nothing was written. Keep them in a file "
-            "with `callrail-relay configure --secrets-file`, or give them by the environment variables "
-            f"{' and '.join(name.variable or '' for name in names)}."
+            sentence("no_keyring", variables=" and ".join(name.variable or "" for name in names))
         )
     if found is None:
         return None
@@ -330,11 +325,7 @@ async def ask_for_link(context: AppContext, *, only: bool = False) -> str:
             answer = await client.post(f"{desk['url']}/login/links{'?only' if only else ''}", headers=headers)
         link: str = answer.raise_for_status().json()["url"]
     except PermissionError as error:
-        raise Unavailable(
-            f"The relay's file in {data} belongs to another user; run this as the user that runs `serve`."
-        ) from error
+        raise Unavailable(sentence("file_of_another", data=data)) from error
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, KeyError, TypeError) as error:
-        raise Unavailable(
-            f"No relay with a dashboard runs on {data}; start it with `callrail-relay serve`."
-        ) from error
+        raise Unavailable(sentence("no_dashboard", data=data)) from error
     return link

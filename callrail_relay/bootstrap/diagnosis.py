@@ -19,7 +19,7 @@ from callrail_relay.outbox import replies as store_replies
 from callrail_relay.outbox.engine import store_file
 from callrail_relay.sentences import plural
 from callrail_relay.service import health
-from callrail_relay.service.health import Check, CheckWarning, HealthReport
+from callrail_relay.service.health import Check, CheckWarning, HealthReport, says
 from callrail_relay.service.tokens import digest
 
 MOST_NAMED = 5  # how many files a sentence names at most
@@ -31,10 +31,10 @@ async def diagnose(config: Path | None) -> HealthReport:
     async def read_settings() -> str:
         path = load_context(config).config_path
         if not path.exists():
-            raise CheckWarning(f"There is no settings file {path} yet; `callrail-relay configure` makes it.")
+            raise CheckWarning(says("no_settings", path=path))
         if ignored := ignored_variables():
             raise CheckWarning(ignored)
-        return f"{path} is read."
+        return says("settings", path=path)
 
     report = await health.run_checks([("settings", read_settings)])
     if report.exit_code:
@@ -65,16 +65,10 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
     async def alerts() -> str:
         context = relay.context  # may have been changed
         if not context.settings.alerts.urls:
-            raise CheckWarning(
-                "You aren't told when something goes wrong. Set alerts.urls, then run "
-                "`callrail-relay alerts test`."
-            )
+            raise CheckWarning(says("no_alerts"))
         channels, weekly = wiring.alert_channels(context).names, context.settings.alerts.weekly_summary
-        summary = "" if weekly == "off" else f", with a summary each {weekly.title()}"
-        raise CheckWarning(
-            f"{plural(len(channels), 'alert channel')} set{summary}, and not tried here: `callrail-relay "
-            "alerts test` does."
-        )
+        summary = "" if weekly == "off" else says("weekly", day=weekly.title())
+        raise CheckWarning(says("alerts", channels=plural(len(channels), "alert channel"), summary=summary))
 
     async def replies() -> str:
         channels, polling = wiring.forward_channels(context), context.polling
@@ -108,20 +102,20 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
 def _settings_checks(context: AppContext, relay: Relay | None = None) -> list[tuple[str, Check]]:
     async def terms() -> str:
         context.require_terms()
-        return "CallRail's rule for person-to-person texts is accepted."
+        return says("terms")
 
     async def route() -> str:
         context.require_route()
-        return f"Texts are sent from {plural(len(set(context.routes)), 'number')}."
+        return says("routes", numbers=plural(len(set(context.routes)), "number"))
 
     async def api_key() -> str:
-        return f"From the {(await context.secrets.require(SecretName.API_KEY)).source}."
+        return says("secret", place=(await context.secrets.require(SecretName.API_KEY)).source)
 
     async def hook_token() -> str:
         found = await context.secrets.require(SecretName.HOOK_TOKEN)
         if relay is not None:
             await _check_token_end(relay, found)
-        return f"From the {found.source}."
+        return says("secret", place=found.source)
 
     async def network() -> str:
         return find_network(context.settings.callrail.api_url).words
@@ -138,13 +132,10 @@ def _settings_checks(context: AppContext, relay: Relay | None = None) -> list[tu
 async def _check_token_end(relay: Relay, found: Found) -> None:
     """The webhook secret of this computer was not replaced on another one that shares its store."""
     ends_at = await relay.store.read(relay_secrets.token_ends_at, digest(found.secret.reveal()))
-    remedy = (
-        f"It was replaced on another computer. Put the new one in the {found.source}, and restart `serve`."
-    )
     if ends_at is not None and ends_at <= await relay.store.now():
-        raise SecretError(f"The webhook secret here has ended, so texts are refused. {remedy}")
+        raise SecretError(says("secret_ended", place=found.source))
     if ends_at is not None:
-        raise CheckWarning(f"The webhook secret here ends at {ends_at:%Y-%m-%d %H:%M} UTC. {remedy}")
+        raise CheckWarning(says("secret_ends", at=ends_at, place=found.source))
 
 
 async def _check_place(context: AppContext) -> str:
@@ -152,41 +143,29 @@ async def _check_place(context: AppContext) -> str:
         raise CheckWarning(synced)
     file = store_file(context.settings.database.url)
     if file is None:
-        return "The store is on a server of its own."
+        return says("database_server")
     if kind := network_drive(file):
-        raise CheckWarning(
-            f"The store is on a network drive ({kind}), which database.allow_network_drive allows."
-        )
-    return "The store is on a disk of this computer."
+        raise CheckWarning(says("network_drive", kind=kind))
+    return says("own_disk")
 
 
 async def _check_files(relay: Relay) -> str:
     context = relay.context
     store = relay.store.files
     if linked := links(store):
-        raise CheckWarning(
-            f"A database file is a link: {linked[0]}. Set database.url to the file itself, so "
-            "that the relay and your backups are sure to use the same one."
-        )
+        raise CheckWarning(says("link", path=linked[0]))
     data = private_directory(context.data)
     if wide := open_to_others((context.config_path, context.secrets.file, data, *files_in(data), *store)):
         more = f" and {len(wide) - MOST_NAMED} more" if len(wide) > MOST_NAMED else ""
-        raise CheckWarning(
-            f"Other users of this computer can read {', '.join(wide[:MOST_NAMED])}{more}. Run "
-            "`chmod go= PATH` for each, and change any secrets in them."
-        )
-    if not HAS_MODES:
-        return "The store is no link. The rights of its folder say who can read it, and aren't checked."
-    return "Other users of this computer can't read the relay's files."
+        raise CheckWarning(says("readable", paths=f"{', '.join(wide[:MOST_NAMED])}{more}"))
+    return says("private") if HAS_MODES else says("no_link")
 
 
 async def _check_guards(context: AppContext) -> str:
     for name in ("opt_out", "mass_text"):
         if (mode := getattr(context.guards, name)) is not Mode.HOLD:
-            raise CheckWarning(
-                f'guards.{name} is "{mode}", and CallRail closes accounts for such texts; set it to "hold".'
-            )
-    return "The guards hold opt-outs and mass texts."
+            raise CheckWarning(says("guard_off", name=name, mode=mode))
+    return says("guards")
 
 
 async def _check_callrail(context: AppContext) -> str:
@@ -195,6 +174,6 @@ async def _check_callrail(context: AppContext) -> str:
     try:
         find_network(context.settings.callrail.api_url)
     except SettingsError as fault:
-        raise CheckWarning("Not tried, because the network check failed.") from fault
+        raise CheckWarning(says("not_tried")) from fault
     async with wiring.open_callrail(context) as callrail:
         return await health.check_routes(callrail, list(context.routes))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from callrail_relay.bootstrap import service_setup
-from callrail_relay.bootstrap.context import AppContext
+from callrail_relay.bootstrap.context import AppContext, sentence
 from callrail_relay.bootstrap.wiring import alert_channels, teller, try_alerts
 from callrail_relay.config.loading import InvalidSettings, load, outranked_by, read_text
 from callrail_relay.config.places import write_privately
@@ -85,10 +85,10 @@ class Editor:
     def why_not(self) -> str | None:
         """Why the file can't be written, if that can be seen before."""
         if self.place != self.context.config_path:
-            return "The service reads a copy of the file, which only an administrator can change."
+            return sentence("copy_of_file")
         folder = self.context.config_path.resolve().parent
         there = next(one for one in (folder, *folder.parents) if one.exists())
-        return None if os.access(there, os.W_OK) else f"The relay isn't allowed to write to {there}."
+        return None if os.access(there, os.W_OK) else sentence("folder_closed", folder=there)
 
     def waiting(self) -> tuple[str, ...]:
         """The keys of which the relay still uses other values than the file has. Raises SettingsError."""
@@ -118,8 +118,9 @@ class Editor:
 
     async def try_alerts(self) -> list[str]:
         """Send a test alert; names the services that did not take it. Raises SettingsError for none."""
-        took = await try_alerts(replace(self.context, settings=self.read()))
-        return [name for name, taken in zip(self.channels(), took.values(), strict=True) if not taken]
+        took = await try_alerts(replace(self.context, settings=await asyncio.to_thread(self.read)))
+        services = await asyncio.to_thread(self.channels)
+        return [name for name, taken in zip(services, took.values(), strict=True) if not taken]
 
     def channels(self) -> list[str]:
         """The service of each alert channel of the file, such as Slack. Raises SettingsError."""
@@ -134,9 +135,7 @@ class Editor:
         path = self.context.config_path
         text = read_text(path)
         if _stamp(text) != stamp:
-            raise NotAllowed(
-                "The settings file was changed since you opened this page. Check the values, and save again."
-            )
+            raise NotAllowed(sentence("file_changed"))
         present = self._load(text or "")
         typed = {key: value for key, value in typed.items() if self.fixed_by(key) is None}
         try:
@@ -158,7 +157,7 @@ class Editor:
             try:
                 write_privately(path, changed(path, text, _nested(changes)))
             except OSError as error:
-                why = f"{path} can't be written: {error.strerror}."
+                why = sentence("file_unwritable", path=path, why=error.strerror)
         if changes and why is not None:
             return Saved(lines=lines or _lines(path, changes), why=why), present
         return Saved(keys=(*changes, *seen)), wanted

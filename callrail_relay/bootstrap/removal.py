@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from callrail_relay.bootstrap import credentials, service_setup, tunnels
 from callrail_relay.bootstrap.backups import remove_store
-from callrail_relay.bootstrap.context import AppContext, load_context
+from callrail_relay.bootstrap.context import AppContext, load_context, sentence
 from callrail_relay.bootstrap.credentials import remove_webhooks
 from callrail_relay.bootstrap.wiring import open_relay
 from callrail_relay.config.places import log_file
@@ -34,7 +34,7 @@ async def plan_removal(config: Path | None, *, with_data: bool) -> tuple[list[St
     context = service_setup.load_for(service, config) if service else load_context(config)
     store = store_file(context.settings.database.url)
     if store is not None and not (state and state.running) and StoreLock(store).server() is not None:
-        raise NotAllowed("The relay is running, and not as a service. Stop it, then run this again.")
+        raise NotAllowed(sentence("runs_no_service"))
     if with_data and (store is None or store.exists()):
         await _require_all_sent(context, store)
     key, places = await _read_secrets(context)
@@ -91,11 +91,11 @@ async def _remove_webhooks(context: AppContext, key: str | None) -> None:
     if store_file(context.settings.database.url) is None:
         async with open_relay(context) as relay:
             if (await relay.store.running()).nodes:
-                raise NotAllowed("Another computer's relay needs them.")
+                raise NotAllowed(sentence("needed_elsewhere"))
     try:
         await remove_webhooks(context, key)
     except RelayError as error:
-        raise Unavailable(f"{error} Remove them in CallRail, under Integrations > Webhooks.") from error
+        raise Unavailable(sentence("remove_webhooks", error=error)) from error
 
 
 async def _remove_secrets(context: AppContext) -> None:
@@ -112,7 +112,7 @@ async def _remove_settings(context: AppContext) -> None:
 
 async def _require_all_sent(context: AppContext, store: Path | None) -> None:
     if store is None:
-        raise NotAllowed("The texts are in PostgreSQL, where only you can remove them. Leave out --data.")
+        raise NotAllowed(sentence("database_stays"))
     async with open_relay(context) as relay:
         report = await relay.operations.status()
     unsent = (Status.QUEUED, Status.SENDING, Status.UNKNOWN)
@@ -120,7 +120,7 @@ async def _require_all_sent(context: AppContext, store: Path | None) -> None:
     waiting["waiting for the old URL"] = report.facts.shadow.waiting
     if any(waiting.values()):
         found = ", ".join(f"{count} {what}" for what, count in waiting.items() if count)
-        raise NotAllowed(f"Texts are not sent yet: {found}. Send or cancel them first, or leave out --data.")
+        raise NotAllowed(sentence("unsent", found=found))
 
 
 async def _remove_data(context: AppContext, store: Path) -> None:

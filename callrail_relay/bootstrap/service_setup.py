@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 import callrail_relay
 from callrail_relay.bootstrap.backups import move_store
-from callrail_relay.bootstrap.context import AppContext, listener_url, load_context
+from callrail_relay.bootstrap.context import AppContext, listener_url, load_context, sentence
 from callrail_relay.bootstrap.wiring import alert_channels
 from callrail_relay.callrail.network import find_network
 from callrail_relay.config import places
@@ -51,12 +51,9 @@ def find_kind(*, system: bool | None, name: str | None = None) -> Kind:
             raise UsageError(f"--kind takes {', '.join(Kind)}.")
         return Kind(name)
     if sys.platform != "linux" and system:
-        raise UsageError("--system is for Linux only; leave it out.")
+        raise UsageError(sentence("linux_only"))
     if sys.platform not in _KINDS:
-        raise Unavailable(
-            "This computer has no systemd, launchd or Task Scheduler. Have it run `callrail-relay serve` in "
-            "its own way."
-        )
+        raise Unavailable(sentence("no_manager"))
     kind = _KINDS[sys.platform]
     if system is None and kind in _OTHER and not find_manager(kind).state().installed:
         system = find_manager(_OTHER[kind]).state().installed
@@ -153,7 +150,7 @@ async def find_needs(context: AppContext, kind: Kind) -> Needs:
         if (found := await context.secrets.find(name)) is None:
             continue
         if system and name not in CREDENTIALS:
-            lost.append("The URL before the last `hook-url --rotate` stops working.")
+            lost.append(sentence("former_url_ends"))
             continue
         with suppress(SecretError):
             known = await theirs.find(name)
@@ -166,13 +163,9 @@ async def find_needs(context: AppContext, kind: Kind) -> Needs:
         elif found.source == keyring:
             locked.append(name.words)
     settings, variables = environment_changes(context.config_path, context.settings)
-    lost += [
-        f"The service does not get {name}, because that holds a password; write it into the service by hand."
-        for name, value in _connection()
-        if "@" in value
-    ]
+    lost += [sentence("variable_lost", name=name) for name, value in _connection() if "@" in value]
     if os.environ.get("PGPASSWORD") and store_file(context.settings.database.url) is None:
-        lost.append("The service does not get PGPASSWORD; put the password into ~/.pgpass.")
+        lost.append(sentence("password_lost"))
     return Needs(outside=[*outside, *variables], locked=locked, lost=lost, secrets=secrets, settings=settings)
 
 
@@ -184,10 +177,7 @@ async def install(context: AppContext, kind: Kind, needs: Needs) -> tuple[list[s
     manager = find_manager(kind)
     if kind in _OTHER and (other := find_manager(_OTHER[kind]).state()).installed:
         system = " --system" if other.kind is Kind.SYSTEMD_SYSTEM else ""
-        raise NotAllowed(
-            f"There is a service already: {other.path}. Remove it first with `callrail-relay service "
-            f"uninstall{system}`."
-        )
+        raise NotAllowed(sentence("service_exists", path=other.path, system=system))
     if not manager.state().running:
         _require_free(context)
     with ExitStack() as undo:
@@ -198,7 +188,7 @@ async def install(context: AppContext, kind: Kind, needs: Needs) -> tuple[list[s
         warning = service_managers.install(manager, printed(kind, context.config_path))
         undo.pop_all()
     fault = await _why_silent(context, manager)
-    return [f"The service is {manager.path}.", *wrote], warning, fault
+    return [sentence("service_is", path=manager.path), *wrote], warning, fault
 
 
 async def _store(context: AppContext, kind: Kind, needs: Needs) -> list[str]:
@@ -206,26 +196,21 @@ async def _store(context: AppContext, kind: Kind, needs: Needs) -> list[str]:
         return []
     use_file = starts_without_login(kind) or context.secrets.file_in_use or not await OsKeyring(3.0).words()
     saved = await save(context.config_path, context.secrets, needs.settings, needs.secrets, use_file=use_file)
-    wrote = [f"The {name.words} is in the {place}." for name, place in saved.items()]
-    return [*wrote, f"The settings are in {context.config_path}."] if needs.settings else wrote
+    wrote = [sentence("secret_is", name=name.words, place=place) for name, place in saved.items()]
+    return [*wrote, sentence("settings_are", path=context.config_path)] if needs.settings else wrote
 
 
 def _require_free(context: AppContext) -> None:
     """Raises Unavailable if another `serve`, or any other program, is where the service would be."""
     if (server := _server(context)) is not None:
         process = "" if server.pid is None else f" (process {server.pid})"
-        raise Unavailable(
-            f"The relay is already running{process}, and not as a service. Stop it, then run this again."
-        )
+        raise Unavailable(sentence("running_already", process=process))
     addresses = {"server": urlsplit(listener_url(context.settings.server))}
     if (dashboard := context.settings.dashboard).enabled:
         addresses["dashboard"] = urlsplit(listener_url(dashboard))
     for key, address in addresses.items():
         with suppress(OSError), socket.create_connection((address.hostname, address.port), timeout=2.0):
-            raise Unavailable(
-                f"Port {address.port} is in use, perhaps by the relay of another user. Stop that program, or "
-                f"change {key}.port."
-            )
+            raise Unavailable(sentence("port_used", port=address.port, key=key))
 
 
 def _server(context: AppContext) -> Node | None:
@@ -255,15 +240,15 @@ async def _why_silent(context: AppContext, manager: Manager) -> str | None:
                 f"{listener_url(server)}/healthz?probe={nonce}", lambda _: find_network("http://127.0.0.1")
             )
         except NoAnswer:
-            proven, fault = False, f"It does not answer at {listener_url(server)}."
+            proven, fault = False, sentence("silent", url=listener_url(server))
         else:
             proven = _is_this_relay(context, answer, nonce)
-            fault = f"Another program answers at {listener_url(server)}."
+            fault = sentence("other_program", url=listener_url(server))
         running = manager.state().running
         if running and (proven or not server.port):
             return None
         if passed > MUST_RUN_WITHIN and not running:
-            return "It was started and has ended."
+            return sentence("ended")
         await clock.sleep(0.3)
     return fault
 
@@ -326,10 +311,7 @@ def require_program_for_all() -> None:
     for path in (program, program.resolve(), Path(sys.prefix), Path(sys.base_prefix), package):
         around = {path, *path.parents}
         if around & hidden or not all(map(_open_to_all, around)):
-            raise Unavailable(
-                f"The system service has a user of its own, which can't use {path}. Install the program "
-                "where every user can run it, such as in /opt/callrail-relay, and use that one."
-            )
+            raise Unavailable(sentence("home_program", path=path))
 
 
 def _open_to_all(path: Path) -> bool:
@@ -356,7 +338,7 @@ def move_in(
     if file is not None and file.exists() and file.resolve() != moved.resolve():
         move_store(file.resolve(), moved)
         undo.callback(move_store, moved, file.resolve())
-        wrote.append(f"The data is in {moved.parent}.")
+        wrote.append(sentence("data_is", path=moved.parent))
     places.private_directory(target.parent)
     undo.callback(_remove_if_empty, target.parent)
     for name, value in secrets.items():
@@ -365,7 +347,7 @@ def move_in(
         wrote.append(f"The {name.words} is in {path}.")
     if context.config_path != target:
         _put(target, read_text(context.config_path) or "", undo)
-        wrote.append(f"The settings are in {target}.")
+        wrote.append(sentence("settings_are", path=target))
     if settings:
         update(target, settings)
     os.environ.update(system_variables())
@@ -382,7 +364,7 @@ def _put(path: Path, text: str, undo: ExitStack) -> None:
     try:
         places.write_privately(path, text)
     except OSError as error:
-        raise Unavailable(f"{path} can't be written ({error.strerror}). Make its folder writable.") from error
+        raise Unavailable(sentence("unit_unwritable", path=path, why=error.strerror)) from error
     undo.callback(path.unlink) if former is None else undo.callback(places.write_privately, path, former)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from callrail_relay.bootstrap import service_setup
-from callrail_relay.bootstrap.context import AppContext, listener_url
+from callrail_relay.bootstrap.context import AppContext, listener_url, sentence
 from callrail_relay.bootstrap.listeners import Listening
 from callrail_relay.bootstrap.wiring import Relay, open_relay
 from callrail_relay.config.loading import load, read_text
@@ -125,10 +125,7 @@ async def expose(
     former, added = settings.tunnel.tunnel(), _host_to_trust(settings)
     async with open_relay(context) as relay:
         if not await relay.store.running():
-            raise Unavailable(
-                "No relay is running, so nothing would answer at the address. Start it with `callrail-relay "
-                "serve` or `callrail-relay service install`, then run this again."
-            )
+            raise Unavailable(sentence("nothing_answers"))
         tunnel = await _prepare(context, tunnel)
         text = read_text(path)
         options = {name: getattr(tunnel, name) or None for name in Tunnel.__slots__}
@@ -136,7 +133,7 @@ async def expose(
         try:
             update(path, {"tunnel": options})
             await _restart_system_service(context)
-            say("The relay brings the tunnel up, and asks for itself through it.")
+            say(sentence("brings_up"))
             address, detail = await _reach(context, relay, tunnel, for_now=for_now)
             trusted = [*settings.server.trusted_proxies, *([added] if added else [])]
             changes = {"server": {"public_url": address, "trusted_proxies": trusted}}
@@ -150,7 +147,7 @@ async def expose(
         await _restart_system_service(context)
         await _end_funnel(former, kept=tunnel)
     for name in overruled(path, changes):
-        say(f"The environment sets {name} otherwise, and wins over the settings file; unset it there.")
+        say(sentence("overruled", name=name))
     return _document(address, tunnel.kind, reached=True, running=True, detail=detail)
 
 
@@ -163,7 +160,7 @@ async def turn_off(context: AppContext) -> str:
     """Take the tunnel out of the settings, with its address and its place among the trusted proxies."""
     settings, tunnel = context.settings, context.settings.tunnel.tunnel()
     if tunnel is None:
-        raise NotFound("There is no tunnel to take down: `callrail-relay expose` has set none up.")
+        raise NotFound(sentence("no_tunnel"))
     ours = [ip_network(settings.tunnel.trusted)] if settings.tunnel.trusted else []
     kept = [one for one in settings.server.trusted_proxies if one not in ours]
     update(
@@ -171,7 +168,7 @@ async def turn_off(context: AppContext) -> str:
     )
     await _restart_system_service(context)
     if why := await _end_funnel(tunnel):
-        raise Unavailable(f"The settings no longer name the tunnel, but Tailscale keeps it up. {why}")
+        raise Unavailable(sentence("tunnel_stays", why=why))
     return tunnel.kind
 
 
@@ -212,10 +209,7 @@ async def _find_node(tunnel: Tunnel) -> Tunnel:
     if status.get("BackendState") != "Running":
         raise Unavailable(explain(tunnel, lines))
     if (taken := await _funnel_target(tunnel)) not in (None, tunnel.target):
-        raise Unavailable(
-            f"Port {tunnel.remote_port} of Tailscale is taken: it leads to {taken}. Choose another one with "
-            "--remote-port: 443, 8443 or 10000."
-        )
+        raise Unavailable(sentence("port_taken", port=tunnel.remote_port, taken=taken))
     port = "" if tunnel.remote_port == 443 else f":{tunnel.remote_port}"
     return replace(tunnel, address=f"https://{status['Self']['DNSName'].rstrip('.')}{port}")
 
@@ -251,9 +245,7 @@ async def _reach(context: AppContext, relay: Relay, tunnel: Tunnel, *, for_now: 
     """Wait until this relay answers through the tunnel; returns its address, and how it answered."""
     clock, written = context.clock, context.config_path.stat().st_mtime_ns
     began, within = clock.monotonic(), TAILSCALE_WITHIN if tunnel.kind is Kind.TAILSCALE else REACHED_WITHIN
-    fault: RelayError = Unavailable(
-        "The running relay hasn't taken the tunnel up from these settings. Restart it, then run this again."
-    )
+    fault: RelayError = Unavailable(sentence("not_taken_up"))
     failures = 0
     while (passed := clock.monotonic() - began) < within:
         state = read_state(context.data, since=written)
@@ -265,7 +257,7 @@ async def _reach(context: AppContext, relay: Relay, tunnel: Tunnel, *, for_now: 
             if failures > FAILURES:
                 break
         elif state.address is None:
-            fault = Unavailable(f"{tunnel.kind} runs, but hasn't said its address. Run this again.")
+            fault = Unavailable(sentence("no_address", kind=tunnel.kind))
         else:
             address = replace(relay.public_address, url=state.address, for_now=for_now, last=None)
             try:

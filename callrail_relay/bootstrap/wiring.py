@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
-from callrail_relay.bootstrap.context import AppContext, listener_url
+from callrail_relay.bootstrap.context import AppContext, listener_url, sentence
 from callrail_relay.callrail.client import CallRail
 from callrail_relay.callrail.network import find_network
 from callrail_relay.clock import SystemClock
@@ -118,22 +118,14 @@ def refuse_network_drive(context: AppContext) -> None:
     if file is None or context.settings.database.allow_network_drive:
         return
     if (kind := network_drive(file)) is not None:
-        raise SettingsError(
-            f"The store {file} is on a network drive ({kind}), where SQLite breaks sooner or later. Set "
-            "CALLRAIL_RELAY_DATA or database.url to a disk of this computer, or use PostgreSQL; "
-            "`callrail-relay database copy` moves the store. To keep it there all the same, set "
-            "database.allow_network_drive = true."
-        )
+        raise SettingsError(sentence("network_drive", file=file, kind=kind))
 
 
 def synced_store(context: AppContext) -> str | None:
     """A warning if a sync program has the store in its folder, else None."""
     file = store_file(context.settings.database.url)
     program = None if file is None else synced_folder(file)
-    return program and (
-        f"The store {file} is in a folder that {program} syncs, which can damage it. Stop the relay, move "
-        "the data to a folder that isn't synced, and set CALLRAIL_RELAY_DATA to that."
-    )
+    return program and (sentence("synced", file=file, program=program))
 
 
 @asynccontextmanager
@@ -250,10 +242,7 @@ async def open_conversations(relay: Relay) -> AsyncIterator[Conversations]:
 
 def alert_channels(context: AppContext) -> AppriseChannels:
     if not (urls := context.settings.alerts.urls):
-        raise SettingsError(
-            f"alerts.urls names no channel. Set it under [alerts] in {context.config_path}, such as "
-            '["mailto://…"] or ["slack://…"].'
-        )
+        raise SettingsError(sentence("no_channel", path=context.config_path))
     return AppriseChannels.open(urls, setting="alerts.urls")
 
 
@@ -264,7 +253,7 @@ def teller(context: AppContext) -> Tell | None:
 async def try_alerts(context: AppContext) -> dict[str, bool]:
     """Send a test alert; says of each channel whether it took it. Raises SettingsError if there is none."""
     channels = alert_channels(context)
-    words = "This is a test of callrail-relay. Alerts come this way when something is wrong."
+    words = sentence("test_alert")
     try:
         failed = await channels.tell("callrail-relay: a test", words, Level.WARNING)
     except Unavailable:

@@ -13,6 +13,7 @@ from callrail_relay.cli.console import (
     load_context,
     opened_relay,
     say,
+    sentence,
     show,
     working,
 )
@@ -52,13 +53,13 @@ async def configure(
     alone = not any((api_key_stdin, *route_options.values(), public_url, accept_terms, api_url, no_verify))
     if remove_webhooks or (webhooks and alone):
         if remove_webhooks and (webhooks or not alone):
-            raise UsageError("--remove-webhooks goes alone; leave out the others.")
+            raise UsageError(sentence("webhooks_alone"))
         change = _remove_webhooks if remove_webhooks else _register
         show(await change(load_context(), use_file=secrets_file), "Done.")
         return
     missing = [f"--{name}".replace("_", "-") for name, value in route_options.items() if value is None]
     if no_verify and missing:
-        raise UsageError(f"With --no-verify nothing is looked up: give {', '.join(missing)} as well.")
+        raise UsageError(sentence("nothing_looked_up", options=", ".join(missing)))
     if public_url is not None:
         try:
             public_url = read_public_url(public_url)
@@ -70,15 +71,15 @@ async def configure(
     }
     context = load_context(overrides=overrides, must_exist=False)
     known = await known_api_key(context, use_file=secrets_file)
-    begin_step(1, "CallRail's terms and your API key")
+    begin_step(1, sentence("step_key"))
     _settle_terms(context, accepted=accept_terms)
     if no_verify:
         key, is_new = _settle_key(known, from_stdin=api_key_stdin)
-        say("Nothing was asked of CallRail: `callrail-relay doctor` tells whether it knows these.")
+        say(sentence("unasked"))
         route: dict[str, object] = {name: getattr(context.settings.callrail, name) for name in route_options}
     else:
         key, is_new, accounts = await _sign_in(context, known, from_stdin=api_key_stdin)
-        begin_step(2, "The number to text from")
+        begin_step(2, sentence("step_number"))
         route = await _find_route(context, key, accounts, route_options)
     changes: dict[str, dict[str, object]] = {
         "callrail": {**({"api_url": api_url} if api_url else {}), **route, "accepted_terms": True},
@@ -94,11 +95,7 @@ async def configure(
     if webhooks:
         document["webhooks"] = await _register(load_context(), use_file=secrets_file)
     settings = load_context().settings
-    say(
-        why_not_for_if3(settings.server.public_url)
-        or "When it runs, paste this URL into IF3, as Owner or Manager: Team Dashboard > Settings > "
-        'Messaging > "Outbound Text Webhook". It is saved when you click outside the field.'
-    )
+    say(why_not_for_if3(settings.server.public_url) or sentence("paste_url"))
     url = hook_url(settings, saved.token)
     document |= {"hook_url": url, "secrets": {"api_key": saved.key_place, "hook_token": saved.token_place}}
     show(document, url)
@@ -108,10 +105,10 @@ def _tell_saved(context: "AppContext", saved: "SavedSetup") -> None:
     say(f"Settings: {context.config_path}")
     say(f"API key: {saved.key_place}")
     if saved.outranks_key:
-        say(f"  The {saved.outranks_key} wins over it; unset that to use the stored key.")
+        say(sentence("key_outranked", place=saved.outranks_key))
     say(f"Webhook secret: {saved.token_place}")
     for name in saved.overruled:
-        say(f"The environment sets {name} otherwise, and wins over the settings file; unset it there.")
+        say(sentence("overruled", name=name))
 
 
 def _settle_terms(context: "AppContext", *, accepted: bool) -> None:
@@ -124,11 +121,11 @@ def _settle_terms(context: "AppContext", *, accepted: bool) -> None:
         say("Accepted with --accept-terms.")
         return
     if not has_terminal():
-        raise SettingsError("This rule is not accepted; nothing was written. Accept it with --accept-terms.")
-    while (answer := ask('Type "yes" to accept this').lower()) != "yes":
+        raise SettingsError(sentence("terms_needed"))
+    while (answer := ask(sentence("ask_terms")).lower()) != "yes":
         if answer in ("n", "no"):
-            raise SettingsError("This rule was not accepted; nothing was written.")
-        say('Type the whole word "yes", or "no" to stop here.')
+            raise SettingsError(sentence("terms_refused"))
+        say(sentence("ask_terms_again"))
 
 
 async def _sign_in(
@@ -142,7 +139,7 @@ async def _sign_in(
         is_new = False
         try:
             key, is_new = _settle_key(known, from_stdin=from_stdin)
-            with working("Asking CallRail about the API key"):
+            with working(sentence("asking_key")):
                 async with open_callrail(context, key) as callrail:
                     return key, is_new, await ask_for_account(callrail)
         except (SecretError, RefusedByCallRail) as error:
@@ -161,22 +158,20 @@ def _settle_key(known: "KnownKey | None", *, from_stdin: bool) -> tuple[str, boo
         try:
             return read_key(sys.stdin.buffer.read(_LONGEST_KEY).decode("utf-8-sig")), True
         except UnicodeDecodeError as error:
-            raise SecretError("Standard input is not text. Pipe in the API key and nothing else.") from error
+            raise SecretError(sentence("key_not_text")) from error
     if known is not None and known.outside and not from_stdin:
-        say(f"The API key is that of the {known.place}; it is not stored.")
+        say(sentence("key_known", place=known.place))
         return known.value, False
     if has_terminal():
         if known is not None:
-            say(f"There is an API key in the {known.place}; Enter keeps it.")
-        answer = ask("CallRail API key (not shown while you type or paste it)", hidden=True)
+            say(sentence("key_kept_by_enter", place=known.place))
+        answer = ask(sentence("ask_key"), hidden=True)
         if answer or known is None:
             return read_key(answer), True
     elif known is None:
-        raise SecretError(
-            "There is no CallRail API key yet. Pipe it in with --api-key-stdin, or set CALLRAIL_API_KEY."
-        )
+        raise SecretError(sentence("no_key"))
     else:
-        say(f"The API key in the {known.place} is kept.")
+        say(sentence("key_kept", place=known.place))
     return known.value, False
 
 
@@ -189,10 +184,10 @@ async def _find_route(
     former = context.settings.callrail
     async with open_callrail(context, key) as callrail:
         account = _settle(accounts, named["account_id"], former.account_id)
-        with working("Asking CallRail for companies"):
+        with working(sentence("asking_companies")):
             companies = await ask_for_company(callrail, account)
         company = _settle(companies, named["company_id"], former.company_id)
-        with working("Asking CallRail for numbers that can text"):
+        with working(sentence("asking_numbers")):
             numbers = await ask_for_number(callrail, account, company)
         number = _settle(numbers, named["tracking_number"], former.tracking_number)
     return {"account_id": account, "company_id": company, "tracking_number": number}
@@ -217,18 +212,18 @@ def _settle(question: "Question", given: str | None, former: str | None) -> str:
             f"Which {question.what}? 1 to {last}, or its name{f'; Enter for {known.value}' if known else ''}"
         )
         while (chosen := question.answered(ask(which, default=known.value if known else None))) is None:
-            say(f"Answer with a number from 1 to {last}, or a name that only one of them has.")
+            say(sentence("ask_which", last=last))
         return chosen.value
     if known is not None:
         say(f"{question.what.capitalize()}: {known.line}, as in the settings.")
         return known.value
     _list(question)
-    raise UsageError(f"There are several {question.plural}, listed above. Name one with {question.option}.")
+    raise UsageError(sentence("several", plural=question.plural, option=question.option))
 
 
 def _list(question: "Question") -> None:
     if question.choices:
-        say(f"{question.plural.capitalize()} that this API key can use:")
+        say(sentence("choices", what=question.plural.capitalize()))
     for place, choice in enumerate(question.choices, start=1):
         say(f"  {place}. {choice.line}")
 
@@ -241,20 +236,13 @@ async def _register(context: "AppContext", *, use_file: bool) -> dict[str, Any]:
     for one in registered.registrations:
         say(f"Company {one.company_id}: {catalog('words')['webhooks'][one.change]}")
         if not one.active:
-            say(
-                "  They are switched off at CallRail, which does that after many failures. Switch them on in "
-                "CallRail's settings, under Integrations > Webhooks."
-            )
+            say(sentence("switched_off"))
     if registered.key_place is not None:
-        say(f"CallRail's signing keys: {registered.key_place}")
+        say(sentence("signing_keys", place=registered.key_place))
     if registered.outranked_by is not None:
-        say(f"  The {registered.outranked_by} wins over them; unset that to use the stored keys.")
+        say(sentence("signing_keys_outranked", place=registered.outranked_by))
     if missing := [one.company_id for one in registered.registrations if one.signing_key is None]:
-        raise SecretError(
-            f"The webhooks are registered, but CallRail did not tell the signing key of "
-            f"{', '.join(missing)}. Copy it from CallRail's settings, under Integrations > "
-            "Webhooks, and set CALLRAIL_SIGNING_KEY to it (several with commas between them)."
-        )
+        raise SecretError(sentence("no_signing_key", companies=", ".join(missing)))
     return registered.document()
 
 
@@ -262,17 +250,11 @@ async def _remove_webhooks(context: "AppContext", *, use_file: bool) -> dict[str
     from callrail_relay.bootstrap.credentials import remove_webhooks
 
     removed = await remove_webhooks(context)
-    say(
-        f"Removed at CallRail for: {', '.join(removed)}." if removed else "CallRail had no URL of this relay."
-    )
+    say(sentence("hooks_removed", companies=", ".join(removed)) if removed else sentence("no_hooks"))
     return {"companies": removed}
 
 
 _STEPS = 5
-
-
-def sentence(key: str, **values: object) -> str:
-    return str(catalog("words")["first_run"][key]).format(**values)
 
 
 def begin_step(number: int, title: str) -> None:

@@ -51,6 +51,11 @@ def catalog(name: str) -> dict[str, Any]:
     return read_table(__package__, name)
 
 
+def sentence(name: str, /, **values: object) -> str:
+    """A sentence of ``words.toml``, filled in."""
+    return str(catalog("words")["sentences"][name]).format(**values)
+
+
 def command(
     app: typer.Typer, name: str, *, panel: str | None = None, long_running: bool = False
 ) -> Callable[[Command], Command]:
@@ -111,10 +116,7 @@ def _exit_code(coroutine: Coroutine[Any, Any, int | None], *, long_running: bool
     except Exception as error:
         if os.environ.get("CALLRAIL_RELAY_LOG__LEVEL", "").lower() == "debug":
             raise
-        complain(
-            f"callrail-relay failed because of an internal error ({type(error).__name__}). No saved data "
-            "is lost. Set CALLRAIL_RELAY_LOG__LEVEL=debug to see where it happened."
-        )
+        complain(sentence("internal", error=type(error).__name__))
         return 1
 
 
@@ -243,7 +245,7 @@ def confirmed(question: str, *, yes: bool) -> bool:
     if yes:
         return True
     if not has_terminal():
-        raise UsageError(f"{question} There is no terminal to ask in; answer in advance with --yes.")
+        raise UsageError(sentence("no_terminal", question=question))
     return ask(f"{question} [y/N]").lower() in ("y", "yes")
 
 
@@ -263,9 +265,7 @@ def read_input(name: str) -> bytes:
     try:
         return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
-        raise NotFound(
-            f"The file {name} cannot be read ({error.strerror}); check its name and its rights."
-        ) from error
+        raise NotFound(sentence("unreadable", name=name, why=error.strerror)) from error
 
 
 @contextmanager
@@ -293,9 +293,7 @@ def output(name: str, *, encoding: str = "utf-8") -> Iterator[Callable[[str], ob
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise Unavailable(
-            f"The file {name} cannot be written ({error.strerror}); check its directory, rights and disk."
-        ) from error
+        raise Unavailable(sentence("unwritable", name=name, why=error.strerror)) from error
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING, Any
 
-from callrail_relay.cli.console import load_context, say, show
+from callrail_relay.cli.console import load_context, say, sentence, show
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.domain.tunnels import Kind
 from callrail_relay.errors import SettingsError, Unavailable, UsageError
@@ -30,7 +30,7 @@ async def expose(
     from callrail_relay.bootstrap import tunnels
 
     if (way is not None) + check + off != 1:
-        raise UsageError("Name one of tailscale, cloudflared, ngrok and ssh, or give --check or --off.")
+        raise UsageError(sentence("expose_how"))
     context = load_context()
     if check:
         found = await tunnels.check(context)
@@ -38,7 +38,7 @@ async def expose(
         return 0 if found["reached"] else Unavailable.exit_code
     if off:
         kind = await tunnels.turn_off(context)
-        words = f"The {kind} tunnel is taken down. IF3 can't reach the relay until you give it another URL."
+        words = sentence("tunnel_down", kind=kind)
         show({"kind": kind}, words)
         return 0
     tunnel = read_tunnel(Kind(way or ""), target, public_url, remote_port, name, for_now=for_now)
@@ -57,9 +57,9 @@ async def bring_up(
     exposed = await tunnels.expose(context, tunnel, for_now=for_now, say=say)
     say(exposed["detail"])
     if (await find_signing_keys(context))[0]:
-        say("CallRail's webhooks go to the former address: run `callrail-relay configure --webhooks`.")
-    end = " It can end at any time." if for_now else ""
-    return exposed, f"The public address is {exposed['public_url']}, and the relay keeps it up.{end}"
+        say(sentence("webhooks_address"))
+    end = sentence("tunnel_ends") if for_now else ""
+    return exposed, sentence("address_is", url=exposed["public_url"], end=end)
 
 
 def read_tunnel(
@@ -81,24 +81,15 @@ def read_tunnel(
     try:
         url = None if public_url is None else read_public_url(public_url, for_now=for_now)
     except BadPublicUrl as error:
-        raise SettingsError(f"The public address can't be right. {error}") from error
+        raise SettingsError(sentence("address_wrong", error=error)) from error
     if kind is Kind.TAILSCALE and (target or url or (port := port or 443) not in _TAILSCALE_PORTS):
-        raise UsageError(
-            "Tailscale chooses the address itself, and makes only the ports 443, 8443 and 10000 public. "
-            "Leave out TARGET and --public-url, and choose one of these with --remote-port."
-        )
+        raise UsageError(sentence("tailscale_ports"))
     if kind is Kind.SSH and (target is None or url is None or not re.fullmatch(r"[^\s-]\S*", target)):
-        raise UsageError(
-            "Name the server, and the address that leads to its port: `callrail-relay expose ssh USER@HOST "
-            "--public-url https://...`"
-        )
+        raise UsageError(sentence("ssh_server"))
     if by_name and url is None and not for_now:
-        raise UsageError(
-            f"Name your host name, as in `callrail-relay expose {kind} texts.example.com`. For a temporary "
-            "address, give --for-now."
-        )
+        raise UsageError(sentence("host_name", kind=kind))
     if not re.fullmatch(r"\w[\w.-]*", name):
-        raise UsageError("--name takes the name of a tunnel: letters, digits, dots and dashes.")
+        raise UsageError(sentence("tunnel_name"))
     targets = {Kind.SSH: target or "", Kind.CLOUDFLARED: name if url else ""}
     port = port or {Kind.SSH: 8787}.get(kind, 0)
     return Tunnel(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import command, confirmed, given, load_context, say, show
+from callrail_relay.cli.console import command, confirmed, given, load_context, say, sentence, show
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.errors import RelayError, Unavailable, UsageError
 
@@ -83,13 +83,13 @@ async def try_channels() -> None:
     lines = [f"{'sent' if took else 'failed':<7} {name}" for name, took in delivered.items()]
     show(document, "\n".join(lines))
     if failed := [name for name, took in delivered.items() if not took]:
-        raise Unavailable(f"{', '.join(failed)} did not take the alert; check the address and the network.")
+        raise Unavailable(sentence("alert_failed", names=", ".join(failed)))
 
 
 async def dashboard(reset: bool = False, yes: bool = False) -> None:
     from callrail_relay.bootstrap.credentials import ask_for_link
 
-    question = "Remove all names and passwords, and sign out every browser?"
+    question = sentence("ask_reset")
     if reset and not confirmed(question, yes=yes):
         return
     link, why = None, ""
@@ -102,11 +102,11 @@ async def dashboard(reset: bool = False, yes: bool = False) -> None:
     if reset:  # after the links ended, so that none makes another person
         async with console.opened_relay() as relay:
             await relay.people.remove()
-        say("Removed all names and passwords. Every browser is signed out.")
+        say(sentence("reset"))
     if link is None:
         show({"url": None}, why)
         return
-    say("Good for one browser, and for ten minutes:")
+    say(sentence("link_good"))
     show({"url": link}, link)
 
 
@@ -157,26 +157,24 @@ async def hook_url(rotate: bool = False, now: bool = False) -> None:
     from callrail_relay.cli.render import local
 
     if now and not rotate:
-        raise UsageError("--now goes with --rotate: `callrail-relay hook-url --rotate --now`.")
+        raise UsageError(sentence("now_alone"))
     context = load_context()
     if rotate:
         rotation = await credentials.rotate_hook_token(context, at_once=now)
         token = rotation.token
-        say(f"The new webhook secret is in the {rotation.place}.")
+        say(sentence("new_secret", place=rotation.place))
         if rotation.former_until is None:
             say(
                 "The former URLs have ended: a relay that runs refuses them from now on. IF3's texts are lost"
             )
             say("until it has this URL, so paste it into IF3 now.")
         else:
-            say(
-                f"The former URL works until {local(rotation.former_until)}; paste this one into IF3 by then."
-            )
+            say(sentence("former_works", until=local(rotation.former_until)))
         # Others besides IF3 who know the former secret.
         if (await credentials.find_signing_keys(context))[0]:
-            say("CallRail's webhooks use this secret as well: run `callrail-relay configure --webhooks`.")
+            say(sentence("webhooks_secret"))
         if not context.settings.database.url.startswith("sqlite"):
-            say("Every other computer that runs this relay needs the new secret as well.")
+            say(sentence("other_computers"))
     else:
         token = await credentials.require_hook_token(context)
     if why := why_not_for_if3(context.settings.server.public_url):

@@ -293,10 +293,9 @@ def _standing_lines(standing: AccountStatus) -> Iterator[Text]:
     account = standing.account
     yield safe(account.id, "bold")
     for name, window in ("hour", standing.hour), ("day", standing.day):
-        share = min(1.0, window.used / window.allowed) if window.allowed else 1.0
         # Rounded down but for the first: a gauge is full when the budget is, and not empty when it is not.
-        filled = max(math.floor(share * _GAUGE), 1 if window.used else 0)
-        style = "red" if share >= _FULL else "yellow" if share >= _TIGHT else "green"
+        filled = max(math.floor(window.share * _GAUGE), 1 if window.used else 0)
+        style = "red" if window.share >= _FULL else "yellow" if window.share >= _TIGHT else "green"
         room = f", room again at {local(window.free_at)}" if window.free_at else ""
         yield Text.assemble(
             f"  {name:<5} ",

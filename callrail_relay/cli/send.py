@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import catalog, echo, given, load_context, print_json, say
+from callrail_relay.cli.console import catalog, echo, given, load_context, print_json, say, sentence
 from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.message import Message, Reason, Status
 from callrail_relay.errors import NotFound, SettingsError, UsageError
@@ -93,10 +93,7 @@ async def _sender(context: "AppContext", to: str, sender: str) -> "Route":
 async def _poll_now(worker: "TaskGroup") -> None:
     """Read replies before texts are sent, and warn if that didn't work."""
     if not await worker.poll_now():
-        say(
-            "Warning: replies could not be read from CallRail before sending, so someone who has just opted "
-            "out may be texted."
-        )
+        say(sentence("replies_unread"))
 
 
 # Which exit code tells most about a whole run: an unknown outcome comes before a known failure.

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from callrail_relay.cli.console import given, load_context, print_json, say, show, stop_signal
+from callrail_relay.cli.console import given, load_context, print_json, say, sentence, show, stop_signal
 from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.message import OPEN, Status
 from callrail_relay.errors import AlreadyRunning, NotFound, Unavailable
@@ -42,7 +42,7 @@ async def serve(
             from callrail_relay.bootstrap.sandbox import open_sandbox
 
             box = await stack.enter_async_context(open_sandbox(port=0))
-            say(f"Sandbox: nothing real is sent. What it takes is at {box.url}/sandbox/texts.")
+            say(sentence("sandbox", url=box.url))
             context = load_context(overrides=overrides | box.overrides(), environ=box.environ())
             context, throwaway = box.with_hook_token(context)
         else:
@@ -54,11 +54,10 @@ async def serve(
             process = "" if error.pid is None else f" (process {error.pid})"
             if error.by != "serve":
                 raise Unavailable(
-                    f"`callrail-relay {error.by}` is using the database{since}{process}. Start the relay "
-                    "when it has ended."
+                    sentence("database_used", by=error.by, since=since, process=process)
                 ) from error
-            link = " Open its dashboard with `callrail-relay dashboard`." if error.has_dashboard else ""
-            raise Unavailable(f"The relay is already running{since}{process}.{link}") from error
+            link = sentence("open_dashboard") if error.has_dashboard else ""
+            raise Unavailable(sentence("relay_runs", since=since, process=process, link=link)) from error
 
 
 async def _serve(context: "AppContext", *, show_hook_url: bool, sandbox: bool) -> None:
@@ -94,13 +93,13 @@ async def _serve(context: "AppContext", *, show_hook_url: bool, sandbox: bool) -
             if given.as_json:
                 print_json({"public_url": listening.public_url, "private_url": listening.private_url})
             # The webhook's URL holds a secret and stays out of service logs.
-            say(f"Listening at {listening.public_url}; `callrail-relay hook-url` prints the URL for IF3.")
+            say(sentence("listening", url=listening.public_url))
             if listening.login_url is not None:
-                say(f"Dashboard, good for one log-in: {listening.login_url}")
+                say(sentence("dashboard_at", url=listening.login_url))
             if show_hook_url:
                 token = await credentials.require_hook_token(context)
                 url = credentials.hook_url(context.settings, token, listening.public_url)
-                say(f"Webhook of this run: {url}")
+                say(sentence("hook_of_run", url=url))
             if not sandbox:  # else texts of IF3 would come here, and go nowhere
                 worker.tasks.append(keep_tunnel(relay, hook, listening, worker.wake_all))
             # What is loaded by now stays. To collect garbage in it would stop everything for 30 ms.
@@ -138,12 +137,12 @@ async def sandbox(port: int = 8789, faults: Path | None = None) -> None:
     try:
         text = None if faults is None else faults.read_text(encoding="utf-8")  # noqa: ASYNC240 - nothing runs yet
     except (OSError, UnicodeDecodeError) as error:
-        raise NotFound(f"The file {faults} cannot be read; check its name and its rights.") from error
+        raise NotFound(sentence("no_faults_file", faults=faults)) from error
     async with open_sandbox(port=port, faults=text) as box, stop_signal() as stopped:
         lines = [f"{name:<16} {value}" for name, value in box.document().items()]
         show(box.document(), "\n".join(lines))
         if not given.as_json:
-            say("Listening. Ctrl-C ends it.")
+            say(sentence("sandbox_listening"))
         await stopped.wait()
 
 
@@ -181,7 +180,7 @@ async def demo(keep: bool = False) -> None:
         listening = await stack.enter_async_context(open_listeners(relay, worker, tokens))
         running = asyncio.create_task(worker.run())
         url = hook_url(context.settings, await require_hook_token(context), base=listening.public_url)
-        say("1. A simulated CallRail and the relay are up, both on this machine only.")
+        say(sentence("demo_up"))
         say(f"2. InvestorFuse posts a text to the relay's webhook:\n     {json.dumps(PAYLOAD['message'])}")
         try:
             async with (
@@ -189,21 +188,18 @@ async def demo(keep: bool = False) -> None:
                 httpx2.AsyncClient(trust_env=False, timeout=DEMO_LIMIT) as client,
             ):
                 answer = (await client.post(url, json=PAYLOAD)).raise_for_status().json()
-                say(f"3. The relay has it on disk and answers {answer['status']}, id {answer['id']}.")
+                say(sentence("demo_taken", status=answer["status"], id=answer["id"]))
                 [message] = await relay.operations.find(answer["id"])
                 while message.status in OPEN:
                     await context.clock.sleep(0.02)
                     [message] = await relay.operations.find(answer["id"])
         except TimeoutError as error:
-            raise Unavailable(
-                f"The demonstration failed: the text wasn't sent within {DEMO_LIMIT} seconds. Run it again "
-                "when this computer is less busy."
-            ) from error
+            raise Unavailable(sentence("demo_late", seconds=DEMO_LIMIT)) from error
         if message.status is not Status.SENT:
             why = explain_all(message.reasons)
-            raise Unavailable(f"The demonstration failed: the text is {message.status}. {why}")
+            raise Unavailable(sentence("demo_failed", status=message.status, why=why))
         [text] = sandbox.simulator.texts
-        say(f"4. The relay sends it from {text.tracking_number} to {text.recipient}.")
+        say(sentence("demo_sends", tracking_number=text.tracking_number, recipient=text.recipient))
         attempt = message.segments[0].attempts[0]
         say(f"5. CallRail answers {attempt.http_status}: conversation {message.conversation_id}.")
         say("\nSent. With your own account it works the same: `callrail-relay configure`.")

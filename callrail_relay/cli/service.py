@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import command, given, load_context, say, show
+from callrail_relay.cli.console import command, given, load_context, say, sentence, show
 from callrail_relay.errors import NotFound, RelayError, Unavailable, UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Run the relay with this computer.")
 
 _SEE_WHY = "See why with `callrail-relay service logs`"
-_NOT_INSTALLED = "The service isn't installed. Install it with `callrail-relay service install`."
 
 
 @command(app, "service install")
@@ -27,7 +26,7 @@ async def install(
     from callrail_relay.bootstrap import service_setup
 
     if kind is not None and not show_only:
-        raise UsageError("--kind goes with --print.")
+        raise UsageError(sentence("kind_alone"))
     chosen = service_setup.find_kind(system=system, name=kind)
     if show_only:
         text = service_setup.printed(chosen, given.config)
@@ -42,7 +41,7 @@ async def install(
             f"The service is installed. {fault} {_SEE_WHY}, then run `callrail-relay service restart`."
         )
     if not given.as_json:
-        console.echo("The service runs and answers. It starts with this computer, and again after a crash.")
+        console.echo(sentence("service_installed"))
 
 
 async def _install(kind: "Kind", *, yes: bool) -> tuple[list[str], str | None]:
@@ -61,7 +60,7 @@ async def _install(kind: "Kind", *, yes: bool) -> tuple[list[str], str | None]:
         say(line)
     if is_system:
         variables = " ".join(map("=".join, service_setup.system_variables().items()))
-        say(f"From now on, run every command as root and with these variables:\n  export {variables}")
+        say(sentence("run_as_root", variables=variables))
     return wrote, fault
 
 
@@ -71,14 +70,14 @@ def _ask(needs: "Needs", *, yes: bool) -> None:
         say(f"Warning: {line}")
     questions = []
     if needs.outside:
-        say(f"Only this environment has: {', '.join(needs.outside)}.")
-        questions.append("Store that for the service?")
+        say(sentence("only_here", names=", ".join(needs.outside)))
+        questions.append(sentence("store_that"))
     if needs.locked:
-        say(f"The OS keyring is closed until you sign in. In it: {', '.join(needs.locked)}.")
-        questions.append("Move that to a private file, so that the service can start without you?")
+        say(sentence("keyring_locked", names=", ".join(needs.locked)))
+        questions.append(sentence("move_that"))
     for question in questions:
         if not console.confirmed(question, yes=yes):
-            say("Nothing was installed, because the service could not start without that.")
+            say(sentence("not_installed_without"))
             raise typer.Exit
 
 
@@ -89,14 +88,14 @@ async def uninstall(system: bool = False, yes: bool = False) -> None:
     kind = service_setup.find_kind(system=system or None)
     state = service_setup.read_state(kind, None)
     if not state.installed:
-        raise NotFound("There is no service to remove.")
+        raise NotFound(sentence("no_service"))
     more = f" and {service_setup.system_config_file().parent}" if kind == "systemd-system" else ""
-    if not console.confirmed(f"Stop the relay, and remove {state.path}{more}?", yes=yes):
+    if not console.confirmed(sentence("remove_service", path=state.path, more=more), yes=yes):
         return
     removed = service_setup.uninstall(kind)
     for path in () if given.as_json else removed:
         say(f"Removed {path}.")
-    show({"removed": removed}, "The service is removed. The data is as it was.")
+    show({"removed": removed}, sentence("service_removed"))
 
 
 @command(app, "service status")
@@ -122,15 +121,15 @@ def _sentence(state: "ServiceState") -> str:
     from callrail_relay.cli.render import local
 
     if not state.installed:
-        return _NOT_INSTALLED
+        return sentence("not_installed")
     if not state.running:
         return (
             f"The service is installed, but not running ({state.path}). {_SEE_WHY}, then run `callrail-relay "
             "service restart`."
         )
     since = "" if state.since is None else f" since {local(state.since)}"
-    later = "" if state.enabled else " It doesn't start by itself: run `callrail-relay service install`."
-    return f"The service is running{since} ({state.path}).{later}"
+    later = "" if state.enabled else sentence("service_by_hand")
+    return sentence("service_running", since=since, path=state.path, later=later)
 
 
 @command(app, "service logs")
@@ -138,7 +137,7 @@ async def logs(lines: int = 50, follow: bool = False, system: bool = False) -> N
     from callrail_relay.bootstrap import service_setup
 
     if follow and given.as_json:
-        raise UsageError("--follow has no end, so it can't be one JSON document; leave out --json.")
+        raise UsageError(sentence("follow_json"))
     manager = service_setup.find_manager(service_setup.find_kind(system=system or None))
     if follow:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # asyncio's would wait for the next line
@@ -150,7 +149,7 @@ async def logs(lines: int = 50, follow: bool = False, system: bool = False) -> N
         console.echo(line)
         found = True
     if lines and not found:
-        say("No lines were found. On Linux, only root and the group systemd-journal may read them.")
+        say(sentence("no_log"))
 
 
 @command(app, "service restart")
@@ -159,28 +158,28 @@ async def restart(system: bool = False) -> None:
 
     kind = service_setup.find_kind(system=system or None)
     if not service_setup.read_state(kind, None).installed:
-        raise NotFound(_NOT_INSTALLED)
+        raise NotFound(sentence("not_installed"))
     state, fault = await service_setup.restart(kind, given.config)
     if fault is not None:
         raise Unavailable(f"The service was started again. {fault} {_SEE_WHY}.")
-    show(_document(state), "The service runs and answers.")
+    show(_document(state), sentence("service_runs"))
 
 
 async def offer() -> None:
     """Ask a person who sets up the relay whether to install the service, if there isn't one and can be."""
     from callrail_relay.bootstrap import service_setup
 
-    later = "Start the relay with `callrail-relay serve`, and leave it running."
+    later = sentence("serve_instead")
     try:
         kind = service_setup.find_kind(system=False)
         manager = service_setup.find_manager(kind)
         manager.require()
     except Unavailable as error:
-        say(f"No service can be installed: {error}\n{later}")
+        say(sentence("no_service_possible", error=error, later=later))
         return
     if manager.state().installed:
-        say("The service is installed.")
-    elif not console.confirmed("Start the relay with this computer, as a service?", yes=False):
+        say(sentence("service_there"))
+    elif not console.confirmed(sentence("as_service"), yes=False):
         say(later)
     else:
         try:
@@ -188,4 +187,4 @@ async def offer() -> None:
         except RelayError as error:  # the relay itself is set up
             console.complain(str(error))
         else:
-            say(fault or "The service runs and answers.")
+            say(fault or sentence("service_runs"))

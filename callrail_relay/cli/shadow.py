@@ -108,7 +108,7 @@ async def end(yes: bool = False) -> None:
         held = await shadow.switch(relay.store, live=True)
         more = " Turn the old Zap off now; `callrail-relay shadow resume` goes back."
         if held:
-            never = "never got to the old URL: on hold, see `messages list --status held`."
+            never = "never reached the old URL: on hold, see `messages list --status held`."
             more += f" {plural(held, 'text')} {never}"
         _show(await _read(relay), more=more, held=held)
 

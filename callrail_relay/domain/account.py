@@ -33,6 +33,10 @@ class Window:
     def room(self) -> int:
         return max(0, self.allowed - self.used)
 
+    @property
+    def share(self) -> float:
+        return min(1.0, self.used / self.allowed) if self.allowed else 1.0
+
     def lacks(self, needed: int) -> int:
         """How many uses have to run out before *needed* more fit; 0 when they fit now."""
         return max(0, self.used + needed - self.allowed)

@@ -13,7 +13,7 @@ from callrail_relay.domain.routing import Discovery, Route
 from callrail_relay.errors import RefusedByCallRail, RelayError, Unavailable, Waiting
 from callrail_relay.outbox import times
 from callrail_relay.outbox.store import Store
-from callrail_relay.sentences import explain, plural
+from callrail_relay.sentences import explain, plural, teller
 from callrail_relay.service.background import Refused, uncounted
 from callrail_relay.service.operations import Operations
 
@@ -43,6 +43,10 @@ class HealthReport:
 
     def document(self) -> dict[str, Any]:
         return {"ok": self.exit_code == 0, "checks": [finding.document() for finding in self.findings]}
+
+
+says = teller(__package__, "health")
+"""What a check found, as `doctor` and the dashboard show it."""
 
 
 class CheckWarning(RelayError):
@@ -105,34 +109,25 @@ async def check_store(store: Store, probe: StoreProbe) -> str:
     """The store can be written, and no message in it is from a later time than the clock shows."""
     now, latest = await store.now(), await store.read(times.latest_instant)
     if not await probe.writable():
-        raise Unavailable(
-            f"The store {store.name} cannot be written; check its disk, its rights and its server."
-        )
+        raise Unavailable(says("not_writable", store=store.name))
     if latest > now + CLOCK_MARGIN:
-        raise CheckWarning(
-            f"{store.name} can be written, but the newest message in it is from {instant(latest)}, and the "
-            f"clock shows {instant(now)}. If the clock is wrong now, set it right before you run `serve`."
-        )
-    return f"{store.name} can be written."
+        raise CheckWarning(says("clock", store=store.name, latest=instant(latest), now=instant(now)))
+    return says("writable", store=store.name)
 
 
 async def check_relay(store: Store) -> str:
     if not (nodes := (await store.running()).nodes):
-        raise Unavailable(
-            "No relay is running, so no messages are received or sent. Start it with `callrail-relay serve`."
-        )
-    return "The relay is running." if len(nodes) == 1 else f"The relay is running on {len(nodes)} servers."
+        raise Unavailable(says("not_running"))
+    return says("running") if len(nodes) == 1 else says("running_several", count=len(nodes))
 
 
 def check_space(free_bytes: int, directory: str) -> str:
     megabytes = free_bytes // (1024 * 1024)
     if free_bytes < NO_SPACE:
-        raise Unavailable(
-            f"The disk of {directory} has {megabytes} MB left; free some space before texts are refused."
-        )
+        raise Unavailable(says("no_space", directory=directory, megabytes=megabytes))
     if free_bytes < LITTLE_SPACE:
-        raise CheckWarning(f"The disk of {directory} has {megabytes} MB left; free some space.")
-    return f"{megabytes} MB free in {directory}."
+        raise CheckWarning(says("little_space", directory=directory, megabytes=megabytes))
+    return says("space", directory=directory, megabytes=megabytes)
 
 
 async def check_routes(discovery: Discovery, routes: Sequence[Route]) -> str:
@@ -141,32 +136,19 @@ async def check_routes(discovery: Discovery, routes: Sequence[Route]) -> str:
     visible = {entry.id for entry in accounts} | {entry.numeric_id for entry in accounts}
     for route in routes:
         if route.account_id not in visible:
-            raise RefusedByCallRail(
-                f"The API key cannot see account {route.account_id}; run `callrail-relay configure` again."
-            )
+            raise RefusedByCallRail(says("no_account", account=route.account_id))
         companies = await discovery.companies(route.account_id)
         if route.company_id not in {entry.id for entry in companies}:
-            raise RefusedByCallRail(
-                f"Account {route.account_id} has no active company {route.company_id}; run `callrail-relay "
-                "configure` again."
-            )
+            raise RefusedByCallRail(says("no_company", account=route.account_id, company=route.company_id))
         numbers = await discovery.numbers(route.account_id, route.company_id)
         if route.tracking_number not in {entry.number for entry in numbers}:
-            raise RefusedByCallRail(
-                f"Company {route.company_id} has no number ending in {route.tracking_number[-4:]} that can "
-                "text; turn on texting for it in CallRail, or run `callrail-relay configure` again."
-            )
+            end = route.tracking_number[-4:]
+            raise RefusedByCallRail(says("no_number", company=route.company_id, end=end))
     used = {route.account_id for route in routes}
     for entry in accounts:
         if len({entry.id, entry.numeric_id} & used) > 1:
-            raise CheckWarning(
-                f"Account {entry.id} is also in the settings by its number, so its budget and its texts "
-                f"count as those of two accounts; write {entry.id} everywhere."
-            )
-    return (
-        f"The API key is valid, and {plural(len(routes), 'number')} can text. Whether the key may send shows "
-        "only with the first text."
-    )
+            raise CheckWarning(says("two_names", account=entry.id))
+    return says("callrail", numbers=plural(len(routes), "number"))
 
 
 @dataclass(eq=False)
@@ -185,7 +167,7 @@ class Remembered:
         if self._answer is not None:
             answer, asked_at = self._answer
             if timedelta() <= now - asked_at < ANSWER_AGE:
-                return f"{answer} Asked at {asked_at:%Y-%m-%d %H:%M} UTC."
+                return says("asked", answer=answer, at=asked_at)
         self._answer = None
         self._answer = await self.check(), now
         return self._answer[0]
@@ -202,21 +184,18 @@ def check_replies(
 ) -> str:
     """Replies come in, so that a STOP holds the next text; *source* is where the signing keys are."""
     if not signing_keys and polled is None:
-        raise CheckWarning(
-            "The relay gets no replies from CallRail: it notices a STOP only when CallRail rejects the next "
-            "text. Run `callrail-relay configure --webhooks`, or set replies.poll_every."
-        )
-    known = f"CallRail's webhooks are known by {plural(signing_keys, 'key')} from the {source}."
-    passed = f"They are passed on to {plural(forwarded, 'channel')}."
+        raise CheckWarning(says("no_replies"))
     are_read = polled is not None and last_poll is not None and now - last_poll <= polled * 2 + POLL_MARGIN
+    known = says("signing_keys", keys=plural(signing_keys, "key"), source=source) if signing_keys else ""
+    passed = says("forwarded", channels=plural(forwarded, "channel")) if forwarded else ""
     if polled is None:
-        words = "Whether they still come can't be tried; replies.poll_every looks as well."
-    elif are_read and last_poll is not None:
-        words = f"Replies were read {_minutes(now - last_poll)} ago, and are every {_minutes(polled)}."
+        words = says("not_polled")
+    elif last_poll is None:
+        words = says("not_read", every=_minutes(polled))
     else:
-        never = "Replies haven't been read yet" if last_poll is None else "Replies were last read long ago"
-        words = f"{never}: a running relay does it every {_minutes(polled)}."
-    sentences = " ".join([*([known] if signing_keys else []), words, *([passed] if forwarded else [])])
+        ago, every = _minutes(now - last_poll), _minutes(polled)
+        words = says("read" if are_read else "read_long_ago", ago=ago, every=every)
+    sentences = " ".join(filter(None, (known, words, passed)))
     if not are_read:
         raise CheckWarning(sentences)
     return sentences
@@ -231,13 +210,11 @@ async def check_accounts(operations: Operations) -> str:
         account = standing.account
         if account.paused_since is not None:
             why = "" if account.paused_reason is None else explain(account.paused_reason)
-            raise Waiting(f"Account {account.id} is paused: {why}")
+            raise Waiting(says("paused", account=account.id, why=why))
         if account.id not in operations.account_ids:
-            raise CheckWarning(
-                f"{plural(standing.pending, 'segment')} for account {account.id}, which is not in the "
-                "settings."
-            )
-    return "No account is paused."
+            waiting = plural(standing.pending, "segment")
+            raise CheckWarning(says("foreign_account", segments=waiting, account=account.id))
+    return says("not_paused")
 
 
 async def check_waiting(operations: Operations) -> str:
@@ -245,8 +222,5 @@ async def check_waiting(operations: Operations) -> str:
     kinds = ((waiting.held, "on hold"), (waiting.unknown, "unconfirmed"), (waiting.failed, "failed today"))
     words = ", ".join(f"{bucket.count:,} {kind}" for bucket, kind in kinds if bucket.count)
     if words:
-        raise CheckWarning(
-            f"{words}: review them with `callrail-relay messages list --status held --status unknown "
-            "--status failed`."
-        )
-    return "No messages need review."
+        raise CheckWarning(says("review", messages=words))
+    return says("no_review")

@@ -10,7 +10,7 @@ from typing import Any
 
 from callrail_relay import __version__
 from callrail_relay.domain.delivery import AccountStatus
-from callrail_relay.domain.health import Facts
+from callrail_relay.domain.health import Facts, Running
 from callrail_relay.domain.mapper import MappingPolicy, map_direct, map_stored, new_message, planned_segments
 from callrail_relay.domain.message import (
     ANONYMOUS,
@@ -74,6 +74,16 @@ def _standing_document(standing: AccountStatus) -> dict[str, Any]:
     }
 
 
+def _in_force(standings: Sequence[AccountStatus], now: datetime) -> tuple[AccountStatus, ...]:
+    """The same without waits that are over."""
+    return tuple(
+        one
+        if one.account.waits(now)
+        else replace(one, account=replace(one.account, wait_until=None, wait_reason=None))
+        for one in standings
+    )
+
+
 @dataclass(eq=False)
 class Operations:
     store: Store
@@ -88,29 +98,24 @@ class Operations:
 
     async def facts(self, waiting: Waiting | None = None) -> Facts:
         """The facts of the verdict that the store has, without counting all messages."""
-        now = await self.store.now()
-        if waiting is None:
-            waiting = await self.store.read(history.read_waiting, now - FAILED_LATELY)
-        return Facts(
-            now=now,
-            running=await self.store.running(),
-            standings=tuple(await self.standings()),
-            waiting=waiting,
-            contacts=await self.store.read(presence.read_contacts, self.account_ids),
-            last_from_if3=await self.store.read(history.last_from_if3),
-            shadow=await self.store.read(read_shadow),
+        ids, limits = self.account_ids, self.mapping.limits
+        facts = await self.store.read(
+            lambda connection, now: Facts(
+                now=now,
+                running=Running(),
+                standings=_in_force(queries.read_standings(connection, now, ids, limits), now),
+                waiting=waiting or history.read_waiting(connection, now, now - FAILED_LATELY),
+                contacts=presence.read_contacts(connection, now, ids),
+                last_from_if3=history.last_from_if3(connection, now),
+                shadow=read_shadow(connection, now),
+            )
         )
+        return replace(facts, running=await self.store.running())
 
-    async def standings(self) -> list[AccountStatus]:
+    async def standings(self) -> Sequence[AccountStatus]:
         """The state of each account, without waits that are over."""
         standings = await self.store.read(queries.read_standings, self.account_ids, self.mapping.limits)
-        now = await self.store.now()
-        return [
-            one
-            if one.account.waits(now)
-            else replace(one, account=replace(one.account, wait_until=None, wait_reason=None))
-            for one in standings
-        ]
+        return _in_force(standings, await self.store.now())
 
     async def list_messages(self, wanted: MessageFilter) -> list[Message]:
         return await self._shown(await self.store.read(queries.list_messages, wanted))

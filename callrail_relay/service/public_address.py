@@ -14,7 +14,7 @@ from callrail_relay.errors import RelayError, SettingsError, Unavailable
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.background import PeriodicTask
-from callrail_relay.service.health import CheckWarning
+from callrail_relay.service.health import CheckWarning, says
 from callrail_relay.service.tokens import new_token
 
 EVERY = timedelta(minutes=5)
@@ -101,14 +101,11 @@ class PublicAddress:
         if self._lost:
             raise Unavailable(LOST)
         if self.url is None:
-            raise CheckWarning(
-                "server.public_url isn't set. IF3 needs a public https address that leads to this relay: "
-                "`callrail-relay expose` gives it one."
-            )
+            raise CheckWarning(says("no_public_url"))
         try:
             url = public_url.read_public_url(self.url, for_now=self.for_now)
         except public_url.BadPublicUrl as error:
-            raise SettingsError(f"server.public_url can't be right. {error}") from error
+            raise SettingsError(says("wrong_public_url", error=error)) from error
         secret = await self.store.write(relay_secrets.read_relay_secret, new_token())
         nonce = secrets.token_urlsafe(24)
         try:
@@ -118,28 +115,20 @@ class PublicAddress:
         reached = isinstance(answer, public_url.Answer) and public_url.is_proven(answer, secret, nonce)
         # Without a relay the URL can't lead to it.
         if not reached and not await self.store.running():
-            raise CheckWarning(
-                f"Whether {self.url} leads to this relay can't be tried: none is running. Start it with "
-                "`callrail-relay serve`, then run this again."
-            )
+            raise CheckWarning(says("nothing_runs", url=self.url))
         if reached and url.startswith("http:"):
-            raise FromInside(f"{url} leads to this relay, and only from this computer: it is for trying out.")
+            raise FromInside(says("from_here_only", url=url))
         if url.startswith("https:") and (why := public_url.proves_nothing(answer.addresses)) is not None:
-            raise (FromInside if reached else CheckWarning)(
-                f"Whether {url} is reached from outside can't be tried on this computer: {why}. Open "
-                f"{url}/healthz on a phone that isn't in your network."
-            )
+            raise (FromInside if reached else CheckWarning)(says("unproven", url=url, why=why))
         if isinstance(answer, public_url.NoAnswer):
             if answer.trouble is public_url.Trouble.PROXY:
-                raise CheckWarning(f"{url} can't be tried. {public_url.no_answer(answer, url)}")
+                raise CheckWarning(says("proxy", url=url, why=public_url.no_answer(answer, url)))
             raise Unavailable(public_url.no_answer(answer, url))
         if not reached:
             raise Unavailable(public_url.wrong_answer(answer, url, self.listener))
         if answer.status != 200:
-            raise Unavailable(
-                f"{url} leads to this relay, but it can't store messages now ({answer.status})."
-            )
-        return f"{url} leads to this relay: it answered just now."
+            raise Unavailable(says("cannot_store", url=url, status=answer.status))
+        return says("reached", url=url)
 
 
 @dataclass(eq=False)

@@ -10,6 +10,9 @@ from callrail_relay.domain.routing import Discovery, Route
 from callrail_relay.errors import RefusedByCallRail, SecretError, UsageError
 from callrail_relay.outbox import opt_outs
 from callrail_relay.outbox.store import Store
+from callrail_relay.sentences import teller
+
+sentence = teller(__package__, "setup")
 
 # People copy the whole header: from the Zap that the relay replaces, or as other services have it.
 _HEADER = re.compile(r"(?:Authorization:\s*)?(?:Token\s+token=|Bearer\s+)?", re.IGNORECASE)
@@ -43,7 +46,7 @@ class Question:
         if given is not None:
             if (choice := self.find(given)) is None:
                 raise RefusedByCallRail(
-                    f"This API key can use no {self.what} {given.strip()}; give {self.option} a listed one."
+                    sentence("not_listed", what=self.what, given=given.strip(), option=self.option)
                 )
             return choice, f"as given with {self.option}"
         return (self.choices[0], "the only one there is") if len(self.choices) == 1 else None
@@ -68,19 +71,13 @@ async def ask_for_account(discovery: Discovery) -> Question:
     for entry in await discovery.accounts():
         number = f"(account number {entry.numeric_id})" if entry.numeric_id else ""
         choices.append(Choice(entry.id, entry.name, number, alias=entry.numeric_id))
-    when_none = (
-        "This API key sees no account. Make a key as a user of the account that texts are sent from, in "
-        "CallRail's settings under API keys."
-    )
+    when_none = sentence("no_account")
     return Question("account", "accounts", "--account-id", tuple(choices), when_none)
 
 
 async def ask_for_company(discovery: Discovery, account_id: str) -> Question:
     choices = [Choice(entry.id, entry.name) for entry in await discovery.companies(account_id)]
-    when_none = (
-        f"Account {account_id} has no active company that this API key can see. Give the key's user access "
-        "to it in CallRail, then run `callrail-relay configure` again."
-    )
+    when_none = sentence("no_company", account_id=account_id)
     return Question("company", "companies", "--company-id", tuple(choices), when_none)
 
 
@@ -89,11 +86,7 @@ async def ask_for_number(discovery: Discovery, account_id: str, company_id: str)
     for entry in await discovery.numbers(account_id, company_id):
         pooled = "(of a session pool: CallRail may take it away again)" if entry.pooled else ""
         choices.append(Choice(entry.number, entry.name, pooled))
-    when_none = (
-        f"Company {company_id} has no active number that can text. In CallRail, turn on texting for a "
-        "tracking number and register the business for texts (10DLC); then run `callrail-relay configure` "
-        "again."
-    )
+    when_none = sentence("no_number", company_id=company_id)
     return Question("tracking number", "tracking numbers", "--tracking-number", tuple(choices), when_none)
 
 
@@ -101,13 +94,10 @@ def read_key(pasted: str) -> str:
     """The API key in what a person pasted or typed: alone, quoted, or in its header. Raises SecretError."""
     key = _HEADER.sub("", pasted.strip(_AROUND), count=1).strip(_AROUND)
     if not key:
-        raise SecretError("The CallRail API key is empty. Copy it from CallRail's settings, under API keys.")
+        raise SecretError(sentence("empty_key"))
     # It becomes part of a header, between quotes.
     if not all("!" <= character <= "~" and character not in '"\\' for character in key):
-        raise SecretError(
-            "The CallRail API key has a space, a line break or another character in it that no key has. "
-            "Copy the key again, and only the key."
-        )
+        raise SecretError(sentence("odd_key"))
     return key
 
 
@@ -158,10 +148,7 @@ async def find_sending_route(
                     numbers = {route.tracking_number for route in known}
                     await store.write(opt_outs.remember_number, found, numbers)
                     return found
-    raise UsageError(
-        f"--from names {number}, and CallRail has no such number that can text in account "
-        f"{' or '.join(account_ids)}. Check the number, and that texting is switched on for it in CallRail."
-    )
+    raise UsageError(sentence("no_such_number", number=number, accounts=" or ".join(account_ids)))
 
 
 async def cover_new_numbers(store: Store, ours: Sequence[str]) -> None:

@@ -49,18 +49,17 @@ def _sentence(incident: Incident) -> str:
 def _of_pause(given: dict[str, Any]) -> dict[str, Any]:
     # A person's note, or CallRail's answer, may be in it.
     reason = mask_all(explain(Reason(**given["reason"])) if given["reason"] else "")
-    remedy = "" if "callrail-relay resume" in reason else "Run `callrail-relay resume` to go on."
+    remedy = "" if "callrail-relay resume" in reason else _SENTENCES[Code.PAUSED]["remedy"]
     return given | {"reason": f"{reason} {remedy}".strip()}
 
 
 def _of_limit(given: dict[str, Any]) -> dict[str, Any]:
-    full = " New messages wait, and are sent when there's room."
-    if given["used"] < given["allowed"]:
-        full = ""
-    elif given["free_at"]:
-        full = f" New messages wait; the next one is sent at {_clock_time(given['free_at'])}."
-    limit = "hourly limit" if given["window"] == "hour" else "daily limit"
-    return given | {"limit": limit, "full": full, "percent": given["used"] * 100 // given["allowed"]}
+    words, full = _SENTENCES[Code.LIMIT], ""
+    if given["used"] >= given["allowed"]:
+        at = _clock_time(given["free_at"]) if given["free_at"] else ""
+        full = words["full_until" if at else "full"].format(at=at)
+    percent = given["used"] * 100 // given["allowed"]
+    return given | {"limit": words[given["window"]], "full": full, "percent": percent}
 
 
 def _of_review(given: dict[str, Any]) -> dict[str, Any]:
@@ -72,12 +71,8 @@ def _of_review(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_week(given: dict[str, Any]) -> dict[str, Any]:
-    waiting = given["waiting"]
-    need = (
-        f" {plural(waiting, 'message')} {'needs' if waiting == 1 else 'need'} your review now."
-        if waiting
-        else ""
-    )
+    waiting, words = given["waiting"], _SENTENCES[Code.WEEKLY]
+    need = words["needs" if waiting == 1 else "need"].format(count=waiting) if waiting else ""
     counts = {name: f"{given[name]:,}" for name in ("sent", "lost", "reviewed")}
     return given | counts | {"duplicates": plural(given["doubled"], "duplicate"), "need": need}
 
@@ -114,9 +109,7 @@ class AppriseChannels:
         try:
             import apprise  # noqa: PLC0415 - an extra, and slow to import
         except ImportError as error:
-            raise SettingsError(
-                f"{setting} needs Apprise: install it with `pip install 'callrail-relay[alerts]'`."
-            ) from error
+            raise SettingsError(_SENTENCES["channels"]["no_apprise"].format(setting=setting)) from error
         # An address holds a secret: a channel is named by place and scheme, and Apprise's log is kept out.
         logging.getLogger("apprise").propagate = False
         program, channels = "callrail-relay", []
@@ -125,10 +118,7 @@ class AppriseChannels:
             channel = apprise.Apprise(asset=asset)
             name = f"{setting}[{place}] ({url.partition(':')[0]})"
             if not channel.add(url):
-                raise SettingsError(
-                    f"{name} is no address that Apprise knows; see https://github.com/caronc/apprise for how "
-                    "it is written."
-                )
+                raise SettingsError(_SENTENCES["channels"]["unknown"].format(name=name))
             channels.append((name, channel))
         return cls(channels)
 
@@ -148,10 +138,7 @@ class AppriseChannels:
         """Tell on all channels; returns the names of those that failed. Raises Unavailable when all did."""
         failed = await self.pass_on(title, words, self.names, _KINDS[level])
         if len(failed) == len(self.channels):
-            raise Unavailable(
-                f"{', '.join(failed)} did not take the alert; check the address and the network, and try it "
-                "with `callrail-relay alerts test`."
-            )
+            raise Unavailable(_SENTENCES["channels"]["failed"].format(names=", ".join(failed)))
         return failed
 
     async def pass_on(self, title: str, words: str, names: Collection[str], kind: str = "info") -> list[str]:

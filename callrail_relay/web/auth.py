@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import math
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -69,23 +68,20 @@ class Login:
         self._ended = 0  # how often all links were ended
         self._signed_out: OrderedDict[str, None] = OrderedDict()
         self._notices: OrderedDict[tuple[str, str], Notice] = OrderedDict()
-        self.token = self._new_link(math.inf)
+        self.token = self.new_token(timedelta.max)
 
-    def new_token(self) -> str:
-        """Return the token of one more link, good once and for LINK_LASTS."""
-        return self._new_link(self._clock.monotonic() + LINK_LASTS.total_seconds())
+    def new_token(self, lasts: timedelta = LINK_LASTS) -> str:
+        """Return the token of one more link, good once."""
+        token = new_token()
+        self._links[token] = self._clock.monotonic() + lasts.total_seconds()
+        while len(self._links) > MOST_LINKS:
+            self._links.pop(next(iter(self._links)))
+        return token
 
     def end_links(self) -> None:
         """End all links that are not used yet."""
         self._links.clear()
         self._ended += 1
-
-    def _new_link(self, until: float) -> str:
-        token = new_token()
-        self._links[token] = until
-        while len(self._links) > MOST_LINKS:
-            self._links.pop(next(iter(self._links)))
-        return token
 
     async def enter(self, given: str) -> Session | None:
         """Open a session for a good token, which is used up; None for any other."""

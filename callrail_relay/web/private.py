@@ -18,7 +18,7 @@ from callrail_relay.errors import NotAllowed, NotFound, Unavailable, UsageError
 from callrail_relay.web.auth import COOKIE, Session, set_cookie
 from callrail_relay.web.dashboard import actions, frame, now, review, security, setup, shadow, texts
 from callrail_relay.web.dashboard.frame import STATIC, Dashboard, Visit
-from callrail_relay.web.dashboard.words import NOTICES
+from callrail_relay.web.dashboard.words import say
 from callrail_relay.web.public import FailedSecrets, client_address, network
 
 HEADERS = {
@@ -119,15 +119,15 @@ class Access:
             else:
                 person = await login.people.sign_in(name, password, network(client_address(request)))
                 if person is None:
-                    return frame.render("login.html", 401, form=form, fault="The name or password is wrong.")
+                    return frame.render("login.html", 401, form=form, fault=say("wrong"))
                 session = login.open(person)
         except TooManyTries as error:
-            return _later(frame.render("login.html", 429, form=form, fault=error), error.wait)
+            return frame.later(frame.render("login.html", 429, form=form, fault=error), error.wait)
         except (UsageError, NotAllowed) as error:
             return frame.render("login.html", 422, form=form, fault=error)
         if session is None:
             return self._refused(request)
-        response = RedirectResponse(frame.own_address(form.get("back", ""), "/"), 303)
+        response = RedirectResponse(frame.own_address(form.get("back", "")), 303)
         set_cookie(response, session)
         return response
 
@@ -143,21 +143,15 @@ class Access:
 
     def _refused(self, request: Request) -> Response:
         if self._failed.too_many(client_address(request), self._dashboard.clock.monotonic()):
-            return _later(frame.plain("Too many wrong links.", "Wait a minute, and try again.", 429), 60)
-        remedy = "A link is good once. Run `callrail-relay dashboard` on the relay's computer for a new one."
-        return frame.plain("This link does not work any more.", remedy, 403)
-
-
-def _later(response: Response, seconds: int) -> Response:
-    response.headers["Retry-After"] = str(seconds)
-    return response
+            return frame.later(frame.plain("too_many_links", 429), 60)
+        return frame.plain("used_link", 403)
 
 
 async def end_others(visit: Visit) -> Response:
     """Sign out every other browser."""
     session = await visit.dashboard.login.sign_out_others(visit.session)
     visit.dashboard.signal()
-    response = visit.back(NOTICES["others_out"], "/setup/security")
+    response = visit.back(say("others_out"))
     set_cookie(response, session)
     return response
 
@@ -270,13 +264,13 @@ def create_private_app(dashboard: Dashboard, scrape: Scrape, *, host: str, loopb
         return endpoint
 
     async def missing(_visit: Visit) -> Response:
-        raise NotFound("There is no such page. It may have moved, or the address is mistyped.")
+        raise NotFound(say("no_page"))
 
     async def not_found(request: Request, _error: Exception) -> Response:
         with contextlib.suppress(Unavailable):
             if request.method == "GET" and await dashboard.login.session(request) is not None:
                 return await frame.page(dashboard, missing)(request)
-        return frame.plain("There is no such page.", "Check the address, or go back.", 404)
+        return frame.plain("no_page", 404)
 
     access = Access(dashboard)
     app = Starlette(

@@ -321,7 +321,7 @@ async def test_same_words_written_in_callrail_too_are_left_to_a_person(
 
         message = await rig.message(id_)
         assert Status.UNKNOWN == message.status
-        assert "conversation shows 2 like it, more than were sent from here. Check" in (
+        assert "conversation shows 2 like it, which is more than the relay sent. Check" in (
             explain_all(message.reasons) or ""
         )
         assert 1 == transport.posts

@@ -128,6 +128,7 @@ class Visitor:
     client: httpx2.AsyncClient
     private: Private
     csrf: str = field(default="")
+    back: str = field(default="/")
 
     async def page(self, path: str = "/") -> str:
         """A page's HTML."""
@@ -135,14 +136,15 @@ class Visitor:
         assert 200 == response.status_code, response.text
         found = re.search(r'name="csrf" value="([^"]+)"', response.text)
         assert found is not None
-        self.csrf = found[1]
+        self.csrf, self.back = found[1], re.findall(r'name="back" value="([^"]*)"', response.text)[-1]
         return response.text
 
     async def post(self, path: str, **fields: str) -> httpx2.Response:
         """Post a form of this session, and return the page that comes after it."""
         if not self.csrf:
             await self.page()
-        return await self.client.post(path, data={"csrf": self.csrf} | fields, follow_redirects=True)
+        form = {"csrf": self.csrf, "back": self.back} | fields
+        return await self.client.post(path, data=form, follow_redirects=True)
 
 
 @asynccontextmanager

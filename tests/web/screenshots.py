@@ -129,7 +129,7 @@ def _shoot(
     page.get_by_role("button", name="Send all").click()
     page.screenshot(path=folder / f"bulk-{size}-{scheme}.png", full_page=True)
     page.goto(f"{relay.url}/review")
-    page.locator("summary", has_text="alike").click()
+    page.locator("summary", has_text="similar").click()
     page.get_by_label("Select all messages").check()
     page.screenshot(path=folder / f"review-chosen-{size}-{scheme}.png", full_page=True)
     context.close()
@@ -178,7 +178,7 @@ def _shoot_shadow(folder: Path | None) -> None:
         shoot("shadow-all", "/shadow?finding=all&page=2")
         relay.fault(Fault(Kind.STATUS, on="read", status=503))
         page.get_by_role("button", name="Compare now").click()
-        page.get_by_text("Not all could be compared").wait_for()
+        page.get_by_text("Not everything could be compared").wait_for()
         shoot("shadow-down")
 
 

@@ -249,6 +249,23 @@ async def test_wrong_passwords_have_to_wait(tmp_path: Path) -> None:
         assert 401 == (await sign_in(client, "Sam", "wrong password")).status_code
 
 
+async def test_wrong_passwords_in_the_settings_have_to_wait_too(tmp_path: Path) -> None:
+    """The page says how long in words, and to programs; nothing that was typed is shown again."""
+    async with with_sam(tmp_path) as (rig, _, sam):
+        form = {"new_password": "another horse"}
+        for _ in range(5):
+            wrong = await sam.post("/setup/password", password="wrong password", **form)
+            assert 422 == wrong.status_code
+            assert "The current password is wrong." in wrong.text
+        late = await sam.post("/setup/password", password=PASSWORD, **form)
+        assert 429 == late.status_code
+        assert "Too many wrong passwords. Try again in 30 seconds." in late.text
+        assert "30" == late.headers["Retry-After"]
+        assert "horse" not in late.text
+        rig.clock.advance(30)
+        assert "Password changed" in (await sam.post("/setup/password", password=PASSWORD, **form)).text
+
+
 async def test_a_wrong_password_at_the_door_keeps_no_one_inside_from_changing_theirs(tmp_path: Path) -> None:
     async with with_sam(tmp_path) as (_, private, visitor), private.client() as client:
         for _ in range(6):
@@ -293,7 +310,7 @@ async def test_the_history_says_who_decided(tmp_path: Path) -> None:
 async def test_who_signed_in_by_a_link_can_set_a_name_later(tmp_path: Path) -> None:
     """In the page; from then on it is theirs."""
     async with visiting(tmp_path) as (rig, visitor):
-        assert "You signed in by a link" in await visitor.page("/setup/security")
+        assert "You signed in with a link" in await visitor.page("/setup/security")
         saved = await visitor.post("/setup/people", name="Sam", password=PASSWORD, me="yes")
         assert "sign in as Sam" in saved.text
         id_ = await rig.accept("Held {{name}}")

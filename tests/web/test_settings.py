@@ -1,6 +1,7 @@
 """The settings pages: what is changed there, what of it is used at once, and what they refuse."""
 
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,7 +39,7 @@ async def save(visitor: Visitor, form: str, page: str, **fields: str) -> httpx2.
     """Open the page of a form, and post it with *fields*, as a browser does."""
     stamp = re.search(r'name="stamp" value="([^"]+)"', await visitor.page(f"/setup/{page}"))
     assert stamp is not None
-    return await visitor.post(f"/setup/{form}", stamp=stamp[1], **fields)
+    return await visitor.post(f"/setup/{form}", stamp=stamp[1], back=f"/setup/{page}", **fields)
 
 
 async def test_what_is_saved_is_used_at_once_and_the_file_keeps_its_comments(tmp_path: Path) -> None:
@@ -61,6 +62,30 @@ async def test_what_is_saved_is_used_at_once_and_the_file_keeps_its_comments(tmp
         assert 'value="20:30"' in await visitor.page("/setup/sending")
         assert "Nothing was changed" in (await save(visitor, "save/quiet_hours", "sending", **NIGHT)).text
         assert file.read_text() == text
+
+
+async def test_the_file_is_read_and_written_beside_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, receiver: Receiver
+) -> None:
+    """A slow disk holds up no webhook and no other page."""
+    threads: set[str] = set()
+    for name in ("load", "read_text", "write_privately"):
+        made = getattr(editing, name)
+
+        def noted(*args: object, made: Callable[..., object] = made, **options: object) -> object:
+            threads.add(threading.current_thread().name)
+            return made(*args, **options)
+
+        monkeypatch.setattr(editing, name, noted)
+    async with visiting(tmp_path) as (_, visitor):
+        for page in ("", "/sending", "/webhook", "/numbers", "/opt-outs", "/alerts", "/security"):
+            await visitor.page(f"/setup{page}")
+        assert "in use now" in (await save(visitor, "save/quiet_hours", "sending", **NIGHT)).text
+        assert "in use" in (await save(visitor, "alerts/channels", "alerts", address=receiver.url)).text
+        assert "Test sent." in (await visitor.post("/setup/alerts/test")).text
+        await save(visitor, "numbers", "numbers", team_id="1", number="none")
+    assert threads
+    assert threading.main_thread().name not in threads
 
 
 async def test_wrong_value_is_refused_beside_its_field(tmp_path: Path) -> None:
@@ -125,7 +150,7 @@ async def test_what_needs_a_restart_says_so_on_every_page(tmp_path: Path) -> Non
     """Also what was changed in the file by hand. The running relay goes on as it was."""
     async with visiting(tmp_path) as (rig, visitor):
         saved = await save(visitor, "save/limits", "sending", **LIMITS | {"limits.max_characters": "160"})
-        assert "needs a restart" in saved.text
+        assert "Restart the relay to use it." in saved.text
         update(config(rig), {"guards": {"merge_tag": "off"}})
         for page in ("", "/webhook", "/numbers", "/opt-outs", "/alerts", "/security"):
             words = await visitor.page(f"/setup{page}")
@@ -262,11 +287,11 @@ async def test_alert_address_is_added_tried_and_removed(tmp_path: Path, receiver
         assert (receiver.url,) == visitor.private.taken_up[-1].settings.alerts.urls
         assert "JSON" in added.text
         assert "secret-of-the-channel" not in added.text
-        tried = await visitor.post("/setup/alerts/test")
+        tried = await visitor.post("/setup/alerts/test", back="/setup/alerts")
         assert "Test sent." in tried.text
         assert ["callrail-relay: a test"] == receiver.titles
         receiver.status = 500
-        assert "JSON did not take the alert" in (await visitor.post("/setup/alerts/test")).text
+        assert "JSON didn&#39;t take the alert" in (await visitor.post("/setup/alerts/test")).text
         for wrong, why in (
             ("nonsense://x", "is no address that Apprise knows"),
             ("words", "must be an address of Apprise"),

@@ -1,23 +1,17 @@
 """Forms for the settings, made from ``forms.toml``: shown, read, and saved the same way for all."""
 
-import tomllib
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.responses import Response
 
-from callrail_relay.errors import NotAllowed, NotFound, SettingsError
+from callrail_relay.domain import read_table
+from callrail_relay.errors import NotFound, RelayError, SettingsError
 from callrail_relay.web.dashboard.frame import Visit
-
-RESTART = "Run `callrail-relay service restart`, or restart the container."
-_OTHERS = {
-    "routes": "Numbers",
-    "callrail.tracking_number": "Number of everyone else",
-    "alerts.urls": "Alert addresses",
-}
+from callrail_relay.web.dashboard.words import WORDS, say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +50,16 @@ class Refused:
     lines: str = ""
 
 
+class Change(NamedTuple):
+    """What a form changes, by key; *lines* are shown instead of it if the file can't be written."""
+
+    values: Mapping[str, object]
+    lines: str | None = None
+
+
 @cache
 def forms() -> Mapping[str, Form]:
-    tables = tomllib.loads(Path(__file__).with_name("forms.toml").read_text(encoding="utf-8"))
+    tables = read_table(__package__, "forms")
     return {
         name: Form(name=name, **table | {"fields": [Field(**one) for one in table["fields"]]})
         for name, table in tables.items()
@@ -66,7 +67,7 @@ def forms() -> Mapping[str, Form]:
 
 
 def values(visit: Visit, page: str, refused: Refused | None) -> dict[str, Any]:
-    """What the template of a settings page needs."""
+    """What the template of a settings page needs. It reads the file: in a thread."""
     editor = visit.dashboard.settings
     broken, waiting, settings = "", tuple[str, ...](), editor.context.settings
     try:
@@ -93,39 +94,41 @@ def values(visit: Visit, page: str, refused: Refused | None) -> dict[str, Any]:
         "why_not": editor.why_not(),
         "broken": broken,
         "waiting": [_labels().get(key, key) for key in waiting],
-        "restart": RESTART,
     }
 
 
 def named(visit: Visit) -> Form:
     """The form that was posted. Raises NotFound."""
     if (form := forms().get(visit.request.path_params["form"])) is None:
-        raise NotFound("There is no such page.")
+        raise NotFound(say("no_page"))
     return form
 
 
 async def save(
-    visit: Visit, form: str, typed: Mapping[str, object], address: str, lines: str | None = None
-) -> Response | Refused:
-    """Save what was typed; the answer if that was done, else why it was not."""
+    visit: Visit, form: str, change: Callable[[], Change], show: Callable[..., Awaitable[Response]]
+) -> Response:
+    """Save what a form changes, and *show* its page again: with what was typed, if that was refused."""
     stamp, fields = visit.form.get("stamp", ""), {"alerts.urls", *visit.form}
     try:
-        saved = await visit.dashboard.settings.save(typed, stamp, visit.who, lines=lines)
-    except (NotAllowed, SettingsError) as error:
-        return Refused(form=form, typed=visit.form, fault=str(error))
+        values, lines = await asyncio.to_thread(change)
+        saved = await visit.dashboard.settings.save(values, stamp, visit.who, lines=lines)
+    except RelayError as error:
+        return await show(visit, refused=Refused(form=form, typed=visit.form, fault=str(error)))
     if saved.faults or saved.lines:
         # One that no field is to blame for, such as of a line that a person wrote meanwhile.
         others = " ".join(f"{key} {words}" for key, words in saved.faults.items() if key not in fields)
-        return Refused(
+        refused = Refused(
             form=form, typed=visit.form, faults=saved.faults, fault=others or saved.why, lines=saved.lines
         )
-    use = "The relay needs a restart to use it." if saved.waits else "It's in use now."
-    return visit.go(address, f"Saved. {use}" if saved.keys else "Nothing was changed.")
+        return await show(visit, refused=refused)
+    done = say("saved_restart") if saved.waits else say("saved")
+    return visit.back(done if saved.keys else say("unchanged"))
 
 
 @cache
 def _labels() -> Mapping[str, str]:
-    return _OTHERS | {one.key: one.label for form in forms().values() for one in form.fields}
+    labels: dict[str, str] = WORDS["labels"]
+    return labels | {one.key: one.label for form in forms().values() for one in form.fields}
 
 
 def _named(words: str) -> str:

@@ -4,23 +4,23 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
 from callrail_relay.bootstrap.editing import Editor
 from callrail_relay.clock import Clock
 from callrail_relay.domain.health import PublicUrl
 from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.printable import printable
-from callrail_relay.domain.shadow import ShadowReport
+from callrail_relay.domain.shadow import Shadow, ShadowReport
 from callrail_relay.errors import NotFound, RelayError, Unavailable
 from callrail_relay.sentences import plural, says
 from callrail_relay.service.health import HealthReport
@@ -30,6 +30,7 @@ from callrail_relay.service.overview import ChangeFeed, ChangeSignal, History
 from callrail_relay.service.setup import Names
 from callrail_relay.web.auth import Login, Notice, Session
 from callrail_relay.web.dashboard import verbs, words
+from callrail_relay.web.dashboard.words import WORDS, say
 from callrail_relay.web.public import LARGEST_BODY, BodyTooLarge, read_body
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 STATIC = Path(__file__).parent.parent / "static"
+
+UTF8_MARK = "\ufeff"
+"""Tells spreadsheets how a file is written."""
 
 LARGEST_FORM = 2_000_000
 """Bytes of a form of a person who is signed in: a list of 100,000 opt-outs."""
@@ -67,21 +71,44 @@ class Examined:
     made: float
 
 
-class Examiner:
-    """The latest result of the checks; *made* is called when one that no page waited for has come."""
+class _Background:
+    """One task at a time that no page waits for to its end; *made* is called when it is done."""
 
-    def __init__(self, examine: Examine, clock: Clock, made: Callable[[], None]) -> None:
-        self._examine = examine
+    def __init__(self, clock: Clock, made: Callable[[], None]) -> None:
         self._clock = clock
         self._made = made
-        self._lock = asyncio.Lock()
-        self._examined: Examined | None = None
-        self._task: asyncio.Task[HealthReport] | None = None
-        self._outdated = False
+        self._task: asyncio.Task[object] | None = None
 
     @property
-    def is_examining(self) -> bool:
+    def is_running(self) -> bool:
         return self._task is not None
+
+    def _begin(self, work: Callable[[], Coroutine[Any, Any, object]]) -> asyncio.Task[object]:
+        if self._task is None:
+            self._task = asyncio.create_task(work())
+            self._task.add_done_callback(self._ended)
+        return self._task
+
+    def _ended(self, task: asyncio.Task[object]) -> None:
+        self._task = None
+        if not task.cancelled() and task.exception() is None:
+            self._made()
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+
+class Examiner(_Background):
+    """The latest result of the checks."""
+
+    def __init__(self, examine: Examine, clock: Clock, made: Callable[[], None]) -> None:
+        super().__init__(clock, made)
+        self._examine = examine
+        self._lock = asyncio.Lock()
+        self._examined: Examined | None = None
+        self._outdated = False
 
     async def recent(self, oldest: timedelta = FRESH, *, anew: bool = False) -> HealthReport:
         """A result that is younger than *oldest*."""
@@ -97,47 +124,30 @@ class Examiner:
     def latest(self) -> Examined | None:
         """The result, or None if there is none; an old one is renewed meanwhile."""
         examined = self._examined
-        if self._task is None and (examined is None or self._is_old(examined, FRESH)):
-            self._task = asyncio.create_task(self.recent())
-            self._task.add_done_callback(self._renewed)
+        if examined is None or self._is_old(examined, FRESH):
+            self._begin(self.recent)
         return examined
 
     def outdate(self) -> None:
         """Have the checks made again: a person changed what they are about."""
         self._outdated = True
 
-    def _renewed(self, task: asyncio.Task[HealthReport]) -> None:
-        self._task = None
-        if not task.cancelled() and task.exception() is None:
-            self._made()
-
     def _is_old(self, examined: Examined, oldest: timedelta) -> bool:
         """By either clock: one stops while the computer sleeps, and the other may be set."""
         ages = self._clock.monotonic() - examined.made, (self._clock.now() - examined.at).total_seconds()
         return self._outdated or max(map(abs, ages)) >= oldest.total_seconds()
 
-    async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
 
-
-class Comparison:
+class Comparison(_Background):
     """The latest report on shadow mode, made when a person asks: it takes requests to CallRail."""
 
     def __init__(
         self, make: Callable[[], Awaitable[ShadowReport]], clock: Clock, made: Callable[[], None]
     ) -> None:
+        super().__init__(clock, made)
         self._make = make
-        self._clock = clock
-        self._made = made
         self._report: ShadowReport | None = None
-        self._task: asyncio.Task[None] | None = None
         self.fault = ""  # why the last one isn't complete
-
-    @property
-    def is_comparing(self) -> bool:
-        return self._task is not None
 
     def latest(self) -> ShadowReport | None:
         """The report; it holds texts and names, so it isn't kept for long."""
@@ -147,8 +157,7 @@ class Comparison:
 
     async def renew(self, patience: timedelta) -> None:
         """Return when there is a new one, or after *patience*: then it comes later."""
-        self._task = self._task or asyncio.create_task(self._compare())
-        await asyncio.wait([self._task], timeout=patience.total_seconds())
+        await asyncio.wait([self._begin(self._compare)], timeout=patience.total_seconds())
 
     async def _compare(self) -> None:
         try:
@@ -159,15 +168,7 @@ class Comparison:
         except RelayError as error:
             self.fault = str(error)
         except Exception as error:  # noqa: BLE001 - the page must not say that it compared
-            self.fault = f"The comparison failed because of a fault in the program ({type(error).__name__})."
-        finally:
-            self._task = None
-            self._made()
-
-    async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            self.fault = say("no_comparison", error=type(error).__name__)
 
 
 @dataclass(kw_only=True)
@@ -232,16 +233,19 @@ class Visit:
 
     @property
     def who(self) -> str:
-        return self.session.person or "a person on the dashboard"
+        return self.session.person or say("nameless")
 
-    @property
-    def by(self) -> str:
-        return f"by {self.session.person}" if self.session.person else "on the dashboard"
+    def reason(self, name: str) -> str:
+        """The reason that a person typed, or the sentence of this name, with theirs."""
+        by = say("by", name=self.session.person) if self.session.person else say("by_nameless")
+        return self.form.get("reason", "").strip() or say(name, by=by)
 
     async def draw(self, template: str, status: int = 200, **values: object) -> Response:
         """Answer with a page."""
         dashboard, request, now = self.dashboard, self.request, self.dashboard.clock.now()
-        shadow = await dashboard.history.shadow()
+        shadow = (
+            given if isinstance(given := values.get("shadow"), Shadow) else await dashboard.history.shadow()
+        )
         frame = {
             "version": self.version or await dashboard.feed.version(),
             "now": now,
@@ -257,9 +261,9 @@ class Visit:
         notice = dashboard.login.take_notice(self.session, request.query_params.get("said", ""))
         return render(template, status, **frame | {"notice": notice} | values)
 
-    def back(self, words: str, default: str, *, fault: bool = False, undo: str | None = None) -> Response:
-        """Send the browser back to where the form was, or to *default*, with a notice."""
-        return self.go(own_address(self.form.get("back", ""), default), words, fault=fault, undo=undo)
+    def back(self, words: str, *, fault: bool = False, undo: str | None = None) -> Response:
+        """Send the browser back to where the form was, with a notice."""
+        return self.go(own_address(self.form.get("back", "")), words, fault=fault, undo=undo)
 
     def go(self, address: str, words: str, *, fault: bool = False, undo: str | None = None) -> Response:
         """Send the browser to a page with a notice: of what was done, or of why it was not."""
@@ -284,7 +288,7 @@ def page(dashboard: Dashboard, show: Page) -> Endpoint:
         visit = Visit(dashboard=dashboard, request=request, session=session, form=form)
         try:
             if posted and not hmac.compare_digest(form.get("csrf", "").encode(), session.csrf.encode()):
-                response = foreign_form()
+                response = plain("foreign_form", 403)
             elif posted:
                 response = await show(visit)
             else:
@@ -293,25 +297,37 @@ def page(dashboard: Dashboard, show: Page) -> Endpoint:
         except Unavailable:
             raise  # for the app, which answers with `away`
         except RelayError as error:
-            status, title = (404, "Not found") if isinstance(error, NotFound) else (409, "Not possible now")
-            response = await visit.draw("problem.html", status, title=title, words=str(error))
+            missing = isinstance(error, NotFound)
+            if posted and not missing:
+                response = visit.back(str(error), fault=True)
+            else:
+                status = 404 if missing else 409
+                response = await visit.draw("problem.html", status, missing=missing, words=str(error))
         dashboard.login.renew(request, response, session)
         return response
 
     return endpoint
 
 
-def plain(title: str, words: str, status: int) -> Response:
+def plain(name: str, status: int, **values: object) -> Response:
     """A page for a browser that isn't signed in, or when nothing else can be drawn."""
-    return render("plain.html", status, title=title, words=words)
+    title, words = WORDS["plain"][name]
+    return render("plain.html", status, title=title, words=words.format(**values))
 
 
 async def away(_request: Request, error: Exception) -> Response:
-    return plain("The store cannot be reached.", str(error), 503)
+    return plain("away", 503, why=error)
 
 
-def foreign_form() -> Response:
-    return plain("This form is not from this session.", "Go back, reload the page, and try again.", 403)
+def later(response: Response, seconds: int) -> Response:
+    response.headers["Retry-After"] = str(seconds)
+    return response
+
+
+def csv_file(name: str, content: Iterable[str] | AsyncIterable[str]) -> Response:
+    """A file to download, which begins with UTF8_MARK."""
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(content, media_type="text/csv; charset=utf-8", headers=headers)
 
 
 async def signed_out(dashboard: Dashboard, request: Request, status: int = 401) -> Response:
@@ -319,8 +335,7 @@ async def signed_out(dashboard: Dashboard, request: Request, status: int = 401) 
     if await dashboard.login.people.all():
         back = _here(request) if request.method == "GET" else "/"
         return render("login.html", status, form={"back": back})
-    remedy = "Run `callrail-relay dashboard` on the relay's computer: it prints a link that opens this page."
-    return plain("You are signed out.", remedy, status)
+    return plain("signed_out", status)
 
 
 def render(template: str, status: int = 200, **values: object) -> Response:
@@ -346,7 +361,7 @@ def _here(request: Request) -> str:
     return f"{request.url.path}?{urlencode(query)}" if query else request.url.path
 
 
-def own_address(wanted: str, default: str) -> str:
+def own_address(wanted: str, default: str = "/") -> str:
     """*wanted* if it is a page of this listener, else *default*."""
     # Browsers take // and /// for the beginning of another host, a backslash for a slash, and drop controls.
     own = wanted.startswith("/") and not wanted.startswith("//") and "\\" not in wanted

@@ -1,9 +1,9 @@
 """*Home*: the verdict, figures of today, what needs review, limits, and what came in."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import NamedTuple
+from datetime import datetime, timedelta
 
 from markupsafe import Markup
 from starlette.responses import Response
@@ -20,13 +20,12 @@ from callrail_relay.sentences import (
     asleep,
     not_shown,
     of_point,
-    plural,
     seen_lately,
 )
 from callrail_relay.web.dashboard.frame import Visit
 from callrail_relay.web.dashboard.plots import DAYS, RANGES, midnight, plot
 from callrail_relay.web.dashboard.review import grouped
-from callrail_relay.web.dashboard.words import WORDS, sentence, when
+from callrail_relay.web.dashboard.words import WORDS, say, sentence, when
 
 SHOWN = 5
 """Messages that need review on the first page; the others are on their own."""
@@ -34,8 +33,10 @@ SHOWN = 5
 
 async def show(visit: Visit) -> Response:
     dashboard = visit.dashboard
-    facts, overview = await dashboard.history.now(midnight(dashboard.clock.now(), DAYS - 1))
-    today, kept = await dashboard.history.today(midnight(overview.now))
+    here = dashboard.clock.now()
+    (facts, overview), (today, kept) = await asyncio.gather(
+        dashboard.history.now(midnight(here, DAYS - 1)), dashboard.history.today(midnight(here))
+    )
     examined = dashboard.examiner.latest()
     failed = [] if examined is None else examined.report.failed_checks()
     facts = replace(facts, failed_checks=failed, public_url=dashboard.public_url())
@@ -43,6 +44,7 @@ async def show(visit: Visit) -> Response:
     return await visit.draw(
         "now.html",
         now=overview.now,
+        shadow=facts.shadow,
         waiting=overview.waiting,
         for_person=overview.waiting.for_person,
         points=points[:MOST_SHOWN],
@@ -79,23 +81,14 @@ def _newest(waiting: Waiting) -> list[MessageSummary]:
 NO_USE = OldestUse(hour=None, day=None)
 
 
-class Gauge(NamedTuple):
-    """One window of the budget, and when its oldest use ends."""
-
-    span: str
-    window: Window
-    frees_at: datetime | None
-
-    @property
-    def percent(self) -> float:
-        return min(100.0, 100 * self.window.used / self.window.allowed) if self.window.allowed else 100.0
-
-
-def _gauges(standing: AccountStatus, oldest: Mapping[str, OldestUse]) -> list[Gauge]:
+def _gauges(
+    standing: AccountStatus, oldest: Mapping[str, OldestUse]
+) -> list[tuple[str, Window, datetime | None]]:
+    """Each window of the budget, and when its oldest use ends."""
     use = oldest.get(standing.account.id, NO_USE)
     return [
-        Gauge("60 minutes", standing.hour, use.hour and use.hour + HOUR),
-        Gauge("24 hours", standing.day, use.day and use.day + DAY),
+        ("60 minutes", standing.hour, use.hour and use.hour + HOUR),
+        ("24 hours", standing.day, use.day and use.day + DAY),
     ]
 
 
@@ -112,7 +105,6 @@ class Point:
 
 
 SENTENCES = {Code[name]: Point(**row) for name, row in WORDS["points"].items()}
-_NOT_CONNECTED = Point("Almost there: connect IF3 to start")
 
 
 def render(facts: Facts) -> list[Point]:
@@ -123,11 +115,11 @@ def render(facts: Facts) -> list[Point]:
 def _point(finding: Finding, facts: Facts) -> Point:
     point = SENTENCES[finding.code]
     if finding.code is Code.WELL and not facts.any_sent and facts.last_from_if3 is None:
-        point = _NOT_CONNECTED
+        point = Point(say("connect"))
     parameters = of_point(finding, facts, when(finding.at, facts.now)) | {
         "detail": sentence(finding.reason, facts.now) if finding.reason else finding.detail,
         "kinds": _kinds(facts.waiting),
-        "queue": queue_words(facts) if finding.count else "All messages sent. Nothing in the queue.",
+        "queue": queue_words(facts) if finding.count else say("all_sent"),
     }
     words, detail = (Markup(text).format(**parameters).strip() for text in (point.words, point.detail))  # noqa: S704 - ours
     resume = finding.account_id if finding.code is Code.PAUSED else ""
@@ -135,25 +127,20 @@ def _point(finding: Finding, facts: Facts) -> Point:
 
 
 def _kinds(waiting: Waiting) -> str:
-    kinds = (
-        (waiting.held, "on hold"),
-        (waiting.unknown, "unconfirmed"),
-        (waiting.failed, "failed in the last 24 hours"),
-    )
-    return " · ".join(f"{bucket.count:,} {words}" for bucket, words in kinds if bucket.count)
+    kinds = ((getattr(waiting, name).count, words) for name, words in WORDS["kinds"].items())
+    return " · ".join(f"{count:,} {words.lower()}" for count, words in kinds if count)
 
 
 def queue_words(facts: Facts) -> str:
     """How many messages are in the queue, and when the last of them can be sent."""
-    queued = facts.waiting.queued
-    if not queued:
-        return "Nothing is in the queue."
-    count = f"{plural(queued, 'message')} {'is' if queued == 1 else 'are'} in the queue"
+    if not (queued := facts.waiting.queued):
+        return say("queue_empty")
+    words = say("queue_one") if queued == 1 else say("queue", count=queued)
     if facts.drains_at is None:
-        return f"{count}."
-    if (facts.drains_at - facts.now).total_seconds() < 60:
-        return f"{count}; it will be empty within a minute."
-    return f"{count}; it will be empty by about {when(facts.drains_at, facts.now)}."
+        return f"{words}."
+    if facts.drains_at - facts.now < timedelta(minutes=1):
+        return f"{words}; {say('drains_soon')}"
+    return f"{words}; {say('drains', at=when(facts.drains_at, facts.now))}"
 
 
 def running_words(facts: Facts) -> str:
@@ -161,9 +148,9 @@ def running_words(facts: Facts) -> str:
     nodes = facts.running.nodes
     since = [when(node.since, facts.now) for node in nodes]
     if len(nodes) > 1:
-        shown = ", ".join(f"{node.name} since {time}" for node, time in zip(nodes, since, strict=True))
-        running = [f"Running on {len(nodes)} servers: {shown}."]
+        shown = (say("runs_on", name=node.name, time=time) for node, time in zip(nodes, since, strict=True))
+        running = [say("running_several", count=len(nodes), servers=", ".join(shown))]
     else:
-        running = [f"Running since {time}." for time in since if time]
+        running = [say("running", time=time) for time in since if time]
     slept = (asleep(node, lambda at: when(at, facts.now)) for node in nodes)
     return " ".join(filter(None, (*running, *slept)))

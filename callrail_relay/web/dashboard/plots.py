@@ -11,8 +11,9 @@ from urllib.parse import urlencode
 from callrail_relay.domain.message import ENDED, Status
 from callrail_relay.domain.views import Arrivals
 from callrail_relay.sentences import clock_time
+from callrail_relay.web.dashboard.words import WORDS, say
 
-RANGES = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
+RANGES: dict[str, str] = WORDS["ranges"]
 HOURS = 24
 DAYS = 30
 WEEK = 7
@@ -72,7 +73,7 @@ def last_hours(arrivals: Sequence[Arrivals], now: datetime) -> Plot:
 def last_days(arrivals: Sequence[Arrivals], now: datetime) -> Plot:
     edges = [midnight(now, back) for back in reversed(range(-1, DAYS))]
     ticks = [f"{edge:%b} {edge.day}" if edge.weekday() == 0 else "" for edge in edges]
-    return _plot("30d", "Day", arrivals, edges, _days(edges), [*ticks[:-4], "", "", "Today", ""])
+    return _plot("30d", "Day", arrivals, edges, _days(edges), [*ticks[:-4], "", "", say("today"), ""])
 
 
 def last_week(arrivals: Sequence[Arrivals], now: datetime) -> Plot:
@@ -84,7 +85,7 @@ def last_week(arrivals: Sequence[Arrivals], now: datetime) -> Plot:
         days[one.begins.astimezone().date()] += one.count
     weeks = [[days[edge.date() - timedelta(weeks=back)] for back in (1, 2, 3)] for edge in edges[:-1]]
     usual = [sum(counts) / len(counts) if any(counts) else None for counts in weeks]
-    return _plot("7d", "Day", arrivals, edges, _days(edges), [*ticks, "Today", ""], usual)
+    return _plot("7d", "Day", arrivals, edges, _days(edges), [*ticks, say("today"), ""], usual)
 
 
 def _days(edges: list[datetime]) -> list[str]:
@@ -124,7 +125,9 @@ def _plot(
     ]
     totals = {status: sum(count[status] for count in counts) for status in SERIES}
     occur = {status: total for status, total in totals.items() if total}
-    return Plot(range=range_, title=f"The last {RANGES[range_]}", unit=unit, bars=bars, top=top, totals=occur)
+    return Plot(
+        range=range_, title=say("range", range=RANGES[range_]), unit=unit, bars=bars, top=top, totals=occur
+    )
 
 
 def _link(begin: datetime, end: datetime, unit: str) -> str:

@@ -9,11 +9,11 @@ from starlette.responses import Response
 from callrail_relay.domain.guards import are_similar, similarity_words
 from callrail_relay.domain.message import Verb as Decided
 from callrail_relay.domain.views import MessageSummary
-from callrail_relay.errors import RelayError
+from callrail_relay.errors import NotAllowed
 from callrail_relay.sentences import plural
 from callrail_relay.web.dashboard.frame import Visit, own_address
 from callrail_relay.web.dashboard.verbs import APPROVE, CANCEL, RESEND, Verb, codes, in_bulk, is_out
-from callrail_relay.web.dashboard.words import NOTICES
+from callrail_relay.web.dashboard.words import WORDS, say
 
 SHOWN = 60
 """Rows of one kind that the page shows at most."""
@@ -21,7 +21,8 @@ SHOWN = 60
 MOST_UNTYPED = 10
 """A decision on more texts wants their number typed."""
 
-DONE = {verb: NOTICES[f"bulk_{verb.name}"] for verb in (APPROVE, RESEND, CANCEL)}
+MANY = (APPROVE, RESEND, CANCEL)
+"""What can be decided on many at once."""
 
 
 class Group(NamedTuple):
@@ -62,15 +63,11 @@ def _same_wording(one: MessageSummary, other: MessageSummary) -> bool:
 
 async def show(visit: Visit) -> Response:
     waiting = await visit.dashboard.history.waiting(SHOWN)
-    kinds = (
-        ("On hold", "held", waiting.held),
-        ("Unconfirmed", "unknown", waiting.unknown),
-        ("Failed in the last 24 hours", "failed", waiting.failed),
-    )
+    kinds = ((title, name, getattr(waiting, name)) for name, title in WORDS["kinds"].items())
     return await visit.draw(
         "review.html",
         for_person=waiting.for_person,
-        kinds=[(title, status, bucket.count, grouped(bucket.rows)) for title, status, bucket in kinds],
+        kinds=[(title, name, bucket.count, grouped(bucket.rows)) for title, name, bucket in kinds],
         looked_up=waiting.looked_up,
         shown=SHOWN,
     )
@@ -79,14 +76,11 @@ async def show(visit: Visit) -> Response:
 async def act(visit: Visit) -> Response:
     """Ask how many texts it is about, and do it once the person has said so."""
     wanted, like = visit.form.get("verb", ""), visit.form.get("like", "")
-    if (verb := next((one for one in DONE if one.name == wanted), None)) is None:
-        return visit.back(NOTICES["bulk_no_verb"], "/review", fault=True)
-    try:
-        rows, left_out = await _chosen(visit, verb, like)
-    except RelayError as error:
-        return visit.back(str(error), "/review", fault=True)
+    if (verb := next((one for one in MANY if one.name == wanted), None)) is None:
+        raise NotAllowed(say("bulk_no_verb"))
+    rows, left_out = await _chosen(visit, verb, like)
     if not rows:
-        return visit.back(NOTICES["bulk_opted_out" if left_out else "bulk_nothing"], "/review", fault=True)
+        raise NotAllowed(say("bulk_opted_out") if left_out else say("bulk_nothing"))
     sure, typed = "sure" in visit.form, visit.form.get("count", "").replace(",", "").strip()
     if not sure or (len(rows) > MOST_UNTYPED and typed != str(len(rows))):
         return await visit.draw(
@@ -97,7 +91,7 @@ async def act(visit: Visit) -> Response:
             like=like,
             left_out=left_out,
             typed=typed,
-            fault=NOTICES["bulk_type"].format(count=len(rows)) if sure else "",
+            fault=say("bulk_type", count=len(rows)) if sure else "",
             must_type=len(rows) > MOST_UNTYPED,
             still=True,  # it answers a form, so no look at its address would show it again
             asked_from=own_address(visit.form.get("back", ""), "/review"),
@@ -106,8 +100,9 @@ async def act(visit: Visit) -> Response:
     done = await visit.dashboard.operations.decide_all(Decided(verb.name), ids, actor)
     visit.dashboard.wake()
     visit.dashboard.signal()
-    late = f" {plural(len(ids) - done, 'other')} changed meanwhile." if done < len(ids) else ""
-    return visit.back(f"{plural(done, 'message')} {DONE[verb]}.{late}", "/review", undo=actor.batch)
+    words = verb.done_many.format(messages=plural(done, "message"))
+    others = say("bulk_others", others=plural(len(ids) - done, "other")) if done < len(ids) else ""
+    return visit.back(words + others, undo=actor.batch)
 
 
 async def _chosen(visit: Visit, verb: Verb, like: str) -> tuple[Sequence[MessageSummary], int]:
@@ -116,7 +111,7 @@ async def _chosen(visit: Visit, verb: Verb, like: str) -> tuple[Sequence[Message
     if like:
         ids = await visit.dashboard.operations.held_alike(like)
     elif not ids:
-        raise RelayError(NOTICES["bulk_no_ids"])
+        raise NotAllowed(say("bulk_no_ids"))
     found = await visit.dashboard.history.rows(list(dict.fromkeys(ids)))
     left_out = sum(map(is_out, found)) if verb.sends else 0
     return [row for row in found if verb in in_bulk(row)], left_out

@@ -4,31 +4,28 @@ from dataclasses import replace
 
 from starlette.responses import Response
 
-from callrail_relay.domain.people import Person
+from callrail_relay.domain.people import Person, TooManyTries
 from callrail_relay.errors import RelayError
 from callrail_relay.web.auth import set_cookie
-from callrail_relay.web.dashboard.frame import Visit
-
-HERE = "/setup/security"
+from callrail_relay.web.dashboard.frame import Visit, later
+from callrail_relay.web.dashboard.setup import show_security
+from callrail_relay.web.dashboard.words import say
 
 
 async def add(visit: Visit) -> Response:
     """Add a person, who is the one that asks for it if they signed in by a link and say so."""
     form = visit.form
-    try:
-        person = await visit.dashboard.login.people.add(form.get("name", ""), form.get("password", ""))
-    except RelayError as error:
-        return visit.back(str(error), HERE, fault=True)
+    person = await visit.dashboard.login.people.add(form.get("name", ""), form.get("password", ""))
     if "me" in form:
-        return _goes_on(visit, person, f"From now on, sign in as {person.name} with your password.")
-    return visit.back(f"{person.name} can sign in now. Tell them the password, and to change it here.", HERE)
+        return _goes_on(visit, person, say("person_me", name=person.name))
+    return visit.back(say("person_added", name=person.name))
 
 
 async def remove(visit: Visit) -> Response:
     """Remove a person, whose browsers are signed out by that."""
     await visit.dashboard.login.people.remove(visit.form.get("name", ""))
     visit.dashboard.signal()
-    return visit.back("Removed, and signed out everywhere.", HERE)
+    return visit.back(say("person_removed"))
 
 
 async def change_password(visit: Visit) -> Response:
@@ -36,14 +33,16 @@ async def change_password(visit: Visit) -> Response:
     password, new = (visit.form.get(field, "") for field in ("password", "new_password"))
     try:
         person = await visit.dashboard.login.people.change_password(visit.session.person, password, new)
+    except TooManyTries as error:
+        return later(await show_security(visit, fault=str(error), status=429), error.wait)
     except RelayError as error:
-        return visit.back(str(error), HERE, fault=True)
-    return _goes_on(visit, person, "Password changed. Your other browsers are signed out.")
+        return await show_security(visit, fault=str(error))
+    return _goes_on(visit, person, say("password_changed"))
 
 
 def _goes_on(visit: Visit, person: Person, words: str) -> Response:
     """Let this browser's session go on as that of *person*."""
     visit.dashboard.signal()
-    response = visit.back(words, HERE)
+    response = visit.back(words)
     set_cookie(response, replace(visit.session, person=person.name, stamp=person.stamp))
     return response

@@ -1,7 +1,11 @@
 """*Settings*: the checks, what can be changed in the settings file, the URL for IF3, numbers and opt-outs."""
 
+import asyncio
 import json
+from collections.abc import Iterable
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 from starlette.responses import Response
 
@@ -10,35 +14,30 @@ from callrail_relay.domain.mapper import map_direct
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.opt_outs import BadLine, read_list, write_list
 from callrail_relay.domain.routing import Route, Routes
-from callrail_relay.errors import RelayError, UsageError
+from callrail_relay.errors import NotAllowed, RelayError, UsageError
 from callrail_relay.sentences import plural, says
 from callrail_relay.web.dashboard import forms
-from callrail_relay.web.dashboard.forms import Refused
-from callrail_relay.web.dashboard.frame import Visit
+from callrail_relay.web.dashboard.forms import Change, Refused
+from callrail_relay.web.dashboard.frame import UTF8_MARK, Visit, csv_file
+from callrail_relay.web.dashboard.words import say
 
 AGAIN = timedelta(seconds=5)
 """How old a result may be when a person asks to check again."""
 
-TABS = {
-    "": "Health",
-    "sending": "Sending",
-    "webhook": "Webhook",
-    "numbers": "Numbers",
-    "opt-outs": "Opt-outs",
-    "alerts": "Alerts",
-    "security": "Security",
-}
 STILL = ("sending", "alerts", "security")
 MOST_BAD_LINES = 20
 
 
-async def _draw(visit: Visit, page: str, refused: Refused | None = None, **more: object) -> Response:
+async def _draw(
+    visit: Visit, page: str, refused: Refused | None = None, status: int = 0, **more: object
+) -> Response:
     bad = bool(refused or more.get("fault"))
-    frame: dict[str, object] = {"here": f"/setup/{page}".rstrip("/"), "tab": page, "tabs": TABS}
-    frame |= forms.values(visit, page, refused)
+    frame: dict[str, object] = {"here": f"/setup/{page}".rstrip("/"), "tab": page}
+    frame |= await asyncio.to_thread(forms.values, visit, page, refused)
     if bad or page in STILL:
         frame["still"] = True  # nothing takes away what a person types
-    return await visit.draw(f"settings-{page or 'health'}.html", 422 if bad else 200, **frame | more)
+    status = status or (422 if bad else 200)
+    return await visit.draw(f"settings-{page or 'health'}.html", status, **frame | more)
 
 
 async def show(visit: Visit, *, fault: str = "") -> Response:
@@ -51,9 +50,9 @@ async def show(visit: Visit, *, fault: str = "") -> Response:
         visit,
         "",
         fault=fault,
-        trial={"message": "This is a test of our text relay."} | dict(visit.form),
+        trial={"message": say("test_text")} | dict(visit.form),
         checked_at=None if examined is None else examined.at,
-        checking=visit.dashboard.examiner.is_examining,
+        checking=visit.dashboard.examiner.is_running,
         amiss=failures + warnings,
         well=well,
         numbers=_numbers(visit),
@@ -62,7 +61,7 @@ async def show(visit: Visit, *, fault: str = "") -> Response:
 
 async def check(visit: Visit) -> Response:
     await visit.dashboard.examiner.recent(AGAIN, anew=True)
-    return visit.back("Checked.", "/setup")
+    return visit.back(say("checked"))
 
 
 async def send(visit: Visit) -> Response:
@@ -77,8 +76,7 @@ async def send(visit: Visit) -> Response:
     except RelayError as error:
         return await show(visit, fault=str(error))
     dashboard.wake()
-    held = accepted.status is Status.HELD
-    words = "The text is on hold: see why below." if held else "The text is in the queue."
+    words = say("test_held") if accepted.status is Status.HELD else say("test_queued")
     return visit.go(f"/texts/{accepted.message_id}", words)
 
 
@@ -89,12 +87,9 @@ async def show_sending(visit: Visit, *, refused: Refused | None = None) -> Respo
 async def save(visit: Visit) -> Response:
     """Save one of the forms that are made from data."""
     form = forms.named(visit)
-    typed = {one.key: one.typed(visit.form) for one in form.fields if one.key in visit.form}
-    done = await forms.save(visit, form.name, typed, f"/setup/{form.page}")
-    if isinstance(done, Refused):
-        pages = {"sending": show_sending, "alerts": show_alerts}
-        return await pages[form.page](visit, refused=done)
-    return done
+    change = Change({one.key: one.typed(visit.form) for one in form.fields if one.key in visit.form})
+    show_page = {"sending": show_sending, "alerts": show_alerts}[form.page]
+    return await forms.save(visit, form.name, lambda: change, show_page)
 
 
 async def show_webhook(visit: Visit, *, url: str | None = None) -> Response:
@@ -104,15 +99,13 @@ async def show_webhook(visit: Visit, *, url: str | None = None) -> Response:
 
 
 async def reveal(visit: Visit) -> Response:
-    try:
-        return await show_webhook(visit, url=await visit.dashboard.read_url())
-    except RelayError as error:
-        return visit.back(str(error), "/setup/webhook", fault=True)
+    return await show_webhook(visit, url=await visit.dashboard.read_url())
 
 
 async def show_numbers(visit: Visit, *, refused: Refused | None = None) -> Response:
     """Which number each person or team texts from, by the names that CallRail gives them."""
-    names, routes, editor = await visit.dashboard.names(), _routes(visit), visit.dashboard.settings
+    names, editor = await visit.dashboard.names(), visit.dashboard.settings
+    routes = await asyncio.to_thread(_routes, visit)
     fixed = [editor.fixed_by(key) for key in ("routes", "callrail.tracking_number")]
     return await _draw(
         visit,
@@ -128,38 +121,32 @@ async def show_numbers(visit: Visit, *, refused: Refused | None = None) -> Respo
 
 async def change_numbers(visit: Visit) -> Response:
     """Add or remove a rule, or choose the number of all others."""
-    form, names = visit.form, await visit.dashboard.names()
-    known = [*_routes(visit), *(names.numbers if names else ())]
-    chosen = next((one for one in known if _id(one) == form.get("number")), None)
-    done: Response | Refused
-    try:
-        done = await forms.save(visit, "numbers", _changed_numbers(visit, chosen), "/setup/numbers")
-    except RelayError as error:
-        done = Refused(form="numbers", typed=form, fault=str(error))
-    return await show_numbers(visit, refused=done) if isinstance(done, Refused) else done
+    names = await visit.dashboard.names()
+    change = partial(_changed_numbers, visit, names.numbers if names else ())
+    return await forms.save(visit, "numbers", change, show_numbers)
 
 
-def _changed_numbers(visit: Visit, chosen: Route | None) -> dict[str, object]:
+def _changed_numbers(visit: Visit, known: Iterable[Route]) -> Change:
     """What the form changes in the settings. Raises UsageError, SettingsError."""
     form, settings = visit.form, visit.dashboard.settings.read()
+    chosen = next((one for one in (*_routes(visit), *known) if _id(one) == form.get("number")), None)
     rows = [{key: value for key, value in row if value is not None} for row in settings.routes]
     place = form.get("remove", "")
     if place.isdecimal() and int(place) < len(rows):
-        return {"routes": rows[: int(place)] + rows[int(place) + 1 :]}
+        return Change({"routes": rows[: int(place)] + rows[int(place) + 1 :]})
     if chosen is None:
-        raise UsageError("Choose a number.")
+        raise UsageError(say("no_number_chosen"))
     if "default" in form:
         # The gaps of the rules are filled from it: what they have from it today is to stay.
         kept = [
             row | _parts(rule.route) for row, rule in zip(rows, settings.routes_table().rules, strict=True)
         ]
-        return {f"callrail.{name}": value for name, value in _parts(chosen).items()} | (
-            {"routes": kept} if rows != kept else {}
-        )
+        parts = {f"callrail.{name}": value for name, value in _parts(chosen).items()}
+        return Change(parts | ({"routes": kept} if rows != kept else {}))
     ids = {name: id_ for name in ("team_id", "sender_id") if (id_ := form.get(name, "").strip())}
     if not ids:
-        raise UsageError("Enter a team or a sender.")
-    return {"routes": [*rows, ids | _parts(chosen)]}
+        raise UsageError(say("no_ids"))
+    return Change({"routes": [*rows, ids | _parts(chosen)]})
 
 
 async def show_opt_outs(visit: Visit, *, bad_lines: tuple[BadLine, ...] = (), fault: str = "") -> Response:
@@ -183,61 +170,52 @@ async def import_opt_outs(visit: Visit) -> Response:
     except RelayError as error:
         return await show_opt_outs(visit, fault=str(error))
     visit.dashboard.signal()
-    words = f"{plural(len(read.people), 'line')} read; {added:,} new on the list."
+    words = say("imported", lines=plural(len(read.people), "line"), added=added)
     if read.bad_lines:
-        fault = f"{words} Fix the others, and import again."
+        fault = f"{words} {say('import_rest')}"
         return await show_opt_outs(visit, bad_lines=read.bad_lines, fault=fault)
-    return visit.go("/setup/opt-outs", words)
+    return visit.back(words)
 
 
 async def download_opt_outs(visit: Visit) -> Response:
     """The whole list, as `opt-outs export` writes it."""
-    found = await visit.dashboard.operations.opt_outs()
-    headers = {"Content-Disposition": 'attachment; filename="opt-outs.csv"'}
-    return Response(write_list(found).encode("utf-8-sig"), media_type="text/csv", headers=headers)
+    return csv_file("opt-outs.csv", [UTF8_MARK, write_list(await visit.dashboard.operations.opt_outs())])
 
 
 async def show_alerts(visit: Visit, *, refused: Refused | None = None) -> Response:
-    editor, more = visit.dashboard.settings, dict[str, object]()
+    editor, more = visit.dashboard.settings, dict[str, Any]()
     try:
-        channels = editor.channels()
+        channels = await asyncio.to_thread(editor.channels)
     except RelayError as error:  # the file has a mistake, or Apprise is missing
         channels, more["broken"] = [], str(error)
-    return await _draw(
-        visit, "alerts", refused, channels=channels, fixed=editor.fixed_by("alerts.urls"), **more
-    )
+    fixed = editor.fixed_by("alerts.urls")
+    return await _draw(visit, "alerts", refused, channels=channels, fixed=fixed, **more)
 
 
 async def change_channels(visit: Visit) -> Response:
     """Add or remove an alert channel. Its address is a secret, and shown nowhere."""
-    form, editor = visit.form, visit.dashboard.settings
-    address, place = form.get("address", "").strip(), form.get("remove", "")
-    try:
-        urls = list(editor.read().alerts.urls)
-    except RelayError as error:
-        return await show_alerts(visit, refused=Refused(form="channels", typed=form, fault=str(error)))
-    if place.isdecimal() and int(place) < len(urls):
-        del urls[int(place)]
-        lines: str | None = f"# Under [alerts], remove address {int(place) + 1} from urls."
-    else:
-        urls.append(address)
-        lines = f"[alerts]\nurls = [..., {json.dumps(address)}]" if len(urls) > 1 else None
-    done = await forms.save(visit, "channels", {"alerts.urls": urls}, "/setup/alerts", lines=lines)
-    return await show_alerts(visit, refused=done) if isinstance(done, Refused) else done
+    address, place = visit.form.get("address", "").strip(), visit.form.get("remove", "")
+
+    def change() -> Change:
+        urls = [*visit.dashboard.settings.read().alerts.urls]
+        if place.isdecimal() and int(place) < len(urls):
+            del urls[int(place)]
+            return Change({"alerts.urls": urls}, say("remove_address", place=int(place) + 1))
+        lines = f"[alerts]\nurls = [..., {json.dumps(address)}]" if urls else None
+        return Change({"alerts.urls": [*urls, address]}, lines)
+
+    return await forms.save(visit, "channels", change, show_alerts)
 
 
 async def try_alerts(visit: Visit) -> Response:
-    try:
-        failed = await visit.dashboard.settings.try_alerts()
-    except RelayError as error:
-        return visit.back(str(error), "/setup/alerts", fault=True)
-    words = f"{', '.join(failed)} did not take the alert. Check the address and the network."
-    return visit.back(words if failed else "Test sent.", "/setup/alerts", fault=bool(failed))
+    if failed := await visit.dashboard.settings.try_alerts():
+        raise NotAllowed(say("test_failed", names=", ".join(failed)))
+    return visit.back(say("test_sent"))
 
 
-async def show_security(visit: Visit) -> Response:
+async def show_security(visit: Visit, *, fault: str = "", status: int = 0) -> Response:
     people = await visit.dashboard.login.people.all()
-    return await _draw(visit, "security", me=visit.session.person, people=people)
+    return await _draw(visit, "security", status=status, me=visit.session.person, people=people, fault=fault)
 
 
 def _numbers(visit: Visit) -> list[str]:

@@ -8,13 +8,13 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from callrail_relay.domain.shadow import LATE_AFTER, Compared, Finding
-from callrail_relay.errors import NotFound
+from callrail_relay.errors import NotAllowed, NotFound
 from callrail_relay.sentences import not_forwarded, roughly, totals
-from callrail_relay.web.dashboard.frame import Visit
+from callrail_relay.web.dashboard.frame import UTF8_MARK, Visit, csv_file
+from callrail_relay.web.dashboard.words import WORDS, say
 
 SHOWN = 50
 PATIENCE = timedelta(seconds=5)
-ALL = "all"
 
 
 class Look(NamedTuple):
@@ -25,15 +25,7 @@ class Look(NamedTuple):
     icon: str
 
 
-LOOKS = {
-    Finding.MISSING: Look("Missing", "failed", "failed"),
-    Finding.DOUBLED: Look("Doubled", "failed", "warning"),
-    Finding.CUT: Look("Cut", "failed", "cancelled"),
-    Finding.OUT_OF_ORDER: Look("Out of order", "held", "reply"),
-    Finding.TO_OPTED_OUT: Look("Opted out", "failed", "person"),
-    Finding.LATE: Look("Late", "held", "waiting"),
-    Finding.PENDING: Look("Not shown yet", "queued", "queued"),
-}
+LOOKS = {Finding(name): Look(*look) for name, look in WORDS["findings"].items()}
 
 
 class Tab(NamedTuple):
@@ -47,11 +39,11 @@ def _of(finding: Finding) -> Callable[[Compared], bool]:
 
 
 TABS = (
-    Tab("", "Findings", lambda one: bool(one.findings or one.reasons)),
+    Tab("", say("findings"), lambda one: bool(one.findings or one.reasons)),
     *(Tab(finding, look.words, _of(finding)) for finding, look in LOOKS.items()),
-    Tab("would_hold", "Relay would hold", lambda one: bool(one.reasons)),
-    Tab("unknown", "Not known", lambda one: one.sent_at is None and not one.findings),
-    Tab(ALL, "All", lambda _: True),
+    Tab("would_hold", say("would_hold"), lambda one: bool(one.reasons)),
+    Tab("unknown", say("not_known"), lambda one: one.sent_at is None and not one.findings),
+    Tab("all", say("all"), lambda _: True),
 )
 
 
@@ -72,7 +64,7 @@ async def show(visit: Visit) -> Response:
         counts=report.counts if report else {"texts": None, "sent": None},
         said=totals(report, LATE_AFTER) if report else "",
         fault=comparison.fault,
-        comparing=comparison.is_comparing,
+        comparing=comparison.is_running,
         requests=requests,
         amiss=not_forwarded(requests),
         tabs=[(one, sum(map(one.has, texts))) for one in TABS],
@@ -95,17 +87,14 @@ async def compare(visit: Visit) -> Response:
     """Read CallRail's conversations and compare anew, unless that is under way."""
     comparison = visit.dashboard.comparison
     await comparison.renew(PATIENCE)
-    if comparison.is_comparing:
-        return visit.back("Comparing. This page shows the result when it's done.", "/shadow")
+    if comparison.is_running:
+        return visit.back(say("comparing"))
     if comparison.fault:
-        return visit.back("Not all could be compared: see below.", "/shadow", fault=True)
-    return visit.back("Compared.", "/shadow")
+        raise NotAllowed(say("compared_partly"))
+    return visit.back(say("compared"))
 
 
 async def download(visit: Visit) -> Response:
     if (report := visit.dashboard.comparison.latest()) is None:
-        raise NotFound("Nothing was compared in the last day. Press “Compare now” on the page Shadow mode.")
-    name = f"shadow-{report.until.astimezone():%Y-%m-%d}.csv"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    # The mark tells spreadsheets that it is UTF-8.
-    return Response("\ufeff" + report.csv(), media_type="text/csv; charset=utf-8", headers=headers)
+        raise NotFound(say("not_compared"))
+    return csv_file(f"shadow-{report.until.astimezone():%Y-%m-%d}.csv", [UTF8_MARK, report.csv()])

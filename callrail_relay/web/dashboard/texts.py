@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 from urllib.parse import parse_qsl, urlencode
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from callrail_relay.domain.message import OPEN, Attempt, Message, Reason, Status, Verb
 from callrail_relay.domain.outcome import OutcomeKind, Sent
@@ -18,14 +18,13 @@ from callrail_relay.domain.views import MessageSummary, RawRequest, TextFilter
 from callrail_relay.errors import NotFound
 from callrail_relay.sentences import plural
 from callrail_relay.service.overview import OneText
-from callrail_relay.web.dashboard.frame import Visit
-from callrail_relay.web.dashboard.words import NOTICES, STATUS_WORDS, STEPS, WORDS, phone, sentence
+from callrail_relay.web.dashboard.frame import UTF8_MARK, Visit, csv_file
+from callrail_relay.web.dashboard.words import STATUS_WORDS, STEPS, WORDS, phone, say, sentence
 
 FIELDS = ("status", "search", "person", "from", "to", "number", "opportunity", "sender")
 MOST_WORDS = 8
 LONGEST = 200
 PORTION = 500
-CSV_HEADER = ("Received", "Person", "Number", "From", "Message", "Status", "Reason", "Sent", "Id")
 
 
 async def show_all(visit: Visit) -> Response:
@@ -48,13 +47,11 @@ async def download(visit: Visit) -> Response:
     """What the page shows, and all that follows on its next pages, as CSV."""
     asked = read_filter(visit.request.query_params)
     name = f"messages-{visit.dashboard.clock.now().astimezone():%Y-%m-%d}.csv"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingResponse(_csv(visit, asked.wanted), media_type="text/csv; charset=utf-8", headers=headers)
+    return csv_file(name, _csv(visit, asked.wanted))
 
 
 async def _csv(visit: Visit, wanted: TextFilter) -> AsyncIterator[str]:
-    # The mark tells spreadsheets that it is UTF-8.
-    yield "\ufeff" + lines([CSV_HEADER])
+    yield UTF8_MARK + lines([WORDS["csv"]])
     before: int | None = wanted.before
     while True:
         page = await visit.dashboard.history.page(replace(wanted, before=before, limit=PORTION))
@@ -96,7 +93,7 @@ async def show_conversation(visit: Visit) -> Response:
     before = _instant(visit.request.query_params.get("before", ""))
     conversation = await visit.dashboard.history.conversation(tracking_number, recipient, before)
     if not conversation.messages:
-        raise NotFound(NOTICES["no_conversation"])
+        raise NotFound(say("no_conversation"))
     # By this machine's clock.
     days = groupby(conversation.messages, key=lambda one: one.at.astimezone().date())
     return await visit.draw(
@@ -111,7 +108,7 @@ def _number(visit: Visit, name: str) -> str:
     try:
         return normalise(visit.request.path_params[name])
     except BadPhone as exc:
-        raise NotFound("There is no such conversation.") from exc
+        raise NotFound(say("no_conversation")) from exc
 
 
 def _instant(raw: str) -> datetime | None:
@@ -151,14 +148,14 @@ def read_filter(query: Mapping[str, str]) -> Asked:
         recipient, name = None, fields["person"] or None
     statuses = tuple(status for status in Status if status == fields["status"])
     if fields["status"] and not statuses:
-        faults.append(NOTICES["no_status"].format(typed=fields["status"]))
+        faults.append(say("no_status", typed=fields["status"]))
     edges: list[datetime | None] = []
     for edge, days in (("from", 0), ("to", 1)):
         try:
             edges.append(_edge(fields[edge], timedelta(days=days)))
         except (ValueError, OverflowError):
             edges.append(None)
-            faults.append(NOTICES["no_day"].format(typed=fields[edge]))
+            faults.append(say("no_day", typed=fields[edge]))
     since, until = edges
     before = query.get("before", "")
     wanted = TextFilter(

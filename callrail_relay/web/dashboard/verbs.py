@@ -9,7 +9,7 @@ from secrets import token_urlsafe
 from callrail_relay.domain.message import Actor, Message, Source, Status
 from callrail_relay.domain.views import MessageSummary
 from callrail_relay.service.operations import CANCELLABLE, Operations
-from callrail_relay.web.dashboard.words import WORDS
+from callrail_relay.web.dashboard.words import WORDS, say
 
 UNDO_TIME = timedelta(seconds=8)
 """How long nothing is sent after a click that sends; the store keeps it, and until then it can be undone."""
@@ -26,6 +26,9 @@ class Verb:
     done: str
     question: str = ""
     if_failed: str = ""
+    ask_many: str = ""
+    many: str = ""
+    done_many: str = ""
 
     def asks(self, status: Status) -> bool:
         return self.question != "" and status not in (Status.FAILED, Status.CANCELLED)
@@ -59,7 +62,7 @@ REMAP = _verb("remap", Operations.remap, Status.HELD)
 RESEND = _verb("resend", Operations.resend, Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
 MARK_SENT = _verb("mark-sent", Operations.mark_sent, Status.UNKNOWN)
 CANCEL = _verb("cancel", Operations.cancel, *CANCELLABLE)
-_READ = partial(Operations.opt_out_recipient, reason="Read in a reply, on the dashboard.")
+_READ = partial(Operations.opt_out_recipient, reason=say("read_in_reply"))
 OPT_OUT = _verb("opt-out", _READ, Status.HELD)
 VERBS = {verb.name: verb for verb in (APPROVE, APPROVE_RESTORED, OPT_OUT, RESEND, MARK_SENT, REMAP, CANCEL)}
 DOUBTFUL = {"merge_tag", "mass_text", "bulk", "maybe_opted_out", "opt_out", "restored"}

@@ -1,26 +1,28 @@
 """Values as pages show them: times by this machine's clock, phone numbers, sentences."""
 
 import re
-import tomllib
 from datetime import datetime, timedelta
 from functools import partial
-from importlib.resources import files
-from typing import Any
 
 from markupsafe import Markup, escape
 
 from callrail_relay import sentences
+from callrail_relay.domain import read_table
 from callrail_relay.domain.message import Reason, Status
 from callrail_relay.sentences import clock_time, explain, phone, shown
 
 __all__ = ["phone"]  # shown by pages as it is
 
-WORDS: dict[str, Any] = tomllib.loads(files(__package__).joinpath("words.toml").read_text(encoding="utf-8"))
-NOTICES: dict[str, str] = WORDS["notices"]
+WORDS = read_table(__package__, "words")
 STEPS: dict[str, str] = WORDS["steps"]
 STATUS_WORDS, STATUS_MEANINGS = ({status: WORDS["status"][status][at] for status in Status} for at in (0, 1))
 
 _COMMAND = re.compile(r"`([^`]+)`")
+
+
+def say(name: str, /, **values: object) -> str:
+    """A sentence about what was done, or why it was not."""
+    return str(WORDS["notices"][name]).format(**values)
 
 
 def when(instant: datetime | None, now: datetime, *, seconds: bool = False) -> str:
