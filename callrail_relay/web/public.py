@@ -177,10 +177,11 @@ class IF3Hook(Webhook):
         if self._parts.passing_on.mark in request.headers.get("via", ""):
             self._parts.refused("passed on by this relay itself")
             return PlainTextResponse("Misdirected Request: the old URL leads back to this relay.", 421)
-        # Delivery is woken first, to claim the text in the commit that stores it, if it can share that.
-        if not self._in_shadow:
-            self._parts.wake()
         passing_on, intake = self._parts.passing_on, self._parts.intake
+        # Delivery is woken first, to claim the text in the commit that stores it, if it can share that.
+        shares_commit = intake.store.shares_commits and not self._in_shadow
+        if shares_commit:
+            self._parts.wake()
         key = next((one for name, one in request.headers.items() if name in REPEAT_HEADERS and one), None)
         try:
             receipt = await intake.accept_request(
@@ -190,7 +191,7 @@ class IF3Hook(Webhook):
                 idempotency_key=key,
             )
             self._in_shadow = receipt.in_shadow
-            if receipt.accepted and not receipt.in_shadow and not intake.store.shares_commits:
+            if receipt.accepted and not receipt.in_shadow and not shares_commit:
                 self._parts.wake()
             elif receipt.in_shadow and receipt.pass_on is None:
                 # The one that it waits behind may have been recorded just before it was stored.
