@@ -164,13 +164,13 @@ class Program:
 
     def wait_for(self, status: str, count: int) -> None:
         """Return when *count* messages have *status*."""
-        self._wait(lambda counts: counts[status] >= count)
+        self.wait_until(lambda counts: counts[status] >= count)
 
     def wait_until_settled(self) -> None:
         """Return when nothing is queued or under way."""
-        self._wait(lambda counts: counts["queued"] + counts["sending"] == 0)
+        self.wait_until(lambda counts: counts["queued"] + counts["sending"] == 0)
 
-    def _wait(self, done: Callable[[dict[str, int]], bool]) -> None:
+    def wait_until(self, done: Callable[[dict[str, int]], bool]) -> None:
         end = time.monotonic() + 2 * LONGEST
         while not done(counts := self.json("status")["messages"]):
             assert time.monotonic() < end, counts

@@ -21,6 +21,7 @@ from tests.support.parts import need
 
 HOOK = f"/hooks/if3/{HOOK_TOKEN}"
 TEXTS = 25
+CONCURRENCY = 4  # the default of delivery.concurrency
 LOOKS = 200
 PEOPLE = ("+12025550122", "+12025550123", "+12025550124")
 
@@ -98,6 +99,8 @@ def write(behind: Proxy, person: str, words: str) -> int:
 def test_no_text_is_lost_or_doubled_while_nodes_end(nodes: Nodes, behind: Proxy, sandbox: Sandbox) -> None:
     """
     One is killed, the other stopped, while people write: each text is taken, and sent once and in order.
+
+    Only what the killed node had claimed and not sent yet is unconfirmed: CallRail doesn't show it.
     """
     written = threading.Semaphore(0)
 
@@ -117,14 +120,21 @@ def test_no_text_is_lost_or_doubled_while_nodes_end(nodes: Nodes, behind: Proxy,
             nodes.start(number)
         assert [200] * TEXTS * len(PEOPLE) == [one for answer in answers for one in answer.result()]
 
-    nodes.program.wait_for("sent", TEXTS * len(PEOPLE))
+    written_down = TEXTS * len(PEOPLE)
+    nodes.program.wait_until(
+        lambda counts: counts["sent"] == len(sandbox.texts()) >= written_down - counts["unknown"]
+    )
+    messages = nodes.program.json("messages", "list", "--limit", "0")
+    unsent = [message["text"] for message in messages if message["status"] == "unknown"]
+    assert len(unsent) <= CONCURRENCY
     taken = [text["content"] for text in sandbox.texts()]
-    assert {1} == set(Counter(taken).values())
+    assert {1} == set(Counter([*taken, *unsent]).values())
     for person in PEOPLE:
         own = [words for words in taken if words.endswith(person[-2:])]
-        assert [f"Text {number:02} to {person[-2:]}" for number in range(TEXTS)] == own
-    others = {message["status"] for message in nodes.program.json("messages", "list", "--limit", "0")}
-    assert others <= {"sent", "held"}, "what the proxy repeated is held as a duplicate"
+        all_of_them = [f"Text {number:02} to {person[-2:]}" for number in range(TEXTS)]
+        assert [words for words in all_of_them if words not in unsent] == own
+    # What the proxy repeated is held as a duplicate.
+    assert {message["status"] for message in messages} <= {"sent", "held", "unknown"}
 
 
 def test_a_node_without_its_database_is_passed_over(

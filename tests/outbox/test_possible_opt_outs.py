@@ -126,5 +126,5 @@ async def test_the_words_go_after_their_time(outbox: Store, clock: ManualClock) 
     new = await put(outbox, "Hello")
     for id_ in (cancelled, new):
         assert ["maybe_opted_out"] == await codes_of(outbox, id_)
-        assert "removed since" in str(explain_all((await find(outbox, id_)).reasons))
+        assert "deleted since" in str(explain_all((await find(outbox, id_)).reasons))
         assert DOUBTFUL not in str(explain_all((await find(outbox, id_)).reasons))

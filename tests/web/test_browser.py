@@ -189,6 +189,7 @@ def test_everybody_can_use_the_page_of_shadow_mode(
         expect(page.locator("table.texts tbody tr")).to_have_count(3)
         expect(page.get_by_text("Late by 4 minutes")).to_be_visible()
         page.get_by_role("link", name=re.compile("^All 254")).click()
+        expect(page.get_by_text("page 1 of 6")).to_be_visible()
         page.get_by_role("link", name="Older").click()
         expect(page.get_by_text("page 2 of 6")).to_be_visible()
         found["all"] = violations(page)
