@@ -277,21 +277,24 @@ def _release(connection: sa.Connection, now: datetime, account_id: str) -> int:
     return len(released)
 
 
-def _ours_and_others(since: sa.ColumnElement[datetime]) -> tuple[tuple[Condition, ...], ...]:
-    """Which attempts, and which texts by others, count in the budget of ``account_id`` after *since*."""
+def _ours_and_others(
+    since: sa.ColumnElement[datetime], account_id: sa.ColumnElement[str] = ACCOUNT_ID
+) -> tuple[tuple[Condition, ...], ...]:
+    """Which attempts, and which texts by others, count in the budget of *account_id* after *since*."""
     return (
-        (attempts.c.account_id == ACCOUNT_ID, attempts.c.counted_at > since),
-        (callrail_texts.c.account_id == ACCOUNT_ID, callrail_texts.c.written_at > since, is_by_others),
+        (attempts.c.account_id == account_id, attempts.c.counted_at > since),
+        (callrail_texts.c.account_id == account_id, callrail_texts.c.written_at > since, is_by_others),
     )
 
 
-def _used(since: str) -> sa.ColumnElement[int]:
-    both = _ours_and_others(sa.bindparam(since, type_=Instant))
+def used(since: str, account_id: sa.ColumnElement[str] = ACCOUNT_ID) -> sa.ColumnElement[int]:
+    """The uses of the budget of *account_id* after the instant that is passed as *since*."""
+    both = _ours_and_others(sa.bindparam(since, type_=Instant), account_id)
     ours, others = (sa.select(sa.func.count()).where(*which).scalar_subquery() for which in both)
     return ours + others
 
 
-_HOUR_AND_DAY = _used("since_hour").label("hour"), _used("since_day").label("day")
+_HOUR_AND_DAY = used("since_hour").label("hour"), used("since_day").label("day")
 _USED = sa.select(*_HOUR_AND_DAY)
 
 

@@ -24,19 +24,16 @@ from callrail_relay.domain.message import (
     first_id,
 )
 from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.outbox.claim import count_used, read_windows, uses
+from callrail_relay.outbox.claim import count_used, read_windows, used, uses
 from callrail_relay.outbox.history import LOOKED_THROUGH, from_seq, mentions, of_status
 from callrail_relay.outbox.rows import Row, from_row, route_of
 from callrail_relay.outbox.rows import portions as in_portions
 from callrail_relay.outbox.tables import (
     Condition,
-    Instant,
     accounts,
     attempts,
-    callrail_texts,
     decisions,
     evidence,
-    is_by_others,
     is_open,
     is_released_by_itself,
     messages,
@@ -185,31 +182,23 @@ def read_standings(
 def _standing(connection: sa.Connection, now: datetime, found: Row | str, limits: Limits) -> AccountStatus:
     """How an account stands that was *found*, or of which nothing but texts by others is known."""
     if isinstance(found, str):
-        account, used, pending = Account(id=found), count_used(connection, now, found), 0
+        account, so_far, pending = Account(id=found), count_used(connection, now, found), 0
     else:
         account = from_row(Account, found, firewalled=tuple(found.firewalled or ()))
-        used, pending = (found.hour, found.day), int(found.planned or 0) - found.gone
-    hour, day = read_windows(connection, now, account, limits, used=used)
+        so_far, pending = (found.hour, found.day), int(found.planned or 0) - found.gone
+    hour, day = read_windows(connection, now, account, limits, used=so_far)
     begin = now if account.wait_until is None else max(now, account.wait_until)
     ends = None if account.paused_since is not None or pending <= 0 else begin
     if ends is not None and pending > min(hour.room, day.room):
-        uses = connection.scalars(_KNOWN_USES, {"account_id": account.id, "since": now - DAY}).all()
+        known = connection.scalars(_KNOWN_USES, {"account_id": account.id, "since": now - DAY}).all()
         allowed = limits.lowered(hour_allowed=account.hour_allowed, day_allowed=account.day_allowed)
-        counted = sorted([*uses, *account.used_by_others()])
+        counted = sorted([*known, *account.used_by_others()])
         ends = drains_at(begin, pending=pending, counted=counted, limits=allowed)
     return AccountStatus(account=account, hour=hour, day=day, pending=pending, drains_at=ends)
 
 
 def _number(table: sa.FromClause, *which: Condition) -> sa.ScalarSelect[int]:
     return sa.select(sa.func.count()).select_from(table).where(*which).correlate(accounts).scalar_subquery()
-
-
-def _used(since: str) -> sa.ColumnElement[int]:
-    """The uses of an account's budget after *since*, counted as ``claim.count_used`` does."""
-    after = sa.bindparam(since, type_=Instant)
-    others = (callrail_texts.c.account_id == accounts.c.id, callrail_texts.c.written_at > after, is_by_others)
-    ours = _number(attempts, attempts.c.account_id == accounts.c.id, attempts.c.counted_at > after)
-    return ours + _number(callrail_texts, *others)
 
 
 _OPEN_TALLY = tallies.c.status.in_(OPEN)
@@ -235,8 +224,8 @@ _GONE = [
 # were not sent yet are those planned without those gone.
 _KNOWN = sa.select(
     accounts,
-    _used("since_hour").label("hour"),
-    _used("since_day").label("day"),
+    used("since_hour", accounts.c.id).label("hour"),
+    used("since_day", accounts.c.id).label("day"),
     _PLANNED.scalar_subquery().label("planned"),
     (_GONE[0] + _GONE[1]).label("gone"),
 )
