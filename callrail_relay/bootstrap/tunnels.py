@@ -256,8 +256,10 @@ async def _reach(context: AppContext, relay: Relay, tunnel: Tunnel, *, for_now: 
             fault, failures = Unavailable(state.detail), failures + 1
             if failures > FAILURES:
                 break
-        elif state.address is None:
-            fault = Unavailable(sentence("no_address", kind=tunnel.kind))
+        elif not state.running or state.address is None:
+            kind = tunnel.kind
+            why = sentence("no_address", kind=kind) if state.running else sentence("not_connected", kind=kind)
+            fault = Unavailable(why)
         else:
             address = replace(relay.public_address, url=state.address, for_now=for_now, last=None)
             try:

@@ -52,6 +52,7 @@ class Way:
     arguments: Callable[[Tunnel, str, bool], list[str]] | None = None  # None: it keeps itself up
     before: Callable[[Tunnel], Sequence[list[str]]] = lambda _: ()  # commands to run first
     address: str = "(?!)"  # a pattern of the line with a temporary address
+    connected: str | None = None  # a pattern of the line that says that it is connected; None: it never does
     token: str = ""  # the variable in which the program takes its token
 
 
@@ -93,12 +94,14 @@ WAYS = {
             ["tunnel", "route", "dns", tunnel.target, tunnel.host],
         ),
         address=r"(https://(?!api\.)[\w-]+\.trycloudflare\.com)",
+        connected=r"Registered tunnel connection|Connection \S+ registered",
         token="TUNNEL_TOKEN",  # noqa: S106 - a name
     ),
     Kind.NGROK: Way(
         get="https://ngrok.com/download, and sign in with `ngrok config add-authtoken`",
         arguments=_ngrok,
         address=r'msg="started tunnel".* url=(https://\S+)',
+        connected=r'msg="started tunnel"',
         token="NGROK_AUTHTOKEN",  # noqa: S106 - a name
     ),
     Kind.SSH: Way(get="your system, as OpenSSH's client", arguments=_ssh),
@@ -112,6 +115,12 @@ def find_address(kind: Kind, lines: Sequence[str]) -> str | None:
     """The newest temporary address in what the program printed."""
     found = (re.search(WAYS[kind].address, line) for line in reversed(lines))
     return next((match[1] for match in found if match), None)
+
+
+def is_connected(kind: Kind, lines: Sequence[str]) -> bool | None:
+    """Whether the program said that it is connected; None if it is one that never says so."""
+    pattern = WAYS[kind].connected
+    return None if pattern is None else any(re.search(pattern, line) for line in lines)
 
 
 def explain(tunnel: Tunnel, lines: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Protocol
 from callrail_relay.domain import public_url
 from callrail_relay.domain.events import PublicAddressChecked, TunnelEnded, TunnelStarted
 from callrail_relay.domain.health import PublicUrl
-from callrail_relay.domain.tunnels import LOST, WAYS, Tunnel, TunnelState, explain, find_address
+from callrail_relay.domain.tunnels import LOST, WAYS, Tunnel, TunnelState, explain, find_address, is_connected
 from callrail_relay.errors import RelayError, SettingsError, Unavailable
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.store import Store
@@ -157,6 +157,7 @@ class PublicAddressWatch(PeriodicTask):
 
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=1), timedelta(seconds=30)
 STEADY = timedelta(minutes=1)  # what ran for so long was up, and is started again soon
+SILENT = timedelta(seconds=20)  # what ran for so long without a word is up: ssh gives up after 15
 
 
 class Program(Protocol):
@@ -190,6 +191,7 @@ class TunnelKeeper(PeriodicTask):
         self._is_noted = False
         self._program: Program | None = None
         self._began, self._due, self._pause = 0.0, float("-inf"), FIRST_PAUSE
+        self._has_failed = False  # then the reason stays in sight until it's up
         self._is_confirming = False  # whether `expose` may just be about to write the public URL
 
     async def run(self) -> None:
@@ -202,13 +204,13 @@ class TunnelKeeper(PeriodicTask):
     def try_again(self) -> None:
         """Start at once what waits: the settings were written, perhaps after a person fixed something."""
         self._due, self._pause, self._is_confirming = float("-inf"), FIRST_PAUSE, True
-        self._is_noted = False
+        self._is_noted = self._has_failed = False
 
     async def turn(self) -> None:
         wanted, now = self.wanted(), self._clock.monotonic()
         if wanted != self._tunnel:
             await self._stop()
-            self._tunnel, self._due = wanted, float("-inf")
+            self._tunnel, self._due, self._has_failed = wanted, float("-inf"), False
         if wanted is None:
             self._show(None)
         elif WAYS[wanted.kind].arguments is None:
@@ -217,8 +219,7 @@ class TunnelKeeper(PeriodicTask):
             if now >= self._due:
                 await self._begin(wanted, now)
         elif self._program.code is None:
-            # One that can't work mostly ends at once.
-            if now - self._began >= FIRST_PAUSE.total_seconds():
+            if self._is_up(wanted, self._program.lines, now - self._began):
                 self._watch(wanted, find_address(wanted.kind, self._program.lines))
         else:
             lines = self._program.lines
@@ -235,17 +236,32 @@ class TunnelKeeper(PeriodicTask):
             self._fail(tunnel, str(error))
         else:
             self.hook(TunnelStarted(kind=tunnel.kind))
+            if not self._has_failed:
+                self._show(TunnelState(tunnel=tunnel, detail=self._lost(tunnel)))
+
+    def _is_up(self, tunnel: Tunnel, lines: Sequence[str], seconds: float) -> bool:
+        """A slow computer may take seconds to start a program that then can't work, so running isn't up."""
+        connected = is_connected(tunnel.kind, lines)
+        if connected or seconds >= SILENT.total_seconds():
+            return True
+        return connected is None and not self._has_failed and seconds >= FIRST_PAUSE.total_seconds()
 
     def _watch(self, tunnel: Tunnel, found: str | None) -> None:
+        self._has_failed = False
         if tunnel.address is None and found and self.address.url not in (None, found):
             self.address.move(None)
             self.forget_url()
             self._is_confirming = False
+        address = tunnel.address or found
+        self._show(TunnelState(tunnel=tunnel, running=True, address=address, detail=self._lost(tunnel)))
+
+    def _lost(self, tunnel: Tunnel) -> str:
+        """What to say of a tunnel whose temporary address isn't the public URL any more; else empty."""
         is_lost = tunnel.address is None and self.address.url is None and not self._is_confirming
-        address, detail = tunnel.address or found, LOST if is_lost else ""
-        self._show(TunnelState(tunnel=tunnel, running=True, address=address, detail=detail))
+        return LOST if is_lost else ""
 
     def _fail(self, tunnel: Tunnel, why: str) -> None:
+        self._has_failed = True
         self._due = self._clock.monotonic() + self._pause.total_seconds()
         self._show(TunnelState(tunnel=tunnel, detail=why))
         self.hook(TunnelEnded(kind=tunnel.kind, reason=why, retry_in=self._pause))

@@ -250,13 +250,15 @@ class StandIn:
             f'#!/bin/sh\ncd "{self._folder}"\necho "$*" >> calls\n'
             'echo "$TUNNEL_TOKEN$NGROK_AUTHTOKEN" >> tokens\n'
             'for name in "$1 $2" "$1" any; do [ -f "$name" ] && break; done\n'
+            '[ -f "$name.seconds" ] && sleep "$(cat "$name.seconds")"\n'
             '[ -f "$name" ] && cat "$name"\n[ -f "$name.code" ] && exit "$(cat "$name.code")"\n'
             "echo $$ > pid\nexec sleep 600\n"
         )
         program.chmod(0o755)
 
-    def says(self, words: str, *, to: str = "any", code: int | None = None) -> None:
-        """What it prints for a command that begins so; it stays unless there is a code."""
+    def says(self, words: str, *, to: str = "any", code: int | None = None, after: float = 0) -> None:
+        """What it prints *after* seconds for a command that begins so; it stays unless there is a code."""
+        (self._folder / f"{to}.seconds").write_text(str(after))
         (self._folder / to).write_text(f"{words}\n")
         (self._folder / f"{to}.code").unlink(missing_ok=True)
         if code is not None:
@@ -358,23 +360,23 @@ def test_a_temporary_address_that_changes_is_taken_out(
 ) -> None:
     """IF3 has the old one, so `status` says what to do; and after another `expose` all is well."""
     ngrok = StandIn(tmp_path / "tools", "ngrok")
-    line = 'lvl=info msg="started tunnel" obj=tunnels name=command_line addr=http://127.0.0.1:1 url='
-    ngrok.says(line + PUBLIC)
+    ngrok.says(NGROK_LINE + PUBLIC)
     assert 0 == home.run("expose", "ngrok", "--for-now").returncode
     assert PUBLIC == settings(home)["server"]["public_url"]
 
-    ngrok.says(line + "https://other.example.com")
+    ngrok.says(NGROK_LINE + "https://other.example.com")
     ngrok.end()
     wait_until(lambda: "public_url" not in settings(home)["server"])
     wait_until(lambda: "temporary address has changed" in home.run("status").stdout)
     assert "temporary address has changed" in checked(home)["detail"]
 
-    ngrok.says(line + PUBLIC)
+    ngrok.says(NGROK_LINE + PUBLIC)
     ngrok.end()
     assert 0 == home.run("expose", "ngrok", "--for-now").returncode
     wait_until(lambda: checked(home)["reached"])
 
 
+NGROK_LINE = 'lvl=info msg="started tunnel" obj=tunnels name=command_line addr=http://127.0.0.1:1 url='
 FUNNEL = {
     "TCP": {"443": {"HTTPS": True}},
     "Web": {f"{HOST}:443": {"Handlers": {"/": {"Proxy": "http://127.0.0.1:3000"}}}},
@@ -405,7 +407,7 @@ def test_tailscale_is_switched_on_for_one_port(home: Program, running: Started, 
 
     assert f"funnel --bg --yes --https=443 {running.public}" in tailscale.calls
     tailscale.says("", to="funnel --https=443", code=0)
-    StandIn(tmp_path / "tools", "ngrok").says("t=1")
+    StandIn(tmp_path / "tools", "ngrok").says(NGROK_LINE + PUBLIC)
     assert 0 == home.run("expose", "ngrok", HOST).returncode
     assert "funnel --https=443 off" == tailscale.calls[-1]
 
@@ -427,7 +429,8 @@ def test_tailscale_is_switched_on_for_one_port(home: Program, running: Started, 
 def test_a_program_that_is_not_signed_in_is_told(
     name: str, command: str, words: str, remedy: str, home: Program, running: Started, tmp_path: Path
 ) -> None:
-    StandIn(tmp_path / "tools", name).says(words, to=command, code=1)
+    """Though it takes its time to say so, and the address leads to this relay by another way meanwhile."""
+    StandIn(tmp_path / "tools", name).says(words, to=command, code=1, after=2)
     shown = home.run("expose", name, *([] if name == "tailscale" else [HOST]))
     assert 8 == shown.returncode
     assert remedy in shown.stderr
@@ -436,7 +439,7 @@ def test_a_program_that_is_not_signed_in_is_told(
 
 def test_an_expired_certificate_is_told(configured: Program, tmp_path: Path) -> None:
     """And that the settings can't be written, before anything is started."""
-    StandIn(tmp_path / "tools", "ngrok").says("t=1")
+    StandIn(tmp_path / "tools", "ngrok").says(NGROK_LINE + PUBLIC)
     with public_way(tmp_path, expired=True) as way:
         configured.environment |= way.environment
         configured.environment["PATH"] = f"{tmp_path / 'tools' / 'bin'}:{configured.environment['PATH']}"

@@ -21,6 +21,7 @@ SSH = Tunnel(
 )
 QUICK = Tunnel(kind=Kind.CLOUDFLARED, program="cloudflared")
 OLD, NEW = "https://old-words.trycloudflare.com", "https://new-words.trycloudflare.com"
+REGISTERED = "INF Registered tunnel connection connIndex=0"
 
 
 class Scripted:
@@ -128,6 +129,45 @@ async def unreachable(_url: str) -> Answer:
     return Answer(status=502)
 
 
+async def test_what_runs_is_up_once_it_says_so(tmp_path: Path) -> None:
+    """Or after 20 s without a word. A slow computer takes seconds until a program can say that it can't."""
+    async with an_office(tmp_path) as office:
+        office.wanted = replace(QUICK, address=OLD, target="office")
+        await office.pass_time(19)
+        assert TunnelState(tunnel=office.wanted) == office.last_state()
+        await office.pass_time(2)
+        up = TunnelState(tunnel=office.wanted, running=True, address=OLD)
+        assert up == office.last_state()
+
+        office.programs[-1].code = 1
+        await office.pass_time(3)
+        assert office.states[-1] != up
+        office.programs[-1].lines = [REGISTERED]
+        await office.keeper.turn()
+        assert up == office.last_state()
+
+
+async def test_a_reason_stays_until_the_program_is_up(tmp_path: Path) -> None:
+    """A program that runs again may fail again: only written settings and success take the reason away."""
+    async with an_office(tmp_path) as office:
+        await office.keeper.turn()
+        office.programs[-1].lines, office.programs[-1].code = ["Connection refused"], 255
+        await office.pass_time(5)
+        reason = office.last_state()
+        assert reason is not None
+        assert (2, False) == (len(office.programs), reason.running)
+        await office.pass_time(10)
+        assert reason == office.last_state()
+        await office.pass_time(15)
+        assert TunnelState(tunnel=SSH, running=True, address=SSH.address) == office.last_state()
+
+        office.programs[-1].code = 255
+        await office.keeper.turn()
+        office.keeper.try_again()
+        await office.keeper.turn()
+        assert TunnelState(tunnel=SSH) == office.last_state()
+
+
 async def test_a_change_of_the_settings_is_taken_up(tmp_path: Path) -> None:
     """Another tunnel in the place of the former one, or none; and written settings end a pause."""
     async with an_office(tmp_path) as office:
@@ -168,14 +208,14 @@ async def test_a_temporary_address_that_changes_is_told(tmp_path: Path) -> None:
         office.wanted = QUICK
         office.keeper.try_again()  # `expose` has just written it
         await office.keeper.turn()
-        office.programs[-1].lines = [f"INF |  {OLD}  |"]
+        office.programs[-1].lines = [f"INF |  {OLD}  |", REGISTERED]
         await office.pass_time(1)
         assert TunnelState(tunnel=QUICK, running=True, address=OLD) == office.last_state()
         office.address.move(OLD)
         office.programs[-1].code = 1
         await office.pass_time(2)
 
-        office.programs[-1].lines = [f"INF |  {NEW}  |"]
+        office.programs[-1].lines = [f"INF |  {NEW}  |", REGISTERED]
         await office.pass_time(1)
 
         assert (1, None) == (office.forgotten, office.address.url)
