@@ -14,17 +14,6 @@ if TYPE_CHECKING:  # it imports what help must not wait for
     from callrail_relay.domain.health import Facts, Node, Point
     from callrail_relay.domain.shadow import ShadowReport
 
-
-def teller(package: str, name: str) -> Callable[..., str]:
-    """Return a function that fills in the sentences of a table beside the code of *package*."""
-    rows = read_table(package, name)
-
-    def tell(row: str, /, **values: object) -> str:
-        return str(rows[row]).format(**values)
-
-    return tell
-
-
 _DATA: dict[str, Any] = read_table(__package__, "sentences")
 STEPS: dict[str, str] = _DATA.pop("steps")
 TODOS: dict[str, str] = _DATA.pop("todos")

@@ -17,6 +17,7 @@ from callrail_relay.config.places import config_file, data_directory, file_stamp
 from callrail_relay.config.secrets import Secrets
 from callrail_relay.config.settings import Dashboard, Server, Settings
 from callrail_relay.config.types import parse_duration
+from callrail_relay.domain import teller
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.alerts import AlertPolicy
 from callrail_relay.domain.delivery import ClaimPolicy
@@ -26,7 +27,6 @@ from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
 from callrail_relay.domain.routing import Routes
 from callrail_relay.errors import RelayError, SettingsError
-from callrail_relay.sentences import teller
 from callrail_relay.service.delivery import DeliveryPolicy
 from callrail_relay.service.health import LITTLE_SPACE
 

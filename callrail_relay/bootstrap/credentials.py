@@ -38,7 +38,7 @@ async def read_hook_tokens(context: AppContext) -> Sequence[HookToken]:
         former = await _former_tokens(context)
     except SecretError:  # a keyring that does not answer must not keep the current one from working
         former = []
-    return [*([] if current is None else [HookToken(value=current.secret.reveal())]), *former]
+    return [*([] if current is None else [HookToken(value=current.reveal())]), *former]
 
 
 async def wait_for_keyring() -> None:
@@ -57,12 +57,12 @@ async def wait_for_keyring() -> None:
 
 async def _former_tokens(context: AppContext) -> list[HookToken]:
     kept = await context.secrets.find(SecretName.HOOK_TOKEN_PREVIOUS)
-    return [] if kept is None else tokens.read_former(kept.secret.reveal())
+    return [] if kept is None else tokens.read_former(kept.reveal())
 
 
 async def require_hook_token(context: AppContext) -> str:
     """The current token. Raises SecretError."""
-    return (await context.secrets.require(SecretName.HOOK_TOKEN)).secret.reveal()
+    return (await context.secrets.require(SecretName.HOOK_TOKEN)).reveal()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +124,7 @@ async def find_signing_keys(context: AppContext) -> tuple[list[str], str | None]
         found = await context.secrets.find(SecretName.SIGNING_KEYS)
     except SecretError:  # texts go out without them: a locked keyring must not keep the relay from starting
         found = None
-    return ([], None) if found is None else (_split(found.secret.reveal()), found.source)
+    return ([], None) if found is None else (_split(found.reveal()), found.source)
 
 
 def _split(keys: str) -> list[str]:
@@ -175,7 +175,7 @@ async def register_webhooks(context: AppContext, *, use_file: bool) -> Registere
     secrets, name = context.secrets, SecretName.SIGNING_KEYS
     use_file = use_file or secrets.file_in_use
     found = await secrets.find_despite_keyring(name, use_file=use_file)
-    known = [] if found is None else _split(found.secret.reveal())
+    known = [] if found is None else _split(found.reveal())
     if found is not None and set(told) <= set(known):
         return Registered(registrations=registrations, key_place=found.source)
     if not told:
@@ -234,7 +234,7 @@ async def known_api_key(context: AppContext, *, use_file: bool) -> KnownKey | No
     if found is None:
         return None
     outside = secrets.shadowed_by(SecretName.API_KEY) is not None
-    return KnownKey(value=found.secret.reveal(), place=found.source, outside=outside)
+    return KnownKey(value=found.reveal(), place=found.source, outside=outside)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,7 +257,7 @@ async def save_setup(
     # The key last: if it replaces another, it isn't undone, so nothing may fail after it.
     found = {SecretName.HOOK_TOKEN: token, SecretName.API_KEY: key}
     values = {SecretName.HOOK_TOKEN: new_token(), SecretName.API_KEY: new_key or ""}
-    values |= {name: one.secret.reveal() for name, one in found.items() if one is not None}
+    values |= {name: one.reveal() for name, one in found.items() if one is not None}
     kept = {
         name: values[name]
         for name, one in found.items()

@@ -10,6 +10,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from callrail_relay.errors import SettingsError
+from callrail_relay.machine import sentence
 
 NAME = "callrail-relay"
 TEMPLATES = Path(__file__).parent / "units"
@@ -50,9 +51,7 @@ def render(kind: Kind, plan: ServicePlan) -> str:
     """The unit, LaunchAgent or task. Raises SettingsError for a name that none of them can hold."""
     for name in (*plan.program, plan.python, plan.log, *plan.variables.values()):
         if not name.isprintable():
-            raise SettingsError(
-                f"{name!r} holds a line break or a control character, which a service can't have."
-            )
+            raise SettingsError(sentence("no_service_name", name=name))
     if kind is Kind.LAUNCHD:
         return _agent(plan)
     return _task(plan) if kind is Kind.WINDOWS else _unit(plan, system=kind is Kind.SYSTEMD_SYSTEM)
