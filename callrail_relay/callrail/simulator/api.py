@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import phonenumbers
+from pydantic import dataclasses
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -21,6 +22,7 @@ from starlette.types import ASGIApp
 from callrail_relay.callrail.simulator.faults import read_faults
 from callrail_relay.callrail.simulator.records import (
     ACCOUNT_ZONE,
+    ASKED,
     Account,
     Company,
     Conversation,
@@ -30,12 +32,13 @@ from callrail_relay.callrail.simulator.records import (
     Text,
     Tracker,
     normalize,
+    read_asked,
 )
 from callrail_relay.callrail.simulator.state import STOP_WORDS, Simulator
-from callrail_relay.callrail.simulator.webhooks import read_manner
+from callrail_relay.callrail.simulator.webhooks import Manner
 from callrail_relay.domain.message import as_json
 from callrail_relay.domain.routing import is_loopback
-from callrail_relay.errors import RelayError, UsageError
+from callrail_relay.errors import RelayError
 
 # 25 months, after which records are out of reach: https://apidocs.callrail.com/#filtering
 RETENTION = timedelta(days=25 * 30)
@@ -438,7 +441,10 @@ def sandbox_routes(simulator: Simulator) -> list[Route]:
             if not _is_local(request):
                 return JSONResponse({"error": "The sandbox is controlled from its own machine only."}, 403)
             try:
-                body = await _read_json(request) if request.method == "POST" else None
+                body = await request.json() if request.method == "POST" else None
+            except (ValueError, RecursionError):
+                return JSONResponse({"error": "The body is not JSON. Send an object or a list."}, 400)
+            try:
                 document = handler(simulator, body)
                 simulator.webhooks.start()
             except RelayError as exc:
@@ -451,13 +457,6 @@ def sandbox_routes(simulator: Simulator) -> list[Route]:
         Route(f"/sandbox/{path}", endpoint(status, handler), methods=[method])
         for method, path, status, handler in _CONTROLS
     ]
-
-
-async def _read_json(request: Request) -> Any:  # noqa: ANN401 - whatever JSON there is
-    try:
-        return await request.json()
-    except (ValueError, RecursionError) as exc:
-        raise UsageError("The body is not JSON. Send an object or a list.") from exc
 
 
 def _is_local(request: Request) -> bool:
@@ -482,26 +481,28 @@ def _add_faults(simulator: Simulator, body: object) -> list[dict[str, Any]]:
     return _list_faults(simulator, None)
 
 
-def _write(write: Callable[..., Message], body: object) -> dict[str, Any]:
-    recipient, number = _pair(body, "content")
-    content = body["content"] if isinstance(body, dict) else None
-    if not isinstance(content, str):
-        raise UsageError("The content of a text must be a string.")
-    return write(recipient, content, tracking_number=number).as_json()
-
-
 def _change_webhooks(simulator: Simulator, body: object) -> dict[str, Any]:
-    simulator.webhooks.manner = read_manner(body)
+    simulator.webhooks.manner = read_asked(Manner, body, "manner")
     return asdict(simulator.webhooks.manner)
 
 
-def _pair(body: object, *more: str) -> tuple[str, str | None]:
-    """The recipient and, if it is given, the tracking number."""
-    names = {"recipient", *more}
-    if not isinstance(body, dict) or not names <= set(body) <= names | {"tracking_number"}:
-        wanted = " and ".join(sorted(names))
-        raise UsageError(f"Send an object with {wanted}, and tracking_number if you like.")
-    return body["recipient"], body.get("tracking_number")
+@dataclasses.dataclass(kw_only=True, config=ASKED)
+class Person:
+    recipient: str
+    tracking_number: str | None = None
+
+
+@dataclasses.dataclass(kw_only=True, config=ASKED)
+class Letter(Person):
+    content: str
+
+
+def _opt_out(simulator: Simulator, body: object) -> None:
+    simulator.opt_out(**asdict(read_asked(Person, body, "person")))
+
+
+def _write(write: Callable[..., Message], body: object) -> dict[str, Any]:
+    return write(**asdict(read_asked(Letter, body, "text"))).as_json()
 
 
 _CONTROLS: tuple[tuple[str, str, int, Control], ...] = (
@@ -511,7 +512,7 @@ _CONTROLS: tuple[tuple[str, str, int, Control], ...] = (
     ("GET", "faults", 200, _list_faults),
     ("POST", "faults", 201, _add_faults),
     ("DELETE", "faults", 204, lambda simulator, _: simulator.faults.clear()),
-    ("POST", "opt-outs", 204, lambda simulator, body: simulator.opt_out(*_pair(body))),
+    ("POST", "opt-outs", 204, _opt_out),
     ("POST", "replies", 201, lambda simulator, body: _write(simulator.receive, body)),
     ("POST", "others", 201, lambda simulator, body: _write(simulator.write, body)),
     ("GET", "webhooks", 200, lambda simulator, _: [asdict(one) for one in simulator.webhooks.told]),
