@@ -43,7 +43,7 @@ def test_each_sentence_is_there_and_used(
     functions: set[str], folders: list[str], file: str, table: str
 ) -> None:
     rows = tomllib.loads(PACKAGE.joinpath(file).read_text(encoding="utf-8"))
-    rows = rows[table] if table else {name for name, row in rows.items() if isinstance(row, str)}
+    rows = rows[table] if table else {name: row for name, row in rows.items() if isinstance(row, str)}
     assert set(rows) == {name for folder in folders for name in asked(folder, functions)}
 
 
