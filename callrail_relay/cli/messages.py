@@ -185,7 +185,7 @@ def _filter(
         statuses=tuple(Status(name.lower()) for name in status or ()),
         recipient=None if recipient is None else console.read_number("--recipient", recipient),
         since=None if since is None else read_since(since),
-        search=search,
+        words=() if search is None else (search,),
         limit=limit,
     )
 

@@ -148,8 +148,14 @@ class Message(MessageState):
 class MessageFilter:
     statuses: tuple[Status, ...] = ()
     recipient: str | None = None
+    tracking_number: str | None = None
+    name: str | None = None
+    opportunity_id: str | None = None
+    sender_id: str | None = None
     since: datetime | None = None
-    search: str | None = None
+    until: datetime | None = None
+    words: tuple[str, ...] = ()  # each must occur in the seller's name or the text
+    before: int | None = None  # where the page before this one ended
     limit: int = 50  # 0 for all
 
 

@@ -10,21 +10,6 @@ QUARTER = timedelta(minutes=15)  # arrivals are counted by these: days and hours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TextFilter:
-    statuses: tuple[Status, ...] = ()
-    recipient: str | None = None
-    tracking_number: str | None = None
-    name: str | None = None
-    opportunity_id: str | None = None
-    sender_id: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    words: tuple[str, ...] = ()  # each must occur in the seller's name or the text
-    before: int | None = None  # where the page before this one ended
-    limit: int = 50
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MessageSummary(MessageState):
     seq: int
     tracking_number: str | None = None

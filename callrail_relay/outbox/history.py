@@ -1,7 +1,7 @@
 """Reading for the dashboard: each statement costs the same however many texts are kept."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from statistics import median
@@ -11,8 +11,9 @@ import sqlalchemy as sa
 
 from callrail_relay.domain import views
 from callrail_relay.domain.account import DAY, HOUR
-from callrail_relay.domain.message import OPEN, Source, Status
+from callrail_relay.domain.message import OPEN, MessageFilter, Source, Status
 from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.outbox.lists import find_page, first_since
 from callrail_relay.outbox.opt_outs import is_opted_out
 from callrail_relay.outbox.rows import Row, from_row, latest, of_pair, portions
 from callrail_relay.outbox.tables import (
@@ -36,7 +37,6 @@ from callrail_relay.outbox.tables import (
 
 MEDIAN_OF = 500  # the newest sent texts of which the median time to send is taken
 PILE = 10  # texts of one kind that are read to be shown; the others are only counted
-LOOKED_THROUGH = 30_000  # texts that one search for words looks through; it goes on from there when asked to
 
 _TO_THEM = of_pair(opt_outs, messages.c.tracking_number, messages.c.recipient)
 _OPTED_OUT = sa.exists().where(*_TO_THEM).correlate(messages).label("opted_out")
@@ -125,7 +125,7 @@ def read_waiting(
 ) -> views.Waiting:
     """What waits for a person or by itself, and what failed since *failed_since*; *shown* rows of each."""
     found = _pile(connection, LOOKED_UP)
-    first = _first_since(connection, failed_since)
+    first = first_since(connection, failed_since)
     return views.Waiting(
         held=_pile(connection, HELD, shown),
         unknown=_pile(connection, UNKNOWN, shown),
@@ -145,22 +145,10 @@ def _pile(
     return views.Bucket(count=int(count or 0), rows=rows)
 
 
-def from_seq(connection: sa.Connection, since: datetime) -> Condition:
-    """Whether a message came in since *since*, as a bound of its number, which every index has at its end."""
-    first = _first_since(connection, since)
-    return sa.false() if first is None else messages.c.seq >= first
-
-
 def count_for_person(connection: sa.Connection, now: datetime, failed_since: datetime) -> int:
     """How many texts wait for a person, as ``read_waiting`` counts them."""
-    first = _first_since(connection, failed_since)
+    first = first_since(connection, failed_since)
     return int(connection.scalar(_FOR_PERSON, {"first": first}) or 0)
-
-
-def _first_since(connection: sa.Connection, since: datetime) -> int | None:
-    """The number of the first message that came in since *since*, which every index has at its end."""
-    query = sa.select(messages.c.seq).where(messages.c.received_at >= since)
-    return connection.scalar(query.order_by(messages.c.received_at, messages.c.seq).limit(1))
 
 
 def read_rows(connection: sa.Connection, now: datetime, ids: Sequence[str]) -> list[views.MessageSummary]:
@@ -221,80 +209,11 @@ def read_arrivals(
     )
 
 
-def read_page(connection: sa.Connection, now: datetime, wanted: views.TextFilter) -> views.TextPage:
+def read_page(connection: sa.Connection, now: datetime, wanted: MessageFilter) -> views.TextPage:
     """Return the next page; words are looked for in LOOKED_THROUGH texts at a time."""
-    bounds, floor = _bounds(connection, wanted)
-    where = [*_narrow(connection, wanted), *bounds]
-    narrow = any((wanted.recipient, wanted.opportunity_id, wanted.sender_id))
-    query = _SUMMARIES.where(*where).limit(wanted.limit + 1)
-    # By one status at a time: only so the index holds them in the order of the page.
-    found: list[Row] = [
-        row
-        for one in wanted.statuses or (None,)
-        for row in connection.execute(query.where(*of_status(one, narrow=narrow)))
-    ]
-    found.sort(key=lambda row: row.seq, reverse=True)
-    rows = tuple(_summary(row) for row in found[: wanted.limit])
-    if len(found) > wanted.limit:
-        return views.TextPage(rows=rows, older=rows[-1].seq)
-    rest = floor and connection.execute(latest(messages, messages.c.seq <= floor)).first()
-    if not rest:
-        return views.TextPage(rows=rows)
-    return views.TextPage(rows=rows, older=rest.seq + 1, searched_to=rest.received_at)
-
-
-def _bounds(connection: sa.Connection, wanted: views.TextFilter) -> tuple[list[Condition], int | None]:
-    """The part of the numbers that a page is looked for in, and where it ends although there may be more."""
-    bounds: list[Condition] = []
-    if wanted.before is not None:
-        bounds.append(messages.c.seq < wanted.before)
-    if wanted.since is not None:
-        bounds += [from_seq(connection, wanted.since), messages.c.received_at >= wanted.since]
-    if wanted.until is not None:
-        bounds += [_to_seq(connection, wanted.until), messages.c.received_at < wanted.until]
-    if not (wanted.words or wanted.name) or wanted.recipient or wanted.opportunity_id or wanted.since:
-        return bounds, None
-    newest = wanted.before or (connection.scalar(sa.select(sa.func.max(messages.c.seq))) or 0) + 1
-    floor = newest - LOOKED_THROUGH
-    return [*bounds, messages.c.seq >= floor], floor - 1
-
-
-def _to_seq(connection: sa.Connection, until: datetime) -> Condition:
-    before = sa.select(messages.c.seq).where(messages.c.received_at < until)
-    newest = before.order_by(messages.c.received_at.desc(), messages.c.seq.desc()).limit(1)
-    last = connection.scalar(newest)
-    return sa.false() if last is None else messages.c.seq <= last
-
-
-def _narrow(connection: sa.Connection, wanted: views.TextFilter) -> Iterable[Condition]:
-    for name in ("recipient", "tracking_number", "opportunity_id", "sender_id"):
-        if (value := getattr(wanted, name)) is not None:
-            yield messages.c[name] == value
-    if wanted.name is not None:
-        yield _contains(connection, messages.c.seller, wanted.name)
-    for word in wanted.words:
-        yield mentions(connection, word)
-
-
-def mentions(connection: sa.Connection, word: str) -> Condition:
-    """Whether a text, or the name of whom it goes to, contains *word*."""
-    return sa.or_(*(_contains(connection, column, word) for column in (messages.c.text, messages.c.seller)))
-
-
-def _contains(connection: sa.Connection, column: sa.Column[str | None], words: str) -> Condition:
-    """Whether *column* contains *words* in any case, which SQLite's LIKE ignores by itself, twice as fast."""
-    pattern = "%" + "".join(f"/{letter}" if letter in "/%_" else letter for letter in words) + "%"
-    if connection.dialect.name == "sqlite":
-        return column.like(pattern, escape="/")
-    return column.ilike(pattern, escape="/")
-
-
-def of_status(status: Status | None, *, narrow: bool) -> list[Condition]:
-    """Whether a message has *status*; beside a *narrow* condition so that no index of the status is used."""
-    # Without statistics a database takes all indexes for equally good, and would walk all sent texts.
-    if status is None:
-        return []
-    return [sa.func.coalesce(messages.c.status, "") == status if narrow else messages.c.status == status]
+    page = find_page(connection, _SUMMARIES, wanted)
+    rows = tuple(_summary(row) for row in page.rows)
+    return views.TextPage(rows=rows, older=page.older, searched_to=page.searched_to)
 
 
 def read_history(connection: sa.Connection, now: datetime, message_id: str) -> views.TextHistory:

@@ -1,7 +1,7 @@
-"""Reads messages, requests and counts, and everything for an export."""
+"""Reads messages by their ids, counts them, and says how each account stands."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -14,9 +14,7 @@ from callrail_relay.domain.message import (
     Attempt,
     Decision,
     Evidence,
-    Export,
     Message,
-    MessageFilter,
     Segment,
     Source,
     Status,
@@ -25,9 +23,7 @@ from callrail_relay.domain.message import (
 )
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.outbox.claim import count_used, read_windows, used, uses
-from callrail_relay.outbox.history import LOOKED_THROUGH, from_seq, mentions, of_status
-from callrail_relay.outbox.rows import Row, from_row, route_of
-from callrail_relay.outbox.rows import portions as in_portions
+from callrail_relay.outbox.rows import Row, from_row, portions, route_of
 from callrail_relay.outbox.tables import (
     Condition,
     accounts,
@@ -43,49 +39,6 @@ from callrail_relay.outbox.tables import (
 )
 
 SHORTEST_END = 6  # characters of an id's end that stand for it, if only one message has them
-
-
-def list_messages(connection: sa.Connection, now: datetime, wanted: MessageFilter) -> list[Message]:
-    """The messages that pass the filter, newest first."""
-    narrow = wanted.recipient is not None
-    where = list(conditions(connection, wanted))
-    found: list[Row] = []
-    for portion in portions(connection, wanted):
-        # By one status at a time: only so an index holds them in this order.
-        for status in wanted.statuses or (None,):
-            query = sa.select(messages).where(*where, *portion, *of_status(status, narrow=narrow))
-            query = query.order_by(messages.c.seq.desc()).limit(wanted.limit or None)
-            found += connection.execute(query).all()
-        if 0 < wanted.limit <= len(found):
-            break
-    found.sort(key=lambda row: row.seq, reverse=True)
-    return with_segments(connection, now, found[: wanted.limit or None])
-
-
-def conditions(connection: sa.Connection, wanted: MessageFilter) -> Iterator[Condition]:
-    """What a message has to fulfil to pass the filter, its status aside."""
-    if wanted.recipient is not None:
-        yield messages.c.recipient == wanted.recipient
-    if wanted.since is not None:
-        yield from_seq(connection, wanted.since)
-        yield messages.c.received_at >= wanted.since
-    if wanted.search is not None:
-        yield mentions(connection, wanted.search)
-
-
-def portions(connection: sa.Connection, wanted: MessageFilter) -> Iterator[tuple[Condition, ...]]:
-    """The parts to look for messages in, newest first: LOOKED_THROUGH texts each if it is for words."""
-    if wanted.search is None or wanted.recipient is not None:
-        yield ()
-        return
-    last = last_seq(connection)
-    for newest in range(last, 0, -LOOKED_THROUGH):
-        yield messages.c.seq <= newest, messages.c.seq > newest - LOOKED_THROUGH
-
-
-def last_seq(connection: sa.Connection) -> int:
-    """The place of the newest message; 0 if there is none."""
-    return connection.scalar(sa.select(sa.func.max(messages.c.seq))) or 0
 
 
 def find_messages(connection: sa.Connection, now: datetime, id_: str) -> list[Message]:
@@ -106,7 +59,7 @@ def with_segments(connection: sa.Connection, now: datetime, rows: Sequence[Row])
     """The messages of these rows, in their order."""
     of_message: dict[int, list[Segment]] = defaultdict(list)
     decided: dict[int, list[Decision]] = defaultdict(list)
-    for seqs in in_portions(row.seq for row in rows):
+    for seqs in portions(row.seq for row in rows):
         _read_segments(connection, seqs, of_message)
         query = sa.select(decisions).where(decisions.c.message_seq.in_(seqs)).order_by(decisions.c.id)
         for row in connection.execute(query):
@@ -231,39 +184,6 @@ _KNOWN = sa.select(
 )
 # What is in flight is among the pending.
 _KNOWN_USES = sa.select(uses(attempts.c.finished_at.is_not(None)).c.at)
-
-
-def plan_export(connection: sa.Connection, now: datetime, wanted: MessageFilter) -> Export:
-    """How many messages pass the filter now; what comes in later is not in the export."""
-    if (wanted.recipient, wanted.since, wanted.search) == (None, None, None):
-        counts = [sa.select(sa.func.sum(tallies.c.messages)).where(*_of_statuses(tallies, wanted))]
-    else:
-        where = [*conditions(connection, wanted), *_of_statuses(messages, wanted)]
-        number = sa.select(sa.func.count()).select_from(messages).where(*where)
-        counts = [number.where(*portion) for portion in portions(connection, wanted)]
-    count = sum(int(connection.scalar(one) or 0) for one in counts)
-    return Export(wanted=wanted, count=count, last=last_seq(connection))
-
-
-def read_portion(
-    connection: sa.Connection, now: datetime, export: Export, *, after: int, size: int
-) -> tuple[list[Message], int]:
-    """The next *size* messages of *export* after the place *after*, and the place of the last."""
-    # Each portion is a transaction of its own, so that a long export doesn't block writes.
-    where = [*conditions(connection, export.wanted), *_of_statuses(messages, export.wanted)]
-    # If it is for words, no statement looks through more than so many, as in a list.
-    step = LOOKED_THROUGH if export.wanted.search is not None else max(1, export.last - after)
-    query = sa.select(messages).where(*where).order_by(messages.c.seq).limit(size)
-    for begin in range(after, export.last, step):
-        part = (messages.c.seq > begin, messages.c.seq <= min(begin + step, export.last))
-        rows = connection.execute(query.where(*part)).all()
-        if rows:
-            return with_segments(connection, now, rows), rows[-1].seq
-    return [], after
-
-
-def _of_statuses(table: sa.FromClause, wanted: MessageFilter) -> list[Condition]:
-    return [table.c.status.in_(wanted.statuses)] if wanted.statuses else []
 
 
 def read_counts(connection: sa.Connection, now: datetime) -> Counts:

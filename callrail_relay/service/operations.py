@@ -29,7 +29,7 @@ from callrail_relay.domain.message import (
 from callrail_relay.domain.opt_outs import ListedPerson, OptOut
 from callrail_relay.domain.views import Waiting
 from callrail_relay.errors import NotAllowed, NotFound, UsageError
-from callrail_relay.outbox import decisions, history, opt_outs, presence, queries
+from callrail_relay.outbox import decisions, history, lists, opt_outs, presence, queries
 from callrail_relay.outbox.shadow import read_shadow
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain_all, says
@@ -118,18 +118,18 @@ class Operations:
         return _in_force(standings, await self.store.now())
 
     async def list_messages(self, wanted: MessageFilter) -> list[Message]:
-        return await self._shown(await self.store.read(queries.list_messages, wanted))
+        return await self._shown(await self.store.read(lists.list_messages, wanted))
 
     async def plan_export(self, wanted: MessageFilter) -> Export:
         """How many messages an export holds: those that pass the filter, whatever its limit."""
-        return await self.store.read(queries.plan_export, wanted)
+        return await self.store.read(lists.plan_export, wanted)
 
     async def export(self, export: Export) -> AsyncIterator[list[Message]]:
         """The messages of an export in portions, oldest first, so that no number of them is too large."""
-        found, place = await self.store.read(queries.read_portion, export, after=0, size=PORTION)
+        found, place = await self.store.read(lists.read_portion, export, after=0, size=PORTION)
         while found:
             yield await self._shown(found)
-            found, place = await self.store.read(queries.read_portion, export, after=place, size=PORTION)
+            found, place = await self.store.read(lists.read_portion, export, after=place, size=PORTION)
 
     async def find(self, id_: str) -> list[Message]:
         """The message with this id, or those of the submission with this id. Raises NotFound."""

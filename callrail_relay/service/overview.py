@@ -10,7 +10,7 @@ from callrail_relay.clock import Clock, until_woken
 from callrail_relay.domain import views
 from callrail_relay.domain.events import Event
 from callrail_relay.domain.health import Facts, StoreStats, most_pressing
-from callrail_relay.domain.message import Message, Status
+from callrail_relay.domain.message import Message, MessageFilter, Status
 from callrail_relay.domain.opt_outs import OptOut
 from callrail_relay.domain.shadow import Shadow
 from callrail_relay.errors import Unavailable
@@ -101,7 +101,7 @@ class History:
         _, counts = await self.store.read(store_shadow.count_requests, None)
         return counts
 
-    async def page(self, wanted: views.TextFilter) -> views.TextPage:
+    async def page(self, wanted: MessageFilter) -> views.TextPage:
         return await self.store.read(store_history.read_page, wanted)
 
     async def text(self, id_: str) -> list[OneText]:

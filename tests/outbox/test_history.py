@@ -7,10 +7,9 @@ import pytest
 import sqlalchemy as sa
 
 from callrail_relay.domain.guards import Verdict
-from callrail_relay.domain.message import Reason, Status
+from callrail_relay.domain.message import MessageFilter, Reason, Status
 from callrail_relay.domain.outcome import Unknown
-from callrail_relay.domain.views import TextFilter
-from callrail_relay.outbox import decisions, history, opt_outs
+from callrail_relay.outbox import decisions, history, lists, opt_outs
 from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import callrail_texts, messages
 from tests.outbox.database import connected
@@ -39,7 +38,7 @@ async def hold(outbox: Store, text: str = "Held") -> str:
     return message.id
 
 
-async def texts_of(outbox: Store, wanted: TextFilter) -> list[str | None]:
+async def texts_of(outbox: Store, wanted: MessageFilter) -> list[str | None]:
     return [row.text for row in (await outbox.read(history.read_page, wanted)).rows]
 
 
@@ -50,10 +49,10 @@ async def test_pages_follow_each_other_without_gap_or_repetition(outbox: Store) 
     """Newest first; also when new texts come in between."""
     for number in range(7):
         await put(outbox, f"Text {number}", to=recipient(number))
-    first = await outbox.read(history.read_page, TextFilter(limit=3))
+    first = await outbox.read(history.read_page, MessageFilter(limit=3))
     await put(outbox, "Later", to=recipient(8))
-    second = await outbox.read(history.read_page, TextFilter(limit=3, before=first.older))
-    third = await outbox.read(history.read_page, TextFilter(limit=3, before=second.older))
+    second = await outbox.read(history.read_page, MessageFilter(limit=3, before=first.older))
+    third = await outbox.read(history.read_page, MessageFilter(limit=3, before=second.older))
 
     shown = [row.text for page in (first, second, third) for row in page.rows]
     assert [f"Text {number}" for number in reversed(range(7))] == shown
@@ -68,42 +67,48 @@ async def test_page_is_narrowed(outbox: Store, worker: Worker, clock: ManualCloc
     await hold(outbox, "House on OAK")
     await put(outbox, "100% sure_ and/or", to=recipient(2))
 
-    assert ["100% sure_ and/or", "House on OAK", "House on Elm"] == await texts_of(outbox, TextFilter())
-    assert ["House on OAK"] == await texts_of(outbox, TextFilter(statuses=(Status.HELD,)))
-    both = TextFilter(statuses=(Status.SENT, Status.HELD))
+    assert ["100% sure_ and/or", "House on OAK", "House on Elm"] == await texts_of(outbox, MessageFilter())
+    assert ["House on OAK"] == await texts_of(outbox, MessageFilter(statuses=(Status.HELD,)))
+    both = MessageFilter(statuses=(Status.SENT, Status.HELD))
     assert ["House on OAK", "House on Elm"] == await texts_of(outbox, both)
-    assert ["House on Elm"] == await texts_of(outbox, TextFilter(recipient=recipient(1)))
-    assert ["House on OAK"] == await texts_of(outbox, TextFilter(words=("oak", "pat")))
-    assert [] == await texts_of(outbox, TextFilter(words=("oak", "elm")))
-    assert ["100% sure_ and/or"] == await texts_of(outbox, TextFilter(words=("0%", "E_", "d/O")))
-    assert [] == await texts_of(outbox, TextFilter(words=("o%n",)))
-    assert 3 == len(await texts_of(outbox, TextFilter(name="PAT EX")))
-    assert 3 == len(await texts_of(outbox, TextFilter(opportunity_id="101", sender_id="789")))
-    assert ["House on Elm"] == await texts_of(outbox, TextFilter(sender_id="789", statuses=(Status.SENT,)))
-    assert [] == await texts_of(outbox, TextFilter(tracking_number="+12025550199"))
-    day = TextFilter(since=START, until=START + timedelta(hours=1))
+    assert ["House on Elm"] == await texts_of(outbox, MessageFilter(recipient=recipient(1)))
+    assert ["House on OAK"] == await texts_of(outbox, MessageFilter(words=("oak", "pat")))
+    assert [] == await texts_of(outbox, MessageFilter(words=("oak", "elm")))
+    assert ["100% sure_ and/or"] == await texts_of(outbox, MessageFilter(words=("0%", "E_", "d/O")))
+    assert [] == await texts_of(outbox, MessageFilter(words=("o%n",)))
+    assert 3 == len(await texts_of(outbox, MessageFilter(name="PAT EX")))
+    assert 3 == len(await texts_of(outbox, MessageFilter(opportunity_id="101", sender_id="789")))
+    assert ["House on Elm"] == await texts_of(outbox, MessageFilter(sender_id="789", statuses=(Status.SENT,)))
+    assert [] == await texts_of(outbox, MessageFilter(tracking_number="+12025550199"))
+    day = MessageFilter(since=START, until=START + timedelta(hours=1))
     assert ["House on Elm"] == await texts_of(outbox, day)
-    assert 2 == len(await texts_of(outbox, TextFilter(since=START + timedelta(hours=1))))
-    assert [] == await texts_of(outbox, TextFilter(since=START + timedelta(days=2)))
-    assert [] == await texts_of(outbox, TextFilter(until=START))
+    assert 2 == len(await texts_of(outbox, MessageFilter(since=START + timedelta(hours=1))))
+    assert [] == await texts_of(outbox, MessageFilter(since=START + timedelta(days=2)))
+    assert [] == await texts_of(outbox, MessageFilter(until=START))
 
 
 async def test_search_stops_and_goes_on(
     outbox: Store, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A word that is far back costs one look at a time, and each says how far it came."""
-    monkeypatch.setattr(history, "LOOKED_THROUGH", 3)
+    monkeypatch.setattr(lists, "LOOKED_THROUGH", 3)
     await put(outbox, "Needle", to=recipient(0))
     for number in range(1, 5):
         clock.advance(60)
         await put(outbox, f"Hay {number}", to=recipient(number))
 
-    first = await outbox.read(history.read_page, TextFilter(words=("needle",)))
+    first = await outbox.read(history.read_page, MessageFilter(words=("needle",)))
     assert () == first.rows
     assert START + timedelta(minutes=1) == first.searched_to
-    second = await outbox.read(history.read_page, TextFilter(words=("needle",), before=first.older))
+    second = await outbox.read(history.read_page, MessageFilter(words=("needle",), before=first.older))
     assert ["Needle"] == [row.text for row in second.rows]
     assert (None, None) == (second.older, second.searched_to)
+
+    lately = MessageFilter(words=("needle",), since=START + timedelta(minutes=1))
+    first = await outbox.read(history.read_page, lately)
+    assert START + timedelta(minutes=1) == first.searched_to
+    second = await outbox.read(history.read_page, replace(lately, before=first.older))
+    assert ((), None) == (second.rows, second.searched_to)
 
 
 # --- what waits ------------------------------------------------------------------------------------------

@@ -22,13 +22,13 @@ from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
 from callrail_relay.domain.reconcile import FailedLookup, FoundText, Lookup
 from callrail_relay.domain.routing import Route
 from callrail_relay.domain.shadow import Mode, Passed, State, answered
-from callrail_relay.domain.views import TextFilter
 from callrail_relay.outbox import (
     accept,
     alerts,
     decisions,
     history,
     inbound,
+    lists,
     lookups,
     opt_outs,
     people,
@@ -146,7 +146,7 @@ async def live(outbox: Store, clock: ManualClock) -> None:
     await worker.take_all()
     clock.advance(timedelta(hours=1))
     await worker.settle_abandoned("node-1")
-    for message in await outbox.read(queries.list_messages, MessageFilter(statuses=(Status.UNKNOWN,))):
+    for message in await outbox.read(lists.list_messages, MessageFilter(statuses=(Status.UNKNOWN,))):
         await outbox.write(decisions.mark_sent, message.id)
     await outbox.read(lookups.next_lookup, LOOKUPS)
     await outbox.read(record.next_lease_end)
@@ -221,16 +221,16 @@ async def hear(outbox: Store, clock: ManualClock) -> None:
 
 async def look(outbox: Store, message_id: str) -> None:
     """What people and the metrics ask all day."""
-    await outbox.read(queries.list_messages, MessageFilter())
+    await outbox.read(lists.list_messages, MessageFilter())
     since = await outbox.now() - timedelta(hours=1)
     for statuses in ((), (Status.FAILED,), (Status.SENT, Status.FAILED)):
         for who in (None, recipient(10)):
-            for search in (None, "lost"):
+            for sought in ((), ("lost",)):
                 for when in (None, since):
-                    wanted = MessageFilter(statuses=statuses, recipient=who, search=search, since=when)
-                    await outbox.read(queries.list_messages, wanted)
-                    export = await outbox.read(queries.plan_export, wanted)
-                    await outbox.read(queries.read_portion, export, after=0, size=2)
+                    wanted = MessageFilter(statuses=statuses, recipient=who, words=sought, since=when)
+                    await outbox.read(lists.list_messages, wanted)
+                    export = await outbox.read(lists.plan_export, wanted)
+                    await outbox.read(lists.read_portion, export, after=0, size=2)
     await find(outbox, message_id)
     await outbox.read(queries.count_by_status)
     await outbox.read(queries.read_standings, [ACCOUNT], LIMITS)
@@ -278,7 +278,7 @@ async def look_at_pages(outbox: Store, clock: ManualClock, message_id: str) -> N
     )
     for page in pages:
         for statuses in ((), (Status.SENT, Status.FAILED)):
-            await outbox.read(history.read_page, TextFilter(statuses=statuses, **page))
+            await outbox.read(history.read_page, MessageFilter(statuses=statuses, **page))
     await outbox.read(history.read_history, message_id)
     for before in (None, clock.now()):
         await outbox.read(history.read_conversation, TRACKING_NUMBER, recipient(10), before, 20)

@@ -18,8 +18,8 @@ from callrail_relay.bootstrap.context import load_context
 from callrail_relay.bootstrap.credentials import FILE, ask_for_link, open_desk
 from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.domain.health import Condition
-from callrail_relay.domain.message import Actor, Status
-from callrail_relay.domain.views import TextFilter, TextPage
+from callrail_relay.domain.message import Actor, MessageFilter, Status
+from callrail_relay.domain.views import TextPage
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import decisions
 from callrail_relay.sentences import clock_time
@@ -128,7 +128,7 @@ async def test_change_while_a_page_is_made_is_not_missed(
         dashboard = visitor.private.dashboard
         read = dashboard.history.page
 
-        async def read_and_change(wanted: TextFilter) -> TextPage:
+        async def read_and_change(wanted: MessageFilter) -> TextPage:
             page = await read(wanted)
             dashboard.signal()
             return page

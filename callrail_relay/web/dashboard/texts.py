@@ -10,11 +10,11 @@ from urllib.parse import parse_qsl, urlencode
 
 from starlette.responses import Response
 
-from callrail_relay.domain.message import OPEN, Attempt, Message, Reason, Status, Verb
+from callrail_relay.domain.message import OPEN, Attempt, Message, MessageFilter, Reason, Status, Verb
 from callrail_relay.domain.outcome import OutcomeKind, Sent
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.printable import guarded, lines, printable
-from callrail_relay.domain.views import MessageSummary, RawRequest, TextFilter
+from callrail_relay.domain.views import MessageSummary, RawRequest
 from callrail_relay.errors import NotFound
 from callrail_relay.sentences import plural
 from callrail_relay.service.overview import OneText
@@ -50,7 +50,7 @@ async def download(visit: Visit) -> Response:
     return csv_file(name, _csv(visit, asked.wanted))
 
 
-async def _csv(visit: Visit, wanted: TextFilter) -> AsyncIterator[str]:
+async def _csv(visit: Visit, wanted: MessageFilter) -> AsyncIterator[str]:
     yield UTF8_MARK + lines([WORDS["csv"]])
     before: int | None = wanted.before
     while True:
@@ -124,7 +124,7 @@ class Asked:
     """The form as it was filled in, its filter, and what could not be understood."""
 
     fields: Mapping[str, str]
-    wanted: TextFilter
+    wanted: MessageFilter
     faults: list[str]
 
     @property
@@ -158,7 +158,7 @@ def read_filter(query: Mapping[str, str]) -> Asked:
             faults.append(say("no_day", typed=fields[edge]))
     since, until = edges
     before = query.get("before", "")
-    wanted = TextFilter(
+    wanted = MessageFilter(
         statuses=statuses,
         recipient=recipient,
         tracking_number=fields["number"] or None,

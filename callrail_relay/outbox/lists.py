@@ -1,0 +1,149 @@
+"""Lists of messages that a filter narrows: pages, newest first, and exports, oldest first."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from callrail_relay.domain.message import Export, Message, MessageFilter, Status
+from callrail_relay.outbox.queries import with_segments
+from callrail_relay.outbox.rows import Row, latest
+from callrail_relay.outbox.tables import Condition, messages, tallies
+
+LOOKED_THROUGH = 30_000  # texts that one statement looks through for words
+
+
+class Page(NamedTuple):
+    rows: Sequence[Row]
+    older: int | None = None  # where the next page begins, None at the end
+    searched_to: datetime | None = None  # the search for words stopped for now, and has looked so far back
+
+
+def find_page(connection: sa.Connection, query: sa.Select[Any], wanted: MessageFilter) -> Page:
+    """The next page of *query*, which reads messages from the newest on."""
+    first = 1 if wanted.since is None else first_since(connection, wanted.since)
+    if first is None:
+        return Page([])
+    end = min(wanted.before or _END, _END if wanted.until is None else _end(connection, wanted.until))
+    begin = first
+    if (wanted.words or wanted.name) and not (wanted.recipient or wanted.opportunity_id):
+        begin = max(first, min(end, _last_seq(connection) + 1) - LOOKED_THROUGH)
+    query = query.where(messages.c.seq >= begin, messages.c.seq < end, *_conditions(connection, wanted))
+    query = query.limit(wanted.limit + 1 if wanted.limit else None)
+    narrow = any((wanted.recipient, wanted.opportunity_id, wanted.sender_id))
+    # By one status at a time: only so an index holds them in the order of the page.
+    found: list[Row] = [
+        row
+        for status in wanted.statuses or (None,)
+        for row in connection.execute(query.where(*_of_status(status, narrow=narrow)))
+    ]
+    found.sort(key=lambda row: row.seq, reverse=True)
+    if 0 < wanted.limit < len(found):
+        return Page(found[: wanted.limit], older=found[wanted.limit - 1].seq)
+    rest = latest(messages, messages.c.seq >= first, messages.c.seq < begin)
+    if begin > first and (older := connection.execute(rest).first()):
+        return Page(found, older=older.seq + 1, searched_to=older.received_at)
+    return Page(found)
+
+
+_END = 2**63 - 1  # past every number
+
+
+def first_since(connection: sa.Connection, since: datetime) -> int | None:
+    """The number of the first message that came in since *since*, which every index has at its end."""
+    query = sa.select(messages.c.seq).where(messages.c.received_at >= since)
+    return connection.scalar(query.order_by(messages.c.received_at, messages.c.seq).limit(1))
+
+
+def _end(connection: sa.Connection, until: datetime) -> int:
+    before = sa.select(messages.c.seq).where(messages.c.received_at < until)
+    newest = before.order_by(messages.c.received_at.desc(), messages.c.seq.desc()).limit(1)
+    return (connection.scalar(newest) or 0) + 1
+
+
+def _last_seq(connection: sa.Connection) -> int:
+    return connection.scalar(sa.select(sa.func.max(messages.c.seq))) or 0
+
+
+def _conditions(connection: sa.Connection, wanted: MessageFilter) -> Iterator[Condition]:
+    """What a message has to meet to pass the filter, its status and number aside."""
+    for name in ("recipient", "tracking_number", "opportunity_id", "sender_id"):
+        if (value := getattr(wanted, name)) is not None:
+            yield messages.c[name] == value
+    if wanted.since is not None:
+        yield messages.c.received_at >= wanted.since
+    if wanted.until is not None:
+        yield messages.c.received_at < wanted.until
+    if wanted.name is not None:
+        yield _contains(connection, messages.c.seller, wanted.name)
+    for word in wanted.words:
+        columns = (messages.c.text, messages.c.seller)
+        yield sa.or_(*(_contains(connection, column, word) for column in columns))
+
+
+def _contains(connection: sa.Connection, column: sa.Column[str | None], words: str) -> Condition:
+    """Whether *column* contains *words* in any case, which SQLite's LIKE ignores by itself, twice as fast."""
+    pattern = "%" + "".join(f"/{letter}" if letter in "/%_" else letter for letter in words) + "%"
+    if connection.dialect.name == "sqlite":
+        return column.like(pattern, escape="/")
+    return column.ilike(pattern, escape="/")
+
+
+def _of_status(status: Status | None, *, narrow: bool) -> list[Condition]:
+    """Whether a message has *status*; beside a *narrow* condition so that no index of the status is used."""
+    # Without statistics a database takes all indexes for equally good, and would walk all sent texts.
+    if status is None:
+        return []
+    return [sa.func.coalesce(messages.c.status, "") == status if narrow else messages.c.status == status]
+
+
+def list_messages(connection: sa.Connection, now: datetime, wanted: MessageFilter) -> list[Message]:
+    """The messages that pass the filter, newest first; words are looked for in all of them."""
+    query = sa.select(messages).order_by(messages.c.seq.desc())
+    page = find_page(connection, query, wanted)
+    found = [*page.rows]
+    while page.searched_to is not None and (not wanted.limit or len(found) < wanted.limit):
+        rest = replace(wanted, before=page.older, limit=wanted.limit and wanted.limit - len(found))
+        page = find_page(connection, query, rest)
+        found += page.rows
+    return with_segments(connection, now, found)
+
+
+def plan_export(connection: sa.Connection, now: datetime, wanted: MessageFilter) -> Export:
+    """How many messages pass the filter now; what comes in later is not in the export."""
+    last = _last_seq(connection)
+    if wanted == MessageFilter(statuses=wanted.statuses, limit=wanted.limit):
+        # However many they are.
+        counts = [sa.select(sa.func.sum(tallies.c.messages)).where(*_among(tallies, wanted))]
+    else:
+        where = [*_conditions(connection, wanted), *_among(messages, wanted)]
+        number = sa.select(sa.func.count()).select_from(messages).where(*where)
+        counts = [number.where(*stretch) for stretch in _stretches(wanted, 0, last)]
+    count = sum(int(connection.scalar(one) or 0) for one in counts)
+    return Export(wanted=wanted, count=count, last=last)
+
+
+def read_portion(
+    connection: sa.Connection, now: datetime, export: Export, *, after: int, size: int
+) -> tuple[list[Message], int]:
+    """The next *size* messages of *export* after the place *after*, and the place of the last."""
+    # Each portion is a transaction of its own, so that a long export doesn't block writes.
+    where = [*_conditions(connection, export.wanted), *_among(messages, export.wanted)]
+    query = sa.select(messages).where(*where).order_by(messages.c.seq).limit(size)
+    for stretch in _stretches(export.wanted, after, export.last):
+        if rows := connection.execute(query.where(*stretch)).all():
+            return with_segments(connection, now, rows), rows[-1].seq
+    return [], after
+
+
+def _stretches(wanted: MessageFilter, after: int, last: int) -> Iterator[tuple[Condition, ...]]:
+    """The parts to look for an export's messages in; if it is for words, no longer than in a list."""
+    step = LOOKED_THROUGH if wanted.words else max(1, last - after)
+    for begin in range(after, last, step):
+        yield messages.c.seq > begin, messages.c.seq <= min(begin + step, last)
+
+
+def _among(table: sa.FromClause, wanted: MessageFilter) -> list[Condition]:
+    return [table.c.status.in_(wanted.statuses)] if wanted.statuses else []
