@@ -38,11 +38,6 @@ sentence = teller(__package__, "words")
 TERMS = sentence("terms")
 
 
-def new_random() -> Random:
-    """Randomness for ids and waits, seeded by the system's, which costs more than the rest of an id."""
-    return Random(SystemRandom().getrandbits(256))  # noqa: S311 - no secret is made of it
-
-
 @dataclass(frozen=True, kw_only=True)
 class AppContext:
     config_path: Path
@@ -50,7 +45,8 @@ class AppContext:
     secrets: Secrets
     data: Path
     clock: Clock = field(default_factory=SystemClock)
-    random: Random = field(default_factory=new_random)
+    # For ids and waits, and no secrets. The system's own would cost more than the rest of an id.
+    random: Random = field(default_factory=lambda: Random(SystemRandom().getrandbits(256)))  # noqa: S311
     overrides: Mapping[str, object] = field(default_factory=dict)
     stamp: object = None  # of the settings file, as it was read
 

@@ -13,7 +13,6 @@ from typing import Any
 from callrail_relay.bootstrap.context import AppContext, listener_url, load_context, sentence
 from callrail_relay.bootstrap.wiring import open_callrail, open_relay
 from callrail_relay.callrail.wire import read_webhook, verify
-from callrail_relay.config.loading import load
 from callrail_relay.config.places import private_directory, write_privately
 from callrail_relay.config.saving import Changes, overruled, save
 from callrail_relay.config.secrets import OsKeyring, SecretName
@@ -239,7 +238,6 @@ async def known_api_key(context: AppContext, *, use_file: bool) -> KnownKey | No
 
 @dataclass(frozen=True, kw_only=True)
 class SavedSetup:
-    settings: Settings
     token: str
     key_place: str
     token_place: str
@@ -266,7 +264,6 @@ async def save_setup(
     places = {name: one.source for name, one in found.items() if one is not None}
     places |= await save(path, secrets, changes, kept, use_file=use_file or secrets.file_in_use)
     return SavedSetup(
-        settings=load(path),
         token=values[SecretName.HOOK_TOKEN],
         key_place=places[SecretName.API_KEY],
         token_place=places[SecretName.HOOK_TOKEN],
