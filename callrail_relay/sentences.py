@@ -102,6 +102,22 @@ def clock_time(instant: datetime, *, seconds: bool = False) -> str:
     return f"{local.hour % 12 or 12}:{local.minute:02}{tail} {'AM' if local.hour < 12 else 'PM'}"
 
 
+def when(instant: datetime | None, now: datetime, *, seconds: bool = False) -> str:
+    """An instant as one would say it at *now*: 2:05 PM, yesterday 2:05 PM, Nov 21 at 2:05 PM."""
+    if instant is None:
+        return ""
+    day, today = instant.astimezone().date(), now.astimezone().date()
+    time = clock_time(instant, seconds=seconds)
+    if day == today:
+        return time
+    if day == today - timedelta(days=1):
+        return f"yesterday {time}"
+    if day == today + timedelta(days=1):
+        return f"tomorrow {time}"
+    date = f"{day:%b} {day.day}" + ("" if day.year == today.year else f", {day.year}")
+    return f"{date} at {time}"
+
+
 def at(time: str) -> str:
     """Return *time* as a sentence says it: at 2:05 PM, tomorrow at 2:05 PM, on Nov 21 at 2:05 PM."""
     if time.startswith(("yesterday", "tomorrow")):

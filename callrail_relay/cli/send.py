@@ -9,6 +9,7 @@ from callrail_relay.cli import console
 from callrail_relay.cli.console import catalog, echo, given, load_context, print_json, say, sentence
 from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.message import Message, Reason, Status
+from callrail_relay.domain.printable import shortened
 from callrail_relay.errors import NotFound, SettingsError, UsageError
 from callrail_relay.sentences import explain, says
 
@@ -180,8 +181,6 @@ async def _send_saved(relay: "Relay", found: "Sequence[SavedFile]", *, force: bo
 
 async def _show_plan(relay: "Relay", planned: "Sequence[Planned]", *, dry_run: bool) -> None:
     """Show the rows that the run itself would print; with a question to come, JSON waits for its end."""
-    from callrail_relay.cli.render import shortened
-
     rows, earlier = [], []
     for one in planned:
         if one.duplicate_of is not None:
@@ -193,7 +192,7 @@ async def _show_plan(relay: "Relay", planned: "Sequence[Planned]", *, dry_run: b
             rows[-1] |= {"status": "duplicate", "reason": "The same text comes earlier in these files."}
     if not given.as_json:
         for row in rows:
-            echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {shortened(row['text'], 54)}")
+            echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {shortened(row['text'] or '-', 54)}")
             if row["reason"]:
                 echo(f"           {row['reason']}")
     elif dry_run:

@@ -23,7 +23,7 @@ from callrail_relay.cli.console import (
 from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.message import OPEN, Status
 from callrail_relay.errors import AlreadyRunning, NotFound, Unavailable
-from callrail_relay.sentences import explain_all
+from callrail_relay.sentences import explain_all, when
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
@@ -38,8 +38,6 @@ async def serve(
     sandbox: bool = False,
     log_level: str | None = None,
 ) -> None:
-    from callrail_relay.cli.render import clock_time
-
     overrides: dict[str, object] = {
         "server": {"host": host, "port": port},
         "dashboard": {"enabled": dashboard},
@@ -59,7 +57,7 @@ async def serve(
         try:
             await _serve(context, show_hook_url=throwaway, sandbox=sandbox)
         except AlreadyRunning as error:
-            since = "" if error.since is None else f" since {clock_time(error.since, context.clock.now())}"
+            since = "" if error.since is None else f" since {when(error.since, context.clock.now())}"
             process = "" if error.pid is None else f" (process {error.pid})"
             if error.by != "serve":
                 raise Unavailable(
