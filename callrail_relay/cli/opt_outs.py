@@ -68,9 +68,7 @@ async def import_(file: str | None = None, from_callrail: bool = False, since: s
     for one in listed.bad_lines:
         say(f"Line {one.number}: {one.reason}")
     if listed.bad_lines:
-        raise UsageError(
-            f"{len(listed.bad_lines)} line(s) were not imported; fix them, and import the file again."
-        )
+        raise UsageError(sentence("bad_lines", count=len(listed.bad_lines)))
 
 
 async def _import_from_callrail(since: str) -> None:

@@ -119,9 +119,7 @@ async def replay(
         if saved.drafts:
             found.append((document, saved.drafts))
     if not found:
-        raise NotFound(
-            f"There is no text of IF3 in {', '.join(files)}; see docs/reference for what replay reads."
-        )
+        raise NotFound(sentence("no_saved_text", files=", ".join(files)))
     count = sum(len(drafts) for _, drafts in found)
     if not dry_run:
         context.require_terms()
@@ -233,9 +231,7 @@ async def _limits(relay: "Relay", new: Sequence[Message]) -> list[str]:
         account, wanted = standing.account, parts[standing.account.id]
         room = max(0, min(standing.hour.room, standing.day.room) - standing.pending)
         if wanted and account.paused_since is not None:
-            sentences.append(f"Sending is paused for account {account.id}: they wait until it is resumed.")
+            sentences.append(sentence("account_paused", account=account.id))
         elif wanted > room:
-            sentences.append(
-                f"Account {account.id} has room for {room} more now; the others follow by themselves."
-            )
+            sentences.append(sentence("account_full", account=account.id, room=room))
     return sentences
