@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from enum import StrEnum
 from functools import lru_cache
+from itertools import chain
 
 from callrail_relay.domain import read_table
 from callrail_relay.domain.message import Reason, instant
@@ -237,33 +238,33 @@ _MARKED = _compiled("marked")
 
 def find_placeholder(text: str) -> str | None:
     """The first placeholder in *text* that was not filled in, as it is written there."""
-    found = min(_placeholders(text), key=lambda match: match.start(), default=None)
+    firsts = [first for kind in _placeholders(text) if (first := next(kind, None))]
+    found = min(firsts, key=lambda match: match.start(), default=None)
     return None if found is None else found[0].strip()[:60]
 
 
-def _placeholders(text: str) -> Iterator[re.Match[str]]:
-    """All that are found; what costs time is not looked for if its mark is missing."""
+def _placeholders(text: str) -> Iterator[Iterator[re.Match[str]]]:
+    """Those of each kind, in order; what costs time is not looked for if its mark is missing."""
     if _PATTERNS["marks_of_certain"].search(text):
-        yield from _PATTERNS["certain"].finditer(text)
+        yield _PATTERNS["certain"].finditer(text)
     if _PATTERNS["words_of_nothing"].search(text):
-        yield from _PATTERNS["greeted_nothing"].finditer(text)
-        yield from _PATTERNS["named_nothing"].finditer(text)
-        if only := _PATTERNS["only_nothing"].fullmatch(text):
-            yield only
-    for match in _PATTERNS["percent"].finditer(text) if "%" in text else ():
-        if not _PATTERNS["escape"].match(match[1]) and "/" not in re.split(r"\s", text[: match.start()])[-1]:
-            yield match  # not in a link
+        yield _PATTERNS["greeted_nothing"].finditer(text)
+        yield _PATTERNS["named_nothing"].finditer(text)
+        yield iter([only] if (only := _PATTERNS["only_nothing"].fullmatch(text)) else [])
+    if "%" in text:
+        begins = _PATTERNS["before_slash"].finditer(text)
+        found = chain.from_iterable(_PATTERNS["percent"].finditer(text, *begin.span()) for begin in begins)
+        yield (match for match in found if not _PATTERNS["escape"].match(match[1]))
     for mark, pattern in _MARKED.items():
-        for match in pattern.finditer(text) if mark in text else ():
-            if _names_a_field(match[1], match[0]):
-                yield match
+        if mark in text:
+            yield (match for match in pattern.finditer(text) if _names_a_field(match[1], match[0]))
 
 
 def _names_a_field(inside: str, whole: str) -> bool:
     """Whether all words of it are those of fields; in braces also what only a program writes as one word."""
-    apart = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Za-z])(?=[0-9])", " ", inside)
-    words = re.split(r"[\s_.'\u2019-]+", apart.strip().lower())
-    known = sum(word in _KNOWN for word in words)
+    apart = _PATTERNS["within_name"].sub(" ", inside)
+    words = _PATTERNS["between_words"].split(apart.strip().lower())
+    known = len([word for word in words if word in _KNOWN])
     if known == len(words) and len(words) <= 5:
         # "[last]" may be a person's own; a brace around it is not.
         return any(word in _CORE for word in words) or whole[0] == "{"

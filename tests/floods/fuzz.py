@@ -63,6 +63,8 @@ BODIES = [
     b"message=" + b"%ff" * 9000, b"a=b&" * 15_000, b"\xff\xfe" + b"\xd8" * 99,
     gzip.compress(b"\0" * 50_000_000), gzip.compress(encoded(payload())), encoded([payload()] * 30),
     b'{"message":"' + b"{{a}}" * 10_000 + b'","seller_phone":"2025550122"}',
+    b'{"message":"' + b"-%ab%" * 10_000 + b'","seller_phone":"2025550122"}',
+    b'{"message":"' + b"{abc}" * 10_000 + b'","seller_phone":"2025550122"}',
     b'{"message":"' + b"stop " * 12_000 + b'","seller_phone":"2025550122"}',
 ]  # fmt: skip
 PHONES = ["+12025550122", 2025550122, [], {}, "x" * 5000, None, 1e308]
