@@ -3,7 +3,7 @@
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import command, say, show
+from callrail_relay.cli.console import command, say, sentence, show
 from callrail_relay.clock import SystemClock
 from callrail_relay.errors import Unavailable, UsageError
 from callrail_relay.sentences import plural

@@ -220,11 +220,6 @@ def list_trackers(question: Question) -> Json:
     return page
 
 
-def send_text(question: Question) -> Json:
-    """The one call that texts a person."""
-    return take_text(question.simulator, question.account, question.form).as_json(question.fields)
-
-
 def list_conversations(question: Question) -> Json:
     """The conversations by company, ``search`` and time of their last text, newest activity first."""
     owners, since = {company.id for company in question.companies()}, question.since()
@@ -301,19 +296,6 @@ def _is_url(value: object) -> bool:
         return False
 
 
-_CALLS: tuple[tuple[str, str, Handler], ...] = (
-    ("GET", "a", list_accounts),
-    ("GET", "a/{account_id}/companies", list_companies),
-    ("GET", "a/{account_id}/trackers", list_trackers),
-    ("GET", "a/{account_id}/text-messages", list_conversations),
-    ("POST", "a/{account_id}/text-messages", send_text),
-    ("GET", "a/{account_id}/text-messages/{conversation_id}", show_conversation),
-    ("GET", "a/{account_id}/integrations", list_integrations),
-    ("POST", "a/{account_id}/integrations", create_integration),
-    ("PUT", "a/{account_id}/integrations/{integration_id}", change_integration),
-)
-
-
 OPT_OUT_WORDING = " Reply STOP to unsubscribe."
 
 # Upper case, because "end" and "quit" are also ordinary words.
@@ -323,17 +305,22 @@ _TOLL_FREE = frozenset({"800", "833", "844", "855", "866", "877", "888"})
 _REGIONS = frozenset({"US", "PR", "VI", "GU", "MP", "AS", "CA", None})
 
 
-def take_text(simulator: Simulator, account: Account, form: Mapping[str, Any]) -> Conversation:
+def send_text(question: Question) -> Json:
     """
-    Take the text that *form* asks for and return its conversation, or raise HTTPException and take nothing.
+    The one call that texts a person: its conversation, or HTTPException, and nothing is taken.
 
-    *form* holds the parameters of https://apidocs.callrail.com/#sending-a-text-message without media.
-    Only a text that is taken counts toward the limits.
+    Its form has the parameters of https://apidocs.callrail.com/#sending-a-text-message without media. Only a
+    text that is taken counts toward the limits.
     """
+    simulator, account, form = question.simulator, question.account, question.form
     if not account.texts.has_room(simulator.clock.now()):
         raise HTTPException(429, "Rate limit exceeded")
-    company, customer = _company(simulator, account, form), _customer(form)
-    content = _content(simulator, form)
+    if not isinstance(form.get("company_id"), str) or not form["company_id"]:
+        raise HTTPException(400, "company_id is required")
+    company = question.company(form["company_id"])
+    if company.disabled_at is not None:
+        raise HTTPException(400, "The company is disabled")
+    customer, content = _customer(form), _content(simulator, form)
     known = simulator.conversations_by_customer.get((company.id, customer))
     number = _tracking_number(form, known)
     _check_sender(simulator, company, number)
@@ -357,19 +344,7 @@ def take_text(simulator: Simulator, account: Account, form: Mapping[str, Any]) -
             conversation_id=conversation.id,
         )
     )
-    return conversation
-
-
-def _company(simulator: Simulator, account: Account, form: Mapping[str, Any]) -> Company:
-    company_id = form.get("company_id")
-    if not isinstance(company_id, str) or not company_id:
-        raise HTTPException(400, "company_id is required")
-    company = simulator.companies.get(company_id)
-    if company is None or company.account_id != account.id:
-        raise HTTPException(404, "Not found")
-    if company.disabled_at is not None:
-        raise HTTPException(400, "The company is disabled")
-    return company
+    return conversation.as_json(question.fields)
 
 
 def _customer(form: Mapping[str, Any]) -> str:
@@ -415,6 +390,19 @@ def _check_sender(simulator: Simulator, company: Company, number: str) -> None:
         raise HTTPException(400, "tracking_number is invalid: its tracker is disabled")
     if not (tracker.sms_supported and tracker.sms_enabled) or number[2:5] in _TOLL_FREE:
         raise HTTPException(400, "tracking_number is not enabled for text messages")
+
+
+_CALLS: tuple[tuple[str, str, Handler], ...] = (
+    ("GET", "a", list_accounts),
+    ("GET", "a/{account_id}/companies", list_companies),
+    ("GET", "a/{account_id}/trackers", list_trackers),
+    ("GET", "a/{account_id}/text-messages", list_conversations),
+    ("POST", "a/{account_id}/text-messages", send_text),
+    ("GET", "a/{account_id}/text-messages/{conversation_id}", show_conversation),
+    ("GET", "a/{account_id}/integrations", list_integrations),
+    ("POST", "a/{account_id}/integrations", create_integration),
+    ("PUT", "a/{account_id}/integrations/{integration_id}", change_integration),
+)
 
 
 Control = Callable[[Simulator, Any], Any]
