@@ -3,11 +3,12 @@
 import re
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from callrail_relay.domain.values import Value
 from callrail_relay.errors import SettingsError
 from callrail_relay.machine import sentence
 
@@ -27,8 +28,7 @@ class Kind(StrEnum):
     WINDOWS = "windows"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServicePlan:
+class ServicePlan(Value):
     """Which program runs, with which settings and data. It holds no secret."""
 
     program: tuple[str, ...]  # without a subcommand
