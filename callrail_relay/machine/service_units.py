@@ -3,7 +3,7 @@
 import re
 import subprocess
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import asdict, field
 from enum import StrEnum
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -68,7 +68,7 @@ def _fill(template: str, plan: ServicePlan, **values: object) -> str:
         undefined=StrictUndefined,
     )
     values |= {"description": _DESCRIPTION, "stop_within": STOP_WITHIN}
-    return environment.get_template(template).render(vars(plan) | values)
+    return environment.get_template(template).render(asdict(plan) | values)
 
 
 def _unit(plan: ServicePlan, *, system: bool) -> str:
