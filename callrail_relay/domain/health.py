@@ -10,6 +10,7 @@ from callrail_relay.domain.delivery import AccountStatus, Counts
 from callrail_relay.domain.message import Reason, as_json
 from callrail_relay.domain.retry import NO_ANSWER, UNREACHABLE
 from callrail_relay.domain.shadow import Shadow
+from callrail_relay.domain.values import Value
 from callrail_relay.domain.views import Waiting
 
 CONTACT_AGE = timedelta(minutes=10)  # how old CallRail's last answer may be before the relay asks again
@@ -24,8 +25,7 @@ class Slept:
     woke_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class Node(Value):
     name: str
     since: datetime | None = None  # None for the instant between its start and its note
     pid: int | None = None  # this and the next only where the store is a file
@@ -50,8 +50,7 @@ class Running:
         return {"running": bool(nodes), "since": as_json(self.since), "nodes": nodes}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contact:
+class Contact(Value):
     answered_at: datetime | None = None
     is_lost: bool = False  # the latest requests since then failed
 
@@ -59,8 +58,7 @@ class Contact:
         return self.answered_at is not None and now - self.answered_at < age
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublicUrl:
+class PublicUrl(Value):
     url: str
     answered: bool | None = None  # None before its first check
     detail: str = ""
@@ -72,8 +70,7 @@ class Condition(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckResult:
+class CheckResult(Value):
     name: str
     condition: Condition
     detail: str  # a sentence, which names the remedy unless all is well
@@ -83,8 +80,7 @@ class CheckResult:
         return {"name": self.name, "status": self.condition, "detail": self.detail}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(Value):
     now: datetime
     running: Running
     standings: Sequence[AccountStatus]
@@ -149,8 +145,7 @@ class Code(IntEnum):  # in order of urgency
         return Level.WELL if self is Code.WELL else Level.NOTE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class Point(Value):
     code: Code
     account_id: str = ""
     count: int = 0
@@ -164,8 +159,7 @@ class Point:
         return self.code.level
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreStats:
+class StoreStats(Value):
     facts: Facts
     counts: Counts
     opt_outs: int
