@@ -266,11 +266,7 @@ def _claim_texts(batch: _Batch, account: Account, facts: _Facts) -> _Look:
             for row in candidates(connection, now, batch.policy, account, status, batch.room - least):
                 if len(held) == AT_ONCE:
                     return _Look(due_at=now, has_claimed=batch.room < room, held=tuple(held))
-                verdict = _judge(connection, now, batch.policy, row)
-                if verdict.holds:
-                    look = _hold(connection, row, verdict)
-                else:
-                    look = _begin(batch, account, row, facts)
+                look = _begin(batch, account, row, facts)
                 held.extend(look.held)
                 if batch.room == least or (look.due_at is not None and is_over):
                     return replace(look, has_claimed=batch.room < room, held=tuple(held))
@@ -467,10 +463,14 @@ def _hold(connection: sa.Connection, row: Row, verdict: guards.Verdict) -> _Look
 
 def _begin(batch: _Batch, account: Account, row: Row, facts: _Facts) -> _Look:
     """
-    Claim the next segment of *row* if its whole message fits both windows: mark both as being sent, and write
-    the attempt. Else say when it will fit; until then those behind it wait as well.
+    Claim the next segment of *row* if no guard holds it and its whole message fits both windows.
+
+    Else say when it will fit; until then those behind it wait as well.
     """
     connection, now, policy = batch.connection, batch.now, batch.policy
+    verdict = _judge(connection, now, policy, row)
+    if verdict.holds:
+        return _hold(connection, row, verdict)
     waiting: list[tuple[int, str]] = []
     if row.is_cut:
         waiting = [(at, content) for at, content in connection.execute(_WAITING_SEGMENTS, {"of": row.seq})]

@@ -19,6 +19,8 @@ from callrail_relay.outbox.tables import (
     accounts_in_order,
     attempts,
     evidence,
+    is_open,
+    is_released_by_itself,
     messages,
     polls,
     segments,
@@ -98,9 +100,20 @@ def lock_accounts_of(connection: sa.Connection, attempt_ids: Iterable[int]) -> N
 
 
 def look_at_all(connection: sa.Connection, now: datetime, *which: Condition) -> None:
-    """Have these accounts looked at, or every one: what was found before need not hold any more."""
-    news = sa.update(accounts).where(accounts_in_order(*which))
+    """
+    Have these accounts looked at, or every one: what was found before need not hold any more.
+
+    Of all, those are passed by that have nothing to send, and are open to what comes: they are most.
+    """
+    news = sa.update(accounts).where(accounts_in_order(*which or [_IS_BUSY]))
     connection.execute(news.values(due_at=now, closed_until=None))
+
+
+_IS_BUSY = sa.or_(
+    accounts.c.closed_until.is_not(None),
+    accounts.c.id.in_(sa.select(messages.c.account_id).where(is_open())),
+    accounts.c.id.in_(sa.select(messages.c.account_id).where(is_released_by_itself())),
+)
 
 
 _ACCOUNT = sa.select(accounts).where(accounts.c.id == ACCOUNT_ID)
