@@ -115,9 +115,9 @@ class CallRail:
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError) as error:
             return NotSent(f"No connection to CallRail ({_cause(error)}).")
         except TimeoutError:
-            return Unknown("CallRail did not finish its answer in time.")
+            return Unknown("CallRail didn't finish its answer in time.")
         except AnswerTooLarge:
-            return Unknown("CallRail's answer was too large to be one.")
+            return Unknown("CallRail's answer was too large.")
         except httpx2.RequestError as error:
             # The request may have arrived.
             return Unknown(
@@ -305,13 +305,13 @@ class _Requests:
             answer = await self.exchange(self._http.build_request(method, path, json=body))
         except (httpx2.RequestError, TimeoutError, AnswerTooLarge) as error:
             raise Unavailable(
-                f"CallRail at {self._http.base_url.host} did not answer ({_cause(error)}), so that it is not "
-                "known whether it took the change; run the command again, which is safe."
+                f"CallRail at {self._http.base_url.host} did not answer ({_cause(error)}), so it's "
+                "unclear whether it saved the change; run the command again, which is safe."
             ) from error
         if answer.status == 403 and not answers.is_html(answer.headers, answer.body):
             words = answers.read_words(answer.body)
             raise RefusedByCallRail(
-                f"CallRail does not let this API key change webhooks (403): {words} Have CallRail's support "
+                f"CallRail doesn't let this API key change webhooks (403): {words} Ask CallRail support to "
                 "give it write access, or add the URLs in CallRail's settings, under Integrations > Webhooks."
             )
         if answer.status not in (200, 201):
@@ -333,19 +333,21 @@ def _fault(answer: _Answer) -> RefusedByCallRail | Unavailable:
     status, words = answer.status, answers.read_words(answer.body)
     if status == 403 and answers.is_html(answer.headers, answer.body):
         return Unavailable(
-            f"A firewall in front of CallRail refused the request (403, “{words}”); try again in a few "
+            f"A firewall in front of CallRail rejected the request (403, “{words}”); try again in a few "
             "minutes, or ask CallRail's support whether it blocks this computer's internet address."
         )
     if status == 404:
-        return UnknownToCallRail("CallRail knows no such account, or this API key cannot see it (404).")
+        return UnknownToCallRail("CallRail has no such account, or this API key can't see it (404).")
     if status == 429:
-        return Unavailable("CallRail's limit for requests is reached (429); try again in a few minutes.")
+        return Unavailable("CallRail's request limit is reached (429); try again in a few minutes.")
     if status >= 500:
-        return Unavailable(f"CallRail has trouble ({status}); try again in a few minutes.")
+        return Unavailable(f"CallRail is having problems ({status}); try again in a few minutes.")
     if status == 401:
-        words = "CallRail does not know this API key (401). Copy it again from CallRail, Settings > API Keys."
+        words = (
+            "CallRail doesn't recognize this API key (401). Copy it again from CallRail, Settings > API Keys."
+        )
     elif status == 403:
-        words = f"CallRail does not let this API key see that (403): {words}"
+        words = f"CallRail doesn't let this API key see that (403): {words}"
     else:
-        words = f"CallRail refused the request ({status}): {words}"
+        words = f"CallRail rejected the request ({status}): {words}"
     return RefusedByCallRail(words)

@@ -21,7 +21,7 @@ _SCHEMES = ("http", "https", "socks5", "socks5h")
 _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # the names by which OpenSSL finds certificates in a directory
 
 _ANOTHER_PROXY = "Write it as http://HOST:PORT or socks5://HOST:PORT, or unset it."
-_OTHER_CERTIFICATES = "Name one that is there, or unset it: the relay then uses the usual certificates."
+_OTHER_CERTIFICATES = "Set it to one that exists, or unset it: the relay then uses the usual certificates."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ def _read_proxy(raw: str, what: str) -> httpx2.Proxy:
     if scheme not in _SCHEMES:
         # Desktops write "socks://" for a proxy that mostly speaks SOCKS5, curl takes it for SOCKS4.
         raise SettingsError(
-            f"{what} is {shown}, and {printable(scheme)}:// is not a kind of proxy that can be used. "
+            f"{what} is {shown}, and {printable(scheme)}:// isn't a kind of proxy that the relay can use. "
             f"{_ANOTHER_PROXY}"
         )
     with suppress(ValueError, httpx2.InvalidURL):
@@ -168,7 +168,7 @@ def _holds_certificates(folder: str) -> bool:
 
 def _bad_certificates(variable: str, path: str, fault: str) -> SettingsError:
     return SettingsError(
-        f"The environment variable {variable} names {printable(path)}, which {fault}. {_OTHER_CERTIFICATES}"
+        f"The environment variable {variable} is {printable(path)}, which {fault}. {_OTHER_CERTIFICATES}"
     )
 
 
@@ -182,6 +182,6 @@ def _check_key_log() -> None:
             pass
     except OSError as error:
         raise SettingsError(
-            f"The environment variable SSLKEYLOGFILE names {printable(path)}, which cannot be written "
+            f"The environment variable SSLKEYLOGFILE is {printable(path)}, which cannot be written "
             f"({error.strerror}). Unset it."
         ) from error

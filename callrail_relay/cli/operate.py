@@ -142,13 +142,13 @@ def why_not_for_if3(public_url: str | None) -> str | None:
     )
     if public_url is None:
         return (
-            "The URL below works on this computer only. IF3 needs a public https address that leads here: "
-            f"`callrail-relay expose` makes one. Do you have one already? {what_to_do}"
+            "The URL below works on this computer only. IF3 needs a public https address that leads to it: "
+            f"`callrail-relay expose` sets one up. Do you already have one? {what_to_do}"
         )
     try:
         read_public_url(public_url)
     except BadPublicUrl as error:
-        return f"IF3 can't use the URL below: server.public_url can't be right. {error}. {what_to_do}"
+        return f"IF3 can't use the URL below: server.public_url isn't valid. {error}. {what_to_do}"
     return None
 
 
@@ -164,9 +164,7 @@ async def hook_url(rotate: bool = False, now: bool = False) -> None:
         token = rotation.token
         say(sentence("new_secret", place=rotation.place))
         if rotation.former_until is None:
-            say(
-                "The former URLs have ended: a relay that runs refuses them from now on. IF3's texts are lost"
-            )
+            say("The old URLs no longer work: a running relay rejects them. IF3's texts are lost")
             say("until it has this URL, so paste it into IF3 now.")
         else:
             say(sentence("former_works", until=local(rotation.former_until)))

@@ -119,7 +119,7 @@ async def replay(
             found.append((document, saved.drafts))
     if not found:
         raise NotFound(
-            f"There is no text of IF3 in {', '.join(files)}; see docs/reference for what replay reads."
+            f"There are no texts from IF3 in {', '.join(files)}; see docs/reference for what replay reads."
         )
     count = sum(len(drafts) for _, drafts in found)
     if not dry_run:
@@ -127,7 +127,7 @@ async def replay(
     asks = count > 1 and not (dry_run or yes)
     if asks and not console.has_terminal():
         # Before the store is opened: there is no terminal to ask in.
-        console.confirmed(f"Send what these files hold ({count} texts; --dry-run shows each)?", yes=False)
+        console.confirmed(f"Send the texts in these files ({count} texts; --dry-run shows each)?", yes=False)
     async with open_relay(context) as relay:
         if dry_run or asks:
             planned = await relay.intake.plan(relay.intake.saved(found, force=force))
@@ -202,7 +202,7 @@ async def _show_plan(relay: "Relay", planned: "Sequence[Planned]", *, dry_run: b
 
 
 def _duplicate_row(earlier: Message) -> dict[str, Any]:
-    reason = f"The same text is in the store already, as {earlier.id}, which is {earlier.status}."
+    reason = f"The same text is already in the database, as {earlier.id}, which is {earlier.status}."
     return {**message_document(earlier), "status": "duplicate", "reason": reason}
 
 
@@ -234,9 +234,9 @@ async def _limits(relay: "Relay", new: Sequence[Message]) -> list[str]:
         account, wanted = standing.account, parts[standing.account.id]
         room = max(0, min(standing.hour.room, standing.day.room) - standing.pending)
         if wanted and account.paused_since is not None:
-            sentences.append(f"Sending is paused for account {account.id}: they wait until it is resumed.")
+            sentences.append(f"Sending is paused for account {account.id}: they wait until you resume it.")
         elif wanted > room:
             sentences.append(
-                f"Account {account.id} has room for {room} more now; the others follow by themselves."
+                f"Account {account.id} has room for {room} more now; the others follow automatically."
             )
     return sentences

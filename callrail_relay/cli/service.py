@@ -161,7 +161,7 @@ async def restart(system: bool = False) -> None:
         raise NotFound(sentence("not_installed"))
     state, fault = await service_setup.restart(kind, given.config)
     if fault is not None:
-        raise Unavailable(f"The service was started again. {fault} {_SEE_WHY}.")
+        raise Unavailable(f"The service was restarted. {fault} {_SEE_WHY}.")
     show(_document(state), sentence("service_runs"))
 
 

@@ -62,8 +62,8 @@ def load(
     text = read_text(path) if text is None else text
     if text is None and must_exist and override_path(config) is not None:
         raise SettingsError(
-            f"There is no settings file {path}. Make it with `callrail-relay configure --config {path}`, "
-            f"or name another with --config or {CONFIG_VARIABLE}."
+            f"There is no settings file {path}. Create it with `callrail-relay configure --config {path}`, "
+            f"or choose another with --config or {CONFIG_VARIABLE}."
         )
     file: _Source = (parse(path, text or ""), lambda at: _line(at, path, text or ""))
     sources = [*_above_the_file(overrides), file]
@@ -121,7 +121,7 @@ def read_text(path: Path) -> str | None:
             raise SettingsError(f"{path} is a directory. Name the settings file in it.") from error
         raise SettingsError(
             f"The settings file {path} cannot be read: {error.strerror}. "
-            "Let the user that runs the relay read it, or name another with --config."
+            "Let the user that runs the relay read it, or choose another with --config."
         ) from error
 
 
@@ -274,7 +274,7 @@ def _instead(location: Location) -> str:
         return "; secrets are kept apart from the settings, and `callrail-relay configure` stores them"
     keys = list(TABLES[str(table[0])].model_fields if table else TABLES)
     if near := get_close_matches(str(key), keys, n=1):
-        return f"; perhaps {_key((*table, near[0]))} is meant"
+        return f"; perhaps you meant {_key((*table, near[0]))}"
     return f"; {_key(tuple(table)) or 'the file'} takes {', '.join(keys)}"
 
 
@@ -283,4 +283,4 @@ def _meant(name: str) -> str:
     elsewhere = f"CALLRAIL_{name.removeprefix(PREFIX)}"
     near = get_close_matches(name, [*variable_names(), *_NOT_SETTINGS], n=1, cutoff=0.95)
     meant = elsewhere if elsewhere in _SECRETS_ELSEWHERE else next(iter(near), None)
-    return f" (perhaps {meant} is meant)" if meant else ""
+    return f" (perhaps you meant {meant})" if meant else ""

@@ -27,7 +27,7 @@ def update(path: Path, changes: Mapping[str, object]) -> None:
         write_privately(path, changed(path, read_text(path), changes))
     except OSError as error:
         raise SettingsError(
-            f"The settings file {path} cannot be written: {error.strerror}. Name another with --config."
+            f"The settings file {path} cannot be written: {error.strerror}. Choose another with --config."
         ) from error
 
 

@@ -60,7 +60,7 @@ class SecretFile:
                 if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
                     raise SecretError(
                         f"The secrets in {self.path} are open to other users of this machine. Run "
-                        f"`chmod 600 {shlex.quote(str(self.path))}`, and change what others may have read."
+                        f"`chmod 600 {shlex.quote(str(self.path))}`, and change any others may have seen."
                     )
                 secrets = tomllib.load(file)
         except FileNotFoundError:
@@ -78,7 +78,7 @@ class SecretFile:
 
     def _damaged(self) -> SecretError:
         return SecretError(
-            f'The file of secrets {self.path} is damaged: it takes lines such as api-key = "...". '
+            f'The secrets file {self.path} is damaged: it needs lines such as api-key = "...". '
             "Fix it, or delete it and run `callrail-relay configure --secrets-file`."
         )
 
@@ -93,7 +93,7 @@ class SecretFile:
             close_to_others(self.path)
         except OSError as error:
             raise SecretError(
-                f"The file of secrets {self.path} cannot be written: {error.strerror}. "
+                f"The secrets file {self.path} cannot be written: {error.strerror}. "
                 "Make its directory writable, or name another settings file with --config."
             ) from error
 
@@ -111,7 +111,7 @@ def close_to_others(path: Path) -> None:
 
 _REMEDY = (
     "Unlock it and try again, or run `callrail-relay configure --secrets-file`, "
-    "or give the secret by environment variable."
+    "or set the secret as an environment variable."
 )
 
 
@@ -323,7 +323,7 @@ class Secrets:
         """Keep *value* in the OS keyring or in the file, and take it out of the other; says where it went."""
         secret = _checked(value, f"The {name.words}")
         if secret is None:
-            raise SecretError(f"The {name.words} is empty. Give it again.")
+            raise SecretError(f"The {name.words} is empty. Enter it again.")
         keyring = None if use_file else await self._keyring.words()
         if keyring is not None:
             await self._keyring.set(self._user(name), secret.reveal())
@@ -391,7 +391,5 @@ def _checked(raw: str, what: str) -> Secret | None:
     """*raw* without the white space around it, None if nothing is left: it travels in headers and paths."""
     text = raw.strip()
     if not all(" " <= character <= "~" for character in text):
-        raise SecretError(
-            f"{what} has a line break or a character that is not ASCII in it. Copy it once more."
-        )
+        raise SecretError(f"{what} contains a line break or a character that isn't ASCII. Copy it again.")
     return Secret(text) if text else None

@@ -100,14 +100,14 @@ def _tracking_number(raw: object) -> str:
     try:
         return normalise(_text(raw))
     except BadPhone as fault:
-        raise ValueError("must be a phone number of the US or Canada: +1 and ten digits") from fault
+        raise ValueError("must be a US or Canadian phone number: +1 and ten digits") from fault
 
 
 def _time_zone(raw: object) -> str:
     """Return the name of a time zone with its area. Short ones are refused: "EST" has no summer time."""
     if "/" in (name := _text(raw)) and name in available_timezones():
         return name
-    raise ValueError('must be a time zone as the IANA names it, such as "America/New_York"')
+    raise ValueError('must be an IANA time zone, such as "America/New_York"')
 
 
 def _network(raw: object) -> Network:
@@ -174,7 +174,7 @@ def _check_postgresql_url(url: str) -> None:
         try:
             conninfo.make_conninfo(**{option: ""})
         except (ProgrammingError, TypeError) as fault:
-            words = f"must not have the option {option!r}, which PostgreSQL does not know"
+            words = f"must not have the option {option!r}, which PostgreSQL doesn't know"
             raise ValueError(words) from fault
 
 
@@ -198,11 +198,10 @@ def _host(raw: object) -> str:
 
 
 _PATTERNS = {
-    r"^(?:ACC[0-9A-Za-z]+|[0-9]{9})$": "must be ACC and what follows it, or the nine digits of CallRail's "
-    "account number",
-    r"^COM[0-9A-Za-z]+$": "must be COM and what follows it, as CallRail's API shows it",
-    r"^[0-9A-Za-z][0-9A-Za-z+.-]*://\S": "must be an address of Apprise, such as mailto://... or slack://...",
-    r"^[0-9A-Za-z._:%-]+$": "must be an address or a host name alone, such as 127.0.0.1 or 0.0.0.0",
+    r"^(?:ACC[0-9A-Za-z]+|[0-9]{9})$": "must be the whole ACC... id, or CallRail's nine-digit account number",
+    r"^COM[0-9A-Za-z]+$": "must be the whole COM... id, as CallRail's API shows it",
+    r"^[0-9A-Za-z][0-9A-Za-z+.-]*://\S": "must be an Apprise address, such as mailto://... or slack://...",
+    r"^[0-9A-Za-z._:%-]+$": "must be just an address or a host name, such as 127.0.0.1 or 0.0.0.0",
     r"^https?://[^\s/]+\S*$": "must be a web address, such as https://hc-ping.com/...",
 }
 _ACCOUNT_ID, _COMPANY_ID, _ALERT_URL, _HOST, _HEARTBEAT_URL = _PATTERNS
@@ -223,16 +222,16 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 SomeTime = Annotated[timedelta, _at_least(timedelta.resolution, "must be longer than 0 seconds")]
 _TIMES_WORDS = 'must be one or more times, each longer than the one before, such as ["15s", "1m"]'
 RisingTimes = Annotated[tuple[SomeTime, ...], _rising(_TIMES_WORDS, least=1)]
-_POLL_WORDS = 'must be 1 minute or more, since CallRail limits requests, or "off"'
+_POLL_WORDS = 'must be "off", or 1 minute or more because CallRail limits requests'
 PollEvery = Annotated[timedelta | None, _at_least(timedelta(minutes=1), _POLL_WORDS, "off", None)]
-_KEPT_WORDS = 'must be at least 2d, which the limit of a day looks back on, or "off"'
+_KEPT_WORDS = 'must be "off", or at least 2d because the daily limit needs the last day'
 KeptFor = Annotated[timedelta | None, _at_least(timedelta(days=2), _KEPT_WORDS, "off", None)]
 Minute = Annotated[time, BeforeValidator(_minute)]
 Flag = Annotated[bool, BeforeValidator(_lower)]
 Port = Annotated[int, Field(ge=0, le=65535), BeforeValidator(_whole_number)]
 Count = Annotated[int, Field(ge=1), BeforeValidator(_whole_number)]
 Percent = Annotated[int, Field(ge=1, le=100), BeforeValidator(_whole_number)]
-RisingPercent = Annotated[tuple[Percent, ...], _rising("must rise, such as [50, 70, 90, 100]")]
+RisingPercent = Annotated[tuple[Percent, ...], _rising("must go from low to high, such as [50, 70, 90, 100]")]
 MaxCharacters = Annotated[int, Field(ge=1, le=1530), BeforeValidator(_whole_number)]
 Concurrency = Annotated[int, Field(ge=1, le=64), BeforeValidator(_whole_number)]
 GuardMode = Annotated[Mode, BeforeValidator(_lower)]

@@ -98,7 +98,7 @@ class Systemd(UnitFile):
             raise Unavailable(f"{self._no_manager()} ({error})") from error
         if self._system and version and int(version[0]) < _OLDEST_SYSTEMD:
             raise Unavailable(
-                f"This is systemd {version[0]}, and a system service takes {_OLDEST_SYSTEMD} or newer. Leave "
+                f"This is systemd {version[0]}, but a system service needs {_OLDEST_SYSTEMD} or newer. Leave "
                 "out --system."
             )
 
@@ -109,8 +109,8 @@ class Systemd(UnitFile):
     def _no_manager(self) -> str:
         if self._system or not Path("/run/systemd/system").exists():
             return (
-                "systemd does not run this computer. Have what starts programs here, such as your container "
-                "engine, run `callrail-relay serve`."
+                "This computer doesn't run systemd. Use what starts programs here, such as your container "
+                "engine, to run `callrail-relay serve`."
             )
         if os.getuid() == 0:
             return "root has no systemd session. Use --system, or run this without sudo."

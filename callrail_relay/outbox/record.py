@@ -30,7 +30,7 @@ from callrail_relay.outbox.rows import (
 )
 from callrail_relay.outbox.tables import Condition, attempts, callrail_texts, messages, segments
 
-STOPPED = "the relay stopped, or lost its connection, while the text was on its way."
+STOPPED = "the relay stopped, or lost its connection, while the text was being sent."
 
 
 def record(
@@ -212,7 +212,7 @@ def _late(
     settled_as = connection.scalar(sa.select(attempts.c.outcome).where(attempts.c.id == attempt_id))
     if not isinstance(outcome, Sent) or settled_as != OutcomeKind.UNKNOWN:
         return None
-    detail = "CallRail's answer came late: it took the text."
+    detail = "CallRail's answer came late: it accepted the text."
     settled = settle_as_sent(connection, now, attempt_id, detail, interval)
     of_it = messages.c.id == settled.message_id
     conversation = {"conversation_id": outcome.conversation_id, "thread_id": outcome.thread_id}
