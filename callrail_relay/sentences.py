@@ -14,17 +14,6 @@ if TYPE_CHECKING:  # it imports what help must not wait for
     from callrail_relay.domain.health import Facts, Node, Point
     from callrail_relay.domain.shadow import ShadowReport
 
-
-def teller(package: str, name: str) -> Callable[..., str]:
-    """Return a function that fills in the sentences of a table beside the code of *package*."""
-    rows = read_table(package, name)
-
-    def tell(row: str, /, **values: object) -> str:
-        return str(rows[row]).format(**values)
-
-    return tell
-
-
 _DATA: dict[str, Any] = read_table(__package__, "sentences")
 STEPS: dict[str, str] = _DATA.pop("steps")
 TODOS: dict[str, str] = _DATA.pop("todos")
@@ -111,6 +100,22 @@ def clock_time(instant: datetime, *, seconds: bool = False) -> str:
     local = instant.astimezone()
     tail = f":{local.second:02}" if seconds else ""
     return f"{local.hour % 12 or 12}:{local.minute:02}{tail} {'AM' if local.hour < 12 else 'PM'}"
+
+
+def when(instant: datetime | None, now: datetime, *, seconds: bool = False) -> str:
+    """An instant as one would say it at *now*: 2:05 PM, yesterday 2:05 PM, Nov 21 at 2:05 PM."""
+    if instant is None:
+        return ""
+    day, today = instant.astimezone().date(), now.astimezone().date()
+    time = clock_time(instant, seconds=seconds)
+    if day == today:
+        return time
+    if day == today - timedelta(days=1):
+        return f"yesterday {time}"
+    if day == today + timedelta(days=1):
+        return f"tomorrow {time}"
+    date = f"{day:%b} {day.day}" + ("" if day.year == today.year else f", {day.year}")
+    return f"{date} at {time}"
 
 
 def at(time: str) -> str:

@@ -351,7 +351,7 @@ async def test_sandbox_says_what_to_set() -> None:
         assert (document["account_id"],) == context.account_ids
         assert (document["tracking_number"],) == context.tracking_numbers
         found = await context.secrets.require(SecretName.API_KEY)
-        assert document["api_key"] == found.secret.reveal()
+        assert document["api_key"] == found.reveal()
 
 
 async def test_sandbox_takes_the_key_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,7 +379,7 @@ async def test_sandbox_gives_a_fresh_machine_a_secret_for_one_run(monkeypatch: p
         given, throwaway = sandbox.with_hook_token(fresh)
         assert throwaway
         assert 43 == len(await require_hook_token(given))
-        assert sandbox.simulator.api_key == (await given.secrets.require(SecretName.API_KEY)).secret.reveal()
+        assert sandbox.simulator.api_key == (await given.secrets.require(SecretName.API_KEY)).reveal()
 
         monkeypatch.setenv("CALLRAIL_RELAY_HOOK_TOKEN", "a-token-of-the-environment")
         again, throwaway = sandbox.with_hook_token(fresh)

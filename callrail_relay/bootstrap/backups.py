@@ -59,7 +59,7 @@ class Backup:
 async def make_backup(context: AppContext, file: Path, *, with_api_key: bool) -> Backup:
     """Write a new file of mode 0600, whole or not at all. Raises NotAllowed, SecretError, Unavailable."""
     names = (*_KEPT, *([SecretName.API_KEY] if with_api_key else []))
-    secrets = {name: found.secret.reveal() for name in names if (found := await context.secrets.find(name))}
+    secrets = {name: found.reveal() for name in names if (found := await context.secrets.find(name))}
     store, made_at = store_file(context.settings.database.url), context.clock.now()  # before the copy
     has_store = store is not None and store.exists()
     made = Backup(made_at=made_at, settings=_settings_of(context), secrets=secrets, has_store=has_store)

@@ -17,6 +17,7 @@ from callrail_relay.config.places import config_file, data_directory, file_stamp
 from callrail_relay.config.secrets import Secrets
 from callrail_relay.config.settings import Dashboard, Server, Settings
 from callrail_relay.config.types import parse_duration
+from callrail_relay.domain import teller
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.alerts import AlertPolicy
 from callrail_relay.domain.delivery import ClaimPolicy
@@ -26,7 +27,6 @@ from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
 from callrail_relay.domain.routing import Routes
 from callrail_relay.errors import RelayError, SettingsError
-from callrail_relay.sentences import teller
 from callrail_relay.service.delivery import DeliveryPolicy
 from callrail_relay.service.health import LITTLE_SPACE
 
@@ -38,11 +38,6 @@ sentence = teller(__package__, "words")
 TERMS = sentence("terms")
 
 
-def new_random() -> Random:
-    """Randomness for ids and waits, seeded by the system's, which costs more than the rest of an id."""
-    return Random(SystemRandom().getrandbits(256))  # noqa: S311 - no secret is made of it
-
-
 @dataclass(frozen=True, kw_only=True)
 class AppContext:
     config_path: Path
@@ -50,7 +45,8 @@ class AppContext:
     secrets: Secrets
     data: Path
     clock: Clock = field(default_factory=SystemClock)
-    random: Random = field(default_factory=new_random)
+    # For ids and waits, and no secrets. The system's own would cost more than the rest of an id.
+    random: Random = field(default_factory=lambda: Random(SystemRandom().getrandbits(256)))  # noqa: S311
     overrides: Mapping[str, object] = field(default_factory=dict)
     stamp: object = None  # of the settings file, as it was read
 

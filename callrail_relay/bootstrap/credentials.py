@@ -13,7 +13,6 @@ from typing import Any
 from callrail_relay.bootstrap.context import AppContext, listener_url, load_context, sentence
 from callrail_relay.bootstrap.wiring import open_callrail, open_relay
 from callrail_relay.callrail.wire import read_webhook, verify
-from callrail_relay.config.loading import load
 from callrail_relay.config.places import private_directory, write_privately
 from callrail_relay.config.saving import Changes, overruled, save
 from callrail_relay.config.secrets import OsKeyring, SecretName
@@ -38,7 +37,7 @@ async def read_hook_tokens(context: AppContext) -> Sequence[HookToken]:
         former = await _former_tokens(context)
     except SecretError:  # a keyring that does not answer must not keep the current one from working
         former = []
-    return [*([] if current is None else [HookToken(value=current.secret.reveal())]), *former]
+    return [*([] if current is None else [HookToken(value=current.reveal())]), *former]
 
 
 async def wait_for_keyring() -> None:
@@ -57,12 +56,12 @@ async def wait_for_keyring() -> None:
 
 async def _former_tokens(context: AppContext) -> list[HookToken]:
     kept = await context.secrets.find(SecretName.HOOK_TOKEN_PREVIOUS)
-    return [] if kept is None else tokens.read_former(kept.secret.reveal())
+    return [] if kept is None else tokens.read_former(kept.reveal())
 
 
 async def require_hook_token(context: AppContext) -> str:
     """The current token. Raises SecretError."""
-    return (await context.secrets.require(SecretName.HOOK_TOKEN)).secret.reveal()
+    return (await context.secrets.require(SecretName.HOOK_TOKEN)).reveal()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +123,7 @@ async def find_signing_keys(context: AppContext) -> tuple[list[str], str | None]
         found = await context.secrets.find(SecretName.SIGNING_KEYS)
     except SecretError:  # texts go out without them: a locked keyring must not keep the relay from starting
         found = None
-    return ([], None) if found is None else (_split(found.secret.reveal()), found.source)
+    return ([], None) if found is None else (_split(found.reveal()), found.source)
 
 
 def _split(keys: str) -> list[str]:
@@ -175,7 +174,7 @@ async def register_webhooks(context: AppContext, *, use_file: bool) -> Registere
     secrets, name = context.secrets, SecretName.SIGNING_KEYS
     use_file = use_file or secrets.file_in_use
     found = await secrets.find_despite_keyring(name, use_file=use_file)
-    known = [] if found is None else _split(found.secret.reveal())
+    known = [] if found is None else _split(found.reveal())
     if found is not None and set(told) <= set(known):
         return Registered(registrations=registrations, key_place=found.source)
     if not told:
@@ -234,12 +233,11 @@ async def known_api_key(context: AppContext, *, use_file: bool) -> KnownKey | No
     if found is None:
         return None
     outside = secrets.shadowed_by(SecretName.API_KEY) is not None
-    return KnownKey(value=found.secret.reveal(), place=found.source, outside=outside)
+    return KnownKey(value=found.reveal(), place=found.source, outside=outside)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SavedSetup:
-    settings: Settings
     token: str
     key_place: str
     token_place: str
@@ -257,7 +255,7 @@ async def save_setup(
     # The key last: if it replaces another, it isn't undone, so nothing may fail after it.
     found = {SecretName.HOOK_TOKEN: token, SecretName.API_KEY: key}
     values = {SecretName.HOOK_TOKEN: new_token(), SecretName.API_KEY: new_key or ""}
-    values |= {name: one.secret.reveal() for name, one in found.items() if one is not None}
+    values |= {name: one.reveal() for name, one in found.items() if one is not None}
     kept = {
         name: values[name]
         for name, one in found.items()
@@ -266,7 +264,6 @@ async def save_setup(
     places = {name: one.source for name, one in found.items() if one is not None}
     places |= await save(path, secrets, changes, kept, use_file=use_file or secrets.file_in_use)
     return SavedSetup(
-        settings=load(path),
         token=values[SecretName.HOOK_TOKEN],
         key_place=places[SecretName.API_KEY],
         token_place=places[SecretName.HOOK_TOKEN],

@@ -131,7 +131,7 @@ def _settings_checks(context: AppContext, relay: Relay | None = None) -> list[tu
 
 async def _check_token_end(relay: Relay, found: Found) -> None:
     """The webhook secret of this computer was not replaced on another one that shares its store."""
-    ends_at = await relay.store.read(relay_secrets.token_ends_at, digest(found.secret.reveal()))
+    ends_at = await relay.store.read(relay_secrets.token_ends_at, digest(found.reveal()))
     if ends_at is not None and ends_at <= await relay.store.now():
         raise SecretError(says("secret_ended", place=found.source))
     if ends_at is not None:

@@ -65,7 +65,7 @@ async def _read_secrets(context: AppContext) -> tuple[str | None, list[str]]:
             continue
         if found and not context.secrets.shadowed_by(name):
             places.append(f"{name.words} ({found.source})")
-        key = found.secret.reveal() if found and name is SecretName.API_KEY else key
+        key = found.reveal() if found and name is SecretName.API_KEY else key
     return key, places
 
 

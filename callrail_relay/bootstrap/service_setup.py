@@ -157,7 +157,7 @@ async def find_needs(context: AppContext, kind: Kind) -> Needs:
             is_known = known is not None and known.secret == found.secret and known.source != keyring
             if is_known and (theirs.shadowed_by(name) or not system):
                 continue
-        secrets[name] = found.secret.reveal()
+        secrets[name] = found.reveal()
         if place := context.secrets.shadowed_by(name):
             outside.append(f"{name.words} ({place})")
         elif found.source == keyring:

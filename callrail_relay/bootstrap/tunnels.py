@@ -69,7 +69,7 @@ def keep_tunnel(
 
     async def start(tunnel: Tunnel) -> tunnels.Program:
         way, token = WAYS[tunnel.kind], await _find_token(context, tunnel)
-        arguments = way.arguments(tunnel, listening.public_url, bool(token)) if way.arguments else []
+        arguments = way.arguments(tunnel, listening.public_url, has_token=bool(token))
         return await tunnels.Program.start([tunnel.program, *arguments], {way.token: token} if token else {})
 
     def forget_url() -> None:
@@ -86,7 +86,7 @@ def keep_tunnel(
 
 async def _find_token(context: AppContext, tunnel: Tunnel) -> str:
     found = await context.secrets.find(SecretName.TUNNEL_TOKEN) if WAYS[tunnel.kind].token else None
-    return found.secret.reveal() if found else ""
+    return found.reveal() if found else ""
 
 
 # `expose`
@@ -195,7 +195,7 @@ async def _prepare(context: AppContext, tunnel: Tunnel) -> Tunnel:
         tunnel = await _find_node(replace(tunnel, target=listener_url(context.settings.server)))
     if tunnel.address is None or await _find_token(context, tunnel):
         return tunnel
-    for words in WAYS[tunnel.kind].before(tunnel):
+    for words in WAYS[tunnel.kind].commands_before(tunnel):
         code, lines = await tunnels.output([tunnel.program, *words])
         if code != 0 and not any(done in line for line in lines for done in _IS_DONE):
             raise Unavailable(explain(tunnel, lines))

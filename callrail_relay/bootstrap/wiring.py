@@ -221,7 +221,7 @@ async def open_callrail(context: AppContext, api_key: str | None = None) -> Asyn
     """CallRail's API for *api_key*, or for the stored one. Raises SecretError."""
     delivery = context.settings.delivery
     async with CallRail.open(
-        api_key or (await context.secrets.require(SecretName.API_KEY)).secret.reveal(),
+        api_key or (await context.secrets.require(SecretName.API_KEY)).reveal(),
         api_url=context.settings.callrail.api_url,
         connect_timeout=delivery.connect_timeout.total_seconds(),
         read_timeout=delivery.read_timeout.total_seconds(),

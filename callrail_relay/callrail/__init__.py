@@ -1,1 +1,6 @@
 """CallRail: ``client`` talks to it, ``wire`` has its names, ``webhooks`` reads what it posts; a simulator."""
+
+from callrail_relay.domain import teller
+
+sentence = teller(__package__, "words")
+"""A sentence of this package, filled in."""

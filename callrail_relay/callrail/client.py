@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from callrail_relay.callrail import answers, wire
+from callrail_relay.callrail import answers, sentence, wire
 from callrail_relay.callrail.network import find_network
 from callrail_relay.domain.inbound import Change, HookUrls, Registration, SeenReplies, WebhookIntegration
 from callrail_relay.domain.mapper import send_parameters
@@ -113,16 +113,14 @@ class CallRail:
         try:
             answer = await self._requests().exchange(request)
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError) as error:
-            return NotSent(f"No connection to CallRail ({_cause(error)}).")
+            return NotSent(sentence("no_connection", cause=_cause(error)))
         except TimeoutError:
-            return Unknown("CallRail didn't finish its answer in time.")
+            return Unknown(sentence("unfinished"))
         except AnswerTooLarge:
-            return Unknown("CallRail's answer was too large.")
+            return Unknown(sentence("too_large"))
         except httpx2.RequestError as error:
             # The request may have arrived.
-            return Unknown(
-                f"The connection to CallRail failed before its answer was complete ({_cause(error)})."
-            )
+            return Unknown(sentence("broken_off", cause=_cause(error)))
         return answers.read_send_answer(
             answer.status, answer.headers, answer.body, recipient=recipient, content=content
         )
@@ -258,18 +256,13 @@ class _Requests:
         try:
             answer = await self.exchange(self._http.build_request("GET", path), largest=LARGEST_LIST)
         except (httpx2.RequestError, TimeoutError, AnswerTooLarge) as error:
-            raise Unavailable(
-                f"CallRail at {host} cannot be reached ({_cause(error)}); check the connection and "
-                "callrail.api_url, then try again."
-            ) from error
+            raise Unavailable(sentence("unreachable", host=host, cause=_cause(error))) from error
         if answer.status != 200:
             raise _fault(answer)
         try:
             return read(answer.body)
         except ValueError as error:
-            raise Unavailable(
-                f"{host} answered, but not as CallRail does ({error}); check callrail.api_url."
-            ) from error
+            raise Unavailable(sentence("not_callrail", host=host, error=error)) from error
 
     async def pages(self, path: Callable[[int], str], read: Callable[[bytes], list[T]], name: str) -> list[T]:
         """All entries of a list."""
@@ -305,15 +298,11 @@ class _Requests:
             answer = await self.exchange(self._http.build_request(method, path, json=body))
         except (httpx2.RequestError, TimeoutError, AnswerTooLarge) as error:
             raise Unavailable(
-                f"CallRail at {self._http.base_url.host} did not answer ({_cause(error)}), so it's "
-                "unclear whether it saved the change; run the command again, which is safe."
+                sentence("change_unsure", host=self._http.base_url.host, cause=_cause(error))
             ) from error
         if answer.status == 403 and not answers.is_html(answer.headers, answer.body):
             words = answers.read_words(answer.body)
-            raise RefusedByCallRail(
-                f"CallRail doesn't let this API key change webhooks (403): {words} Ask CallRail support to "
-                "give it write access, or add the URLs in CallRail's settings, under Integrations > Webhooks."
-            )
+            raise RefusedByCallRail(sentence("may_not_write", words=words))
         if answer.status not in (200, 201):
             raise _fault(answer)
 
@@ -332,22 +321,17 @@ def _cause(error: Exception) -> str:
 def _fault(answer: _Answer) -> RefusedByCallRail | Unavailable:
     status, words = answer.status, answers.read_words(answer.body)
     if status == 403 and answers.is_html(answer.headers, answer.body):
-        return Unavailable(
-            f"A firewall in front of CallRail rejected the request (403, “{words}”); try again in a few "
-            "minutes, or ask CallRail's support whether it blocks this computer's internet address."
-        )
+        return Unavailable(sentence("firewall", words=words))
     if status == 404:
-        return UnknownToCallRail("CallRail has no such account, or this API key can't see it (404).")
+        return UnknownToCallRail(sentence("unknown_account"))
     if status == 429:
-        return Unavailable("CallRail's request limit is reached (429); try again in a few minutes.")
+        return Unavailable(sentence("requests_limited"))
     if status >= 500:
-        return Unavailable(f"CallRail is having problems ({status}); try again in a few minutes.")
+        return Unavailable(sentence("trouble", status=status))
     if status == 401:
-        words = (
-            "CallRail doesn't recognize this API key (401). Copy it again from CallRail, Settings > API Keys."
-        )
+        words = sentence("unknown_key")
     elif status == 403:
-        words = f"CallRail doesn't let this API key see that (403): {words}"
+        words = sentence("may_not_see", words=words)
     else:
-        words = f"CallRail rejected the request ({status}): {words}"
+        words = sentence("refused", status=status, words=words)
     return RefusedByCallRail(words)

@@ -13,15 +13,13 @@ import certifi
 import httpx2
 from socksio import SOCKSError
 
+from callrail_relay.callrail import sentence
 from callrail_relay.domain.printable import printable
 from callrail_relay.domain.routing import is_loopback
 from callrail_relay.errors import SettingsError
 
 _SCHEMES = ("http", "https", "socks5", "socks5h")
 _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # the names by which OpenSSL finds certificates in a directory
-
-_ANOTHER_PROXY = "Write it as http://HOST:PORT or socks5://HOST:PORT, or unset it."
-_OTHER_CERTIFICATES = "Set it to one that exists, or unset it: the relay then uses the usual certificates."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,16 +87,13 @@ def _read_proxy(raw: str, what: str) -> httpx2.Proxy:
     shown = printable(_without_credentials(raw))[:100]
     if scheme not in _SCHEMES:
         # Desktops write "socks://" for a proxy that mostly speaks SOCKS5, curl takes it for SOCKS4.
-        raise SettingsError(
-            f"{what} is {shown}, and {printable(scheme)}:// isn't a kind of proxy that the relay can use. "
-            f"{_ANOTHER_PROXY}"
-        )
+        raise SettingsError(sentence("no_proxy_kind", what=what, shown=shown, scheme=printable(scheme)))
     with suppress(ValueError, httpx2.InvalidURL):
         url = httpx2.URL(address)
         port = 1 if url.port is None else url.port
         if url.host and 0 < port < 65536 and not re.search(r"[\s\"'<>]", address):
             return httpx2.Proxy(address)
-    raise SettingsError(f"{what} is {shown}, which is not the address of a proxy. {_ANOTHER_PROXY}")
+    raise SettingsError(sentence("no_proxy_address", what=what, shown=shown))
 
 
 def _without_credentials(address: str) -> str:
@@ -167,9 +162,7 @@ def _holds_certificates(folder: str) -> bool:
 
 
 def _bad_certificates(variable: str, path: str, fault: str) -> SettingsError:
-    return SettingsError(
-        f"The environment variable {variable} is {printable(path)}, which {fault}. {_OTHER_CERTIFICATES}"
-    )
+    return SettingsError(sentence("bad_certificates", variable=variable, path=printable(path), fault=fault))
 
 
 def _check_key_log() -> None:
@@ -181,7 +174,4 @@ def _check_key_log() -> None:
         with Path(path).open("ab"):
             pass
     except OSError as error:
-        raise SettingsError(
-            f"The environment variable SSLKEYLOGFILE is {printable(path)}, which cannot be written "
-            f"({error.strerror}). Unset it."
-        ) from error
+        raise SettingsError(sentence("key_log", path=printable(path), why=error.strerror)) from error

@@ -272,6 +272,8 @@ def read_input(name: str) -> bytes:
 def output(name: str, *, encoding: str = "utf-8") -> Iterator[Callable[[str], object]]:
     """A function that writes to a file of mode 0600, which appears only when complete. Raises Unavailable."""
     if name == "-":
+        if given.as_json:
+            raise UsageError(sentence("two_outputs"))
         if sys.stdout.isatty():
             # Nothing that is written can steer a person's terminal.
             yield lambda words: sys.stdout.write(printable(words))
@@ -294,6 +296,14 @@ def output(name: str, *, encoding: str = "utf-8") -> Iterator[Callable[[str], ob
         raise
     except OSError as error:
         raise Unavailable(sentence("unwritable", name=name, why=error.strerror)) from error
+
+
+def tell_written(document: Mapping[str, object], what: str) -> None:
+    """Say what ``output`` wrote, except to standard output."""
+    if given.as_json:
+        print_json(document)
+    elif document["file"] != "-":
+        say(f"{what}, written to {document['file']}.")
 
 
 @contextmanager

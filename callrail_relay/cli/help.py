@@ -62,17 +62,17 @@ def _without_types(command: Any) -> None:  # noqa: ANN401 - typer's own click
         _without_types(inner)
 
 
-def _names(ctx: typer.Context, args: list[str], incomplete: str) -> list[str]:  # noqa: ARG001 - typer's
+def _inner(ctx: typer.Context) -> list[str]:
+    """The commands that may come next."""
     command: Any = ctx.find_root().command
     for word in ctx.params.get("words") or ():
         command = getattr(command, "commands", {}).get(word)
-    inner = getattr(command, "commands", {})
-    return [name for name, one in inner.items() if name.startswith(incomplete) and not one.hidden]
+    return [name for name, one in getattr(command, "commands", {}).items() if not one.hidden]
 
 
 def show_help(
     ctx: typer.Context,
-    words: Annotated[list[str] | None, typer.Argument(metavar="COMMAND", autocompletion=_names)] = None,
+    words: Annotated[list[str] | None, typer.Argument(metavar="COMMAND", autocompletion=_inner)] = None,
 ) -> None:
     """
     Show the help of a command.
@@ -81,8 +81,5 @@ def show_help(
     $ callrail-relay help messages list
 
     """
-    context: Any = ctx.find_root()
-    for word in words or ():
-        name, command, _ = context.command.resolve_command(context, [word])
-        context = typer.Context(command, info_name=name, parent=context, help_option_names=_HELP_NAMES)
-    context.command.get_help(context)
+    root: Any = ctx.find_root()
+    root.command.main([*(words or ()), "--help"], root.info_name, standalone_mode=False)

@@ -50,10 +50,6 @@ async def export(
     since: str | None = None,
     search: str | None = None,
 ) -> None:
-    if given.as_json and file == "-":
-        raise UsageError(
-            "The texts and --json can't both go to standard output; name a file, or use --format jsonl."
-        )
     wanted = _filter(status, recipient, since, search, limit=0)
     form = form or ("jsonl" if file.lower().endswith((".jsonl", ".ndjson")) else "csv")
     # The mark of utf-8-sig tells Excel that it is UTF-8.
@@ -70,10 +66,7 @@ async def export(
                     write("".join(f"{console.json_text(message_document(message))}\n" for message in portion))
                 count += len(portion)
                 advance(len(portion))
-    if given.as_json:
-        console.print_json({"file": file, "format": form, "messages": count})
-    elif file != "-":
-        say(f"{plural(count, 'text')}, written to {file}.")
+    console.tell_written({"file": file, "format": form, "messages": count}, plural(count, "text"))
 
 
 @command(app, "messages show")

@@ -137,18 +137,12 @@ async def copy(source: str, target: str) -> None:
 
 def why_not_for_if3(public_url: str | None) -> str | None:
     """Return why IF3 can't use a URL with this public address, and what to do; None when it can."""
-    what_to_do = (
-        "Set it with `callrail-relay configure --public-url https://...`, then run `callrail-relay hook-url`."
-    )
     if public_url is None:
-        return (
-            "The URL below works on this computer only. IF3 needs a public https address that leads to it: "
-            f"`callrail-relay expose` sets one up. Do you already have one? {what_to_do}"
-        )
+        return sentence("local_url")
     try:
         read_public_url(public_url)
     except BadPublicUrl as error:
-        return f"IF3 can't use the URL below: server.public_url isn't valid. {error}. {what_to_do}"
+        return sentence("bad_url", error=error)
     return None
 
 
@@ -164,8 +158,7 @@ async def hook_url(rotate: bool = False, now: bool = False) -> None:
         token = rotation.token
         say(sentence("new_secret", place=rotation.place))
         if rotation.former_until is None:
-            say("The old URLs no longer work: a running relay rejects them. IF3's texts are lost")
-            say("until it has this URL, so paste it into IF3 now.")
+            say(sentence("former_ended"))
         else:
             say(sentence("former_works", until=local(rotation.former_until)))
         # Others besides IF3 who know the former secret.

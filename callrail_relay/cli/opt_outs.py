@@ -3,7 +3,7 @@
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import command, given, say, show
+from callrail_relay.cli.console import command, say, sentence, show
 from callrail_relay.clock import SystemClock
 from callrail_relay.errors import Unavailable, UsageError
 from callrail_relay.sentences import plural
@@ -68,9 +68,7 @@ async def import_(file: str | None = None, from_callrail: bool = False, since: s
     for one in listed.bad_lines:
         say(f"Line {one.number}: {one.reason}")
     if listed.bad_lines:
-        raise UsageError(
-            f"{len(listed.bad_lines)} line(s) were not imported; fix them, and import the file again."
-        )
+        raise UsageError(sentence("bad_lines", count=len(listed.bad_lines)))
 
 
 async def _import_from_callrail(since: str) -> None:
@@ -98,15 +96,8 @@ async def _import_from_callrail(since: str) -> None:
 async def export(file: str = "-") -> None:
     from callrail_relay.domain.opt_outs import write_list
 
-    if given.as_json and file == "-":
-        raise UsageError(
-            "The list and --json can't both go to standard output; name a file, or use `opt-outs list`."
-        )
     async with console.opened_relay() as relay:
         found = await relay.operations.opt_outs()
     with console.output(file, encoding="utf-8-sig") as write:
         write(write_list(found))
-    if given.as_json:
-        console.print_json({"file": file, "entries": len(found)})
-    elif file != "-":
-        say(f"{len(found)} on the list, written to {file}.")
+    console.tell_written({"file": file, "entries": len(found)}, f"{len(found)} on the list")

@@ -31,8 +31,8 @@ from callrail_relay.domain.health import (
 )
 from callrail_relay.domain.message import Attempt, Message, Reason, Status
 from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.domain.printable import printable
-from callrail_relay.sentences import MOST_SHOWN, explain, explain_all, plural, says
+from callrail_relay.domain.printable import printable, shortened
+from callrail_relay.sentences import MOST_SHOWN, explain, explain_all, plural, says, when
 from callrail_relay.service.health import RELAY, HealthReport
 from callrail_relay.service.operations import StatusReport
 
@@ -88,15 +88,6 @@ def local(instant: datetime | None) -> str:
     return "-" if instant is None else instant.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def clock_time(instant: datetime, now: datetime) -> str:
-    """An instant as a person says it at *now*: 2:14 PM, or Nov 23 at 2:14 PM."""
-    day, today = instant.astimezone().date(), now.astimezone().date()
-    if day == today:
-        return sentences.clock_time(instant)
-    year = "" if day.year == today.year else f", {day.year}"
-    return f"{day:%b} {day.day}{year} at {sentences.clock_time(instant)}"
-
-
 def print_messages(messages: Sequence[Message], now: datetime) -> None:
     """A table for a person, with short ids; for a program a line for each message, with tabs between."""
     out = console()
@@ -117,7 +108,7 @@ def print_messages(messages: Sequence[Message], now: datetime) -> None:
     for message in messages:
         at = message.received_at.astimezone()
         day = "" if at.date() == now.astimezone().date() else f"{at.month}/{at.day} "
-        line = printable(shortened(message.text, 200))
+        line = printable(shortened(message.text or "-", 200))
         text: RenderableType = Text(line, no_wrap=True, overflow="ellipsis")
         if message.reasons and message.status is not Status.SENT:
             text = Group(text, safe(" ".join(map(says, message.reasons)), STYLES[message.status]))
@@ -126,15 +117,10 @@ def print_messages(messages: Sequence[Message], now: datetime) -> None:
             day + sentences.clock_time(at),
             Text(message.status, style=STYLES[message.status]),
             safe(sentences.phone(message.recipient)),
-            *([safe(shortened(message.seller, _LONGEST_NAME))] if wide else []),
+            *([safe(shortened(message.seller or "-", _LONGEST_NAME))] if wide else []),
             text,
         )
     out.print(table)
-
-
-def shortened(text: str | None, longest: int = 76) -> str:
-    line = " ".join((text or "-").split())
-    return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
 def print_message(message: Message) -> None:
@@ -228,10 +214,10 @@ def _lines(report: StatusReport) -> Iterator[Text]:
     yield from _not_shown(len(points), "notice")
     for node in facts.running.nodes:
         name = f"{node.name}: running" if len(facts.running.nodes) > 1 else "Running"
-        since = name if node.since is None else f"{name} since {clock_time(node.since, facts.now)}."
-        slept = sentences.asleep(node, lambda at: clock_time(at, facts.now))
+        since = name if node.since is None else f"{name} since {when(node.since, facts.now)}."
+        slept = sentences.asleep(node, lambda at: when(at, facts.now))
         yield Text(f"{since} {slept}".rstrip())
-    yield Text(sentences.seen_lately(facts, lambda at: clock_time(at, facts.now)))
+    yield Text(sentences.seen_lately(facts, lambda at: when(at, facts.now)))
     yield from checklist_lines(checklist(facts))
     for standing in most_pressing(facts.standings, MOST_SHOWN):
         yield Text()
@@ -268,7 +254,7 @@ def checklist_lines(items: Sequence[Item]) -> Iterator[Text]:
 
 
 def sentence(point: Point, facts: Facts) -> str:
-    time = "" if point.at is None else clock_time(point.at, facts.now)
+    time = when(point.at, facts.now)
     detail = point.detail or _why(point.reason)
     return SENTENCES[point.code].format(**sentences.of_point(point, facts, time), detail=detail).strip()
 

@@ -9,6 +9,7 @@ from callrail_relay.cli import console
 from callrail_relay.cli.console import catalog, echo, given, load_context, print_json, say, sentence
 from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.message import Message, Reason, Status
+from callrail_relay.domain.printable import shortened
 from callrail_relay.errors import NotFound, SettingsError, UsageError
 from callrail_relay.sentences import explain, says
 
@@ -118,9 +119,7 @@ async def replay(
         if saved.drafts:
             found.append((document, saved.drafts))
     if not found:
-        raise NotFound(
-            f"There are no texts from IF3 in {', '.join(files)}; see docs/reference for what replay reads."
-        )
+        raise NotFound(sentence("no_saved_text", files=", ".join(files)))
     count = sum(len(drafts) for _, drafts in found)
     if not dry_run:
         context.require_terms()
@@ -180,8 +179,6 @@ async def _send_saved(relay: "Relay", found: "Sequence[SavedFile]", *, force: bo
 
 async def _show_plan(relay: "Relay", planned: "Sequence[Planned]", *, dry_run: bool) -> None:
     """Show the rows that the run itself would print; with a question to come, JSON waits for its end."""
-    from callrail_relay.cli.render import shortened
-
     rows, earlier = [], []
     for one in planned:
         if one.duplicate_of is not None:
@@ -193,7 +190,7 @@ async def _show_plan(relay: "Relay", planned: "Sequence[Planned]", *, dry_run: b
             rows[-1] |= {"status": "duplicate", "reason": "The same text comes earlier in these files."}
     if not given.as_json:
         for row in rows:
-            echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {shortened(row['text'], 54)}")
+            echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {shortened(row['text'] or '-', 54)}")
             if row["reason"]:
                 echo(f"           {row['reason']}")
     elif dry_run:
@@ -234,9 +231,7 @@ async def _limits(relay: "Relay", new: Sequence[Message]) -> list[str]:
         account, wanted = standing.account, parts[standing.account.id]
         room = max(0, min(standing.hour.room, standing.day.room) - standing.pending)
         if wanted and account.paused_since is not None:
-            sentences.append(f"Sending is paused for account {account.id}: they wait until you resume it.")
+            sentences.append(sentence("account_paused", account=account.id))
         elif wanted > room:
-            sentences.append(
-                f"Account {account.id} has room for {room} more now; the others follow automatically."
-            )
+            sentences.append(sentence("account_full", account=account.id, room=room))
     return sentences

@@ -10,11 +10,20 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from callrail_relay.cli.console import given, load_context, print_json, say, sentence, show, stop_signal
+from callrail_relay.cli.console import (
+    catalog,
+    given,
+    load_context,
+    print_json,
+    say,
+    sentence,
+    show,
+    stop_signal,
+)
 from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.message import OPEN, Status
 from callrail_relay.errors import AlreadyRunning, NotFound, Unavailable
-from callrail_relay.sentences import explain_all
+from callrail_relay.sentences import explain_all, when
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
@@ -29,8 +38,6 @@ async def serve(
     sandbox: bool = False,
     log_level: str | None = None,
 ) -> None:
-    from callrail_relay.cli.render import clock_time
-
     overrides: dict[str, object] = {
         "server": {"host": host, "port": port},
         "dashboard": {"enabled": dashboard},
@@ -50,7 +57,7 @@ async def serve(
         try:
             await _serve(context, show_hook_url=throwaway, sandbox=sandbox)
         except AlreadyRunning as error:
-            since = "" if error.since is None else f" since {clock_time(error.since, context.clock.now())}"
+            since = "" if error.since is None else f" since {when(error.since, context.clock.now())}"
             process = "" if error.pid is None else f" (process {error.pid})"
             if error.by != "serve":
                 raise Unavailable(
@@ -146,16 +153,6 @@ async def sandbox(port: int = 8789, faults: Path | None = None) -> None:
         await stopped.wait()
 
 
-PAYLOAD = {
-    "opportunity_id": 123456,
-    "message": "Hi Dana, are you still thinking of selling 12 Oak St?",
-    "sender_id": 789,
-    "seller_id": 4567,
-    "seller": "Dana Example",
-    "seller_phone": "+12025550122",
-    "seller_phone_non_international": "2025550122",
-    "team_id": 42,
-}
 DEMO_LIMIT = 30  # seconds until its text has to be sent
 
 
@@ -181,13 +178,14 @@ async def demo(keep: bool = False) -> None:
         running = asyncio.create_task(worker.run())
         url = hook_url(context.settings, await require_hook_token(context), base=listening.public_url)
         say(sentence("demo_up"))
-        say(f"2. InvestorFuse posts a text to the relay's webhook:\n     {json.dumps(PAYLOAD['message'])}")
+        payload = catalog("words")["demo"]
+        say(f"2. InvestorFuse posts a text to the relay's webhook:\n     {json.dumps(payload['message'])}")
         try:
             async with (
                 asyncio.timeout(DEMO_LIMIT),
                 httpx2.AsyncClient(trust_env=False, timeout=DEMO_LIMIT) as client,
             ):
-                answer = (await client.post(url, json=PAYLOAD)).raise_for_status().json()
+                answer = (await client.post(url, json=payload)).raise_for_status().json()
                 say(sentence("demo_taken", status=answer["status"], id=answer["id"]))
                 [message] = await relay.operations.find(answer["id"])
                 while message.status in OPEN:

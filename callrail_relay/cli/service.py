@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Run the relay with this computer.")
 
-_SEE_WHY = "See why with `callrail-relay service logs`"
-
 
 @command(app, "service install")
 async def install(
@@ -37,9 +35,7 @@ async def install(
         state = service_setup.read_state(chosen, service_setup.load_for(chosen, given.config))
         console.print_json({**_document(state), "wrote": wrote})
     if fault is not None:
-        raise Unavailable(
-            f"The service is installed. {fault} {_SEE_WHY}, then run `callrail-relay service restart`."
-        )
+        raise Unavailable(sentence("installed_fault", fault=fault))
     if not given.as_json:
         console.echo(sentence("service_installed"))
 
@@ -123,10 +119,7 @@ def _sentence(state: "ServiceState") -> str:
     if not state.installed:
         return sentence("not_installed")
     if not state.running:
-        return (
-            f"The service is installed, but not running ({state.path}). {_SEE_WHY}, then run `callrail-relay "
-            "service restart`."
-        )
+        return sentence("not_running", path=state.path)
     since = "" if state.since is None else f" since {local(state.since)}"
     later = "" if state.enabled else sentence("service_by_hand")
     return sentence("service_running", since=since, path=state.path, later=later)
@@ -161,7 +154,7 @@ async def restart(system: bool = False) -> None:
         raise NotFound(sentence("not_installed"))
     state, fault = await service_setup.restart(kind, given.config)
     if fault is not None:
-        raise Unavailable(f"The service was restarted. {fault} {_SEE_WHY}.")
+        raise Unavailable(sentence("restarted_fault", fault=fault))
     show(_document(state), sentence("service_runs"))
 
 

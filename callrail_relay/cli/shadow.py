@@ -7,6 +7,7 @@ import typer
 
 from callrail_relay.cli import console
 from callrail_relay.cli.console import command, confirmed, echo, given, say, show
+from callrail_relay.domain.printable import shortened
 from callrail_relay.errors import Unavailable, UsageError
 from callrail_relay.sentences import not_forwarded, plural, roughly, totals
 
@@ -82,7 +83,7 @@ async def report(
 
 def _print_report(report: "ShadowReport", late_after: timedelta) -> None:
     """The totals in sentences, then a line for each text that didn't come out right."""
-    from callrail_relay.cli.render import local, shortened
+    from callrail_relay.cli.render import local
 
     for words in (totals(report, late_after), *not_forwarded(report.requests)):
         echo(words)
@@ -92,7 +93,7 @@ def _print_report(report: "ShadowReport", late_after: timedelta) -> None:
         said = [finding.replace("_", " ") + (late if finding == "late" else "") for finding in one.findings]
         said += [f"would hold: {', '.join(one.would_hold)}"] if one.would_hold else []
         echo(f"{local(one.text.received_at)}  {one.text.recipient or '-':<12}  {'; '.join(said)}")
-        echo(f"    {shortened(one.text.text)}")
+        echo(f"    {shortened(one.text.text or '-', 76)}")
     if len(wrong) > MOST_LINES:
         echo(f"{len(wrong) - MOST_LINES:,} more: see --csv.")
 

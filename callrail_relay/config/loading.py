@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
+from callrail_relay.config import sentence
 from callrail_relay.config.places import CONFIG_VARIABLE, DATA_VARIABLE, config_file, override_path
 from callrail_relay.config.settings import TABLES, Settings
 from callrail_relay.config.types import explain
@@ -61,10 +62,7 @@ def load(
     path = config_file(config)
     text = read_text(path) if text is None else text
     if text is None and must_exist and override_path(config) is not None:
-        raise SettingsError(
-            f"There is no settings file {path}. Create it with `callrail-relay configure --config {path}`, "
-            f"or choose another with --config or {CONFIG_VARIABLE}."
-        )
+        raise SettingsError(sentence("no_settings_file", path=path, config_variable=CONFIG_VARIABLE))
     file: _Source = (parse(path, text or ""), lambda at: _line(at, path, text or ""))
     sources = [*_above_the_file(overrides), file]
     values: Values = {}
@@ -113,16 +111,11 @@ def read_text(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except UnicodeDecodeError as error:
-        raise SettingsError(
-            f"The settings file {path} is not UTF-8 text (byte {error.start + 1}). Save it again as UTF-8."
-        ) from error
+        raise SettingsError(sentence("not_utf8", path=path, byte=error.start + 1)) from error
     except OSError as error:
         if os.path.isdir(path):  # noqa: PTH112 - Path's own raises for a closed directory
-            raise SettingsError(f"{path} is a directory. Name the settings file in it.") from error
-        raise SettingsError(
-            f"The settings file {path} cannot be read: {error.strerror}. "
-            "Let the user that runs the relay read it, or choose another with --config."
-        ) from error
+            raise SettingsError(sentence("is_directory", path=path)) from error
+        raise SettingsError(sentence("settings_unreadable", path=path, why=error.strerror)) from error
 
 
 def parse(path: Path, text: str) -> Values:
@@ -131,7 +124,7 @@ def parse(path: Path, text: str) -> Values:
     except tomllib.TOMLDecodeError as error:
         words = str(error)
         raise SettingsError(
-            f"The settings file {path} is not valid TOML: {words[:1].lower()}{words[1:]}. Text needs quotes."
+            sentence("not_toml", path=path, first=words[:1].lower(), rest=words[1:])
         ) from error
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import platformdirs
 
+from callrail_relay.config import sentence
 from callrail_relay.errors import SettingsError
 from callrail_relay.replacing import new_content
 
@@ -97,9 +98,7 @@ def _absolute(path: Path) -> Path:
     try:
         return Path(os.path.abspath(expanded))  # noqa: PTH100  # see above
     except OSError as error:
-        raise SettingsError(
-            f"{path} is relative to the current directory, which was deleted. Give the whole path."
-        ) from error
+        raise SettingsError(sentence("folder_deleted", path=path)) from error
 
 
 def file_stamp(path: Path) -> object:

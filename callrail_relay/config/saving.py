@@ -10,6 +10,7 @@ from typing import Any
 import tomlkit
 from tomlkit.items import AoT, Item, Table
 
+from callrail_relay.config import sentence
 from callrail_relay.config.loading import load, parse, read_text
 from callrail_relay.config.places import write_privately
 from callrail_relay.config.secrets import SecretName, Secrets
@@ -26,9 +27,7 @@ def update(path: Path, changes: Mapping[str, object]) -> None:
     try:
         write_privately(path, changed(path, read_text(path), changes))
     except OSError as error:
-        raise SettingsError(
-            f"The settings file {path} cannot be written: {error.strerror}. Choose another with --config."
-        ) from error
+        raise SettingsError(sentence("unwritable", path=path, why=error.strerror)) from error
 
 
 def changed(path: Path, text: str | None, changes: Mapping[str, object]) -> str:
@@ -51,7 +50,7 @@ def _set_section(document: MutableMapping[str, Any], section: str, content: obje
         if section not in document:
             document[section] = tomlkit.table()
         if not isinstance(document[section], MutableMapping):
-            raise SettingsError(f"{section} in the settings file must be a table. Write it as [{section}].")
+            raise SettingsError(sentence("not_a_table", section=section))
         for key, value in dict(content).items():
             _set_key(document[section], section, key, value)
     else:

@@ -1,7 +1,6 @@
 """Secrets, from the first place that has them: environment, systemd credential, OS keyring, opt-in file."""
 
 import asyncio
-import hmac
 import os
 import re
 import shlex
@@ -16,8 +15,11 @@ from dataclasses import dataclass
 from enum import Enum
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from pydantic import SecretStr
+
+from callrail_relay.config import sentence
 from callrail_relay.config.places import APPLICATION, is_default_config_file, write_privately
 from callrail_relay.errors import SecretError
 
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_STARS = "**********"
 _HEADING = "Secrets of callrail-relay. Only you may read this file."
 
 
@@ -59,17 +60,13 @@ class SecretFile:
                 # On Windows the user's own directory keeps others out.
                 if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
                     raise SecretError(
-                        f"The secrets in {self.path} are open to other users of this machine. Run "
-                        f"`chmod 600 {shlex.quote(str(self.path))}`, and change any others may have seen."
+                        sentence("secrets_open", path=self.path, quoted=shlex.quote(str(self.path)))
                     )
                 secrets = tomllib.load(file)
         except FileNotFoundError:
             return {}
         except OSError as error:
-            raise SecretError(
-                f"The secrets in {self.path} cannot be read: {error.strerror}. "
-                "The user that runs the relay must own the file."
-            ) from error
+            raise SecretError(sentence("secrets_unreadable", path=self.path, why=error.strerror)) from error
         except ValueError as error:  # not TOML, or not UTF-8; its own words might quote a secret
             raise self._damaged() from error
         if not all(isinstance(text, str) for text in secrets.values()):
@@ -77,10 +74,7 @@ class SecretFile:
         return secrets
 
     def _damaged(self) -> SecretError:
-        return SecretError(
-            f'The secrets file {self.path} is damaged: it needs lines such as api-key = "...". '
-            "Fix it, or delete it and run `callrail-relay configure --secrets-file`."
-        )
+        return SecretError(sentence("secrets_damaged", path=self.path))
 
     def _write(self, secrets: Mapping[str, str]) -> None:
         import tomlkit  # noqa: PLC0415 - not for reading secrets, as `serve` does
@@ -92,10 +86,7 @@ class SecretFile:
             write_privately(self.path, tomlkit.dumps(document))
             close_to_others(self.path)
         except OSError as error:
-            raise SecretError(
-                f"The secrets file {self.path} cannot be written: {error.strerror}. "
-                "Make its directory writable, or name another settings file with --config."
-            ) from error
+            raise SecretError(sentence("secrets_unwritable", path=self.path, why=error.strerror)) from error
 
 
 def close_to_others(path: Path) -> None:
@@ -107,12 +98,6 @@ def close_to_others(path: Path) -> None:
     if sid := re.search(r"S-1-[\d-]+", me.stdout):
         rights = ["icacls", str(path), "/inheritance:r", "/grant:r", f"*{sid[0]}:F"]
         subprocess.run(rights, capture_output=True, check=False)  # noqa: S603 - as above
-
-
-_REMEDY = (
-    "Unlock it and try again, or run `callrail-relay configure --secrets-file`, "
-    "or set the secret as an environment variable."
-)
 
 
 class OsKeyring:
@@ -149,12 +134,10 @@ class OsKeyring:
             raise self._no_answer() from None
         except Exception as error:
             # Every backend raises its own library's errors: D-Bus, Win32, Security.framework.
-            raise SecretError(f"The OS keyring failed ({type(error).__name__}). {_REMEDY}") from error
+            raise SecretError(sentence("keyring_failed", error=type(error).__name__)) from error
 
     def _no_answer(self) -> SecretError:
-        return SecretError(
-            f"The OS keyring did not answer within {self._timeout:g} s; it may be locked. {_REMEDY}"
-        )
+        return SecretError(sentence("keyring_silent", timeout=self._timeout))
 
 
 def _backend() -> "KeyringBackend":
@@ -230,42 +213,15 @@ class SecretName(Enum):
         self.credential = credential
 
 
-class Secret:
-    """A text that shows as stars until ``reveal`` is called, which is done only where it is used."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        return self._text
-
-    def __repr__(self) -> str:
-        return f"Secret('{_STARS}')"
-
-    def __str__(self) -> str:
-        return _STARS
-
-    def __eq__(self, other: object) -> bool:
-        """Takes the same time wherever the two differ."""
-        if not isinstance(other, Secret):
-            return NotImplemented
-        return hmac.compare_digest(self._text.encode(), other._text.encode())
-
-    def __hash__(self) -> int:
-        return hash(self._text)
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("A secret is not copied or pickled")
-
-
 @dataclass(frozen=True)
 class Found:
     """A secret, and in words the place it came from, such as "environment variable CALLRAIL_API_KEY"."""
 
-    secret: Secret
+    secret: SecretStr
     source: str
+
+    def reveal(self) -> str:
+        return self.secret.get_secret_value()
 
 
 class Secrets:
@@ -313,29 +269,23 @@ class Secrets:
         found = await self.find(name)
         if found is None:
             variable = f"set {name.variable}, or " if name.variable else ""
-            raise SecretError(
-                f"The {name.words} is not set. Run `callrail-relay configure`, or {variable}keep it in a "
-                "file with `callrail-relay configure --secrets-file`."
-            )
+            raise SecretError(sentence("secret_missing", name=name.words, variable=variable))
         return found
 
     async def store(self, name: SecretName, value: str, *, use_file: bool) -> str:
         """Keep *value* in the OS keyring or in the file, and take it out of the other; says where it went."""
         secret = _checked(value, f"The {name.words}")
         if secret is None:
-            raise SecretError(f"The {name.words} is empty. Enter it again.")
+            raise SecretError(sentence("secret_empty", name=name.words))
         keyring = None if use_file else await self._keyring.words()
         if keyring is not None:
-            await self._keyring.set(self._user(name), secret.reveal())
+            await self._keyring.set(self._user(name), secret.get_secret_value())
             self._file.delete(name.key)
             return keyring
         if not use_file and not self.file_in_use:
             variable = f", or set {name.variable}" if name.variable else ""
-            raise SecretError(
-                f"There is no OS keyring here to keep the {name.words} in. Install or unlock one, or run "
-                f"`callrail-relay configure --secrets-file`{variable}."
-            )
-        self._file.set(name.key, secret.reveal())
+            raise SecretError(sentence("keyring_missing", name=name.words, variable=variable))
+        self._file.set(name.key, secret.get_secret_value())
         await self._delete_from_keyring(name)
         return self._file.words
 
@@ -361,9 +311,7 @@ class Secrets:
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
-            raise SecretError(
-                f"The {source} cannot be read. Check LoadCredential= in the service's unit."
-            ) from error
+            raise SecretError(sentence("credential_unreadable", source=source)) from error
 
     async def _from_keyring(self, name: SecretName) -> Found | None:
         keyring = await self._keyring.words()
@@ -387,9 +335,9 @@ def _found(raw: str | None, source: str) -> Found | None:
     return Found(secret, source) if secret else None
 
 
-def _checked(raw: str, what: str) -> Secret | None:
+def _checked(raw: str, what: str) -> SecretStr | None:
     """*raw* without the white space around it, None if nothing is left: it travels in headers and paths."""
     text = raw.strip()
     if not all(" " <= character <= "~" for character in text):
-        raise SecretError(f"{what} contains a line break or a character that isn't ASCII. Copy it again.")
-    return Secret(text) if text else None
+        raise SecretError(sentence("secret_garbled", what=what))
+    return SecretStr(text) if text else None

@@ -46,9 +46,7 @@ class RouteSettings(Table):
     @model_validator(mode="after")
     def _names_a_sender(self) -> Self:
         if self.team_id is None and self.sender_id is None:
-            raise ValueError(
-                "must name a team_id or a sender_id; all other texts are sent as [callrail] says"
-            )
+            raise ValueError(t.must("sender"))
         return self
 
     def rule(self, fallback: CallRail) -> RouteRule:
@@ -56,7 +54,7 @@ class RouteSettings(Table):
         parts = {part: getattr(self, part) or getattr(fallback, part) for part in Route.__slots__}
         for part, value in parts.items():
             if value is None:
-                raise ValueError(f"must each have {part}, of their own or from [callrail]")
+                raise ValueError(t.must("route_part", part=part))
         return RouteRule(Route(**parts), team_id=self.team_id, sender_id=self.sender_id)
 
 
@@ -141,9 +139,7 @@ class Guards(Table):
     @classmethod
     def _differs(cls, end: time, info: ValidationInfo) -> time:
         if end == info.data.get("quiet_start"):
-            raise ValueError(
-                "must differ from guards.quiet_start; to send at any hour set guards.quiet_hours to off"
-            )
+            raise ValueError(t.must("quiet_end"))
         return end
 
 

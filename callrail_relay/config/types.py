@@ -13,9 +13,15 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from callrail_relay.config.places import data_directory
+from callrail_relay.domain import read_table, teller
 from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.routing import is_loopback
+
+must = teller(__package__, "types")
+_TABLES = read_table(__package__, "types")
+_PATTERNS: dict[str, tuple[str, str]] = _TABLES["patterns"]
+_KINDS: dict[str, str] = _TABLES["kinds"]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -23,10 +29,6 @@ _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(?P<amount>[0-9]{1,15}(?:\.[0-9]{1,20})?)\s*(?P<unit>[smhd]?)", re.ASCII)
 _LONGEST = timedelta(days=3650)
 _MINUTE = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])", re.ASCII)
-_POSTGRESQL = (
-    "must be written as postgresql://USER:PASSWORD@HOST:PORT/DATABASE, without spaces, and with %40 for an @ "
-    "in the password"
-)
 _DATABASES = ("sqlite:///", "postgresql://", "postgresql+psycopg://")
 
 
@@ -37,12 +39,12 @@ def parse_duration(raw: object) -> timedelta:
     else:
         written = _DURATION.fullmatch("" if isinstance(raw, bool) else str(raw).strip())
         if written is None:
-            raise ValueError("must be a number of seconds, or a time such as 15s, 5m, 4h or 30d")
+            raise ValueError(must("duration"))
         seconds = Decimal(written["amount"]) * _SECONDS[written["unit"]]
         # Whole microseconds: the way through float would lose some of them.
         duration = timedelta(microseconds=int(min(seconds, Decimal(10**9)) * 1_000_000))
     if not timedelta() <= duration <= _LONGEST:
-        raise ValueError("must be between 0 seconds and 3650 days")
+        raise ValueError(must("duration_range"))
     return duration
 
 
@@ -82,17 +84,17 @@ def _minute(raw: object) -> time:
         return raw
     written = _MINUTE.fullmatch(raw.strip()) if isinstance(raw, str) else None
     if written is None:
-        raise ValueError('must be a time of day in hours and minutes, such as "21:00"')
+        raise ValueError(must("minute"))
     return time(int(written[1]), int(written[2]))
 
 
 def _text(raw: object) -> str:
     """Return *raw* without the white space around it; a number is taken for the text that was meant."""
     if isinstance(raw, bool) or not isinstance(raw, str | int):
-        raise ValueError("must be text in quotes")  # noqa: TRY004 - pydantic gathers ValueErrors
+        raise ValueError(must("text"))  # noqa: TRY004 - pydantic gathers ValueErrors
     text = str(raw).strip()
     if not text:
-        raise ValueError("must not be empty: fill it in, or leave it out")
+        raise ValueError(must("empty"))
     return text
 
 
@@ -100,21 +102,21 @@ def _tracking_number(raw: object) -> str:
     try:
         return normalise(_text(raw))
     except BadPhone as fault:
-        raise ValueError("must be a US or Canadian phone number: +1 and ten digits") from fault
+        raise ValueError(must("tracking_number")) from fault
 
 
 def _time_zone(raw: object) -> str:
     """Return the name of a time zone with its area. Short ones are refused: "EST" has no summer time."""
     if "/" in (name := _text(raw)) and name in available_timezones():
         return name
-    raise ValueError('must be an IANA time zone, such as "America/New_York"')
+    raise ValueError(must("time_zone"))
 
 
 def _network(raw: object) -> Network:
     try:
         return ipaddress.ip_network(raw.strip() if isinstance(raw, str) else str(raw))
     except ValueError as fault:
-        raise ValueError("must be an IP address or a network such as 10.0.0.0/8") from fault
+        raise ValueError(must("network")) from fault
 
 
 def _web_address(raw: object) -> str:
@@ -126,7 +128,7 @@ def _web_address(raw: object) -> str:
     except ValueError:
         sound = False
     if not sound or re.search(r"[\s?#@\\]", address):
-        raise ValueError("must be an address such as https://texts.example.com, without a password, ? or #")
+        raise ValueError(must("web_address"))
     return address
 
 
@@ -134,11 +136,9 @@ def _api_url(raw: object) -> str:
     address = _web_address(raw)
     parts = urlsplit(address)
     if parts.path:
-        raise ValueError("must end with the host, or its port: the relay adds /v3 and the rest")
+        raise ValueError(must("api_url_path"))
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        raise ValueError(
-            "must begin with https:// (http:// is for this machine's own addresses, such as 127.0.0.1)"
-        )
+        raise ValueError(must("api_url_scheme"))
     return address
 
 
@@ -146,11 +146,11 @@ def check_database_url(raw: object) -> str:
     """Return *raw* if it names a SQLite file or a PostgreSQL server. Raises ValueError."""
     url = _text(raw)
     if not url.startswith(_DATABASES) or url in _DATABASES or url.startswith("sqlite:///:memory:"):
-        raise ValueError("must begin with sqlite:/// and a file, or with postgresql://")
+        raise ValueError(must("database_url"))
     if not url.startswith("sqlite:"):
         _check_postgresql_url(url)
     elif "\0" in unquote(url):
-        raise ValueError("must name a file; no file has %00 in its name")
+        raise ValueError(must("database_file"))
     return url
 
 
@@ -163,9 +163,9 @@ def _check_postgresql_url(url: str) -> None:
         address = make_url(url)
         host, port, name = address.host or "", address.port or 5432, address.database or ""
     except (exc.ArgumentError, ValueError) as fault:
-        raise ValueError(_POSTGRESQL) from fault
+        raise ValueError(must("postgresql")) from fault
     if re.search(r"\s", url) or "@" in host or "@" in name or not 0 < port < 65536:
-        raise ValueError(_POSTGRESQL)
+        raise ValueError(must("postgresql"))
     try:
         from psycopg import ProgrammingError, conninfo  # noqa: PLC0415 - an extra
     except ImportError:
@@ -174,8 +174,7 @@ def _check_postgresql_url(url: str) -> None:
         try:
             conninfo.make_conninfo(**{option: ""})
         except (ProgrammingError, TypeError) as fault:
-            words = f"must not have the option {option!r}, which PostgreSQL doesn't know"
-            raise ValueError(words) from fault
+            raise ValueError(must("database_option", option=option)) from fault
 
 
 def default_database_url() -> str:
@@ -185,7 +184,7 @@ def default_database_url() -> str:
 
 def _whole_number(raw: object) -> object:
     if isinstance(raw, bool):
-        raise ValueError("must be a whole number")  # noqa: TRY004 - pydantic gathers ValueErrors
+        raise ValueError(must("whole_number"))  # noqa: TRY004 - pydantic gathers ValueErrors
     return raw.strip() if isinstance(raw, str) else raw
 
 
@@ -197,21 +196,16 @@ def _host(raw: object) -> str:
     return _text(raw).removeprefix("[").removesuffix("]")
 
 
-_PATTERNS = {
-    r"^(?:ACC[0-9A-Za-z]+|[0-9]{9})$": "must be the whole ACC... id, or CallRail's nine-digit account number",
-    r"^COM[0-9A-Za-z]+$": "must be the whole COM... id, as CallRail's API shows it",
-    r"^[0-9A-Za-z][0-9A-Za-z+.-]*://\S": "must be an Apprise address, such as mailto://... or slack://...",
-    r"^[0-9A-Za-z._:%-]+$": "must be just an address or a host name, such as 127.0.0.1 or 0.0.0.0",
-    r"^https?://[^\s/]+\S*$": "must be a web address, such as https://hc-ping.com/...",
-}
-_ACCOUNT_ID, _COMPANY_ID, _ALERT_URL, _HOST, _HEARTBEAT_URL = _PATTERNS
+def _matching(name: str) -> StringConstraints:
+    return StringConstraints(pattern=_PATTERNS[name][0])
+
 
 Text = Annotated[str, BeforeValidator(_text)]
-AccountId = Annotated[str, StringConstraints(pattern=_ACCOUNT_ID), BeforeValidator(_text)]
-CompanyId = Annotated[str, StringConstraints(pattern=_COMPANY_ID), BeforeValidator(_text)]
-AlertUrl = Annotated[str, StringConstraints(pattern=_ALERT_URL), BeforeValidator(_text)]
-HeartbeatUrl = Annotated[str, StringConstraints(pattern=_HEARTBEAT_URL), BeforeValidator(_text)]
-Host = Annotated[str, StringConstraints(pattern=_HOST), BeforeValidator(_host)]
+AccountId = Annotated[str, _matching("account_id"), BeforeValidator(_text)]
+CompanyId = Annotated[str, _matching("company_id"), BeforeValidator(_text)]
+AlertUrl = Annotated[str, _matching("alert_url"), BeforeValidator(_text)]
+HeartbeatUrl = Annotated[str, _matching("heartbeat_url"), BeforeValidator(_text)]
+Host = Annotated[str, _matching("host"), BeforeValidator(_host)]
 TrackingNumber = Annotated[str, BeforeValidator(_tracking_number)]
 ApiUrl = Annotated[str, BeforeValidator(_api_url)]
 WebAddress = Annotated[str, BeforeValidator(_web_address)]
@@ -219,19 +213,16 @@ DatabaseUrl = Annotated[str, BeforeValidator(check_database_url)]
 TimeZone = Annotated[str, BeforeValidator(_time_zone)]
 Networks = tuple[Annotated[Network, BeforeValidator(_network)], ...]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-SomeTime = Annotated[timedelta, _at_least(timedelta.resolution, "must be longer than 0 seconds")]
-_TIMES_WORDS = 'must be one or more times, each longer than the one before, such as ["15s", "1m"]'
-RisingTimes = Annotated[tuple[SomeTime, ...], _rising(_TIMES_WORDS, least=1)]
-_POLL_WORDS = 'must be "off", or 1 minute or more because CallRail limits requests'
-PollEvery = Annotated[timedelta | None, _at_least(timedelta(minutes=1), _POLL_WORDS, "off", None)]
-_KEPT_WORDS = 'must be "off", or at least 2d because the daily limit needs the last day'
-KeptFor = Annotated[timedelta | None, _at_least(timedelta(days=2), _KEPT_WORDS, "off", None)]
+SomeTime = Annotated[timedelta, _at_least(timedelta.resolution, must("some_time"))]
+RisingTimes = Annotated[tuple[SomeTime, ...], _rising(must("rising_times"), least=1)]
+PollEvery = Annotated[timedelta | None, _at_least(timedelta(minutes=1), must("poll_every"), "off", None)]
+KeptFor = Annotated[timedelta | None, _at_least(timedelta(days=2), must("kept_for"), "off", None)]
 Minute = Annotated[time, BeforeValidator(_minute)]
 Flag = Annotated[bool, BeforeValidator(_lower)]
 Port = Annotated[int, Field(ge=0, le=65535), BeforeValidator(_whole_number)]
 Count = Annotated[int, Field(ge=1), BeforeValidator(_whole_number)]
 Percent = Annotated[int, Field(ge=1, le=100), BeforeValidator(_whole_number)]
-RisingPercent = Annotated[tuple[Percent, ...], _rising("must go from low to high, such as [50, 70, 90, 100]")]
+RisingPercent = Annotated[tuple[Percent, ...], _rising(must("rising_percent"))]
 MaxCharacters = Annotated[int, Field(ge=1, le=1530), BeforeValidator(_whole_number)]
 Concurrency = Annotated[int, Field(ge=1, le=64), BeforeValidator(_whole_number)]
 GuardMode = Annotated[Mode, BeforeValidator(_lower)]
@@ -244,24 +235,11 @@ Weekday = Annotated[
 LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)]
 LogFormat = Annotated[Literal["auto", "pretty", "json"], BeforeValidator(_lower)]
 
-# https://docs.pydantic.dev/latest/errors/validation_errors/
-_WORDS = {
-    "greater_than_equal": "must be {ge} or more",
-    "less_than_equal": "must be {le} or less",
-    "literal_error": "must be {expected}",
-    "enum": "must be {expected}",
-    "bool": "must be true or false",
-    "int": "must be a whole number",
-    "tuple": "must be a list",
-    "model": "must be a table",
-    "value_error": "{error}",
-}
-
 
 def explain(kind: str, context: Mapping[str, Any]) -> str | None:
     """Return what a value must be, by the kind of pydantic's error; None if there is no such setting."""
     if kind == "extra_forbidden":
         return None
     if kind == "string_pattern_mismatch":
-        return _PATTERNS[context["pattern"]]
-    return (_WORDS.get(kind) or _WORDS[kind.partition("_")[0]]).format_map(context)
+        return dict(_PATTERNS.values())[context["pattern"]]
+    return (_KINDS.get(kind) or _KINDS[kind.partition("_")[0]]).format_map(context)

@@ -1,6 +1,7 @@
 """What a text is and what becomes of it: values and decisions, no I/O, no clock."""
 
 import tomllib
+from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
@@ -8,3 +9,13 @@ from typing import Any
 def read_table(package: str | None, name: str) -> dict[str, Any]:
     """The table ``NAME.toml`` that stands beside the modules of *package*."""
     return tomllib.loads(files(package or "").joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def teller(package: str | None, name: str) -> Callable[..., str]:
+    """Return a function that fills in the sentences of a table beside the code of *package*."""
+    rows = read_table(package, name)
+
+    def tell(row: str, /, **values: object) -> str:
+        return str(rows[row]).format(**values)
+
+    return tell

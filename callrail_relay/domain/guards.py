@@ -12,6 +12,7 @@ from itertools import chain
 from callrail_relay.domain import read_table
 from callrail_relay.domain.message import Reason, instant
 from callrail_relay.domain.opt_outs import PossibleOptOut
+from callrail_relay.domain.printable import printable_line, shortened
 from callrail_relay.domain.quiet_hours import quiet_until
 
 SHARED_WORDS = 0.6  # the part of the shorter text's words that two similar texts share
@@ -206,13 +207,8 @@ def mass_text(people: int) -> Reason | None:
 
 
 def maybe_opted_out(reply: PossibleOptOut) -> Reason:
-    words = {"words": shortened(reply.words)} if reply.words else {}
+    words = {"words": shortened(printable_line(reply.words))} if reply.words else {}
     return Reason("maybe_opted_out", {**words, "written_at": instant(reply.written_at)})
-
-
-def shortened(words: str, most: int = 160) -> str:
-    line = " ".join("".join(one if one.isprintable() else " " for one in words).split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def too_old(waiting_since: datetime | None, now: datetime, max_age: timedelta) -> Reason | None:

@@ -42,6 +42,15 @@ def _written(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode().replace("\\r", "\\x0d")
 
 
+def shortened(words: str | None, most: int = 160) -> str:
+    """The beginning of *words* on one line, up to the end of a word."""
+    line = " ".join((words or "").split())
+    if len(line) <= most:
+        return line
+    whole, _, _ = line[:most].rpartition(" ")
+    return f"{whole or line[: most - 1]}…"
+
+
 # Where a cell begins as a formula (https://owasp.org/www-community/attacks/CSV_Injection). Some programs drop
 # spaces, apostrophes and quotes before it, or take semicolons, tabs and line breaks in a cell for its end.
 _FORMULA = "[=+@\uff1d\uff0b\uff0d\uff20-]"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from callrail_relay.domain import read_table
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.routing import Route
 
@@ -66,16 +67,8 @@ class Settled:
 BEFORE = timedelta(minutes=2)  # how far CallRail's clock may be behind ours
 AFTER = timedelta(minutes=10)  # how late CallRail may write down a text that it took
 _QUOTES = str.maketrans("\u2018\u2019\u201c\u201d\u2013\u2014", "''\"\"--") | {ord("\u2026"): "..."}
-# What CallRail appends to a first text: opt-out instructions, in a wording that is not documented. They begin
-# right behind the text, or behind a word about rates. What has other words before them is another text.
 _OPT_OUT_WORDING = re.compile(
-    r"""\W*
-    (?:(?:standard\W+)?(?:msg|message)s?\W+(?:(?:and\W+)?data\W+)?rates\W+(?:may\W+)?apply\W+)?
-    (?:to\W+(?:unsubscribe|opt[ -]?out|stop|cancel|end)\W+(?:of\W+texts\W+)?)?
-    (?:you\W+(?:can|may)\W+|please\W+)?
-    (?:(?:reply|respond|text|txt|send|say)\W+(?:with\W+)?(?:stop|end|cancel|quit|unsubscribe)
-       |unsubscribe|opt[ -]?out)\b""",
-    re.IGNORECASE | re.VERBOSE,
+    read_table(__package__, "reconcile")["opt_out_wording"], re.IGNORECASE | re.VERBOSE
 )
 _LONGEST_WORDING = 160
 

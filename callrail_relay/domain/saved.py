@@ -9,12 +9,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain, groupby
 
-from callrail_relay.domain import payload
+from callrail_relay.domain import payload, read_table
 from callrail_relay.domain.charset import UnparsedError, decode
 from callrail_relay.domain.message import Reason, instant
 from callrail_relay.domain.payload import Entry, Fields, Payload, Unreadable, first, is_payload
 
 _MOST_LEVELS = 3
+_TABLES = read_table(__package__, "saved")
 
 
 def read_saved(document: bytes) -> list[Entry]:
@@ -92,27 +93,15 @@ def _walk(value: object, levels: int) -> list[Entry]:
     return _unwrap(value, levels - 1)
 
 
-# The field that holds the content, the fields of which one is beside it, and what counts if it is empty.
-_QUERY = ("querystring", "query")
-_ENVELOPES = (
-    ("content", ("method", "headers"), _QUERY),  # Zapier, webhook.site
-    ("raw_body", (), ()),  # Zapier's Catch Raw Hook
-    ("body", ("headers", "webhookurl"), _QUERY),  # n8n
-    ("payload", (), ("req",)),  # Node-RED
-    ("json", (), ()),  # an item of n8n
-    ("data", ("total", "per_page"), ()),  # webhook.site
-    *((name, (), ()) for name in ("results", "tasks", "runs", "objects")),  # Zapier's history
-)
-
-
 def _unwrap(envelope: Fields, levels: int) -> list[Entry]:
     """The entries in an envelope that is known; anything else is reported and not searched."""
     if "rawrequest" in envelope or "cleanedrequest" in envelope:  # Zapier's; the raw one, if it holds a text
         found = [_step(first(envelope, name), envelope, levels) for name in ("rawrequest", "cleanedrequest")]
         return next((one for one in found if any(isinstance(entry, Payload) for entry in one)), found[0])
-    for name, beside, otherwise in _ENVELOPES:
-        if name in envelope and (not beside or any(one in envelope for one in beside)):
-            contents = [first(envelope, one) for one in (name, *otherwise)]
+    for known in _TABLES["envelopes"]:
+        beside = known.get("beside")
+        if known["content"] in envelope and (not beside or any(one in envelope for one in beside)):
+            contents = [first(envelope, one) for one in (known["content"], *known.get("otherwise", ()))]
             filled = [one for one in contents if not payload.is_blank(one) and one not in (None, {}, [])]
             return _step(filled[0] if filled else None, envelope, levels)
     return [payload.to_entry(envelope)]
@@ -138,9 +127,7 @@ def _content_type(envelope: Fields) -> str | None:
     return value if isinstance(value, str) else None
 
 
-# A run in Zapier's history has how it ended and when, under one of these names; its shape isn't documented.
-_ENDS = ("status", "state", "task_status", "run_status", "zap_run_status")
-_TIMES = ("timestamp", "date", "time", "created_at", "started_at", "start_time", "run_date", "date_created")
+_ENDS, _TIMES = (_TABLES["history"][name] for name in ("ends", "times"))
 _SUCCESS = re.compile(r"(?:success|succeeded|completed?\b|done\b|sent\b)", re.IGNORECASE)
 _STEP = re.compile(r"^(?:(?:\d+|step|data|inputs?|outputs?|trigger|catch_hook|querystring|body)[._]+)+")
 _DEEPEST = 8
@@ -192,7 +179,7 @@ def _instant(value: object) -> datetime | None:
     if re.fullmatch(r"\d{10}(?:\d{3})?(?:\.\d+)?", written):
         seconds = float(written)
         return datetime.fromtimestamp(seconds / 1000 if seconds > 1e11 else seconds, UTC)
-    for form in (None, "%m/%d/%Y %H:%M", "%m/%d/%Y %I:%M %p", "%b %d, %Y %I:%M %p", "%B %d, %Y %I:%M %p"):
+    for form in (None, *_TABLES["history"]["forms"]):
         with suppress(ValueError):
             read = datetime.fromisoformat(written) if form is None else datetime.strptime(written, form)  # noqa: DTZ007 - its zone is added below
             return read.replace(tzinfo=read.tzinfo or UTC).astimezone(UTC)

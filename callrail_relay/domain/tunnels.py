@@ -1,8 +1,8 @@
 """The tunnels that give the relay a public address: each program's arguments, and what its output means."""
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
 
@@ -46,69 +46,34 @@ class TunnelState:
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """One kind of tunnel; ``tunnel_remedies.toml`` has what its program says when it fails."""
+    """One kind of tunnel, as ``tunnels.toml`` has it."""
 
     get: str  # where the program is from
-    arguments: Callable[[Tunnel, str, bool], list[str]] | None = None  # None: it keeps itself up
-    before: Callable[[Tunnel], Sequence[list[str]]] = lambda _: ()  # commands to run first
+    remedies: Mapping[str, str]  # what to do, by a pattern of what the program says
+    before: Sequence[str] = ()  # what to run first
+    named: str | None = None  # its arguments; None: it keeps itself up
+    by_token: str | None = None  # the same if there is a token; None: that makes no difference
+    temporary: str = ""
     address: str = "(?!)"  # a pattern of the line with a temporary address
     connected: str | None = None  # a pattern of the line that says that it is connected; None: it never does
     token: str = ""  # the variable in which the program takes its token
 
+    def arguments(self, tunnel: Tunnel, listener: str, *, has_token: bool) -> list[str]:
+        if tunnel.address is None:
+            return _filled(self.temporary, tunnel, listener)
+        return _filled((has_token and self.by_token) or self.named or "", tunnel, listener)
 
-def _cloudflared(tunnel: Tunnel, listener: str, has_token: bool) -> list[str]:  # noqa: FBT001 - as the others
-    to_us = ["--url", listener]
-    # With a token, Cloudflare's own page says where requests go.
-    runs = [] if tunnel.address is None else ["run"] if has_token else ["run", *to_us, tunnel.target]
-    return ["tunnel", "--no-autoupdate", *(runs or to_us)]
-
-
-def _ngrok(tunnel: Tunnel, listener: str, _has_token: bool) -> list[str]:  # noqa: FBT001 - as the others
-    # Its page for inspecting requests would show the webhook's secret to every user of this computer.
-    words = ["http", "--inspect=false", "--log=stdout", "--log-format=logfmt"]
-    return [*words, *([f"--url={tunnel.address}"] if tunnel.address else []), listener]
+    def commands_before(self, tunnel: Tunnel) -> list[list[str]]:
+        return [_filled(words, tunnel) for words in self.before]
 
 
-# Without ExitOnForwardFailure it would stay and receive nothing. A service has no agent and no terminal.
-_SSH = (
-    "-N -T -a -x -o BatchMode=yes -o ExitOnForwardFailure=yes -o ServerAliveInterval=15 -o "
-    "ServerAliveCountMax=3 -o ConnectTimeout=15 -o IdentityAgent=none -o ControlPath=none -R"
-)
+def _filled(words: str, tunnel: Tunnel, listener: str = "") -> list[str]:
+    fields = asdict(tunnel) | {"host": tunnel.host, "listener": listener}
+    fields |= {"listens_at": listener.removeprefix("http://")}
+    return [word.format(**fields) for word in words.split()]
 
 
-def _ssh(tunnel: Tunnel, listener: str, _has_token: bool) -> list[str]:  # noqa: FBT001 - as the others
-    forward = f"127.0.0.1:{tunnel.remote_port}:{listener.removeprefix('http://')}"
-    return [*_SSH.split(), forward, "--", tunnel.target]
-
-
-WAYS = {
-    Kind.TAILSCALE: Way(
-        get="https://tailscale.com/download, and sign in with `tailscale up`",
-        before=lambda tunnel: (["funnel", "--bg", "--yes", f"--https={tunnel.remote_port}", tunnel.target],),
-    ),
-    Kind.CLOUDFLARED: Way(
-        get="https://github.com/cloudflare/cloudflared/releases, and sign in with `cloudflared tunnel login`",
-        arguments=_cloudflared,
-        before=lambda tunnel: (
-            ["tunnel", "create", tunnel.target],
-            ["tunnel", "route", "dns", tunnel.target, tunnel.host],
-        ),
-        address=r"(https://(?!api\.)[\w-]+\.trycloudflare\.com)",
-        connected=r"Registered tunnel connection|Connection \S+ registered",
-        token="TUNNEL_TOKEN",  # noqa: S106 - a name
-    ),
-    Kind.NGROK: Way(
-        get="https://ngrok.com/download, and sign in with `ngrok config add-authtoken`",
-        arguments=_ngrok,
-        address=r'msg="started tunnel".* url=(https://\S+)',
-        connected=r'msg="started tunnel"',
-        token="NGROK_AUTHTOKEN",  # noqa: S106 - a name
-    ),
-    Kind.SSH: Way(get="your system, as OpenSSH's client", arguments=_ssh),
-}
-
-
-_REMEDIES: dict[str, dict[str, str]] = read_table(__package__, "tunnel_remedies")
+WAYS = {Kind(kind): Way(**row) for kind, row in read_table(__package__, "tunnels").items()}
 
 
 def find_address(kind: Kind, lines: Sequence[str]) -> str | None:
@@ -126,7 +91,7 @@ def is_connected(kind: Kind, lines: Sequence[str]) -> bool | None:
 def explain(tunnel: Tunnel, lines: Sequence[str]) -> str:
     """Why the program ended or failed, and what to do, by what it printed."""
     words = "\n".join(lines[-20:])
-    for pattern, remedy in _REMEDIES[tunnel.kind].items():
+    for pattern, remedy in WAYS[tunnel.kind].remedies.items():
         if match := re.search(pattern, words):
             found = match[1] if match.lastindex else ""
             port, target, host = tunnel.remote_port, tunnel.target, tunnel.host

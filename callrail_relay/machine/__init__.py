@@ -1,1 +1,6 @@
 """Facts about this computer that are neither a setting nor a library: its files, and how it is reached."""
+
+from callrail_relay.domain import teller
+
+sentence = teller(__package__, "words")
+"""A sentence of this package, filled in."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from callrail_relay.clock import pause
 from callrail_relay.errors import Unavailable
+from callrail_relay.machine import sentence
 from callrail_relay.machine.service_units import NAME, STOP_WITHIN, Kind
 
 _TASK_RUNNING = "267009"  # SCHED_S_TASK_RUNNING as "Last Result"; the words beside it are translated
@@ -52,7 +53,7 @@ def run(*command: str, fails: bool = True, environment: dict[str, str] | None = 
     except (OSError, subprocess.TimeoutExpired) as error:
         words = type(error).__name__
     if fails:
-        raise Unavailable(f"`{' '.join(command[:3])}` failed: {words}")
+        raise Unavailable(sentence("command_failed", command=" ".join(command[:3]), words=words))
     return None
 
 
@@ -72,10 +73,7 @@ class UnitFile:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.write_text(text, encoding="utf-8", newline="\n")
         except OSError as error:
-            raise Unavailable(
-                f"{self.path} can't be written ({error.strerror}); no service was installed. Make its folder "
-                "writable."
-            ) from error
+            raise Unavailable(sentence("unit_unwritable", path=self.path, why=error.strerror)) from error
 
 
 class Systemd(UnitFile):
@@ -97,28 +95,19 @@ class Systemd(UnitFile):
         except Unavailable as error:
             raise Unavailable(f"{self._no_manager()} ({error})") from error
         if self._system and version and int(version[0]) < _OLDEST_SYSTEMD:
-            raise Unavailable(
-                f"This is systemd {version[0]}, but a system service needs {_OLDEST_SYSTEMD} or newer. Leave "
-                "out --system."
-            )
+            raise Unavailable(sentence("old_systemd", version=version[0], oldest_systemd=_OLDEST_SYSTEMD))
 
     def _require_root(self) -> None:
         if self._system and os.geteuid() != 0:
-            raise Unavailable("The system service is root's. Run this with sudo, or leave out --system.")
+            raise Unavailable(sentence("not_root"))
 
     def _no_manager(self) -> str:
         if self._system or not Path("/run/systemd/system").exists():
-            return (
-                "This computer doesn't run systemd. Use what starts programs here, such as your container "
-                "engine, to run `callrail-relay serve`."
-            )
+            return sentence("no_systemd")
         if os.getuid() == 0:
-            return "root has no systemd session. Use --system, or run this without sudo."
+            return sentence("root_session")
         user = getpass.getuser()
-        return (
-            f"The user {user} has no systemd session. Run `sudo loginctl enable-linger {user}` and then this "
-            "again, or, as root, `callrail-relay service install --system`."
-        )
+        return sentence("no_session", user=user)
 
     def load(self, text: str) -> str | None:
         lingers = self._system or "yes" in (_linger("show-user", "--property=Linger") or "")
@@ -129,10 +118,7 @@ class Systemd(UnitFile):
         self._run("restart", NAME)
         if lingers or _linger("enable-linger") is not None:
             return None
-        return (
-            "The service stops when you sign out, and starts when you sign in. To change that, run "
-            f"`sudo loginctl enable-linger {getpass.getuser()}`."
-        )
+        return sentence("stops_with_session", user=getpass.getuser())
 
     def uninstall(self) -> None:
         self._require_root()
@@ -178,7 +164,7 @@ class Systemd(UnitFile):
                 [*command, "--follow"], stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace"
             )
         except OSError as error:
-            raise Unavailable(f"journalctl can't be run: {error.strerror}.") from error
+            raise Unavailable(sentence("no_journal", why=error.strerror)) from error
         with process:
             yield from (line.rstrip("\n") for line in process.stdout or ())
 
@@ -214,7 +200,9 @@ class LogFile:
                 pass  # it comes with the first line
             except OSError as error:
                 if first:
-                    raise Unavailable(f"The log {self._log} can't be read: {error.strerror}.") from error
+                    raise Unavailable(
+                        sentence("log_unreadable", log=self._log, why=error.strerror)
+                    ) from error
             newest = whole[max(len(whole) - lines, 0) :] if first else whole
             yield from (line.decode("utf-8", "replace").rstrip("\r") for line in newest)
             first = False
@@ -238,10 +226,7 @@ class Launchd(LogFile, UnitFile):
 
     def require(self) -> None:
         if run("launchctl", "print", self._domain, fails=False) is None:
-            raise Unavailable(
-                "macOS runs a LaunchAgent only while you are signed in at the screen. Sign in there, and run "
-                "this again."
-            )
+            raise Unavailable(sentence("not_signed_in"))
 
     def load(self, text: str) -> None:
         self._unload()

@@ -1,6 +1,5 @@
 """What systemd, launchd and the Task Scheduler read to run ``serve``: a text each, made of a plan."""
 
-import plistlib
 import re
 import subprocess
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from callrail_relay.errors import SettingsError
+from callrail_relay.machine import sentence
 
 NAME = "callrail-relay"
 TEMPLATES = Path(__file__).parent / "units"
@@ -50,11 +50,9 @@ def render(kind: Kind, plan: ServicePlan) -> str:
     """The unit, LaunchAgent or task. Raises SettingsError for a name that none of them can hold."""
     for name in (*plan.program, plan.python, plan.log, *plan.variables.values()):
         if not name.isprintable():
-            raise SettingsError(
-                f"{name!r} holds a line break or a control character, which a service can't have."
-            )
+            raise SettingsError(sentence("no_service_name", name=name))
     if kind is Kind.LAUNCHD:
-        return _agent(plan)
+        return _fill("launchd.plist", plan, command=_background(plan), variables=plan.variables.items())
     return _task(plan) if kind is Kind.WINDOWS else _unit(plan, system=kind is Kind.SYSTEMD_SYSTEM)
 
 
@@ -63,7 +61,7 @@ def _fill(template: str, plan: ServicePlan, **values: object) -> str:
 
     environment = Environment(  # noqa: S701 - no page of a browser; `escape` is for XML
         loader=FileSystemLoader(TEMPLATES),
-        finalize=escape if template.endswith(".xml") else None,
+        finalize=(lambda value: escape(str(value))) if template != "systemd.service" else None,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -97,23 +95,6 @@ def _word(text: str) -> str:
 def _background(plan: ServicePlan, *more: str) -> list[str]:
     """``serve`` with its log in a file, for systems that keep none."""
     return [plan.python, "-P", "-m", "callrail_relay.cli.background", "--log", plan.log, *more]
-
-
-def _agent(plan: ServicePlan) -> str:
-    agent = {
-        "Label": NAME,
-        "ProgramArguments": _background(plan),
-        "EnvironmentVariables": plan.variables,
-        "RunAtLoad": True,
-        # It ends with 0 after an error in the settings or secrets, and is then not started again.
-        "KeepAlive": {"SuccessfulExit": False},
-        "ThrottleInterval": 10,
-        "ExitTimeOut": STOP_WITHIN,
-        # The default delays a program that has no window.
-        "ProcessType": "Interactive",
-        "Umask": 0o077,
-    }
-    return plistlib.dumps(agent, sort_keys=False).decode()
 
 
 def _task(plan: ServicePlan) -> str:

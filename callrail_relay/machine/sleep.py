@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 from callrail_relay.errors import Unavailable
+from callrail_relay.machine import sentence
 
 if sys.platform == "win32":
     import ctypes
@@ -15,7 +16,6 @@ HOLDERS = {
     ),
     "darwin": ("caffeinate", "-i"),
 }
-_REMEDY = "Turn sleep off in the system's settings, or set server.keep_awake = false."
 _CONTINUOUS, _SYSTEM_REQUIRED = 0x80000000, 0x00000001
 
 
@@ -28,12 +28,12 @@ class KeepAwake:
         if sys.platform == "win32":
             # For this thread, until it ends.
             if not ctypes.windll.kernel32.SetThreadExecutionState(_CONTINUOUS | _SYSTEM_REQUIRED):
-                raise Unavailable(f"This computer can't be kept awake. {_REMEDY}")
+                raise Unavailable(sentence("not_awake"))
             return
         if (holder := self.holder) is not None:
             if holder.poll() is not None:
                 self.holder = None
-                raise Unavailable(f"{' '.join(holder.communicate()[1].split())}. {_REMEDY}")
+                raise Unavailable(sentence("awake_ended", words=" ".join(holder.communicate()[1].split())))
             return
         try:
             # It ends when its standard input does: with this process, however that ends.
@@ -46,7 +46,7 @@ class KeepAwake:
                 errors="replace",
             )
         except (OSError, KeyError) as error:
-            raise Unavailable(f"This computer can't be kept awake ({error}). {_REMEDY}") from error
+            raise Unavailable(sentence("not_awake_why", error=error)) from error
 
     def close(self) -> None:
         if sys.platform == "win32":

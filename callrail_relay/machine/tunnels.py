@@ -16,7 +16,7 @@ from typing import Self
 
 from callrail_relay.domain.tunnels import WAYS, Kind, Tunnel, TunnelState
 from callrail_relay.errors import Unavailable
-from callrail_relay.machine import leash
+from callrail_relay.machine import leash, sentence
 from callrail_relay.replacing import new_content
 
 KEPT_LINES = 1000
@@ -30,7 +30,7 @@ def find_program(kind: Kind) -> str:
     for name in (kind, *_ELSEWHERE.get(kind, ())):
         if found := shutil.which(str(name)):
             return str(Path(found).absolute())
-    raise Unavailable(f"{kind} isn't installed. Get it from {WAYS[kind].get}, then run this again.")
+    raise Unavailable(sentence("not_installed", kind=kind, get=WAYS[kind].get))
 
 
 class Program:
@@ -56,7 +56,7 @@ class Program:
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
         except OSError as error:
-            raise Unavailable(f"{command[0]} can't be run: {error.strerror}.") from error
+            raise Unavailable(sentence("program_fails", program=command[0], why=error.strerror)) from error
         return cls(process)
 
     @property

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from callrail_relay.domain.account import DAY
-from callrail_relay.domain.guards import shortened
 from callrail_relay.domain.inbound import (
     SAME_TEXT,
     CallRailText,
@@ -20,6 +19,7 @@ from callrail_relay.domain.inbound import (
 from callrail_relay.domain.opt_keywords import OptKeyword, is_callrails_keyword, read_opt_keyword
 from callrail_relay.domain.opt_outs import Origin, PossibleOptOut
 from callrail_relay.domain.outcome import Outcome, OutcomeKind, Sent
+from callrail_relay.domain.printable import printable_line, shortened
 from callrail_relay.domain.reconcile import AFTER, BEFORE, FoundText, Settled, normalise, owner
 from callrail_relay.outbox.lookups import MAY_HAVE_ARRIVED, known_conversation, sending_of, settle_as_sent
 from callrail_relay.outbox.opt_outs import add_opt_out, ask_about, settle_possible_opt_out, with_known_numbers
@@ -254,7 +254,7 @@ def _apply_opt_keyword(
 
 def _stop(connection: sa.Connection, people: Sequence[Pair], content: str, written_at: datetime) -> int:
     """Opt *people* out, except those who said START after that: webhooks may come in any order."""
-    reply = f"“{shortened(content)}”"
+    reply = f"“{shortened(printable_line(content))}”"
     reason = f"The person replied {reply}."
     if len(people) > 1:
         masked = "CallRail masks the number, but its last digits match."

@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from callrail_relay.clock import Clock
+from callrail_relay.domain import teller
 from callrail_relay.domain.health import CheckResult, Condition
 from callrail_relay.domain.message import instant
 from callrail_relay.domain.routing import Discovery, Route
 from callrail_relay.errors import RefusedByCallRail, RelayError, Unavailable, Waiting
 from callrail_relay.outbox import times
 from callrail_relay.outbox.store import Store
-from callrail_relay.sentences import explain, plural, teller
+from callrail_relay.sentences import explain, plural
 from callrail_relay.service.background import Refused, uncounted
 from callrail_relay.service.operations import Operations
 

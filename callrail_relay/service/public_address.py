@@ -213,7 +213,7 @@ class TunnelKeeper(PeriodicTask):
             self._tunnel, self._due, self._has_failed = wanted, float("-inf"), False
         if wanted is None:
             self._show(None)
-        elif WAYS[wanted.kind].arguments is None:
+        elif WAYS[wanted.kind].named is None:
             self._show(TunnelState(tunnel=wanted, running=True, address=wanted.address))
         elif self._program is None:
             if now >= self._due:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from callrail_relay.domain import read_table
@@ -12,7 +11,7 @@ from callrail_relay.domain.alerts import Code, Incident, Level
 from callrail_relay.domain.message import Reason
 from callrail_relay.domain.phone import mask_all
 from callrail_relay.errors import SettingsError, Unavailable
-from callrail_relay.sentences import clock_time, explain, plural
+from callrail_relay.sentences import explain, plural, shown
 
 if TYPE_CHECKING:
     import apprise
@@ -35,7 +34,7 @@ def _parameters(incident: Incident) -> dict[str, Any]:
     parameters = _PARAMETERS.get(incident.code, dict)(dict(incident.parameters))
     for name in ("since", "oldest"):
         if parameters.get(name):
-            parameters[name] = _clock_time(parameters[name])
+            parameters[name] = shown("until", parameters[name])
     return parameters
 
 
@@ -56,7 +55,7 @@ def _of_pause(given: dict[str, Any]) -> dict[str, Any]:
 def _of_limit(given: dict[str, Any]) -> dict[str, Any]:
     words, full = _SENTENCES[Code.LIMIT], ""
     if given["used"] >= given["allowed"]:
-        at = _clock_time(given["free_at"]) if given["free_at"] else ""
+        at = shown("until", given["free_at"]) if given["free_at"] else ""
         full = words["full_until" if at else "full"].format(at=at)
     percent = given["used"] * 100 // given["allowed"]
     return given | {"limit": words[given["window"]], "full": full, "percent": percent}
@@ -85,12 +84,6 @@ _PARAMETERS: dict[Code, Callable[[dict[str, Any]], dict[str, Any]]] = {
     Code.DISK: lambda given: given | {"megabytes": given["free_bytes"] // (1024 * 1024)},
     Code.WEEKLY: _of_week,
 }
-
-
-def _clock_time(instant: str) -> str:
-    """By this machine's own clock, such as 2:14 PM on November 29."""
-    local = datetime.fromisoformat(instant).astimezone()
-    return f"{clock_time(local)} on {local:%B} {local.day}"
 
 
 # The worst first.

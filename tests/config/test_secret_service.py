@@ -23,7 +23,7 @@ async def step(config, verb, *value):
     if verb == "remove":
         return await secrets.remove(SecretName.API_KEY)
     found = await secrets.find(SecretName.API_KEY)
-    return found and [found.secret.reveal(), found.source]
+    return found and [found.reveal(), found.source]
 
 try:
     print(json.dumps(asyncio.run(step(*sys.argv[1:]))))

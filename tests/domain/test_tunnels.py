@@ -24,9 +24,7 @@ STARTED = (
 
 
 def told(tunnel: Tunnel, *, has_token: bool = False) -> str:
-    arguments = WAYS[tunnel.kind].arguments
-    assert arguments is not None
-    return " ".join(arguments(tunnel, LISTENER, has_token))
+    return " ".join(WAYS[tunnel.kind].arguments(tunnel, LISTENER, has_token=has_token))
 
 
 def test_only_the_public_listener_is_exposed() -> None:
@@ -43,7 +41,7 @@ def test_only_the_public_listener_is_exposed() -> None:
     assert "tunnel --no-autoupdate run" == told(CLOUDFLARED, has_token=True)
     assert f"--url=https://office.ngrok-free.app {LISTENER}" in told(NGROK)
     assert "--inspect=false" in told(NGROK)
-    before = [" ".join(words) for words in WAYS[Kind.TAILSCALE].before(TAILSCALE)]
+    before = [" ".join(words) for words in WAYS[Kind.TAILSCALE].commands_before(TAILSCALE)]
     assert [f"funnel --bg --yes --https=443 {LISTENER}"] == before
 
 

@@ -9,7 +9,7 @@ from callrail_relay.domain.message import Reason
 from callrail_relay.telemetry.alerts import alert_text, alert_title
 
 AT = datetime(2026, 4, 8, 18, 14, tzinfo=UTC)
-WHEN = f"{AT.astimezone():%I:%M %p}".lstrip("0") + f" on {AT.astimezone():%B} {AT.astimezone().day}"
+WHEN = f"{AT.astimezone():%I:%M %p}".lstrip("0") + f" on {AT.astimezone():%b} {AT.astimezone().day}"
 LUNCH = Reason("by_hand", {"note": "Lunch."}).document()
 LIMIT: Parameters = {
     "account": "ACC1",

@@ -37,6 +37,7 @@ from callrail_relay.domain.message import (
     instant,
 )
 from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.domain.printable import shortened
 from callrail_relay.domain.views import (
     Arrivals,
     Bucket,
@@ -44,7 +45,7 @@ from callrail_relay.domain.views import (
     TextHistory,
     Waiting,
 )
-from callrail_relay.sentences import plural, seen_lately
+from callrail_relay.sentences import phone, plural, seen_lately, when
 from callrail_relay.service.operations import StatusReport
 from callrail_relay.service.overview import OneText
 from callrail_relay.web.dashboard import now, plots, words
@@ -73,7 +74,7 @@ NOW = datetime(2026, 3, 4, 15, 30).astimezone()
 )
 def test_instants_are_said_as_one_says_them(instant: datetime | None, said: str) -> None:
     """By this machine's clock, whatever the instant's own zone."""
-    shown = words.when(None if instant is None else instant.astimezone(UTC), NOW)
+    shown = when(None if instant is None else instant.astimezone(UTC), NOW)
     assert said == shown
 
 
@@ -121,12 +122,12 @@ def test_when_something_happens(days: int, said: str) -> None:
 
 
 def test_numbers_and_counts() -> None:
-    assert "(202) 555-0122" == words.phone(RECIPIENT)
-    assert "no number" == words.phone(None)
-    assert "12345" == words.phone("12345")
+    assert "(202) 555-0122" == phone(RECIPIENT)
+    assert "no number" == phone(None)
+    assert "12345" == phone("12345")
     assert ["1 text", "2 texts", "1,200 texts"] == [plural(count, "text") for count in (1, 2, 1200)]
-    assert "Hi there,…" == words.shortened(" Hi \n there, you", 10)
-    assert ["Hi…", "There…"] == [words.shortened(text, 6) for text in ("Hi there, you", "Thereabouts")]
+    assert "Hi there,…" == shortened(" Hi \n there, you", 10)
+    assert ["Hi…", "There…"] == [shortened(text, 6) for text in ("Hi there, you", "Thereabouts")]
 
 
 # --- the filter ------------------------------------------------------------------------------------------
@@ -364,7 +365,7 @@ def test_the_last_text_from_if3_is_shown() -> None:
     today = replace(facts(nodes=(Node(name="one", version="0.2.0"),)), last_from_if3=NOW)
 
     def seen(found: Facts) -> str:
-        return seen_lately(found, lambda at: words.when(at, NOW))
+        return seen_lately(found, lambda at: when(at, NOW))
 
     assert "No text from IF3 yet." == seen(facts())
     assert "Last text from IF3: yesterday 3:30 PM." == seen(yesterday)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import phonenumbers
+from pydantic import dataclasses
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -21,6 +22,7 @@ from starlette.types import ASGIApp
 from callrail_relay.callrail.simulator.faults import read_faults
 from callrail_relay.callrail.simulator.records import (
     ACCOUNT_ZONE,
+    ASKED,
     Account,
     Company,
     Conversation,
@@ -30,12 +32,13 @@ from callrail_relay.callrail.simulator.records import (
     Text,
     Tracker,
     normalize,
+    read_asked,
 )
 from callrail_relay.callrail.simulator.state import STOP_WORDS, Simulator
-from callrail_relay.callrail.simulator.webhooks import read_manner
+from callrail_relay.callrail.simulator.webhooks import Manner
 from callrail_relay.domain.message import as_json
 from callrail_relay.domain.routing import is_loopback
-from callrail_relay.errors import RelayError, UsageError
+from callrail_relay.errors import RelayError
 
 # 25 months, after which records are out of reach: https://apidocs.callrail.com/#filtering
 RETENTION = timedelta(days=25 * 30)
@@ -217,11 +220,6 @@ def list_trackers(question: Question) -> Json:
     return page
 
 
-def send_text(question: Question) -> Json:
-    """The one call that texts a person."""
-    return take_text(question.simulator, question.account, question.form).as_json(question.fields)
-
-
 def list_conversations(question: Question) -> Json:
     """The conversations by company, ``search`` and time of their last text, newest activity first."""
     owners, since = {company.id for company in question.companies()}, question.since()
@@ -298,19 +296,6 @@ def _is_url(value: object) -> bool:
         return False
 
 
-_CALLS: tuple[tuple[str, str, Handler], ...] = (
-    ("GET", "a", list_accounts),
-    ("GET", "a/{account_id}/companies", list_companies),
-    ("GET", "a/{account_id}/trackers", list_trackers),
-    ("GET", "a/{account_id}/text-messages", list_conversations),
-    ("POST", "a/{account_id}/text-messages", send_text),
-    ("GET", "a/{account_id}/text-messages/{conversation_id}", show_conversation),
-    ("GET", "a/{account_id}/integrations", list_integrations),
-    ("POST", "a/{account_id}/integrations", create_integration),
-    ("PUT", "a/{account_id}/integrations/{integration_id}", change_integration),
-)
-
-
 OPT_OUT_WORDING = " Reply STOP to unsubscribe."
 
 # Upper case, because "end" and "quit" are also ordinary words.
@@ -320,17 +305,22 @@ _TOLL_FREE = frozenset({"800", "833", "844", "855", "866", "877", "888"})
 _REGIONS = frozenset({"US", "PR", "VI", "GU", "MP", "AS", "CA", None})
 
 
-def take_text(simulator: Simulator, account: Account, form: Mapping[str, Any]) -> Conversation:
+def send_text(question: Question) -> Json:
     """
-    Take the text that *form* asks for and return its conversation, or raise HTTPException and take nothing.
+    The one call that texts a person: its conversation, or HTTPException, and nothing is taken.
 
-    *form* holds the parameters of https://apidocs.callrail.com/#sending-a-text-message without media.
-    Only a text that is taken counts toward the limits.
+    Its form has the parameters of https://apidocs.callrail.com/#sending-a-text-message without media. Only a
+    text that is taken counts toward the limits.
     """
+    simulator, account, form = question.simulator, question.account, question.form
     if not account.texts.has_room(simulator.clock.now()):
         raise HTTPException(429, "Rate limit exceeded")
-    company, customer = _company(simulator, account, form), _customer(form)
-    content = _content(simulator, form)
+    if not isinstance(form.get("company_id"), str) or not form["company_id"]:
+        raise HTTPException(400, "company_id is required")
+    company = question.company(form["company_id"])
+    if company.disabled_at is not None:
+        raise HTTPException(400, "The company is disabled")
+    customer, content = _customer(form), _content(simulator, form)
     known = simulator.conversations_by_customer.get((company.id, customer))
     number = _tracking_number(form, known)
     _check_sender(simulator, company, number)
@@ -354,19 +344,7 @@ def take_text(simulator: Simulator, account: Account, form: Mapping[str, Any]) -
             conversation_id=conversation.id,
         )
     )
-    return conversation
-
-
-def _company(simulator: Simulator, account: Account, form: Mapping[str, Any]) -> Company:
-    company_id = form.get("company_id")
-    if not isinstance(company_id, str) or not company_id:
-        raise HTTPException(400, "company_id is required")
-    company = simulator.companies.get(company_id)
-    if company is None or company.account_id != account.id:
-        raise HTTPException(404, "Not found")
-    if company.disabled_at is not None:
-        raise HTTPException(400, "The company is disabled")
-    return company
+    return conversation.as_json(question.fields)
 
 
 def _customer(form: Mapping[str, Any]) -> str:
@@ -414,6 +392,19 @@ def _check_sender(simulator: Simulator, company: Company, number: str) -> None:
         raise HTTPException(400, "tracking_number is not enabled for text messages")
 
 
+_CALLS: tuple[tuple[str, str, Handler], ...] = (
+    ("GET", "a", list_accounts),
+    ("GET", "a/{account_id}/companies", list_companies),
+    ("GET", "a/{account_id}/trackers", list_trackers),
+    ("GET", "a/{account_id}/text-messages", list_conversations),
+    ("POST", "a/{account_id}/text-messages", send_text),
+    ("GET", "a/{account_id}/text-messages/{conversation_id}", show_conversation),
+    ("GET", "a/{account_id}/integrations", list_integrations),
+    ("POST", "a/{account_id}/integrations", create_integration),
+    ("PUT", "a/{account_id}/integrations/{integration_id}", change_integration),
+)
+
+
 Control = Callable[[Simulator, Any], Any]
 
 
@@ -438,7 +429,10 @@ def sandbox_routes(simulator: Simulator) -> list[Route]:
             if not _is_local(request):
                 return JSONResponse({"error": "The sandbox is controlled from its own machine only."}, 403)
             try:
-                body = await _read_json(request) if request.method == "POST" else None
+                body = await request.json() if request.method == "POST" else None
+            except (ValueError, RecursionError):
+                return JSONResponse({"error": "The body is not JSON. Send an object or a list."}, 400)
+            try:
                 document = handler(simulator, body)
                 simulator.webhooks.start()
             except RelayError as exc:
@@ -451,13 +445,6 @@ def sandbox_routes(simulator: Simulator) -> list[Route]:
         Route(f"/sandbox/{path}", endpoint(status, handler), methods=[method])
         for method, path, status, handler in _CONTROLS
     ]
-
-
-async def _read_json(request: Request) -> Any:  # noqa: ANN401 - whatever JSON there is
-    try:
-        return await request.json()
-    except (ValueError, RecursionError) as exc:
-        raise UsageError("The body is not JSON. Send an object or a list.") from exc
 
 
 def _is_local(request: Request) -> bool:
@@ -482,26 +469,28 @@ def _add_faults(simulator: Simulator, body: object) -> list[dict[str, Any]]:
     return _list_faults(simulator, None)
 
 
-def _write(write: Callable[..., Message], body: object) -> dict[str, Any]:
-    recipient, number = _pair(body, "content")
-    content = body["content"] if isinstance(body, dict) else None
-    if not isinstance(content, str):
-        raise UsageError("The content of a text must be a string.")
-    return write(recipient, content, tracking_number=number).as_json()
-
-
 def _change_webhooks(simulator: Simulator, body: object) -> dict[str, Any]:
-    simulator.webhooks.manner = read_manner(body)
+    simulator.webhooks.manner = read_asked(Manner, body, "manner")
     return asdict(simulator.webhooks.manner)
 
 
-def _pair(body: object, *more: str) -> tuple[str, str | None]:
-    """The recipient and, if it is given, the tracking number."""
-    names = {"recipient", *more}
-    if not isinstance(body, dict) or not names <= set(body) <= names | {"tracking_number"}:
-        wanted = " and ".join(sorted(names))
-        raise UsageError(f"Send an object with {wanted}, and tracking_number if you like.")
-    return body["recipient"], body.get("tracking_number")
+@dataclasses.dataclass(kw_only=True, config=ASKED)
+class Person:
+    recipient: str
+    tracking_number: str | None = None
+
+
+@dataclasses.dataclass(kw_only=True, config=ASKED)
+class Letter(Person):
+    content: str
+
+
+def _opt_out(simulator: Simulator, body: object) -> None:
+    simulator.opt_out(**asdict(read_asked(Person, body, "person")))
+
+
+def _write(write: Callable[..., Message], body: object) -> dict[str, Any]:
+    return write(**asdict(read_asked(Letter, body, "text"))).as_json()
 
 
 _CONTROLS: tuple[tuple[str, str, int, Control], ...] = (
@@ -511,7 +500,7 @@ _CONTROLS: tuple[tuple[str, str, int, Control], ...] = (
     ("GET", "faults", 200, _list_faults),
     ("POST", "faults", 201, _add_faults),
     ("DELETE", "faults", 204, lambda simulator, _: simulator.faults.clear()),
-    ("POST", "opt-outs", 204, lambda simulator, body: simulator.opt_out(*_pair(body))),
+    ("POST", "opt-outs", 204, _opt_out),
     ("POST", "replies", 201, lambda simulator, body: _write(simulator.receive, body)),
     ("POST", "others", 201, lambda simulator, body: _write(simulator.write, body)),
     ("GET", "webhooks", 200, lambda simulator, _: [asdict(one) for one in simulator.webhooks.told]),

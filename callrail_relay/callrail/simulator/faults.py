@@ -7,20 +7,20 @@ POST /sandbox/faults takes. The first fault that applies to a request happens to
 
 import asyncio
 import json
-import math
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from enum import StrEnum
 from http import HTTPStatus
 from random import Random
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self
 
+from pydantic import Field, StrictInt, dataclasses, model_validator
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from callrail_relay.callrail.simulator.records import normalize
+from callrail_relay.callrail.simulator.records import ASKED, Seconds, normalize, read_asked
 from callrail_relay.clock import Clock, until_woken
 from callrail_relay.errors import UsageError
 
@@ -58,10 +58,13 @@ _WITH_STATUS = frozenset({Kind.STATUS, Kind.STATUS_AFTER})
 _WITH_BODY = _WITH_STATUS | {Kind.GARBAGE}
 
 
-@dataclass(frozen=True, slots=True)
+_Whole = Annotated[int, Field(strict=True, ge=1)]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, config=ASKED)
 class Fault:
     """
-    One thing that goes wrong; a value that makes no sense raises UsageError.
+    One thing that goes wrong.
 
     It applies to sends, to every other request (``read``) or to ``any``, and with ``number`` only
     to sends to that person. Of those it skips all before the one at ``position`` (from 1), spares
@@ -73,44 +76,25 @@ class Fault:
     kind: Kind
     on: On = "send"
     number: str | None = None
-    share: float | None = None
-    position: int | None = None
-    times: int | None = None
-    delay: float = 0.0
-    status: int | None = None
-    retry_after: int | str | None = None
+    share: Annotated[float, Field(strict=True, ge=0, le=1)] | None = None
+    position: _Whole | None = None
+    times: _Whole | None = None
+    delay: Seconds = 0.0
+    status: Annotated[int, Field(strict=True, ge=200, le=599)] | None = None
+    retry_after: StrictInt | Annotated[str, Field(pattern="^[ -~]*$")] | None = None
     body: str | None = None
 
-    def __post_init__(self) -> None:
-        for complaint in self._complaints():
-            raise UsageError(f"This fault cannot be used: {complaint}.")
-        # From JSON the kind is a plain string.
-        object.__setattr__(self, "kind", Kind(self.kind))
-
-    def _complaints(self) -> Iterator[str]:
-        if self.kind not in list(Kind):
-            yield f"kind must be one of {', '.join(Kind)}"
-        if self.on not in get_args(On):
-            yield f"on must be one of {', '.join(get_args(On))}"
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
         if self.number is not None and (normalize(self.number) is None or self.on != "send"):
-            yield "number must be a North American number such as +12025550122, and goes with sends only"
-        if self.share is not None and not (_is_number(self.share) and 0 <= self.share <= 1):
-            yield "share must be a number from 0 to 1"
-        if not all(each is None or (type(each) is int and each > 0) for each in (self.position, self.times)):
-            yield "position and times must be whole numbers from 1"
-        yield from self._complaints_about_the_answer()
-
-    def _complaints_about_the_answer(self) -> Iterator[str]:
-        if not _is_number(self.delay) or self.delay < 0 or (self.kind in _TIMED and self.delay == 0):
-            yield f"delay must be a number of seconds, and {', '.join(sorted(_TIMED))} need one"
+            raise ValueError("number is a North American one such as +12025550122, and goes with sends")
+        if self.kind in _TIMED and not self.delay:
+            raise ValueError(f"{self.kind} needs a delay")
         if (self.status, self.retry_after) != (None, None) and self.kind not in _WITH_STATUS:
-            yield f"status and retry_after go with {', '.join(sorted(_WITH_STATUS))} only"
-        if self.status is not None and not (type(self.status) is int and 200 <= self.status <= 599):
-            yield "status must be from 200 to 599"
-        if not (self.retry_after is None or type(self.retry_after) is int or _is_line(self.retry_after)):
-            yield "retry_after must be a whole number or words"
-        if self.body is not None and not (self.kind in _WITH_BODY and isinstance(self.body, str)):
-            yield f"body must be a string, and goes with {', '.join(sorted(_WITH_BODY))} only"
+            raise ValueError(f"status and retry_after go with {', '.join(sorted(_WITH_STATUS))} only")
+        if self.body is not None and self.kind not in _WITH_BODY:
+            raise ValueError(f"body goes with {', '.join(sorted(_WITH_BODY))} only")
+        return self
 
     def applies_to(self, *, sending: bool, recipient: str | None) -> bool:
         if self.number is not None:
@@ -296,21 +280,4 @@ def load_faults(text: str) -> list[Fault]:
 
 def read_faults(value: object) -> list[Fault]:
     """The faults of a JSON value: a list of objects, or one object. Raises UsageError."""
-    return [_read_fault(item) for item in (value if isinstance(value, list) else [value])]
-
-
-def _read_fault(value: object) -> Fault:
-    if not isinstance(value, dict) or "kind" not in value:
-        raise UsageError("A fault must be a JSON object with a kind.")
-    names = [each.name for each in fields(Fault)]
-    for name in sorted(set(value) - set(names)):
-        raise UsageError(f"A fault has no field {name}. Its fields are {', '.join(names)}.")
-    return Fault(**value)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_line(value: object) -> bool:
-    return isinstance(value, str) and value.isascii() and value.isprintable()
+    return read_asked(list[Fault], value if isinstance(value, list) else [value], "faults")

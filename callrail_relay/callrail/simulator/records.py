@@ -5,10 +5,15 @@ from bisect import bisect_right
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
 from callrail_relay.domain.message import instant
+from callrail_relay.errors import UsageError
+
+T = TypeVar("T")
 
 Direction = Literal["incoming", "outgoing"]
 Json = dict[str, Any]
@@ -238,6 +243,20 @@ class Text:
     delivered_content: str
     created_at: datetime
     conversation_id: str
+
+
+ASKED = ConfigDict(extra="forbid")  # of what a person asks for, as JSON
+Seconds = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+
+
+def read_asked(kind: type[T], value: object, what: str) -> T:
+    """*value*, which came as JSON, as a *kind*. Raises UsageError."""
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        at, words = error.errors()[0]["loc"], error.errors()[0]["msg"]
+        place = "".join(f"{step}: " for step in at)
+        raise UsageError(f"The {what} can't be used. {place}{words}.") from error
 
 
 def normalize(number: object) -> str | None:

@@ -8,40 +8,42 @@ that the API sent, so it has no ``agent`` here.
 
 import asyncio
 import json
-import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+from typing import Annotated
 from urllib.parse import urlencode
 
 import httpx2
+from pydantic import Field, StrictBool, dataclasses
 
 from callrail_relay.callrail.simulator.records import (
+    ASKED,
     Conversation,
     Integration,
     Json,
     Message,
+    Seconds,
     formatted,
     with_offset,
 )
 from callrail_relay.callrail.wire import sign
 from callrail_relay.clock import Clock
-from callrail_relay.errors import UsageError
 
 # Seconds; how long CallRail waits for an answer is not documented.
 _PATIENCE = 10.0
 _FIRST_COMPANY = 123456789
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, config=ASKED)
 class Manner:
     """How webhooks are posted: as CallRail was seen to do it, and as it might."""
 
-    masked: bool = False  # numbers as ***0122
-    form: bool = False  # a form in place of JSON
-    without_id: bool = False  # no resource_id
-    wrong_signature: bool = False  # signed with another key
-    lost: bool = False  # not posted at all
-    times: int = 1  # how often each is posted
-    delay: float = 0.0  # seconds until it is
+    masked: StrictBool = False  # numbers as ***0122
+    form: StrictBool = False  # a form in place of JSON
+    without_id: StrictBool = False  # no resource_id
+    wrong_signature: StrictBool = False  # signed with another key
+    lost: StrictBool = False  # not posted at all
+    times: Annotated[int, Field(strict=True, ge=0)] = 1  # how often each is posted
+    delay: Seconds = 0.0  # until it is
 
 
 @dataclass(slots=True)
@@ -104,18 +106,6 @@ class Webhooks:
                 telling.status = response.status_code
             except httpx2.HTTPError:
                 telling.status = None
-
-
-def read_manner(value: object) -> Manner:
-    """The manner that an object of the sandbox's own routes asks for. Raises UsageError."""
-    kinds = {each.name: type(each.default) for each in fields(Manner)}
-    if not isinstance(value, dict) or not set(value) <= set(kinds):
-        raise UsageError(f"Send an object with any of {', '.join(kinds)}.")
-    for name, one in value.items():
-        whole = type(one) is int and kinds[name] is float
-        if not (whole or type(one) is kinds[name]) or not 0 <= one < math.inf:
-            raise UsageError(f"{name} cannot be {one!r}.")
-    return Manner(**value)
 
 
 def _fields(manner: Manner, conversation: Conversation, message: Message, agent: str | None) -> Json:

@@ -5,10 +5,10 @@ from starlette.responses import Response
 from callrail_relay.domain.message import Actor, Status
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.errors import NotAllowed, NotFound, UsageError
-from callrail_relay.sentences import plural, says
+from callrail_relay.sentences import phone, plural, says
 from callrail_relay.web.dashboard.frame import Visit, own_address
 from callrail_relay.web.dashboard.verbs import REMAP, VERBS, Verb, editable, one_click
-from callrail_relay.web.dashboard.words import phone, say
+from callrail_relay.web.dashboard.words import say
 
 
 def _verb(visit: Visit) -> Verb:

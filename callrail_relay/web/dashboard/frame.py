@@ -19,10 +19,10 @@ from callrail_relay.bootstrap.editing import Editor
 from callrail_relay.clock import Clock
 from callrail_relay.domain.health import PublicUrl
 from callrail_relay.domain.mapper import MappingPolicy
-from callrail_relay.domain.printable import printable
+from callrail_relay.domain.printable import printable, shortened
 from callrail_relay.domain.shadow import Shadow, ShadowReport
 from callrail_relay.errors import NotFound, RelayError, Unavailable
-from callrail_relay.sentences import plural, says
+from callrail_relay.sentences import phone, plural, says, when
 from callrail_relay.service.health import HealthReport
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
@@ -395,15 +395,15 @@ def _templates() -> "Environment":
         auto_reload=False,
     )
     environment.filters |= {
-        "phone": words.phone,
+        "phone": phone,
         "printable": printable,
         "sentence": words.sentence,
         "says": says,
-        "shortened": words.shortened,
+        "shortened": shortened,
         "brief": words.brief,
         "at": words.at,
         "time": words.time_tag,
-        "when": words.when,
+        "when": when,
     }
     environment.globals |= {
         "static": _static_address,

@@ -21,11 +21,12 @@ from callrail_relay.sentences import (
     not_shown,
     of_point,
     seen_lately,
+    when,
 )
 from callrail_relay.web.dashboard.frame import Visit
 from callrail_relay.web.dashboard.plots import DAYS, RANGES, midnight, plot
 from callrail_relay.web.dashboard.review import grouped
-from callrail_relay.web.dashboard.words import WORDS, say, sentence, when
+from callrail_relay.web.dashboard.words import WORDS, say, sentence
 
 SHOWN = 5
 """Messages that need review on the first page; the others are on their own."""

@@ -16,10 +16,10 @@ from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.printable import guarded, lines, printable
 from callrail_relay.domain.views import MessageSummary, RawRequest
 from callrail_relay.errors import NotFound
-from callrail_relay.sentences import plural
+from callrail_relay.sentences import phone, plural
 from callrail_relay.service.overview import OneText
 from callrail_relay.web.dashboard.frame import UTF8_MARK, Visit, csv_file
-from callrail_relay.web.dashboard.words import STATUS_WORDS, STEPS, WORDS, phone, say, sentence
+from callrail_relay.web.dashboard.words import STATUS_WORDS, STEPS, WORDS, say, sentence
 
 FIELDS = ("status", "search", "person", "from", "to", "number", "opportunity", "sender")
 MOST_WORDS = 8

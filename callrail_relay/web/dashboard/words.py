@@ -1,7 +1,7 @@
 """Values as pages show them: times by this machine's clock, phone numbers, sentences."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 from markupsafe import Markup, escape
@@ -9,9 +9,8 @@ from markupsafe import Markup, escape
 from callrail_relay import sentences
 from callrail_relay.domain import read_table
 from callrail_relay.domain.message import Reason, Status
-from callrail_relay.sentences import clock_time, explain, phone, shown
-
-__all__ = ["phone"]  # shown by pages as it is
+from callrail_relay.domain.printable import shortened
+from callrail_relay.sentences import clock_time, explain, shown, when
 
 WORDS = read_table(__package__, "words")
 STEPS: dict[str, str] = WORDS["steps"]
@@ -23,22 +22,6 @@ _COMMAND = re.compile(r"`([^`]+)`")
 def say(name: str, /, **values: object) -> str:
     """A sentence about what was done, or why it was not."""
     return str(WORDS["notices"][name]).format(**values)
-
-
-def when(instant: datetime | None, now: datetime, *, seconds: bool = False) -> str:
-    """An instant as one would say it at *now*: 2:05 PM, yesterday 2:05 PM, Nov 21 at 2:05 PM."""
-    if instant is None:
-        return ""
-    day, today = instant.astimezone().date(), now.astimezone().date()
-    time = clock_time(instant, seconds=seconds)
-    if day == today:
-        return time
-    if day == today - timedelta(days=1):
-        return f"yesterday {time}"
-    if day == today + timedelta(days=1):
-        return f"tomorrow {time}"
-    date = f"{day:%b} {day.day}" + ("" if day.year == today.year else f", {day.year}")
-    return f"{date} at {time}"
 
 
 def at(instant: datetime, now: datetime) -> str:
@@ -81,15 +64,6 @@ def _shown(name: str, value: object, now: datetime) -> str:
             return at(datetime.fromisoformat(str(value)), now)
         case _:
             return shown(name, value)
-
-
-def shortened(text: str | None, most: int = 160) -> str:
-    """The beginning of a text on one line, up to the end of a word."""
-    line = " ".join((text or "").split())
-    if len(line) <= most:
-        return line
-    whole, _, _ = line[:most].rpartition(" ")
-    return f"{whole or line[: most - 1]}…"
 
 
 def brief(reason: Reason, now: datetime, most: int = 90) -> str:
