@@ -72,7 +72,7 @@ async def configure(
         try:
             public_url = read_public_url(public_url)
         except BadPublicUrl as error:
-            raise SettingsError(f"--public-url can't be right. {error}") from error
+            raise SettingsError(f"--public-url isn't valid. {error}") from error
     overrides: dict[str, dict[str, object]] = {
         "callrail": {"api_url": api_url, **(route_options if no_verify else {})},
         "server": {"public_url": public_url},

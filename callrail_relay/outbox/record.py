@@ -44,7 +44,7 @@ from callrail_relay.outbox.tables import (
 )
 
 Values = dict[str, object]
-STOPPED = "the relay stopped, or lost its connection, while the text was on its way."
+STOPPED = "the relay stopped, or lost its connection, while the text was being sent."
 
 
 def record(
@@ -314,7 +314,7 @@ class _Batch:
         """What a result is worth that comes after its attempt was given up."""
         if not isinstance(outcome, Sent) or known.outcome != OutcomeKind.UNKNOWN:
             return None
-        detail = "CallRail's answer came late: it took the text."
+        detail = "CallRail's answer came late: it accepted the text."
         settled = settle_as_sent(self.connection, self.now, known.attempt_id, detail, self.interval)
         conversation = {"conversation_id": outcome.conversation_id, "thread_id": outcome.thread_id}
         change(self.connection, messages, known.message_seq, **conversation)

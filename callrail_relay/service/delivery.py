@@ -28,7 +28,7 @@ STORE_RETRY = timedelta(seconds=1)
 # How old a claim may be when its text is sent. A lease outlasts the time-outs by more than this; a text sent
 # later could be given up, and its successors sent, while it is on its way.
 STALE = timedelta(seconds=5)
-NEVER_LEFT = NotSent("the store did not answer in time, so the text was not sent.", own_fault=True)
+NEVER_LEFT = NotSent("the database didn't answer in time, so the text was not sent.", own_fault=True)
 FAULT_RETRY = timedelta(seconds=10)
 
 Send = Callable[[Route, str, str], Awaitable[Outcome]]  # sends one segment; called once for each attempt
@@ -237,7 +237,7 @@ class Delivery(PeriodicTask):
             # Masked: the reason stays when retention erases the text.
             return Rejected(None, f"{mask_all(str(error))}.", Refusal.UNSENDABLE)
         except Exception as error:  # noqa: BLE001 - a fault of our own says nothing about the text
-            return Unknown(f"the program failed while it sent ({type(error).__name__}).", own_fault=True)
+            return Unknown(f"the program failed while sending it ({type(error).__name__}).", own_fault=True)
 
     async def _record(self, claim: Claim, outcome: Outcome) -> Recorded:
         """Write the outcome, in one transaction with all that come in while others are being written."""

@@ -223,7 +223,7 @@ class Polling(PeriodicTask):
 
     async def _poll(self, due: inbound.DuePoll) -> None:
         requests = 1
-        fault: str | None = "The poll was broken off."
+        fault: str | None = "The poll was interrupted."
         try:
             seen = await self.find_replies(due.account_id, due.company_id, since=due.since)
             requests = seen.requests

@@ -63,7 +63,7 @@ def test_settings_that_need_a_restart_are_told(configured: Program) -> None:
     file = Path(configured.environment["XDG_CONFIG_HOME"]) / "callrail-relay" / "config.toml"
     file.parent.mkdir(parents=True)
     file.write_text("[limits]\nmax_characters = 140\n", encoding="utf-8")
-    words = "The relay still uses the former values of limits.max_characters. Restart it"
+    words = "The relay still uses the old values of limits.max_characters. Restart it"
     with configured.serving():
         assert words not in configured.run("status").stdout
         file.write_text("[limits]\nmax_characters = 300\n", encoding="utf-8")

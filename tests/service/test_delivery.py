@@ -408,7 +408,9 @@ async def test_what_no_request_can_be_made_of_is_certainly_not_sent(tmp_path: Pa
         message = await rig.message(id_)
         assert (Status.FAILED, [OutcomeKind.REJECTED]) == (message.status, outcomes(message))
         assert ["unsendable"] == [reason.code for reason in message.reasons]
-        assert "It can't be sent, and nothing was: “+1••••••••00” is" in (explain_all(message.reasons) or "")
+        assert "It can't be sent, and no part of it was: “+1••••••••00” is" in (
+            explain_all(message.reasons) or ""
+        )
         assert Status.SENT == (await rig.message(other)).status
         assert await rig.outbox.read(lookups.next_lookup, rig.lookups) is None
         [standing] = await rig.operations.standings()

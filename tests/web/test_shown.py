@@ -84,7 +84,7 @@ def test_reason_is_for_a_person_at_a_page() -> None:
     id_ = "019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf"
     came_before = Reason("duplicate", {"problem": "mapped_later", "message_id": id_})
     assert (
-        f'The same text to the same person came in, too (message <a href="/texts/{id_}">019a0f8e…</a>). '
+        f'The same text to the same person also arrived (message <a href="/texts/{id_}">019a0f8e…</a>). '
         "Press “Send anyway” to send it."
     ) == words.sentence(came_before, NOW)
     assert "an unfilled placeholder: &lt;b&gt;{name}." in words.sentence(
@@ -364,7 +364,7 @@ def test_since_when_it_runs_is_shown() -> None:
     shown = now.running_words(facts(nodes=(one, Node(name="two", since=NOW))))
     assert (
         "Running on 2 servers: one since yesterday 3:30 PM, two since 3:30 PM. "
-        "one was asleep for 60 minutes until 3:30 PM, and could take no texts."
+        "one was asleep for 60 minutes until 3:30 PM, and couldn't receive texts."
     ) == shown
 
 
