@@ -30,7 +30,7 @@ AT_ONCE = {
 }
 """What a change on the page is used for at once. All else needs a restart."""
 
-_NOTE = "unused-settings.json"
+NOTE = "unused-settings.json"
 _FOLLOWED = ("server.public_url", "server.trusted_proxies", "tunnel.")  # by the task that keeps the tunnel
 
 
@@ -176,7 +176,7 @@ def unused(used: Settings, present: Settings) -> tuple[str, ...]:
 
 def note_unused(data: Path, keys: Sequence[str]) -> None:
     """Note for other commands which settings of the file the running relay doesn't use yet."""
-    note = data / _NOTE
+    note = data / NOTE
     try:
         if keys:
             with new_content(note) as file:
@@ -190,7 +190,7 @@ def note_unused(data: Path, keys: Sequence[str]) -> None:
 def read_unused(data: Path) -> tuple[str, ...]:
     """What the relay that runs noted last."""
     try:
-        return tuple(json.loads((data / _NOTE).read_text(encoding="utf-8")))
+        return tuple(json.loads((data / NOTE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return ()
 

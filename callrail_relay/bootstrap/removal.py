@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from callrail_relay.bootstrap import credentials, service_setup, tunnels
+from callrail_relay.bootstrap import credentials, editing, service_setup, tunnels
 from callrail_relay.bootstrap.backups import remove_store
 from callrail_relay.bootstrap.context import AppContext, load_context, sentence
 from callrail_relay.bootstrap.credentials import remove_webhooks
@@ -125,7 +125,7 @@ async def _require_all_sent(context: AppContext, store: Path | None) -> None:
 async def _remove_data(context: AppContext, store: Path) -> None:
     await _require_all_sent(context, store)  # texts may have come in until the service was stopped
     remove_store(store)
-    ours = (credentials.KEY_FILE, credentials.FILE)
+    ours = (credentials.KEY_FILE, credentials.FILE, editing.NOTE)
     beside = (path for name in ("node-*.*", f"{store.name}-serve.*") for path in store.parent.glob(name))
     for path in (*beside, *(context.data / name for name in ours), log_file()):
         path.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from callrail_relay.cli.console import (
     has_terminal,
     load_context,
     opened_relay,
+    read_number,
     say,
     sentence,
     show,
@@ -220,9 +221,8 @@ def _settle(question: "Question", given: str | None, former: str | None) -> str:
     if has_terminal():
         _list(question)
         last = len(question.choices)
-        which = (
-            f"Which {question.what}? 1 to {last}, or its name{f'; Enter for {known.value}' if known else ''}"
-        )
+        keep = f"; Enter for {known.line}" if known else ""
+        which = f"Which {question.what}? 1 to {last}, or its name{keep}"
         while (chosen := question.answered(ask(which, default=known.value if known else None))) is None:
             say(sentence("ask_which", last=last))
         return chosen.value
@@ -327,6 +327,9 @@ async def _settle_address() -> None:
         if not answer:
             return
         try:
+            if answer.lower().split()[0] == Kind.SSH:
+                say(sentence("ssh_way"))
+                continue
             if answer.lower() in (Kind.TAILSCALE, Kind.NGROK, Kind.CLOUDFLARED):
                 kind = Kind(answer.lower())
                 find_program(kind)
@@ -334,7 +337,8 @@ async def _settle_address() -> None:
                 _, words = await bring_up(context, read_tunnel(kind, host or None))
                 say(words)
             else:
-                save_public_url(context, read_public_url(answer))
+                url = answer if "//" in answer or "." not in answer else f"https://{answer}"
+                save_public_url(context, read_public_url(url))
         except (BadPublicUrl, RelayError) as error:
             complain(str(error))
         else:
@@ -346,6 +350,7 @@ async def _send_test() -> None:
     say(sentence("test"))
     while number := ask(sentence("ask_phone")):
         try:
+            read_number(number)
             await send(to=number, message=sentence("test_text"))
         except RelayError as error:
             complain(str(error))

@@ -249,15 +249,16 @@ def confirmed(question: str, *, yes: bool) -> bool:
     return ask(f"{question} [y/N]").lower() in ("y", "yes")
 
 
-def read_number(option: str, raw: str) -> str:
-    """A phone number that a person typed, as E.164. Raises UsageError."""
+def read_number(raw: str, option: str | None = None) -> str:
+    """A phone number that a person typed, as E.164; *option* took it. Raises UsageError."""
     from callrail_relay.domain.phone import BadPhone, normalise
     from callrail_relay.sentences import says
 
     try:
         return normalise(raw)
     except BadPhone as error:
-        raise UsageError(f"{option} can't be used: {says(error.reason)}") from error
+        words = says(error.reason)
+        raise UsageError(f"{option} can't be used: {words}" if option else words) from error
 
 
 def read_input(name: str) -> bytes:

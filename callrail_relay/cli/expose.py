@@ -4,6 +4,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from callrail_relay.cli.console import load_context, say, sentence, show
+from callrail_relay.cli.operate import why_not_for_if3
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.domain.tunnels import Kind
 from callrail_relay.errors import SettingsError, Unavailable, UsageError
@@ -43,7 +44,9 @@ async def expose(
         return 0
     tunnel = read_tunnel(Kind(way or ""), target, public_url, remote_port, name, for_now=for_now)
     exposed, words = await bring_up(context, tunnel, for_now=for_now)
-    show(exposed, f"{words} Next: paste the URL of `callrail-relay hook-url` into IF3.")
+    if why_not_for_if3(exposed["public_url"]) is None:
+        words = f"{words} {sentence('paste_hook_url')}"
+    show(exposed, words)
     return 0
 
 

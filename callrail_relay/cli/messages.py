@@ -176,7 +176,7 @@ def _filter(
             raise UsageError(f"There is no status {name}; the statuses are {', '.join(Status)}.")
     return MessageFilter(
         statuses=tuple(Status(name.lower()) for name in status or ()),
-        recipient=None if recipient is None else console.read_number("--recipient", recipient),
+        recipient=None if recipient is None else console.read_number(recipient, "--recipient"),
         since=None if since is None else read_since(since),
         words=() if search is None else (search,),
         limit=limit,

@@ -11,7 +11,7 @@ import typer
 from callrail_relay.cli import console
 from callrail_relay.cli.console import command, confirmed, given, load_context, say, sentence, show
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
-from callrail_relay.errors import RelayError, Unavailable, UsageError
+from callrail_relay.errors import RelayError, SecretError, SettingsError, Unavailable, UsageError
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.wiring import Relay
@@ -171,7 +171,12 @@ async def hook_url(rotate: bool = False, now: bool = False) -> None:
         if not context.settings.database.url.startswith("sqlite"):
             say(sentence("other_computers"))
     else:
-        token = await credentials.require_hook_token(context)
+        try:
+            token = await credentials.require_hook_token(context)
+        except SecretError as error:
+            if context.account_ids:
+                raise
+            raise SettingsError(sentence("nothing_set_up")) from error
     if why := why_not_for_if3(context.settings.server.public_url):
         say(why)
     url = credentials.hook_url(context.settings, token)

@@ -25,8 +25,8 @@ async def list_opt_outs() -> None:
 
 @command(app, "opt-outs add")
 async def add(recipient: str, tracking_number: str | None = None, reason: str = "A person added it.") -> None:
-    person = console.read_number("--recipient", recipient)
-    ours = None if tracking_number is None else console.read_number("--tracking-number", tracking_number)
+    person = console.read_number(recipient, "--recipient")
+    ours = None if tracking_number is None else console.read_number(tracking_number, "--tracking-number")
     async with console.opened_relay(with_route=ours is None) as relay:
         entries = await relay.operations.opt_out(person, ours, reason)
     done = f"Opted out {person} from {', '.join(one.tracking_number for one in entries)}."
@@ -35,8 +35,8 @@ async def add(recipient: str, tracking_number: str | None = None, reason: str = 
 
 @command(app, "opt-outs remove")
 async def remove(recipient: str, tracking_number: str | None = None) -> None:
-    person = console.read_number("--recipient", recipient)
-    ours = None if tracking_number is None else console.read_number("--tracking-number", tracking_number)
+    person = console.read_number(recipient, "--recipient")
+    ours = None if tracking_number is None else console.read_number(tracking_number, "--tracking-number")
     async with console.opened_relay() as relay:
         removed = await relay.operations.remove_opt_out(person, ours)
     show({"recipient": person, "removed": removed}, f"Removed the opt-out of {person}.")

@@ -82,8 +82,8 @@ async def _sender(context: "AppContext", to: str, sender: str) -> "Route":
     """Where the text is sent from; a number that is not in the settings is looked up at CallRail once."""
     from callrail_relay.bootstrap.wiring import find_sender, open_relay
 
-    console.read_number("--to", to)
-    number = console.read_number("--from", sender)
+    console.read_number(to, "--to")
+    number = console.read_number(sender, "--from")
     known = {route.tracking_number: route for route in context.settings.routes_table()}
     if number in known:
         return known[number]

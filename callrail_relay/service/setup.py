@@ -60,11 +60,13 @@ class Question:
         return found[0] if wanted and (by_value or len(found) == 1) else None
 
     def answered(self, answer: str) -> Choice | None:
-        """The choice that a person named by its place in the list, counted from 1, its value or its name."""
+        """The choice of this place in the list, from 1, this value or name, or the only name that begins so."""
         place = answer.strip()
         if place.isascii() and place.isdigit() and 1 <= int(place) <= len(self.choices):
             return self.choices[int(place) - 1]
-        return self.find(answer)
+        wanted = _comparable(answer)
+        begun = [one for one in self.choices if wanted and _comparable(one.name).startswith(wanted)]
+        return self.find(answer) or (begun[0] if len(begun) == 1 else None)
 
 
 async def ask_for_account(discovery: Discovery) -> Question:

@@ -97,8 +97,9 @@ def test_wizard_leads_from_key_to_url(
     wizard.answer("Which company? 1 to 2, or its name:", "7")
     wizard.answer("Which company? 1 to 2, or its name:", "second co")
     wizard.answer("Which tracking number? 1 to 2, or its name:", "1")
+    wizard.answer("Public URL", "ssh")
+    wizard.answer("Public URL", "y")
     wizard.answer("Public URL", "texts.example.com")
-    wizard.answer("Public URL", "https://texts.example.com")
     wizard.answer("for a test text", "555")
     wizard.answer("for a test text", "202-555-0122")
     code, seen = wizard.end()
@@ -111,7 +112,9 @@ def test_wizard_leads_from_key_to_url(
     assert re.search(r"First run: \d of 5 steps done", seen)
     assert "✓ Test text" in seen
     assert "Answer with a number from 1 to 2, or a name" in seen
-    assert "--to can't be used: " in seen
+    assert "isn't a valid US/Canada phone number" in seen
+    assert "--to" not in seen
+    assert "callrail-relay expose ssh USER@HOST" in seen
     assert ["+12025550122"] == [one.customer for one in simulator.conversations.values()]
     assert "Write it like this: https://texts.example.com" in seen
     callrail = tomllib.loads(config.read_text("utf-8"))["callrail"]
@@ -160,6 +163,33 @@ def test_fault_of_a_later_step_is_said_and_asked_again(
     assert config.exists()
 
 
+def test_a_running_relay_needs_a_restart_to_use_another_number(
+    program: Program, api_url: str, config: Path
+) -> None:
+    """The test text proves the new number, while IF3's texts still go out from the old one: so it's said."""
+    first = Wizard(program.environment, config, "--api-url", api_url, "--secrets-file")
+    accept_and_give_key(first)
+    first.answer("Which company?", "second")
+    first.answer("Which tracking number?", "2")
+    first.answer("Public URL", "")
+    first.answer("for a test text", "")
+    first.end()
+    ports = {"CALLRAIL_RELAY_DASHBOARD__PORT": "0"}
+    with program.started("serve", "--config", str(config), "--port", "0", "--json", env=ports) as started:
+        started.read_json()
+        second = Wizard(program.environment, config)
+        second.answer("paste it):", "")
+        second.answer("Which company?", "")
+        second.answer("Which tracking number?", "1")
+        second.answer("Public URL", "")
+        second.answer("for a test text", "")
+        code, seen = second.end()
+    assert 0 == code, seen
+    words = " ".join(seen.split())
+    assert "The running relay keeps the old settings until you restart it." in words
+    assert "stop `callrail-relay serve` and start it again" in words
+
+
 def test_second_run_keeps_what_enter_keeps(program: Program, api_url: str, config: Path) -> None:
     """Enter at every question keeps key, choices, address and URL as they were."""
     first = Wizard(program.environment, config, "--api-url", api_url, "--secrets-file")
@@ -173,7 +203,7 @@ def test_second_run_keeps_what_enter_keeps(program: Program, api_url: str, confi
 
     second = Wizard(program.environment, config)
     second.answer("paste it):", "")
-    second.answer("Enter for COM00000000000000000000000000000002:", "")
+    second.answer("Enter for COM00000000000000000000000000000002  Second Co:", "")
     second.answer("Enter for +1", "")
     second.answer("Enter to keep https://texts.example.com:", "")
     second.answer("for a test text", "")
