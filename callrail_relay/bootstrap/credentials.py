@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from callrail_relay.config.settings import Settings
 from callrail_relay.domain.events import EventHook
 from callrail_relay.domain.inbound import HookUrls, Registration
 from callrail_relay.domain.message import as_json
+from callrail_relay.domain.values import Value
 from callrail_relay.errors import RelayError, SecretError, SettingsError, Unavailable
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.store import Store
@@ -64,8 +65,7 @@ async def require_hook_token(context: AppContext) -> str:
     return (await context.secrets.require(SecretName.HOOK_TOKEN)).reveal()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rotation:
+class Rotation(Value):
     token: str
     place: str
     former_until: datetime | None  # None if the former one ended at once
@@ -142,8 +142,7 @@ async def open_callrail_webhooks(
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Registered:
+class Registered(Value):
     """What was done for each company, and where the signing keys are; *outranked_by* wins over them."""
 
     registrations: Sequence[Registration]
@@ -214,8 +213,7 @@ async def _require_answer(context: AppContext) -> None:
             raise Unavailable(sentence("not_registered", error=error)) from error
 
 
-@dataclass(frozen=True, kw_only=True)
-class KnownKey:
+class KnownKey(Value):
     value: str = field(repr=False)
     place: str
     outside: bool  # it wins over a stored one, and is never stored
@@ -236,8 +234,7 @@ async def known_api_key(context: AppContext, *, use_file: bool) -> KnownKey | No
     return KnownKey(value=found.reveal(), place=found.source, outside=outside)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SavedSetup:
+class SavedSetup(Value):
     token: str
     key_place: str
     token_place: str

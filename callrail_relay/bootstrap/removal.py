@@ -1,7 +1,9 @@
 """What the relay put on this computer and at CallRail, and removing it in the right order."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,7 +42,8 @@ async def plan_removal(config: Path | None, *, with_data: bool) -> tuple[list[St
     key, places = await _read_secrets(context)
     steps: list[Step] = []
     if service and state:
-        steps.append(Step(f"the service, {state.path}", lambda: _remove_service(service), uses_the_rest=True))
+        remove_service = partial(asyncio.to_thread, service_setup.uninstall, service)
+        steps.append(Step(f"the service, {state.path}", remove_service, uses_the_rest=True))
     if tunnel := context.settings.tunnel.tunnel():
         steps.append(Step(f"the {tunnel.kind} tunnel", lambda: tunnels.turn_off(context)))
     if context.account_ids and context.settings.server.public_url:
@@ -81,10 +84,6 @@ async def remove(steps: list[Step]) -> tuple[list[str], list[str]]:
             if step.uses_the_rest:
                 break
     return removed, left
-
-
-async def _remove_service(kind: service_setup.Kind) -> None:
-    service_setup.uninstall(kind)
 
 
 async def _remove_webhooks(context: AppContext, key: str | None) -> None:

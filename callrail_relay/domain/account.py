@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from callrail_relay.domain.message import Reason
 from callrail_relay.domain.outcome import Usage
+from callrail_relay.domain.values import Value
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -71,8 +72,7 @@ def _windows(limits: Limits) -> tuple[tuple[int, timedelta], ...]:
 FIREWALLED_MESSAGES = 3  # if this many messages in a row are refused, their words aren't the cause
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(Value):
     id: str
     paused_since: datetime | None = None  # nothing is sent until a person, or a successful set-up, resumes it
     paused_reason: Reason | None = None

@@ -1,13 +1,14 @@
 """Which alerts to send: an *incident* is opened once, told once, and told once more when it is over."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from datetime import datetime, time, timedelta
 from enum import StrEnum
 from typing import Any
 
 from callrail_relay.domain import health
 from callrail_relay.domain.account import Window
+from callrail_relay.domain.values import Value
 
 FAILURE_WINDOW = timedelta(minutes=10)  # failures within this time are one burst
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -42,8 +43,7 @@ class Code(StrEnum):
 Parameters = Mapping[str, Any]  # JSON values; instants are in ISO format
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlertPolicy:
+class AlertPolicy(Value):
     budget: tuple[int, ...]  # percent of the hourly and the daily limit, rising
     waiting: timedelta  # how long a text may wait for a person
     failures: int  # how many texts within FAILURE_WINDOW are a burst
@@ -51,14 +51,12 @@ class AlertPolicy:
     weekly: str  # the day of the weekly summary, one of WEEKDAYS; anything else: there is none
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Undecided:
+class Undecided(Value):
     held: tuple[datetime, ...] = ()  # since when each waits for a person, of those that do so for too long
     unknown: tuple[datetime, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Week:
+class Week(Value):
     """What happened since the last summary; *decision* is the last that was counted."""
 
     since: str  # ISO
@@ -69,8 +67,7 @@ class Week:
     decision: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlertFacts:
+class AlertFacts(Value):
     health: health.Facts
     week: Week | None = None  # only if the next summary is due, or the first one has to be waited for
     undecided: Undecided = Undecided()
@@ -79,8 +76,7 @@ class AlertFacts:
     free_bytes: int | None = None  # None if it can't be known
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incident:
+class Incident(Value):
     key: str  # begins with the code
     level: Level
     parameters: Parameters = field(default_factory=dict)
@@ -97,14 +93,12 @@ class Incident:
         return self.level is not Level.OVER
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(Value):
     before: Incident | None
     after: Incident | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Finding:
+class _Finding(Value):
     key: str
     wrong: bool | None  # None: an incident stays
     parameters: Parameters = field(default_factory=dict)

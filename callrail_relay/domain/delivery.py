@@ -1,7 +1,6 @@
 """What a claim takes and yields, and the state of each account and of the whole store."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from callrail_relay.domain.account import Account, Limits, Window
@@ -10,10 +9,10 @@ from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.outcome import Outcome
 from callrail_relay.domain.reconcile import Settled
 from callrail_relay.domain.routing import Route
+from callrail_relay.domain.values import Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountStatus:
+class AccountStatus(Value):
     account: Account
     hour: Window
     day: Window
@@ -21,8 +20,7 @@ class AccountStatus:
     drains_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordResult:
+class RecordResult(Value):
     message_id: str
     account_before: Account
     account: Account
@@ -33,8 +31,7 @@ class RecordResult:
     settled: Settled | None = None  # what CallRail's earlier webhook settled: this text or one like it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimPolicy:
+class ClaimPolicy(Value):
     accounts: frozenset[str]
     limits: Limits
     recipient_interval: timedelta
@@ -43,8 +40,7 @@ class ClaimPolicy:
     guards: GuardPolicy
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(Value):
     attempt_id: int  # on disk; its place in the budget is kept
     message_id: str
     position: int
@@ -53,14 +49,12 @@ class Claim:
     content: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class Held(Value):
     message_id: str
     reasons: tuple[Reason, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimResult:
+class ClaimResult(Value):
     claims: tuple[Claim, ...] = ()
     wake_at: datetime | None = None  # when something may be claimed next; None for something new only
     held: tuple[Held, ...] = ()
@@ -70,8 +64,7 @@ UNDONE = (Status.HELD, Status.QUEUED, Status.SENDING, Status.UNKNOWN)  # what st
 RECENT = timedelta(days=1)  # how far back the others are counted, so that it costs the same in ten years
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
+class Counts(Value):
     undone: Mapping[Status, int]
     oldest: Mapping[Status, datetime]
     recent: Mapping[Status, int]

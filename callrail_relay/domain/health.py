@@ -10,6 +10,7 @@ from callrail_relay.domain.delivery import AccountStatus, Counts
 from callrail_relay.domain.message import Reason, as_json
 from callrail_relay.domain.retry import NO_ANSWER, UNREACHABLE
 from callrail_relay.domain.shadow import Shadow
+from callrail_relay.domain.values import Value
 from callrail_relay.domain.views import Waiting
 
 CONTACT_AGE = timedelta(minutes=10)  # how old CallRail's last answer may be before the relay asks again
@@ -24,8 +25,7 @@ class Slept:
     woke_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class Node(Value):
     name: str
     since: datetime | None = None  # None for the instant between its start and its note
     pid: int | None = None  # this and the next only where the store is a file
@@ -50,8 +50,7 @@ class Running:
         return {"running": bool(nodes), "since": as_json(self.since), "nodes": nodes}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contact:
+class Contact(Value):
     answered_at: datetime | None = None
     is_lost: bool = False  # the latest requests since then failed
 
@@ -59,8 +58,7 @@ class Contact:
         return self.answered_at is not None and now - self.answered_at < age
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublicUrl:
+class PublicUrl(Value):
     url: str
     answered: bool | None = None  # None before its first check
     detail: str = ""
@@ -72,8 +70,7 @@ class Condition(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckResult:
+class CheckResult(Value):
     name: str
     condition: Condition
     detail: str  # a sentence, which names the remedy unless all is well
@@ -83,8 +80,7 @@ class CheckResult:
         return {"name": self.name, "status": self.condition, "detail": self.detail}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(Value):
     now: datetime
     running: Running
     standings: Sequence[AccountStatus]
@@ -94,6 +90,7 @@ class Facts:
     failed_checks: Sequence[CheckResult] = ()
     public_url: PublicUrl | None = None
     last_from_if3: datetime | None = None  # when IF3 posted the newest text
+    unused_settings: Sequence[str] = ()  # of which the running relay still uses the former values
     shadow: Shadow = field(default_factory=Shadow)
 
     @property
@@ -128,6 +125,7 @@ class Code(IntEnum):  # in order of urgency
     UNREACHABLE = auto()
     NOT_REACHABLE_FROM_OUTSIDE = auto()
     NEEDS_REVIEW = auto()
+    NEEDS_RESTART = auto()
     SHADOW = auto()
     WAITS = auto()
     DAY_FULL = auto()
@@ -142,13 +140,12 @@ class Code(IntEnum):  # in order of urgency
     def level(self) -> Level:
         if self <= Code.NOT_REACHABLE_FROM_OUTSIDE:
             return Level.BAD
-        if self is Code.NEEDS_REVIEW:
+        if self in (Code.NEEDS_REVIEW, Code.NEEDS_RESTART):
             return Level.ASK
         return Level.WELL if self is Code.WELL else Level.NOTE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class Point(Value):
     code: Code
     account_id: str = ""
     count: int = 0
@@ -162,8 +159,7 @@ class Point:
         return self.code.level
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreStats:
+class StoreStats(Value):
     facts: Facts
     counts: Counts
     opt_outs: int
@@ -217,6 +213,8 @@ def _troubles(facts: Facts) -> Iterator[Point]:
         yield Point(code=code, name=public.url, detail=public.detail)
     if facts.waiting.for_person:
         yield Point(code=Code.NEEDS_REVIEW, count=facts.waiting.for_person)
+    if facts.running and facts.unused_settings:
+        yield Point(code=Code.NEEDS_RESTART, name=", ".join(facts.unused_settings))
     if facts.shadow.is_on:
         yield Point(code=Code.SHADOW, name=facts.shadow.masked_url or "", at=facts.shadow.since)
 

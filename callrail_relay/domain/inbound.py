@@ -8,6 +8,7 @@ from typing import Any
 
 from callrail_relay.domain.opt_keywords import OptKeyword
 from callrail_relay.domain.reconcile import Settled
+from callrail_relay.domain.values import Value
 
 SAME_TEXT = timedelta(minutes=2)  # how far apart CallRail's webhook and conversation may date the same text
 
@@ -34,8 +35,7 @@ class ShownNumber:
 Pair = tuple[str, str]  # a tracking number and a recipient
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ends:
+class Ends(Value):
     ours: ShownNumber
     person: ShownNumber
 
@@ -47,8 +47,7 @@ class Ends:
         return not self.ours.excludes(pair[0]) and not self.person.excludes(pair[1])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallRailText:
+class CallRailText(Value):
     key: str  # CallRail's id of the text, or a digest of what tells it from others
     content: str
     source: ShownNumber  # who sent it: the person, or one of our numbers
@@ -74,16 +73,14 @@ class CallRailText:
         return hint or Direction.IN  # so that no STOP is overlooked
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InboundPolicy:
+class InboundPolicy(Value):
     accounts: dict[str, str]  # by company
     tracking_numbers: frozenset[str]
     recipient_interval: timedelta
     forwards: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ingested:
+class Ingested(Value):
     key: str
     direction: Direction
     is_new: bool
@@ -112,8 +109,7 @@ LONGEST_RETRY = timedelta(hours=1)
 GIVE_UP = timedelta(days=1)  # after this a reply is not tried any more; it stays in the conversation
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forward:
+class Forward(Value):
     resource_id: str
     text: str
     written_at: datetime
@@ -149,8 +145,7 @@ LONGEST = timedelta(days=7)  # how far a poll reaches back at most, after the re
 Company = tuple[str, str]  # an account and a company of it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PollPolicy:
+class PollPolicy(Value):
     companies: tuple[Company, ...]
     every: timedelta
     requests_per_hour: int  # shared with looking up texts
@@ -167,23 +162,20 @@ class PollPolicy:
         return now - FIRST if polled_at is None else max(polled_at - OVERLAP, now - LONGEST)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DuePoll:
+class DuePoll(Value):
     id: int
     account_id: str
     company_id: str
     since: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HookUrls:
+class HookUrls(Value):
     base: str  # whatever else begins with it was ours, and opens nothing any more
     received: str
     sent: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookIntegration:
+class WebhookIntegration(Value):
     id: str
     config: Mapping[str, Any]  # CallRail's own, and not looked into here
     signing_key: str | None
@@ -196,8 +188,7 @@ class Change(StrEnum):
     UNCHANGED = "unchanged"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Registration:
+class Registration(Value):
     company_id: str
     change: Change
     signing_key: str | None

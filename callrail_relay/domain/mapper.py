@@ -17,6 +17,7 @@ from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.domain.saved import read_saved
 from callrail_relay.domain.segmentation import split_text
+from callrail_relay.domain.values import Value
 
 # Faults of a field that count only if the field is needed: one phone of two is enough.
 _DECIDED_BY_FIELD = frozenset({"bad_phone", "two_phones", "bad_text", "bad_id"})
@@ -169,16 +170,14 @@ def _shows_nothing(text: str) -> bool:
     return all(c.isspace() or unicodedata.category(c) in ("Cc", "Cf") for c in text)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MappingPolicy:
+class MappingPolicy(Value):
     routes: Routes
     guards: GuardPolicy
     max_characters: int
     limits: Limits
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewMessage:
+class NewMessage(Value):
     id: str
     draft: MappedText
     verdict: Verdict
@@ -191,8 +190,7 @@ class NewMessage:
         return fingerprint(self.draft)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RawSubmission:
+class RawSubmission(Value):
     id: str
     body: bytes
     content_type: str | None = None
@@ -200,7 +198,6 @@ class RawSubmission:
     repeat_key: bytes | None = None  # equal for a request that is sent again
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NewSubmission(RawSubmission):
     source: Source
     messages: tuple[NewMessage, ...]
@@ -208,8 +205,7 @@ class NewSubmission(RawSubmission):
     woke_at: datetime | None = None  # when the machine woke, if that was lately
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredSubmission:
+class StoredSubmission(Value):
     source: Source
     body: bytes
     content_type: str | None
@@ -217,8 +213,7 @@ class StoredSubmission:
     message_ids: tuple[str, ...]  # in the order in which it held them
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
+class Accepted(Value):
     message_id: str
     status: Status
     verdict: Verdict
@@ -230,8 +225,7 @@ class Repeated:
     submission_id: str  # of the first one
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SavedPayloads:
+class SavedPayloads(Value):
     drafts: tuple[MappedText, ...]
     skipped: tuple[Reason, ...]
 
@@ -317,8 +311,7 @@ def planned_segments(text: str | None, max_characters: int) -> tuple[Segment, ..
     return tuple(Segment(position=number, content=one, status=Status.QUEUED) for number, one in pieces)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
+class Planned(Value):
     message: Message
     duplicate_of: str | None = None  # the earlier message because of which it would be left out
     repeats: bool = False  # that one comes earlier in the same files

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.routing import Route
+from callrail_relay.domain.values import Value
 
 
 class Verb(StrEnum):
@@ -22,8 +23,7 @@ class Verb(StrEnum):
     UNDO = "undo"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Actor:
+class Actor(Value):
     """Who decides; what has the same *batch* was decided with one click, and can be undone with one."""
 
     name: str
@@ -35,8 +35,7 @@ class Actor:
 ANONYMOUS = Actor(name="a person")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(Value):
     decided_at: datetime
     verb: Verb
     actor: Actor
@@ -87,14 +86,12 @@ class Source(StrEnum):
     REPLAY = "replay"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Evidence(Value):
     noted_at: datetime
     detail: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Attempt(Value):
     started_at: datetime
     finished_at: datetime | None
     outcome: OutcomeKind | None
@@ -104,16 +101,14 @@ class Attempt:
     evidence: tuple[Evidence, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Segment:
+class Segment(Value):
     position: int
     content: str
     status: Status
     attempts: tuple[Attempt, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageState:
+class MessageState(Value):
     id: str
     status: Status
     source: Source
@@ -126,7 +121,6 @@ class MessageState:
     release_at: datetime | None = None  # when it is queued by itself, if it is held until then
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Message(MessageState):
     submission_id: str
     route: Route | None = None
@@ -144,8 +138,7 @@ class Message(MessageState):
         return self.recipient is not None and self.text is not None and self.route is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageFilter:
+class MessageFilter(Value):
     statuses: tuple[Status, ...] = ()
     recipient: str | None = None
     tracking_number: str | None = None
@@ -159,8 +152,7 @@ class MessageFilter:
     limit: int = 50  # 0 for all
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Export:
+class Export(Value):
     wanted: MessageFilter
     count: int  # how many had come in when it began
     last: int  # the place of the last of them

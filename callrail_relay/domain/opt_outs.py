@@ -3,7 +3,6 @@
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -12,6 +11,7 @@ from callrail_relay.domain.charset import UnparsedError, decode
 from callrail_relay.domain.message import as_json, instant
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.printable import guarded, lines, unguarded
+from callrail_relay.domain.values import Value
 from callrail_relay.errors import UsageError
 
 
@@ -22,14 +22,12 @@ class Origin(StrEnum):
     BY_HAND = "by hand"  # the office, or a list that was imported
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PossibleOptOut:
+class PossibleOptOut(Value):
     words: str  # empty once they were removed for their age
     written_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OptOut:
+class OptOut(Value):
     tracking_number: str
     recipient: str
     reason: str
@@ -46,22 +44,19 @@ IMPORTED = "From an imported list."
 _LONGEST_REASON = 1000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListedPerson:
+class ListedPerson(Value):
     recipient: str
     tracking_number: str | None = None  # None for all of ours
     reason: str = IMPORTED
     created_at: datetime | None = None  # None for from now on
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BadLine:
+class BadLine(Value):
     number: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportedList:
+class ImportedList(Value):
     people: tuple[ListedPerson, ...]
     bad_lines: tuple[BadLine, ...] = ()
     ignored_columns: tuple[str, ...] = ()

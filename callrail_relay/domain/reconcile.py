@@ -3,13 +3,14 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from callrail_relay.domain import read_table
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.routing import Route
+from callrail_relay.domain.values import Value
 
 RETRY_SOON = timedelta(minutes=1)
 RETRY_LATER = timedelta(minutes=15)
@@ -22,8 +23,7 @@ class OnUnknown(StrEnum):
     RESEND_ONCE = "resend_once"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LookupPolicy:
+class LookupPolicy(Value):
     accounts: frozenset[str]
     ladder: tuple[timedelta, ...]  # the spans from when an outcome became unknown to each look-up
     on_unknown: OnUnknown
@@ -45,8 +45,7 @@ class LookupPolicy:
         return unknown_since + self.ladder[-1] + RETRY_SOON
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DueLookup:
+class DueLookup(Value):
     attempt_id: int
     message_id: str
     route: Route
@@ -56,8 +55,7 @@ class DueLookup:
     lease_until: datetime  # until then one node has it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
+class Settled(Value):
     message_id: str
     status: Status
     detail: str
@@ -73,26 +71,22 @@ _OPT_OUT_WORDING = re.compile(
 _LONGEST_WORDING = 160
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundText:
+class FoundText(Value):
     content: str
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lookup:
+class Lookup(Value):
     texts: tuple[FoundText, ...]
     requests: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailedLookup:
+class FailedLookup(Value):
     detail: str
     requests: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sending:
+class Sending(Value):
     attempt_id: int
     content: str
     started_at: datetime
@@ -100,14 +94,12 @@ class Sending:
     until: datetime | None = None  # when it began at the latest, if that isn't known
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Match:
+class Match(Value):
     sending: Sending
     found: FoundText
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Matches:
+class Matches(Value):
     matches: tuple[Match, ...] = ()
     unclear: Mapping[int, int] = field(default_factory=dict)  # by a sending's id, how many texts could be it
 

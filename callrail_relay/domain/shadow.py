@@ -15,6 +15,7 @@ from callrail_relay.domain.message import Message, Reason, as_json
 from callrail_relay.domain.printable import guarded, lines, printable
 from callrail_relay.domain.reconcile import AFTER, BEFORE, FoundText, is_cut, is_shown, normalise
 from callrail_relay.domain.routing import is_loopback
+from callrail_relay.domain.values import Value
 from callrail_relay.errors import UsageError
 
 ANSWER_WITHIN = timedelta(seconds=20)  # how long the old URL may take, before IF3 gets our own answer
@@ -36,8 +37,7 @@ class State(StrEnum):
     HELD = "held"  # not passed on any more; its texts are on hold here
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shadow:
+class Shadow(Value):
     mode: Mode = Mode.LIVE
     since: datetime | None = None
     forward_to: str | None = None
@@ -57,8 +57,7 @@ class Shadow:
         return {**as_json(self, "mode", "since", "waiting"), "forward_to": self.masked_url}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PassOn:
+class PassOn(Value):
     """One request to pass on; *id* is None for one that could not be stored."""
 
     id: int | None
@@ -146,8 +145,7 @@ class Compared:
         return {**document, "would_hold": bool(self.would_hold)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShadowReport:
+class ShadowReport(Value):
     since: datetime | None
     until: datetime
     requests: Mapping[str, int]

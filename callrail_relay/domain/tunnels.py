@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from enum import StrEnum
 from urllib.parse import urlsplit
 
 from callrail_relay.domain import read_table
+from callrail_relay.domain.values import Value
 
 LOST = (
     "The tunnel's temporary address has changed, so IF3 still posts to the old one. Run `callrail-relay "
@@ -21,8 +22,7 @@ class Kind(StrEnum):
     SSH = "ssh"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tunnel:
+class Tunnel(Value):
     kind: Kind
     program: str
     address: str | None = None  # None: a temporary one, which the program chooses
@@ -34,8 +34,7 @@ class Tunnel:
         return urlsplit(self.address or "").hostname or ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TunnelState:
+class TunnelState(Value):
     """How the tunnel of a running relay is doing."""
 
     tunnel: Tunnel
@@ -44,8 +43,7 @@ class TunnelState:
     detail: str = ""  # why nothing can come through it, and what to do
 
 
-@dataclass(frozen=True, kw_only=True)
-class Way:
+class Way(Value):
     """One kind of tunnel, as ``tunnels.toml`` has it."""
 
     get: str  # where the program is from

@@ -1,15 +1,15 @@
 """What the dashboard reads: pages of texts, what waits for a person, how much came in, and conversations."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from callrail_relay.domain.message import MessageState, Status
+from callrail_relay.domain.values import Value
 
 QUARTER = timedelta(minutes=15)  # arrivals are counted by these: days and hours of every zone begin at one
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MessageSummary(MessageState):
     seq: int
     tracking_number: str | None = None
@@ -21,21 +21,18 @@ class MessageSummary(MessageState):
         return None not in (self.recipient, self.text, self.tracking_number)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextPage:
+class TextPage(Value):
     rows: tuple[MessageSummary, ...]
     older: int | None = None  # where the next page begins, None at the end
     searched_to: datetime | None = None  # a search for words stopped for now, and has looked so far back
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bucket:
+class Bucket(Value):
     count: int = 0
     rows: tuple[MessageSummary, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class Waiting(Value):
     held: Bucket = field(default_factory=Bucket)
     unknown: Bucket = field(default_factory=Bucket)
     failed: Bucket = field(default_factory=Bucket)
@@ -48,15 +45,13 @@ class Waiting:
         return self.held.count + self.unknown.count + self.failed.count
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrivals:
+class Arrivals(Value):
     begins: datetime  # of a QUARTER
     status: Status  # what they have by now
     count: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OldestUse:
+class OldestUse(Value):
     hour: datetime | None
     day: datetime | None
 
@@ -72,8 +67,7 @@ class Kept(NamedTuple):
     doubled: int  # segments that CallRail accepted more than once
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
+class Overview(Value):
     now: datetime
     waiting: Waiting
     arrivals: tuple[Arrivals, ...]
@@ -81,24 +75,21 @@ class Overview:
     any_sent: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RawRequest:
+class RawRequest(Value):
     received_at: datetime
     content_type: str | None
     query: str | None
     body: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextHistory:
+class TextHistory(Value):
     approved: tuple[str, ...] = ()
     release_at: datetime | None = None
     raw: RawRequest | None = None
     opted_out: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChatMessage:
+class ChatMessage(Value):
     at: datetime
     inbound: bool
     content: str | None
@@ -106,8 +97,7 @@ class ChatMessage:
     status: Status | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conversation:
+class Conversation(Value):
     recipient: str
     tracking_number: str
     seller: str | None

@@ -3,11 +3,12 @@
 import re
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, field
 from enum import StrEnum
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from callrail_relay.domain.values import Value
 from callrail_relay.errors import SettingsError
 from callrail_relay.machine import sentence
 
@@ -27,8 +28,7 @@ class Kind(StrEnum):
     WINDOWS = "windows"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServicePlan:
+class ServicePlan(Value):
     """Which program runs, with which settings and data. It holds no secret."""
 
     program: tuple[str, ...]  # without a subcommand
@@ -68,7 +68,7 @@ def _fill(template: str, plan: ServicePlan, **values: object) -> str:
         undefined=StrictUndefined,
     )
     values |= {"description": _DESCRIPTION, "stop_within": STOP_WITHIN}
-    return environment.get_template(template).render(vars(plan) | values)
+    return environment.get_template(template).render(asdict(plan) | values)
 
 
 def _unit(plan: ServicePlan, *, system: bool) -> str:

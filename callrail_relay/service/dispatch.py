@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from callrail_relay import errors
@@ -10,6 +9,7 @@ from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.message import OPEN, Attempt, Message, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.retry import NO_ANSWER, UNREACHABLE
+from callrail_relay.domain.values import Value
 from callrail_relay.sentences import explain_all
 from callrail_relay.service.delivery import TaskGroup
 from callrail_relay.service.operations import Operations
@@ -17,8 +17,7 @@ from callrail_relay.service.operations import Operations
 LOOK = timedelta(seconds=0.1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryResult:
+class DeliveryResult(Value):
     message: Message
     fault: errors.RelayError | None = None  # why it wasn't sent in time
 

@@ -1,7 +1,7 @@
 """Taking texts in: read, map, judge, store. Nothing here waits for CallRail."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 
 from callrail_relay.clock import Clock
@@ -10,6 +10,7 @@ from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.health import Slept
 from callrail_relay.domain.message import Source, uuid7
 from callrail_relay.domain.shadow import PassOn
+from callrail_relay.domain.values import Value
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import accept
 from callrail_relay.outbox.store import Store
@@ -19,8 +20,7 @@ from callrail_relay.service.shadow import read_mode
 SavedFile = tuple[bytes, Sequence[mapper.MappedText]]  # a saved file as it came, and the texts in it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
+class Receipt(Value):
     """What a submission became. A ping has no messages; a repeated one has the first one's id."""
 
     submission_id: str

@@ -13,6 +13,7 @@ from callrail_relay.domain.health import Facts, StoreStats, most_pressing
 from callrail_relay.domain.message import Message, MessageFilter, Status
 from callrail_relay.domain.opt_outs import OptOut
 from callrail_relay.domain.shadow import Shadow
+from callrail_relay.domain.values import Value
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import history as store_history
 from callrail_relay.outbox import opt_outs, queries
@@ -37,8 +38,7 @@ class PastArrivals:
     arrivals: tuple[views.Arrivals, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OneText:
+class OneText(Value):
     message: Message
     history: views.TextHistory
 

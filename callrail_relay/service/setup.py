@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from callrail_relay.domain import teller
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.routing import Discovery, Route
+from callrail_relay.domain.values import Value
 from callrail_relay.errors import RefusedByCallRail, SecretError, UsageError
 from callrail_relay.outbox import opt_outs
 from callrail_relay.outbox.store import Store
@@ -109,8 +110,7 @@ def _comparable(name: str) -> str:
         return re.sub(r"[\s-]", "", name).casefold()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Names:
+class Names(Value):
     """What CallRail calls the companies, by id, and its numbers that can text."""
 
     companies: Mapping[str, str]

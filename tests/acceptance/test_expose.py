@@ -13,7 +13,7 @@ import stat
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from tests.acceptance.program import HOOK_TOKEN, PAYLOAD, Program, Sandbox, Started
+from tests.acceptance.program import HOOK_TOKEN, PAYLOAD, Program, Sandbox, Started, wait_until
 from tests.support.public_way import HOST, PUBLIC, PublicWay, public_way, response
 from tests.support.sshd import SshServer, free_port, ssh_server
 
@@ -39,13 +39,6 @@ def config(program: Program) -> Path:
 
 def settings(program: Program) -> dict[str, Any]:
     return tomllib.loads(config(program).read_text(encoding="utf-8"))
-
-
-def wait_until(holds: Callable[[], bool], within: float = 90) -> None:
-    end = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.2)
 
 
 def checked(program: Program) -> dict[str, Any]:

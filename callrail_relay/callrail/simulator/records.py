@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from callrail_relay.domain.message import instant
+from callrail_relay.domain.values import Value
 from callrail_relay.errors import UsageError
 
 T = TypeVar("T")
@@ -58,8 +59,7 @@ class Bucket:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(Value):
     """An account and its limits: for texts, and for all other requests."""
 
     id: str
@@ -82,8 +82,7 @@ class Account:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Company:
+class Company(Value):
     id: str
     account_id: str
     name: str
@@ -110,8 +109,7 @@ class Company:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tracker:
+class Tracker(Value):
     """One tracking number, or the pool of a session tracker."""
 
     id: str
@@ -139,8 +137,7 @@ class Tracker:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(Value):
     """One text as the conversation shows it: an outgoing one with what CallRail appended."""
 
     id: int
@@ -168,8 +165,7 @@ class Message:
         return {**words, "type": "sms", "media_urls": []}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conversation:
+class Conversation(Value):
     """All texts between one company and one customer, oldest first; it grows with every text."""
 
     id: str
@@ -218,8 +214,7 @@ class Conversation:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Integration:
+class Integration(Value):
     """A company's Webhooks integration: lists of URLs by event."""
 
     id: int
@@ -231,8 +226,7 @@ class Integration:
         return {"id": self.id, "type": "Webhooks", "state": "active", "config": self.config, **key}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Text:
+class Text(Value):
     """One text that the API took: ``content`` as asked for, ``delivered_content`` as it went out."""
 
     recipient: str

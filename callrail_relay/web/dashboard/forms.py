@@ -2,20 +2,20 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from typing import Any, NamedTuple
 
 from starlette.responses import Response
 
 from callrail_relay.domain import read_table
+from callrail_relay.domain.values import Value
 from callrail_relay.errors import NotFound, RelayError, SettingsError
 from callrail_relay.web.dashboard.frame import Visit
 from callrail_relay.web.dashboard.words import WORDS, say
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
+class Field(Value):
     key: str
     label: str
     kind: str
@@ -30,8 +30,7 @@ class Field:
         return None if self.kind == "choice" and not words else words
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
+class Form(Value):
     name: str
     page: str
     title: str
@@ -39,8 +38,7 @@ class Form:
     fields: Sequence[Field]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class Refused(Value):
     """What a person typed that wasn't saved, and why."""
 
     form: str

@@ -21,6 +21,7 @@ from callrail_relay.domain.health import PublicUrl
 from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.printable import printable, shortened
 from callrail_relay.domain.shadow import Shadow, ShadowReport
+from callrail_relay.domain.values import Value
 from callrail_relay.errors import NotFound, RelayError, Unavailable
 from callrail_relay.sentences import phone, plural, says, when
 from callrail_relay.service.health import HealthReport
@@ -62,8 +63,7 @@ Examine = Callable[..., Awaitable[HealthReport]]
 """Makes the checks; with ``anew`` also those that ask CallRail, whose good answers are kept for a while."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Examined:
+class Examined(Value):
     """A result of the checks, and when it was made, by the time of day and by the monotonic clock."""
 
     report: HealthReport
@@ -221,8 +221,7 @@ class Dashboard:
         await self.comparison.close()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Visit:
+class Visit(Value):
     """One request of a browser that is signed in, with the form that it posts."""
 
     dashboard: Dashboard
