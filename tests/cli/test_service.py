@@ -284,7 +284,7 @@ def test_relay_that_is_no_service_is_told_first(
     assert (8, 8, 8) == (running.exit_code, taken.exit_code, half_taken.exit_code)
     assert "The relay is already running (process" in running.stderr
     assert f"Port {port} is in use" in taken.stderr
-    assert f"Port {dashboard} is in use, perhaps by the relay of another user." in half_taken.stderr
+    assert f"Port {dashboard} is in use, perhaps by another user's relay." in half_taken.stderr
     assert not unit.exists()
 
 

@@ -213,7 +213,7 @@ def test_replies_are_heard_of() -> None:
     for ago, words in ((None, "haven't been read yet"), (36, "long ago")):
         with pytest.raises(CheckWarning, match=words):
             checked(ago=ago)
-    with pytest.raises(CheckWarning, match=r"keys.* The relay can't check whether the webhooks still come"):
+    with pytest.raises(CheckWarning, match=r"keys.* The relay can't check whether the webhooks still arrive"):
         checked(keys=2, every=None)
     with pytest.raises(
         CheckWarning, match=r"`callrail-relay configure --webhooks`, or set replies.poll_every"
