@@ -70,9 +70,7 @@ class AlreadyRunning(Unavailable):
         self, store: str, *, by: str, pid: int | None, since: datetime | None, has_dashboard: bool
     ) -> None:
         process = "" if pid is None else f" (process {pid})"
-        super().__init__(
-            f"`{by}` is running on {store}{process}. Wait until it has ended, then run this again."
-        )
+        super().__init__(f"`{by}` is running on {store}{process}. Wait until it's done, then run this again.")
         self.store = store
         self.by = by
         self.pid = pid

@@ -162,7 +162,7 @@ def asleep(node: "Node", show: Callable[[datetime], str]) -> str:
     if (slept := node.slept) is None:
         return ""
     who, lasted = node.name if node.pid is None else "This computer", roughly(slept.seconds)
-    return f"{who} was asleep for {lasted} until {show(slept.woke_at)}, and could take no texts."
+    return f"{who} was asleep for {lasted} until {show(slept.woke_at)}, and couldn't receive texts."
 
 
 def totals(report: "ShadowReport", late_after: timedelta) -> str:
@@ -176,7 +176,7 @@ def totals(report: "ShadowReport", late_after: timedelta) -> str:
     parts = [words.format(f"{counts[name]:,}", late=late) for name, words in _DONE.items() if counts[name]]
     did = " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
     if not did and sent:
-        did = "made no mistake" if sent == texts else "sent the others as they came"
+        did = "made no mistakes" if sent == texts else "sent the others as they came"
     said = [f"{plural(texts, 'text')} in {plural(days, 'day')}."]
     said.append(f"The Zap {did}." if did else "What the Zap did isn't known yet.")
     said += [f"CallRail doesn't show {pending:,} yet."] if pending else []

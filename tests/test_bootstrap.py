@@ -682,7 +682,7 @@ async def test_everything_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         # The machine of a test may have little space.
         assert set(NAMES) - {"replies", "alerts", "disk"} == well - {"disk"}
         assert f"{PUBLIC} leads to this relay" in detail(report, "public address")
-        assert "You aren't told" in detail(report, "alerts")
+        assert "You won't hear about it" in detail(report, "alerts")
         assert "environment variable CALLRAIL_API_KEY" in detail(report, "API key")
         assert sandbox.simulator.api_key not in str(report)
 

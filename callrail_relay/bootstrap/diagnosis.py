@@ -6,6 +6,7 @@ from pathlib import Path
 from callrail_relay.bootstrap import wiring
 from callrail_relay.bootstrap.context import AppContext, load_context
 from callrail_relay.bootstrap.credentials import find_signing_keys
+from callrail_relay.bootstrap.editing import read_unused
 from callrail_relay.bootstrap.wiring import Relay
 from callrail_relay.callrail.network import find_network
 from callrail_relay.config.loading import ignored_variables
@@ -90,7 +91,7 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
         ("files", lambda: _check_files(relay)),
         ("CallRail", health.Remembered(lambda: _check_callrail(context), context.clock)),
         ("accounts", lambda: health.check_accounts(relay.operations)),
-        (health.RELAY, lambda: health.check_relay(relay.store)),
+        (health.RELAY, lambda: _check_relay(relay)),
         ("guards", lambda: _check_guards(relay.context)),
         (health.PUBLIC_ADDRESS, relay.public_address.recent),
         ("replies", replies),
@@ -159,6 +160,13 @@ async def _check_files(relay: Relay) -> str:
         more = f" and {len(wide) - MOST_NAMED} more" if len(wide) > MOST_NAMED else ""
         raise CheckWarning(says("readable", paths=f"{', '.join(wide[:MOST_NAMED])}{more}"))
     return says("private") if HAS_MODES else says("no_link")
+
+
+async def _check_relay(relay: Relay) -> str:
+    words = await health.check_relay(relay.store)
+    if unused := read_unused(relay.context.data):
+        raise CheckWarning(says("unused", names=", ".join(unused)))
+    return words
 
 
 async def _check_guards(context: AppContext) -> str:

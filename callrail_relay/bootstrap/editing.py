@@ -2,9 +2,11 @@
 
 import asyncio
 import hashlib
+import json
+import logging
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from callrail_relay.config.settings import Guards, Settings
 from callrail_relay.domain.events import EventHook, SettingsChanged
 from callrail_relay.domain.values import Value
 from callrail_relay.errors import NotAllowed, SettingsError
+from callrail_relay.replacing import new_content
 
 AT_ONCE = {
     *(f"guards.{key}" for key in Guards.model_fields),
@@ -27,6 +30,7 @@ AT_ONCE = {
 }
 """What a change on the page is used for at once. All else needs a restart."""
 
+_NOTE = "unused-settings.json"
 _FOLLOWED = ("server.public_url", "server.trusted_proxies", "tunnel.")  # by the task that keeps the tunnel
 
 
@@ -92,12 +96,11 @@ class Editor:
 
     def waiting(self) -> tuple[str, ...]:
         """The keys of which the relay still uses other values than the file has. Raises SettingsError."""
-        used = _flat(self.context.settings)
-        return tuple(
-            key
-            for key, value in _flat(self.read()).items()
-            if value != used[key] and not key.startswith(_FOLLOWED)
-        )
+        return unused(self.context.settings, self.read())
+
+    def noted(self) -> tuple[str, ...]:
+        """The same as ``waiting``, as the relay has seen it last."""
+        return read_unused(self.context.data)
 
     async def save(
         self, typed: Mapping[str, object], stamp: str, by: str, *, lines: str | None = None
@@ -161,6 +164,35 @@ class Editor:
         if changes and why is not None:
             return Saved(lines=lines or _lines(path, changes), why=why), present
         return Saved(keys=(*changes, *seen)), wanted
+
+
+def unused(used: Settings, present: Settings) -> tuple[str, ...]:
+    """The keys that need a restart: of which *used* has other values than *present*, the file's."""
+    flat = _flat(used)
+    return tuple(
+        key for key, value in _flat(present).items() if value != flat[key] and not key.startswith(_FOLLOWED)
+    )
+
+
+def note_unused(data: Path, keys: Sequence[str]) -> None:
+    """Note for other commands which settings of the file the running relay doesn't use yet."""
+    note = data / _NOTE
+    try:
+        if keys:
+            with new_content(note) as file:
+                json.dump(keys, file)
+        else:
+            note.unlink(missing_ok=True)
+    except OSError as error:
+        logging.getLogger("callrail_relay").warning("%s can't be written: %s", note, error.strerror)
+
+
+def read_unused(data: Path) -> tuple[str, ...]:
+    """What the relay that runs noted last."""
+    try:
+        return tuple(json.loads((data / _NOTE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return ()
 
 
 def _lines(path: Path, changes: Mapping[str, object]) -> str:

@@ -11,7 +11,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
-from callrail_relay.bootstrap import service_setup
+from callrail_relay.bootstrap import editing, service_setup
 from callrail_relay.bootstrap.context import AppContext, listener_url, sentence
 from callrail_relay.bootstrap.listeners import Listening
 from callrail_relay.bootstrap.wiring import Relay, open_relay
@@ -45,13 +45,14 @@ def keep_tunnel(
     """The task that keeps the tunnel up and takes up new settings of the public URL; then it calls *wake*."""
     context, address = relay.context, relay.public_address
     path, settings, stamp = context.config_path, context.settings, context.stamp
+    waiting: tuple[str, ...] | None = None
 
     def settle() -> None:
         if settings.tunnel.tunnel() is not None:
             address.not_before = context.clock.monotonic() + SETTLES_WITHIN
 
     def wanted() -> Tunnel | None:
-        nonlocal settings, stamp
+        nonlocal settings, stamp, waiting
         if (newest := file_stamp(path)) != stamp:
             stamp, former = newest, settings.tunnel
             try:
@@ -65,6 +66,10 @@ def keep_tunnel(
             if settings.tunnel != former:
                 settle()
             wake()
+        # The dashboard may have had the relay use some of them meanwhile.
+        if (unused := editing.unused(relay.context.settings, settings)) != waiting:
+            waiting = unused
+            editing.note_unused(context.data, unused)
         return settings.tunnel.tunnel()
 
     async def start(tunnel: Tunnel) -> tunnels.Program:

@@ -51,7 +51,7 @@ def read_send_answer(
         return Rejected(status, words, Refusal.AUTHORIZATION, usage)
     if status in (400, 404, 405, 406, 422):
         return Rejected(status, words, _refusal(status, body, content), usage)
-    return Unknown(f"CallRail answered {status}, which does not say whether it took the text.", status)
+    return Unknown(f"CallRail answered {status}, which doesn't say whether it accepted the text.", status)
 
 
 def is_html(headers: Mapping[str, str], body: bytes) -> bool:
@@ -64,7 +64,7 @@ def is_html(headers: Mapping[str, str], body: bytes) -> bool:
 def _read_success(status: int, body: bytes, recipient: str, usage: Usage) -> Outcome:
     conversation = read_object(body)
     if conversation is None or not isinstance(conversation.get("id"), str) or not conversation["id"]:
-        return Unknown("CallRail's answer could not be understood.", status)
+        return Unknown("CallRail's answer couldn't be understood.", status)
     if last_ten_digits(conversation.get("customer_phone_number")) != recipient[-10:]:
         return Unknown("CallRail's answer names another person's number.", status)
     threads = filter(None, map(thread_of, objects(conversation.get("recent_messages"))))

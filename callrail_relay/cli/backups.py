@@ -30,7 +30,7 @@ async def restore(file: Path, secrets_file: bool = False) -> None:
     for name, place in restored.places.items():
         say(f"{name.words.capitalize()}: {place}")
         if outside := context.secrets.shadowed_by(name):
-            say(f"  The {outside} wins over it; unset that to use the stored one.")
+            say(f"  The {outside} overrides it; unset that to use the stored one.")
     held = unchecked = 0
     if restored.open_texts:
         say(f"{plural(restored.open_texts, 'text')} may have been sent since. Checking with CallRail...")
@@ -39,7 +39,7 @@ async def restore(file: Path, secrets_file: bool = False) -> None:
         if unchecked:
             say(f"Not looked up yet: {unchecked}. {fault or ''} A running `serve` continues.")
     if not made.has_api_key:
-        say("The API key is not in the backup: give it again with `callrail-relay configure`.")
+        say("The API key is not in the backup: enter it again with `callrail-relay configure`.")
     say("Stop the old relay before you start this one, and before `callrail-relay expose`.")
     document = {
         "made_at": instant(made.made_at),
@@ -54,7 +54,7 @@ async def uninstall(data: bool = False, yes: bool = False) -> int:
 
     steps, store = await plan_removal(given.config, with_data=data)
     say("\n  - ".join(["This removes:", *(step.what for step in steps)]))
-    if not confirmed("Remove all of this? Texts from IF3 are lost from then on.", yes=yes):
+    if not confirmed("Remove all of this? From then on, texts from IF3 are lost.", yes=yes):
         say("Nothing was removed.")
         return 0
     removed, left = await remove(steps)

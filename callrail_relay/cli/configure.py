@@ -8,6 +8,7 @@ from callrail_relay.cli.console import (
     ask,
     catalog,
     complain,
+    confirmed,
     given,
     has_terminal,
     load_context,
@@ -23,7 +24,14 @@ from callrail_relay.cli.send import send
 from callrail_relay.cli.service import offer
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.domain.tunnels import Kind
-from callrail_relay.errors import RefusedByCallRail, RelayError, SecretError, SettingsError, UsageError
+from callrail_relay.errors import (
+    RefusedByCallRail,
+    RelayError,
+    SecretError,
+    SettingsError,
+    Unavailable,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
@@ -64,11 +72,12 @@ async def configure(
         try:
             public_url = read_public_url(public_url)
         except BadPublicUrl as error:
-            raise SettingsError(f"--public-url can't be right. {error}") from error
+            raise SettingsError(f"--public-url isn't valid. {error}") from error
     overrides: dict[str, dict[str, object]] = {
         "callrail": {"api_url": api_url, **(route_options if no_verify else {})},
         "server": {"public_url": public_url},
     }
+    former = load_context(must_exist=False).settings
     context = load_context(overrides=overrides, must_exist=False)
     known = await known_api_key(context, use_file=secrets_file)
     begin_step(1, sentence("step_key"))
@@ -87,10 +96,13 @@ async def configure(
     }
     saved = await save_setup(context, changes, new_key=key if is_new else None, use_file=secrets_file)
     _tell_saved(context, saved)
+    is_changed = is_new or load_context().settings != former
     if not has_terminal() or given.as_json:
+        if is_changed and await _runs():
+            say(f"{sentence('former_settings')} {sentence('restart_later')}")
         say(f"{sentence('unproven')}\n{sentence('next')}")
     else:
-        await lead_on(has_address=public_url is not None)
+        await lead_on(has_address=public_url is not None, is_changed=is_changed)
     document = {"settings_file": str(context.config_path), **route}
     if webhooks:
         document["webhooks"] = await _register(load_context(), use_file=secrets_file)
@@ -263,16 +275,43 @@ def begin_step(number: int, title: str) -> None:
         say(f"\nStep {number} of {_STEPS}: {title}")
 
 
-async def lead_on(*, has_address: bool) -> None:
+async def lead_on(*, has_address: bool, is_changed: bool = False) -> None:
     """Lead a person from saved settings to a relay that runs, is reachable, and has sent a text."""
     begin_step(3, sentence("step_service"))
-    await offer()
+    if is_changed and await _runs():
+        await _restart()
+    else:
+        await offer()
     begin_step(4, sentence("step_address"))
     if not has_address:
         await _settle_address()
     begin_step(5, sentence("step_test"))
     await _send_test()
     await _show_checklist()
+
+
+async def _runs() -> bool:
+    """Whether a relay runs on the store of the settings."""
+    async with opened_relay() as relay:
+        return bool(await relay.store.running())
+
+
+async def _restart() -> None:
+    """Restart the service if the person agrees, so that it uses the settings as they are now."""
+    from callrail_relay.bootstrap import service_setup
+
+    say(sentence("former_settings"))
+    try:
+        kind = service_setup.find_kind(system=None)
+        is_service = service_setup.find_manager(kind).state().running
+    except Unavailable:
+        is_service = False
+    if not is_service or not confirmed(sentence("ask_restart"), yes=False):
+        say(sentence("restart_later"))
+        return
+    with working(sentence("restarting")):
+        _, fault = await service_setup.restart(kind, given.config)
+    say(fault or sentence("service_runs"))
 
 
 async def _settle_address() -> None:

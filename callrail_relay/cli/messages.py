@@ -121,7 +121,7 @@ async def remap(ids: list[str], note: str | None = None, _yes: bool = False) -> 
 
 @command(app, "messages resend")
 async def resend(ids: list[str], note: str | None = None, yes: bool = False) -> None:
-    if not console.confirmed(f"Send {len(ids)} again? An unknown text may have arrived.", yes=yes):
+    if not console.confirmed(f"Send {len(ids)} again? An unconfirmed text may have arrived.", yes=yes):
         say("Nothing was sent.")
         return
     async with console.opened_relay() as relay:
@@ -173,7 +173,7 @@ def _filter(
 ) -> MessageFilter:
     for name in status or ():
         if name.lower() not in set(Status):
-            raise UsageError(f"There is no status {name}; there are {', '.join(Status)}.")
+            raise UsageError(f"There is no status {name}; the statuses are {', '.join(Status)}.")
     return MessageFilter(
         statuses=tuple(Status(name.lower()) for name in status or ()),
         recipient=None if recipient is None else console.read_number("--recipient", recipient),
@@ -192,7 +192,7 @@ def read_since(when: str) -> datetime:
     try:
         return datetime.fromisoformat(when).astimezone(UTC)
     except (ValueError, OverflowError) as exc:
-        raise UsageError(f"--since does not understand {when!r}; write 2h, 3d, or 2026-11-23T09:00.") from exc
+        raise UsageError(f"--since can't read {when!r}; write 2h, 3d, or 2026-11-23T09:00.") from exc
 
 
 EXPORT_HEADER = (

@@ -48,11 +48,15 @@ async def status(watch: bool = False) -> int:
 
 async def read_status(relay: "Relay") -> "StatusReport":
     """The status; if a relay is running, with the last check of the public URL, or a new one."""
+    from callrail_relay.bootstrap.editing import read_unused
+
     report = await relay.operations.status()
     if report.facts.running:
         with contextlib.suppress(RelayError):  # `seen` has the failure, too
             await relay.public_address.recent()
-    return replace(report, facts=replace(report.facts, public_url=relay.public_address.seen))
+    unused = read_unused(relay.context.data)
+    facts = replace(report.facts, public_url=relay.public_address.seen, unused_settings=unused)
+    return replace(report, facts=facts)
 
 
 async def pause(account: str | None = None, reason: str = "A person paused it.") -> None:

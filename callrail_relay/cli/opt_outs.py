@@ -47,7 +47,7 @@ async def import_(file: str | None = None, from_callrail: bool = False, since: s
     from callrail_relay.domain.opt_outs import read_list
 
     if (file is None) is not from_callrail:
-        raise UsageError("Name a file, or --from-callrail.")
+        raise UsageError("Name a file, or use --from-callrail.")
     if file is None:
         await _import_from_callrail(since)
         return
@@ -87,7 +87,9 @@ async def _import_from_callrail(since: str) -> None:
     added = total - known
     show({"added": added}, f"{plural(added, 'opt-out')} added; {total:,} on the list.")
     if fault is not None:
-        raise Unavailable(f"Not all was read: {fault} Run it again later; it goes on where it was.")
+        raise Unavailable(
+            f"Not everything was read: {fault} Run it again later; it continues where it stopped."
+        )
 
 
 @command(app, "opt-outs export")

@@ -239,6 +239,7 @@ def _not_shown(count: int, word: str) -> Iterator[Text]:
 
 
 SENTENCES: dict[Code, str] = {Code[name]: words for name, words in catalog("words")["points"].items()}
+INSIDE: dict[Code, str] = {Code[name]: words for name, words in catalog("words")["inside"].items()}
 
 
 def checklist_lines(items: Sequence[Item]) -> Iterator[Text]:
@@ -256,7 +257,8 @@ def checklist_lines(items: Sequence[Item]) -> Iterator[Text]:
 def sentence(point: Point, facts: Facts) -> str:
     time = when(point.at, facts.now)
     detail = point.detail or _why(point.reason)
-    return SENTENCES[point.code].format(**sentences.of_point(point, facts, time), detail=detail).strip()
+    words = SENTENCES if facts.public_url else SENTENCES | INSIDE
+    return words[point.code].format(**sentences.of_point(point, facts, time), detail=detail).strip()
 
 
 def _why(reason: Reason | None) -> str:
@@ -269,10 +271,10 @@ def _queue_words(facts: Facts) -> str:
     if not any(standing.pending for standing in facts.standings):
         return "The queue is empty."
     if not facts.running:
-        return "The queue doesn't get shorter while no relay is running."
+        return "The queue won't shrink while no relay is running."
     if any(standing.pending and standing.account.paused_since is not None for standing in facts.standings):
-        return "The queue doesn't get shorter while an account is paused."
-    return "The queue doesn't get shorter until CallRail can be reached."
+        return "The queue won't shrink while an account is paused."
+    return "The queue won't shrink until CallRail can be reached."
 
 
 def _standing_lines(standing: AccountStatus) -> Iterator[Text]:
@@ -282,7 +284,7 @@ def _standing_lines(standing: AccountStatus) -> Iterator[Text]:
         # Rounded down but for the first: a gauge is full when the budget is, and not empty when it is not.
         filled = max(math.floor(window.share * _GAUGE), 1 if window.used else 0)
         style = "red" if window.share >= _FULL else "yellow" if window.share >= _TIGHT else "green"
-        room = f", room again at {local(window.free_at)}" if window.free_at else ""
+        room = f", available again at {local(window.free_at)}" if window.free_at else ""
         yield Text.assemble(
             f"  {name:<5} ",
             ("█" * filled, style),
@@ -294,7 +296,7 @@ def _standing_lines(standing: AccountStatus) -> Iterator[Text]:
     if account.wait_until is not None:
         yield safe(f"  waits until {local(account.wait_until)}: {_why(account.wait_reason)}", "yellow")
     if standing.pending:
-        waits = "segment waits" if standing.pending == 1 else "segments wait"
+        waits = "part is waiting" if standing.pending == 1 else "parts are waiting"
         yield Text(f"  {standing.pending} {waits} to be sent")
 
 

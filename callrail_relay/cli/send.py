@@ -126,7 +126,7 @@ async def replay(
     asks = count > 1 and not (dry_run or yes)
     if asks and not console.has_terminal():
         # Before the store is opened: there is no terminal to ask in.
-        console.confirmed(f"Send what these files hold ({count} texts; --dry-run shows each)?", yes=False)
+        console.confirmed(f"Send the texts in these files ({count} texts; --dry-run shows each)?", yes=False)
     async with open_relay(context) as relay:
         if dry_run or asks:
             planned = await relay.intake.plan(relay.intake.saved(found, force=force))
@@ -199,7 +199,7 @@ async def _show_plan(relay: "Relay", planned: "Sequence[Planned]", *, dry_run: b
 
 
 def _duplicate_row(earlier: Message) -> dict[str, Any]:
-    reason = f"The same text is in the store already, as {earlier.id}, which is {earlier.status}."
+    reason = f"The same text is already in the database, as {earlier.id}, which is {earlier.status}."
     return {**message_document(earlier), "status": "duplicate", "reason": reason}
 
 

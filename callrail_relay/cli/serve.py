@@ -204,7 +204,7 @@ async def demo(keep: bool = False) -> None:
         if given.as_json:
             print_json(message_document(message))
         if keep:
-            say(f"\nStill up; Ctrl-C ends it.\n  Webhook:   {url}\n  Dashboard: {listening.login_url}")
+            say(f"\nStill running; Ctrl-C stops it.\n  Webhook:   {url}\n  Dashboard: {listening.login_url}")
             say(f"  CallRail:  {sandbox.url}/sandbox/texts")
             await stopped.wait()
         worker.stop()

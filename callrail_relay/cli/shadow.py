@@ -78,7 +78,7 @@ async def report(
     else:
         _print_report(made, late)
     if made.fault is not None:
-        raise Unavailable(f"Not all could be compared yet: {made.fault} Run it again later.")
+        raise Unavailable(f"Not everything could be compared yet: {made.fault} Run it again later.")
 
 
 def _print_report(report: "ShadowReport", late_after: timedelta) -> None:
@@ -103,7 +103,7 @@ async def end(yes: bool = False) -> None:
     from callrail_relay.service import shadow
 
     async with console.opened_relay() as relay:
-        if (await _read(relay)).is_on and not confirmed("From now on the relay sends. Go on?", yes=yes):
+        if (await _read(relay)).is_on and not confirmed("From now on the relay sends. Continue?", yes=yes):
             say("Nothing was changed: the relay stays in shadow mode.")
             return
         held = await shadow.switch(relay.store, live=True)
@@ -119,7 +119,7 @@ async def resume(yes: bool = False) -> None:
     from callrail_relay.service import shadow
 
     async with console.opened_relay() as relay:
-        question = "From now on the old URL gets each request, and its Zap must be on. Go on?"
+        question = "From now on the old URL gets each request, and its Zap must be on. Continue?"
         if not (await _read(relay)).is_on and not confirmed(question, yes=yes):
             say("Nothing was changed: the relay stays live.")
             return

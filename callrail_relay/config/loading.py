@@ -267,7 +267,7 @@ def _instead(location: Location) -> str:
         return "; secrets are kept apart from the settings, and `callrail-relay configure` stores them"
     keys = list(TABLES[str(table[0])].model_fields if table else TABLES)
     if near := get_close_matches(str(key), keys, n=1):
-        return f"; perhaps {_key((*table, near[0]))} is meant"
+        return f"; perhaps you meant {_key((*table, near[0]))}"
     return f"; {_key(tuple(table)) or 'the file'} takes {', '.join(keys)}"
 
 
@@ -276,4 +276,4 @@ def _meant(name: str) -> str:
     elsewhere = f"CALLRAIL_{name.removeprefix(PREFIX)}"
     near = get_close_matches(name, [*variable_names(), *_NOT_SETTINGS], n=1, cutoff=0.95)
     meant = elsewhere if elsewhere in _SECRETS_ELSEWHERE else next(iter(near), None)
-    return f" (perhaps {meant} is meant)" if meant else ""
+    return f" (perhaps you meant {meant})" if meant else ""

@@ -90,6 +90,7 @@ class Facts(Value):
     failed_checks: Sequence[CheckResult] = ()
     public_url: PublicUrl | None = None
     last_from_if3: datetime | None = None  # when IF3 posted the newest text
+    unused_settings: Sequence[str] = ()  # of which the running relay still uses the former values
     shadow: Shadow = field(default_factory=Shadow)
 
     @property
@@ -124,6 +125,7 @@ class Code(IntEnum):  # in order of urgency
     UNREACHABLE = auto()
     NOT_REACHABLE_FROM_OUTSIDE = auto()
     NEEDS_REVIEW = auto()
+    NEEDS_RESTART = auto()
     SHADOW = auto()
     WAITS = auto()
     DAY_FULL = auto()
@@ -138,7 +140,7 @@ class Code(IntEnum):  # in order of urgency
     def level(self) -> Level:
         if self <= Code.NOT_REACHABLE_FROM_OUTSIDE:
             return Level.BAD
-        if self is Code.NEEDS_REVIEW:
+        if self in (Code.NEEDS_REVIEW, Code.NEEDS_RESTART):
             return Level.ASK
         return Level.WELL if self is Code.WELL else Level.NOTE
 
@@ -211,6 +213,8 @@ def _troubles(facts: Facts) -> Iterator[Point]:
         yield Point(code=code, name=public.url, detail=public.detail)
     if facts.waiting.for_person:
         yield Point(code=Code.NEEDS_REVIEW, count=facts.waiting.for_person)
+    if facts.running and facts.unused_settings:
+        yield Point(code=Code.NEEDS_RESTART, name=", ".join(facts.unused_settings))
     if facts.shadow.is_on:
         yield Point(code=Code.SHADOW, name=facts.shadow.masked_url or "", at=facts.shadow.since)
 

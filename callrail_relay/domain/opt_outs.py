@@ -78,7 +78,7 @@ def read_list(document: bytes, *, now: datetime) -> ImportedList:
     names = [cell.strip().lower().replace(" ", "_") for cell in rows[0][1]]
     if "recipient" in names:
         if doubled := sorted(name for name in COLUMNS if names.count(name) > 1):
-            raise UsageError(f"The file has the column {doubled[0]} twice; leave one.")
+            raise UsageError(f"The file has the column {doubled[0]} twice; keep only one.")
         judged = [_judge(number, names, cells, now) for number, cells in rows[1:]]
     else:
         names = []
@@ -86,8 +86,8 @@ def read_list(document: bytes, *, now: datetime) -> ImportedList:
         judged = [_judge(number, ["recipient"], cells, now) for number, cells in alone]
         if any(len(cells) > 1 for _, cells in alone) or all(isinstance(one, BadLine) for one in judged):
             raise UsageError(
-                f"The file has no column recipient; its first line must be {','.join(COLUMNS)}, of which "
-                "only recipient is needed."
+                f"The file has no column recipient; its first line must be {','.join(COLUMNS)}, and "
+                "only recipient is required."
             )
     return ImportedList(
         people=tuple(one for one in judged if isinstance(one, ListedPerson)),
@@ -149,7 +149,7 @@ def _reason(cell: str) -> str:
     if len(words) > _LONGEST_REASON:
         raise ValueError(f"its reason is longer than {_LONGEST_REASON} characters")
     if "\0" in words:
-        raise ValueError("its reason holds a character that is no text")
+        raise ValueError("its reason has a character that isn't text")
     return words or IMPORTED
 
 
@@ -160,10 +160,12 @@ def _instant(cell: str, now: datetime) -> datetime | None:
         read = datetime.fromisoformat(cell)
         when = (read if read.tzinfo is not None else read.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError) as fault:
-        wanted = "its created_at is no date such as 2026-11-23T15:00:00Z; write it so, or leave it empty"
+        wanted = (
+            "its created_at isn't a date such as 2026-11-23T15:00:00Z; write it that way, or leave it empty"
+        )
         raise ValueError(wanted) from fault
     if when > now:
         raise ValueError(
-            "its created_at is still to come; write when the person opted out, or leave it empty"
+            "its created_at is in the future; write when the person opted out, or leave it empty"
         )
     return when

@@ -45,7 +45,7 @@ class Sent:
     thread_id: str | None = None
     usage: Usage = Usage()
     kind = OutcomeKind.SENT
-    detail = "CallRail took the text."
+    detail = "CallRail accepted the text."
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def read_public_url(text: str, *, for_now: bool = False) -> str:
     if address is None and (not _HOST.fullmatch(host) or host.rpartition(".")[2].isdigit()):
         raise BadPublicUrl(f"{_printable(host)} isn't a host name. Write the URL like this: {EXAMPLE}")
     if address.is_loopback if address else host == "localhost" or host.endswith(".localhost"):
-        raise BadPublicUrl(f"{host} is this computer alone. {_NEEDED}")
+        raise BadPublicUrl(f"{host} leads only to this computer. {_NEEDED}")
     if not is_public(address) if address else "." not in host or host.rpartition(".")[2] in _OWN_NETWORK:
         raise BadPublicUrl(f"{_printable(host)} can be reached only in your own network. {_NEEDED}")
     if parts.scheme != "https":

@@ -10,7 +10,7 @@ from callrail_relay.domain import read_table
 from callrail_relay.domain.values import Value
 
 LOST = (
-    "The tunnel's temporary address has changed, so IF3 posts to one that has ended. Run `callrail-relay "
+    "The tunnel's temporary address has changed, so IF3 still posts to the old one. Run `callrail-relay "
     "expose` again, and paste the new URL into IF3."
 )
 
@@ -95,4 +95,4 @@ def explain(tunnel: Tunnel, lines: Sequence[str]) -> str:
             port, target, host = tunnel.remote_port, tunnel.target, tunnel.host
             return remedy.format(found=found, remote_port=port, target=target, host=host)
     last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
-    return f"{tunnel.kind} ended; the last that it said is: {last[:200]}"
+    return f"{tunnel.kind} ended. Its last words: {last[:200]}"

@@ -115,7 +115,7 @@ def note_state(data: Path, state: TunnelState | None) -> None:
             with new_content(_note(data)) as file:
                 json.dump(asdict(state), file)
     except OSError as error:
-        logging.getLogger("callrail_relay").warning("The tunnel's state can't be noted: %s", error.strerror)
+        logging.getLogger("callrail_relay").warning("The tunnel's state can't be saved: %s", error.strerror)
 
 
 def read_state(data: Path, *, since: int = 0) -> TunnelState | None:

@@ -16,7 +16,7 @@ from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.shadow import PassOn
 from callrail_relay.domain.values import Value
 from callrail_relay.outbox import shadow
-from callrail_relay.outbox.opt_outs import read_possible_opt_outs
+from callrail_relay.outbox.opt_outs import read_opt_outs
 from callrail_relay.outbox.rows import insert_into, portions
 from callrail_relay.outbox.tables import (
     EPOCH,
@@ -25,7 +25,6 @@ from callrail_relay.outbox.tables import (
     accounts,
     accounts_in_order,
     messages,
-    opt_outs,
     repeat_keys,
     submissions,
 )
@@ -196,18 +195,13 @@ def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSub
     # The newest texts come first, and the oldest make room: a large batch costs no more than a small one.
     newest = partial(deque[guards.RecentText], maxlen=guards.RECENT_TEXTS)
     since = now - guards.MASS_TEXT_WINDOW
-    opted_out = (connection.execute(_OPTED_OUT, {"recipients": some}) for some in portions(recipients))
+    opted_out, possible = read_opt_outs(connection, recipients)
     return _Facts(
         earlier=earlier | _earlier(connection, ever, EPOCH),
         recent=defaultdict(newest, {one: newest(read_recent(connection, one, since)) for one in compared}),
-        opted_out={(number, recipient) for rows in opted_out for number, recipient in rows},
-        possible_opt_outs=read_possible_opt_outs(connection, recipients),
+        opted_out=opted_out,
+        possible_opt_outs=possible,
     )
-
-
-_OPTED_OUT = sa.select(opt_outs.c.tracking_number, opt_outs.c.recipient).where(
-    opt_outs.c.recipient.in_(sa.bindparam("recipients", expanding=True))
-)
 
 
 def read_recent(connection: sa.Connection, account_id: str, since: datetime) -> list[guards.RecentText]:

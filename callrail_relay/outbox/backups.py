@@ -42,7 +42,7 @@ def prepare(store: Path, backup: str, made_at: datetime, now: datetime, max_char
         with translated(engine):
             with engine.connect() as connection:
                 if connection.exec_driver_sql("PRAGMA quick_check").scalar() != "ok":
-                    raise Unavailable("Its store is damaged.")
+                    raise Unavailable("Its database is damaged.")
             migrate(engine)
             with engine.connect().execution_options(writes=True) as connection, connection.begin():
                 held = hold_back(connection, now, backup, made_at, max_characters)
@@ -61,7 +61,7 @@ def hold_back(
     For each segment there is an attempt of the former relay, made at any time between the backup and now.
     """
     unfinished = sa.update(attempts).where(attempts.c.finished_at.is_(None))
-    detail = "The backup was made while the text was on its way."
+    detail = "The backup was made while the text was being sent."
     connection.execute(unfinished.values(outcome=OutcomeKind.UNKNOWN, finished_at=now, detail=detail))
     # A request that waited for the old URL may have been passed on since, and so may its texts be sent.
     waited = sa.select(forwards.c.submission_id).where(is_unfinished(), forwards.c.state == State.WAITING)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -13,8 +14,17 @@ from callrail_relay.domain.message import Status
 from callrail_relay.domain.segmentation import split_text
 from callrail_relay.domain.values import Value
 from callrail_relay.outbox.candidates import candidates, next_due
-from callrail_relay.outbox.opt_outs import read_possible_opt_outs
-from callrail_relay.outbox.rows import Row, change, last_of, lock_account, route_of, soonest
+from callrail_relay.outbox.opt_outs import read_opt_outs
+from callrail_relay.outbox.rows import (
+    Row,
+    account_columns,
+    account_of,
+    change,
+    last_of,
+    lock_account,
+    route_of,
+    soonest,
+)
 from callrail_relay.outbox.tables import (
     ACCOUNT_ID,
     EPOCH,
@@ -38,7 +48,7 @@ LOOK_AGAIN = timedelta(seconds=1)  # when to look at what is behind texts that a
 PAUSED_RETRY = timedelta(seconds=60)  # how long a text that comes in brings no look at a paused account
 ROOM_RETRY = timedelta(seconds=60)  # when to look again if there is room, but not enough for the next text
 AT_ONCE = 50  # texts held or released in one transaction: while it lasts, webhooks wait for the database
-_PORTION = 20  # due accounts that are read at a time: mostly the first one will do
+_PORTION = 20  # due accounts that are read at a time
 
 
 def claim(
@@ -54,19 +64,24 @@ def claim(
     in turn; one that another node has locked is left to it, so that many nodes claim at the same time.
     """
     held: list[Held] = []
-    locked: list[Row] = []
+    locked: list[str] = []
+    put_off: list[dict[str, object]] = []
+    is_over = False
     batch = _Batch(connection, now, node, policy, most)
-    for account in _lock_due(connection, now, policy, locked):
-        look = _claim_from(batch, account)
+    for account, facts in _lock_due(connection, now, policy, locked, most):
+        look = _claim_from(batch, account, facts)
         held.extend(look.held)
         # One from which texts are on their way stays due: each outcome changes what may be claimed next.
         if look.due_at == now or not look.has_claimed:
-            connection.execute(_PUT_OFF, {"of": account.id, "due": look.due_at, "closed": look.closed_until})
-        if look.due_at == now:
-            return ClaimResult(claims=batch.write(), wake_at=now, held=tuple(held))
-        if batch.room == 0:
+            put_off.append({"of": account.id, "due": look.due_at, "closed": look.closed_until})
+        is_over = look.due_at == now
+        if is_over or batch.room == 0:
             break
     claims = batch.write()
+    if put_off:
+        connection.execute(_PUT_OFF, put_off)
+    if is_over:
+        return ClaimResult(claims=claims, wake_at=now, held=tuple(held))
     wake_at = now + LOOK_AGAIN if claims else connection.scalar(_NEXT_DUE, {"now": now})
     if locked:
         wake_at = soonest(wake_at, now + LOCKED_RETRY)
@@ -81,30 +96,39 @@ def take_up_forgotten(connection: sa.Connection, now: datetime) -> None:
 
 
 def _lock_due(
-    connection: sa.Connection, now: datetime, policy: ClaimPolicy, locked: list[Row]
-) -> Iterator[Account]:
+    connection: sa.Connection, now: datetime, policy: ClaimPolicy, locked: list[str], most: int
+) -> "Iterator[tuple[Account, _Facts]]":
     """
     Yield our due accounts, each locked in its turn; *locked* gets those that another node has locked.
 
     If all are, the first one is waited for. While one is locked here, none is waited for: two nodes would
     come to wait for each other.
     """
+    is_locked = connection.dialect.name == "sqlite"  # it has one writer at a time
+    due = _DUE_WITH_FACTS if is_locked else _DUE
     alone, after, last = True, EPOCH - MICROSECOND, ""
-    while rows := connection.execute(_DUE, {"now": now, "after": after, "last": last}).all():
-        for row in (row for row in rows if row.id in policy.accounts):
-            account = lock_account(connection, row, wait=False)
-            if account is None:
-                locked.append(row)
+    portion = min(most, _PORTION)
+    while rows := connection.execute(due, {**_at(now), "after": after, "last": last, "most": portion}).all():
+        for row in (row for row in rows if row.account_id in policy.accounts):
+            found = row if is_locked else _lock(connection, now, row.account_id, wait=False)
+            if found is None:
+                locked.append(row.account_id)
             else:
                 alone = False
-                yield account
-        if len(rows) < _PORTION:
+                yield account_of(found), _facts_of(found)
+        if len(rows) < portion:
             break
-        after, last = rows[-1].due_at, rows[-1].id
+        after, last = rows[-1].due_at, rows[-1].account_id
     if alone and locked:
-        account = lock_account(connection, locked.pop(0), wait=True)
-        if account is not None:
-            yield account
+        found = _lock(connection, now, locked.pop(0), wait=True)
+        if found is not None:
+            yield account_of(found), _facts_of(found)
+
+
+def _lock(connection: sa.Connection, now: datetime, account_id: str, *, wait: bool) -> Row | None:
+    """Lock an account, then read it; None if another node has it and *wait* is False."""
+    is_ours = lock_account(connection, account_id, wait=wait)
+    return connection.execute(_WITH_FACTS, {**_at(now), "account_id": account_id}).one() if is_ours else None
 
 
 @dataclass(slots=True)
@@ -212,9 +236,8 @@ class _Batch:
         return ids
 
 
-def _claim_from(batch: _Batch, account: Account) -> _Look:
+def _claim_from(batch: _Batch, account: Account, facts: _Facts) -> _Look:
     connection, now = batch.connection, batch.now
-    facts = _read_facts(connection, now, account.id)
     if facts.is_releasing and _release(connection, now, account.id) == AT_ONCE:
         return _Look(due_at=now)
     if account.paused_since is not None:
@@ -243,14 +266,12 @@ def _claim_texts(batch: _Batch, account: Account, facts: _Facts) -> _Look:
             for row in candidates(connection, now, batch.policy, account, status, batch.room - least):
                 if len(held) == AT_ONCE:
                     return _Look(due_at=now, has_claimed=batch.room < room, held=tuple(held))
-                verdict = _judge(connection, now, batch.policy, row)
-                if verdict.holds:
-                    look = _hold(connection, row, verdict)
-                else:
-                    look = _begin(batch, account, row, facts)
+                look = _begin(batch, account, row, facts)
                 held.extend(look.held)
-                if look.due_at is not None or batch.room == least:
+                if batch.room == least or (look.due_at is not None and is_over):
                     return replace(look, has_claimed=batch.room < room, held=tuple(held))
+                if look.due_at is not None:
+                    break  # those behind what was held come first
                 if look.held:
                     is_over = False  # those behind it may go now
                 if look.held and row.status == Status.SENDING:
@@ -264,8 +285,15 @@ def _claim_texts(batch: _Batch, account: Account, facts: _Facts) -> _Look:
 
 
 def _read_facts(connection: sa.Connection, now: datetime, account_id: str) -> _Facts:
-    asked = {"account_id": account_id, "now": now, "since_hour": now - HOUR, "since_day": now - DAY}
-    return _Facts(*connection.execute(_FACTS, asked).one())
+    return _facts_of(connection.execute(_WITH_FACTS, {**_at(now), "account_id": account_id}).one())
+
+
+def _facts_of(row: Row) -> _Facts:
+    return _Facts(**{name: getattr(row, name) for name in _Facts.__annotations__})
+
+
+def _at(now: datetime) -> dict[str, datetime]:
+    return {"now": now, "since_hour": now - HOUR, "since_day": now - DAY}
 
 
 def _release(connection: sa.Connection, now: datetime, account_id: str) -> int:
@@ -294,14 +322,12 @@ def used(since: str, account_id: sa.ColumnElement[str] = ACCOUNT_ID) -> sa.Colum
     return ours + others
 
 
-_HOUR_AND_DAY = used("since_hour").label("hour"), used("since_day").label("day")
-_USED = sa.select(*_HOUR_AND_DAY)
+_USED = sa.select(used("since_hour").label("hour"), used("since_day").label("day"))
 
 
 def count_used(connection: sa.Connection, now: datetime, account_id: str) -> tuple[int, int]:
     """Return the uses of the account's budget in the last hour and in the last day."""
-    asked = {"account_id": account_id, "since_hour": now - HOUR, "since_day": now - DAY}
-    row = connection.execute(_USED, asked).one()
+    row = connection.execute(_USED, {**_at(now), "account_id": account_id}).one()
     return row.hour, row.day
 
 
@@ -347,12 +373,6 @@ def read_windows(
 
 
 _LAST = sa.tuple_(sa.bindparam("after", type_=Instant), sa.bindparam("last", type_=sa.String))
-_DUE = (
-    sa.select(accounts)
-    .where(accounts.c.due_at <= NOW, sa.tuple_(accounts.c.due_at, accounts.c.id) > _LAST)
-    .order_by(accounts.c.due_at, accounts.c.id)
-    .limit(_PORTION)
-)
 _NEXT_DUE = sa.select(sa.func.min(accounts.c.due_at)).where(accounts.c.due_at > NOW)
 _PUT_OFF = (
     sa.update(accounts)
@@ -360,40 +380,63 @@ _PUT_OFF = (
     .values(due_at=sa.bindparam("due", type_=Instant), closed_until=sa.bindparam("closed", type_=Instant))
 )
 
-_IS_RELEASED = is_released_by_itself(), messages.c.account_id == ACCOUNT_ID, messages.c.release_at <= NOW
 _RELEASED = (
     sa.select(messages.c.seq, messages.c.reasons)
-    .where(*_IS_RELEASED)
+    .where(is_released_by_itself(), messages.c.account_id == ACCOUNT_ID, messages.c.release_at <= NOW)
     .order_by(messages.c.release_at)
     .limit(AT_ONCE)
     .with_for_update()
 )
-_IN_FLIGHT = sa.exists().where(attempts.c.account_id == ACCOUNT_ID, attempts.c.finished_at.is_(None))
-# Segments still to be sent of messages that are under way: their room is not given to others.
-_RESERVED = (
-    sa.select(sa.func.count())
-    .join_from(messages, segments, segments.c.message_seq == messages.c.seq)
-    .where(messages.c.account_id == ACCOUNT_ID, is_open(), messages.c.status == Status.SENDING)
-    .where(segments.c.status == Status.QUEUED)
-)
-# What there is to know of an account before a text is chosen: all of it in one statement.
-_FACTS = sa.select(
-    sa.exists().where(*_IS_RELEASED).label("is_releasing"),
-    sa.or_(
-        sa.exists().where(messages.c.account_id == ACCOUNT_ID, is_open()),
-        sa.exists().where(messages.c.account_id == ACCOUNT_ID, is_released_by_itself()),
-    ).label("is_waiting"),
-    _IN_FLIGHT.label("is_in_flight"),
-    _RESERVED.scalar_subquery().label("reserved"),
-    *_HOUR_AND_DAY,
-)
+
+
+def _with_facts() -> sa.Select[Any]:
+    """Accounts, and what there is to know of each before a text is chosen: all of it in one statement."""
+    of_account = messages.c.account_id == accounts.c.id
+    of_held = of_account, is_released_by_itself()
+    in_flight = attempts.c.account_id == accounts.c.id, attempts.c.finished_at.is_(None)
+    # Segments still to be sent of messages that are under way: their room is not given to others.
+    reserved = (
+        sa.select(sa.func.count())
+        .join_from(messages, segments, segments.c.message_seq == messages.c.seq)
+        .where(of_account, is_open(), messages.c.status == Status.SENDING)
+        .where(segments.c.status == Status.QUEUED)
+    )
+    return sa.select(
+        *account_columns(),
+        accounts.c.due_at,
+        sa.exists()
+        .where(of_account, is_released_by_itself(), messages.c.release_at <= NOW)
+        .label("is_releasing"),
+        sa.or_(sa.exists().where(of_account, is_open()), sa.exists().where(*of_held)).label("is_waiting"),
+        sa.exists().where(*in_flight).label("is_in_flight"),
+        reserved.scalar_subquery().label("reserved"),
+        used("since_hour", accounts.c.id).label("hour"),
+        used("since_day", accounts.c.id).label("day"),
+    )
+
+
+_FACTS = _with_facts()
+_WITH_FACTS = _FACTS.where(accounts.c.id == ACCOUNT_ID)
+
+
+def _due(query: sa.Select[Any]) -> sa.Select[Any]:
+    """The next accounts that are due, in their turn."""
+    return (
+        query.where(accounts.c.due_at <= NOW, sa.tuple_(accounts.c.due_at, accounts.c.id) > _LAST)
+        .order_by(accounts.c.due_at, accounts.c.id)
+        .limit(sa.bindparam("most", type_=sa.Integer))
+    )
+
+
+_DUE = _due(sa.select(accounts.c.id.label("account_id"), accounts.c.due_at))
+_DUE_WITH_FACTS = _due(_FACTS)
 
 
 def _judge(connection: sa.Connection, now: datetime, policy: ClaimPolicy, row: Row) -> guards.Verdict:
     """Ask the guards whose answer may change; a message under way is stopped by an opt-out alone."""
     around = guards.Circumstances(now=now, opted_out=row.is_opted_out)
     if row.status == Status.QUEUED:
-        replies = read_possible_opt_outs(connection, [row.recipient]) if row.is_doubted else {}
+        _, replies = read_opt_outs(connection, [row.recipient]) if row.is_doubted else (set(), {})
         around = replace(
             around,
             possible_opt_out=replies.get((row.tracking_number, row.recipient)),
@@ -420,10 +463,14 @@ def _hold(connection: sa.Connection, row: Row, verdict: guards.Verdict) -> _Look
 
 def _begin(batch: _Batch, account: Account, row: Row, facts: _Facts) -> _Look:
     """
-    Claim the next segment of *row* if its whole message fits both windows: mark both as being sent, and write
-    the attempt. Else say when it will fit; until then those behind it wait as well.
+    Claim the next segment of *row* if no guard holds it and its whole message fits both windows.
+
+    Else say when it will fit; until then those behind it wait as well.
     """
     connection, now, policy = batch.connection, batch.now, batch.policy
+    verdict = _judge(connection, now, policy, row)
+    if verdict.holds:
+        return _hold(connection, row, verdict)
     waiting: list[tuple[int, str]] = []
     if row.is_cut:
         waiting = [(at, content) for at, content in connection.execute(_WAITING_SEGMENTS, {"of": row.seq})]

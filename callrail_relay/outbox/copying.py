@@ -41,7 +41,7 @@ def copy_store(source_url: str, target_url: str, begin: Begin, *, now: datetime)
     relay is running on either or the target holds anything, Unavailable.
     """
     if _place(source_url) == _place(target_url):
-        raise UsageError("FROM and TO are the same store; name two.")
+        raise UsageError("FROM and TO are the same database; name two different ones.")
     file = store_file(source_url)
     if file is not None and not file.is_file():
         raise NotFound(f"There is no file {file} to copy from; check FROM.")
@@ -49,7 +49,7 @@ def copy_store(source_url: str, target_url: str, begin: Begin, *, now: datetime)
         source = _opened(source_url, stack)
         with translated(source), source.connect() as connection:
             if current_version(connection) is None:
-                raise UsageError(f"{describe(source)} is no store of callrail-relay; check FROM.")
+                raise UsageError(f"{describe(source)} isn't a callrail-relay database; check FROM.")
         stack.enter_context(_kept_from_relays(source, now))
         target = _opened(target_url, stack)
         stack.enter_context(_kept_from_relays(target, now))
@@ -69,7 +69,7 @@ def _copy(source: sa.Connection, target: sa.Connection, begin: Begin) -> dict[st
     # Each after those that it refers to.
     tables = [table for table in metadata.sorted_tables if table.name not in KEPT_BY_THE_STORE]
     if any(target.execute(sa.select(table).limit(1)).first() for table in tables):
-        raise NotAllowed(f"{describe(target.engine)} holds something already; copy into an empty database.")
+        raise NotAllowed(f"{describe(target.engine)} isn't empty; copy into an empty database.")
     count = sa.select(sa.func.count())
     counts = {table.name: source.execute(count.select_from(table)).scalar_one() for table in tables}
     told = begin(sum(counts.values()))
@@ -159,8 +159,8 @@ def _require_alone(engine: sa.Engine) -> None:
 
 def _in_use(engine: sa.Engine, by: str) -> NotAllowed:
     if by != SERVE:
-        return NotAllowed(f"Another `{by}` is using {describe(engine)}; wait until it has ended.")
-    killed = "" if is_sqlite(engine) else " One that was killed is forgotten after 30 seconds."
+        return NotAllowed(f"Another `{by}` is using {describe(engine)}; wait until it's done.")
+    killed = "" if is_sqlite(engine) else " If one was killed, wait 30 seconds."
     return NotAllowed(
         f"A relay is running on {describe(engine)}. Stop every `serve` on it first, and wait until other "
         f"commands have ended: a message that waits in both databases would be sent from both.{killed}"

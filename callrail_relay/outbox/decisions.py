@@ -16,7 +16,7 @@ from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import AUDIT_AFTER
 from callrail_relay.outbox.accept import ensure_account, mapped_columns, read_recent
 from callrail_relay.outbox.lookups import is_restored, requeue, settle_as_sent
-from callrail_relay.outbox.opt_outs import is_opted_out, read_possible_opt_outs, settle_possible_opt_out
+from callrail_relay.outbox.opt_outs import read_opt_outs, settle_possible_opt_out
 from callrail_relay.outbox.rows import (
     Row,
     change,
@@ -58,7 +58,7 @@ def approve(connection: sa.Connection, now: datetime, message_id: str, actor: Ac
     if row.recipient is not None:
         # The reply that held it is no opt-out; one that came later was not shown, and holds the next one.
         pair = (row.tracking_number, row.recipient)
-        reply = read_possible_opt_outs(connection, [row.recipient]).get(pair)
+        reply = read_opt_outs(connection, [row.recipient])[1].get(pair)
         if reply is not None and guards.maybe_opted_out(reply) in row.reasons:
             settle_possible_opt_out(connection, *pair)
             settled = reply
@@ -133,7 +133,7 @@ def mark_sent(connection: sa.Connection, now: datetime, message_id: str, actor: 
         attempts.c.outcome == OutcomeKind.UNKNOWN,
     )
     for attempt_id in connection.scalars(unknown).all():
-        settle_as_sent(connection, now, attempt_id, "A person says that it was sent.", timedelta())
+        settle_as_sent(connection, now, attempt_id, "A person marked it as sent.", timedelta())
     _set_attempts(connection, row, attempts.c.blocks_until.is_not(None), blocks_until=None)
     return True
 
@@ -401,13 +401,14 @@ def _judged(
         messages.c.received_at > row.received_at - policy.duplicate_window,
         messages.c.status != Status.CANCELLED,
     )
+    opted_out, possible = read_opt_outs(connection, [draft.recipient])
     recent = read_recent(connection, draft.route.account_id, now - guards.MASS_TEXT_WINDOW)
     around = guards.Circumstances(
         now=now,
         same_text=guards.repeated(connection.scalar(same_text) if remapped.fingerprint else None),
         people=guards.count_people(draft.recipient, draft.similarity_words(), recent),
-        opted_out=is_opted_out(connection, now, *pair),
-        possible_opt_out=read_possible_opt_outs(connection, [draft.recipient]).get(pair),
+        opted_out=pair in opted_out,
+        possible_opt_out=possible.get(pair),
         waiting_since=waiting_since,
         recipient=draft.recipient,
     )

@@ -74,8 +74,8 @@ def require_same_file(engine: sa.Engine, opened: FileIdentity | None) -> None:
     """Raise Unavailable if the file was replaced or deleted: SQLite goes on writing to the old one."""
     if file_identity(engine) != opened:
         raise Unavailable(
-            f"The store {describe(engine)} was moved or deleted while the relay runs; put it back, or "
-            "restart the relay."
+            f"The database {describe(engine)} was moved or deleted while the relay was running; put it back, "
+            "or restart the relay."
         )
 
 
@@ -145,7 +145,7 @@ def _open_sqlite(address: sa.URL) -> sa.Engine:
         os.close(patiently(lambda: os.open(path, os.O_RDONLY)))
     except OSError as error:
         raise Unavailable(
-            f"The store {path} cannot be opened ({error.strerror}). Check its directory, or set database.url."
+            f"The database {path} cannot be opened ({error.strerror}). Check its directory and database.url."
         ) from error
     engine = sa.create_engine(
         address,
@@ -254,11 +254,11 @@ def translated(engine: sa.Engine) -> Iterator[None]:
 
 _SQLITE_WORDS = (
     ("database is locked", "is locked by another program; end it, or try again in a moment"),
-    ("readonly", "is read-only; give this user the right to write to the file and its directory"),
+    ("readonly", "is read-only; let this user write to the file and its directory"),
     ("database or disk is full", "cannot grow: the disk is full; free some space"),
     ("not a database", "is not a database, or is damaged; move it away, or put a backup in its place"),
     ("malformed", "is damaged; put a backup in its place, or run `sqlite3 FILE .recover`"),
-    ("unable to open", "cannot be opened; check that its directory exists and this user may write there"),
+    ("unable to open", "cannot be opened; check that its directory exists and this user can write there"),
     ("disk I/O error", "cannot be read or written; check the disk"),
 )
 
@@ -266,7 +266,7 @@ _SQLITE_WORDS = (
 def _words(engine: sa.Engine, error: exc.SQLAlchemyError) -> str:
     if not is_sqlite(engine):
         return (
-            f"The store {describe(engine)} does not answer as it should; check that PostgreSQL runs, that "
+            f"The database {describe(engine)} doesn't answer as it should; check that PostgreSQL runs, that "
             "database.url is right, and that the user may use the database."
         )
     cause = str(getattr(error, "orig", error))
@@ -277,5 +277,5 @@ def _words(engine: sa.Engine, error: exc.SQLAlchemyError) -> str:
             cause = "database or disk is full"
     for words, sentence in _SQLITE_WORDS:
         if words in cause:
-            return f"The store {describe(engine)} {sentence}."
-    return f"The store {describe(engine)} cannot be used ({cause})."
+            return f"The database {describe(engine)} {sentence}."
+    return f"The database {describe(engine)} cannot be used ({cause})."

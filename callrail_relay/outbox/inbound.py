@@ -257,7 +257,7 @@ def _stop(connection: sa.Connection, people: Sequence[Pair], content: str, writt
     reply = f"“{shortened(printable_line(content))}”"
     reason = f"The person replied {reply}."
     if len(people) > 1:
-        masked = "CallRail masks its number, and the last digits fit."
+        masked = "CallRail masks the number, but its last digits match."
         reason = f"A reply of {reply} may be this person's: {masked}"
     origin = Origin.REPLY if is_callrails_keyword(content) else Origin.WORDS
     stopped = [pair for pair in people if not _said(connection, pair, OptKeyword.START, after=written_at)]

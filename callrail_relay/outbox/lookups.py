@@ -325,7 +325,7 @@ def _resend_once(connection: sa.Connection, now: datetime, attempt: Row) -> list
     of_segment = (attempts.c.segment_id == attempt.segment_id, attempts.c.outcome == OutcomeKind.UNKNOWN)
     if connection.execute(sa.select(sa.func.count()).where(*of_segment)).scalar_one() > 1:
         return []
-    detail = "No look-up found it in CallRail; it is sent once more, as delivery.on_unknown says."
+    detail = "CallRail doesn't show it, so it is sent once more, as delivery.on_unknown says."
     _note(connection, now, attempt, detail)
     # Looked up once more afterwards, to tell a person if the first one arrived after all.
     change(connection, attempts, attempt.id, next_lookup_at=now + AUDIT_AFTER)

@@ -3,10 +3,11 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.inbound import InboundPolicy, PollPolicy
+from callrail_relay.domain.inbound import InboundPolicy, Pair, PollPolicy
 from callrail_relay.domain.opt_outs import OptOut, Origin, PossibleOptOut
 from callrail_relay.domain.routing import Route
 from callrail_relay.outbox.rows import insert_into, look_at_all, of_pair, portions, route_of
@@ -109,19 +110,30 @@ def ask_about(connection: sa.Connection, tracking_number: str, recipient: str, r
     return True
 
 
-def read_possible_opt_outs(
+def read_opt_outs(
     connection: sa.Connection, recipients: Iterable[str]
-) -> dict[tuple[str, str], PossibleOptOut]:
-    """The replies that the owner has to read, by tracking number and person."""
-    return {
-        (row.tracking_number, row.recipient): PossibleOptOut(words=row.words, written_at=row.written_at)
-        for portion in portions(recipients)
-        for row in connection.execute(_POSSIBLE, {"recipients": portion})
-    }
+) -> tuple[set[Pair], dict[Pair, PossibleOptOut]]:
+    """Who of these people opted out of which number, and their replies that the owner has to read."""
+    opted_out: set[Pair] = set()
+    possible: dict[Pair, PossibleOptOut] = {}
+    for portion in portions(recipients):
+        for row in connection.execute(_OPT_OUTS, {"recipients": portion}):
+            pair = (row.tracking_number, row.recipient)
+            if row.words is None:
+                opted_out.add(pair)
+            else:
+                possible[pair] = PossibleOptOut(words=row.words, written_at=row.written_at)
+    return opted_out, possible
 
 
-_POSSIBLE = sa.select(possible_opt_outs).where(
-    possible_opt_outs.c.recipient.in_(sa.bindparam("recipients", expanding=True))
+def _of_recipients(table: sa.Table, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    those = table.c.recipient.in_(sa.bindparam("recipients", expanding=True))
+    return sa.select(table.c.tracking_number, table.c.recipient, *columns).where(those)
+
+
+_OPT_OUTS = sa.union_all(
+    _of_recipients(possible_opt_outs, possible_opt_outs.c.words, possible_opt_outs.c.written_at),
+    _of_recipients(opt_outs, sa.cast(None, sa.Text), sa.cast(None, sa.BigInteger)),
 )
 
 

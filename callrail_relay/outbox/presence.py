@@ -58,8 +58,8 @@ def node_name(directory: Path) -> Iterator[str]:
         except OSError as error:
             lock.release()
             raise Unavailable(
-                f"The directory {directory} cannot be written ({error.strerror}); free some space where "
-                "the disk is full, give this user the right to write, or set CALLRAIL_RELAY_DATA or "
+                f"The directory {directory} cannot be written ({error.strerror}); free some space if "
+                "the disk is full, let this user write to it, or set CALLRAIL_RELAY_DATA or "
                 "database.url to another one."
             ) from error
         try:
@@ -67,7 +67,7 @@ def node_name(directory: Path) -> Iterator[str]:
         finally:
             lock.release()
         return
-    raise Unavailable(f"{MOST_NODES} processes work on {directory} already; end some of them.")
+    raise Unavailable(f"{MOST_NODES} processes are already using {directory}; stop some of them.")
 
 
 def has_workers(directory: Path) -> bool:
@@ -258,8 +258,8 @@ def require_direct(connection: sa.Connection, now: datetime) -> None:
 
 REFUSED_BY_POOLER = "unsupported startup parameter"  # what PgBouncer says to what a session asks for
 POOLED = (
-    "database.url leads to a connection pooler such as PgBouncer, behind which the relay can't be sure that "
-    "texts are on disk. Set it to PostgreSQL itself; a relay keeps 6 connections at most."
+    "database.url leads to a connection pooler such as PgBouncer. Behind one, the relay can't be sure that "
+    "texts are on disk. Set it to PostgreSQL itself; a relay uses at most 6 connections."
 )
 
 

@@ -1,14 +1,15 @@
 """Recording the outcome of attempts, and settling those that no process finished."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.account import Account
+from callrail_relay.domain.account import DAY, HOUR, Account
 from callrail_relay.domain.delivery import RecordResult
 from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.opt_outs import Origin
@@ -16,104 +17,90 @@ from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Rejecte
 from callrail_relay.domain.reconcile import LookupPolicy, Settled
 from callrail_relay.domain.retry import Consequence, decide
 from callrail_relay.domain.segmentation import split_text
-from callrail_relay.outbox.claim import count_used
+from callrail_relay.outbox.claim import used
 from callrail_relay.outbox.inbound import after_outcome, place_replies
 from callrail_relay.outbox.lookups import flagged_twice, settle_as_sent
 from callrail_relay.outbox.opt_outs import add_opt_out
 from callrail_relay.outbox.rows import (
     Row,
+    account_columns,
+    account_of,
     change,
-    change_account_of,
+    lock_accounts_of,
     look_at_all,
+    portions,
     status_of,
-    write_account,
+    write_accounts,
 )
-from callrail_relay.outbox.tables import Condition, attempts, callrail_texts, messages, segments
+from callrail_relay.outbox.tables import (
+    Condition,
+    accounts,
+    attempts,
+    callrail_texts,
+    is_open,
+    is_released_by_itself,
+    messages,
+    segments,
+)
 
-STOPPED = "the relay stopped, or lost its connection, while the text was on its way."
+Values = dict[str, object]
+STOPPED = "the relay stopped, or lost its connection, while the text was being sent."
 
 
 def record(
     connection: sa.Connection,
     now: datetime,
-    attempt_id: int,
-    outcome: Outcome,
+    outcomes: Mapping[int, Outcome],
     *,
     interval: timedelta,
     random: Random,
     lookups: LookupPolicy | None = None,
-) -> RecordResult | Settled | None:
+) -> list[RecordResult | Settled | None]:
     """
-    Settle an attempt once: its outcome, its segment, its message and its account change together.
+    Settle attempts, each once: its outcome, its segment, its message and its account change together.
 
     One that was settled before, as when its lease ran out, is not settled again: a late result only shows an
     unknown text to be sent, and changes nothing else (None).
     """
-    account = change_account_of(connection, now, attempt_id)
-    conversation_id = outcome.conversation_id if isinstance(outcome, Sent) else None
-    asked = {"attempt_id": attempt_id, "conversation_id": conversation_id}
-    known = connection.execute(_KNOWN, asked).one()
-    consequence = decide(
-        outcome, message_id=known.message_id, content=known.content, account=account, now=now, random=random
-    )
-    if known.sent_before:
-        # An earlier sending turned out to have arrived while this one was under way: that is enough.
-        consequence = replace(consequence, segment=Status.SENT, cut_to=None, reasons=())
-    elif not isinstance(outcome, Sent) and known.whole_arrived:
-        consequence = replace(consequence, segment=Status.CANCELLED, cut_to=None, reasons=())
-    # CallRail may have counted it at the very end, so our window begins there.
-    counted_at = now if consequence.costs_budget else None
-    result = {"outcome": outcome.kind, "http_status": outcome.http_status, "detail": outcome.detail}
-    ended = {"of": attempt_id, "finished_at": now, "counted_at": counted_at, **result}
-    if connection.execute(_FINISH, ended).rowcount == 0:
-        return _late(connection, now, attempt_id, outcome, interval)
-    if isinstance(outcome, Unknown) and lookups is not None:
-        # Later texts to that person wait for it.
-        blocks_until = lookups.blocks_until(now)
-        change(
-            connection,
-            attempts,
-            attempt_id,
-            next_lookup_at=now + lookups.ladder[0],
-            blocks_until=blocks_until,
-        )
-    if consequence.cut_to is not None:
-        _recut(connection, known, consequence.cut_to)
-    else:
-        connection.execute(_SET_SEGMENT, {"of": known.id, "status": consequence.segment})
-    status = _record_message(connection, now, known, outcome, consequence, interval)
-    if known.is_awaited:
-        place_replies(connection, now, known.message_seq)
-    twice = isinstance(outcome, Sent) and (known.sent_before or known.whole_arrived or known.piece_arrived)
-    if twice:
-        change(connection, messages, known.message_seq, reasons=flagged_twice(known.message_reasons))
-    after = _corrected(connection, now, outcome, consequence, known)
-    if after != account:
-        write_account(connection, after)
-    if consequence.opts_out:
-        detail = outcome.detail if isinstance(outcome, Rejected) else ""
-        words = f"CallRail said: {detail}"
-        add_opt_out(connection, now, known.tracking_number, known.recipient, words, Origin.REFUSAL)
-    settled = after_outcome(connection, now, attempt_id, outcome, interval) if known.is_told else None
-    return RecordResult(
-        message_id=known.message_id,
-        account_before=account,
-        account=after,
-        position=known.position,
-        outcome=outcome,
-        status=status,
-        twice=twice,
-        settled=settled,
-    )
+    results: dict[int, RecordResult | Settled | None] = {}
+    while left := {id_: outcome for id_, outcome in outcomes.items() if id_ not in results}:
+        batch = _Batch(connection, now, interval, random, lookups)
+        messages_seen = set[int]()
+        for known in _read_known(connection, now, left):
+            # What one outcome of a message changes decides what another one of it means.
+            if known.message_seq not in messages_seen:
+                messages_seen.add(known.message_seq)
+                batch.add(known, left[known.attempt_id])
+        results |= batch.write()
+    return [results[id_] for id_ in outcomes]
+
+
+def _read_known(connection: sa.Connection, now: datetime, outcomes: Mapping[int, Outcome]) -> list[Row]:
+    """What is known of these attempts, in their order, with their accounts locked."""
+    lock_accounts_of(connection, outcomes)
+    asked = {
+        "attempt_ids": [*outcomes],
+        "conversation_ids": [one.conversation_id for one in outcomes.values() if isinstance(one, Sent)],
+        "since_hour": now - HOUR,
+        "since_day": now - DAY,
+    }
+    found = {row.attempt_id: row for row in connection.execute(_KNOWN, asked)}
+    return [found[id_] for id_ in outcomes]
 
 
 def _known() -> sa.Select[Any]:
-    """The segment of an attempt with its message, and all that may make its outcome more than it seems."""
-    attempt_id = sa.bindparam("attempt_id", type_=sa.BigInteger)
-    of_conversation = callrail_texts.c.conversation_id == sa.bindparam("conversation_id", type_=sa.Text)
-    before, other = attempts.alias(), segments.alias()
-    same_message = other.c.message_seq == segments.c.message_seq
+    """Attempts with segment, message and account, and all that may make an outcome more than it seems."""
+    of_conversation = callrail_texts.c.conversation_id.in_(sa.bindparam("conversation_ids", expanding=True))
+    this, before, in_flight = (attempts.alias(name) for name in ("this", "before", "in_flight"))
+    other, waiting = segments.alias("other"), messages.alias("waiting")
+    same_message = other.c.message_seq == segments.c.message_seq, other.c.id != segments.c.id
     was_sent, arrived = before.c.outcome == OutcomeKind.SENT, other.c.status == Status.SENT
+    of_account = waiting.c.account_id == accounts.c.id
+    is_in_flight = sa.exists().where(
+        in_flight.c.account_id == accounts.c.id,
+        in_flight.c.finished_at.is_(None),
+        in_flight.c.message_seq == waiting.c.seq,
+    )
 
     def whether(label: str, *which: Condition) -> sa.Label[bool]:
         return sa.exists().where(*which).label(label)
@@ -121,34 +108,227 @@ def _known() -> sa.Select[Any]:
     return (
         sa.select(
             segments,
-            messages.c.id.label("message_id"),
-            messages.c.reasons.label("message_reasons"),
-            messages.c.cut_to.label("message_cut_to"),
-            messages.c.tracking_number,
-            messages.c.recipient,
+            this.c.id.label("attempt_id"),
+            *(this.c[name] for name in ("finished_at", "counted_at", "outcome")),
+            *(messages.c[name].label(f"message_{name}") for name in ("id", "reasons", "cut_to")),
+            *(messages.c[name] for name in ("tracking_number", "recipient", *_OF_MESSAGE)),
+            *account_columns(),
+            used("since_hour", accounts.c.id).label("hour_used"),
+            used("since_day", accounts.c.id).label("day_used"),
             # An earlier attempt at it arrived.
             whether("sent_before", before.c.segment_id == segments.c.id, was_sent),
             # The longer segment that it is a piece of arrived, or the other way round.
             whether("whole_arrived", other.c.id == segments.c.replaces, arrived),
-            whether("piece_arrived", same_message, other.c.replaces == segments.c.id, arrived),
-            # It is not the only segment of its message.
-            whether("has_others", same_message, other.c.id != segments.c.id),
-            # Replies wait to learn whose the conversation of the outcome is.
+            whether("piece_arrived", *same_message, other.c.replaces == segments.c.id, arrived),
+            # The statuses of the other segments of its message.
+            sa.select(sa.func.aggregate_strings(other.c.status, " "))
+            .where(*same_message)
+            .scalar_subquery()
+            .label("others"),
+            # Replies wait to learn whose the conversation of one of the outcomes is.
             whether("is_awaited", of_conversation, callrail_texts.c.recipient.is_(None)),
             # CallRail's webhook reported a text that is taken for this attempt.
-            whether("is_told", callrail_texts.c.attempt_id == attempt_id),
+            whether("is_told", callrail_texts.c.attempt_id == this.c.id),
+            # Another message of the account is to be sent, and no outcome of it will bring a look.
+            sa.or_(
+                sa.exists().where(of_account, is_open(waiting), ~is_in_flight),
+                sa.exists().where(of_account, is_released_by_itself(waiting)),
+            ).label("others_wait"),
         )
-        .join(segments, segments.c.id == attempts.c.segment_id)
+        .select_from(this)
+        .join(segments, segments.c.id == this.c.segment_id)
         .join(messages, messages.c.seq == segments.c.message_seq)
-        .where(attempts.c.id == attempt_id)
+        .join(accounts, accounts.c.id == this.c.account_id)
+        .where(this.c.id.in_(sa.bindparam("attempt_ids", expanding=True)))
     )
 
 
+_OF_MESSAGE = ("not_before", "sent_at", "conversation_id", "thread_id")
 _KNOWN = _known()
-_STATUSES = sa.select(segments.c.status).where(segments.c.message_seq == sa.bindparam("message_seq"))
-_FINISH = sa.update(attempts).where(attempts.c.id == sa.bindparam("of"), attempts.c.finished_at.is_(None))
+_FINISH = sa.update(attempts).where(attempts.c.id == sa.bindparam("of"))
 _SET_SEGMENT = sa.update(segments).where(segments.c.id == sa.bindparam("of"))
 _SET_MESSAGE = sa.update(messages).where(messages.c.seq == sa.bindparam("of"))
+_END_SEGMENTS = (
+    sa.update(segments)
+    .where(segments.c.message_seq == sa.bindparam("of"), segments.c.status == Status.QUEUED)
+    .values(status=Status.CANCELLED)
+)
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The outcomes that one transaction records: decided one after the other, then written together."""
+
+    connection: sa.Connection
+    now: datetime
+    interval: timedelta
+    random: Random
+    lookups: LookupPolicy | None
+    _accounts: dict[str, Account] = field(default_factory=dict)
+    _due: set[str] = field(default_factory=set)  # accounts of which something may be sent next
+    _freed: Counter[str] = field(default_factory=Counter)  # attempts that cost no budget after all
+    _decided: list[tuple[Row, Outcome, Consequence, RecordResult]] = field(default_factory=list)
+    _late: list[tuple[Row, Outcome]] = field(default_factory=list)
+
+    def add(self, known: Row, outcome: Outcome) -> None:
+        """Decide what follows from an outcome, as things are after those that were added before it."""
+        id_ = known.account_id
+        before = self._accounts.setdefault(id_, account_of(known))
+        if known.finished_at is not None:
+            self._late.append((known, outcome))
+            self._due.add(id_)
+            return
+        consequence = decide(
+            outcome,
+            message_id=known.message_id,
+            content=known.content,
+            account=before,
+            now=self.now,
+            random=self.random,
+        )
+        if known.sent_before:
+            # An earlier sending turned out to have arrived while this one was under way: that is enough.
+            consequence = replace(consequence, segment=Status.SENT, cut_to=None, reasons=())
+        elif not isinstance(outcome, Sent) and known.whole_arrived:
+            consequence = replace(consequence, segment=Status.CANCELLED, cut_to=None, reasons=())
+        self._freed[id_] += not consequence.costs_budget
+        after = self._accounts[id_] = self._corrected(known, outcome, consequence)
+        pieces = () if consequence.cut_to is None else (Status.QUEUED,)
+        status = status_of((_segment_status(consequence), *_others(known), *pieces))
+        if known.others_wait or known.is_told or status in (Status.QUEUED, Status.SENDING):
+            self._due.add(id_)
+        result = RecordResult(
+            message_id=known.message_id,
+            account_before=before,
+            account=after,
+            position=known.position,
+            outcome=outcome,
+            status=status,
+            twice=isinstance(outcome, Sent)
+            and (known.sent_before or known.whole_arrived or known.piece_arrived),
+        )
+        self._decided.append((known, outcome, consequence, result))
+
+    def _corrected(self, known: Row, outcome: Outcome, consequence: Consequence) -> Account:
+        """The account after the consequence, with what CallRail's own headers say of its limits and count."""
+        account = consequence.account
+        if isinstance(outcome, Sent) and known.message_cut_to is not None:
+            # The shorter segment passed and the longer one did not, so the length was the reason.
+            account = replace(account, max_characters=known.message_cut_to)
+        usage = getattr(outcome, "usage", Usage())
+        if usage == Usage():
+            return account
+        freed = self._freed[account.id]
+        return account.corrected(
+            usage, hour_used=known.hour_used - freed, day_used=known.day_used - freed, now=self.now
+        )
+
+    def write(self) -> dict[int, RecordResult | Settled | None]:
+        """Write what was decided, then do what follows elsewhere; what became of each attempt."""
+        if self._decided:
+            execute = self.connection.execute
+            execute(_FINISH, [self._attempt(*one) for one in self._decided])
+            execute(_SET_SEGMENT, [self._segment(*one) for one in self._decided])
+            execute(_SET_MESSAGE, [self._message(*one) for one in self._decided])
+            failed = [
+                {"of": known.message_seq}
+                for known, _, _, result in self._decided
+                if result.status is Status.FAILED and Status.QUEUED in _others(known)
+            ]
+            if failed:
+                execute(_END_SEGMENTS, failed)
+        due = {id_: self.now if id_ in self._due else None for id_ in self._accounts}
+        write_accounts(self.connection, self._accounts.values(), due)
+        results: dict[int, RecordResult | Settled | None] = {
+            known.attempt_id: self._follow(known, outcome, consequence, result)
+            for known, outcome, consequence, result in self._decided
+        }
+        for known, outcome in self._late:
+            results[known.attempt_id] = self._settle_late(known, outcome)
+        return results
+
+    def _attempt(self, known: Row, outcome: Outcome, consequence: Consequence, _: RecordResult) -> Values:
+        # Later texts to that person wait for an unknown one.
+        waits = self.lookups if isinstance(outcome, Unknown) else None
+        return {
+            "of": known.attempt_id,
+            "finished_at": self.now,
+            # CallRail may have counted it at the very end, so our window begins there.
+            "counted_at": self.now if consequence.costs_budget else None,
+            "outcome": outcome.kind,
+            "http_status": outcome.http_status,
+            "detail": outcome.detail,
+            "next_lookup_at": waits and self.now + waits.ladder[0],
+            "blocks_until": waits and waits.blocks_until(self.now),
+        }
+
+    def _segment(self, known: Row, _: Outcome, consequence: Consequence, __: RecordResult) -> Values:
+        return {"of": known.id, "status": _segment_status(consequence)}
+
+    def _message(
+        self, known: Row, outcome: Outcome, consequence: Consequence, result: RecordResult
+    ) -> Values:
+        values = {name: getattr(known, name) for name in _OF_MESSAGE}
+        if isinstance(outcome, Sent):
+            values |= {"conversation_id": outcome.conversation_id, "thread_id": outcome.thread_id}
+            values["not_before"] = self.now + self.interval
+        if result.status is Status.SENT:
+            values["sent_at"] = self.now
+        reasons = known.message_reasons
+        if consequence.reasons:
+            kept = [one for one in (consequence.segment, *_others(known)) if one != Status.CANCELLED]
+            counts = {"sent": kept.count(Status.SENT), "segments": len(kept)}
+            # Only part of the message was sent.
+            incomplete = () if len(kept) == 1 else (Reason("incomplete", counts),)
+            reasons = (*reasons, *consequence.reasons, *incomplete)
+        if result.twice:
+            reasons = flagged_twice(reasons)
+        cut_to = consequence.cut_to or known.message_cut_to
+        return {
+            "of": known.message_seq,
+            "status": result.status,
+            "reasons": reasons,
+            "cut_to": cut_to,
+            **values,
+        }
+
+    def _follow(
+        self, known: Row, outcome: Outcome, consequence: Consequence, result: RecordResult
+    ) -> RecordResult:
+        """What an outcome changes beside its own segment, message and account."""
+        connection, now = self.connection, self.now
+        if consequence.cut_to is not None:
+            _recut(connection, known, consequence.cut_to)
+        if known.is_awaited and isinstance(outcome, Sent):
+            place_replies(connection, now, known.message_seq)
+        if consequence.opts_out:
+            detail = outcome.detail if isinstance(outcome, Rejected) else ""
+            words = f"CallRail said: {detail}"
+            add_opt_out(connection, now, known.tracking_number, known.recipient, words, Origin.REFUSAL)
+        if not known.is_told:
+            return result
+        settled = after_outcome(connection, now, known.attempt_id, outcome, self.interval)
+        return replace(result, settled=settled)
+
+    def _settle_late(self, known: Row, outcome: Outcome) -> Settled | None:
+        """What a result is worth that comes after its attempt was given up."""
+        if not isinstance(outcome, Sent) or known.outcome != OutcomeKind.UNKNOWN:
+            return None
+        detail = "CallRail's answer came late: it accepted the text."
+        settled = settle_as_sent(self.connection, self.now, known.attempt_id, detail, self.interval)
+        conversation = {"conversation_id": outcome.conversation_id, "thread_id": outcome.thread_id}
+        change(self.connection, messages, known.message_seq, **conversation)
+        return settled
+
+
+def _segment_status(consequence: Consequence) -> Status:
+    # Shorter ones replace a segment that was refused for its length.
+    return consequence.segment if consequence.cut_to is None else Status.CANCELLED
+
+
+def _others(known: Row) -> list[str]:
+    """The statuses of the other segments of a message."""
+    return (known.others or "").split()
 
 
 def settle_abandoned(
@@ -166,11 +346,8 @@ def settle_abandoned(
         look_at_all(connection, now)
         abandoned = sa.or_(abandoned, attempts.c.node == node)
     unknown = Unknown(STOPPED, own_fault=True)
-    recorded = [
-        record(connection, now, id_, unknown, interval=interval, random=random, lookups=lookups)
-        for id_ in _open_attempts(connection, abandoned)
-    ]
-    return [one for one in recorded if isinstance(one, RecordResult)]
+    open_ = _open_attempts(connection, abandoned)
+    return _record_alike(connection, now, open_, unknown, interval=interval, random=random, lookups=lookups)
 
 
 def settle_unsent(
@@ -184,12 +361,29 @@ def settle_unsent(
     random: Random,
 ) -> list[RecordResult]:
     """Record *outcome* for every open attempt of *node* but those it knows of."""
-    recorded = [
-        record(connection, now, id_, outcome, interval=interval, random=random)
-        for id_ in _open_attempts(connection, attempts.c.node == node)
-        if id_ not in known
-    ]
-    return [one for one in recorded if isinstance(one, RecordResult)]
+    open_ = _open_attempts(connection, attempts.c.node == node)
+    unreported = [id_ for id_ in open_ if id_ not in known]
+    return _record_alike(connection, now, unreported, outcome, interval=interval, random=random)
+
+
+def _record_alike(
+    connection: sa.Connection,
+    now: datetime,
+    attempt_ids: Iterable[int],
+    outcome: Outcome,
+    *,
+    interval: timedelta,
+    random: Random,
+    lookups: LookupPolicy | None = None,
+) -> list[RecordResult]:
+    """Record the same outcome of attempts that are open."""
+    recorded = (
+        record(
+            connection, now, dict.fromkeys(some, outcome), interval=interval, random=random, lookups=lookups
+        )
+        for some in portions(attempt_ids)
+    )
+    return [one for some in recorded for one in some if isinstance(one, RecordResult)]
 
 
 def _open_attempts(connection: sa.Connection, which: Condition) -> Sequence[int]:
@@ -205,24 +399,8 @@ def next_lease_end(connection: sa.Connection, now: datetime) -> datetime | None:
     return end
 
 
-def _late(
-    connection: sa.Connection, now: datetime, attempt_id: int, outcome: Outcome, interval: timedelta
-) -> Settled | None:
-    """What a result is worth that comes after its attempt was given up."""
-    settled_as = connection.scalar(sa.select(attempts.c.outcome).where(attempts.c.id == attempt_id))
-    if not isinstance(outcome, Sent) or settled_as != OutcomeKind.UNKNOWN:
-        return None
-    detail = "CallRail's answer came late: it took the text."
-    settled = settle_as_sent(connection, now, attempt_id, detail, interval)
-    of_it = messages.c.id == settled.message_id
-    conversation = {"conversation_id": outcome.conversation_id, "thread_id": outcome.thread_id}
-    connection.execute(sa.update(messages).where(of_it).values(conversation))
-    return settled
-
-
 def _recut(connection: sa.Connection, refused: Row, limit: int) -> None:
-    """Cancel a segment that was refused for its length; shorter ones replace it and those after it."""
-    change(connection, segments, refused.id, status=Status.CANCELLED)
+    """Replace a segment that was refused for its length, and those after it, by shorter ones."""
     queued = (segments.c.message_seq == refused.message_seq, segments.c.status == Status.QUEUED)
     query = sa.select(segments.c.content).where(*queued).order_by(segments.c.position)
     later = connection.scalars(query).all()
@@ -241,51 +419,3 @@ def _recut(connection: sa.Connection, refused: Row, limit: int) -> None:
     ]
     connection.execute(sa.insert(segments), rows)
     change(connection, messages, refused.message_seq, segment_count=rows[-1]["position"])
-
-
-def _record_message(
-    connection: sa.Connection,
-    now: datetime,
-    known: Row,
-    outcome: Outcome,
-    consequence: Consequence,
-    interval: timedelta,
-) -> Status:
-    statuses: Sequence[str] = [consequence.segment]
-    if known.has_others or consequence.cut_to is not None:
-        statuses = connection.scalars(_STATUSES, {"message_seq": known.message_seq}).all()
-    status = status_of(statuses)
-    changes: dict[str, object] = {"status": status}
-    if isinstance(outcome, Sent):
-        changes |= {"conversation_id": outcome.conversation_id, "thread_id": outcome.thread_id}
-        changes["not_before"] = now + interval
-    if status is Status.SENT:
-        changes["sent_at"] = now
-    if consequence.cut_to is not None:
-        changes["cut_to"] = consequence.cut_to
-    if consequence.reasons:
-        kept = [one for one in statuses if one != Status.CANCELLED]
-        counts = {"sent": kept.count(Status.SENT), "segments": len(kept)}
-        # Only part of the message was sent.
-        incomplete = () if len(kept) == 1 else (Reason("incomplete", counts),)
-        changes["reasons"] = (*known.message_reasons, *consequence.reasons, *incomplete)
-    if status is Status.FAILED:
-        queued = (segments.c.message_seq == known.message_seq, segments.c.status == Status.QUEUED)
-        connection.execute(sa.update(segments).where(*queued).values(status=Status.CANCELLED))
-    connection.execute(_SET_MESSAGE, {"of": known.message_seq, **changes})
-    return status
-
-
-def _corrected(
-    connection: sa.Connection, now: datetime, outcome: Outcome, consequence: Consequence, known: Row
-) -> Account:
-    """The account after the consequence, with what CallRail's own headers say of its limits and its count."""
-    account = consequence.account
-    if isinstance(outcome, Sent) and known.message_cut_to is not None:
-        # The shorter segment passed and the longer one did not, so the length was the reason.
-        account = replace(account, max_characters=known.message_cut_to)
-    usage = getattr(outcome, "usage", Usage())
-    if usage == Usage():
-        return account
-    hour_used, day_used = count_used(connection, now, account.id)
-    return account.corrected(usage, hour_used=hour_used, day_used=day_used, now=now)

@@ -10,7 +10,7 @@ from callrail_relay.domain.inbound import LONGEST, Company, DuePoll, Forward, Po
 from callrail_relay.outbox.accept import ensure_account
 from callrail_relay.outbox.opt_outs import with_known_companies
 from callrail_relay.outbox.rows import Row, change, change_account, from_row, has_requests, latest, of_pair
-from callrail_relay.outbox.tables import EPOCH, Condition, callrail_texts, messages, polls
+from callrail_relay.outbox.tables import ACCOUNT_ID, EPOCH, callrail_texts, messages, polls
 
 
 def claim_poll(connection: sa.Connection, now: datetime, policy: PollPolicy) -> DuePoll | None:
@@ -31,19 +31,19 @@ def claim_poll(connection: sa.Connection, now: datetime, policy: PollPolicy) -> 
         since = policy.since(now, polled_at)
         # The requests of a day count, and the last poll that ended well says where the next one begins.
         needless = polls.c.began_at < min(now - DAY, max(polled_at or EPOCH, now - LONGEST * 2))
-        connection.execute(sa.delete(polls).where(*_of(company), needless))
-        of = {"account_id": account_id, "company_id": company_id}
-        poll = sa.insert(polls).values(**of, began_at=now, lease_until=now + policy.lease)
+        connection.execute(sa.delete(polls).where(*_OF_COMPANY, needless), _named(company))
+        poll = sa.insert(polls).values(**_named(company), began_at=now, lease_until=now + policy.lease)
         id_ = connection.execute(poll.returning(polls.c.id)).scalar_one()
         return DuePoll(id=id_, account_id=account_id, company_id=company_id, since=since)
     return None
 
 
-def next_poll(connection: sa.Connection, now: datetime, policy: PollPolicy) -> datetime:
-    """When the next poll is due."""
+def due_polls(connection: sa.Connection, now: datetime, policy: PollPolicy) -> tuple[list[Company], datetime]:
+    """The companies whose poll is due, and when the first poll is."""
     policy = with_known_companies(connection, now, policy)
-    due_ats = [_due_at(connection, company, policy) for company in policy.companies]
-    return max(now, min(due_ats, default=now + policy.every))
+    due_ats = {company: _due_at(connection, company, policy) for company in policy.companies}
+    due = [company for company, due_at in due_ats.items() if due_at <= now]
+    return due, max(now, min(due_ats.values(), default=now + policy.every))
 
 
 def last_polls(connection: sa.Connection, now: datetime, policy: PollPolicy) -> Mapping[str, datetime]:
@@ -73,8 +73,7 @@ def end_poll(connection: sa.Connection, now: datetime, poll_id: int, requests: i
 
 def _due_at(connection: sa.Connection, company: Company, policy: PollPolicy) -> datetime:
     """When the next poll of a company is due; EPOCH if none counts yet."""
-    newest = sa.select(polls).where(*_of(company)).order_by(polls.c.began_at.desc(), polls.c.id.desc())
-    poll = connection.execute(newest.limit(1)).first()
+    poll = connection.execute(_NEWEST, _named(company)).first()
     if poll is None or poll.began_at < (policy.not_before or EPOCH):
         return EPOCH
     pause = policy.every if poll.finished_at is not None else policy.retry or policy.every
@@ -84,13 +83,17 @@ def _due_at(connection: sa.Connection, company: Company, policy: PollPolicy) -> 
 
 def _polled_at(connection: sa.Connection, company: Company) -> datetime | None:
     """When the last poll of a company that ended well began."""
-    ended_well = (*_of(company), polls.c.finished_at.is_not(None))
-    began: datetime | None = connection.scalar(sa.select(sa.func.max(polls.c.began_at)).where(*ended_well))
+    began: datetime | None = connection.scalar(_POLLED_AT, _named(company))
     return began
 
 
-def _of(company: Company) -> tuple[Condition, ...]:
-    return polls.c.account_id == company[0], polls.c.company_id == company[1]
+def _named(company: Company) -> dict[str, str]:
+    return dict(zip(("account_id", "company_id"), company, strict=True))
+
+
+_OF_COMPANY = polls.c.account_id == ACCOUNT_ID, polls.c.company_id == sa.bindparam("company_id")
+_NEWEST = sa.select(polls).where(*_OF_COMPANY).order_by(polls.c.began_at.desc(), polls.c.id.desc()).limit(1)
+_POLLED_AT = sa.select(sa.func.max(polls.c.began_at)).where(*_OF_COMPANY, polls.c.finished_at.is_not(None))
 
 
 def next_forward(connection: sa.Connection, now: datetime) -> datetime | None:

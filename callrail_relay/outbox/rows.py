@@ -1,6 +1,6 @@
 """Rows of the store as the values of ``domain``, and the small statements that several files share."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, TypeVar
@@ -19,6 +19,8 @@ from callrail_relay.outbox.tables import (
     accounts_in_order,
     attempts,
     evidence,
+    is_open,
+    is_released_by_itself,
     messages,
     polls,
     segments,
@@ -85,28 +87,33 @@ def change_account(connection: sa.Connection, now: datetime, account_id: str) ->
     return Account(id=account_id) if row is None else _account(row)
 
 
-def lock_account(connection: sa.Connection, found: Row, *, wait: bool) -> Account | None:
-    """
-    The account, locked until this transaction ends; None if another process has it and *wait* is False.
-
-    SQLite has one writer at a time, so there the row that was *found* in this transaction still holds.
-    """
-    if connection.dialect.name == "sqlite":
-        return _account(found)
+def lock_account(connection: sa.Connection, account_id: str, *, wait: bool) -> bool:
+    """Lock the account until this transaction ends; False if another process has it and *wait* is False."""
     query = _LOCK_ACCOUNT if wait else _TRY_ACCOUNT
-    row = connection.execute(query, {"account_id": found.id}).one_or_none()
-    return None if row is None else _account(row)
+    return connection.scalar(query, {"account_id": account_id}) is not None
 
 
-def change_account_of(connection: sa.Connection, now: datetime, attempt_id: int) -> Account:
-    """As ``change_account``, for the account of an attempt."""
-    return _account(connection.execute(_CHANGE_ACCOUNT_OF, {"attempt_id": attempt_id, "now": now}).one())
+def lock_accounts_of(connection: sa.Connection, attempt_ids: Iterable[int]) -> None:
+    """Lock the accounts of attempts until this transaction ends; on SQLite nobody else writes anyway."""
+    if connection.dialect.name != "sqlite":
+        connection.execute(_LOCK_ACCOUNTS_OF, {"attempt_ids": [*attempt_ids]})
 
 
 def look_at_all(connection: sa.Connection, now: datetime, *which: Condition) -> None:
-    """Have these accounts looked at, or every one: what was found before need not hold any more."""
-    news = sa.update(accounts).where(accounts_in_order(*which))
+    """
+    Have these accounts looked at, or every one: what was found before need not hold any more.
+
+    Of all, those are passed by that have nothing to send, and are open to what comes: they are most.
+    """
+    news = sa.update(accounts).where(accounts_in_order(*which or [_IS_BUSY]))
     connection.execute(news.values(due_at=now, closed_until=None))
+
+
+_IS_BUSY = sa.or_(
+    accounts.c.closed_until.is_not(None),
+    accounts.c.id.in_(sa.select(messages.c.account_id).where(is_open())),
+    accounts.c.id.in_(sa.select(messages.c.account_id).where(is_released_by_itself())),
+)
 
 
 _ACCOUNT = sa.select(accounts).where(accounts.c.id == ACCOUNT_ID)
@@ -114,8 +121,24 @@ _LOCK_ACCOUNT = _ACCOUNT.with_for_update()
 _TRY_ACCOUNT = _ACCOUNT.with_for_update(skip_locked=True)
 _CHANGE = sa.update(accounts).values(due_at=NOW, closed_until=None).returning(accounts)
 _CHANGE_ACCOUNT = _CHANGE.where(accounts.c.id == sa.bindparam("of"))
-_OF_ATTEMPT = sa.select(attempts.c.account_id).where(attempts.c.id == sa.bindparam("attempt_id"))
-_CHANGE_ACCOUNT_OF = _CHANGE.where(accounts.c.id == _OF_ATTEMPT.scalar_subquery())
+_OF_ATTEMPTS = attempts.c.id.in_(sa.bindparam("attempt_ids", expanding=True))
+_LOCK_ACCOUNTS_OF = (
+    sa.select(accounts.c.id)
+    .where(accounts.c.id.in_(sa.select(attempts.c.account_id).where(_OF_ATTEMPTS)))
+    .order_by(accounts.c.id)
+    .with_for_update()
+)
+_FIELDS = tuple(Account.__annotations__)
+
+
+def account_columns() -> list[sa.Label[Any]]:
+    """The columns of an account in a row of something else, from which ``account_of`` makes it."""
+    return [accounts.c[name].label(f"account_{name}") for name in _FIELDS]
+
+
+def account_of(row: Row) -> Account:
+    values = {name: getattr(row, f"account_{name}") for name in _FIELDS}
+    return Account(**values | {"firewalled": tuple(values["firewalled"] or ())})
 
 
 def _account(row: Row) -> Account:
@@ -123,8 +146,22 @@ def _account(row: Row) -> Account:
 
 
 def write_account(connection: sa.Connection, account: Account) -> None:
-    values = {name: getattr(account, name) for name in Account.__annotations__ if name != "id"}
-    connection.execute(sa.update(accounts).where(accounts.c.id == account.id).values(values))
+    connection.execute(_WRITE_ACCOUNT, _values(account))
+
+
+def write_accounts(
+    connection: sa.Connection, changed: Iterable[Account], due: Mapping[str, datetime | None]
+) -> None:
+    """Write accounts that are locked, and when each is to be looked at next."""
+    written = [_values(one) | {"due_at": due[one.id], "closed_until": None} for one in changed]
+    connection.execute(_WRITE_ACCOUNT, written)
+
+
+def _values(account: Account) -> dict[str, object]:
+    return {"of": account.id, **{name: getattr(account, name) for name in _FIELDS if name != "id"}}
+
+
+_WRITE_ACCOUNT = sa.update(accounts).where(accounts.c.id == sa.bindparam("of"))
 
 
 def change(connection: sa.Connection, table: sa.Table, key: int | str, /, **values: object) -> None:

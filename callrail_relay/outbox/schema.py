@@ -52,7 +52,7 @@ def _migrate(connection: sa.Connection, before: Callable[[sa.Connection], None])
     if version in EARLIER:
         raise Unavailable(
             f"The database {describe(connection.engine)} was made by a callrail-relay before 0.2.0, which "
-            "this version can't bring over. With the version that made it, send what waits and run "
+            "this version can't read. With the version that made it, send what is waiting and run "
             "`callrail-relay messages export` and `callrail-relay opt-outs export`; then move the database "
             "away, start this version and import the opt-outs."
         )

@@ -117,7 +117,7 @@ class Store:
         if served and serves:
             raise Unavailable(
                 f"Another relay that is running on {self.name} is an older version. Stop every `serve` on it "
-                "first, then run this again. One that was killed is forgotten after 30 seconds."
+                "first, then run this again. If one was killed, wait 30 seconds."
             )
         if served:
             raise Unavailable(
@@ -211,7 +211,9 @@ class Store:
 
     def _silent(self) -> Unavailable:
         self.write_failed = True
-        return Unavailable(f"The store {self.name} does not answer; check that it runs and can be reached.")
+        return Unavailable(
+            f"The database {self.name} doesn't answer; check that it's running and can be reached."
+        )
 
     async def now(self) -> datetime:
         """The time by which this store counts."""

@@ -28,10 +28,11 @@ STORE_RETRY = timedelta(seconds=1)
 # How old a claim may be when its text is sent. A lease outlasts the time-outs by more than this; a text sent
 # later could be given up, and its successors sent, while it is on its way.
 STALE = timedelta(seconds=5)
-NEVER_LEFT = NotSent("the store did not answer in time, so the text was not sent.", own_fault=True)
+NEVER_LEFT = NotSent("the database didn't answer in time, so the text was not sent.", own_fault=True)
 FAULT_RETRY = timedelta(seconds=10)
 
 Send = Callable[[Route, str, str], Awaitable[Outcome]]  # sends one segment; called once for each attempt
+Recorded = RecordResult | Settled | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,15 @@ class _How(TypedDict):
     interval: timedelta
     random: Random
     lookups: LookupPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """An attempt whose outcome is to be recorded, and who waits for that."""
+
+    attempt_id: int
+    outcome: Outcome
+    recorded: "asyncio.Future[Recorded]"
 
 
 @dataclass(eq=False)
@@ -72,6 +82,8 @@ class Delivery(PeriodicTask):
         self._unsure = False
         self._followed = False  # another policy, by which an account may be due before it was to be
         self._running = False
+        self._ended: list[_Ended] = []
+        self._recording: asyncio.Task[None] | None = None
         self._leases_checked_at: float | None = None
         self._lease_ends_at: datetime | None = None
 
@@ -225,21 +237,49 @@ class Delivery(PeriodicTask):
             # Masked: the reason stays when retention erases the text.
             return Rejected(None, f"{mask_all(str(error))}.", Refusal.UNSENDABLE)
         except Exception as error:  # noqa: BLE001 - a fault of our own says nothing about the text
-            return Unknown(f"the program failed while it sent ({type(error).__name__}).", own_fault=True)
+            return Unknown(f"the program failed while sending it ({type(error).__name__}).", own_fault=True)
 
-    async def _record(self, claim: Claim, outcome: Outcome) -> RecordResult | Settled | None:
-        """Write the outcome, again and again; given up if the relay stops and the lease is over."""
+    async def _record(self, claim: Claim, outcome: Outcome) -> Recorded:
+        """Write the outcome, in one transaction with all that come in while others are being written."""
+        ended = _Ended(claim.attempt_id, outcome, asyncio.get_running_loop().create_future())
+        self._ended.append(ended)
+        if self._recording is None:
+            self._recording = asyncio.create_task(self._record_all())
+        return await ended.recorded
+
+    async def _record_all(self) -> None:
+        while self._ended:
+            batch, self._ended = self._ended, []
+            await self._record_batch(batch)
+        self._recording = None
+
+    async def _record_batch(self, batch: list[_Ended]) -> None:
+        """Write outcomes, again and again; given up if the relay stops and the lease is over."""
+        outcomes = {one.attempt_id: one.outcome for one in batch}
         give_up_at = self._clock.now() + self.policy.claim.lease
         while True:
             if self.store.shares_commits:
-                self.wake()  # what this outcome lets go is claimed in the same commit
+                self.wake()  # what these outcomes let go is claimed in the same commit
             try:
-                return await self.store.write(record.record, claim.attempt_id, outcome, **self._how)
+                results = await self.store.write(record.record, outcomes, **self._how)
             except Unavailable as error:
                 self.hook(events.StoreFailed(reason=str(error), retry_in=STORE_RETRY))
                 if self._stopping and self._clock.now() >= give_up_at:
-                    raise
+                    _fail(batch, error)
+                    return
                 await self._clock.sleep(STORE_RETRY.total_seconds())
+            except Exception as error:  # noqa: BLE001 - handed to the attempt that it is about
+                if len(batch) == 1:
+                    _fail(batch, error)
+                    return
+                # One of them may have made all fail.
+                for one in batch:
+                    await self._record_batch([one])
+                return
+            else:
+                for one, recorded in zip(batch, results, strict=True):
+                    one.recorded.set_result(recorded)
+                return
 
     def _tell(self, recorded: RecordResult) -> None:
         self._tell_finished(recorded)
@@ -267,6 +307,11 @@ class Delivery(PeriodicTask):
             self.hook(events.SentTwice(message_id=recorded.message_id))
         if recorded.settled is not None:
             tell(self.hook, recorded.settled)
+
+
+def _fail(batch: list[_Ended], error: Exception) -> None:
+    for one in batch:
+        one.recorded.set_exception(error)
 
 
 def _code(reason: Reason | None) -> str:

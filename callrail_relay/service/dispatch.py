@@ -100,7 +100,7 @@ def _still_waiting(message: Message, standing: AccountStatus | None) -> errors.R
     """Why an open message isn't sent now: by its account, then by its own latest attempt."""
     attempts = [attempt for segment in message.segments for attempt in segment.attempts]
     latest = attempts[-1] if attempts else None
-    why = explain_all(message.reasons) or "Others are before it."
+    why = explain_all(message.reasons) or "Others are ahead of it."
     later = f"The message is queued and will be sent later. {why}"
     if standing is not None and standing.account.paused_since is not None:
         if latest is not None and latest.http_status in (401, 403):

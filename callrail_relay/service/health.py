@@ -94,7 +94,7 @@ class StoreProbe:
                     self._writable = True
                 except Exception as error:  # noqa: BLE001 - the relay goes on and says that it cannot write
                     if not isinstance(error, Unavailable):
-                        self.refused(f"the store cannot be written: {type(error).__name__}")
+                        self.refused(f"the database can't be written to: {type(error).__name__}")
                 self._asked_at = now
             return self._writable and not self.store.write_failed
 

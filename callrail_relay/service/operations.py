@@ -164,7 +164,7 @@ class Operations:
             return list(dict.fromkeys(chain.from_iterable(ids)))
 
         if not (all_alike := await alike(approvable=False)):
-            raise NotAllowed(f"Text {found[0].id} is not held as a mass text; leave out --same-wording.")
+            raise NotAllowed(f"Text {found[0].id} isn't on hold as a bulk message; leave out --same-wording.")
         if not (chosen := await alike(approvable=True) if approvable else all_alike):
             raise NotAllowed(
                 "None of these texts can be approved: all of the people opted out. Cancel the texts instead."
@@ -252,15 +252,15 @@ class Operations:
         most = min(self.mapping.limits.per_hour, self.mapping.limits.per_day)
         if needed > most:
             raise NotAllowed(
-                f"Text {message.id} cannot be approved: it needs {needed} segments, and "
-                f"the budget allows {most}. Cancel it, and write a shorter one."
+                f"Text {message.id} cannot be approved: it needs {needed} parts, but "
+                f"the limits allow {most}. Cancel it, and write a shorter one."
             )
         if message.route is None or message.recipient is None:
             return
         if await self.store.read(opt_outs.is_opted_out, message.route.tracking_number, message.recipient):
             raise NotAllowed(
-                f"Text {message.id} cannot be approved: the person opted out of texts from this number. When "
-                "they agree again, take them off the list with `callrail-relay opt-outs remove` first."
+                f"Text {message.id} cannot be approved: the person opted out of texts from this number. If "
+                "they agree to it again, take them off the list with `callrail-relay opt-outs remove` first."
             )
 
     async def opt_out_recipient(self, id_: str, reason: str, actor: Actor = ANONYMOUS) -> list[Message]:
@@ -281,8 +281,8 @@ class Operations:
         drafts = map_stored(stored, self.mapping)
         if len(drafts) != len(stored.message_ids):
             raise NotAllowed(
-                f"Text {lacking[0].id} cannot be mapped again: the request that it came with does not hold "
-                "the same number of texts any more. Cancel it, and send it again from IF3 or with "
+                f"Text {lacking[0].id} can't be retried: the request that it came in no longer has "
+                "the same number of texts. Cancel it, and send it again from IF3 or with "
                 "`callrail-relay replay`."
             )
         by_id = dict(zip(stored.message_ids, drafts, strict=True))
@@ -408,9 +408,9 @@ def _cause(reason: Reason | None) -> dict[str, Any]:
 
 def _not_remappable(message: Message) -> NotAllowed:
     if message.status is not Status.HELD:
-        return _not_allowed(message, "mapped again", "held")
+        return _not_allowed(message, "retried", "held")
     why = explain_all(message.reasons)
-    return NotAllowed(f"Message {message.id} is on hold for another reason than its mapping: {why}")
+    return NotAllowed(f"Message {message.id} is on hold for a reason that a retry can't fix: {why}")
 
 
 async def _require_complete(message: Message) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -180,21 +180,20 @@ class Polling(PeriodicTask):
         policy = self.policy
         if self._closed:
             policy = replace(policy, not_before=self._began, retry=FIRST_RETRY)
-        # Read first: nothing is written to disk just to learn that nothing is due.
-        while (due_at := await self.store.read(store_replies.next_poll, policy)) <= (
-            now := await self.store.now()
-        ):
+        while True:
+            # Read first: nothing is written to disk just to learn that nothing is due.
+            due, due_at = await self.store.read(store_replies.due_polls, policy)
+            now = await self.store.now()
             if policy.not_before is not None and policy.not_before > now:
                 # The clock was set back: no poll would count before the old time has come again.
                 self._began = now
                 policy = replace(policy, not_before=now)
-                continue
-            due = await self.store.write(store_replies.claim_poll, policy)
-            if due is None:
+            elif not due:
+                break
+            elif not await self._poll_each(due, policy):
                 # Another node came first, or the requests of this hour are used.
                 due_at = await self.store.now() + self.look
                 break
-            await self._poll(due)
         if self._closed:
             polled = await self._polled(policy)
             if self._began is not None:  # else this computer slept meanwhile, and none of it counts
@@ -206,15 +205,25 @@ class Polling(PeriodicTask):
         """Poll unless that was done within ``poll_every``; False if not all replies could be read in time."""
         not_before = await self.store.now() - self.policy.every
         policy = replace(self.policy, not_before=not_before, retry=FIRST_RETRY)
+        due, _ = await self.store.read(store_replies.due_polls, policy)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(COMMAND_WAITS):
-                while (due := await self.store.write(store_replies.claim_poll, policy)) is not None:
-                    await self._poll(due)
+                await self._poll_each(due, policy)
         return self.policy.accounts <= await self._polled(policy)
+
+    async def _poll_each(self, companies: Iterable[inbound.Company], policy: inbound.PollPolicy) -> bool:
+        """Poll these companies, unless another node does or there are no requests left; False for none."""
+        some = False
+        for company in companies:
+            due = await self.store.write(store_replies.claim_poll, replace(policy, companies=(company,)))
+            if due is not None:
+                await self._poll(due)
+                some = True
+        return some
 
     async def _poll(self, due: inbound.DuePoll) -> None:
         requests = 1
-        fault: str | None = "The poll was broken off."
+        fault: str | None = "The poll was interrupted."
         try:
             seen = await self.find_replies(due.account_id, due.company_id, since=due.since)
             requests = seen.requests

@@ -85,7 +85,7 @@ async def ask_for_company(discovery: Discovery, account_id: str) -> Question:
 async def ask_for_number(discovery: Discovery, account_id: str, company_id: str) -> Question:
     choices = []
     for entry in await discovery.numbers(account_id, company_id):
-        pooled = "(of a session pool: CallRail may take it away again)" if entry.pooled else ""
+        pooled = "(from a session pool: CallRail may reassign it)" if entry.pooled else ""
         choices.append(Choice(entry.number, entry.name, pooled))
     when_none = sentence("no_number", company_id=company_id)
     return Question("tracking number", "tracking numbers", "--tracking-number", tuple(choices), when_none)

@@ -161,7 +161,7 @@ async def read_mode(store: Store) -> Shadow:
         async with asyncio.timeout(MODE_WITHIN):
             return await store.read(store_shadow.read_shadow)
     except TimeoutError as error:
-        raise Unavailable("The store does not say whether the relay runs in shadow mode.") from error
+        raise Unavailable("The database doesn't say whether the relay is in shadow mode.") from error
 
 
 async def start(store: Store, forward_to: str) -> None:
@@ -173,8 +173,8 @@ async def switch(store: Store, *, live: bool) -> int:
     """Change who sends; return how many texts are held for a person. Raises NotAllowed."""
     held = await store.write(store_shadow.switch, Mode.LIVE if live else Mode.SHADOW)
     if held is None:
-        other = "is in shadow mode already, or knows no old URL yet"
-        why = "is live already" if live else other
+        other = "is already in shadow mode, or has no old URL yet"
+        why = "is already live" if live else other
         raise NotAllowed(f"The relay {why}: nothing was changed. Run `callrail-relay shadow status` to see.")
     return held
 
@@ -189,7 +189,7 @@ class Conversations:
 
     async def read(self, company: Company, since: datetime, pages: range) -> SeenReplies:
         if not await self.store.read(has_requests, company[0], self.requests_per_hour):
-            return SeenReplies(fault="The relay's requests to CallRail of this hour are used up.")
+            return SeenReplies(fault="The relay has used up this hour's requests to CallRail.")
         seen = await self.find(*company, since=since, pages=pages)
         await self.store.write(note_requests, company[0], seen.requests)
         return seen
@@ -214,7 +214,7 @@ async def make_report(
         seen = await conversations.read(company, begin - BEFORE, range(1, MOST_PAGES + 1))
         shown += [text for one in seen.conversations for text in one if text.direction is Direction.OUT]
         if seen.fault or not seen.is_last:
-            faults[company] = seen.fault or "There are more conversations than it reads."
+            faults[company] = seen.fault or "There are more conversations than the relay reads."
     now = await store.now()
     spans = {"late_after": late_after, "give_up_after": give_up_after}
     # In a thread: it may take seconds, and webhooks wait for no report.

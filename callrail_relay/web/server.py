@@ -354,8 +354,8 @@ async def until_unanswered(url: str, clock: Clock, hook: EventHook) -> None:
         failures = failures + 1 if problem else 0
     hook(ListenerUnanswered(url=url, reason=problem))
     raise Unavailable(
-        f"The relay does not answer on its own port any more ({url}: {problem}), so it stops. Nothing that "
-        "was stored is lost. Start it again with `callrail-relay serve`; a service does that by itself."
+        f"The relay no longer answers on its own port ({url}: {problem}), so it stops. Nothing that "
+        "was saved is lost. Start it again with `callrail-relay serve`; a service restarts by itself."
     )
 
 

@@ -87,6 +87,13 @@ class Started:
         return self.process.wait(), errors
 
 
+def wait_until(holds: Callable[[], bool], within: float = 90) -> None:
+    end = time.monotonic() + within
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
 class Sandbox:
     """The simulator in a separate process."""
 

@@ -99,8 +99,8 @@ def test_unreadable_file(configured: Program) -> None:
 
 
 def test_file_without_payload(configured: Program) -> None:
-    """A file that holds no text of IF3 is not found to be one."""
-    complains(configured.run("replay", "-", stdin='{"hello": "world"}'), 4, "no text of IF3")
+    """A file that holds no texts from IF3 is not found to be one."""
+    complains(configured.run("replay", "-", stdin='{"hello": "world"}'), 4, "no texts from IF3")
 
 
 def test_bad_faults_file(program: Program) -> None:

@@ -13,7 +13,7 @@ import stat
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from tests.acceptance.program import HOOK_TOKEN, PAYLOAD, Program, Sandbox, Started
+from tests.acceptance.program import HOOK_TOKEN, PAYLOAD, Program, Sandbox, Started, wait_until
 from tests.support.public_way import HOST, PUBLIC, PublicWay, public_way, response
 from tests.support.sshd import SshServer, free_port, ssh_server
 
@@ -39,13 +39,6 @@ def config(program: Program) -> Path:
 
 def settings(program: Program) -> dict[str, Any]:
     return tomllib.loads(config(program).read_text(encoding="utf-8"))
-
-
-def wait_until(holds: Callable[[], bool], within: float = 90) -> None:
-    end = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.2)
 
 
 def checked(program: Program) -> dict[str, Any]:
@@ -133,10 +126,10 @@ def test_a_port_that_the_old_connection_holds_is_waited_for(
     held = vps.sessions()
     vps.send(signal.SIGSTOP)  # as after a cut: nothing is answered, and the port is held
     vps.end_clients()
-    wait_until(lambda: "doesn't give port" in checked(office)["detail"])
+    wait_until(lambda: "won't open port" in checked(office)["detail"])
     status = office.run("status").stdout
     assert "Problem with the public URL" in status
-    assert "Wait some minutes, or choose another --remote-port" in status
+    assert "Wait a few minutes, or choose another --remote-port" in status
 
     vps.end(held)
     wait_until(lambda: checked(office)["reached"])
@@ -148,8 +141,8 @@ def test_a_port_that_the_old_connection_holds_is_waited_for(
         ("another key", "doesn't accept this computer's SSH key"),
         ("an unknown host key", "The host key of"),
         ("a changed host key", "has changed, so another computer may be answering"),
-        ("a port that is taken", "doesn't give port"),
-        ("a port that the key may not use", "doesn't give port"),
+        ("a port that is taken", "won't open port"),
+        ("a port that the key may not use", "won't open port"),
         ("no server", "Check that server"),
         ("an address that leads to another relay", "Another relay answers at"),
     ],
@@ -210,11 +203,11 @@ def another_relay(listener: socket.socket) -> str:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        ([], 2, "Name one of tailscale"),
-        (["ngrok", "--off"], 2, "Name one of"),
-        (["ssh"], 2, "Name the server"),
+        ([], 2, "Choose tailscale"),
+        (["ngrok", "--off"], 2, "Choose"),
+        (["ssh"], 2, "Give the server"),
         (["ssh", "-oProxyCommand=true", "--public-url", PUBLIC], 2, "No such option"),
-        (["ssh", "relay@vps", "--public-url", "http://127.0.0.1:1"], 3, "this computer alone"),
+        (["ssh", "relay@vps", "--public-url", "http://127.0.0.1:1"], 3, "only to this computer"),
         (["ssh", "relay@vps", "--public-url", "http://texts.example.com", "--for-now"], 3, "https"),
         (["ngrok"], 2, "--for-now"),
         (["cloudflared", HOST, "--name", "--url"], 2, "--name takes"),
@@ -392,7 +385,7 @@ def test_tailscale_is_switched_on_for_one_port(home: Program, running: Started, 
     tailscale.says(json.dumps(FUNNEL), to="funnel status", code=0)
     shown = home.run("expose", "tailscale")
     assert 8 == shown.returncode
-    assert "Port 443 of Tailscale is taken: it leads to http://127.0.0.1:3000" in shown.stderr
+    assert "Tailscale's port 443 is in use: it leads to http://127.0.0.1:3000" in shown.stderr
     assert not config(home).exists()
 
     tailscale.says("null", to="funnel status", code=0)

@@ -6,7 +6,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from tests.acceptance.program import Program, Sandbox
+from tests.acceptance.program import Program, Sandbox, wait_until
 
 KILL = signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL
 
@@ -46,7 +46,8 @@ def test_status_says_whether_a_relay_is_running(configured: Program, sandbox: Sa
         configured.wait_for("sent", 1)
         running = configured.run("status").stdout
         relay = configured.json("status")["relay"]
-    assert running.startswith("All is well.\nRunning since ")
+    assert running.startswith("The relay is running and can send. It has no public URL")
+    assert "\nRunning since " in running
     assert (
         "First run: 3 of 5 steps done\n  ✓ API key\n  ✓ Account and number\n  3 Public address\n" in running
     )
@@ -55,6 +56,25 @@ def test_status_says_whether_a_relay_is_running(configured: Program, sandbox: Sa
     assert datetime.fromisoformat(relay["since"]).tzinfo is not None
     assert [relay["since"]] == [node["since"] for node in relay["nodes"]]
     assert 1 == len(sandbox.texts())
+
+
+def test_settings_that_need_a_restart_are_told(configured: Program) -> None:
+    """By `status` and `doctor`, within seconds, as long as the running relay uses the former values."""
+    file = Path(configured.environment["XDG_CONFIG_HOME"]) / "callrail-relay" / "config.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text("[limits]\nmax_characters = 140\n", encoding="utf-8")
+    words = "The relay still uses the old values of limits.max_characters. Restart it"
+    with configured.serving():
+        assert words not in configured.run("status").stdout
+        file.write_text("[limits]\nmax_characters = 300\n", encoding="utf-8")
+        wait_until(lambda: words in configured.run("status").stdout)
+        assert words in " ".join(configured.run("doctor").stdout.split())
+        file.write_text("[limits]\nmax_characters = 140\n", encoding="utf-8")
+        wait_until(lambda: words not in configured.run("status").stdout)
+        file.write_text("[limits]\nmax_characters = 300\n", encoding="utf-8")
+        wait_until(lambda: words in configured.run("status").stdout)
+    with configured.serving():
+        wait_until(lambda: words not in configured.run("status").stdout)
 
 
 def test_second_serve_says_that_the_relay_is_running(configured: Program) -> None:

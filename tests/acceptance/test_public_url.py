@@ -39,4 +39,4 @@ def test_doctor_tells_where_the_public_url_leads(configured: Program, tmp_path: 
         _, check = diagnosed(configured)
 
     assert "warning" == check["status"]
-    assert "none is running" in check["detail"]
+    assert "it isn't running" in check["detail"]

@@ -35,7 +35,7 @@ def test_demo_stays_when_asked(program: Program) -> None:
 
 
 def test_send_delivers_and_waits(configured: Program, sandbox: Sandbox) -> None:
-    """`send` ends with 0 when CallRail took the text."""
+    """`send` ends with 0 when CallRail accepted the text."""
     message = configured.json(*SEND)
 
     assert ("sent", PERSON, "send") == (message["status"], message["recipient"], message["source"])

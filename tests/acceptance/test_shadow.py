@@ -142,7 +142,7 @@ def test_what_never_arrived_is_held_when_the_shadow_ends(
         ended = configured.json("shadow", "end", "--yes")
         assert ("live", 2) == (ended["mode"], ended["held"])
         again = configured.run("shadow", "end", "--yes")
-        assert (4, True) == (again.returncode, "live already" in again.stderr)
+        assert (4, True) == (again.returncode, "already live" in again.stderr)
         held = configured.json("messages", "list", "--status", "held")
         assert ["not_passed_on"] * 2 == [one["reasons"][0]["code"] for one in held]
         relay.post(text(3))
@@ -298,7 +298,7 @@ def test_the_report_counts_what_was_planted(configured: Program, sandbox: Sandbo
         "stop": ["to_opted_out"],
     } == named
     said = configured.run("shadow", "report", "--give-up-after", "0s").stdout
-    assert "8 texts in 1 day. The Zap lost 1, doubled 1, cut 1," in said
+    assert "8 texts in 1 day. The Zap lost 1, duplicated 1, cut 1 short," in said
     assert "would have held 2." in said
     lines = configured.run("shadow", "report", "--csv").stdout.splitlines()
     assert 9 == len(lines)

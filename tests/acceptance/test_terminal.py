@@ -154,7 +154,7 @@ def test_serve_tells_a_person_what_happens(program: Program) -> None:
     """In words, with the names and numbers that logs don't have, and nothing that steers the terminal."""
     free = {f"CALLRAIL_RELAY_{part}__PORT": "0" for part in ("SERVER", "DASHBOARD")}
     child, seen = on_terminal(program, "serve", "--sandbox", env=free)
-    child.expect(r"Webhook of this run:\s+(http\S+)")
+    child.expect(r"Webhook for this run:\s+(http\S+)")
     url = child.match[1]
     for seller, words, told in (
         (

@@ -140,8 +140,10 @@ def test_replies_are_looked_for_and_passed_on(configured: Program, sandbox: Sand
     assert {"Please do not text me again", "STOP"} == {words.splitlines()[0] for words in passed_on}
     assert [] == sandbox.texts()
     [doctor] = [one for one in configured.json("doctor")["checks"] if one["name"] == "replies"]
-    assert doctor["detail"].startswith("Replies were read ")
-    assert doctor["detail"].endswith(", and are every 1 min. They are passed on to 1 channel.")
+    assert doctor["detail"].startswith("Replies were last read ")
+    assert doctor["detail"].endswith(
+        ". The relay reads them every 1 min. Replies are forwarded to 1 channel."
+    )
 
 
 def test_an_opt_out_that_came_while_the_relay_was_off_holds_what_is_queued(
@@ -164,5 +166,5 @@ def test_a_channel_that_makes_no_sense_ends_the_start(configured: Program) -> No
     started = configured.run("serve", "--port", "0")
 
     assert 3 == started.returncode
-    assert "replies.forward_to[0] (bogus) is no address that Apprise knows" in started.stderr
+    assert "replies.forward_to[0] (bogus) isn't an address that Apprise knows" in started.stderr
     assert "hunter2" not in started.stderr

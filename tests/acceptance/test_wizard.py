@@ -136,7 +136,7 @@ def test_refused_key_is_asked_for_again(program: Program, api_url: str, config: 
 
     assert 0 == code, seen
     assert "The CallRail API key has a space" in seen
-    assert "CallRail does not know this API key (401)." in seen
+    assert "CallRail doesn't recognize this API key (401)." in seen
     assert KEY in config.with_name("secrets.toml").read_text("utf-8")
 
 
@@ -175,7 +175,7 @@ def test_second_run_keeps_what_enter_keeps(program: Program, api_url: str, confi
     second.answer("paste it):", "")
     second.answer("Enter for COM00000000000000000000000000000002:", "")
     second.answer("Enter for +1", "")
-    second.answer("Enter keeps https://texts.example.com:", "")
+    second.answer("Enter to keep https://texts.example.com:", "")
     second.answer("for a test text", "")
     code, after = second.end()
 
@@ -231,7 +231,7 @@ def test_terms_that_are_not_accepted_end_it(program: Program, api_url: str, conf
     code, seen = wizard.end()
 
     assert 3 == code
-    assert "This rule was not accepted; nothing was written." in seen
+    assert "You didn't accept this rule, so nothing was saved." in seen
     assert not config.exists()
 
 

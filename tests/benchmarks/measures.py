@@ -559,7 +559,7 @@ async def looks(folder: Path) -> list[float]:
             [taken] = (await outbox.write(claim.claim, "bench", claims)).claims
             sent = Sent(200, "c0nv1", None, Usage())
             await outbox.write(
-                record.record, taken.attempt_id, sent, interval=timedelta(seconds=1), random=Random(1)
+                record.record, {taken.attempt_id: sent}, interval=timedelta(seconds=1), random=Random(1)
             )
 
         return [

@@ -349,7 +349,7 @@ async def test_opted_out_person_gets_no_further_request(tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize(("status", "words"), [(401, "doesn't know the API key"), (403, "read-only")])
+@pytest.mark.parametrize(("status", "words"), [(401, "doesn't recognize the API key"), (403, "read-only")])
 async def test_refused_key_pauses_the_account_and_keeps_the_queue(
     tmp_path: Path, status: int, words: str
 ) -> None:
@@ -759,7 +759,7 @@ async def test_answer_that_trickles_is_cut_off(tmp_path: Path, monkeypatch: pyte
             rig.clock.advance(10)
             await asyncio.sleep(0)
         text = await assert_unknown(rig, id_, taken=1)
-        assert "did not finish its answer in time" in (explain_all(text.reasons) or "")
+        assert "didn't finish its answer in time" in (explain_all(text.reasons) or "")
 
 
 async def test_connection_that_is_reset_while_writing_is_unknown() -> None:
@@ -887,7 +887,7 @@ async def test_deadline_holds_whatever_the_time_outs_are() -> None:
     ) as http:
         outcome = await CallRail(http, deadline=0).send_text(make_route(), RECIPIENT, TEXT)
 
-    assert Unknown("CallRail did not finish its answer in time.") == outcome
+    assert Unknown("CallRail didn't finish its answer in time.") == outcome
 
 
 # --- the key ---------------------------------------------------------------------------------------------
@@ -1062,14 +1062,14 @@ async def test_search_that_fails_finds_nothing_out(
 @pytest.mark.parametrize(
     ("status", "error", "words"),
     [
-        (401, RefusedByCallRail, "does not know this API key"),
-        (403, RefusedByCallRail, "does not let this API key see that"),
+        (401, RefusedByCallRail, "doesn't recognize this API key"),
+        (403, RefusedByCallRail, "doesn't let this API key see that"),
         (404, RefusedByCallRail, "no such account"),
-        (400, RefusedByCallRail, r"refused the request \(400\)"),
-        (302, RefusedByCallRail, r"refused the request \(302\)"),
-        (429, Unavailable, "limit for requests"),
-        (500, Unavailable, r"has trouble \(500\)"),
-        (503, Unavailable, r"has trouble \(503\)"),
+        (400, RefusedByCallRail, r"rejected the request \(400\)"),
+        (302, RefusedByCallRail, r"rejected the request \(302\)"),
+        (429, Unavailable, "request limit"),
+        (500, Unavailable, r"is having problems \(500\)"),
+        (503, Unavailable, r"is having problems \(503\)"),
     ],
 )
 async def test_refused_question_says_what_to_do(

@@ -129,7 +129,7 @@ def test_success_that_cannot_be_understood_is_unknown(body: object) -> None:
 def test_every_other_status_is_unknown(status: int) -> None:
     """What does not say whether the text was taken is looked up, never repeated."""
     assert Unknown(
-        f"CallRail answered {status}, which does not say whether it took the text.", status
+        f"CallRail answered {status}, which doesn't say whether it accepted the text.", status
     ) == read(status, {"error": "x"})
 
 

@@ -88,7 +88,7 @@ def test_everything_is_set_up_where_there_is_one_of_each(
         f"Account: {simulator.account_id}  Example Account (account number 123456789), the only one there",
         f"Company: {simulator.company_id}  Example Co, the only one there is.",
         "Tracking number: +12025550133  Main line, the only one there is.",
-        "keys are read-only until CallRail gives them write access",
+        "New API keys are read-only",
         f"Settings: {config}",
         f"API key: {RUNG}",
         f"Webhook secret: {RUNG}",
@@ -149,7 +149,7 @@ def test_what_is_given_is_taken(
     assert 0 == done.exit_code, done.stderr
     written = settings(config)["callrail"]
     assert (simulator.account_id, wanted) == (written["account_id"], written["tracking_number"])
-    assert "of a session pool" in done.stderr
+    assert "from a session pool" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_number_that_cannot_text_is_no_choice(
 @pytest.mark.parametrize(
     ("key", "code", "words"),
     [
-        ("another-key", 5, "does not know this API key"),
+        ("another-key", 5, "doesn't recognize this API key"),
         ("", 3, "The CallRail API key is empty"),
         (b"\xff\xfe", 3, "Standard input is not text"),
         ("two words", 3, "Copy the key again"),
@@ -257,9 +257,7 @@ def test_environment_needs_no_keyring(api_url: str, config: Path, monkeypatch: p
     done = run(config, "--accept-terms", "--api-url", api_url)
 
     assert 0 == done.exit_code, done.stderr
-    assert (
-        "The API key is that of the environment variable CALLRAIL_API_KEY; it is not stored." in done.stderr
-    )
+    assert "Using the API key from the environment variable CALLRAIL_API_KEY; it isn't stored." in done.stderr
     assert done.stdout.endswith("/hooks/if3/token-of-the-environment\n")
     assert [config] == list(config.parent.iterdir())
 
@@ -355,7 +353,7 @@ def test_stored_key_may_be_outranked(config: Path, monkeypatch: pytest.MonkeyPat
     done = run(config, "--api-key-stdin")
 
     assert 0 == done.exit_code, done.stderr
-    assert "The environment variable CALLRAIL_API_KEY wins over it" in done.stderr
+    assert "The environment variable CALLRAIL_API_KEY overrides it" in done.stderr
 
 
 def test_settings_may_be_outranked(
@@ -411,7 +409,7 @@ def test_unverified_values_are_stored_as_given(config: Path, memory: MemoryKeyri
     assert 0 == done.exit_code, done.stderr
     document = json.loads(done.stdout)
     assert ("123456789", "+12025550133") == (document["account_id"], document["tracking_number"])
-    assert "Nothing was asked of CallRail" in done.stderr
+    assert "Nothing was checked with CallRail" in done.stderr
 
 
 def test_unverified_values_must_all_be_given(config: Path, memory: MemoryKeyring) -> None:

@@ -96,13 +96,13 @@ def test_both_webhooks_are_registered_and_the_key_is_kept(
     assert 0 == first.exit_code, first.stderr
     assert [CONFIG] == configs(simulator)
     assert [SIGNING_KEY] == stored_keys(memory)
-    assert "the webhooks are new at CallRail" in first.stderr
+    assert "created the webhooks at CallRail" in first.stderr
     assert "CallRail's signing keys: OS keyring (Memory)" in first.stderr
 
     again = register(config)
 
     assert 0 == again.exit_code
-    assert "our URLs are at CallRail already" in again.stderr
+    assert "our URLs are already at CallRail" in again.stderr
     assert [CONFIG] == configs(simulator)
     assert [SIGNING_KEY] == stored_keys(memory)
     for secret in (SIGNING_KEY, TOKEN, KEY):
@@ -123,7 +123,7 @@ def test_the_urls_of_others_stay(simulator: Simulator, config: Path) -> None:
     done = register(config)
 
     assert 0 == done.exit_code, done.stderr
-    assert "our URLs were added" in done.stderr
+    assert "added our URLs" in done.stderr
     assert [
         {
             "sms_received_webhook": [theirs, RECEIVED],
@@ -170,7 +170,7 @@ def test_a_key_of_the_environment_is_told(
     monkeypatch.setenv("CALLRAIL_SIGNING_KEY", "another")
     done = register(config)
     assert 0 == done.exit_code
-    assert "The environment variable CALLRAIL_SIGNING_KEY wins over them" in done.stderr
+    assert "The environment variable CALLRAIL_SIGNING_KEY overrides them" in done.stderr
 
 
 def test_an_address_that_does_not_answer_is_not_registered(
@@ -194,7 +194,7 @@ def test_an_address_that_cannot_be_right_is_not_registered(simulator: Simulator,
 
     done = register(config)
 
-    assert (3, True) == (done.exit_code, "this computer alone" in done.stderr)
+    assert (3, True) == (done.exit_code, "only to this computer" in done.stderr)
     assert [] == configs(simulator)
 
 
@@ -221,18 +221,18 @@ def test_a_key_that_may_not_write_is_refused(simulator: Simulator, config: Path)
     simulator.read_only = True
     done = register(config)
     assert 5 == done.exit_code
-    assert "does not let this API key change webhooks (403)" in done.stderr
+    assert "doesn't let this API key change webhooks (403)" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("fault", "code", "words"),
     [
-        (Fault(Kind.STATUS, on="read", status=503), 8, "CallRail has trouble (503)"),
+        (Fault(Kind.STATUS, on="read", status=503), 8, "CallRail is having problems (503)"),
         (Fault(Kind.DROP, on="read"), 8, "cannot be reached"),
-        (Fault(Kind.STATUS, on="read", status=401), 5, "does not know this API key"),
+        (Fault(Kind.STATUS, on="read", status=401), 5, "doesn't recognize this API key"),
         # The second request is the one that changes something.
         (Fault(Kind.DROP_ANSWER, on="read", position=2), 8, "run the command again, which is safe"),
-        (Fault(Kind.STATUS, on="read", status=422, position=2), 5, "refused the request (422)"),
+        (Fault(Kind.STATUS, on="read", status=422, position=2), 5, "rejected the request (422)"),
         (Fault(Kind.GARBAGE, on="read"), 8, "not as CallRail does"),
     ],
 )
@@ -264,7 +264,7 @@ def test_a_key_that_callrail_does_not_tell_is_asked_for(simulator: Simulator, co
     done = register(config)
 
     assert 3 == done.exit_code
-    assert f"CallRail did not tell the signing key of {company.id}" in done.stderr
+    assert f"CallRail didn't show the signing key for {company.id}" in done.stderr
     assert [CONFIG] == configs(simulator)
 
 

@@ -93,7 +93,7 @@ def test_rotation_keeps_the_former_url_for_a_day(config: Path, memory: MemoryKey
     assert "first" == former != new
     assert timedelta(0) <= datetime.fromisoformat(until) - before - timedelta(hours=24) < timedelta(minutes=2)
     assert "The new webhook secret is in the OS keyring (Memory)." in shown.stderr
-    assert "The former URL works until" in shown.stderr
+    assert "The old URL works until" in shown.stderr
 
 
 def test_leaked_url_is_ended(config: Path, memory: MemoryKeyring) -> None:
@@ -106,7 +106,7 @@ def test_leaked_url_is_ended(config: Path, memory: MemoryKeyring) -> None:
     new = memory.entries["callrail-relay", f"hook-token@{config}"]
     assert f"https://texts.example.com/hooks/if3/{new}\n" == shown.stdout
     assert ("callrail-relay", f"hook-token-previous@{config}") not in memory.entries
-    assert "The former URLs have ended" in shown.stderr
+    assert "The old URLs no longer work" in shown.stderr
     assert "run `callrail-relay configure --webhooks`" in shown.stderr
     assert 2 == run(config, "--now").exit_code
 

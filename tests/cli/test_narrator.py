@@ -71,5 +71,5 @@ async def test_other_events_are_told_in_a_sentence(
 
     said = re.sub(r"\d+:\d\d [AP]M ", "|", " ".join(capsys.readouterr().err.split()))
     paused, *others = said.removeprefix("|").split("|")
-    assert paused.startswith("Sending is paused. CallRail doesn't know the API key (401).")
+    assert paused.startswith("Sending is paused. CallRail doesn't recognize the API key (401).")
     assert ["Requests refused: wrong secret ", "Ping received."] == others

@@ -104,7 +104,7 @@ def test_what_could_not_be_removed_is_said(config: Path, simulator: Simulator) -
 
     assert 8 == done.exit_code
     [left] = json.loads(done.stdout)["left"]
-    assert left.startswith("the relay's webhooks at CallRail. CallRail has trouble (500)")
+    assert left.startswith("the relay's webhooks at CallRail. CallRail is having problems (500)")
     assert not config.exists()
 
 

@@ -155,7 +155,7 @@ def test_service_is_installed_answers_and_goes(programs: ServicePrograms, unit: 
     status = service("status", "--json")
 
     assert (0, 0, 0) == (first.exit_code, again.exit_code, status.exit_code), first.stderr
-    assert "The service runs and answers." in first.stdout
+    assert "The service is running and responding." in first.stdout
     assert f"The service is {unit}." in first.stderr
     assert {
         "installed": True,
@@ -184,7 +184,7 @@ def test_service_that_does_not_answer_is_told(programs: ServicePrograms, unit: P
     done = service("install")
 
     assert 8 == done.exit_code
-    assert "It was started and has ended. See why with `callrail-relay service logs`" in done.stderr
+    assert "It started, then stopped. See why with `callrail-relay service logs`" in done.stderr
 
 
 def test_no_manager_leaves_nothing_behind(
@@ -296,7 +296,7 @@ def test_password_of_a_proxy_is_not_taken_along(
 
     done = service("install")
 
-    assert "The service does not get HTTPS_PROXY" in done.stderr
+    assert "The service doesn't get HTTPS_PROXY" in done.stderr
     assert "password@" not in unit.read_text("utf-8") + done.output
 
 
@@ -347,7 +347,7 @@ def test_program_in_a_home_directory_is_refused(
     done = service("install", "--system", "--yes")
 
     assert 8 == done.exit_code
-    assert "a user of its own, which can't use" in done.stderr
+    assert "its own user, which can't use" in done.stderr
     assert not root.exists()
 
 
@@ -364,7 +364,7 @@ def test_system_service_takes_over_settings_secrets_and_store(
     done = service("install", "--system")
 
     data, folder = root / "var/lib/callrail-relay", root / "etc/callrail-relay"
-    assert "It does not answer" in done.stderr  # the stand-in has not started it
+    assert "It doesn't answer" in done.stderr  # the stand-in has not started it
     assert written == (folder / "config.toml").read_text("utf-8") == config.read_text("utf-8")
     assert (KEY, TOKEN) == tuple(
         (folder / name).read_text("utf-8") for name in ("callrail-api-key", "callrail-relay-hook-token")
@@ -399,7 +399,7 @@ def test_store_is_moved_with_what_is_still_in_its_log(root: Path, data: Path) ->
 
     done = service("install", "--system")
 
-    assert "It does not answer" in done.stderr
+    assert "It doesn't answer" in done.stderr
     listed = CliRunner().invoke(app, ["status", "--json"])
     assert json.loads(listed.stdout)["accounts"][0]["paused"] is not None
     assert {0o600} == {mode(path) for path in (root / "var/lib/callrail-relay").glob("relay.db")}
@@ -536,5 +536,5 @@ def test_wizard_offers_the_service_once(
     asyncio.run(offer())
     asyncio.run(offer())
 
-    assert ["Start the relay with this computer, as a service? [y/N]"] == asked
+    assert ["Run the relay as a service that starts with this computer? [y/N]"] == asked
     assert unit.exists()

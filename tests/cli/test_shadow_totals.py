@@ -38,11 +38,11 @@ UNREAD = Compared(TEXT)
         (
             [LOST] * 3 + [DOUBLED] + [LATE] * 9 + [HELD] * 2,
             (
-                "15 texts in 6 days. The Zap lost 3, doubled 1 and sent 9 more than a minute late."
+                "15 texts in 6 days. The Zap lost 3, duplicated 1 and sent 9 more than a minute late."
                 " The relay would have held 2."
             ),
         ),
-        ([RIGHT], "1 text in 6 days. The Zap made no mistake. The relay would have held none."),
+        ([RIGHT], "1 text in 6 days. The Zap made no mistakes. The relay would have held none."),
         (
             [RIGHT, PENDING],
             (

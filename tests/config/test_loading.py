@@ -138,7 +138,7 @@ def test_every_key_has_its_variable() -> None:
 def test_named_file_must_exist(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A slip in --config is not taken for empty settings, unless the file is about to be made."""
     missing = tmp_path / "missing.toml"
-    assert f"There is no settings file {missing}. Make it with `callrail-relay configure" in fault(missing)
+    assert f"There is no settings file {missing}. Create it with `callrail-relay configure" in fault(missing)
     assert Settings() == load(missing, must_exist=False)
 
     monkeypatch.setenv("CALLRAIL_RELAY_CONFIG", str(missing))
@@ -204,16 +204,16 @@ def test_wrong_syntax_is_told_with_its_place(config: Write) -> None:
         (
             "[limits]\nper_huor = 5",
             2,
-            "limits.per_huor ({}) is not a setting; perhaps limits.per_hour is",
+            "limits.per_huor ({}) is not a setting; perhaps you meant limits.per_hour",
         ),
         ("[log]\ncolour = 5", 2, "log.colour ({}) is not a setting; log takes level, format."),
-        ("[limit]", 1, "limit ({}) is not a setting; perhaps limits is meant."),
+        ("[limit]", 1, "limit ({}) is not a setting; perhaps you meant limits."),
         ("_cli_parse_args = true", 1, "_cli_parse_args ({}) is not a setting; the file takes callrail,"),
         ("[fruit]", 1, "fruit ({}) is not a setting; the file takes callrail, routes, server,"),
         (
             '[[routes]]\nteam_id = "1"\n[log]\n[[routes]]\nteam = "2"',
             5,
-            "routes[1].team ({}) is not a setting; perhaps routes[1].team_id is meant.",
+            "routes[1].team ({}) is not a setting; perhaps you meant routes[1].team_id.",
         ),
         (
             '[[routes]]\nteam_id = "1"\n[[routes]]\ncompany_id = "COM1"',
@@ -287,10 +287,10 @@ def test_flag_at_fault_is_named(key: str, flag: str) -> None:
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
-        ("CALLRAIL_RELAY_LIMIT__PER_HOUR", " (perhaps CALLRAIL_RELAY_LIMITS__PER_HOUR is meant)"),
-        ("CALLRAIL_RELAY_LIMITS__PER_HUOR", " (perhaps CALLRAIL_RELAY_LIMITS__PER_HOUR is meant)"),
-        ("CALLRAIL_RELAY_LIMITS_PER_HOUR", " (perhaps CALLRAIL_RELAY_LIMITS__PER_HOUR is meant)"),
-        ("CALLRAIL_RELAY_API_KEY", " (perhaps CALLRAIL_API_KEY is meant)"),
+        ("CALLRAIL_RELAY_LIMIT__PER_HOUR", " (perhaps you meant CALLRAIL_RELAY_LIMITS__PER_HOUR)"),
+        ("CALLRAIL_RELAY_LIMITS__PER_HUOR", " (perhaps you meant CALLRAIL_RELAY_LIMITS__PER_HOUR)"),
+        ("CALLRAIL_RELAY_LIMITS_PER_HOUR", " (perhaps you meant CALLRAIL_RELAY_LIMITS__PER_HOUR)"),
+        ("CALLRAIL_RELAY_API_KEY", " (perhaps you meant CALLRAIL_API_KEY)"),
         # What Kubernetes and Docker set for a service of that name.
         ("CALLRAIL_RELAY_SERVICE_HOST", ""),
         ("CALLRAIL_RELAY_SERVICE_PORT", ""),

@@ -385,7 +385,9 @@ def test_damaged_secret_is_told(memory: MemoryKeyring, config: Path, value: str)
         lambda: find(Secrets(config, {"CALLRAIL_API_KEY": value})),
         lambda: store(Secrets(config, {}), value),
     ):
-        with pytest.raises(SecretError, match="has a line break or a character that is not ASCII") as caught:
+        with pytest.raises(
+            SecretError, match="contains a line break or a character that isn't ASCII"
+        ) as caught:
             attempt()
         assert value not in str(caught.value)
     assert {} == memory.entries

@@ -96,13 +96,17 @@ def test_wide_text_is_told_by_its_nuls(encoding: str, content_type: str) -> None
 @pytest.mark.parametrize(
     ("data", "content_type", "words"),
     [
-        (b'{"message":"Caf\xe9"}', "application/json", "not UTF-8 from byte 16 on"),
-        (b'{"message":"\x81\xe9"}', "application/json; charset=latin1", "not CP1252"),
-        (b'{"message":"Don\xe2\x80\x99t","seller":"\xe9"}', "application/json; charset=latin1", "not CP1252"),
+        (b'{"message":"Caf\xe9"}', "application/json", "valid UTF-8 from byte 16 on"),
+        (b'{"message":"\x81\xe9"}', "application/json; charset=latin1", "valid CP1252"),
+        (
+            b'{"message":"Don\xe2\x80\x99t","seller":"\xe9"}',
+            "application/json; charset=latin1",
+            "valid CP1252",
+        ),
         (b"message=Don%E2%80%99t+%E9", f"{FORM}; charset=latin1", "broken"),
         (b"message=Caf%E9", FORM, "broken"),
-        (b"\xff\xfe{", "application/json", "not UTF-16-LE"),
-        (b'{\0"\0m', "application/json", "not UTF-16-LE"),
+        (b"\xff\xfe{", "application/json", "valid UTF-16-LE"),
+        (b'{\0"\0m', "application/json", "valid UTF-16-LE"),
     ],
 )
 def test_what_is_neither_is_on_hold(data: bytes, content_type: str, words: str) -> None:

@@ -176,7 +176,7 @@ def test_a_mass_text_names_the_way_out() -> None:
     assert reason is not None
     assert "mass_text" == reason.code
     for words in (
-        "5 people or more",
+        "5 or more people",
         "10 minutes",
         "callrail-relay messages approve ID --same-wording",
         "cancel",

@@ -97,6 +97,7 @@ def test_all_is_well_when_everything_was_seen(found: Facts) -> None:
         (facts(waiting=waiting("held")), Code.NEEDS_REVIEW),
         (facts(waiting=waiting("unknown")), Code.NEEDS_REVIEW),
         (facts(waiting=waiting("failed")), Code.NEEDS_REVIEW),
+        (facts(unused_settings=("callrail.tracking_number",)), Code.NEEDS_RESTART),
         (facts(waiting=waiting("looked_up")), Code.LOOKED_UP),
         (facts(public_url=URL), Code.PUBLIC_URL_UNCHECKED),
         (facts(public_url=replace(URL, answered=False)), Code.NOT_REACHABLE_FROM_OUTSIDE),

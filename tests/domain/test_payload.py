@@ -431,7 +431,7 @@ def test_json_encoded_twice_is_unwrapped_once() -> None:
         ("{'message': 1}", "line 1, column 2", "single quote '"),
         ('\n{"message": "Hi",}', "line 2, column 17", "remove the comma before }"),
         ('[{"message": "Hi"} ,\n]', "line 1, column 20", "remove the comma before ]"),
-        ('{"message": "Hi"', "line 1, column 17", "breaks off"),
+        ('{"message": "Hi"', "line 1, column 17", "ends too early"),
         ('{"message": "Hi', "line 1, column 13", "closing quote"),
         ('{"message": "say "Hi""}', "line 1, column 19", 'written as \\"'),
         ('{"message": "C:\\x"}', "line 1, column 16", "backslash"),

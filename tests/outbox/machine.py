@@ -508,8 +508,8 @@ class RelayMachine(RuleBasedStateMachine):
         self._settle(node if node in self.dead else None)
         self.dead.discard(node)
         result = self._claim(node, most)
-        for claim in result.claims if answer != "none yet" else ():
-            self._answer(next(one for one in self.flights if one.claim == claim), answer)
+        if answer != "none yet":
+            self._answer([one for one in self.flights if one.claim in result.claims], answer)
         return result.wake_at
 
     @rule(node=st.sampled_from(NODES), reached=st.booleans())
@@ -569,38 +569,48 @@ class RelayMachine(RuleBasedStateMachine):
     # --- CallRail ---
 
     @precondition(lambda self: self.flights)
-    @rule(index=INDEX, answer=st.sampled_from([*OFTEN, *ANSWERS, "none yet"]))
-    def answer_comes(self, index: int, answer: str) -> None:
+    @rule(
+        index=INDEX,
+        answers=st.lists(st.sampled_from([*OFTEN, *ANSWERS, "none yet"]), min_size=1, max_size=4),
+    )
+    def answers_come(self, index: int, answers: list[str]) -> None:
         """In time, or when the attempt was given up long ago; or only the request arrives."""
-        flight = pick(self.flights, index)
-        if answer == "none yet":
-            self._reach(flight)
-        else:
-            self._answer(flight, answer)
+        flights = self.flights[index % len(self.flights) :]
+        outcomes = {}
+        for flight, answer in zip(flights, answers, strict=False):
+            if answer == "none yet":
+                self._reach(flight)
+            else:
+                outcomes[flight.claim.attempt_id] = self._outcome(flight, answer)
+        self._record(outcomes)
 
-    def _answer(self, flight: Flight, answer: str) -> None:
+    def _answer(self, flights: Sequence[Flight], answer: str) -> None:
+        """The same of all, recorded together."""
+        self._record({flight.claim.attempt_id: self._outcome(flight, answer) for flight in flights})
+
+    def _outcome(self, flight: Flight, answer: str) -> Outcome:
+        """What the node gets to know."""
         if answer in TAKEN:
             self._reach(flight)
         if not flight.taken and answer in TAKEN:
             answer = "lost on the way"
         if flight.taken and answer not in TAKEN:
             answer = "taken, and the answer lost"
-        self._record(flight, ANSWERS[answer])
+        return ANSWERS[answer]
 
-    def _record(self, flight: Flight, outcome: Outcome) -> None:
-        self.flights.remove(flight)
-        open_before = self.stored.attempts[flight.claim.attempt_id].finished_at is None
+    def _record(self, outcomes: dict[int, Outcome]) -> None:
+        self.flights = [one for one in self.flights if one.claim.attempt_id not in outcomes]
+        open_before = [self.stored.attempts[id_].finished_at is None for id_ in outcomes]
         recorded = self.bench.run(
             self.outbox.write(
                 record.record,
-                flight.claim.attempt_id,
-                outcome,
+                outcomes,
                 interval=POLICY.recipient_interval,
                 random=Random(1),
                 lookups=self.lookups,
             )
         )
-        assert open_before == isinstance(recorded, RecordResult)
+        assert open_before == [isinstance(one, RecordResult) for one in recorded]
 
     def _reach(self, flight: Flight) -> None:
         """CallRail takes the text, unless its client has given up by now."""
@@ -825,17 +835,18 @@ class RelayMachine(RuleBasedStateMachine):
             self._settle(node)
         self.dead.clear()
         self.looking.clear()
-        for flight in tuple(self.flights):
-            self._record(flight, LOST if flight.taken else ANSWERS["not sent"])
+        self._record(
+            {one.claim.attempt_id: LOST if one.taken else ANSWERS["not sent"] for one in self.flights}
+        )
         for _ in range(300):
             self.refresh()
             if not self.ids_of(Status.QUEUED, Status.SENDING):
                 return
             self._settle(None)
             result = self._claim(NODES[0], 3)
-            for flight in tuple(self.flights):
+            for flight in self.flights:
                 self._reach(flight)
-                self._record(flight, ANSWERS["sent"])
+            self._record({one.claim.attempt_id: ANSWERS["sent"] for one in self.flights})
             if not result.claims:
                 self._wait_for(result.wake_at)
         raise AssertionError("Texts wait for ever.")

@@ -105,7 +105,7 @@ async def test_a_store_that_is_read_only(folder: Path, clock: ManualClock) -> No
     with ordinary_user():
         outbox = await open_store(path, clock)
         assert 1 == len(await outbox.read(lists.list_messages, MessageFilter()))
-        with pytest.raises(Unavailable, match="is read-only; give this user the right to write to the file"):
+        with pytest.raises(Unavailable, match="is read-only; let this user write to the file"):
             await accept_one(outbox, make_submission())
         await outbox.close()
 
@@ -226,7 +226,7 @@ async def test_a_store_that_is_moved_away(store: Store, sqlite_path: Path) -> No
     away = sqlite_path.with_suffix(".away")
     move(sqlite_path, away)
     for work in (accept_one(store, make_submission()), store.write_probe()):
-        with pytest.raises(Unavailable, match=r"relay\.db was moved or deleted while the relay runs; put it"):
+        with pytest.raises(Unavailable, match=r"relay\.db was moved or deleted while the relay was running"):
             await work
 
     move(away, sqlite_path)
@@ -260,7 +260,7 @@ async def test_a_postgresql_that_does_not_run(clock: ManualClock) -> None:
     """The words name the address without its password."""
     url = "postgresql://relay:s3cret-word@127.0.0.1:1/relay"  # nothing listens at port 1
 
-    with pytest.raises(Unavailable, match=r"relay:\*\*\*@127\.0\.0\.1:1/relay does not answer") as caught:
+    with pytest.raises(Unavailable, match=r"relay:\*\*\*@127\.0\.0\.1:1/relay doesn't answer") as caught:
         await Store.open(url, clock)
 
     assert "s3cret-word" not in str(caught.value)

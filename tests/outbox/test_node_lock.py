@@ -113,7 +113,7 @@ def test_there_is_an_end_to_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     with (
         node_name(tmp_path),
-        pytest.raises(Unavailable, match=r"1 processes work on .+ already; end some of them"),
+        pytest.raises(Unavailable, match=r"1 processes are already using .+; stop some of them"),
         node_name(tmp_path),
     ):
         pass
@@ -126,7 +126,7 @@ def test_a_directory_that_cannot_be_written() -> None:
         folder.chmod(0o555)
         with (
             ordinary_user(),
-            pytest.raises(Unavailable, match=r"cannot be written \(Permission denied\);.* give this user"),
+            pytest.raises(Unavailable, match=r"cannot be written \(Permission denied\);.* let this user"),
             node_name(folder),
         ):
             pass

@@ -214,7 +214,7 @@ async def hear(outbox: Store, clock: ManualClock) -> None:
     poll = await outbox.write(replies.claim_poll, polls)
     assert poll is not None
     await outbox.write(replies.end_poll, poll.id, 1, well=True)
-    await outbox.read(replies.next_poll, polls)
+    await outbox.read(replies.due_polls, polls)
     await outbox.read(replies.last_poll, polls)
     await outbox.read(replies.last_polls, polls)
 

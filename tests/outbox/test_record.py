@@ -65,7 +65,7 @@ async def test_a_sent_text_is_told_with_all_that_is_known(
         finished_at=clock.now(),
         outcome=OutcomeKind.SENT,
         http_status=201,
-        detail="CallRail took the text.",
+        detail="CallRail accepted the text.",
     )
     assert (
         Segment(position=1, content="Hello", status=Status.SENT, attempts=(attempt,)),

@@ -190,7 +190,7 @@ async def test_everybody_who_may_be_meant_is_left_alone(outbox: Store, store_url
     assert (2, 2) == (ingested.people, ingested.opted_out)
     assert [True, True, False] == [await is_opted_out(outbox, one) for one in (RECIPIENT, KIM, recipient(50))]
     assert [
-        "A reply of “STOP” may be this person's: CallRail masks its number, and the last digits fit."
+        "A reply of “STOP” may be this person's: CallRail masks the number, but its last digits match."
     ] * 2 == [one.reason for one in await outbox.read(opt_outs.list_opt_outs)]
     assert [(None, None)] == rows(store_url, "tracking_number, recipient")
 

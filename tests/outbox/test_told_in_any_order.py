@@ -175,7 +175,7 @@ class _OptOuts:
             sent = Sent(200, f"of {claim.recipient}", f"thread of {claim.recipient}")
             self.bench.run(
                 self.bench.outbox.write(
-                    record.record, claim.attempt_id, sent, interval=timedelta(), random=Random(1)
+                    record.record, {claim.attempt_id: sent}, interval=timedelta(), random=Random(1)
                 )
             )
 
@@ -270,8 +270,7 @@ class _Sendings:
             self.bench.run(
                 self.bench.outbox.write(
                     record.record,
-                    attempt_id,
-                    outcome,
+                    {attempt_id: outcome},
                     interval=timedelta(),
                     random=Random(1),
                     lookups=lookup_policy(accounts=frozenset({ACCOUNT}), ladder=(SECOND,)),

@@ -18,7 +18,7 @@ from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.outcome import Unknown
 from callrail_relay.outbox import decisions, opt_outs, queries, retention
 from callrail_relay.outbox.lookups import settle_as_sent
-from callrail_relay.outbox.opt_outs import read_possible_opt_outs
+from callrail_relay.outbox.opt_outs import read_opt_outs
 from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import possible_opt_outs
 from tests.outbox.worker import Worker, find, put, put_message, status_of
@@ -185,11 +185,10 @@ async def test_reply_that_an_approval_settled_is_open_again(outbox: Store, clock
     await outbox.write(add)
     id_ = await put_held(outbox, guards.maybe_opted_out(reply))
     await approve(outbox, id_)
-    assert {} == await outbox.read(lambda c, _now: read_possible_opt_outs(c, [RECIPIENT]))
+    assert (set(), {}) == await outbox.read(lambda c, _now: read_opt_outs(c, [RECIPIENT]))
     assert await undo(outbox, id_)
-    assert [reply] == list(
-        (await outbox.read(lambda c, _now: read_possible_opt_outs(c, [RECIPIENT]))).values()
-    )
+    _, asked = await outbox.read(lambda c, _now: read_opt_outs(c, [RECIPIENT]))
+    assert [reply] == list(asked.values())
 
 
 async def test_canceling_and_sending_again_are_undone_too(

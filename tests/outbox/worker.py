@@ -1,5 +1,6 @@
 """What a delivery worker does with the store, one step at a time, and putting texts in."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from random import Random
@@ -72,10 +73,14 @@ class Worker:
         return recorded
 
     async def record(self, claim: Claim, outcome: Outcome = SENT) -> RecordResult | Settled | None:
+        [recorded] = await self.record_all({claim: outcome})
+        return recorded
+
+    async def record_all(self, outcomes: Mapping[Claim, Outcome]) -> list[RecordResult | Settled | None]:
+        """Record outcomes in one transaction."""
         return await self.outbox.write(
             record.record,
-            claim.attempt_id,
-            outcome,
+            {claim.attempt_id: outcome for claim, outcome in outcomes.items()},
             interval=self.policy.recipient_interval,
             random=Random(1),
             lookups=self.lookups,

@@ -56,7 +56,7 @@ async def test_store_that_can_be_written_is_well(tmp_path: Path) -> None:
     async with open_rig(tmp_path, patience=0) as rig:
         detail = await check_store(rig.outbox, StoreProbe(rig.outbox))
         assert detail.endswith("relay.db can be written.")
-        with rig.failing_store(), pytest.raises(Unavailable, match=r"relay\.db cannot be written; check"):
+        with rig.failing_store(), pytest.raises(Unavailable, match=r"relay\.db can't be written to; check"):
             await check_store(rig.outbox, StoreProbe(rig.outbox))
 
 
@@ -66,7 +66,7 @@ async def test_clock_behind_the_newest_message_is_a_warning(tmp_path: Path) -> N
         await rig.accept()
         rig.clock.advance(timedelta(hours=-1))
 
-        with pytest.raises(CheckWarning, match=r"newest message in it is from .* and the clock shows"):
+        with pytest.raises(CheckWarning, match=r"newest message is from .* and the clock shows"):
             await check_store(rig.outbox, StoreProbe(rig.outbox))
 
 
@@ -86,7 +86,7 @@ def test_space_is_told_before_it_is_gone() -> None:
         check_space(LITTLE_SPACE - 1, "/data")
     with pytest.raises(CheckWarning, match="20 MB left"):
         check_space(NO_SPACE, "/data")
-    with pytest.raises(Unavailable, match="19 MB left; free some space before texts are refused"):
+    with pytest.raises(Unavailable, match="19 MB left; free some space before texts are rejected"):
         check_space(NO_SPACE - 1, "/data")
 
 
@@ -119,7 +119,7 @@ async def test_wrong_key_is_told() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"account_id": "ACC9"}, "cannot see account ACC9"),
+        ({"account_id": "ACC9"}, "can't see account ACC9"),
         ({"company_id": "COM9"}, "has no active company COM9"),
         ({"tracking_number": "+12025550177"}, "no number ending in 0177"),
     ],
@@ -194,7 +194,7 @@ async def test_texts_that_wait_for_a_person_are_told(tmp_path: Path) -> None:
 def test_replies_are_heard_of() -> None:
     """By webhooks, by looking, or by both; without either a STOP is not. What was not seen is a warning."""
     quarter = timedelta(minutes=15)
-    known = "CallRail's webhooks are known by 2 keys from the OS keyring."
+    known = "CallRail's webhooks are verified with 2 keys from the OS keyring."
 
     def checked(keys: int = 0, every: timedelta | None = quarter, ago: float | None = 3, to: int = 0) -> str:
         return check_replies(
@@ -206,14 +206,14 @@ def test_replies_are_heard_of() -> None:
             forwarded=to,
         )
 
-    read = "Replies were read 3 min ago, and are every 15 min."
+    read = "Replies were last read 3 min ago. The relay reads them every 15 min."
     assert read == checked()
-    assert f"{known} {read} They are passed on to 1 channel." == checked(keys=2, to=1)
-    assert "Replies were read 35 min ago" in checked(ago=35)
+    assert f"{known} {read} Replies are forwarded to 1 channel." == checked(keys=2, to=1)
+    assert "Replies were last read 35 min ago" in checked(ago=35)
     for ago, words in ((None, "haven't been read yet"), (36, "long ago")):
         with pytest.raises(CheckWarning, match=words):
             checked(ago=ago)
-    with pytest.raises(CheckWarning, match=r"keys.* Whether they still come can't be tried"):
+    with pytest.raises(CheckWarning, match=r"keys.* The relay can't check whether the webhooks still come"):
         checked(keys=2, every=None)
     with pytest.raises(
         CheckWarning, match=r"`callrail-relay configure --webhooks`, or set replies.poll_every"

@@ -34,11 +34,8 @@ from callrail_relay.domain.routing import Route
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import claim as store_claim
 from callrail_relay.outbox import lookups, record
-from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain_all
-from callrail_relay.service.background import Wakeup
 from callrail_relay.service.delivery import LEASE_CHECK, STALE, STORE_RETRY, Delivery
-from callrail_relay.service.intake import Intake
 from tests.service.rig import KEY, Rig, Sender, open_rig, outcomes, passing_time
 from tests.support.factories import recipient
 from tests.support.policies import guard_policy
@@ -179,30 +176,44 @@ async def test_a_text_takes_two_commits(tmp_path: Path) -> None:
 
         assert 3 == len(rig.simulator.texts)
         assert 6 == asked.count("BEGIN IMMEDIATE")
+        # To begin, until it is sent, for its outcome, and to look for more; the first makes its account, too.
+        assert 3 * (2 + 11 + 5 + 2) + 2 == len(asked)
 
 
-async def test_worker_finds_what_another_process_put_there(tmp_path: Path) -> None:
-    """Nothing wakes it for a text of another process; it looks every second."""
+async def test_outcomes_that_come_together_share_their_statements(tmp_path: Path) -> None:
+    """However many they are, each text gets its own."""
     async with open_rig(tmp_path) as rig:
-        other = await Store.open(f"sqlite:///{rig.path.as_posix()}", rig.clock)
-        delivery = rig.delivery()
-        wakeup = Wakeup(rig.outbox, rig.events, (delivery,))
-        looking = asyncio.create_task(wakeup.run())
-        async with running(delivery):
-            await rig.clock.until_asleep(2)
-            intake = rig.intake
-            rig.intake = Intake(other, rig.mapping, random=Random(9))
-            await rig.accept()
-            rig.intake = intake
-            assert [] == rig.simulator.texts
+        gate = Gate(rig.callrail)
+        ids = [await rig.accept(to=recipient(number)) for number in range(4)]
+        async with running(rig.delivery(sender=gate)):
+            await gate.until_kept(4)
+            with statements() as asked:
+                gate.open()
+                await rig.events.until(AttemptFinished, 4)
 
-            rig.clock.advance(Wakeup.look)
-            await rig.events.until(AttemptFinished)
-        wakeup.stop()
-        await looking
-        await other.close()
+        assert [Status.SENT] * 4 == [(await rig.message(id_)).status for id_ in ids]
+        assert 4 > len([one for one in asked if one.startswith("UPDATE attempts")])
 
-        assert 1 == len(rig.simulator.texts)
+
+async def test_an_outcome_that_cannot_be_recorded_costs_no_other(tmp_path: Path) -> None:
+    """It is told, and the attempt is unknown once its lease is over."""
+
+    class Strange:
+        async def send_text(self, route: Route, recipient: str, content: str) -> Outcome:
+            return Sent(200, "\ud800" if content == "Strange" else "CON1")
+
+    async with open_rig(tmp_path) as rig:
+        texts = ("One", "Strange", "Other")
+        ids = [await rig.accept(text, to=recipient(number)) for number, text in enumerate(texts)]
+        gate = Gate(Strange())
+        async with running(rig.delivery(sender=gate)):
+            await gate.until_kept(3)
+            gate.open()
+            await rig.events.until(AttemptFinished, 2)
+            await rig.events.until(ProgramFailed)
+
+        statuses = [(await rig.message(id_)).status for id_ in ids]
+        assert [Status.SENT, Status.SENDING, Status.SENT] == statuses
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])
@@ -394,7 +405,9 @@ async def test_what_no_request_can_be_made_of_is_certainly_not_sent(tmp_path: Pa
         message = await rig.message(id_)
         assert (Status.FAILED, [OutcomeKind.REJECTED]) == (message.status, outcomes(message))
         assert ["unsendable"] == [reason.code for reason in message.reasons]
-        assert "It can't be sent, and nothing was: “+1••••••••00” is" in (explain_all(message.reasons) or "")
+        assert "It can't be sent, and no part of it was: “+1••••••••00” is" in (
+            explain_all(message.reasons) or ""
+        )
         assert Status.SENT == (await rig.message(other)).status
         assert await rig.outbox.read(lookups.next_lookup, rig.lookups) is None
         [standing] = await rig.operations.standings()

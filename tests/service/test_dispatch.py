@@ -161,7 +161,7 @@ async def test_used_up_budget_ends_with_7_at_once_where_it_frees_too_late(tmp_pa
         await rig.work(rig.delivery())
         [one] = await delivered(rig, await rig.accept("Second", to=recipient(2)))
 
-        assert_ends(one, Waiting, 7, "hour's sending limit is reached (1 of 1)")
+        assert_ends(one, Waiting, 7, "sending limit for the hour is reached (1 of 1)")
 
 
 async def test_budget_that_frees_in_time_is_waited_for(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ async def test_a_fault_of_the_program_is_no_secret(tmp_path: Path, monkeypatch: 
         monkeypatch.setattr(rig.outbox, "write_probe", broken)
         assert not await StoreProbe(rig.outbox, reasons.append).writable()
 
-    assert ["the store cannot be written: KeyError"] == reasons
+    assert ["the database can't be written to: KeyError"] == reasons
 
 
 async def test_probe_names_no_fault() -> None:

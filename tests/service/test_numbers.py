@@ -76,7 +76,7 @@ async def test_a_number_that_cannot_text_is_refused(rig: Rig, change: dict[str, 
     change_tracker(rig.simulator, tracker.id, **change)
 
     for number in (tracker.tracking_numbers[0], "+12025550199"):
-        with pytest.raises(UsageError, match="texting is switched on") as refused:
+        with pytest.raises(UsageError, match="texting is turned on") as refused:
             await find(rig, number, Asking(rig))
         assert number in str(refused.value)
     assert [] == await rig.outbox.read(opt_outs.known_numbers, [rig.account_id])

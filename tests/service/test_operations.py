@@ -133,7 +133,7 @@ async def test_paused_account_keeps_its_texts(tmp_path: Path) -> None:
         id_ = await rig.accept()
         await rig.work(rig.delivery(), turns=3)
         assert [] == rig.simulator.texts
-        assert "Sending is paused. Holidays. Run `callrail-relay resume` to go on." == explain_all(
+        assert "Sending is paused. Holidays. Run `callrail-relay resume` to continue." == explain_all(
             (await rig.message(id_)).reasons
         )
 
@@ -379,7 +379,7 @@ async def test_unknown_text_is_sent_on_a_persons_word(tmp_path: Path) -> None:
         await rig.work(rig.delivery(), turns=3)
 
         assert [Status.SENT] == await statuses(rig, later)
-        assert ["A person says that it was sent."] == [
+        assert ["A person marked it as sent."] == [
             one.detail for one in (await rig.message(id_)).segments[0].attempts[0].evidence
         ]
 
@@ -494,7 +494,7 @@ async def test_text_is_shown_as_programs_read_it(tmp_path: Path) -> None:
                             "finished_at": "2026-03-02T15:00:00.000Z",
                             "outcome": "Sent",
                             "http_status": 200,
-                            "detail": "CallRail took the text.",
+                            "detail": "CallRail accepted the text.",
                             "next_lookup_at": None,
                             "evidence": [],
                         }

@@ -127,7 +127,7 @@ async def test_without_a_relay_nothing_is_claimed(public: str, tmp_path: Path) -
             "another": lambda _nonce: Answer(status=404),
             "bad gateway": lambda _nonce: Answer(status=502),
         }[public]
-        with pytest.raises(CheckWarning, match="can't be tried: none is running"):
+        with pytest.raises(CheckWarning, match="because it isn't running"):
             await address_of(rig, world).check()
 
 
@@ -154,7 +154,7 @@ async def test_a_name_that_leads_inside_is_a_warning(tmp_path: Path) -> None:
     [
         (None, CheckWarning, "isn't set"),
         ("http://texts.example.com", SettingsError, "Write https://texts.example.com"),
-        ("http://127.0.0.1:8787", SettingsError, "this computer alone"),
+        ("http://127.0.0.1:8787", SettingsError, "only to this computer"),
         ("https://texts.example.com/hooks/if3/SECRET", SettingsError, "Give only its beginning"),
     ],
 )
@@ -219,7 +219,7 @@ async def test_a_tunnel_that_starts_has_a_moment_before_anyone_is_told(tmp_path:
 
 
 async def test_the_verdict_gets_what_was_seen(tmp_path: Path) -> None:
-    """Not checked yet, answered, silent; what can't be tried from here is neither."""
+    """Not checked yet, answered, silent; what can't be checked from here is neither."""
     async with the_world(tmp_path) as (rig, world):
         assert address_of(rig, world, url=None).seen is None
         address = address_of(rig, world)

@@ -68,7 +68,7 @@ async def test_lease_that_ran_out_is_settled_by_anybody(tmp_path: Path) -> None:
         rig.clock.advance(1)
         [event] = await settle(rig)
         assert id_ == event.message_id
-        assert "checks with CallRail before it is sent again" in (
+        assert "checks with CallRail before sending it again" in (
             explain_all((await rig.message(id_)).reasons) or ""
         )
 

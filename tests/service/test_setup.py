@@ -77,7 +77,7 @@ async def test_unknown_account_is_refused_by_its_name(given: str) -> None:
     """An account without a number is not found by an empty one."""
     question = await ask_for_account(Scripted())
 
-    with pytest.raises(RefusedByCallRail, match=f"no account {given}; give --account-id a listed one"):
+    with pytest.raises(RefusedByCallRail, match=f"no account {given}; give --account-id one from the list"):
         question.in_advance(given)
 
 
@@ -88,14 +88,14 @@ async def test_unknown_number_is_refused_as_it_was_typed(given: str) -> None:
     with pytest.raises(RefusedByCallRail) as refused:
         question.in_advance(given)
 
-    assert f"This API key can use no tracking number {given}; " in str(refused.value)
+    assert f"This API key can't use the tracking number {given}; " in str(refused.value)
 
 
 async def test_nothing_to_choose_names_the_remedy() -> None:
     """Each step says what is missing in CallRail and how to get it."""
     nobody = Scripted(all_accounts=(), all_companies=(), all_numbers=())
     questions = {
-        "sees no account": await ask_for_account(nobody),
+        "can't see any account": await ask_for_account(nobody),
         "no active company": await ask_for_company(nobody, FIRST.id),
         "turn on texting": await ask_for_number(nobody, FIRST.id, COMPANY.id),
     }
@@ -111,7 +111,7 @@ async def test_pooled_numbers_are_marked() -> None:
 
     assert (
         "+12025550133  Main line",
-        "+12025550134  Visitors (of a session pool: CallRail may take it away again)",
+        "+12025550134  Visitors (from a session pool: CallRail may reassign it)",
     ) == tuple(choice.line for choice in numbers.choices)
 
 

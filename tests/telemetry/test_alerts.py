@@ -58,7 +58,7 @@ def test_every_code_has_a_sentence_for_its_begin_and_its_end(code: Code) -> None
 def test_a_pause_names_its_reason_and_the_way_out() -> None:
     """Once, and no phone number that is in the reason."""
     assert text(Code.PAUSED) == (
-        f"Sending is paused for account ACC1 since {WHEN}. Lunch. Run `callrail-relay resume` to go on."
+        f"Sending is paused for account ACC1 since {WHEN}. Lunch. Run `callrail-relay resume` to continue."
     )
     words = text(Code.PAUSED, reason=Reason("by_hand", {"note": "+12025550122 asked for it."}).document())
     assert 1 == words.count("callrail-relay resume")

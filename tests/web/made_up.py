@@ -276,7 +276,7 @@ class Office:
 
 
 _USUAL: dict[str, tuple[str, int | None, str]] = {
-    "sent": ("Sent", 200, "CallRail took the text."),
+    "sent": ("Sent", 200, "CallRail accepted the text."),
     "failed": ("Rejected", 400, "This number cannot receive texts."),
     "unknown": ("Unknown", None, "CallRail did not answer within 60 seconds."),
 }
@@ -308,7 +308,7 @@ def a_day(office: Office, now: datetime) -> None:
         ),
         tries=(
             ("NotSent", None, "No connection to api.callrail.com could be made."),
-            ("Sent", 200, "CallRail took the text."),
+            ("Sent", 200, "CallRail accepted the text."),
         ),
     )
     office.text(

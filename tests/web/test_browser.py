@@ -464,7 +464,7 @@ def test_unknown_text_is_marked_as_sent(open_page: OpenPage, relay: Running) -> 
     page.get_by_role("button", name="Mark as sent").click()
 
     expect(page.locator(".title .badge")).to_have_text("Sent")
-    expect(page.get_by_text("A person says that it was sent").first).to_be_visible()
+    expect(page.get_by_text("A person marked it as sent").first).to_be_visible()
 
 
 def test_failed_text_is_sent_again(open_page: OpenPage, relay: Running) -> None:
@@ -723,7 +723,7 @@ def test_numbers_opt_outs_and_alerts_are_changed_in_the_page(
         page.get_by_role("button", name="Add").click()
         expect(page.get_by_role("button", name="Remove JSON")).to_be_visible()
         page.get_by_role("button", name="Send a test alert").click()
-        expect(page.locator("#notice")).to_contain_text("JSON didn't take the alert.")
+        expect(page.locator("#notice")).to_contain_text("JSON didn't accept the alert.")
         require_usable(page)
         page.context.close()
 

@@ -229,7 +229,7 @@ async def test_texts_of_one_wording_are_decided_together(tmp_path: Path) -> None
         alone = await rig.accept("Held {{name}}", to=recipient(90))
         assert "all similar" not in await visitor.page(f"/texts/{alone}")
         refused = await visitor.post("/review", verb="cancel", like=alone, sure="yes")
-        assert "is not held as a mass text" in refused.text
+        assert "isn&#39;t on hold as a bulk message" in refused.text
         assert "held" == (await rig.message(alone)).status
 
 
@@ -655,17 +655,17 @@ async def test_program_of_the_same_user_has_a_new_link(tmp_path: Path) -> None:
 async def test_link_is_asked_for_where_the_relay_left_word(tmp_path: Path) -> None:
     """In a file that no other user can read; it goes with the relay. The command says if there is none."""
     context = load_context(None, must_exist=False)
-    with pytest.raises(Unavailable, match="No relay with a dashboard runs"):
+    with pytest.raises(Unavailable, match="No relay with a dashboard is running"):
         await ask_for_link(context)
     with open_desk(context.data, "http://127.0.0.1:9", "secret"):
         file = context.data / FILE
         if os.name == "posix":
             assert 0o600 == file.stat().st_mode & 0o777
-        with pytest.raises(Unavailable, match="No relay with a dashboard runs"):
+        with pytest.raises(Unavailable, match="No relay with a dashboard is running"):
             await ask_for_link(context)
     assert not file.exists()
     with open_desk(context.data, "http://127.0.0.1:9", "secret"):
         file.write_text("of another relay", encoding="utf-8")
     assert file.exists()
-    with pytest.raises(Unavailable, match="No relay with a dashboard runs"):
+    with pytest.raises(Unavailable, match="No relay with a dashboard is running"):
         await ask_for_link(context)

@@ -44,7 +44,7 @@ async def test_link_is_good_once(tmp_path: Path) -> None:
         async with private.client() as second:
             for again in (await second.get(private.link), await private.enter(second)):
                 assert 403 == again.status_code
-                assert "doesn&#39;t work any more" in again.text
+                assert "doesn&#39;t work anymore" in again.text
                 assert "set-cookie" not in again.headers
             assert 401 == (await second.get("/")).status_code
 

@@ -37,7 +37,7 @@ async def test_port_that_is_closed_ends_it_after_three_tries() -> None:
         assert not checking.done()
         clock.advance(pause)
 
-    with pytest.raises(Unavailable, match=f"does not answer on its own port any more .{url}: .*serve"):
+    with pytest.raises(Unavailable, match=f"no longer answers on its own port .{url}: .*serve"):
         await checking
     assert [url] == [event.url for event in events.of(ListenerUnanswered)]
 

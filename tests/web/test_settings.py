@@ -291,17 +291,17 @@ async def test_alert_address_is_added_tried_and_removed(tmp_path: Path, receiver
         assert "Test sent." in tried.text
         assert ["callrail-relay: a test"] == receiver.titles
         receiver.status = 500
-        assert "JSON didn&#39;t take the alert" in (await visitor.post("/setup/alerts/test")).text
+        assert "JSON didn&#39;t accept the alert" in (await visitor.post("/setup/alerts/test")).text
         for wrong, why in (
-            ("nonsense://x", "is no address that Apprise knows"),
-            ("words", "must be an address of Apprise"),
+            ("nonsense://x", "isn&#39;t an address that Apprise knows"),
+            ("words", "must be an Apprise address"),
         ):
             refused = await save(visitor, "alerts/channels", "alerts", address=wrong)
             assert f"It {why}" in refused.text
         await save(visitor, "alerts/channels", "alerts", remove="0")
         assert "No one yet." in await visitor.page("/setup/alerts")
         assert not visitor.private.taken_up[-1].settings.alerts.urls
-        assert "alerts.urls names no channel" in (await visitor.post("/setup/alerts/test")).text
+        assert "alerts.urls has no channels" in (await visitor.post("/setup/alerts/test")).text
         keys = [one.keys for one in rig.events.of(SettingsChanged)]
         assert [("alerts.urls",), ("alerts.urls",)] == keys
 
@@ -340,7 +340,7 @@ def test_running_relay_tells_a_new_channel_at_once(tmp_path: Path, receiver: Rec
         relay.call(relay.relay.operations.pause, None, "The office is closed.")
         change(client, "alerts", "alerts/channels", {"address": receiver.url})
         until(lambda: any("The office is closed." in one for one in receiver.messages))
-        assert "You aren't told" not in client.get("/setup").text
+        assert "You won't hear about it" not in client.get("/setup").text
         change(client, "alerts", "alerts/channels", {"remove": "0"})
         heard = len(receiver.taken)
         relay.call(relay.relay.operations.resume, None)

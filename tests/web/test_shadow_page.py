@@ -63,7 +63,7 @@ async def test_the_link_is_there_while_it_is_of_use(tmp_path: Path) -> None:
     """In shadow, and for a month after the relay took over; the page itself answers in any case."""
     async with visiting(tmp_path) as (rig, visitor):
         assert LINK not in await visitor.page("/")
-        assert "Shadow mode was never on" in await visitor.page("/shadow")
+        assert "Shadow mode hasn't been used yet" in await visitor.page("/shadow")
         await rig.outbox.write(shadow.start, OLD)
         page = await visitor.page("/setup")
         assert LINK in page
@@ -86,7 +86,7 @@ async def test_only_the_button_asks_callrail(tmp_path: Path) -> None:
         assert "nothing compared yet" in await visitor.page("/shadow")
         assert 0 == visitor.private.compared
         shown = (await visitor.post("/shadow", back="/shadow")).text
-        assert "3 texts in 1 day. The Zap lost 1 and doubled 1. The relay would have held none." in shown
+        assert "3 texts in 1 day. The Zap lost 1 and duplicated 1. The relay would have held none." in shown
         for path in ("/shadow", "/shadow?finding=missing", "/shadow?page=9", "/shadow?page=x&finding=y"):
             assert "3 texts in 1 day" in await visitor.page(path)
         missing = await visitor.page("/shadow?finding=missing")
@@ -132,7 +132,7 @@ async def test_the_report_stays_within_the_limit_of_requests(tmp_path: Path) -> 
         visitor.private.per_hour = 1
         assert "made no mistake" in (await visitor.post("/shadow", back="/shadow")).text
         rig.simulator.fault(Fault(Kind.STATUS, on="read", status=503))  # and none is made that could fail
-        assert "of this hour are used up" in (await visitor.post("/shadow", back="/shadow")).text
+        assert "used up this hour" in (await visitor.post("/shadow", back="/shadow")).text
 
 
 async def test_the_csv_is_that_of_the_command(tmp_path: Path) -> None:

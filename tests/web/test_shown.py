@@ -18,6 +18,7 @@ from callrail_relay.domain.health import (
     Facts,
     Level,
     Node,
+    PublicUrl,
     Running,
     Slept,
     most_pressing,
@@ -83,7 +84,7 @@ def test_reason_is_for_a_person_at_a_page() -> None:
     id_ = "019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf"
     came_before = Reason("duplicate", {"problem": "mapped_later", "message_id": id_})
     assert (
-        f'The same text to the same person came in, too (message <a href="/texts/{id_}">019a0f8e…</a>). '
+        f'The same text to the same person also arrived (message <a href="/texts/{id_}">019a0f8e…</a>). '
         "Press “Send anyway” to send it."
     ) == words.sentence(came_before, NOW)
     assert "an unfilled placeholder: &lt;b&gt;{name}." in words.sentence(
@@ -266,12 +267,20 @@ def test_all_is_well() -> None:
     """With nothing in the store, with all of it sent, and with a queue that empties by itself."""
     [empty] = now.render(facts(any_sent=False))
     assert (Level.WELL, "Almost there: connect IF3 to start") == (empty.level, empty.words)
-    [done] = now.render(facts())
+    reached = PublicUrl(url="https://texts.example.com", answered=True)
+
+    def told(found: Facts) -> now.Point:
+        [point] = now.render(replace(found, public_url=reached))
+        return point
+
+    done = told(facts())
     assert ("All is well.", "All messages sent. Nothing in the queue.") == (done.words, done.detail)
     busy = facts(waiting=Waiting(queued=3), pending=3, drains_at=NOW + timedelta(minutes=10))
-    assert "3 messages are in the queue; it will be empty by about 3:40 PM." == now.render(busy)[0].detail
+    assert "3 messages are in the queue; it will be empty by about 3:40 PM." == told(busy).detail
     soon = facts(waiting=Waiting(queued=1), pending=1, drains_at=NOW)
-    assert "1 message is in the queue; it will be empty within a minute." == now.render(soon)[0].detail
+    assert "1 message is in the queue; it will be empty within a minute." == told(soon).detail
+    [inside] = now.render(facts())
+    assert "can't check whether IF3 reaches it" in inside.detail
 
 
 def test_what_is_worst_is_said_first() -> None:
@@ -355,7 +364,7 @@ def test_since_when_it_runs_is_shown() -> None:
     shown = now.running_words(facts(nodes=(one, Node(name="two", since=NOW))))
     assert (
         "Running on 2 servers: one since yesterday 3:30 PM, two since 3:30 PM. "
-        "one was asleep for 60 minutes until 3:30 PM, and could take no texts."
+        "one was asleep for 60 minutes until 3:30 PM, and couldn't receive texts."
     ) == shown
 
 

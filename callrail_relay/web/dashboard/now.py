@@ -40,7 +40,8 @@ async def show(visit: Visit) -> Response:
     )
     examined = dashboard.examiner.latest()
     failed = [] if examined is None else examined.report.failed_checks()
-    facts = replace(facts, failed_checks=failed, public_url=dashboard.public_url())
+    unused = dashboard.settings.noted()
+    facts = replace(facts, failed_checks=failed, public_url=dashboard.public_url(), unused_settings=unused)
     points, all_standings = render(facts), facts.standings
     return await visit.draw(
         "now.html",
@@ -117,6 +118,8 @@ def _point(finding: Finding, facts: Facts) -> Point:
     point = SENTENCES[finding.code]
     if finding.code is Code.WELL and not facts.any_sent and facts.last_from_if3 is None:
         point = Point(say("connect"))
+    elif finding.code is Code.WELL and facts.public_url is None:
+        point = Point(say("inside"), say("inside_detail"), "/setup/webhook", say("inside_link"))
     parameters = of_point(finding, facts, when(finding.at, facts.now)) | {
         "detail": sentence(finding.reason, facts.now) if finding.reason else finding.detail,
         "kinds": _kinds(facts.waiting),
