@@ -248,9 +248,9 @@ def read_asked(kind: type[T], value: object, what: str) -> T:
     try:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        at, words = error.errors()[0]["loc"], error.errors()[0]["msg"]
-        place = "".join(f"{step}: " for step in at)
-        raise UsageError(f"The {what} can't be used. {place}{words}.") from error
+        place = ".".join(map(str, error.errors()[0]["loc"]))
+        words = error.errors()[0]["msg"].replace("Input should", "must").removeprefix("Value error, ")
+        raise UsageError(f"The {what} can't be used: {place} {words}.") from error
 
 
 def normalize(number: object) -> str | None:
