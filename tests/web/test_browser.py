@@ -152,6 +152,7 @@ def test_everybody_can_use_every_page(open_page: OpenPage, relay: Running) -> No
     assert {} == {name: faults for name, faults in found.items() if faults}
 
 
+@pytest.mark.timeout(600)
 def test_everybody_can_use_the_page_of_shadow_mode(
     browser: Browser, tmp_path: Path, complaints: Complaints
 ) -> None:
@@ -667,6 +668,7 @@ def test_conversation_has_both_sides_in_order(open_page: OpenPage, relay: Runnin
 # --- without scripts, and without the relay --------------------------------------------------------------
 
 
+@pytest.mark.timeout(600)
 def test_settings_are_changed_in_the_page(browser: Browser, tmp_path: Path) -> None:
     """Saved and used, waiting for a restart, refused, and with a file that has a mistake."""
     with running(tmp_path, deliver=False) as relay:
@@ -695,6 +697,7 @@ def test_settings_are_changed_in_the_page(browser: Browser, tmp_path: Path) -> N
         page.context.close()
 
 
+@pytest.mark.timeout(600)
 def test_numbers_opt_outs_and_alerts_are_changed_in_the_page(browser: Browser, tmp_path: Path) -> None:
     """A rule by the name of its number, a list from a file, and an address whose secret isn't shown."""
     with running(tmp_path, deliver=False) as relay:
