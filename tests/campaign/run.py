@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -35,6 +36,9 @@ BEAT = 0.2
 """Seconds between the instants at which many people write at once."""
 
 PLENTY = 1_000_000
+KILLS_ON_REQUEST = int(os.environ.get("CAMPAIGN_KILLS", "0"))
+"""How often the campaigns among the tests kill; 0 is as often as each has time for in a run of all tests."""
+
 HOUR = timedelta(hours=1)
 APART = 150
 """Seconds by which the clocks of two nodes differ where they are told to."""

@@ -14,6 +14,7 @@ from tests.campaign.run import PEOPLE, Campaign, People, cancelled_after, comman
 from tests.support.zap import Manner, Zap
 
 ENOUGH = 20  # texts at the Zap, and at CallRail, before a campaign may end
+ENOUGH_SWITCHES = 4
 MANNERS = (*(Manner(),) * 6, Manner(delay=0.2), Manner(status=500), Manner(closes=True), Manner(status=404))
 
 
@@ -70,7 +71,9 @@ async def run_shadow_campaign(campaign: Campaign, zap: Zap) -> ShadowReport:
         async with cancelled_after(texting):
             await fleet.live()
             # Until both were reached: a busy machine takes most of the time to start killed relays.
-            while min(len(zap.taken), len(simulator.texts)) <= ENOUGH:  # noqa: ASYNC110 - other processes send
+            while (  # noqa: ASYNC110 - other processes send
+                min(len(zap.taken), len(simulator.texts)) <= ENOUGH or switches < ENOUGH_SWITCHES
+            ):
                 await asyncio.sleep(0.2)
         done.set()
         await beside

@@ -37,8 +37,11 @@ def release(
 
 def is_quiet(now: datetime, phone: str, start: time = START, end: time = END) -> bool:
     """What quiet hours are, by the letter: in some zone of the number the clock shows them."""
-    clocks = {now.astimezone(zone).replace(tzinfo=None).time() for zone in zones_of(phone)}
-    return any(start <= clock < end if start <= end else clock >= start or clock < end for clock in clocks)
+    return any(shows_quiet(now.astimezone(zone).time(), start, end) for zone in zones_of(phone))
+
+
+def shows_quiet(clock: time, start: time, end: time) -> bool:
+    return start <= clock < end if start <= end else clock >= start or clock < end
 
 
 @cache
@@ -130,13 +133,19 @@ def test_every_area_code_on_every_change_of_the_clocks(day: date) -> None:
 def test_it_is_the_first_minute_for_every_set_of_zones(day: date, start: time, end: time) -> None:
     """Minute by minute through the days of a change, also with hours that begin or end within the change."""
     first = datetime.combine(day - timedelta(days=1), time(12), UTC)
+    minutes = [first + number * MINUTE for number in range(60 * 48 + 1)]
+    quiet = {
+        zone: [shows_quiet(minute.astimezone(zone).time(), start, end) for minute in minutes]
+        for zone in set(chain.from_iterable(map(zones_of, one_of_each_clock())))
+    }
     for phone in one_of_each_clock():
+        anywhere = [any(zones) for zones in zip(*(quiet[zone] for zone in zones_of(phone)), strict=True)]
         following = None
-        for back in range(60 * 48, -1, -1):
-            now = first + back * MINUTE
-            if not is_quiet(now, phone, start, end):
-                following = now
-            if following and back % 97 == 0:
+        for number in reversed(range(len(minutes))):
+            if not anywhere[number]:
+                following = minutes[number]
+            if following and number % 97 == 0:
+                now = minutes[number]
                 assert following == release(now, phone, start=start, end=end), (phone, now)
 
 

@@ -17,7 +17,7 @@ from tests.conftest import EXAMPLES
 from tests.outbox.machine import RelayMachine, open_bench
 
 ON_REQUEST = int(os.environ.get("STATE_MACHINE_EXAMPLES", "0"))
-USUAL = {"sqlite": 180, "postgresql": 80}
+USUAL = {"sqlite": 60, "postgresql": 30}
 STEPS = 25
 DISK_IN_MEMORY = Path("/dev/shm")
 

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.support.parts import need
+
+expect.set_options(timeout=30_000)  # milliseconds: a busy machine needs more than the usual 5 seconds
 
 ARGUMENTS = [
     "--no-sandbox",
