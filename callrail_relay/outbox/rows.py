@@ -1,7 +1,7 @@
 """Rows of the store as the values of ``domain``, and the small statements that several files share."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from callrail_relay.outbox.tables import (
     ACCOUNT_ID,
     NOW,
     Condition,
+    Instant,
     accounts,
     accounts_in_order,
     attempts,
@@ -197,16 +198,30 @@ def has_requests(
     Polls take three quarters at most, so that look-ups always have room. CallRail's general limits have the
     same ratio: 1,000 and 10,000 (https://apidocs.callrail.com/#rate-limiting).
     """
+    since = {"since_hour": now - HOUR, "since_day": now - DAY}
+    row = connection.execute(_REQUESTS, {"account_id": account_id, **since}).one()
+    looked_up_hour, polled_hour, looked_up_day, polled_day = (made or 0 for made in row)
+    return all(
+        looked_up + polled < limit and not (to_poll and polled >= limit * 3 / 4)
+        for looked_up, polled, limit in (
+            (looked_up_hour, polled_hour, per_hour),
+            (looked_up_day, polled_day, per_hour * 10),
+        )
+    )
 
-    def used(table: sa.Table, at: sa.Column[datetime], span: timedelta) -> int:
-        requests = sa.select(sa.func.sum(table.c.requests))
-        return connection.scalar(requests.where(table.c.account_id == account_id, at > now - span)) or 0
 
-    for span, limit in ((HOUR, per_hour), (DAY, per_hour * 10)):
-        looked_up, polled = used(evidence, evidence.c.noted_at, span), used(polls, polls.c.began_at, span)
-        if looked_up + polled >= limit or (to_poll and polled >= limit * 3 / 4):
-            return False
-    return True
+def _requests(at: sa.Column[datetime], since: str) -> sa.ScalarSelect[int]:
+    made = sa.select(sa.func.sum(at.table.c.requests)).where(at.table.c.account_id == ACCOUNT_ID)
+    return made.where(at > sa.bindparam(since, type_=Instant)).scalar_subquery()
+
+
+_REQUESTS = sa.select(
+    *(
+        _requests(at, since)
+        for since in ("since_hour", "since_day")
+        for at in (evidence.c.noted_at, polls.c.began_at)
+    )
+)
 
 
 def note_requests(

@@ -180,6 +180,30 @@ async def test_a_text_takes_two_commits(tmp_path: Path) -> None:
         assert 3 * (2 + 11 + 5 + 2) + 2 == len(asked)
 
 
+async def test_worker_finds_what_another_process_put_there(tmp_path: Path) -> None:
+    """Nothing wakes it for a text of another process; it looks every second."""
+    async with open_rig(tmp_path) as rig:
+        other = await Store.open(f"sqlite:///{rig.path.as_posix()}", rig.clock)
+        delivery = rig.delivery()
+        wakeup = Wakeup(rig.outbox, rig.events, (delivery,))
+        looking = asyncio.create_task(wakeup.run())
+        async with running(delivery):
+            await rig.clock.until_asleep(2)
+            intake = rig.intake
+            rig.intake = Intake(other, rig.mapping, random=Random(9))
+            await rig.accept()
+            rig.intake = intake
+            assert [] == rig.simulator.texts
+
+            rig.clock.advance(Wakeup.look)
+            await rig.events.until(AttemptFinished)
+        wakeup.stop()
+        await looking
+        await other.close()
+
+        assert 1 == len(rig.simulator.texts)
+
+
 async def test_outcomes_that_come_together_share_their_statements(tmp_path: Path) -> None:
     """However many they are, each text gets its own."""
     async with open_rig(tmp_path) as rig:
