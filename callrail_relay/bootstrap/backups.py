@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime
 from glob import escape
 from pathlib import Path
@@ -28,7 +28,6 @@ from callrail_relay.config.secrets import SecretName, Secrets, close_to_others
 from callrail_relay.config.settings import Settings
 from callrail_relay.domain.events import ignore
 from callrail_relay.domain.message import MessageFilter, Status
-from callrail_relay.domain.values import Value
 from callrail_relay.errors import AlreadyRunning, NotAllowed, NotFound, RelayError, Unavailable
 from callrail_relay.outbox.backups import copy_file, prepare
 from callrail_relay.outbox.engine import RESTORING, SIDE_FILES, give_to_owner, restore_marker, store_file
@@ -42,7 +41,8 @@ _CONTENT, _STORE = "backup.json", "relay.db"
 _KEPT = (SecretName.HOOK_TOKEN, SecretName.HOOK_TOKEN_PREVIOUS, SecretName.SIGNING_KEYS)
 
 
-class Backup(Value):
+@dataclass(frozen=True, kw_only=True)
+class Backup:
     made_at: datetime
     settings: str = field(repr=False)  # the text of the settings file
     secrets: Mapping[SecretName, str] = field(repr=False)
@@ -155,7 +155,8 @@ def _content_of(archive: ZipFile) -> dict[str, Any]:
     return content
 
 
-class Restored(Value):
+@dataclass(frozen=True, kw_only=True)
+class Restored:
     backup: Backup
     context: AppContext
     places: Mapping[SecretName, str]

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -26,7 +26,6 @@ from callrail_relay.domain.inbound import InboundPolicy, PollPolicy
 from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
 from callrail_relay.domain.routing import Routes
-from callrail_relay.domain.values import Value
 from callrail_relay.errors import RelayError, SettingsError
 from callrail_relay.service.delivery import DeliveryPolicy
 from callrail_relay.service.health import LITTLE_SPACE
@@ -39,7 +38,8 @@ sentence = teller(__package__, "words")
 TERMS = sentence("terms")
 
 
-class AppContext(Value):
+@dataclass(frozen=True, kw_only=True)
+class AppContext:
     config_path: Path
     settings: Settings
     secrets: Secrets

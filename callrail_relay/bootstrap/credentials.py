@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,6 @@ from callrail_relay.config.settings import Settings
 from callrail_relay.domain.events import EventHook
 from callrail_relay.domain.inbound import HookUrls, Registration
 from callrail_relay.domain.message import as_json
-from callrail_relay.domain.values import Value
 from callrail_relay.errors import RelayError, SecretError, SettingsError, Unavailable
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.store import Store
@@ -65,7 +64,8 @@ async def require_hook_token(context: AppContext) -> str:
     return (await context.secrets.require(SecretName.HOOK_TOKEN)).reveal()
 
 
-class Rotation(Value):
+@dataclass(frozen=True, kw_only=True)
+class Rotation:
     token: str
     place: str
     former_until: datetime | None  # None if the former one ended at once
@@ -142,7 +142,8 @@ async def open_callrail_webhooks(
     )
 
 
-class Registered(Value):
+@dataclass(frozen=True, kw_only=True)
+class Registered:
     """What was done for each company, and where the signing keys are; *outranked_by* wins over them."""
 
     registrations: Sequence[Registration]
@@ -213,7 +214,8 @@ async def _require_answer(context: AppContext) -> None:
             raise Unavailable(sentence("not_registered", error=error)) from error
 
 
-class KnownKey(Value):
+@dataclass(frozen=True, kw_only=True)
+class KnownKey:
     value: str = field(repr=False)
     place: str
     outside: bool  # it wins over a stored one, and is never stored
@@ -234,7 +236,8 @@ async def known_api_key(context: AppContext, *, use_file: bool) -> KnownKey | No
     return KnownKey(value=found.reveal(), place=found.source, outside=outside)
 
 
-class SavedSetup(Value):
+@dataclass(frozen=True, kw_only=True)
+class SavedSetup:
     token: str
     key_place: str
     token_place: str

@@ -19,7 +19,6 @@ from callrail_relay.config.places import write_privately
 from callrail_relay.config.saving import changed, plain
 from callrail_relay.config.settings import Guards, Settings
 from callrail_relay.domain.events import EventHook, SettingsChanged
-from callrail_relay.domain.values import Value
 from callrail_relay.errors import NotAllowed, SettingsError
 from callrail_relay.replacing import new_content
 
@@ -34,7 +33,8 @@ NOTE = "unused-settings.json"
 _FOLLOWED = ("server.public_url", "server.trusted_proxies", "tunnel.")  # by the task that keeps the tunnel
 
 
-class Saved(Value):
+@dataclass(frozen=True, kw_only=True)
+class Saved:
     """What came of saving: *faults* by key, or *lines* to be added by hand, or the keys that changed."""
 
     faults: Mapping[str, str] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -13,7 +14,6 @@ from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.public_url import proof
 from callrail_relay.domain.routing import is_loopback
 from callrail_relay.domain.shadow import ShadowReport
-from callrail_relay.domain.values import Value
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.service import setup
 from callrail_relay.service.alerts import Alerts
@@ -34,7 +34,8 @@ from callrail_relay.web.server import Listener, until_unanswered
 check_listening = until_unanswered
 
 
-class Listening(Value):
+@dataclass(frozen=True, kw_only=True)
+class Listening:
     public_url: str
     private_url: str | None
     login_url: str | None  # good once

@@ -3,7 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import token_hex
 from urllib.parse import quote
@@ -13,14 +13,14 @@ from callrail_relay.callrail.simulator import Simulator, create_app, load_faults
 from callrail_relay.clock import SystemClock
 from callrail_relay.config.secrets import SecretName, Secrets
 from callrail_relay.config.settings import Settings
-from callrail_relay.domain.values import Value
 from callrail_relay.service.tokens import new_token
 from callrail_relay.web.server import Listener
 
 HOOK_TOKEN = str(SecretName.HOOK_TOKEN.variable)
 
 
-class Sandbox(Value):
+@dataclass(frozen=True, kw_only=True)
+class Sandbox:
     """A running simulator, and what to set so that a relay talks to it."""
 
     url: str

@@ -7,7 +7,7 @@ import stat
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
@@ -26,7 +26,6 @@ from callrail_relay.config.saving import save, update
 from callrail_relay.config.secrets import OsKeyring, SecretName, Secrets
 from callrail_relay.domain.health import Node
 from callrail_relay.domain.public_url import Answer, NoAnswer, is_proven
-from callrail_relay.domain.values import Value
 from callrail_relay.errors import NotAllowed, RelayError, SecretError, Unavailable, UsageError
 from callrail_relay.machine import service_managers
 from callrail_relay.machine.addresses import fetch
@@ -109,7 +108,8 @@ def _connection() -> list[tuple[str, str]]:
 # What it lacks
 
 
-class Needs(Value):
+@dataclass(frozen=True, kw_only=True)
+class Needs:
     """What the service would not find by itself; *lost* says in sentences what can't be stored."""
 
     outside: list[str]  # variables and credentials

@@ -5,6 +5,7 @@ import os
 import re
 import ssl
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import getproxies, proxy_bypass
 
@@ -15,14 +16,14 @@ from socksio import SOCKSError
 from callrail_relay.callrail import sentence
 from callrail_relay.domain.printable import printable
 from callrail_relay.domain.routing import is_loopback
-from callrail_relay.domain.values import Value
 from callrail_relay.errors import SettingsError
 
 _SCHEMES = ("http", "https", "socks5", "socks5h")
 _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # the names by which OpenSSL finds certificates in a directory
 
 
-class Network(Value):
+@dataclass(frozen=True, kw_only=True)
+class Network:
     """The proxy and the certificates for one address, and in words where they come from."""
 
     proxy: httpx2.Proxy | None

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 
 from callrail_relay.domain.message import Reason
 from callrail_relay.domain.outcome import Usage
-from callrail_relay.domain.values import Value
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -72,7 +71,8 @@ def _windows(limits: Limits) -> tuple[tuple[int, timedelta], ...]:
 FIREWALLED_MESSAGES = 3  # if this many messages in a row are refused, their words aren't the cause
 
 
-class Account(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
     id: str
     paused_since: datetime | None = None  # nothing is sent until a person, or a successful set-up, resumes it
     paused_reason: Reason | None = None

@@ -1,14 +1,13 @@
 """Which alerts to send: an *incident* is opened once, told once, and told once more when it is over."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, time, timedelta
 from enum import StrEnum
 from typing import Any
 
 from callrail_relay.domain import health
 from callrail_relay.domain.account import Window
-from callrail_relay.domain.values import Value
 
 FAILURE_WINDOW = timedelta(minutes=10)  # failures within this time are one burst
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -43,7 +42,8 @@ class Code(StrEnum):
 Parameters = Mapping[str, Any]  # JSON values; instants are in ISO format
 
 
-class AlertPolicy(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertPolicy:
     budget: tuple[int, ...]  # percent of the hourly and the daily limit, rising
     waiting: timedelta  # how long a text may wait for a person
     failures: int  # how many texts within FAILURE_WINDOW are a burst
@@ -51,12 +51,14 @@ class AlertPolicy(Value):
     weekly: str  # the day of the weekly summary, one of WEEKDAYS; anything else: there is none
 
 
-class Undecided(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undecided:
     held: tuple[datetime, ...] = ()  # since when each waits for a person, of those that do so for too long
     unknown: tuple[datetime, ...] = ()
 
 
-class Week(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Week:
     """What happened since the last summary; *decision* is the last that was counted."""
 
     since: str  # ISO
@@ -67,7 +69,8 @@ class Week(Value):
     decision: int
 
 
-class AlertFacts(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertFacts:
     health: health.Facts
     week: Week | None = None  # only if the next summary is due, or the first one has to be waited for
     undecided: Undecided = Undecided()
@@ -76,7 +79,8 @@ class AlertFacts(Value):
     free_bytes: int | None = None  # None if it can't be known
 
 
-class Incident(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
     key: str  # begins with the code
     level: Level
     parameters: Parameters = field(default_factory=dict)
@@ -93,12 +97,14 @@ class Incident(Value):
         return self.level is not Level.OVER
 
 
-class Change(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
     before: Incident | None
     after: Incident | None
 
 
-class _Finding(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Finding:
     key: str
     wrong: bool | None  # None: an incident stays
     parameters: Parameters = field(default_factory=dict)

@@ -1,6 +1,7 @@
 """What a claim takes and yields, and the state of each account and of the whole store."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from callrail_relay.domain.account import Account, Limits, Window
@@ -9,10 +10,10 @@ from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.outcome import Outcome
 from callrail_relay.domain.reconcile import Settled
 from callrail_relay.domain.routing import Route
-from callrail_relay.domain.values import Value
 
 
-class AccountStatus(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountStatus:
     account: Account
     hour: Window
     day: Window
@@ -20,7 +21,8 @@ class AccountStatus(Value):
     drains_at: datetime | None
 
 
-class RecordResult(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordResult:
     message_id: str
     account_before: Account
     account: Account
@@ -31,7 +33,8 @@ class RecordResult(Value):
     settled: Settled | None = None  # what CallRail's earlier webhook settled: this text or one like it
 
 
-class ClaimPolicy(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimPolicy:
     accounts: frozenset[str]
     limits: Limits
     recipient_interval: timedelta
@@ -40,7 +43,8 @@ class ClaimPolicy(Value):
     guards: GuardPolicy
 
 
-class Claim(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
     attempt_id: int  # on disk; its place in the budget is kept
     message_id: str
     position: int
@@ -49,12 +53,14 @@ class Claim(Value):
     content: str
 
 
-class Held(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
     message_id: str
     reasons: tuple[Reason, ...]
 
 
-class ClaimResult(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimResult:
     claims: tuple[Claim, ...] = ()
     wake_at: datetime | None = None  # when something may be claimed next; None for something new only
     held: tuple[Held, ...] = ()
@@ -64,7 +70,8 @@ UNDONE = (Status.HELD, Status.QUEUED, Status.SENDING, Status.UNKNOWN)  # what st
 RECENT = timedelta(days=1)  # how far back the others are counted, so that it costs the same in ten years
 
 
-class Counts(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
     undone: Mapping[Status, int]
     oldest: Mapping[Status, datetime]
     recent: Mapping[Status, int]

@@ -14,7 +14,6 @@ from callrail_relay.domain.message import Reason, instant
 from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.printable import printable_line, shortened
 from callrail_relay.domain.quiet_hours import quiet_until
-from callrail_relay.domain.values import Value
 
 SHARED_WORDS = 0.6  # the part of the shorter text's words that two similar texts share
 FEWEST_WORDS = 7  # a shorter text is never judged: "Sounds good, talk tomorrow" goes to any number of people
@@ -73,7 +72,8 @@ class Mode(StrEnum):
     OFF = "off"
 
 
-class GuardPolicy(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardPolicy:
     duplicate: Mode
     duplicate_window: timedelta
     mass_text: Mode
@@ -108,7 +108,8 @@ class Verdict:
 NOTHING_FOUND = Verdict()
 
 
-class Circumstances(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
     now: datetime
     same_text: Reason | None = None
     people: int = 0  # how many people got a similar text lately, this one among them

@@ -10,7 +10,6 @@ from callrail_relay.domain.delivery import AccountStatus, Counts
 from callrail_relay.domain.message import Reason, as_json
 from callrail_relay.domain.retry import NO_ANSWER, UNREACHABLE
 from callrail_relay.domain.shadow import Shadow
-from callrail_relay.domain.values import Value
 from callrail_relay.domain.views import Waiting
 
 CONTACT_AGE = timedelta(minutes=10)  # how old CallRail's last answer may be before the relay asks again
@@ -25,7 +24,8 @@ class Slept:
     woke_at: datetime
 
 
-class Node(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
     name: str
     since: datetime | None = None  # None for the instant between its start and its note
     pid: int | None = None  # this and the next only where the store is a file
@@ -50,7 +50,8 @@ class Running:
         return {"running": bool(nodes), "since": as_json(self.since), "nodes": nodes}
 
 
-class Contact(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contact:
     answered_at: datetime | None = None
     is_lost: bool = False  # the latest requests since then failed
 
@@ -58,7 +59,8 @@ class Contact(Value):
         return self.answered_at is not None and now - self.answered_at < age
 
 
-class PublicUrl(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicUrl:
     url: str
     answered: bool | None = None  # None before its first check
     detail: str = ""
@@ -70,7 +72,8 @@ class Condition(StrEnum):
     FAILED = "failed"
 
 
-class CheckResult(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
     name: str
     condition: Condition
     detail: str  # a sentence, which names the remedy unless all is well
@@ -80,7 +83,8 @@ class CheckResult(Value):
         return {"name": self.name, "status": self.condition, "detail": self.detail}
 
 
-class Facts(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
     now: datetime
     running: Running
     standings: Sequence[AccountStatus]
@@ -145,7 +149,8 @@ class Code(IntEnum):  # in order of urgency
         return Level.WELL if self is Code.WELL else Level.NOTE
 
 
-class Point(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
     code: Code
     account_id: str = ""
     count: int = 0
@@ -159,7 +164,8 @@ class Point(Value):
         return self.code.level
 
 
-class StoreStats(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreStats:
     facts: Facts
     counts: Counts
     opt_outs: int

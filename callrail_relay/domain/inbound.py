@@ -8,7 +8,6 @@ from typing import Any
 
 from callrail_relay.domain.opt_keywords import OptKeyword
 from callrail_relay.domain.reconcile import Settled
-from callrail_relay.domain.values import Value
 
 SAME_TEXT = timedelta(minutes=2)  # how far apart CallRail's webhook and conversation may date the same text
 
@@ -35,7 +34,8 @@ class ShownNumber:
 Pair = tuple[str, str]  # a tracking number and a recipient
 
 
-class Ends(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ends:
     ours: ShownNumber
     person: ShownNumber
 
@@ -47,7 +47,8 @@ class Ends(Value):
         return not self.ours.excludes(pair[0]) and not self.person.excludes(pair[1])
 
 
-class CallRailText(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRailText:
     key: str  # CallRail's id of the text, or a digest of what tells it from others
     content: str
     source: ShownNumber  # who sent it: the person, or one of our numbers
@@ -73,14 +74,16 @@ class CallRailText(Value):
         return hint or Direction.IN  # so that no STOP is overlooked
 
 
-class InboundPolicy(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundPolicy:
     accounts: dict[str, str]  # by company
     tracking_numbers: frozenset[str]
     recipient_interval: timedelta
     forwards: bool
 
 
-class Ingested(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingested:
     key: str
     direction: Direction
     is_new: bool
@@ -109,7 +112,8 @@ LONGEST_RETRY = timedelta(hours=1)
 GIVE_UP = timedelta(days=1)  # after this a reply is not tried any more; it stays in the conversation
 
 
-class Forward(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forward:
     resource_id: str
     text: str
     written_at: datetime
@@ -145,7 +149,8 @@ LONGEST = timedelta(days=7)  # how far a poll reaches back at most, after the re
 Company = tuple[str, str]  # an account and a company of it
 
 
-class PollPolicy(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollPolicy:
     companies: tuple[Company, ...]
     every: timedelta
     requests_per_hour: int  # shared with looking up texts
@@ -162,20 +167,23 @@ class PollPolicy(Value):
         return now - FIRST if polled_at is None else max(polled_at - OVERLAP, now - LONGEST)
 
 
-class DuePoll(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuePoll:
     id: int
     account_id: str
     company_id: str
     since: datetime
 
 
-class HookUrls(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookUrls:
     base: str  # whatever else begins with it was ours, and opens nothing any more
     received: str
     sent: str
 
 
-class WebhookIntegration(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookIntegration:
     id: str
     config: Mapping[str, Any]  # CallRail's own, and not looked into here
     signing_key: str | None
@@ -188,7 +196,8 @@ class Change(StrEnum):
     UNCHANGED = "unchanged"
 
 
-class Registration(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
     company_id: str
     change: Change
     signing_key: str | None

@@ -17,7 +17,6 @@ from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.domain.saved import read_saved
 from callrail_relay.domain.segmentation import split_text
-from callrail_relay.domain.values import Value
 
 # Faults of a field that count only if the field is needed: one phone of two is enough.
 _DECIDED_BY_FIELD = frozenset({"bad_phone", "two_phones", "bad_text", "bad_id"})
@@ -170,14 +169,16 @@ def _shows_nothing(text: str) -> bool:
     return all(c.isspace() or unicodedata.category(c) in ("Cc", "Cf") for c in text)
 
 
-class MappingPolicy(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingPolicy:
     routes: Routes
     guards: GuardPolicy
     max_characters: int
     limits: Limits
 
 
-class NewMessage(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMessage:
     id: str
     draft: MappedText
     verdict: Verdict
@@ -190,7 +191,8 @@ class NewMessage(Value):
         return fingerprint(self.draft)
 
 
-class RawSubmission(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawSubmission:
     id: str
     body: bytes
     content_type: str | None = None
@@ -198,6 +200,7 @@ class RawSubmission(Value):
     repeat_key: bytes | None = None  # equal for a request that is sent again
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewSubmission(RawSubmission):
     source: Source
     messages: tuple[NewMessage, ...]
@@ -205,7 +208,8 @@ class NewSubmission(RawSubmission):
     woke_at: datetime | None = None  # when the machine woke, if that was lately
 
 
-class StoredSubmission(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSubmission:
     source: Source
     body: bytes
     content_type: str | None
@@ -213,7 +217,8 @@ class StoredSubmission(Value):
     message_ids: tuple[str, ...]  # in the order in which it held them
 
 
-class Accepted(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
     message_id: str
     status: Status
     verdict: Verdict
@@ -225,7 +230,8 @@ class Repeated:
     submission_id: str  # of the first one
 
 
-class SavedPayloads(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedPayloads:
     drafts: tuple[MappedText, ...]
     skipped: tuple[Reason, ...]
 
@@ -311,7 +317,8 @@ def planned_segments(text: str | None, max_characters: int) -> tuple[Segment, ..
     return tuple(Segment(position=number, content=one, status=Status.QUEUED) for number, one in pieces)
 
 
-class Planned(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
     message: Message
     duplicate_of: str | None = None  # the earlier message because of which it would be left out
     repeats: bool = False  # that one comes earlier in the same files

@@ -10,7 +10,6 @@ from uuid import UUID
 
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.routing import Route
-from callrail_relay.domain.values import Value
 
 
 class Verb(StrEnum):
@@ -23,7 +22,8 @@ class Verb(StrEnum):
     UNDO = "undo"
 
 
-class Actor(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
     """Who decides; what has the same *batch* was decided with one click, and can be undone with one."""
 
     name: str
@@ -35,7 +35,8 @@ class Actor(Value):
 ANONYMOUS = Actor(name="a person")
 
 
-class Decision(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
     decided_at: datetime
     verb: Verb
     actor: Actor
@@ -86,12 +87,14 @@ class Source(StrEnum):
     REPLAY = "replay"
 
 
-class Evidence(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
     noted_at: datetime
     detail: str
 
 
-class Attempt(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
     started_at: datetime
     finished_at: datetime | None
     outcome: OutcomeKind | None
@@ -101,14 +104,16 @@ class Attempt(Value):
     evidence: tuple[Evidence, ...] = ()
 
 
-class Segment(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
     position: int
     content: str
     status: Status
     attempts: tuple[Attempt, ...] = ()
 
 
-class MessageState(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageState:
     id: str
     status: Status
     source: Source
@@ -121,6 +126,7 @@ class MessageState(Value):
     release_at: datetime | None = None  # when it is queued by itself, if it is held until then
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message(MessageState):
     submission_id: str
     route: Route | None = None
@@ -138,7 +144,8 @@ class Message(MessageState):
         return self.recipient is not None and self.text is not None and self.route is not None
 
 
-class MessageFilter(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageFilter:
     statuses: tuple[Status, ...] = ()
     recipient: str | None = None
     tracking_number: str | None = None
@@ -152,7 +159,8 @@ class MessageFilter(Value):
     limit: int = 50  # 0 for all
 
 
-class Export(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
     wanted: MessageFilter
     count: int  # how many had come in when it began
     last: int  # the place of the last of them

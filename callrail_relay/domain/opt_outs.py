@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -11,7 +12,6 @@ from callrail_relay.domain.charset import UnparsedError, decode
 from callrail_relay.domain.message import as_json, instant
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.printable import guarded, lines, unguarded
-from callrail_relay.domain.values import Value
 from callrail_relay.errors import UsageError
 
 
@@ -22,12 +22,14 @@ class Origin(StrEnum):
     BY_HAND = "by hand"  # the office, or a list that was imported
 
 
-class PossibleOptOut(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PossibleOptOut:
     words: str  # empty once they were removed for their age
     written_at: datetime
 
 
-class OptOut(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptOut:
     tracking_number: str
     recipient: str
     reason: str
@@ -44,19 +46,22 @@ IMPORTED = "From an imported list."
 _LONGEST_REASON = 1000
 
 
-class ListedPerson(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedPerson:
     recipient: str
     tracking_number: str | None = None  # None for all of ours
     reason: str = IMPORTED
     created_at: datetime | None = None  # None for from now on
 
 
-class BadLine(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadLine:
     number: int
     reason: str
 
 
-class ImportedList(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedList:
     people: tuple[ListedPerson, ...]
     bad_lines: tuple[BadLine, ...] = ()
     ignored_columns: tuple[str, ...] = ()

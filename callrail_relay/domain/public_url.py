@@ -4,11 +4,11 @@ import hashlib
 import hmac
 import ipaddress
 import re
+from dataclasses import dataclass
 from enum import StrEnum, auto
 from urllib.parse import urlsplit
 
 from callrail_relay.domain import read_table
-from callrail_relay.domain.values import Value
 
 EXAMPLE = "https://texts.example.com"
 
@@ -116,7 +116,8 @@ class NoAnswer(Exception):
         self.addresses = addresses
 
 
-class Answer(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
     status: int
     body: bytes = b""
     location: str = ""

@@ -3,14 +3,13 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from callrail_relay.domain import read_table
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.routing import Route
-from callrail_relay.domain.values import Value
 
 RETRY_SOON = timedelta(minutes=1)
 RETRY_LATER = timedelta(minutes=15)
@@ -23,7 +22,8 @@ class OnUnknown(StrEnum):
     RESEND_ONCE = "resend_once"
 
 
-class LookupPolicy(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookupPolicy:
     accounts: frozenset[str]
     ladder: tuple[timedelta, ...]  # the spans from when an outcome became unknown to each look-up
     on_unknown: OnUnknown
@@ -45,7 +45,8 @@ class LookupPolicy(Value):
         return unknown_since + self.ladder[-1] + RETRY_SOON
 
 
-class DueLookup(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueLookup:
     attempt_id: int
     message_id: str
     route: Route
@@ -55,7 +56,8 @@ class DueLookup(Value):
     lease_until: datetime  # until then one node has it
 
 
-class Settled(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
     message_id: str
     status: Status
     detail: str
@@ -71,22 +73,26 @@ _OPT_OUT_WORDING = re.compile(
 _LONGEST_WORDING = 160
 
 
-class FoundText(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundText:
     content: str
     created_at: datetime
 
 
-class Lookup(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup:
     texts: tuple[FoundText, ...]
     requests: int
 
 
-class FailedLookup(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedLookup:
     detail: str
     requests: int
 
 
-class Sending(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sending:
     attempt_id: int
     content: str
     started_at: datetime
@@ -94,12 +100,14 @@ class Sending(Value):
     until: datetime | None = None  # when it began at the latest, if that isn't known
 
 
-class Match(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
     sending: Sending
     found: FoundText
 
 
-class Matches(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matches:
     matches: tuple[Match, ...] = ()
     unclear: Mapping[int, int] = field(default_factory=dict)  # by a sending's id, how many texts could be it
 

@@ -15,7 +15,6 @@ from callrail_relay.domain.message import Message, Reason, as_json
 from callrail_relay.domain.printable import guarded, lines, printable
 from callrail_relay.domain.reconcile import AFTER, BEFORE, FoundText, is_cut, is_shown, normalise
 from callrail_relay.domain.routing import is_loopback
-from callrail_relay.domain.values import Value
 from callrail_relay.errors import UsageError
 
 ANSWER_WITHIN = timedelta(seconds=20)  # how long the old URL may take, before IF3 gets our own answer
@@ -37,7 +36,8 @@ class State(StrEnum):
     HELD = "held"  # not passed on any more; its texts are on hold here
 
 
-class Shadow(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shadow:
     mode: Mode = Mode.LIVE
     since: datetime | None = None
     forward_to: str | None = None
@@ -57,7 +57,8 @@ class Shadow(Value):
         return {**as_json(self, "mode", "since", "waiting"), "forward_to": self.masked_url}
 
 
-class PassOn(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassOn:
     """One request to pass on; *id* is None for one that could not be stored."""
 
     id: int | None
@@ -145,7 +146,8 @@ class Compared:
         return {**document, "would_hold": bool(self.would_hold)}
 
 
-class ShadowReport(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowReport:
     since: datetime | None
     until: datetime
     requests: Mapping[str, int]

@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
 
 from callrail_relay.domain import read_table
-from callrail_relay.domain.values import Value
 
 LOST = (
     "The tunnel's temporary address has changed, so IF3 still posts to the old one. Run `callrail-relay "
@@ -22,7 +21,8 @@ class Kind(StrEnum):
     SSH = "ssh"
 
 
-class Tunnel(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tunnel:
     kind: Kind
     program: str
     address: str | None = None  # None: a temporary one, which the program chooses
@@ -34,7 +34,8 @@ class Tunnel(Value):
         return urlsplit(self.address or "").hostname or ""
 
 
-class TunnelState(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelState:
     """How the tunnel of a running relay is doing."""
 
     tunnel: Tunnel
@@ -43,7 +44,8 @@ class TunnelState(Value):
     detail: str = ""  # why nothing can come through it, and what to do
 
 
-class Way(Value):
+@dataclass(frozen=True, kw_only=True)
+class Way:
     """One kind of tunnel, as ``tunnels.toml`` has it."""
 
     get: str  # where the program is from

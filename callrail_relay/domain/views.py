@@ -1,15 +1,15 @@
 """What the dashboard reads: pages of texts, what waits for a person, how much came in, and conversations."""
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from callrail_relay.domain.message import MessageState, Status
-from callrail_relay.domain.values import Value
 
 QUARTER = timedelta(minutes=15)  # arrivals are counted by these: days and hours of every zone begin at one
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MessageSummary(MessageState):
     seq: int
     tracking_number: str | None = None
@@ -21,18 +21,21 @@ class MessageSummary(MessageState):
         return None not in (self.recipient, self.text, self.tracking_number)
 
 
-class TextPage(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextPage:
     rows: tuple[MessageSummary, ...]
     older: int | None = None  # where the next page begins, None at the end
     searched_to: datetime | None = None  # a search for words stopped for now, and has looked so far back
 
 
-class Bucket(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bucket:
     count: int = 0
     rows: tuple[MessageSummary, ...] = ()
 
 
-class Waiting(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
     held: Bucket = field(default_factory=Bucket)
     unknown: Bucket = field(default_factory=Bucket)
     failed: Bucket = field(default_factory=Bucket)
@@ -45,13 +48,15 @@ class Waiting(Value):
         return self.held.count + self.unknown.count + self.failed.count
 
 
-class Arrivals(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrivals:
     begins: datetime  # of a QUARTER
     status: Status  # what they have by now
     count: int
 
 
-class OldestUse(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OldestUse:
     hour: datetime | None
     day: datetime | None
 
@@ -67,7 +72,8 @@ class Kept(NamedTuple):
     doubled: int  # segments that CallRail accepted more than once
 
 
-class Overview(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
     now: datetime
     waiting: Waiting
     arrivals: tuple[Arrivals, ...]
@@ -75,21 +81,24 @@ class Overview(Value):
     any_sent: bool
 
 
-class RawRequest(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawRequest:
     received_at: datetime
     content_type: str | None
     query: str | None
     body: bytes
 
 
-class TextHistory(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextHistory:
     approved: tuple[str, ...] = ()
     release_at: datetime | None = None
     raw: RawRequest | None = None
     opted_out: bool = False
 
 
-class ChatMessage(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatMessage:
     at: datetime
     inbound: bool
     content: str | None
@@ -97,7 +106,8 @@ class ChatMessage(Value):
     status: Status | None = None
 
 
-class Conversation(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
     recipient: str
     tracking_number: str
     seller: str | None

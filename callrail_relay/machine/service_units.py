@@ -3,12 +3,11 @@
 import re
 import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from callrail_relay.domain.values import Value
 from callrail_relay.errors import SettingsError
 from callrail_relay.machine import sentence
 
@@ -28,7 +27,8 @@ class Kind(StrEnum):
     WINDOWS = "windows"
 
 
-class ServicePlan(Value):
+@dataclass(frozen=True, kw_only=True)
+class ServicePlan:
     """Which program runs, with which settings and data. It holds no secret."""
 
     program: tuple[str, ...]  # without a subcommand

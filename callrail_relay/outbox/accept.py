@@ -14,7 +14,6 @@ from callrail_relay.domain.mapper import Accepted, NewMessage, NewSubmission, Re
 from callrail_relay.domain.message import Source, Status
 from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.shadow import PassOn
-from callrail_relay.domain.values import Value
 from callrail_relay.outbox import shadow
 from callrail_relay.outbox.opt_outs import read_opt_outs
 from callrail_relay.outbox.rows import insert_into, portions
@@ -163,7 +162,8 @@ def ensure_account(connection: sa.Connection, account_id: str) -> None:
 _Earlier = tuple[str, datetime]  # the id of a message, and when it came
 
 
-class _Facts(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
     """What is known of earlier texts, and of those of the batch that were decided on already."""
 
     earlier: dict[bytes, _Earlier]  # the latest message with each fingerprint

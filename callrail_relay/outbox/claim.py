@@ -12,7 +12,6 @@ from callrail_relay.domain.account import DAY, HOUR, Account, Limits, Window
 from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, Held
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.segmentation import split_text
-from callrail_relay.domain.values import Value
 from callrail_relay.outbox.candidates import candidates, next_due
 from callrail_relay.outbox.opt_outs import read_opt_outs
 from callrail_relay.outbox.rows import (
@@ -147,7 +146,8 @@ class _Facts:
         return self.hour, self.day
 
 
-class _Look(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
     """The result of a look at an account: whether something was claimed, or when to look again."""
 
     has_claimed: bool = False

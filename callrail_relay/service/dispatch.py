@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from callrail_relay import errors
@@ -9,7 +10,6 @@ from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.message import OPEN, Attempt, Message, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.retry import NO_ANSWER, UNREACHABLE
-from callrail_relay.domain.values import Value
 from callrail_relay.sentences import explain_all
 from callrail_relay.service.delivery import TaskGroup
 from callrail_relay.service.operations import Operations
@@ -17,7 +17,8 @@ from callrail_relay.service.operations import Operations
 LOOK = timedelta(seconds=0.1)
 
 
-class DeliveryResult(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryResult:
     message: Message
     fault: errors.RelayError | None = None  # why it wasn't sent in time
 

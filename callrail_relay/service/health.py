@@ -11,7 +11,6 @@ from callrail_relay.domain import teller
 from callrail_relay.domain.health import CheckResult, Condition
 from callrail_relay.domain.message import instant
 from callrail_relay.domain.routing import Discovery, Route
-from callrail_relay.domain.values import Value
 from callrail_relay.errors import RefusedByCallRail, RelayError, Unavailable, Waiting
 from callrail_relay.outbox import times
 from callrail_relay.outbox.store import Store
@@ -27,7 +26,8 @@ PUBLIC_ADDRESS = "public address"
 _SEEN_OTHERWISE = (RELAY, PUBLIC_ADDRESS, "accounts", "texts")  # the verdict knows these by itself, and newer
 
 
-class HealthReport(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthReport:
     findings: tuple[CheckResult, ...]
 
     @property

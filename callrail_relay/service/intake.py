@@ -1,7 +1,7 @@
 """Taking texts in: read, map, judge, store. Nothing here waits for CallRail."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from random import Random
 
 from callrail_relay.clock import Clock
@@ -10,7 +10,6 @@ from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.health import Slept
 from callrail_relay.domain.message import Source, uuid7
 from callrail_relay.domain.shadow import PassOn
-from callrail_relay.domain.values import Value
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import accept
 from callrail_relay.outbox.store import Store
@@ -20,7 +19,8 @@ from callrail_relay.service.shadow import read_mode
 SavedFile = tuple[bytes, Sequence[mapper.MappedText]]  # a saved file as it came, and the texts in it
 
 
-class Receipt(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
     """What a submission became. A ping has no messages; a repeated one has the first one's id."""
 
     submission_id: str

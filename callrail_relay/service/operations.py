@@ -27,7 +27,6 @@ from callrail_relay.domain.message import (
     instant,
 )
 from callrail_relay.domain.opt_outs import ListedPerson, OptOut
-from callrail_relay.domain.values import Value
 from callrail_relay.domain.views import Waiting
 from callrail_relay.errors import NotAllowed, NotFound, UsageError
 from callrail_relay.outbox import decisions, history, lists, opt_outs, presence, queries
@@ -43,7 +42,8 @@ WRITING = timedelta(minutes=10)  # longer than it takes to write a decision on a
 FAILED_LATELY = timedelta(days=1)  # how long a failed text counts as waiting for a person
 
 
-class StatusReport(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusReport:
     facts: Facts
     counts: dict[Status, int]
 

@@ -13,7 +13,6 @@ from callrail_relay.domain.health import Facts, StoreStats, most_pressing
 from callrail_relay.domain.message import Message, MessageFilter, Status
 from callrail_relay.domain.opt_outs import OptOut
 from callrail_relay.domain.shadow import Shadow
-from callrail_relay.domain.values import Value
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import history as store_history
 from callrail_relay.outbox import opt_outs, queries
@@ -38,7 +37,8 @@ class PastArrivals:
     arrivals: tuple[views.Arrivals, ...]
 
 
-class OneText(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneText:
     message: Message
     history: views.TextHistory
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from callrail_relay.domain import teller
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.routing import Discovery, Route
-from callrail_relay.domain.values import Value
 from callrail_relay.errors import RefusedByCallRail, SecretError, UsageError
 from callrail_relay.outbox import opt_outs
 from callrail_relay.outbox.store import Store
@@ -60,7 +59,7 @@ class Question:
         return found[0] if wanted and (by_value or len(found) == 1) else None
 
     def answered(self, answer: str) -> Choice | None:
-        """The choice of this place in the list, from 1, this value or name, or the only name that begins so."""
+        """The choice of this place in the list (from 1), value or name; a name's beginning will do."""
         place = answer.strip()
         if place.isascii() and place.isdigit() and 1 <= int(place) <= len(self.choices):
             return self.choices[int(place) - 1]
@@ -112,7 +111,8 @@ def _comparable(name: str) -> str:
         return re.sub(r"[\s-]", "", name).casefold()
 
 
-class Names(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
     """What CallRail calls the companies, by id, and its numbers that can text."""
 
     companies: Mapping[str, str]

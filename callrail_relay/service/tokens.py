@@ -7,11 +7,11 @@ import hmac
 import math
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from callrail_relay.clock import Clock
-from callrail_relay.domain.values import Value
 from callrail_relay.errors import Unavailable
 
 T = TypeVar("T")
@@ -25,7 +25,8 @@ def new_token() -> str:
     return secrets.token_urlsafe(32)
 
 
-class HookToken(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookToken:
     value: str
     valid_until: datetime | None = None  # None is forever
 

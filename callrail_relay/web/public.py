@@ -7,6 +7,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from starlette.applications import Starlette
@@ -19,7 +20,6 @@ from starlette.types import Receive, Scope, Send
 from callrail_relay.clock import Clock
 from callrail_relay.domain.public_url import read_address
 from callrail_relay.domain.shadow import Passed, PassOn
-from callrail_relay.domain.values import Value
 from callrail_relay.errors import Unavailable
 from callrail_relay.service.background import Refused, uncounted
 from callrail_relay.service.intake import Intake, NotStored
@@ -45,7 +45,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Answered = Callable[[str, int, float], None]  # takes which webhook, the status of its answer, and seconds
 
 
-class PublicParts(Value):
+@dataclass(frozen=True, kw_only=True)
+class PublicParts:
     """
     What the public listener needs; *prove* answers a nonce as only this relay can.
 

@@ -10,6 +10,7 @@ import socket
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import formatdate
 from typing import Self
@@ -24,7 +25,6 @@ from uvicorn.server import ServerState
 
 from callrail_relay.clock import Clock, SystemClock, others_turn
 from callrail_relay.domain.events import EventHook, ListenerUnanswered
-from callrail_relay.domain.values import Value
 from callrail_relay.errors import Unavailable
 
 if sys.platform != "win32":
@@ -44,7 +44,8 @@ _ASCII = "".join(map(chr, range(128)))
 _CLOCK = SystemClock()
 
 
-class ConnectionLimits(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimits:
     """How long a peer may take, how many may connect, and how long requests in progress get at the end."""
 
     peer_seconds: float = 40.0  # more than a body may take, so that the app can answer a late one

@@ -34,8 +34,11 @@ from callrail_relay.domain.routing import Route
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import claim as store_claim
 from callrail_relay.outbox import lookups, record
+from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain_all
+from callrail_relay.service.background import Wakeup
 from callrail_relay.service.delivery import LEASE_CHECK, STALE, STORE_RETRY, Delivery
+from callrail_relay.service.intake import Intake
 from tests.service.rig import KEY, Rig, Sender, open_rig, outcomes, passing_time
 from tests.support.factories import recipient
 from tests.support.policies import guard_policy

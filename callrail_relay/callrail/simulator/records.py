@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from callrail_relay.domain.message import instant
-from callrail_relay.domain.values import Value
 from callrail_relay.errors import UsageError
 
 T = TypeVar("T")
@@ -59,7 +58,8 @@ class Bucket:
         }
 
 
-class Account(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
     """An account and its limits: for texts, and for all other requests."""
 
     id: str
@@ -82,7 +82,8 @@ class Account(Value):
         }
 
 
-class Company(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Company:
     id: str
     account_id: str
     name: str
@@ -109,7 +110,8 @@ class Company(Value):
         }
 
 
-class Tracker(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracker:
     """One tracking number, or the pool of a session tracker."""
 
     id: str
@@ -137,7 +139,8 @@ class Tracker(Value):
         }
 
 
-class Message(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
     """One text as the conversation shows it: an outgoing one with what CallRail appended."""
 
     id: int
@@ -165,7 +168,8 @@ class Message(Value):
         return {**words, "type": "sms", "media_urls": []}
 
 
-class Conversation(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
     """All texts between one company and one customer, oldest first; it grows with every text."""
 
     id: str
@@ -214,7 +218,8 @@ class Conversation(Value):
         }
 
 
-class Integration(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Integration:
     """A company's Webhooks integration: lists of URLs by event."""
 
     id: int
@@ -226,7 +231,8 @@ class Integration(Value):
         return {"id": self.id, "type": "Webhooks", "state": "active", "config": self.config, **key}
 
 
-class Text(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
     """One text that the API took: ``content`` as asked for, ``delivered_content`` as it went out."""
 
     recipient: str

@@ -2,20 +2,20 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
 
 from starlette.responses import Response
 
 from callrail_relay.domain import read_table
-from callrail_relay.domain.values import Value
 from callrail_relay.errors import NotFound, RelayError, SettingsError
 from callrail_relay.web.dashboard.frame import Visit
 from callrail_relay.web.dashboard.words import WORDS, say
 
 
-class Field(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
     key: str
     label: str
     kind: str
@@ -30,7 +30,8 @@ class Field(Value):
         return None if self.kind == "choice" and not words else words
 
 
-class Form(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
     name: str
     page: str
     title: str
@@ -38,7 +39,8 @@ class Form(Value):
     fields: Sequence[Field]
 
 
-class Refused(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
     """What a person typed that wasn't saved, and why."""
 
     form: str

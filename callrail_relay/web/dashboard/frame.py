@@ -21,7 +21,6 @@ from callrail_relay.domain.health import PublicUrl
 from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.printable import printable, shortened
 from callrail_relay.domain.shadow import Shadow, ShadowReport
-from callrail_relay.domain.values import Value
 from callrail_relay.errors import NotFound, RelayError, Unavailable
 from callrail_relay.sentences import phone, plural, says, when
 from callrail_relay.service.health import HealthReport
@@ -63,7 +62,8 @@ Examine = Callable[..., Awaitable[HealthReport]]
 """Makes the checks; with ``anew`` also those that ask CallRail, whose good answers are kept for a while."""
 
 
-class Examined(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
     """A result of the checks, and when it was made, by the time of day and by the monotonic clock."""
 
     report: HealthReport
@@ -221,7 +221,8 @@ class Dashboard:
         await self.comparison.close()
 
 
-class Visit(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
     """One request of a browser that is signed in, with the form that it posts."""
 
     dashboard: Dashboard

@@ -3,12 +3,12 @@
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 from urllib.parse import urlencode
 
 from callrail_relay.domain.message import ENDED, Status
-from callrail_relay.domain.values import Value
 from callrail_relay.domain.views import Arrivals
 from callrail_relay.sentences import clock_time
 from callrail_relay.web.dashboard.words import WORDS, say
@@ -41,7 +41,8 @@ class Bar(NamedTuple):
     usual: float | None = None
 
 
-class Plot(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
     """Bars side by side, oldest first, the scale's top, and how many there are of each status that occurs."""
 
     range: str

@@ -14,7 +14,6 @@ from callrail_relay.domain.message import OPEN, Attempt, Message, MessageFilter,
 from callrail_relay.domain.outcome import OutcomeKind, Sent
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.printable import guarded, lines, printable
-from callrail_relay.domain.values import Value
 from callrail_relay.domain.views import MessageSummary, RawRequest
 from callrail_relay.errors import NotFound
 from callrail_relay.sentences import phone, plural
@@ -120,7 +119,8 @@ def _instant(raw: str) -> datetime | None:
         return None
 
 
-class Asked(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
     """The form as it was filled in, its filter, and what could not be understood."""
 
     fields: Mapping[str, str]
