@@ -117,7 +117,7 @@ async def test_a_folder_that_is_read_only(folder: Path, clock: ManualClock) -> N
     await make_store(path, clock)
     allow(path, 0o666)
     allow(folder, 0o555)
-    with ordinary_user(), pytest.raises(Unavailable, match="to write to the file and its directory"):
+    with ordinary_user(), pytest.raises(Unavailable, match="write to the file and its directory"):
         await open_store(path, clock)
 
 

@@ -137,15 +137,11 @@ async def test_each_week_begins_with_a_summary_of_the_last_one(tmp_path: Path, r
         await node().turn()
         assert ["callrail-relay: 1 sent, 0 lost, 1 reviewed"] == receiver.titles
         assert ["info"] == [one["type"] for one in receiver.taken]
-        assert (
-            "Since 12:00 PM on December 2: 1 sent, 0 lost, 0 duplicates, 1 reviewed." == receiver.messages[0]
-        )
+        assert "Since 12:00 PM on Dec 2: 1 sent, 0 lost, 0 duplicates, 1 reviewed." == receiver.messages[0]
 
         await at(rig, "2026-12-14T08:00")
         await node().turn()
-        assert (
-            "Since 8:00 AM on December 7: 0 sent, 0 lost, 0 duplicates, 0 reviewed." == receiver.messages[1]
-        )
+        assert "Since 8:00 AM on Dec 7: 0 sent, 0 lost, 0 duplicates, 0 reviewed." == receiver.messages[1]
 
 
 async def test_a_node_without_the_summary_keeps_it_from_no_other(tmp_path: Path, receiver: Receiver) -> None:
@@ -175,11 +171,11 @@ async def test_a_summary_that_was_due_while_the_relay_was_off_is_sent_once(
         await alerts.turn()
         await alerts_of(rig, receiver.url, weekly_summary="friday").turn()
         [late] = receiver.messages
-        assert late.startswith("Since 12:00 PM on December 2: ")
+        assert late.startswith("Since 12:00 PM on Dec 2: ")
 
         await at(rig, "2026-12-25T08:00")
         await alerts.turn()
-        assert receiver.messages[1].startswith("Since 5:00 PM on December 22: ")
+        assert receiver.messages[1].startswith("Since 5:00 PM on Dec 22: ")
 
 
 async def test_a_lost_message_is_in_the_summary_and_so_is_what_waits(

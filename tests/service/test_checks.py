@@ -98,7 +98,7 @@ async def test_routes_that_can_text_are_well() -> None:
     for route in (route_of(simulator), by_number):
         words = await routes_checked(simulator, route)
         assert words.startswith("The API key is valid, and 1 number can text.")
-        assert "first text" in words
+        assert "real text" in words
 
 
 async def test_an_account_by_both_of_its_names_is_told() -> None:

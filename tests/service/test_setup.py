@@ -77,7 +77,7 @@ async def test_unknown_account_is_refused_by_its_name(given: str) -> None:
     """An account without a number is not found by an empty one."""
     question = await ask_for_account(Scripted())
 
-    with pytest.raises(RefusedByCallRail, match=f"no account {given}; give --account-id one from the list"):
+    with pytest.raises(RefusedByCallRail, match=f"the account {given}; give --account-id one from the list"):
         question.in_advance(given)
 
 
