@@ -121,7 +121,7 @@ def test_waiting_for_the_budget_is_code_7(configured: Program, sandbox: Sandbox)
     shown = configured.run("send", "--to", PERSON, "--message", "One more", env=limit)
 
     assert 7 == shown.returncode
-    assert "hour's sending limit" in shown.stderr
+    assert "sending limit for the hour" in shown.stderr
     assert 1 == len(sandbox.texts())
 
 

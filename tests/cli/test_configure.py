@@ -320,7 +320,7 @@ def test_second_run_keeps_secrets_and_comments(configured: str, config: Path, me
     assert (0, configured) == (done.exit_code, done.stdout)
     assert before == config.read_text("utf-8")
     assert "person-to-person" not in done.stderr
-    assert f"The API key in the {RUNG} is kept." in done.stderr
+    assert f"Kept the API key in the {RUNG}." in done.stderr
 
 
 def test_second_run_keeps_what_was_chosen(configured: str, config: Path, simulator: Simulator) -> None:
@@ -365,7 +365,7 @@ def test_settings_may_be_outranked(
     done = run(config, *ACCEPTED, "--api-url", api_url)
 
     assert 0 == done.exit_code, done.stderr
-    assert "The environment sets callrail.company_id otherwise" in done.stderr
+    assert "The environment sets callrail.company_id to something else" in done.stderr
     assert simulator.company_id == settings(config)["callrail"]["company_id"]
 
 

@@ -233,7 +233,7 @@ def test_a_key_that_may_not_write_is_refused(simulator: Simulator, config: Path)
         # The second request is the one that changes something.
         (Fault(Kind.DROP_ANSWER, on="read", position=2), 8, "run the command again, which is safe"),
         (Fault(Kind.STATUS, on="read", status=422, position=2), 5, "rejected the request (422)"),
-        (Fault(Kind.GARBAGE, on="read"), 8, "not as CallRail does"),
+        (Fault(Kind.GARBAGE, on="read"), 8, "not the way CallRail does"),
     ],
 )
 def test_callrail_that_does_not_do_it_is_told(

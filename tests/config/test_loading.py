@@ -240,7 +240,7 @@ def test_line_is_left_out_where_it_is_not_plain(config: Write) -> None:
 def test_route_without_company_is_a_fault(config: Write) -> None:
     path = config('[[routes]]\nteam_id = "1"\n')
 
-    assert f"routes ({path}) must each have account_id, of their own or from [callrail]." == fault(path)
+    assert f"routes ({path}) must each have account_id, either their own or from [callrail]." == fault(path)
 
 
 def test_variable_at_fault_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,7 +117,7 @@ async def test_a_folder_that_is_read_only(folder: Path, clock: ManualClock) -> N
     await make_store(path, clock)
     allow(path, 0o666)
     allow(folder, 0o555)
-    with ordinary_user(), pytest.raises(Unavailable, match="to write to the file and its directory"):
+    with ordinary_user(), pytest.raises(Unavailable, match="write to the file and its directory"):
         await open_store(path, clock)
 
 
@@ -155,7 +155,7 @@ async def test_a_directory_that_is_a_file(tmp_path: Path, clock: ManualClock) ->
     """No directory can be made there."""
     (tmp_path / "data").write_text("not a directory", encoding="utf-8")
 
-    with pytest.raises(Unavailable, match=r"\)\. Check its directory, or set database\.url"):
+    with pytest.raises(Unavailable, match=r"\)\. Check its directory and database\.url"):
         await open_store(tmp_path / "data" / "relay.db", clock)
 
 

@@ -55,7 +55,7 @@ async def test_store_that_can_be_written_is_well(tmp_path: Path) -> None:
     """It is named; where it cannot be written the disk, the rights and the server are to be looked at."""
     async with open_rig(tmp_path, patience=0) as rig:
         detail = await check_store(rig.outbox, StoreProbe(rig.outbox))
-        assert detail.endswith("relay.db can be written.")
+        assert detail.endswith("relay.db can be written to.")
         with rig.failing_store(), pytest.raises(Unavailable, match=r"relay\.db can't be written to; check"):
             await check_store(rig.outbox, StoreProbe(rig.outbox))
 
@@ -98,7 +98,7 @@ async def test_routes_that_can_text_are_well() -> None:
     for route in (route_of(simulator), by_number):
         words = await routes_checked(simulator, route)
         assert words.startswith("The API key is valid, and 1 number can text.")
-        assert "first text" in words
+        assert "real text" in words
 
 
 async def test_an_account_by_both_of_its_names_is_told() -> None:
@@ -234,7 +234,7 @@ async def test_an_answer_of_callrail_that_is_kept_says_when_it_was_asked() -> No
     asked_at = clock.now()
     assert "The key is valid." == await check()
     clock.advance(ANSWER_AGE - timedelta(seconds=1))
-    assert f"The key is valid. Asked at {asked_at:%Y-%m-%d %H:%M} UTC." == await check()
+    assert f"The key is valid. Checked at {asked_at:%Y-%m-%d %H:%M} UTC." == await check()
     check.forget()
     assert "The key is valid." == await check()
     clock.advance(ANSWER_AGE)

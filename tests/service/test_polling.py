@@ -270,7 +270,7 @@ async def test_a_page_may_have_many_long_conversations(rig: Rig) -> None:
     [
         (Fault(Kind.STATUS, on="read", status=429), "CallRail's request limit is reached"),
         (Fault(Kind.DROP, on="read"), "cannot be reached"),
-        (Fault(Kind.GARBAGE, on="read"), "not as CallRail does"),
+        (Fault(Kind.GARBAGE, on="read"), "not the way CallRail does"),
     ],
 )
 async def test_what_cannot_be_read_is_told(rig: Rig, fault: Fault, words: str) -> None:
