@@ -58,6 +58,15 @@ class _Ended:
     outcome: Outcome
     recorded: "asyncio.Future[Recorded]"
 
+    def tell(self, recorded: Recorded | Exception) -> None:
+        """Say what became of it, unless nobody waits for that any more."""
+        if self.recorded.done():
+            return
+        if isinstance(recorded, Exception):
+            self.recorded.set_exception(recorded)
+        else:
+            self.recorded.set_result(recorded)
+
 
 @dataclass(eq=False)
 class Delivery(PeriodicTask):
@@ -248,10 +257,12 @@ class Delivery(PeriodicTask):
         return await ended.recorded
 
     async def _record_all(self) -> None:
-        while self._ended:
-            batch, self._ended = self._ended, []
-            await self._record_batch(batch)
-        self._recording = None
+        try:
+            while self._ended:
+                batch, self._ended = self._ended, []
+                await self._record_batch(batch)
+        finally:
+            self._recording = None
 
     async def _record_batch(self, batch: list[_Ended]) -> None:
         """Write outcomes, again and again; given up if the relay stops and the lease is over."""
@@ -265,20 +276,18 @@ class Delivery(PeriodicTask):
             except Unavailable as error:
                 self.hook(events.StoreFailed(reason=str(error), retry_in=STORE_RETRY))
                 if self._stopping and self._clock.now() >= give_up_at:
-                    _fail(batch, error)
+                    for one in batch:
+                        one.tell(error)
                     return
                 await self._clock.sleep(STORE_RETRY.total_seconds())
             except Exception as error:  # noqa: BLE001 - handed to the attempt that it is about
-                if len(batch) == 1:
-                    _fail(batch, error)
-                    return
                 # One of them may have made all fail.
                 for one in batch:
-                    await self._record_batch([one])
+                    await self._record_batch([one]) if len(batch) > 1 else one.tell(error)
                 return
             else:
                 for one, recorded in zip(batch, results, strict=True):
-                    one.recorded.set_result(recorded)
+                    one.tell(recorded)
                 return
 
     def _tell(self, recorded: RecordResult) -> None:
@@ -307,11 +316,6 @@ class Delivery(PeriodicTask):
             self.hook(events.SentTwice(message_id=recorded.message_id))
         if recorded.settled is not None:
             tell(self.hook, recorded.settled)
-
-
-def _fail(batch: list[_Ended], error: Exception) -> None:
-    for one in batch:
-        one.recorded.set_exception(error)
 
 
 def _code(reason: Reason | None) -> str:
