@@ -129,7 +129,7 @@ def test_a_port_that_the_old_connection_holds_is_waited_for(
     wait_until(lambda: "won't open port" in checked(office)["detail"])
     status = office.run("status").stdout
     assert "Problem with the public URL" in status
-    assert "Wait a few minutes, or choose another --remote-port" in status
+    assert "Wait a few minutes, choose another --remote-port, or allow the port" in " ".join(status.split())
 
     vps.end(held)
     wait_until(lambda: checked(office)["reached"])
