@@ -132,11 +132,12 @@ async def expose(
         if not await relay.store.running():
             raise Unavailable(sentence("nothing_answers"))
         tunnel = await _prepare(context, tunnel)
-        text = read_text(path)
+        written = text = read_text(path)
         options = {name: getattr(tunnel, name) or None for name in Tunnel.__slots__}
         options |= {"for_now": for_now or None, "trusted": added or settings.tunnel.trusted}
         try:
             update(path, {"tunnel": options})
+            written = read_text(path)
             await _restart_system_service(context)
             say(sentence("brings_up"))
             address, detail = await _reach(context, relay, tunnel, for_now=for_now)
@@ -144,8 +145,11 @@ async def expose(
             changes = {"server": {"public_url": address, "trusted_proxies": trusted}}
             update(path, changes)
         except BaseException:
-            with suppress(OSError):
-                put_back(path, text)
+            with suppress(OSError, SettingsError):
+                if read_text(path) == written:
+                    put_back(path, text)
+                else:  # somebody changed other settings meanwhile
+                    update(path, {"tunnel": settings.tunnel.model_dump(exclude_defaults=True) or None})
             await _end_funnel(tunnel, kept=former)
             await _restart_system_service(context)
             raise

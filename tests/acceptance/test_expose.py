@@ -14,6 +14,7 @@ import threading
 import time
 import tomllib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
+from callrail_relay.config.saving import update
 from tests.acceptance.program import HOOK_TOKEN, PAYLOAD, Program, Sandbox, Started, wait_until
 from tests.support.public_way import HOST, PUBLIC, PublicWay, public_way, response
 from tests.support.sshd import SshServer, free_port, ssh_server
@@ -428,6 +430,23 @@ def test_a_program_that_is_not_signed_in_is_told(
     assert 8 == shown.returncode
     assert remedy in shown.stderr
     assert not config(home).exists()
+
+
+def test_what_is_changed_meanwhile_stays_when_it_fails(
+    home: Program, running: Started, tmp_path: Path
+) -> None:
+    """The file is put back as it was only if nobody else wrote to it; else the tunnel alone is taken out."""
+    StandIn(tmp_path / "tools", "ngrok").says("ERROR:  ERR_NGROK_4018", code=1, after=3)
+
+    def change() -> None:
+        wait_until(config(home).exists)
+        update(config(home), {"limits": {"per_hour": 100}})
+
+    with ThreadPoolExecutor() as other:
+        changing = other.submit(change)
+        assert 8 == home.run("expose", "ngrok", HOST).returncode
+        changing.result()
+    assert {"limits": {"per_hour": 100}} == settings(home)
 
 
 def test_an_expired_certificate_is_told(configured: Program, tmp_path: Path) -> None:
