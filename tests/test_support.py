@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -157,3 +158,15 @@ def test_server_ends_with_its_tests() -> None:
 
 async def connect(host: str) -> None:
     await asyncio.open_connection(host, 80)
+
+
+def test_what_a_test_needs_is_installed() -> None:
+    """By `tests/run`, wherever it can install programs."""
+    installs = (ROOT / "tests" / "run").read_text(encoding="utf-8")
+    needed = {
+        name
+        for file in (ROOT / "tests").rglob("*.py")
+        for name in re.findall(r'\bneed\("([^"]+)"\)', file.read_text(encoding="utf-8"))
+    }
+    assert "PostgreSQL" in needed
+    assert not [name for name in needed if PARTS[name].programs[0] not in installs]
