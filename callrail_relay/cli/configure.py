@@ -78,8 +78,8 @@ async def configure(
         "callrail": {"api_url": api_url, **(route_options if no_verify else {})},
         "server": {"public_url": public_url},
     }
-    former = load_context(must_exist=False).settings
     context = load_context(overrides=overrides, must_exist=False)
+    former = _written(context)
     known = await known_api_key(context, use_file=secrets_file)
     begin_step(1, sentence("step_key"))
     _settle_terms(context, accepted=accept_terms)
@@ -97,7 +97,7 @@ async def configure(
     }
     saved = await save_setup(context, changes, new_key=key if is_new else None, use_file=secrets_file)
     _tell_saved(context, saved)
-    is_changed = is_new or load_context().settings != former
+    is_changed = is_new or _written(context) != former
     if not has_terminal() or given.as_json:
         if is_changed and await _runs():
             say(f"{sentence('former_settings')} {sentence('restart_later')}")
@@ -112,6 +112,14 @@ async def configure(
     url = hook_url(settings, saved.token)
     document |= {"hook_url": url, "secrets": {"api_key": saved.key_place, "hook_token": saved.token_place}}
     show(document, url)
+
+
+def _written(context: "AppContext") -> bytes:
+    """What is in the settings file, which may have faults that this command is to mend."""
+    try:
+        return context.config_path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def _tell_saved(context: "AppContext", saved: "SavedSetup") -> None:

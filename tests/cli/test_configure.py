@@ -380,6 +380,16 @@ def test_broken_settings_are_not_written_over(text: str, config: Path, memory: M
     assert text == config.read_text("utf-8")
 
 
+def test_option_mends_what_is_wrong_in_the_file(configured: str, api_url: str, config: Path) -> None:
+    config.write_text(config.read_text("utf-8").replace(api_url, "http://api.example.com"), "utf-8")
+    assert 3 == run(config).exit_code
+
+    done = run(config, "--api-url", api_url)
+
+    assert 0 == done.exit_code, done.stderr
+    assert api_url == settings(config)["callrail"]["api_url"]
+
+
 @pytest.mark.parametrize(
     "address",
     [
