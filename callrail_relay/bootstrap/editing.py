@@ -2,8 +2,6 @@
 
 import asyncio
 import hashlib
-import json
-import logging
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +18,7 @@ from callrail_relay.config.saving import changed, plain
 from callrail_relay.config.settings import Guards, Settings
 from callrail_relay.domain.events import EventHook, SettingsChanged
 from callrail_relay.errors import NotAllowed, SettingsError
-from callrail_relay.replacing import new_content
+from callrail_relay.machine.notes import read_note, write_note
 
 AT_ONCE = {
     *(f"guards.{key}" for key in Guards.model_fields),
@@ -176,23 +174,12 @@ def unused(used: Settings, present: Settings) -> tuple[str, ...]:
 
 def note_unused(data: Path, keys: Sequence[str]) -> None:
     """Note for other commands which settings of the file the running relay doesn't use yet."""
-    note = data / NOTE
-    try:
-        if keys:
-            with new_content(note) as file:
-                json.dump(keys, file)
-        else:
-            note.unlink(missing_ok=True)
-    except OSError as error:
-        logging.getLogger("callrail_relay").warning("%s can't be written: %s", note, error.strerror)
+    write_note(data / NOTE, list(keys) or None)
 
 
 def read_unused(data: Path) -> tuple[str, ...]:
     """What the relay that runs noted last."""
-    try:
-        return tuple(json.loads((data / NOTE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return ()
+    return tuple(read_note(data / NOTE) or ())
 
 
 def _lines(path: Path, changes: Mapping[str, object]) -> str:

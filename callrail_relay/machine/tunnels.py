@@ -1,8 +1,6 @@
 """Finding and running a tunnel program, and the note about it that other commands read."""
 
 import asyncio
-import json
-import logging
 import os
 import shutil
 import subprocess
@@ -17,7 +15,7 @@ from typing import Self
 from callrail_relay.domain.tunnels import WAYS, Kind, Tunnel, TunnelState
 from callrail_relay.errors import Unavailable
 from callrail_relay.machine import leash, sentence
-from callrail_relay.replacing import new_content
+from callrail_relay.machine.notes import read_note, write_note
 
 KEPT_LINES = 1000
 COMMAND_WITHIN = 20.0  # seconds
@@ -107,23 +105,14 @@ def _note(data: Path) -> Path:
 
 
 def note_state(data: Path, state: TunnelState | None) -> None:
-    """Note the state of the running relay's tunnel, or take the note away. It holds no secret."""
-    try:
-        if state is None:
-            _note(data).unlink(missing_ok=True)
-        else:
-            with new_content(_note(data)) as file:
-                json.dump(asdict(state), file)
-    except OSError as error:
-        logging.getLogger("callrail_relay").warning("The tunnel's state can't be saved: %s", error.strerror)
+    """Note the state of the running relay's tunnel, or take the note away."""
+    write_note(_note(data), state and asdict(state))
 
 
 def read_state(data: Path, *, since: int = 0) -> TunnelState | None:
     """The state that was noted last; None if the relay has no tunnel, or noted it before *since*."""
     try:
-        if _note(data).stat().st_mtime_ns < since:
-            return None
-        found = json.loads(_note(data).read_text(encoding="utf-8"))
-        return TunnelState(**(found | {"tunnel": Tunnel(**found["tunnel"])}))
-    except (OSError, ValueError, KeyError, TypeError):
+        found = read_note(_note(data), since=since)
+        return TunnelState(**(found | {"tunnel": Tunnel(**found["tunnel"])})) if found else None
+    except (KeyError, TypeError):
         return None

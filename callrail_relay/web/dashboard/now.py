@@ -40,7 +40,7 @@ async def show(visit: Visit) -> Response:
     )
     examined = dashboard.examiner.latest()
     failed = [] if examined is None else examined.report.failed_checks()
-    unused = dashboard.settings.noted()
+    unused = await asyncio.to_thread(dashboard.settings.noted)
     facts = replace(facts, failed_checks=failed, public_url=dashboard.public_url(), unused_settings=unused)
     points, all_standings = render(facts), facts.standings
     return await visit.draw(
