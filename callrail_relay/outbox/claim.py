@@ -8,10 +8,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from callrail_relay.domain import guards
-from callrail_relay.domain.account import DAY, HOUR, Account, Limits, Window
+from callrail_relay.domain.account import Account, Window
 from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, Held
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.segmentation import split_text
+from callrail_relay.outbox.budget import read_windows, used, windows_since
 from callrail_relay.outbox.candidates import candidates, next_due
 from callrail_relay.outbox.opt_outs import read_opt_outs
 from callrail_relay.outbox.rows import (
@@ -29,13 +30,10 @@ from callrail_relay.outbox.tables import (
     EPOCH,
     MICROSECOND,
     NOW,
-    Condition,
     Instant,
     accounts,
     accounts_in_order,
     attempts,
-    callrail_texts,
-    is_by_others,
     is_open,
     is_released_by_itself,
     messages,
@@ -293,7 +291,7 @@ def _facts_of(row: Row) -> _Facts:
 
 
 def _at(now: datetime) -> dict[str, datetime]:
-    return {"now": now, "since_hour": now - HOUR, "since_day": now - DAY}
+    return {"now": now, **windows_since(now)}
 
 
 def _release(connection: sa.Connection, now: datetime, account_id: str) -> int:
@@ -303,73 +301,6 @@ def _release(connection: sa.Connection, now: datetime, account_id: str) -> int:
         others = [reason for reason in row.reasons if reason.code != "quiet_hours"]
         change(connection, messages, row.seq, status=Status.QUEUED, reasons=others)
     return len(released)
-
-
-def _ours_and_others(
-    since: sa.ColumnElement[datetime], account_id: sa.ColumnElement[str] = ACCOUNT_ID
-) -> tuple[tuple[Condition, ...], ...]:
-    """Which attempts, and which texts by others, count in the budget of *account_id* after *since*."""
-    return (
-        (attempts.c.account_id == account_id, attempts.c.counted_at > since),
-        (callrail_texts.c.account_id == account_id, callrail_texts.c.written_at > since, is_by_others),
-    )
-
-
-def used(since: str, account_id: sa.ColumnElement[str] = ACCOUNT_ID) -> sa.ColumnElement[int]:
-    """The uses of the budget of *account_id* after the instant that is passed as *since*."""
-    both = _ours_and_others(sa.bindparam(since, type_=Instant), account_id)
-    ours, others = (sa.select(sa.func.count()).where(*which).scalar_subquery() for which in both)
-    return ours + others
-
-
-_USED = sa.select(used("since_hour").label("hour"), used("since_day").label("day"))
-
-
-def count_used(connection: sa.Connection, now: datetime, account_id: str) -> tuple[int, int]:
-    """Return the uses of the account's budget in the last hour and in the last day."""
-    row = connection.execute(_USED, {**_at(now), "account_id": account_id}).one()
-    return row.hour, row.day
-
-
-def uses(*which: Condition) -> sa.Subquery:
-    """The instants (``at``) from which each use of the budget counts; by ``account_id`` and ``since``."""
-    ours, others = _ours_and_others(sa.bindparam("since", type_=Instant))
-    of_ours = sa.select(attempts.c.counted_at.label("at")).where(*ours, *which)
-    return sa.union_all(of_ours, sa.select(callrail_texts.c.written_at.label("at")).where(*others)).subquery()
-
-
-_USES = sa.select(uses().c.at)
-
-
-def read_windows(
-    connection: sa.Connection,
-    now: datetime,
-    account: Account,
-    limits: Limits,
-    *,
-    used: tuple[int, int],
-    needed: int = 1,
-    kept: int = 0,
-) -> tuple[Window, Window]:
-    """The hour and the day, of *used* each; ``free_at`` is when *needed* more fit, beside *kept* reserved."""
-    allowed = limits.lowered(hour_allowed=account.hour_allowed, day_allowed=account.day_allowed)
-
-    def window(length: timedelta, allowed: int, excess: int, own: int) -> Window:
-        # What CallRail counts beyond ours is known only in sum, so all of it counts until it is a window old.
-        counts = account.excess_at is not None and account.excess_at + length > now
-        others = [account.excess_at] * excess if counts else []
-        found = Window(own + len(others), allowed)
-        lacking = found.lacks(needed + kept)
-        if lacking == 0:
-            return found
-        known = connection.scalars(_USES, {"account_id": account.id, "since": now - length}).all()
-        ends = sorted(at + length for at in (*known, *others) if at is not None)
-        return replace(found, free_at=ends[lacking - 1] if lacking <= len(ends) else now + length)
-
-    return (
-        window(HOUR, allowed.per_hour, account.hour_excess, used[0]),
-        window(DAY, allowed.per_day, account.day_excess, used[1]),
-    )
 
 
 _LAST = sa.tuple_(sa.bindparam("after", type_=Instant), sa.bindparam("last", type_=sa.String))

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.account import DAY, HOUR, Account, Limits, drains_at
+from callrail_relay.domain.account import DAY, Account, Limits, drains_at
 from callrail_relay.domain.delivery import RECENT, UNDONE, AccountStatus, Counts
 from callrail_relay.domain.message import (
     OPEN,
@@ -22,7 +22,7 @@ from callrail_relay.domain.message import (
     first_id,
 )
 from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.outbox.claim import count_used, read_windows, used, uses
+from callrail_relay.outbox.budget import count_used, read_windows, used, uses, windows_since
 from callrail_relay.outbox.rows import Row, from_row, portions, route_of
 from callrail_relay.outbox.tables import (
     Condition,
@@ -124,8 +124,7 @@ def read_standings(
 ) -> list[AccountStatus]:
     """How each of *account_ids* stands, and each other account that texts wait for."""
     waiting = connection.scalars(_WAITED_FOR).all()
-    asked = {"since_hour": now - HOUR, "since_day": now - DAY}
-    known = {row.id: row for row in connection.execute(_KNOWN, asked)}
+    known = {row.id: row for row in connection.execute(_KNOWN, windows_since(now))}
     return [
         _standing(connection, now, known.get(account_id) or account_id, limits)
         for account_id in dict.fromkeys([*account_ids, *sorted(waiting)])

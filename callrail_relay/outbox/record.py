@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.account import DAY, HOUR, Account
+from callrail_relay.domain.account import Account
 from callrail_relay.domain.delivery import RecordResult
 from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.opt_outs import Origin
@@ -17,7 +17,7 @@ from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Rejecte
 from callrail_relay.domain.reconcile import LookupPolicy, Settled
 from callrail_relay.domain.retry import Consequence, decide
 from callrail_relay.domain.segmentation import split_text
-from callrail_relay.outbox.claim import used
+from callrail_relay.outbox.budget import used, windows_since
 from callrail_relay.outbox.inbound import after_outcome, place_replies
 from callrail_relay.outbox.lookups import flagged_twice, settle_as_sent
 from callrail_relay.outbox.opt_outs import add_opt_out
@@ -81,8 +81,7 @@ def _read_known(connection: sa.Connection, now: datetime, outcomes: Mapping[int,
     asked = {
         "attempt_ids": [*outcomes],
         "conversation_ids": [one.conversation_id for one in outcomes.values() if isinstance(one, Sent)],
-        "since_hour": now - HOUR,
-        "since_day": now - DAY,
+        **windows_since(now),
     }
     found = {row.attempt_id: row for row in connection.execute(_KNOWN, asked)}
     return [found[id_] for id_ in outcomes]
