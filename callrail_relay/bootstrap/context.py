@@ -45,7 +45,8 @@ class AppContext:
     secrets: Secrets
     data: Path
     clock: Clock = field(default_factory=SystemClock)
-    # For ids and waits, and no secrets. The system's own would cost more than the rest of an id.
+    # For ids and waits; secrets come from elsewhere, hence the noqa. The system's own randomness would cost
+    # more than the rest of an id.
     random: Random = field(default_factory=lambda: Random(SystemRandom().getrandbits(256)))  # noqa: S311
     overrides: Mapping[str, object] = field(default_factory=dict)
     stamp: object = None  # of the settings file, as it was read

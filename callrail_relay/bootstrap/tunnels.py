@@ -148,7 +148,7 @@ async def expose(
             with suppress(OSError, SettingsError):
                 if read_text(path) == written:
                     put_back(path, text)
-                else:  # somebody changed other settings meanwhile
+                else:  # another program changed the file meanwhile
                     update(path, {"tunnel": settings.tunnel.model_dump(exclude_defaults=True) or None})
             await _end_funnel(tunnel, kept=former)
             await _restart_system_service(context)

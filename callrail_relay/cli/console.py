@@ -77,7 +77,7 @@ def command(
             one.replace(annotation=Annotated[one.annotation, _declared(one, rows[one.name.strip("_")])])
             for one in (*inspect.signature(function).parameters.values(), *common)
         ]
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # inspect reads it
         run.__annotations__ = {one.name: one.annotation for one in parameters}
         app.command(name.rsplit(maxsplit=1)[-1], rich_help_panel=panel, help=rows["help"])(run)
         return function

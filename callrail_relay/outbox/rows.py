@@ -95,7 +95,7 @@ def lock_account(connection: sa.Connection, account_id: str, *, wait: bool) -> b
 
 
 def lock_accounts_of(connection: sa.Connection, attempt_ids: Iterable[int]) -> None:
-    """Lock the accounts of attempts until this transaction ends; on SQLite nobody else writes anyway."""
+    """Lock the accounts of attempts until this transaction ends. SQLite has one writer at a time anyway."""
     if connection.dialect.name != "sqlite":
         connection.execute(_LOCK_ACCOUNTS_OF, {"attempt_ids": [*attempt_ids]})
 

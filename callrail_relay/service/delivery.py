@@ -59,7 +59,7 @@ class _Ended:
     recorded: "asyncio.Future[Recorded]"
 
     def tell(self, recorded: Recorded | Exception) -> None:
-        """Say what became of it, unless nobody waits for that any more."""
+        """Report what became of it, unless the task that waits for it was canceled."""
         if self.recorded.done():
             return
         if isinstance(recorded, Exception):

@@ -87,6 +87,19 @@ def accept_and_give_key(wizard: Wizard) -> None:
     wizard.answer("paste it):", KEY)
 
 
+def set_up_second_company(program: Program, api_url: str, config: Path, *, address: str = "") -> str:
+    """A first run that chooses the second company and its second number; all that was seen."""
+    wizard = Wizard(program.environment, config, "--api-url", api_url, "--secrets-file")
+    accept_and_give_key(wizard)
+    wizard.answer("Which company?", "2")
+    wizard.answer("Which tracking number?", "2")
+    wizard.answer("Public URL", address)
+    wizard.answer("for a test text", "")
+    code, seen = wizard.end()
+    assert 0 == code, seen
+    return seen
+
+
 def test_wizard_leads_from_key_to_url(
     program: Program, simulator: Simulator, api_url: str, config: Path
 ) -> None:
@@ -95,7 +108,7 @@ def test_wizard_leads_from_key_to_url(
     wizard.answer('Type "yes" to accept this:', "y")
     accept_and_give_key(wizard)
     wizard.answer("Which company? 1 to 2, or its name:", "7")
-    wizard.answer("Which company? 1 to 2, or its name:", "second co")
+    wizard.answer("Which company? 1 to 2, or its name:", "second")
     wizard.answer("Which tracking number? 1 to 2, or its name:", "1")
     wizard.answer("Public URL", "ssh")
     wizard.answer("Public URL", "y")
@@ -167,13 +180,7 @@ def test_a_running_relay_needs_a_restart_to_use_another_number(
     program: Program, api_url: str, config: Path
 ) -> None:
     """The test text proves the new number, while IF3's texts still go out from the old one: so it's said."""
-    first = Wizard(program.environment, config, "--api-url", api_url, "--secrets-file")
-    accept_and_give_key(first)
-    first.answer("Which company?", "second")
-    first.answer("Which tracking number?", "2")
-    first.answer("Public URL", "")
-    first.answer("for a test text", "")
-    first.end()
+    set_up_second_company(program, api_url, config)
     ports = {"CALLRAIL_RELAY_DASHBOARD__PORT": "0"}
     with program.started("serve", "--config", str(config), "--port", "0", "--json", env=ports) as started:
         started.read_json()
@@ -192,13 +199,7 @@ def test_a_running_relay_needs_a_restart_to_use_another_number(
 
 def test_second_run_keeps_what_enter_keeps(program: Program, api_url: str, config: Path) -> None:
     """Enter at every question keeps key, choices, address and URL as they were."""
-    first = Wizard(program.environment, config, "--api-url", api_url, "--secrets-file")
-    accept_and_give_key(first)
-    first.answer("Which company?", "2")
-    first.answer("Which tracking number?", "2")
-    first.answer("Public URL", "https://texts.example.com")
-    first.answer("for a test text", "")
-    _, before = first.end()
+    before = set_up_second_company(program, api_url, config, address="https://texts.example.com")
     settings = config.read_text("utf-8")
 
     second = Wizard(program.environment, config)
