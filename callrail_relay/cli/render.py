@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import math
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -32,6 +33,7 @@ from callrail_relay.domain.health import (
 from callrail_relay.domain.message import Attempt, Message, Reason, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.printable import printable, shortened
+from callrail_relay.errors import RelayError
 from callrail_relay.sentences import MOST_SHOWN, explain, explain_all, plural, says, when
 from callrail_relay.service.health import RELAY, HealthReport
 from callrail_relay.service.operations import StatusReport
@@ -347,25 +349,49 @@ class Narrator:
         out = console(stderr=True)
         while (event := await self._waiting.get()) is not None:
             try:
-                row = Table.grid(padding=(0, 2, 0, 0))
-                time = Text(sentences.clock_time(self._clock.now()), "dim")
-                row.add_row(time, safe(*await _in_words(event, find)))
+                row = _row(sentences.clock_time(self._clock.now()), *await _in_words(event, find))
                 # In a thread: the relay keeps working while a person holds the terminal.
                 await asyncio.to_thread(out.print, row)
             except Exception:  # noqa: BLE001, S112 - one event that can't be shown must not stop the others
                 continue
 
 
-async def _in_words(event: events.Event, find: Find) -> tuple[str, str]:
+async def narrate_log(lines: Iterable[str], find: Find | None, now: Callable[[], datetime]) -> None:
+    """Show the lines of a log as ``Narrator`` would have; without *find* no text's person is known."""
+    out = console()
+    for line in lines:
+        try:
+            known = json.loads(line)
+            time, action = datetime.fromisoformat(known["timestamp"]), known["action"]
+        except (ValueError, TypeError, KeyError):  # not of the relay's own log, such as systemd's words
+            out.print(safe(line))
+            continue
+        told = known.get("words") or action, _COLORS.get(known.get("level"), "")
+        if event := events.read_event(known):
+            try:
+                told = await _in_words(event, find)
+            except RelayError:  # the text is gone, or the store itself is broken
+                told = await _in_words(event, None)
+        out.print(_row(when(time, now()), *told))
+
+
+def _row(time: str, words: str, style: str) -> Table:
+    row = Table.grid(padding=(0, 2, 0, 0))
+    row.add_row(Text(time, "dim"), safe(words, style))
+    return row
+
+
+async def _in_words(event: events.Event, find: Find | None) -> tuple[str, str]:
     """What happened, and its color."""
+    text = ""
     if isinstance(event, events.MessageEvent):
-        [message, *_] = await find(event.message_id)
-        if told := _of_message(event, message):
+        if find and (told := _of_message(event, (await find(event.message_id))[0])):
             return told
+        text = f"text {event.message_id[-SHORT_ID:]}"
     if isinstance(event, events.AccountPaused | events.AccountWaits):
         what = "is paused" if isinstance(event, events.AccountPaused) else "waits"
         return f"Sending {what}. {sentences.explain(Reason(event.reason))}", _COLORS[event.level]
-    detail = getattr(event, "reason", None) or getattr(event, "detail", None)
+    detail = getattr(event, "reason", None) or getattr(event, "detail", None) or text
     what = event.action.replace("_", " ").capitalize()
     return f"{what}: {detail}" if detail else f"{what}.", _COLORS.get(event.level, "")
 

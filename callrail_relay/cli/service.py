@@ -1,14 +1,18 @@
 """``service``: ``serve`` starts with the computer, and again after a crash."""
 
 import signal
-from contextlib import suppress
+import sys
+from collections.abc import Iterable
+from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import typer
 
 from callrail_relay.cli import console
 from callrail_relay.cli.console import command, given, load_context, say, sentence, show
+from callrail_relay.clock import SystemClock
 from callrail_relay.errors import NotFound, RelayError, Unavailable, UsageError
 
 if TYPE_CHECKING:
@@ -131,18 +135,36 @@ async def logs(lines: int = 50, follow: bool = False, system: bool = False) -> N
 
     if follow and given.as_json:
         raise UsageError(sentence("follow_json"))
-    manager = service_setup.find_manager(service_setup.find_kind(system=system or None))
-    if follow:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # asyncio's would wait for the next line
-    found = False
+    kind = service_setup.find_kind(system=system or None)
+    manager = service_setup.find_manager(kind)
     if given.as_json:
         console.print_json(list(manager.logs(lines, follow=False)))
         return
-    for line in manager.logs(lines, follow=follow):
-        console.echo(line)
-        found = True
-    if lines and not found:
-        say(sentence("no_log"))
+    if follow:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # asyncio's would wait for the next line
+    found = manager.logs(lines, follow=follow)
+    first = next(found, None)
+    if first is None:
+        say(sentence("no_log")) if lines else None
+    elif sys.stdout.isatty():
+        await _narrate(chain((first,), found), kind)
+    else:
+        for line in chain((first,), found):
+            console.echo(line)
+
+
+async def _narrate(lines: Iterable[str], kind: "Kind") -> None:
+    """Show the log as ``serve`` does on a terminal, with people's names if the store can be read."""
+    from callrail_relay.bootstrap import service_setup
+    from callrail_relay.cli.render import narrate_log
+
+    find = None
+    async with AsyncExitStack() as stack:
+        if service_setup.find_manager(kind).state().installed:
+            with suppress(RelayError):
+                service_setup.load_for(kind, given.config)
+                find = (await stack.enter_async_context(console.opened_relay())).operations.find
+        await narrate_log(lines, find, SystemClock().now)
 
 
 @command(app, "service restart")

@@ -1,10 +1,10 @@
 """What happened, as frozen records for a hook. None holds the words of a text, a key or a full number."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import ClassVar, dataclass_transform
+from typing import Any, ClassVar, dataclass_transform
 
 from callrail_relay.domain.message import Source, Status
 from callrail_relay.domain.outcome import OutcomeKind
@@ -222,6 +222,20 @@ class StoreFailed(Event, level="error"):
 class ProgramFailed(Event, level="error"):
     reason: str  # the kind of fault
     retry_in: timedelta
+
+
+def read_event(line: Mapping[str, Any]) -> Event | None:
+    """The event of a line of the log, its values as JSON has them; None for what is no event."""
+    kind = next((one for one in _kinds(Event) if one.action == line.get("action")), None)
+    if kind is None or not line.keys() >= {one.name for one in fields(kind)}:
+        return None
+    return kind(**{one.name: line[one.name] for one in fields(kind)})
+
+
+def _kinds(base: type[Event]) -> Iterator[type[Event]]:
+    for kind in base.__subclasses__():
+        yield kind
+        yield from _kinds(kind)
 
 
 EventHook = Callable[[Event], None]

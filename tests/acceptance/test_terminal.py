@@ -1,6 +1,7 @@
 """What a person sees on a terminal, and a program in a pipe: colours, width, bars."""
 
 import json
+import os
 import re
 import signal
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from tests.acceptance.program import LONGEST, Program
 from tests.support.factories import TRACKING_NUMBER, recipient
+from tests.support.service_programs import ServicePrograms
 
 if sys.platform == "win32":
     pytest.skip("Windows has no pseudo terminals for programs like pexpect", allow_module_level=True)
@@ -102,6 +104,22 @@ def test_status_fits_the_terminal_and_keeps_its_words_in_a_pipe(program: Program
     error = shown(program, "messages", "show", "nothing", env={"NO_COLOR": "1"})
     assert "Error: There is no text" in error
     assert not COLOUR.search(error)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the stand-in is for systemd")
+def test_log_of_the_service_is_words_for_a_person(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe, and --json, take the lines as they were logged."""
+    programs = ServicePrograms(program.folder / "programs", monkeypatch)
+    program.environment["PATH"] = os.environ["PATH"]
+    line = '{"timestamp": "2026-03-02T15:04:05Z", "level": "info", "action": "ping_received"}'
+    programs.answer("journalctl", f"{line}\n")
+
+    seen = CONTROL.sub("", shown(program, "service", "logs")).strip()
+
+    assert seen.startswith("Mar ")
+    assert seen.endswith("  Ping received.")
+    assert f"{line}\n" == program.run("service", "logs").stdout
+    assert [line] == program.json("service", "logs")
 
 
 def test_a_person_gets_a_table_and_a_program_lines(program: Program) -> None:

@@ -1,11 +1,13 @@
-"""What `serve` says on a terminal."""
+"""What `serve` says on a terminal, and `service logs` of what was logged."""
 
+import json
 import re
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from callrail_relay.cli.render import Narrator
+from callrail_relay.cli.render import Narrator, narrate_log
 from callrail_relay.domain import events
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind
@@ -13,6 +15,12 @@ from tests.service.rig import open_rig
 from tests.support.factories import ACCOUNT, RECIPIENT
 
 pytestmark = pytest.mark.anyio
+
+
+def logged(event: events.Event, at: datetime) -> str:
+    """The line of the log."""
+    known = {"timestamp": at.isoformat(), "action": event.action, "level": event.level}
+    return json.dumps(known | vars(event), default=str)
 
 
 def attempt(outcome: OutcomeKind, status: Status) -> dict[str, object]:
@@ -47,9 +55,17 @@ async def test_each_event_of_a_text_names_the_person(
         narrator(event(message_id=id_, **fields))
         narrator(None)
         await narrator.run(rig.operations.find)
+        line = logged(event(message_id=id_, **fields), rig.clock.now())
+        await narrate_log([line], rig.operations.find, rig.clock.now)
+        seen = capsys.readouterr()
+        await narrate_log([line], None, rig.clock.now)
 
     number = f"({RECIPIENT[2:5]}) {RECIPIENT[5:8]}-{RECIPIENT[8:]}"
-    assert told.format(who=number) in " ".join(capsys.readouterr().err.split())
+    assert told.format(who=number) in " ".join(seen.err.split())
+    assert seen.out == seen.err
+    without_store = capsys.readouterr().out
+    assert number not in without_store
+    assert event.action.replace("_", " ").capitalize() in without_store
 
 
 async def test_other_events_are_told_in_a_sentence(
@@ -73,3 +89,32 @@ async def test_other_events_are_told_in_a_sentence(
     paused, *others = said.removeprefix("|").split("|")
     assert paused.startswith("Sending is paused. CallRail doesn't recognize the API key (401).")
     assert ["Requests refused: wrong secret ", "Ping received."] == others
+
+
+async def test_all_other_lines_of_a_log_stay_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of systemd, of libraries, of a damaged file, and what the relay said itself; all can be shown."""
+    async with open_rig(tmp_path) as rig:
+        now = rig.clock.now()
+        said = {"timestamp": (now - timedelta(days=1)).isoformat(), "level": "info", "action": "said"}
+        lines = [
+            "Started callrail-relay.service.\x1b[2J",
+            json.dumps(said | {"words": "Listening at http://127.0.0.1:8787."}),
+            json.dumps(said | {"action": "The former settings stay in use: no table"}),
+            json.dumps(said | {"action": "attempt_finished"}),
+            '{"timestamp": "2026',
+            "[1, 2]",
+        ]
+        await narrate_log(lines, None, rig.clock.now)
+
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert [
+        "Started callrail-relay.service.\\x1b[2J",
+        "Listening at http://127.0.0.1:8787.",
+        "The former settings stay in use: no table",
+        "attempt_finished",
+        lines[-2],
+        lines[-1],
+    ] == [re.sub(r"^yesterday \d+:\d\d [AP]M  ", "", line.rstrip()) for line in shown.splitlines()]
