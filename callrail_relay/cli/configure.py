@@ -1,8 +1,9 @@
 """``configure``: the wizard that sets everything up, and its form for scripts."""
 
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from callrail_relay.cli.console import (
     ask,
@@ -17,6 +18,7 @@ from callrail_relay.cli.console import (
     say,
     sentence,
     show,
+    split_remedy,
     working,
 )
 from callrail_relay.cli.expose import bring_up, read_tunnel
@@ -33,12 +35,14 @@ from callrail_relay.errors import (
     Unavailable,
     UsageError,
 )
+from callrail_relay.sentences import STEPS
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
     from callrail_relay.bootstrap.credentials import KnownKey, SavedSetup
     from callrail_relay.service.setup import Question
 
+T = TypeVar("T")
 _LONGEST_KEY = 4096
 
 
@@ -80,8 +84,8 @@ async def configure(
     }
     context = load_context(overrides=overrides, must_exist=False)
     former = _written(context)
-    known = await known_api_key(context, use_file=secrets_file)
-    begin_step(1, sentence("step_key"))
+    known, use_file = await _store_or_file(partial(known_api_key, context), use_file=secrets_file)
+    begin_step("key")
     _settle_terms(context, accepted=accept_terms)
     if no_verify:
         key, is_new = _settle_key(known, from_stdin=api_key_stdin)
@@ -89,29 +93,43 @@ async def configure(
         route: dict[str, object] = {name: getattr(context.settings.callrail, name) for name in route_options}
     else:
         key, is_new, accounts = await _sign_in(context, known, from_stdin=api_key_stdin)
-        begin_step(2, sentence("step_number"))
+        begin_step("number")
         route = await _find_route(context, key, accounts, route_options)
     changes: dict[str, dict[str, object]] = {
         "callrail": {**({"api_url": api_url} if api_url else {}), **route, "accepted_terms": True},
         **({"server": {"public_url": public_url}} if public_url else {}),
     }
-    saved = await save_setup(context, changes, new_key=key if is_new else None, use_file=secrets_file)
+    save = partial(save_setup, context, changes, new_key=key if is_new else None)
+    saved, use_file = await _store_or_file(save, use_file=use_file)
     _tell_saved(context, saved)
     is_changed = is_new or _written(context) != former
-    if not has_terminal() or given.as_json:
-        if is_changed and await _runs():
-            say(f"{sentence('former_settings')} {sentence('restart_later')}")
-        say(f"{sentence('unproven')}\n{sentence('next')}")
-    else:
-        await lead_on(has_address=public_url is not None, is_changed=is_changed)
+    guides = has_terminal() and not given.as_json
+    await _lead_to_address(ask=guides, has_address=public_url is not None, is_changed=is_changed)
     document = {"settings_file": str(context.config_path), **route}
     if webhooks:
-        document["webhooks"] = await _register(load_context(), use_file=secrets_file)
+        document["webhooks"] = await _register(load_context(), use_file=use_file)
     settings = load_context().settings
+    begin_step("webhook")
     say(why_not_for_if3(settings.server.public_url) or sentence("paste_url"))
     url = hook_url(settings, saved.token)
     document |= {"hook_url": url, "secrets": {"api_key": saved.key_place, "hook_token": saved.token_place}}
     show(document, url)
+    if guides:
+        await _send_test()
+        await _show_checklist()
+
+
+async def _store_or_file(work: Callable[..., Awaitable[T]], *, use_file: bool) -> tuple[T, bool]:
+    """What *work* gives with a place for secrets; a person may choose the file if the keyring fails."""
+    try:
+        return await work(use_file=use_file), use_file
+    except SecretError as error:
+        if use_file or not has_terminal():
+            raise
+        say(split_remedy(str(error))[0])
+        if not confirmed(sentence("ask_secrets_file"), yes=False):
+            raise
+        return await work(use_file=True), True
 
 
 def _written(context: "AppContext") -> bytes:
@@ -274,28 +292,24 @@ async def _remove_webhooks(context: "AppContext", *, use_file: bool) -> dict[str
     return {"companies": removed}
 
 
-_STEPS = 5
-
-
-def begin_step(number: int, title: str) -> None:
-    """Say where a person is in the wizard."""
+def begin_step(step: str) -> None:
+    """Say where a person is in the wizard, whose steps are those of the checklist."""
     if has_terminal():
-        say(f"\nStep {number} of {_STEPS}: {title}")
+        say(f"\nStep {list(STEPS).index(step) + 1} of {len(STEPS)}: {STEPS[step]}")
 
 
-async def lead_on(*, has_address: bool, is_changed: bool = False) -> None:
-    """Lead a person from saved settings to a relay that runs, is reachable, and has sent a text."""
-    begin_step(3, sentence("step_service"))
-    if is_changed and await _runs():
-        await _restart()
-    else:
-        await offer()
-    begin_step(4, sentence("step_address"))
-    if not has_address:
-        await _settle_address()
-    begin_step(5, sentence("step_test"))
-    await _send_test()
-    await _show_checklist()
+async def _lead_to_address(*, ask: bool, has_address: bool, is_changed: bool) -> None:
+    """Lead a person from saved settings to a relay that runs and is reachable, or say what comes next."""
+    has_former = is_changed and await _runs()
+    if ask:
+        begin_step("address")
+        await (_restart() if has_former else offer())
+        if not has_address:
+            await _settle_address()
+        return
+    if has_former:
+        say(f"{sentence('former_settings')} {sentence('restart_later')}")
+    say(f"{sentence('unproven')}\n{sentence('next')}")
 
 
 async def _runs() -> bool:
@@ -355,6 +369,7 @@ async def _settle_address() -> None:
 
 async def _send_test() -> None:
     """Send a text to the person's own phone: nothing else proves that the API key may send."""
+    begin_step("text")
     say(sentence("test"))
     while number := ask(sentence("ask_phone")):
         try:

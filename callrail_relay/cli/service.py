@@ -55,7 +55,8 @@ async def _install(kind: "Kind", *, yes: bool) -> tuple[list[str], str | None]:
     context = service_setup.load_for(kind, given.config)
     needs = await service_setup.find_needs(context, kind)
     _ask(needs, yes=yes)
-    wrote, warning, fault = await service_setup.install(context, kind, needs)
+    with console.working(sentence("installing")):
+        wrote, warning, fault = await service_setup.install(context, kind, needs)
     for line in (*wrote, *([f"Warning: {warning}"] if warning else ())):
         say(line)
     if is_system:
@@ -92,7 +93,8 @@ async def uninstall(system: bool = False, yes: bool = False) -> None:
     more = f" and {service_setup.system_config_file().parent}" if kind == "systemd-system" else ""
     if not console.confirmed(sentence("remove_service", path=state.path, more=more), yes=yes):
         return
-    removed = service_setup.uninstall(kind)
+    with console.working(sentence("stopping")):
+        removed = service_setup.uninstall(kind)
     for path in () if given.as_json else removed:
         say(f"Removed {path}.")
     show({"removed": removed}, sentence("service_removed"))
@@ -174,7 +176,8 @@ async def restart(system: bool = False) -> None:
     kind = service_setup.find_kind(system=system or None)
     if not service_setup.read_state(kind, None).installed:
         raise NotFound(sentence("not_installed"))
-    state, fault = await service_setup.restart(kind, given.config)
+    with console.working(sentence("restarting")):
+        state, fault = await service_setup.restart(kind, given.config)
     if fault is not None:
         raise Unavailable(sentence("restarted_fault", fault=fault))
     show(_document(state), sentence("service_runs"))
