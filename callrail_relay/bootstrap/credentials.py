@@ -187,6 +187,13 @@ async def register_webhooks(context: AppContext, *, use_file: bool) -> Registere
 
 async def remove_webhooks(context: AppContext, api_key: str | None = None) -> list[str]:
     """Remove our URLs at CallRail, and the keys with which it signs; returns the companies that had any."""
+    found = await find_webhooks(context, api_key, remove=True)
+    await context.secrets.remove(SecretName.SIGNING_KEYS)
+    return found
+
+
+async def find_webhooks(context: AppContext, api_key: str | None, *, remove: bool = False) -> list[str]:
+    """The companies that have URLs of ours at CallRail, and *remove* them there."""
     context.require_route()
     paths = [f"/hooks/callrail/{one.value}" for one in await read_hook_tokens(context)]
     public_url = context.settings.server.public_url
@@ -196,9 +203,8 @@ async def remove_webhooks(context: AppContext, api_key: str | None = None) -> li
         return by_address or any(path in url for path in paths)
 
     async with open_callrail(context, api_key) as callrail:
-        found = [one for one in context.companies if await callrail.remove_webhooks(*one, is_ours)]
-    await context.secrets.remove(SecretName.SIGNING_KEYS)
-    return [company_id for _, company_id in found]
+        find = partial(callrail.find_webhooks, is_ours=is_ours, remove=remove)
+        return [one[1] for one in context.companies if await find(*one)]
 
 
 async def _require_answer(context: AppContext) -> None:

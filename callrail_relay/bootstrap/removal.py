@@ -10,7 +10,7 @@ from typing import NamedTuple
 from callrail_relay.bootstrap import credentials, editing, service_setup, tunnels
 from callrail_relay.bootstrap.backups import remove_store
 from callrail_relay.bootstrap.context import AppContext, load_context, sentence
-from callrail_relay.bootstrap.credentials import remove_webhooks
+from callrail_relay.bootstrap.credentials import find_webhooks, remove_webhooks
 from callrail_relay.bootstrap.wiring import open_relay
 from callrail_relay.config.places import log_file
 from callrail_relay.config.secrets import SecretName
@@ -25,65 +25,80 @@ class Step(NamedTuple):
     remove: Callable[[], Awaitable[object]]  # raises RelayError or OSError
     uses_the_rest: bool = False  # if it can't be removed, nothing else is
 
+    async def take(self) -> str | None:
+        """Remove it; returns why that failed."""
+        try:
+            await self.remove()
+        except (RelayError, OSError) as error:
+            return str(error)
+        return None
 
-async def plan_removal(config: Path | None, *, with_data: bool) -> tuple[list[Step], Path | None]:
-    """What there is to remove, in order, and the store, None for PostgreSQL. Raises NotAllowed."""
+
+class Removal(NamedTuple):
+    """What there is to remove, in order."""
+
+    steps: list[Step]
+    store: Path | None  # None for PostgreSQL
+    unread: SecretError | None  # why it isn't known whether there are more secrets
+
+
+async def plan_removal(config: Path | None, *, with_data: bool) -> Removal:
+    """Find out what there is. Raises NotAllowed."""
     kind = state = None
     with suppress(Unavailable):  # a system without services
         kind = service_setup.find_kind(system=None)
         state = service_setup.find_manager(kind).state()
     service = kind if state and state.installed else None
-    context = service_setup.load_for(service, config) if service else load_context(config)
+    # What a former `uninstall` left may have no settings file any more.
+    context = service_setup.load_for(service, config) if service else load_context(config, must_exist=False)
     store = store_file(context.settings.database.url)
     if store is not None and not (state and state.running) and StoreLock(store).server() is not None:
         raise NotAllowed(sentence("runs_no_service"))
     if with_data and (store is None or store.exists()):
         await _require_all_sent(context, store)
-    key, places = await _read_secrets(context)
+    key, places, unread = await _read_secrets(context)
     steps: list[Step] = []
     if service and state:
         remove_service = partial(asyncio.to_thread, service_setup.uninstall, service)
         steps.append(Step(f"the service, {state.path}", remove_service, uses_the_rest=True))
     if tunnel := context.settings.tunnel.tunnel():
         steps.append(Step(f"the {tunnel.kind} tunnel", lambda: tunnels.turn_off(context)))
-    if context.account_ids and context.settings.server.public_url:
-        steps.append(Step("the relay's webhooks at CallRail", lambda: _remove_webhooks(context, key)))
+    if webhooks := await _name_webhooks(context, key):
+        steps.append(Step(webhooks, lambda: _remove_webhooks(context, key)))
     if places:
         steps.append(Step(f"the secrets: {', '.join(places)}", lambda: _remove_secrets(context)))
     if context.config_path.exists():
         steps.append(Step(f"the settings, {context.config_path}", lambda: _remove_settings(context)))
     if with_data and store is not None and store.exists():
         steps.append(Step(f"the texts and opt-outs, {store}", lambda: _remove_data(context, store)))
-    return steps, store
+    return Removal(steps, store, unread)
 
 
-async def _read_secrets(context: AppContext) -> tuple[str | None, list[str]]:
-    """The API key, which the webhooks at CallRail need, and what is stored where."""
-    key, places = None, []
+async def _read_secrets(context: AppContext) -> tuple[str | None, list[str], SecretError | None]:
+    """The API key, which the webhooks at CallRail need, what is stored where, and why more isn't known."""
+    key, places, unread = None, [], None
     for name in SecretName:
         try:
             found = await context.secrets.find(name)
-        except SecretError:  # removing it says why it can't be read
-            places.append(name.words)
+        except SecretError as error:
+            unread = error
             continue
         if found and not context.secrets.shadowed_by(name):
             places.append(f"{name.words} ({found.source})")
         key = found.reveal() if found and name is SecretName.API_KEY else key
-    return key, places
+    if context.secrets.file_in_use and not places:
+        places.append(str(context.secrets.file))
+    return key, places, unread
 
 
-async def remove(steps: list[Step]) -> tuple[list[str], list[str]]:
-    """Take the steps in order; returns what was removed, and what could not be, with the reason."""
-    removed, left = [], []
-    for step in steps:
-        try:
-            await step.remove()
-            removed.append(step.what)
-        except (RelayError, OSError) as error:
-            left.append(f"{step.what}. {error}")
-            if step.uses_the_rest:
-                break
-    return removed, left
+async def _name_webhooks(context: AppContext, key: str | None) -> str | None:
+    """The relay's webhooks at CallRail in words, None if there are none."""
+    if not (context.account_ids and context.settings.server.public_url):
+        return None
+    try:
+        return sentence("webhooks") if await find_webhooks(context, key) else None
+    except RelayError:  # removing them says why
+        return sentence("webhooks_unseen")
 
 
 async def _remove_webhooks(context: AppContext, key: str | None) -> None:

@@ -163,13 +163,16 @@ class CallRail:
             active=known is None or known.active,
         )
 
-    async def remove_webhooks(self, account_id: str, company_id: str, is_ours: Callable[[str], bool]) -> bool:
-        """Have CallRail post to our URLs no more; False if it did not."""
+    async def find_webhooks(
+        self, account_id: str, company_id: str, is_ours: Callable[[str], bool], *, remove: bool
+    ) -> bool:
+        """Whether CallRail posts to our URLs; it does no more if they are to be *remove*d."""
         known = await self._integration(account_id, company_id)
         if known is None or (config := wire.without_urls(known.config, is_ours)) == known.config:
             return False
-        path = wire.integration_path(account_id, known.id)
-        await self._requests().write("PUT", path, {"config": config})
+        if remove:
+            path = wire.integration_path(account_id, known.id)
+            await self._requests().write("PUT", path, {"config": config})
         return True
 
     async def _integration(self, account_id: str, company_id: str) -> WebhookIntegration | None:

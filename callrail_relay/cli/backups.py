@@ -2,7 +2,16 @@
 
 from pathlib import Path
 
-from callrail_relay.cli.console import confirmed, given, load_context, say, show
+from callrail_relay.cli.console import (
+    confirmed,
+    given,
+    load_context,
+    say,
+    sentence,
+    show,
+    split_remedy,
+    working,
+)
 from callrail_relay.domain.message import instant
 from callrail_relay.errors import Unavailable
 from callrail_relay.sentences import plural
@@ -50,19 +59,33 @@ async def restore(file: Path, secrets_file: bool = False) -> None:
 
 
 async def uninstall(data: bool = False, yes: bool = False) -> int:
-    from callrail_relay.bootstrap.removal import plan_removal, remove
+    from callrail_relay.bootstrap.removal import plan_removal
 
-    steps, store = await plan_removal(given.config, with_data=data)
-    say("\n  - ".join(["This removes:", *(step.what for step in steps)]))
-    if not confirmed("Remove all of this? From then on, texts from IF3 are lost.", yes=yes):
-        say("Nothing was removed.")
-        return 0
-    removed, left = await remove(steps)
-    for line in left:
-        say(f"Not removed: {line}")
+    with working(sentence("looking")):
+        steps, store, unread = await plan_removal(given.config, with_data=data)
+    removed, left = [], []
+    if unread is not None:
+        left.append(f"{split_remedy(str(unread))[0]} {sentence('more_secrets')}")
+        say(left[0])
+    if steps:
+        say("\n  - ".join([sentence("removes"), *(step.what for step in steps)]))
+        if not confirmed(sentence("ask_removal"), yes=yes):
+            say("Nothing was removed.")
+            return 0
+    for step in steps:
+        with working(f"Removing {step.what}"):
+            fault = await step.take()
+        if fault is None:
+            say(f"Removed {step.what}.")
+            removed.append(step.what)
+            continue
+        say(f"Not removed: {step.what}. {fault}")
+        left.append(f"{step.what}. {fault}")
+        if step.uses_the_rest:
+            break
     kept = None if store and not store.exists() else str(store or "PostgreSQL")
     if kept is not None:
-        say(f"Your texts, opt-outs and history are still in {kept}.")
-    done = "Remove the webhook URL in IF3 as well: Team Dashboard > Settings > Messaging."
+        say(sentence("texts_kept", kept=kept))
+    done = sentence("url_in_if3" if steps else "nothing_to_remove")
     show({"removed": removed, "left": left, "store": kept}, done)
     return Unavailable.exit_code if left else 0

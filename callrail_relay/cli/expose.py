@@ -30,8 +30,8 @@ async def expose(
 ) -> int:
     from callrail_relay.bootstrap import tunnels
 
-    if (way is not None) + check + off != 1:
-        raise UsageError(sentence("expose_how"))
+    if (count := (way is not None) + check + off) != 1:
+        raise UsageError(sentence("expose_one" if count else "expose_how"))
     context = load_context()
     if check:
         found = await tunnels.check(context)

@@ -63,8 +63,9 @@ async def serve(
                 raise Unavailable(
                     sentence("database_used", by=error.by, since=since, process=process)
                 ) from error
-            link = sentence("open_dashboard") if error.has_dashboard else ""
-            raise Unavailable(sentence("relay_runs", since=since, process=process, link=link)) from error
+            what = sentence("sandbox_beside" if sandbox else "open_dashboard")
+            more = what if sandbox or error.has_dashboard else ""
+            raise Unavailable(sentence("relay_runs", since=since, process=process, more=more)) from error
 
 
 async def _serve(context: "AppContext", *, show_hook_url: bool, sandbox: bool) -> None:
@@ -100,7 +101,7 @@ async def _serve(context: "AppContext", *, show_hook_url: bool, sandbox: bool) -
             if given.as_json:
                 print_json({"public_url": listening.public_url, "private_url": listening.private_url})
             # The webhook's URL holds a secret and stays out of service logs.
-            say(sentence("listening", url=listening.public_url))
+            say(sentence("sandbox_at" if sandbox else "listening", url=listening.public_url))
             if listening.login_url is not None:
                 say(sentence("dashboard_at", url=listening.login_url))
             if show_hook_url:

@@ -23,8 +23,9 @@ from callrail_relay.domain.message import (
 )
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.outbox.budget import count_used, read_windows, used, uses, windows_since
-from callrail_relay.outbox.rows import Row, from_row, portions, route_of
+from callrail_relay.outbox.rows import Row, from_row, last_of, portions, route_of
 from callrail_relay.outbox.tables import (
+    ACCOUNT_ID,
     Condition,
     accounts,
     attempts,
@@ -53,6 +54,20 @@ def find_ids(connection: sa.Connection, now: datetime, part: str, *, limit: int)
     fits = [id_.like(one) for id_ in (messages.c.id, messages.c.submission_id) for one in patterns]
     query = sa.select(messages.c.id).where(sa.or_(*fits)).order_by(messages.c.seq.desc()).limit(limit)
     return list(connection.scalars(query))
+
+
+_ACCEPTED = (
+    sa.select(attempts.c.finished_at)
+    .where(attempts.c.account_id == ACCOUNT_ID, attempts.c.counted_at.is_not(None))
+    .where(attempts.c.outcome == OutcomeKind.SENT)
+    .order_by(attempts.c.counted_at.desc())
+    .limit(1)
+)
+
+
+def last_accepted(connection: sa.Connection, now: datetime, account_ids: Sequence[str]) -> datetime | None:
+    """When CallRail accepted the newest text of these accounts."""
+    return last_of(*(connection.scalar(_ACCEPTED, {"account_id": one}) for one in account_ids))
 
 
 def with_segments(connection: sa.Connection, now: datetime, rows: Sequence[Row]) -> list[Message]:

@@ -12,9 +12,9 @@ from callrail_relay.domain.health import CheckResult, Condition
 from callrail_relay.domain.message import instant
 from callrail_relay.domain.routing import Discovery, Route
 from callrail_relay.errors import RefusedByCallRail, RelayError, Unavailable, Waiting
-from callrail_relay.outbox import times
+from callrail_relay.outbox import queries, times
 from callrail_relay.outbox.store import Store
-from callrail_relay.sentences import explain, plural
+from callrail_relay.sentences import at, explain, plural, when
 from callrail_relay.service.background import Refused, uncounted
 from callrail_relay.service.operations import Operations
 
@@ -215,7 +215,11 @@ async def check_accounts(operations: Operations) -> str:
         if account.id not in operations.account_ids:
             waiting = plural(standing.pending, "segment")
             raise CheckWarning(says("foreign_account", segments=waiting, account=account.id))
-    return says("not_paused")
+    accepted = await operations.store.read(queries.last_accepted, operations.account_ids)
+    if accepted is None:
+        return says("not_paused", proof=says("not_proven"))
+    time = at(when(accepted, await operations.store.now()))
+    return says("not_paused", proof=says("proven", at=time))
 
 
 async def check_waiting(operations: Operations) -> str:

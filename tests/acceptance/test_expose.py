@@ -206,7 +206,8 @@ def another_relay(listener: socket.socket) -> str:
     ("arguments", "code", "words"),
     [
         ([], 2, "Choose tailscale"),
-        (["ngrok", "--off"], 2, "Choose"),
+        (["ngrok", "--off"], 2, "Use only one of these"),
+        (["--check", "--off"], 2, "Use only one of these"),
         (["ssh"], 2, "Give the server"),
         (["ssh", "-oProxyCommand=true", "--public-url", PUBLIC], 2, "No such option"),
         (["ssh", "relay@vps", "--public-url", "http://127.0.0.1:1"], 3, "only to this computer"),

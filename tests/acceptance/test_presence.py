@@ -83,15 +83,15 @@ def test_second_serve_says_that_the_relay_is_running(configured: Program) -> Non
         other_spelling = database(configured, f"../{configured.folder.name}/relay.db")
         configured.environment["CALLRAIL_RELAY_DATABASE__URL"] = database(configured, "relay.db")
         with configured.serving() as named:
-            for arguments, url in (
-                (["serve", "--port", "0"], database(configured, "relay.db")),
-                (["serve", "--port", "0", "--sandbox"], other_spelling),
+            for arguments, url, remedy in (
+                (["serve", "--port", "0"], database(configured, "relay.db"), "dashboard"),
+                (["serve", "--port", "0", "--sandbox"], other_spelling, "demo --keep"),
             ):
                 refused = configured.run(*arguments, env={"CALLRAIL_RELAY_DATABASE__URL": url})
                 assert 8 == refused.returncode, refused.stderr
                 assert "already running since" in refused.stderr
                 assert f"(process {named.process.pid})" in refused.stderr
-                assert "`callrail-relay dashboard`" in refused.stderr
+                assert f"`callrail-relay {remedy}`" in refused.stderr
             assert named.process.poll() is None
         assert first.process.poll() is None
 

@@ -211,11 +211,14 @@ def test_killed_serve_loses_nothing(configured: Program, sandbox: Sandbox) -> No
 
 
 def test_serve_in_the_sandbox(program: Program) -> None:
-    """`serve --sandbox` needs no account, and its texts are seen by the other commands."""
+    """`serve --sandbox` needs no account, its texts are seen by the other commands, and it's not for IF3."""
     program.environment["CALLRAIL_RELAY_HOOK_TOKEN"] = HOOK_TOKEN
     with program.serving("--sandbox") as serving:
         assert 200 == serving.post(PAYLOAD).status_code
         program.wait_for("sent", 1)
+        _, told = serving.stop()
+    assert "Don't give it to IF3" in told
+    assert "hook-url" not in told
 
 
 def test_replay_reads_zapier_and_knows_what_was_sent(configured: Program, sandbox: Sandbox) -> None:

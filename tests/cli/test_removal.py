@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from keyring.errors import KeyringLocked
 from typer.testing import CliRunner, Result
 
 from callrail_relay.bootstrap import backups
@@ -88,6 +89,9 @@ def test_all_goes_but_the_texts(
         "the settings",
     )
     assert [True] * 5 == [words in line for words, line in zip(listed, lines, strict=True)], lines
+    assert [f"Removed {line.removeprefix('  - ')}." for line in lines] == [
+        line for line in done.stderr.splitlines() if line.startswith("Removed ")
+    ]
     assert f"still in {data / 'relay.db'}" in done.stderr
     assert (data / "relay.db").exists()
     assert not unit.exists()
@@ -104,8 +108,39 @@ def test_what_could_not_be_removed_is_said(config: Path, simulator: Simulator) -
 
     assert 8 == done.exit_code
     [left] = json.loads(done.stdout)["left"]
-    assert left.startswith("the relay's webhooks at CallRail. CallRail is having problems (500)")
+    assert "webhooks at CallRail, if there are any (CallRail couldn't be asked)" in done.stderr
+    assert "CallRail is having problems (500)" in left
+    assert f"Not removed: {left}" in done.stderr
     assert not config.exists()
+
+
+def test_only_what_is_there_is_listed(
+    config: Path, memory: MemoryKeyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No webhooks that CallRail doesn't have, no secrets of a keyring that can't be read; that is said."""
+    assert 0 == run(config, "configure", "--remove-webhooks").exit_code
+
+    def is_locked(service: str, username: str) -> str:
+        raise KeyringLocked(f"{service} {username}")
+
+    with monkeypatch.context() as locked:
+        locked.setattr(memory, "get_password", is_locked)
+        locked.setenv("CALLRAIL_API_KEY", KEY)
+        locked.setenv("CALLRAIL_RELAY_HOOK_TOKEN", TOKEN)
+        done = run(config, "uninstall", "--yes")
+    again = run(config, "uninstall", "--yes")
+    nothing = run(config, "uninstall", "--yes", "--json")
+
+    assert 8 == done.exit_code
+    assert "webhooks" not in done.stderr
+    assert f"  - the settings, {config}\n" in done.stderr
+    assert "  - the secrets" not in done.stderr
+    assert "The OS keyring failed (KeyringLocked)." in done.stderr
+    assert "unlock it and run `callrail-relay uninstall` again" in done.stderr
+    assert (0, True) == (again.exit_code, "Removed the secrets: CallRail API key (" in again.stderr)
+    assert {} == memory.entries
+    assert (0, []) == (nothing.exit_code, json.loads(nothing.stdout)["removed"])
+    assert "There is nothing to remove." in run(config, "uninstall").stdout
 
 
 def test_data_goes_only_when_all_is_sent(config: Path, data: Path) -> None:

@@ -234,6 +234,7 @@ async def look(outbox: Store, message_id: str) -> None:
     await find(outbox, message_id)
     await outbox.read(queries.count_by_status)
     await outbox.read(queries.read_standings, [ACCOUNT], LIMITS)
+    await outbox.read(queries.last_accepted, [ACCOUNT])
     await outbox.read(queries.read_counts)
     await outbox.read(queries.count_opt_outs)
     await outbox.read(decisions.known_accounts)

@@ -8,6 +8,7 @@ import pytest
 from callrail_relay.callrail.simulator import Fault, Kind, Simulator
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import RefusedByCallRail, Unavailable, Waiting
+from callrail_relay.sentences import at, when
 from callrail_relay.service.health import (
     ANSWER_AGE,
     LITTLE_SPACE,
@@ -91,14 +92,12 @@ def test_space_is_told_before_it_is_gone() -> None:
 
 
 async def test_routes_that_can_text_are_well() -> None:
-    """The account by either of its names; and nothing is promised that only a send can prove."""
+    """The account by either of its names."""
     simulator = make_simulator()
     by_number = route_of(simulator, account_id=str(simulator.accounts[simulator.account_id].numeric_id))
 
     for route in (route_of(simulator), by_number):
-        words = await routes_checked(simulator, route)
-        assert words.startswith("The API key is valid, and 1 number can text.")
-        assert "real text" in words
+        assert "The API key is valid, and 1 number can text." == await routes_checked(simulator, route)
 
 
 async def test_an_account_by_both_of_its_names_is_told() -> None:
@@ -153,7 +152,7 @@ async def test_unreachable_callrail_is_told() -> None:
 async def test_paused_account_is_told(tmp_path: Path) -> None:
     """A person's pause names the way out, and one that CallRail caused does so itself, once."""
     async with open_rig(tmp_path) as rig:
-        assert "No account is paused." == await check_accounts(rig.operations)
+        assert "No account is paused." in await check_accounts(rig.operations)
         await rig.operations.pause(None, "Holidays.")
         with pytest.raises(Waiting, match=r"Holidays\. Run `callrail-relay resume`"):
             await check_accounts(rig.operations)
@@ -165,6 +164,29 @@ async def test_paused_account_is_told(tmp_path: Path) -> None:
         with pytest.raises(Waiting) as caught:
             await check_accounts(rig.operations)
         assert 1 == str(caught.value).count("callrail-relay resume")
+
+
+async def test_a_text_that_callrail_accepted_is_proof_and_nothing_else_is(tmp_path: Path) -> None:
+    """One of another account says nothing about this one; when it was accepted is said."""
+    unproven = "Only a real text shows whether the API key can send."
+    async with open_rig(tmp_path) as rig:
+        assert (await check_accounts(rig.operations)).endswith(unproven)
+        rig.simulator.read_only = True
+        await rig.accept("Refused.")
+        await rig.work(rig.delivery())
+        await rig.operations.resume(None)
+        assert (await check_accounts(rig.operations)).endswith(unproven)
+
+        rig.simulator.read_only = False
+        await rig.work(rig.delivery())
+        accepted = rig.clock.now()
+        rig.clock.advance(timedelta(hours=1))
+        words = await check_accounts(rig.operations)
+        others = await check_accounts(elsewhere(rig))
+
+    time = at(when(accepted, rig.clock.now()))
+    assert f"No account is paused. CallRail last accepted a text {time}." == words
+    assert others.endswith(unproven)
 
 
 async def test_texts_of_a_forgotten_account_are_told(tmp_path: Path) -> None:
