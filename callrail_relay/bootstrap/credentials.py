@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -15,12 +15,14 @@ from callrail_relay.bootstrap.wiring import open_callrail, open_relay
 from callrail_relay.callrail.wire import read_webhook, verify
 from callrail_relay.config.places import private_directory, write_privately
 from callrail_relay.config.saving import Changes, overruled, save
+from callrail_relay.config.secrets import Found as Found  # noqa: PLC0414 - for the commands, too
 from callrail_relay.config.secrets import OsKeyring, SecretName
 from callrail_relay.config.settings import Settings
 from callrail_relay.domain.events import EventHook
 from callrail_relay.domain.inbound import HookUrls, Registration
 from callrail_relay.domain.message import as_json
 from callrail_relay.errors import RelayError, SecretError, SettingsError, Unavailable
+from callrail_relay.machine.notes import read_note, write_note
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.store import Store
 from callrail_relay.service import tokens
@@ -220,14 +222,7 @@ async def _require_answer(context: AppContext) -> None:
             raise Unavailable(sentence("not_registered", error=error)) from error
 
 
-@dataclass(frozen=True, kw_only=True)
-class KnownKey:
-    value: str = field(repr=False)
-    place: str
-    outside: bool  # it wins over a stored one, and is never stored
-
-
-async def known_api_key(context: AppContext, *, use_file: bool) -> KnownKey | None:
+async def known_api_key(context: AppContext, *, use_file: bool) -> Found | None:
     """The API key, if there is one. Raises SecretError, also if no place could keep a secret."""
     secrets, names = context.secrets, (SecretName.API_KEY, SecretName.HOOK_TOKEN)
     found = await secrets.find_despite_keyring(SecretName.API_KEY, use_file=use_file)
@@ -236,10 +231,7 @@ async def known_api_key(context: AppContext, *, use_file: bool) -> KnownKey | No
         raise SecretError(
             sentence("no_keyring", variables=" and ".join(name.variable or "" for name in names))
         )
-    if found is None:
-        return None
-    outside = secrets.shadowed_by(SecretName.API_KEY) is not None
-    return KnownKey(value=found.reveal(), place=found.source, outside=outside)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,9 +255,7 @@ async def save_setup(
     values = {SecretName.HOOK_TOKEN: new_token(), SecretName.API_KEY: new_key or ""}
     values |= {name: one.reveal() for name, one in found.items() if one is not None}
     kept = {
-        name: values[name]
-        for name, one in found.items()
-        if one is None or (use_file and not secrets.shadowed_by(name))
+        name: values[name] for name, one in found.items() if one is None or (use_file and not one.outside)
     }
     places = {name: one.source for name, one in found.items() if one is not None}
     places |= await save(path, secrets, changes, kept, use_file=use_file or secrets.file_in_use)
@@ -302,18 +292,13 @@ def session_key(context: AppContext) -> str:
 @contextmanager
 def open_desk(data: Path, url: str, secret: str) -> Iterator[None]:
     """Let this user's programs ask for links until the block ends, by a file of mode 0600 in *data*."""
-    path = private_directory(data) / FILE
-    text = json.dumps({"url": url, "secret": secret})
-    with contextlib.suppress(OSError):
-        # Without the file the dashboard still works, but no one can get a new link.
-        write_privately(path, text)
+    path, desk = private_directory(data) / FILE, {"url": url, "secret": secret}
+    write_note(path, desk)
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            # Another relay on the same directory may have put its own there meanwhile.
-            if path.read_text(encoding="utf-8") == text:
-                path.unlink()
+        if read_note(path) == desk:  # another relay on the same directory may have put its own there
+            write_note(path, None)
 
 
 async def ask_for_link(context: AppContext, *, only: bool = False) -> str:

@@ -83,7 +83,7 @@ async def _read_secrets(context: AppContext) -> tuple[str | None, list[str], Sec
         except SecretError as error:
             unread = error
             continue
-        if found and not context.secrets.shadowed_by(name):
+        if found and not found.outside:
             places.append(f"{name.words} ({found.source})")
         key = found.reveal() if found and name is SecretName.API_KEY else key
     if context.secrets.file_in_use and not places:

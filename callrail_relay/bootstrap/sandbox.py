@@ -3,7 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 from urllib.parse import quote
@@ -15,8 +15,6 @@ from callrail_relay.config.secrets import SecretName, Secrets
 from callrail_relay.config.settings import Settings
 from callrail_relay.service.tokens import new_token
 from callrail_relay.web.server import Listener
-
-HOOK_TOKEN = str(SecretName.HOOK_TOKEN.variable)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,18 +39,12 @@ class Sandbox:
             "routes": (),
         }
 
-    def environ(self) -> dict[str, str]:
-        """The secrets of such a relay: the sandbox's key, and the environment's webhook secret, if any."""
-        given = {HOOK_TOKEN: os.environ[HOOK_TOKEN]} if HOOK_TOKEN in os.environ else {}
-        return {str(SecretName.API_KEY.variable): self.simulator.api_key, **given}
-
-    def with_hook_token(self, context: AppContext) -> tuple[AppContext, bool]:
-        """The context with a webhook secret, and whether it is one for this run alone."""
-        if HOOK_TOKEN in self.environ():
-            return context, False
+    def environ(self, hook_token: str | None = None) -> dict[str, str]:
+        """The secrets of such a relay: the sandbox's key, and a webhook secret, by default a new one."""
         # Never the stored one: what IF3 posts for real must not end in a sandbox.
-        environ = self.environ() | {HOOK_TOKEN: new_token()}
-        return replace(context, secrets=Secrets(context.config_path, environ)), True
+        token = hook_token or new_token()
+        secrets = {SecretName.API_KEY: self.simulator.api_key, SecretName.HOOK_TOKEN: token}
+        return {str(name.variable): value for name, value in secrets.items()}
 
 
 def demonstration(directory: Path, sandbox: Sandbox) -> AppContext:
@@ -66,7 +58,7 @@ def demonstration(directory: Path, sandbox: Sandbox) -> AppContext:
         },
     }
     path, settings = directory / "config.toml", Settings.model_validate(overrides)
-    secrets = Secrets(path, sandbox.environ() | {HOOK_TOKEN: new_token()})
+    secrets = Secrets(path, sandbox.environ())
     return AppContext(config_path=path, settings=settings, secrets=secrets, data=directory)
 
 

@@ -154,12 +154,12 @@ async def find_needs(context: AppContext, kind: Kind) -> Needs:
             continue
         with suppress(SecretError):
             known = await theirs.find(name)
-            is_known = known is not None and known.secret == found.secret and known.source != keyring
-            if is_known and (theirs.shadowed_by(name) or not system):
+            is_same = known is not None and known.secret == found.secret and known.source != keyring
+            if known and is_same and (known.outside or not system):
                 continue
         secrets[name] = found.reveal()
-        if place := context.secrets.shadowed_by(name):
-            outside.append(f"{name.words} ({place})")
+        if found.outside:
+            outside.append(f"{name.words} ({found.source})")
         elif found.source == keyring:
             locked.append(name.words)
     settings, variables = environment_changes(context.config_path, context.settings)

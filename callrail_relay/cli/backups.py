@@ -2,16 +2,8 @@
 
 from pathlib import Path
 
-from callrail_relay.cli.console import (
-    confirmed,
-    given,
-    load_context,
-    say,
-    sentence,
-    show,
-    split_remedy,
-    working,
-)
+from callrail_relay.cli import console
+from callrail_relay.cli.console import confirmed, given, load_context, say, sentence, show
 from callrail_relay.domain.message import instant
 from callrail_relay.errors import Unavailable
 from callrail_relay.sentences import plural
@@ -61,11 +53,11 @@ async def restore(file: Path, secrets_file: bool = False) -> None:
 async def uninstall(data: bool = False, yes: bool = False) -> int:
     from callrail_relay.bootstrap.removal import plan_removal
 
-    with working(sentence("looking")):
+    with console.working(sentence("looking")):
         steps, store, unread = await plan_removal(given.config, with_data=data)
     removed, left = [], []
     if unread is not None:
-        left.append(f"{split_remedy(str(unread))[0]} {sentence('more_secrets')}")
+        left.append(f"{console.split_remedy(str(unread))[0]} {sentence('more_secrets')}")
         say(left[0])
     if steps:
         say("\n  - ".join([sentence("removes"), *(step.what for step in steps)]))
@@ -73,7 +65,7 @@ async def uninstall(data: bool = False, yes: bool = False) -> int:
             say("Nothing was removed.")
             return 0
     for step in steps:
-        with working(f"Removing {step.what}"):
+        with console.working(f"Removing {step.what}"):
             fault = await step.take()
         if fault is None:
             say(f"Removed {step.what}.")

@@ -5,41 +5,20 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from callrail_relay.cli.console import (
-    ask,
-    catalog,
-    complain,
-    confirmed,
-    given,
-    has_terminal,
-    load_context,
-    opened_relay,
-    read_number,
-    say,
-    sentence,
-    show,
-    split_remedy,
-    working,
-)
+from callrail_relay.cli import console
+from callrail_relay.cli.console import ask, confirmed, given, has_terminal, load_context, say, sentence, show
 from callrail_relay.cli.expose import bring_up, read_tunnel
 from callrail_relay.cli.operate import read_status, why_not_for_if3
 from callrail_relay.cli.send import send
 from callrail_relay.cli.service import offer
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.domain.tunnels import Kind
-from callrail_relay.errors import (
-    RefusedByCallRail,
-    RelayError,
-    SecretError,
-    SettingsError,
-    Unavailable,
-    UsageError,
-)
+from callrail_relay.errors import RefusedByCallRail, RelayError, SecretError, SettingsError, UsageError
 from callrail_relay.sentences import STEPS
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
-    from callrail_relay.bootstrap.credentials import KnownKey, SavedSetup
+    from callrail_relay.bootstrap.credentials import Found, SavedSetup
     from callrail_relay.service.setup import Question
 
 T = TypeVar("T")
@@ -126,7 +105,7 @@ async def _store_or_file(work: Callable[..., Awaitable[T]], *, use_file: bool) -
     except SecretError as error:
         if use_file or not has_terminal():
             raise
-        say(split_remedy(str(error))[0])
+        say(console.split_remedy(str(error))[0])
         if not confirmed(sentence("ask_secrets_file"), yes=False):
             raise
         return await work(use_file=True), True
@@ -168,7 +147,7 @@ def _settle_terms(context: "AppContext", *, accepted: bool) -> None:
 
 
 async def _sign_in(
-    context: "AppContext", known: "KnownKey | None", *, from_stdin: bool
+    context: "AppContext", known: "Found | None", *, from_stdin: bool
 ) -> tuple[str, bool, "Question"]:
     """The API key, whether it is new, and its accounts; a person is asked again while CallRail refuses it."""
     from callrail_relay.bootstrap.wiring import open_callrail
@@ -178,18 +157,18 @@ async def _sign_in(
         is_new = False
         try:
             key, is_new = _settle_key(known, from_stdin=from_stdin)
-            with working(sentence("asking_key")):
+            with console.working(sentence("asking_key")):
                 async with open_callrail(context, key) as callrail:
                     return key, is_new, await ask_for_account(callrail)
         except (SecretError, RefusedByCallRail) as error:
             if not has_terminal() or (known is not None and known.outside):
                 raise
-            complain(str(error))
+            console.complain(str(error))
             if isinstance(error, RefusedByCallRail) and not is_new:
                 known = None  # Enter must not keep what was refused
 
 
-def _settle_key(known: "KnownKey | None", *, from_stdin: bool) -> tuple[str, bool]:
+def _settle_key(known: "Found | None", *, from_stdin: bool) -> tuple[str, bool]:
     """The API key, and whether it is a new one to be stored."""
     from callrail_relay.service.setup import read_key
 
@@ -199,19 +178,19 @@ def _settle_key(known: "KnownKey | None", *, from_stdin: bool) -> tuple[str, boo
         except UnicodeDecodeError as error:
             raise SecretError(sentence("key_not_text")) from error
     if known is not None and known.outside and not from_stdin:
-        say(sentence("key_known", place=known.place))
-        return known.value, False
+        say(sentence("key_known", place=known.source))
+        return known.reveal(), False
     if has_terminal():
         if known is not None:
-            say(sentence("key_kept_by_enter", place=known.place))
+            say(sentence("key_kept_by_enter", place=known.source))
         answer = ask(sentence("ask_key"), hidden=True)
         if answer or known is None:
             return read_key(answer), True
     elif known is None:
         raise SecretError(sentence("no_key"))
     else:
-        say(sentence("key_kept", place=known.place))
-    return known.value, False
+        say(sentence("key_kept", place=known.source))
+    return known.reveal(), False
 
 
 async def _find_route(
@@ -223,10 +202,10 @@ async def _find_route(
     former = context.settings.callrail
     async with open_callrail(context, key) as callrail:
         account = _settle(accounts, named["account_id"], former.account_id)
-        with working(sentence("asking_companies")):
+        with console.working(sentence("asking_companies")):
             companies = await ask_for_company(callrail, account)
         company = _settle(companies, named["company_id"], former.company_id)
-        with working(sentence("asking_numbers")):
+        with console.working(sentence("asking_numbers")):
             numbers = await ask_for_number(callrail, account, company)
         number = _settle(numbers, named["tracking_number"], former.tracking_number)
     return {"account_id": account, "company_id": company, "tracking_number": number}
@@ -272,7 +251,7 @@ async def _register(context: "AppContext", *, use_file: bool) -> dict[str, Any]:
 
     registered = await register_webhooks(context, use_file=use_file)
     for one in registered.registrations:
-        say(f"Company {one.company_id}: {catalog('words')['webhooks'][one.change]}")
+        say(f"Company {one.company_id}: {console.catalog('words')['webhooks'][one.change]}")
         if not one.active:
             say(sentence("switched_off"))
     if registered.key_place is not None:
@@ -314,7 +293,7 @@ async def _lead_to_address(*, ask: bool, has_address: bool, is_changed: bool) ->
 
 async def _runs() -> bool:
     """Whether a relay runs on the store of the settings."""
-    async with opened_relay() as relay:
+    async with console.opened_relay() as relay:
         return bool(await relay.store.running())
 
 
@@ -326,12 +305,12 @@ async def _restart() -> None:
     try:
         kind = service_setup.find_kind(system=None)
         is_service = service_setup.find_manager(kind).state().running
-    except Unavailable:
+    except RelayError:
         is_service = False
     if not is_service or not confirmed(sentence("ask_restart"), yes=False):
         say(sentence("restart_later"))
         return
-    with working(sentence("restarting")):
+    with console.working(sentence("restarting")):
         _, fault = await service_setup.restart(kind, given.config)
     say(fault or sentence("service_runs"))
 
@@ -362,7 +341,7 @@ async def _settle_address() -> None:
                 url = answer if "//" in answer or "." not in answer else f"https://{answer}"
                 save_public_url(context, read_public_url(url))
         except (BadPublicUrl, RelayError) as error:
-            complain(str(error))
+            console.complain(str(error))
         else:
             return
 
@@ -373,10 +352,10 @@ async def _send_test() -> None:
     say(sentence("test"))
     while number := ask(sentence("ask_phone")):
         try:
-            read_number(number)
+            console.read_number(number)
             await send(to=number, message=sentence("test_text"))
         except RelayError as error:
-            complain(str(error))
+            console.complain(str(error))
         else:
             return
 
@@ -386,7 +365,7 @@ async def _show_checklist() -> None:
     from callrail_relay.cli.render import checklist_lines
     from callrail_relay.domain.health import checklist
 
-    async with opened_relay() as relay:
+    async with console.opened_relay() as relay:
         facts = (await read_status(relay)).facts
     if items := checklist(facts):
         say("\n".join(line.plain for line in checklist_lines(items)) + "\n")

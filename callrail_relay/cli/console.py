@@ -12,7 +12,7 @@ import shutil
 import signal
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +89,7 @@ def _declared(parameter: inspect.Parameter, row: Mapping[str, Any]) -> object:
     """What a row of ``help.toml`` says to Typer; a flag without a name would get ``--no-...`` as well."""
     more = {name: value for name, value in row.items() if name not in ("argument", "names", "complete")}
     if complete := row.get("complete"):
-        more["autocompletion"] = _COMPLETE[complete]
+        more["autocompletion"] = COMPLETE[complete]
     if row.get("argument"):
         return typer.Argument(**more)
     is_flag = parameter.annotation is bool and parameter.default is False
@@ -319,9 +319,6 @@ def working(what: str) -> Iterator[None]:
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """A function to call with how many more are done; it shows a bar if standard error is a terminal."""
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield lambda _: None
-        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -330,7 +327,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     console = Console(stderr=True)
     console.width = min(console.width, 100)
     columns = (name, BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(what, total=total)
         yield lambda count: bar.advance(task, count)
 
@@ -358,28 +355,13 @@ async def stop_signal() -> AsyncIterator[asyncio.Event]:
 
 
 STATUSES = [status.value for status in Status]
-_TAKES = {
-    "approve": ("held",),
-    "remap": ("held",),
-    "resend": ("unknown", "failed", "cancelled"),
-    "mark-sent": ("unknown",),
-    "cancel": ("held", "queued", "unknown", "failed"),
-}
 
 
 def ids(ctx: typer.Context) -> list[tuple[str, str]]:
     """The ends of the newest texts' ids, as tables show them, of the statuses that the command takes."""
-    takes = _TAKES.get(ctx.info_name or "", STATUSES)
+    takes = catalog("words")["takes"].get(ctx.info_name, STATUSES)
     # Nothing that others wrote: a shell evaluates what it gets.
     return [(id_[-8:], f"{status} {to or ''}") for id_, to, status in _known(ctx)[1] if status in takes]
-
-
-def people(ctx: typer.Context) -> list[str]:
-    return list(dict.fromkeys(to for _, to, _ in _known(ctx)[1] if to))
-
-
-def own_numbers(ctx: typer.Context) -> list[str]:
-    return list(_known(ctx)[0])
 
 
 def _known(ctx: typer.Context) -> tuple[tuple[str, ...], list[tuple[str, str | None, str]]]:
@@ -390,4 +372,9 @@ def _known(ctx: typer.Context) -> tuple[tuple[str, ...], list[tuple[str, str | N
         return peek(None if config is None else Path(config))
 
 
-_COMPLETE = {"ids": ids, "people": people, "own_numbers": own_numbers, "statuses": lambda: STATUSES}
+COMPLETE: dict[str, Callable[..., Sequence[str | tuple[str, str]]]] = {
+    "ids": ids,
+    "people": lambda ctx: list(dict.fromkeys(to for _, to, _ in _known(ctx)[1] if to)),
+    "own_numbers": lambda ctx: _known(ctx)[0],
+    "statuses": lambda: STATUSES,
+}

@@ -19,17 +19,7 @@ from callrail_relay.cli.console import catalog, echo, given, json_text, split_re
 from callrail_relay.clock import Clock
 from callrail_relay.domain import events
 from callrail_relay.domain.delivery import AccountStatus
-from callrail_relay.domain.health import (
-    Code,
-    Condition,
-    Facts,
-    Item,
-    Level,
-    Point,
-    checklist,
-    judge,
-    most_pressing,
-)
+from callrail_relay.domain.health import Code, Facts, Item, Point, checklist, judge, most_pressing
 from callrail_relay.domain.message import Attempt, Message, Reason, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.printable import printable, shortened
@@ -38,25 +28,16 @@ from callrail_relay.sentences import MOST_SHOWN, explain, explain_all, plural, s
 from callrail_relay.service.health import RELAY, HealthReport
 from callrail_relay.service.operations import StatusReport
 
-STYLES = {
-    Status.HELD: "yellow",
-    Status.QUEUED: "cyan",
-    Status.SENDING: "cyan",
-    Status.UNKNOWN: "bold magenta",
-    Status.SENT: "green",
-    Status.FAILED: "bold red",
-    Status.CANCELLED: "dim",
-    Status.SHADOW: "dim",
-}
+STYLES: dict[str, str] = catalog("words")["styles"]
 _PLAIN = str.maketrans("✓✗█░…“”\u2019", '+x#.~""\'')
 _TIME_WIDTH = 19  # of a date and a time to the second
-_MARKS = {Condition.OK: ("✓", "green"), Condition.WARNING: ("!", "yellow"), Condition.FAILED: ("✗", "red")}
+_MARKS: dict[str, tuple[str, str]] = catalog("words")["marks"]
 SHORT_ID = 8  # characters of an id's end that a table shows
 _WIDE = 100  # columns of a terminal that has room for people's names in a table
 _LONGEST_NAME = 20
 _GAUGE = 20  # characters of a full gauge
 _TIGHT, _FULL = 0.7, 0.9  # the shares of a budget at which its gauge turns yellow, and red
-_LEVEL_STYLES = {Level.BAD: "red", Level.ASK: "yellow", Level.NOTE: "yellow", Level.WELL: "green"}
+_LEVEL_STYLES: dict[str, str] = catalog("words")["levels"]
 
 
 class _SafeConsole(Console):
@@ -199,7 +180,7 @@ def print_health(report: HealthReport) -> None:
         told.add(mends)
         mark, style = _MARKS[finding.condition]
         _columns(out, [(Text(mark, style), Text.assemble((f"{finding.name}: ", "bold"), words))], 1, 1)
-    passed, warnings, errors = (sum(one.condition is which for one in report.findings) for which in _MARKS)
+    passed, warnings, errors = (sum(one.condition == which for one in report.findings) for which in _MARKS)
     out.print(f"{passed} passed, {plural(warnings, 'warning')}, {plural(errors, 'error')}.")
 
 

@@ -84,9 +84,6 @@ async def _sender(context: "AppContext", to: str, sender: str) -> "Route":
 
     console.read_number(to, "--to")
     number = console.read_number(sender, "--from")
-    known = {route.tracking_number: route for route in context.settings.routes_table()}
-    if number in known:
-        return known[number]
     async with open_relay(context) as relay:
         return await find_sender(relay, number)
 

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -10,16 +11,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from callrail_relay.cli.console import (
-    catalog,
-    given,
-    load_context,
-    print_json,
-    say,
-    sentence,
-    show,
-    stop_signal,
-)
+from callrail_relay.cli import console
+from callrail_relay.cli.console import given, load_context, say, sentence, show, stop_signal
 from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.message import OPEN, Status
 from callrail_relay.errors import AlreadyRunning, NotFound, Unavailable
@@ -44,18 +37,16 @@ async def serve(
         "log": {"level": log_level},
     }
     async with AsyncExitStack() as stack:
-        throwaway = False
+        environ, token = None, os.environ.get("CALLRAIL_RELAY_HOOK_TOKEN")
         if sandbox:
             from callrail_relay.bootstrap.sandbox import open_sandbox
 
             box = await stack.enter_async_context(open_sandbox(port=0))
             say(sentence("sandbox", url=box.url))
-            context = load_context(overrides=overrides | box.overrides(), environ=box.environ())
-            context, throwaway = box.with_hook_token(context)
-        else:
-            context = load_context(overrides=overrides)
+            overrides, environ = overrides | box.overrides(), box.environ(token)
+        context = load_context(overrides=overrides, environ=environ)
         try:
-            await _serve(context, show_hook_url=throwaway, sandbox=sandbox)
+            await _serve(context, sandbox=sandbox, show_hook_url=sandbox and not token)
         except AlreadyRunning as error:
             since = "" if error.since is None else f" since {when(error.since, context.clock.now())}"
             process = "" if error.pid is None else f" (process {error.pid})"
@@ -99,7 +90,7 @@ async def _serve(context: "AppContext", *, show_hook_url: bool, sandbox: bool) -
             open_listeners(relay, worker, known, hook=hook, metrics=metrics, signal=signal) as listening,
         ):
             if given.as_json:
-                print_json({"public_url": listening.public_url, "private_url": listening.private_url})
+                console.print_json({"public_url": listening.public_url, "private_url": listening.private_url})
             # The webhook's URL holds a secret and stays out of service logs.
             say(sentence("sandbox_at" if sandbox else "listening", url=listening.public_url))
             if listening.login_url is not None:
@@ -179,7 +170,7 @@ async def demo(keep: bool = False) -> None:
         running = asyncio.create_task(worker.run())
         url = hook_url(context.settings, await require_hook_token(context), base=listening.public_url)
         say(sentence("demo_up"))
-        payload = catalog("words")["demo"]
+        payload = console.catalog("words")["demo"]
         say(f"2. InvestorFuse posts a text to the relay's webhook:\n     {json.dumps(payload['message'])}")
         try:
             async with (
@@ -203,7 +194,7 @@ async def demo(keep: bool = False) -> None:
         say(f"5. CallRail answers {attempt.http_status}: conversation {message.conversation_id}.")
         say("\nSent. With your own account it works the same: `callrail-relay configure`.")
         if given.as_json:
-            print_json(message_document(message))
+            console.print_json(message_document(message))
         if keep:
             say(f"\nStill running; Ctrl-C stops it.\n  Webhook:   {url}\n  Dashboard: {listening.login_url}")
             say(f"  CallRail:  {sandbox.url}/sandbox/texts")

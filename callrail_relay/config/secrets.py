@@ -219,6 +219,7 @@ class Found:
 
     secret: SecretStr
     source: str
+    outside: bool = False  # it wins over a stored one, and is never stored
 
     def reveal(self) -> str:
         return self.secret.get_secret_value()
@@ -301,13 +302,14 @@ class Secrets:
     def _from_outside(self, name: SecretName) -> Found | None:
         """The secret from its variable, else from its systemd credential."""
         variable, directory = name.variable, self._environ.get("CREDENTIALS_DIRECTORY")
-        if variable and (found := _found(self._environ.get(variable), f"environment variable {variable}")):
+        source = f"environment variable {variable}"
+        if variable and (found := _found(self._environ.get(variable), source, outside=True)):
             return found
         if name.credential is None or not directory:
             return None
         source = f"systemd credential {name.credential}"
         try:
-            return _found((Path(directory) / name.credential).read_text(encoding="utf-8"), source)
+            return _found((Path(directory) / name.credential).read_text("utf-8"), source, outside=True)
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
@@ -330,9 +332,9 @@ class Secrets:
         return f"{name.key}{self._suffix}"
 
 
-def _found(raw: str | None, source: str) -> Found | None:
+def _found(raw: str | None, source: str, *, outside: bool = False) -> Found | None:
     secret = _checked(raw or "", f"What the {source} holds")
-    return Found(secret, source) if secret else None
+    return Found(secret, source, outside) if secret else None
 
 
 def _checked(raw: str, what: str) -> SecretStr | None:

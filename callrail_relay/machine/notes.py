@@ -1,4 +1,4 @@
-"""Notes that a running relay leaves for other commands on this computer. None of them holds a secret."""
+"""Notes that a running relay leaves for other commands on this computer, in files of mode 0600."""
 
 import json
 import logging

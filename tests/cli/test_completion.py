@@ -35,8 +35,8 @@ def test_ids_are_those_that_the_command_takes(tmp_path: Path) -> None:
 
     assert f"held {RECIPIENT}" == held[1]
     assert 2 == len(console.ids(command("show")))
-    assert [RECIPIENT] == console.people(command("list"))
-    assert [TRACKING_NUMBER] == console.own_numbers(command("send"))
+    assert [RECIPIENT] == console.COMPLETE["people"](command("list"))
+    assert (TRACKING_NUMBER,) == console.COMPLETE["own_numbers"](command("send"))
     assert before == {path.name: path.read_bytes() for path in file.parent.iterdir()}
     with closing(sqlite3.connect(file, isolation_level=None)) as writing:
         writing.execute("BEGIN IMMEDIATE")

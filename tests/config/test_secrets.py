@@ -217,7 +217,7 @@ def test_missing_secret_is_told_with_the_remedy(config: Path) -> None:
     with pytest.raises(SecretError, match=r"previous webhook secret is not set\. Run .*configure`, or keep"):
         asyncio.run(Secrets(config, {}).require(SecretName.HOOK_TOKEN_PREVIOUS))
 
-    assert Found(SecretStr("k"), "environment variable CALLRAIL_API_KEY") == asyncio.run(
+    assert Found(SecretStr("k"), "environment variable CALLRAIL_API_KEY", outside=True) == asyncio.run(
         Secrets(config, {"CALLRAIL_API_KEY": "k"}).require(API_KEY)
     )
 
