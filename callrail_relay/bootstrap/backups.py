@@ -1,22 +1,22 @@
 """A backup, which is one private file, and bringing it back; and moving or removing a stopped store."""
 
 import asyncio
-import json
 import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from glob import escape
 from pathlib import Path
 from shutil import copyfileobj
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import sqlalchemy as sa
+from pydantic import AwareDatetime, BaseModel, Field
 
 from callrail_relay.bootstrap.context import AppContext, load_context, sentence
 from callrail_relay.bootstrap.wiring import open_callrail, open_relay
@@ -35,22 +35,29 @@ from callrail_relay.outbox.presence import StoreLock, has_workers, names_of_stor
 from callrail_relay.replacing import replace, sync_folder
 from callrail_relay.service.reconciliation import Reconciliation
 
-FORMAT, VERSION = "callrail-relay backup", 1
+VERSION = 1
 LOOKS_FOR = 60.0  # seconds that `restore` asks CallRail; a running `serve` asks for the rest
 _CONTENT, _STORE = "backup.json", "relay.db"
 _KEPT = (SecretName.HOOK_TOKEN, SecretName.HOOK_TOKEN_PREVIOUS, SecretName.SIGNING_KEYS)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Backup:
-    made_at: datetime
-    settings: str = field(repr=False)  # the text of the settings file
-    secrets: Mapping[SecretName, str] = field(repr=False)
-    has_store: bool
+class Backup(BaseModel):
+    """What a backup has beside the store, as its JSON has it."""
+
+    format: Literal["callrail-relay backup"] = "callrail-relay backup"
+    version: int = VERSION
+    made_at: AwareDatetime
+    files: list[str]  # all that are in it
+    settings: str = Field(repr=False)  # the text of the settings file
+    secrets: dict[str, str] = Field(repr=False)  # by their keys
+
+    @property
+    def has_store(self) -> bool:
+        return _STORE in self.files
 
     @property
     def has_api_key(self) -> bool:
-        return SecretName.API_KEY in self.secrets
+        return SecretName.API_KEY.key in self.secrets
 
 
 # Making one
@@ -59,12 +66,12 @@ class Backup:
 async def make_backup(context: AppContext, file: Path, *, with_api_key: bool) -> Backup:
     """Write a new file of mode 0600, whole or not at all. Raises NotAllowed, SecretError, Unavailable."""
     names = (*_KEPT, *([SecretName.API_KEY] if with_api_key else []))
-    secrets = {name: found.reveal() for name in names if (found := await context.secrets.find(name))}
+    secrets = {name.key: found.reveal() for name in names if (found := await context.secrets.find(name))}
     store, made_at = store_file(context.settings.database.url), context.clock.now()  # before the copy
-    has_store = store is not None and store.exists()
-    made = Backup(made_at=made_at, settings=_settings_of(context), secrets=secrets, has_store=has_store)
+    files = [_CONTENT, _STORE] if store is not None and store.exists() else [_CONTENT]
+    made = Backup(made_at=made_at, files=files, settings=_settings_of(context), secrets=secrets)
     try:
-        _write(made, store if has_store else None, file)
+        _write(made, store, file)
     except FileExistsError as error:
         raise NotAllowed(sentence("backup_exists", file=file)) from error
     except OSError as error:
@@ -94,14 +101,6 @@ def _changed(text: str, changes: Mapping[str, object]) -> tuple[str, Settings]:
 def _write(backup: Backup, store: Path | None, file: Path) -> None:
     if os.path.lexists(file):
         raise FileExistsError
-    content = {
-        "format": FORMAT,
-        "version": VERSION,
-        "made_at": backup.made_at.isoformat(),
-        "files": [_CONTENT, *([_STORE] if backup.has_store else [])],
-        "settings": backup.settings,
-        "secrets": {name.key: value for name, value in backup.secrets.items()},
-    }
     with TemporaryDirectory(dir=file.parent, prefix=f".{file.name}.") as folder:
         copy, whole = Path(folder, _STORE), Path(folder, "backup")
         for path in (copy, whole):
@@ -109,8 +108,8 @@ def _write(backup: Backup, store: Path | None, file: Path) -> None:
             close_to_others(path)
         with whole.open("wb") as raw:
             with ZipFile(raw, "w", ZIP_DEFLATED) as archive:
-                archive.writestr(_CONTENT, json.dumps(content))
-                if store is not None:
+                archive.writestr(_CONTENT, backup.model_dump_json())
+                if store is not None and backup.has_store:
                     copy_file(store, copy)
                     archive.write(copy, _STORE)
             raw.flush()
@@ -130,29 +129,17 @@ def read_backup(file: Path) -> Backup:
     """Read and check all of a backup. Raises NotFound, and NotAllowed if it is damaged or something else."""
     try:
         with ZipFile(file) as archive:
-            content = _content_of(archive)
-            known = {name: content["secrets"].get(name.key) for name in SecretName}
-            backup = Backup(
-                made_at=datetime.fromisoformat(content["made_at"]).astimezone(),
-                settings=str(content["settings"]),
-                secrets={name: str(value) for name, value in known.items() if value},
-                has_store=_STORE in archive.namelist(),
-            )
+            backup = Backup.model_validate_json(archive.read(_CONTENT))
+            is_whole = archive.testzip() is None and archive.namelist() == backup.files
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise NotFound(sentence("backup_unreadable", file=file, why=error.strerror)) from error
     except Exception as error:  # whatever damage, or another program, did to the file
         raise NotAllowed(sentence("no_backup", file=file)) from error
-    if content["version"] != VERSION:
+    if not is_whole:
+        raise NotAllowed(sentence("no_backup", file=file))
+    if backup.version != VERSION:
         raise NotAllowed(sentence("newer_backup", file=file))
     return backup
-
-
-def _content_of(archive: ZipFile) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(archive.read(_CONTENT))
-    is_whole = archive.testzip() is None and archive.namelist() == content["files"]
-    if content["format"] != FORMAT or not is_whole:
-        raise ValueError
-    return content
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +178,8 @@ async def restore(config: Path | None, file: Path, *, use_file: bool) -> Restore
                 open_texts = _stage(file, data / RESTORING, backup.made_at, settings.limits.max_characters)
             write_privately(path, text)
             use_file = use_file or secrets.file_in_use
-            places = await save(path, secrets, {}, backup.secrets, use_file=use_file)
+            kept = {name: value for name in SecretName if (value := backup.secrets.get(name.key))}
+            places = await save(path, secrets, {}, kept, use_file=use_file)
             if backup.has_store:
                 replace(data / RESTORING, store)
             for folder in (data, path.parent):

@@ -177,10 +177,8 @@ async def register_webhooks(context: AppContext, *, use_file: bool) -> Registere
     use_file = use_file or secrets.file_in_use
     found = await secrets.find_despite_keyring(name, use_file=use_file)
     known = [] if found is None else _split(found.reveal())
-    if found is not None and set(told) <= set(known):
-        return Registered(registrations=registrations, key_place=found.source)
-    if not told:
-        return Registered(registrations=registrations)
+    if set(told) <= set(known):
+        return Registered(registrations=registrations, key_place=found.source if found else None)
     # The former ones stay behind the new ones.
     kept = list(dict.fromkeys([*told, *known]))[:MOST_KEYS]
     place = await secrets.store(name, ",".join(kept), use_file=use_file)

@@ -65,11 +65,12 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
 
     async def alerts() -> str:
         context = relay.context  # may have been changed
-        if not context.settings.alerts.urls:
+        channels, weekly = wiring.alert_channels(context), context.settings.alerts.weekly_summary
+        if channels is None:
             raise CheckWarning(says("no_alerts"))
-        channels, weekly = wiring.alert_channels(context).names, context.settings.alerts.weekly_summary
         summary = "" if weekly == "off" else says("weekly", day=weekly.title())
-        raise CheckWarning(says("alerts", channels=plural(len(channels), "alert channel"), summary=summary))
+        count = plural(len(channels.names), "alert channel")
+        raise CheckWarning(says("alerts", channels=count, summary=summary))
 
     async def replies() -> str:
         channels, polling = wiring.forward_channels(context), context.polling

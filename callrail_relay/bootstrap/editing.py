@@ -125,8 +125,8 @@ class Editor:
 
     def channels(self) -> list[str]:
         """The service of each alert channel of the file, such as Slack. Raises SettingsError."""
-        context = replace(self.context, settings=self.read())
-        return alert_channels(context).services if context.settings.alerts.urls else []
+        channels = alert_channels(replace(self.context, settings=self.read()))
+        return channels.services if channels else []
 
     def _load(self, text: str | None) -> Settings:
         path, overrides = self.context.config_path, self.context.overrides

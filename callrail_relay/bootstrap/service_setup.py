@@ -267,8 +267,7 @@ async def restart(kind: Kind, config: Path | None) -> tuple[ServiceState, str | 
     manager = find_manager(kind)
     manager.require()
     context = load_for(kind, config)
-    if context.settings.alerts.urls:
-        alert_channels(context)
+    alert_channels(context)
     manager.restart()
     fault = await _why_silent(context, manager)
     return read_state(kind, context), fault

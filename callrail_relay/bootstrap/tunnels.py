@@ -109,13 +109,8 @@ async def check(context: AppContext) -> dict[str, Any]:
     running = state is not None and state.running
     if tunnel is not None and tunnel.kind is Kind.TAILSCALE:
         running = await _funnel_target(tunnel) == tunnel.target
-    return _document(
-        context.settings.server.public_url, context.settings.tunnel.kind, reached, running, detail
-    )
-
-
-def _document(url: str | None, kind: str, reached: bool, running: bool, detail: str) -> dict[str, Any]:  # noqa: FBT001 - as in JSON
-    return {"public_url": url, "reached": reached, "kind": kind, "running": running, "detail": detail}
+    document = {"public_url": context.settings.server.public_url, "reached": reached}
+    return document | {"kind": context.settings.tunnel.kind, "running": running, "detail": detail}
 
 
 async def expose(
@@ -157,7 +152,8 @@ async def expose(
         await _end_funnel(former, kept=tunnel)
     for name in overruled(path, changes):
         say(sentence("overruled", name=name))
-    return _document(address, tunnel.kind, reached=True, running=True, detail=detail)
+    document = {"public_url": address, "reached": True}
+    return document | {"kind": tunnel.kind, "running": True, "detail": detail}
 
 
 def save_public_url(context: AppContext, url: str) -> None:

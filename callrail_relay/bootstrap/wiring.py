@@ -24,7 +24,6 @@ from callrail_relay.domain.alerts import Level
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.health import Facts
 from callrail_relay.domain.public_url import proof
-from callrail_relay.domain.routing import Route
 from callrail_relay.errors import SettingsError, Unavailable, UsageError
 from callrail_relay.machine.addresses import OldUrl, fetch
 from callrail_relay.machine.files import network_drive, synced_folder
@@ -45,7 +44,7 @@ from callrail_relay.service.people import People
 from callrail_relay.service.public_address import PublicAddress, PublicAddressWatch
 from callrail_relay.service.reconciliation import Reconciliation
 from callrail_relay.service.replies import Forwarding, InboundTexts, Polling
-from callrail_relay.service.setup import cover_new_numbers, find_sending_route
+from callrail_relay.service.setup import cover_new_numbers
 from callrail_relay.service.shadow import Conversations, PassingOn
 from callrail_relay.telemetry import logs
 from callrail_relay.telemetry.alerts import AppriseChannels
@@ -208,14 +207,6 @@ def forward_channels(context: AppContext) -> AppriseChannels | None:
     return AppriseChannels.open(urls, setting="replies.forward_to") if urls else None
 
 
-async def find_sender(relay: Relay, number: str) -> Route:
-    """The route of a tracking number of the settings, or of any other of their accounts."""
-    context = relay.context
-    context.require_route()
-    ask = partial(open_callrail, context)
-    return await find_sending_route(number, list(context.routes), context.account_ids, relay.store, ask)
-
-
 @asynccontextmanager
 async def open_callrail(context: AppContext, api_key: str | None = None) -> AsyncIterator[CallRail]:
     """CallRail's API for *api_key*, or for the stored one. Raises SecretError."""
@@ -240,22 +231,22 @@ async def open_conversations(relay: Relay) -> AsyncIterator[Conversations]:
         )
 
 
-def alert_channels(context: AppContext) -> AppriseChannels:
-    if not (urls := context.settings.alerts.urls):
-        raise SettingsError(sentence("no_channel", path=context.config_path))
-    return AppriseChannels.open(urls, setting="alerts.urls")
+def alert_channels(context: AppContext) -> AppriseChannels | None:
+    urls = context.settings.alerts.urls
+    return AppriseChannels.open(urls, setting="alerts.urls") if urls else None
 
 
 def teller(context: AppContext) -> Tell | None:
-    return alert_channels(context).tell_of if context.settings.alerts.urls else None
+    channels = alert_channels(context)
+    return channels.tell_of if channels else None
 
 
 async def try_alerts(context: AppContext) -> dict[str, bool]:
     """Send a test alert; says of each channel whether it took it. Raises SettingsError if there is none."""
-    channels = alert_channels(context)
-    words = sentence("test_alert")
+    if (channels := alert_channels(context)) is None:
+        raise SettingsError(sentence("no_channel", path=context.config_path))
     try:
-        failed = await channels.tell("callrail-relay: a test", words, Level.WARNING)
+        failed = await channels.tell("callrail-relay: a test", sentence("test_alert"), Level.WARNING)
     except Unavailable:
         failed = channels.names
     return {name: name not in failed for name in channels.names}

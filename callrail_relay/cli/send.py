@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from callrail_relay.cli import console
@@ -80,12 +81,15 @@ def _require_complete(reasons: Iterable[Reason]) -> None:
 
 async def _sender(context: "AppContext", to: str, sender: str) -> "Route":
     """Where the text is sent from; a number that is not in the settings is looked up at CallRail once."""
-    from callrail_relay.bootstrap.wiring import find_sender, open_relay
+    from callrail_relay.bootstrap.wiring import open_callrail, open_relay
+    from callrail_relay.service.setup import find_sending_route
 
     console.read_number(to, "--to")
     number = console.read_number(sender, "--from")
     async with open_relay(context) as relay:
-        return await find_sender(relay, number)
+        context.require_route()
+        ask = partial(open_callrail, context)
+        return await find_sending_route(number, list(context.routes), context.account_ids, relay.store, ask)
 
 
 async def _poll_now(worker: "TaskGroup") -> None:

@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +80,7 @@ async def _serve(context: "AppContext", *, show_hook_url: bool, sandbox: bool) -
     async with (
         stop_signal() as stopped,
         open_relay(context, hook, long_running=True) as relay,
-        _narrating(narrator, relay),
+        nullcontext() if narrator is None else _narrating(narrator, relay),
     ):
         known = await credentials.hook_tokens(context, relay.store)
         # A store that can only be read would refuse every text: better to say so now.
@@ -117,10 +117,7 @@ async def _serve(context: "AppContext", *, show_hook_url: bool, sandbox: bool) -
 
 
 @asynccontextmanager
-async def _narrating(narrator: "Narrator | None", relay: "Relay") -> AsyncIterator[None]:
-    if narrator is None:
-        yield
-        return
+async def _narrating(narrator: "Narrator", relay: "Relay") -> AsyncIterator[None]:
     telling = asyncio.create_task(narrator.run(relay.operations.find))
     try:
         yield
