@@ -13,6 +13,7 @@ from typing import Any
 from callrail_relay.bootstrap.context import AppContext, listener_url, load_context, sentence
 from callrail_relay.bootstrap.wiring import open_callrail, open_relay
 from callrail_relay.callrail.wire import read_webhook, verify
+from callrail_relay.config.loading import read_text
 from callrail_relay.config.places import private_directory, write_privately
 from callrail_relay.config.saving import Changes, overruled, save
 from callrail_relay.config.secrets import Found as Found  # noqa: PLC0414 - for the commands, too
@@ -239,6 +240,7 @@ class SavedSetup:
     token_place: str
     overruled: Sequence[str]
     outranks_key: str | None
+    is_changed: bool  # a relay that runs still uses other settings, or another key
 
 
 async def save_setup(
@@ -256,6 +258,7 @@ async def save_setup(
         name: values[name] for name, one in found.items() if one is None or (use_file and not one.outside)
     }
     places = {name: one.source for name, one in found.items() if one is not None}
+    former = read_text(path)
     places |= await save(path, secrets, changes, kept, use_file=use_file or secrets.file_in_use)
     return SavedSetup(
         token=values[SecretName.HOOK_TOKEN],
@@ -263,6 +266,7 @@ async def save_setup(
         token_place=places[SecretName.HOOK_TOKEN],
         overruled=tuple(overruled(path, changes)),
         outranks_key=secrets.shadowed_by(SecretName.API_KEY) if SecretName.API_KEY in kept else None,
+        is_changed=new_key is not None or read_text(path) != former,
     )
 
 

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from callrail_relay.config.saving import changed, plain
 from callrail_relay.config.settings import Guards, Settings
 from callrail_relay.domain.events import EventHook, SettingsChanged
 from callrail_relay.errors import NotAllowed, SettingsError
-from callrail_relay.machine.notes import read_note, write_note
+from callrail_relay.machine.notes import read_note
 
 AT_ONCE = {
     *(f"guards.{key}" for key in Guards.model_fields),
@@ -172,13 +172,8 @@ def unused(used: Settings, present: Settings) -> tuple[str, ...]:
     )
 
 
-def note_unused(data: Path, keys: Sequence[str]) -> None:
-    """Note for other commands which settings of the file the running relay doesn't use yet."""
-    write_note(data / NOTE, list(keys) or None)
-
-
 def read_unused(data: Path) -> tuple[str, ...]:
-    """What the relay that runs noted last."""
+    """Which settings of the file the running relay doesn't use yet, as it noted last."""
     return tuple(read_note(data / NOTE) or ())
 
 

@@ -24,6 +24,7 @@ from callrail_relay.domain.events import EventHook
 from callrail_relay.domain.tunnels import WAYS, Kind, Tunnel, explain
 from callrail_relay.errors import NotFound, RelayError, SettingsError, Unavailable
 from callrail_relay.machine import tunnels
+from callrail_relay.machine.notes import write_note
 from callrail_relay.machine.tunnels import note_state, read_state
 from callrail_relay.service.public_address import FromInside, TunnelKeeper
 
@@ -69,7 +70,7 @@ def keep_tunnel(
         # The dashboard may have had the relay use some of them meanwhile.
         if (unused := editing.unused(relay.context.settings, settings)) != waiting:
             waiting = unused
-            editing.note_unused(context.data, unused)
+            write_note(context.data / editing.NOTE, list(unused) or None)
         return settings.tunnel.tunnel()
 
     async def start(tunnel: Tunnel) -> tunnels.Program:

@@ -62,7 +62,6 @@ async def configure(
         "server": {"public_url": public_url},
     }
     context = load_context(overrides=overrides, must_exist=False)
-    former = _written(context)
     known, use_file = await _store_or_file(partial(known_api_key, context), use_file=secrets_file)
     begin_step("key")
     _settle_terms(context, accepted=accept_terms)
@@ -81,9 +80,8 @@ async def configure(
     save = partial(save_setup, context, changes, new_key=key if is_new else None)
     saved, use_file = await _store_or_file(save, use_file=use_file)
     _tell_saved(context, saved)
-    is_changed = is_new or _written(context) != former
     guides = has_terminal() and not given.as_json
-    await _lead_to_address(ask=guides, has_address=public_url is not None, is_changed=is_changed)
+    await _lead_to_address(ask=guides, has_address=public_url is not None, is_changed=saved.is_changed)
     document = {"settings_file": str(context.config_path), **route}
     if webhooks:
         document["webhooks"] = await _register(load_context(), use_file=use_file)
@@ -109,14 +107,6 @@ async def _store_or_file(work: Callable[..., Awaitable[T]], *, use_file: bool) -
         if not confirmed(sentence("ask_secrets_file"), yes=False):
             raise
         return await work(use_file=True), True
-
-
-def _written(context: "AppContext") -> bytes:
-    """What is in the settings file, which may have faults that this command is to mend."""
-    try:
-        return context.config_path.read_bytes()
-    except FileNotFoundError:
-        return b""
 
 
 def _tell_saved(context: "AppContext", saved: "SavedSetup") -> None:

@@ -39,8 +39,7 @@ async def expose(
         return 0 if found["reached"] else Unavailable.exit_code
     if off:
         kind = await tunnels.turn_off(context)
-        words = sentence("tunnel_down", kind=kind)
-        show({"kind": kind}, words)
+        show({"kind": kind}, sentence("tunnel_down", kind=kind))
         return 0
     tunnel = read_tunnel(Kind(way or ""), target, public_url, remote_port, name, for_now=for_now)
     exposed, words = await bring_up(context, tunnel, for_now=for_now)

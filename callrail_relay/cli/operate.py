@@ -1,6 +1,5 @@
 """Commands that run a relay: status, checks, pausing, links and URLs, alerts, the database."""
 
-import asyncio
 import contextlib
 from dataclasses import replace
 from functools import partial
@@ -26,14 +25,7 @@ async def status(watch: bool = False) -> int:
         read = partial(read_status, relay)
         if watch:
             async with console.stop_signal() as stopped:
-                watching = asyncio.create_task(watch_status(read, relay.context.clock))
-                stopping = asyncio.create_task(stopped.wait())
-                await asyncio.wait((watching, stopping), return_when=asyncio.FIRST_COMPLETED)
-                stopping.cancel()
-                watching.cancel()
-                # It ends by itself only if it fails; then this raises why.
-                with contextlib.suppress(asyncio.CancelledError):
-                    await watching
+                await watch_status(read, stopped)
             return 0
         report, exit_code = await read(), 0
         try:
@@ -93,8 +85,7 @@ async def try_channels() -> None:
 async def dashboard(reset: bool = False, yes: bool = False) -> None:
     from callrail_relay.bootstrap.credentials import ask_for_link
 
-    question = sentence("ask_reset")
-    if reset and not confirmed(question, yes=yes):
+    if reset and not confirmed(sentence("ask_reset"), yes=yes):
         return
     link, why = None, ""
     try:

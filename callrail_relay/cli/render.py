@@ -283,16 +283,16 @@ def _standing_lines(standing: AccountStatus) -> Iterator[Text]:
         yield Text(f"  {standing.pending} {waits} to be sent")
 
 
-async def watch_status(read: Callable[[], Awaitable[StatusReport]], clock: Clock) -> None:
-    """Show the status every second until cancelled; as JSON or without a terminal, only what changed."""
+async def watch_status(read: Callable[[], Awaitable[StatusReport]], stopped: asyncio.Event) -> None:
+    """Show the status every second until *stopped*; as JSON or without a terminal, only what changed."""
     out = console()
     if out.is_terminal and not given.as_json:
         with Live(console=out, auto_refresh=False) as live:
-            while True:
+            while not stopped.is_set():
                 live.update(Group(*_lines(await read())), refresh=True)
-                await clock.sleep(1)
+                await _pause(stopped)
     shown = None
-    while True:
+    while not stopped.is_set():
         report = await read()
         # Compared as it is shown: the time of the look alone is no change.
         if given.as_json:
@@ -304,7 +304,12 @@ async def watch_status(read: Callable[[], Awaitable[StatusReport]], clock: Clock
         if text != shown:
             echo(text)
             shown = text
-        await clock.sleep(1)
+        await _pause(stopped)
+
+
+async def _pause(stopped: asyncio.Event) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stopped.wait(), 1)
 
 
 _COLORS = {"warning": "yellow", "error": "red"}
@@ -347,7 +352,7 @@ async def narrate_log(lines: Iterable[str], find: Find | None, now: Callable[[],
         except (ValueError, TypeError, KeyError):  # not of the relay's own log, such as systemd's words
             out.print(safe(line))
             continue
-        told = known.get("words") or action, _COLORS.get(known.get("level"), "")
+        told = str(known.get("words") or action), _COLORS.get(known.get("level"), "")
         if event := events.read_event(known):
             try:
                 told = await _in_words(event, find)

@@ -106,8 +106,7 @@ class Systemd(UnitFile):
             return sentence("no_systemd")
         if os.getuid() == 0:
             return sentence("root_session")
-        user = getpass.getuser()
-        return sentence("no_session", user=user)
+        return sentence("no_session", user=getpass.getuser())
 
     def load(self, text: str) -> str | None:
         lingers = self._system or "yes" in (_linger("show-user", "--property=Linger") or "")

@@ -19,6 +19,7 @@ from callrail_relay.machine.notes import read_note, write_note
 
 KEPT_LINES = 1000
 COMMAND_WITHIN = 20.0  # seconds
+_NOTE = "tunnel.json"
 _OUR_OWN = "CALLRAIL"  # how the variables begin that a tunnel program has no use for
 _ELSEWHERE = {Kind.TAILSCALE: ("/Applications/Tailscale.app/Contents/MacOS/Tailscale",)}
 
@@ -100,19 +101,15 @@ async def output(command: Sequence[str]) -> tuple[int | None, list[str]]:
     return code, list(program.lines)
 
 
-def _note(data: Path) -> Path:
-    return data / "tunnel.json"
-
-
 def note_state(data: Path, state: TunnelState | None) -> None:
     """Note the state of the running relay's tunnel, or take the note away."""
-    write_note(_note(data), state and asdict(state))
+    write_note(data / _NOTE, state and asdict(state))
 
 
 def read_state(data: Path, *, since: int = 0) -> TunnelState | None:
     """The state that was noted last; None if the relay has no tunnel, or noted it before *since*."""
     try:
-        found = read_note(_note(data), since=since)
+        found = read_note(data / _NOTE, since=since)
         return TunnelState(**(found | {"tunnel": Tunnel(**found["tunnel"])})) if found else None
     except (KeyError, TypeError):
         return None
