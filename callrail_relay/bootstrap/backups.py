@@ -23,9 +23,8 @@ from callrail_relay.bootstrap.wiring import open_callrail, open_relay
 from callrail_relay.clock import SystemClock
 from callrail_relay.config.loading import environment_changes, load, parse, read_text
 from callrail_relay.config.places import config_file, data_directory, private_directory, write_privately
-from callrail_relay.config.saving import save, update
+from callrail_relay.config.saving import changed, save
 from callrail_relay.config.secrets import SecretName, Secrets, close_to_others
-from callrail_relay.config.settings import Settings
 from callrail_relay.domain.events import ignore
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.errors import AlreadyRunning, NotAllowed, NotFound, RelayError, Unavailable
@@ -84,18 +83,9 @@ def _settings_of(context: AppContext) -> str:
     changes, _ = environment_changes(context.config_path, context.settings)
     if store_file(context.settings.database.url) is None:
         url = sa.make_url(context.settings.database.url).difference_update_query(["password"])
-        safe = sa.URL.create(url.drivername, url.username, None, url.host, url.port, url.database, url.query)
-        changes.setdefault("database", {})["url"] = safe.render_as_string(hide_password=False)
-    return _changed(read_text(context.config_path) or "", changes)[0]
-
-
-def _changed(text: str, changes: Mapping[str, object]) -> tuple[str, Settings]:
-    """The text of a settings file after *changes*, and what it means here."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "config.toml")
-        write_privately(path, text)
-        update(path, changes)
-        return read_text(path) or "", load(path)
+        safe = url._replace(password=None).render_as_string(hide_password=False)
+        changes.setdefault("database", {})["url"] = safe
+    return changed(context.config_path, read_text(context.config_path) or "", changes)
 
 
 def _write(backup: Backup, store: Path | None, file: Path) -> None:
@@ -160,7 +150,8 @@ async def restore(config: Path | None, file: Path, *, use_file: bool) -> Restore
     backup = read_backup(file)
     path, data = config_file(config), data_directory()
     store, marker = data / _STORE, restore_marker(data / _STORE)
-    text, settings = _changed(backup.settings, _left_out(parse(path, backup.settings)))
+    text = changed(path, backup.settings, _left_out(parse(path, backup.settings)))
+    settings = load(path, text=text)
     if backup.has_store and store_file(settings.database.url) != store:
         raise NotAllowed(sentence("other_database"))
     _require_empty(path, marker)

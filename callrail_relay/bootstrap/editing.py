@@ -52,9 +52,7 @@ class Editor:
     context: AppContext
     take_up: Callable[[AppContext], None]
     hook: EventHook
-
-    def __post_init__(self) -> None:
-        self._lock = asyncio.Lock()
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     @property
     def place(self) -> Path:

@@ -34,16 +34,10 @@ class Step(NamedTuple):
         return None
 
 
-class Removal(NamedTuple):
-    """What there is to remove, in order."""
-
-    steps: list[Step]
-    store: Path | None  # None for PostgreSQL
-    unread: SecretError | None  # why it isn't known whether there are more secrets
-
-
-async def plan_removal(config: Path | None, *, with_data: bool) -> Removal:
-    """Find out what there is. Raises NotAllowed."""
+async def plan_removal(
+    config: Path | None, *, with_data: bool
+) -> tuple[list[Step], Path | None, SecretError | None]:
+    """What to remove, in order; the store, None for PostgreSQL; why more secrets aren't known, if any."""
     kind = state = None
     with suppress(Unavailable):  # a system without services
         kind = service_setup.find_kind(system=None)
@@ -71,7 +65,7 @@ async def plan_removal(config: Path | None, *, with_data: bool) -> Removal:
         steps.append(Step(f"the settings, {context.config_path}", lambda: _remove_settings(context)))
     if with_data and store is not None and store.exists():
         steps.append(Step(f"the texts and opt-outs, {store}", lambda: _remove_data(context, store)))
-    return Removal(steps, store, unread)
+    return steps, store, unread
 
 
 async def _read_secrets(context: AppContext) -> tuple[str | None, list[str], SecretError | None]:
