@@ -47,14 +47,6 @@ _LONGEST_REASON = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListedPerson:
-    recipient: str
-    tracking_number: str | None = None  # None for all of ours
-    reason: str = IMPORTED
-    created_at: datetime | None = None  # None for from now on
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BadLine:
     number: int
     reason: str
@@ -62,7 +54,7 @@ class BadLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedList:
-    people: tuple[ListedPerson, ...]
+    people: tuple[OptOut, ...]  # one without a tracking number counts for all of ours
     bad_lines: tuple[BadLine, ...] = ()
     ignored_columns: tuple[str, ...] = ()
 
@@ -95,7 +87,7 @@ def read_list(document: bytes, *, now: datetime) -> ImportedList:
                 "only recipient is required."
             )
     return ImportedList(
-        people=tuple(one for one in judged if isinstance(one, ListedPerson)),
+        people=tuple(one for one in judged if isinstance(one, OptOut)),
         bad_lines=tuple(one for one in judged if isinstance(one, BadLine)),
         ignored_columns=tuple(name for name in names if name and name not in COLUMNS),
     )
@@ -125,16 +117,16 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
         raise UsageError(f"Line {reader.line_num} of the file is not CSV ({exc}); fix or remove it.") from exc
 
 
-def _judge(number: int, names: Sequence[str], cells: Sequence[str], now: datetime) -> ListedPerson | BadLine:
+def _judge(number: int, names: Sequence[str], cells: Sequence[str], now: datetime) -> OptOut | BadLine:
     if any(cell.strip() for cell in cells[len(names) :]):
         # A comma in a reason without quotes: what follows it is in the wrong column.
         return BadLine(number=number, reason="it has more cells than there are columns.")
     row = dict.fromkeys(COLUMNS, "") | dict(zip(names, cells, strict=False))
     number_of_ours = row["tracking_number"]
     try:
-        return ListedPerson(
+        return OptOut(
+            tracking_number=_phone("tracking_number", number_of_ours) if number_of_ours.strip() else "",
             recipient=_phone("recipient", row["recipient"]),
-            tracking_number=_phone("tracking_number", number_of_ours) if number_of_ours.strip() else None,
             reason=_reason(row["reason"]),
             created_at=_instant(row["created_at"].strip(), now),
         )
@@ -158,9 +150,9 @@ def _reason(cell: str) -> str:
     return words or IMPORTED
 
 
-def _instant(cell: str, now: datetime) -> datetime | None:
+def _instant(cell: str, now: datetime) -> datetime:
     if not cell:
-        return None
+        return now
     try:
         read = datetime.fromisoformat(cell)
         when = (read if read.tzinfo is not None else read.replace(tzinfo=UTC)).astimezone(UTC)

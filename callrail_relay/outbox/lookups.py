@@ -147,11 +147,11 @@ def record_lookup(
     )
     found = match([sending_of(row) for row in connection.execute(query)], lookup.texts)
     words = "Found in CallRail's conversation, written at {:%Y-%m-%dT%H:%M:%SZ}."
-    arrived = [(one.sending.attempt_id, words.format(one.found.created_at)) for one in found.matches]
+    arrived = [(sending.attempt_id, words.format(text.created_at)) for sending, text in found.matches]
     settled = [settle_as_sent(connection, now, *one, policy.recipient_interval) for one in arrived]
-    for one in found.matches:
-        if one.sending.until is not None:  # it cost budget when it was sent, by whichever relay
-            change(connection, attempts, one.sending.attempt_id, counted_at=one.found.created_at)
+    for sending, text in found.matches:
+        if sending.until is not None:  # it cost budget when it was sent, by whichever relay
+            change(connection, attempts, sending.attempt_id, counted_at=text.created_at)
     if attempt.id not in dict(arrived):
         settled += _not_found(connection, now, attempt, policy, like_it=found.unclear.get(attempt.id, 0))
     return settled
