@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
@@ -64,8 +65,7 @@ class PrivateGate:
             if message["type"] == "http.response.start":
                 kept = static and message["status"] == 200
                 own = HEADERS | {"Cache-Control": CACHE_STATIC if kept else CACHE}
-                added = [(name.lower().encode(), value.encode()) for name, value in own.items()]
-                message["headers"] = [*message["headers"], *added]
+                MutableHeaders(scope=message).update(own)
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

@@ -71,19 +71,18 @@ class Connections(ServerState):
         self._patience = limits.peer_seconds
         self._most = most_connections(limits.connections)
         # An OrderedDict, since finding the first key of a dict takes longer with each one deleted before it.
-        self._waiting: OrderedDict[LimitedProtocol, float] = OrderedDict()
-        self._timer: asyncio.TimerHandle | None = None
+        self._waiting: OrderedDict[LimitedProtocol, asyncio.TimerHandle] = OrderedDict()
         self._pipelined: OrderedDict[LimitedProtocol, None] = OrderedDict()
         self._pace: asyncio.TimerHandle | None = None
 
     def wait_for(self, connection: "LimitedProtocol") -> None:
-        self._waiting[connection] = connection.loop.time()
-        self._waiting.move_to_end(connection)
-        if self._timer is None:
-            self._drop_late(connection.loop)
+        self.stop_waiting(connection)
+        late = connection.loop.call_later(self._patience, connection.transport.abort)
+        self._waiting[connection] = late
 
     def stop_waiting(self, connection: "LimitedProtocol") -> None:
-        self._waiting.pop(connection, None)
+        if (late := self._waiting.pop(connection, None)) is not None:
+            late.cancel()
 
     def pipeline(self, connection: "LimitedProtocol") -> None:
         """Answer the next request of *connection* when its turn comes: other connections go first."""
@@ -99,23 +98,15 @@ class Connections(ServerState):
             connection.next_request()
 
     def forget(self, connection: "LimitedProtocol") -> None:
-        self._waiting.pop(connection, None)
+        self.stop_waiting(connection)
         self._pipelined.pop(connection, None)
 
     def make_room(self) -> None:
         # If all others are being answered, the newest stays: several wait only in a flood.
         if len(self.connections) > self._most and len(self._waiting) > 1:
-            self._waiting.popitem(last=False)[0].transport.abort()
-
-    def _drop_late(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._timer = None
-        while self._waiting:
-            connection, since = next(iter(self._waiting.items()))
-            if loop.time() < since + self._patience:
-                self._timer = loop.call_at(since + self._patience, self._drop_late, loop)
-                return
-            del self._waiting[connection]
-            connection.transport.abort()
+            longest = next(iter(self._waiting))
+            self.stop_waiting(longest)
+            longest.transport.abort()
 
 
 class LimitedProtocol(H11Protocol):
