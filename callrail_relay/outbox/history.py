@@ -49,19 +49,16 @@ def read_overview(
     now: datetime,
     account_ids: Sequence[str],
     arrivals_since: datetime,
-    failed_since: datetime,
 ) -> views.Overview:
-    """What waits, and how many texts came in since *arrivals_since*."""
+    """How many texts came in since *arrivals_since*, and when uses of these accounts end."""
 
-    def oldest(account_id: str, length: timedelta) -> datetime | None:
+    def frees_at(account_id: str, length: timedelta) -> datetime | None:
         first: datetime | None = connection.scalar(_OLDEST, {"account_id": account_id, "since": now - length})
-        return first
+        return first and first + length
 
     return views.Overview(
-        now=now,
-        waiting=read_waiting(connection, now, failed_since),
         arrivals=read_arrivals(connection, now, arrivals_since, None),
-        oldest={id_: views.OldestUse(hour=oldest(id_, HOUR), day=oldest(id_, DAY)) for id_ in account_ids},
+        frees_at={id_: (frees_at(id_, HOUR), frees_at(id_, DAY)) for id_ in account_ids},
         any_sent=bool(connection.scalar(_SENT)),
     )
 

@@ -26,8 +26,7 @@ from callrail_relay.domain.message import (
     if3_context,
     instant,
 )
-from callrail_relay.domain.opt_outs import ListedPerson, OptOut
-from callrail_relay.domain.views import Waiting
+from callrail_relay.domain.opt_outs import OptOut
 from callrail_relay.errors import NotAllowed, NotFound, UsageError
 from callrail_relay.outbox import decisions, history, lists, opt_outs, presence, queries
 from callrail_relay.outbox.shadow import read_shadow
@@ -96,7 +95,7 @@ class Operations:
         facts = replace(await self.facts(), any_sent=bool(counts[Status.SENT]))
         return StatusReport(facts=facts, counts=counts)
 
-    async def facts(self, waiting: Waiting | None = None) -> Facts:
+    async def facts(self) -> Facts:
         """The facts of the verdict that the store has, without counting all messages."""
         ids, limits = self.account_ids, self.mapping.limits
         facts = await self.store.read(
@@ -104,7 +103,7 @@ class Operations:
                 now=now,
                 running=Running(),
                 standings=_in_force(queries.read_standings(connection, now, ids, limits), now),
-                waiting=waiting or history.read_waiting(connection, now, now - FAILED_LATELY),
+                waiting=history.read_waiting(connection, now, now - FAILED_LATELY),
                 contacts=presence.read_contacts(connection, now, ids),
                 last_from_if3=history.last_from_if3(connection, now),
                 shadow=read_shadow(connection, now),
@@ -301,20 +300,14 @@ class Operations:
             await self.store.write(opt_outs.add_opt_out, number, recipient, reason)
         return [one for one in await self.opt_outs() if one.recipient == recipient]
 
-    async def import_opt_outs(self, people: Sequence[ListedPerson], told: Callable[[int], None]) -> int:
+    async def import_opt_outs(self, people: Sequence[OptOut], told: Callable[[int], None]) -> int:
         """Add a list; people without a number count for all of ours. *told* gets how many are done."""
-        now = await self.store.now()
         ours = await self._our_numbers()
         added = 0
         for start in range(0, len(people), PORTION):
             portion = people[start : start + PORTION]
             entries = [
-                OptOut(
-                    tracking_number=number,
-                    recipient=one.recipient,
-                    reason=one.reason,
-                    created_at=one.created_at or now,
-                )
+                replace(one, tracking_number=number)
                 for one in portion
                 for number in ([one.tracking_number] if one.tracking_number else ours)
             ]

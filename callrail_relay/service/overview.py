@@ -49,13 +49,13 @@ class History:
 
     async def now(self, arrivals_since: datetime) -> tuple[Facts, views.Overview]:
         """The facts of the verdict, and what came in since *arrivals_since*."""
-        facts = await self.operations.facts(waiting=views.Waiting())  # what waits comes with the overview
+        facts = await self.operations.facts()
         past = await self._past_arrivals(facts.now, arrivals_since)
         account_ids = [one.account.id for one in most_pressing(facts.standings, MOST_SHOWN)]
-        since, failed_since = max(past.until, arrivals_since), facts.now - FAILED_LATELY
-        overview = await self.store.read(store_history.read_overview, account_ids, since, failed_since)
+        since = max(past.until, arrivals_since)
+        overview = await self.store.read(store_history.read_overview, account_ids, since)
         overview = replace(overview, arrivals=(*past.arrivals, *overview.arrivals))
-        return replace(facts, waiting=overview.waiting, any_sent=overview.any_sent), overview
+        return replace(facts, any_sent=overview.any_sent), overview
 
     async def _past_arrivals(self, now: datetime, since: datetime) -> PastArrivals:
         """What came in more than RECENT ago, of which little changes: it is counted once in PAST_LASTS."""

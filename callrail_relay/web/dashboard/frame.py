@@ -339,7 +339,7 @@ async def signed_out(dashboard: Dashboard, request: Request, status: int = 401) 
 
 
 def render(template: str, status: int = 200, **values: object) -> Response:
-    return HTMLResponse(_templates().get_template(template).render(values), status)
+    return HTMLResponse(templates().get_template(template).render(values), status)
 
 
 async def read_form(request: Request, largest: int = LARGEST_BODY) -> dict[str, str]:
@@ -371,7 +371,7 @@ def own_address(wanted: str, default: str = "/") -> str:
 def icon(request: Request) -> Response:
     """The icon of the tab, with how many messages need review."""
     count = min(int("0" + "".join(filter(str.isdecimal, request.query_params.get("n", "")[:6]))), 100)
-    svg = _templates().get_template("icon.svg").render(count=count)
+    svg = templates().get_template("icon.svg").render(count=count)
     return Response(svg, media_type="image/svg+xml")
 
 
@@ -382,7 +382,7 @@ def _static_address(name: str) -> str:
 
 
 @cache
-def _templates() -> "Environment":
+def templates() -> "Environment":
     # Imported with the first page: a tenth of a second of every start.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - only with a dashboard
 

@@ -1,18 +1,15 @@
 """*Home*: the verdict, figures of today, what needs review, limits, and what came in."""
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from markupsafe import Markup
 from starlette.responses import Response
 
-from callrail_relay.domain.account import DAY, HOUR, Window
-from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Code, Facts, Level, checklist, judge, most_pressing
 from callrail_relay.domain.health import Point as Finding
-from callrail_relay.domain.views import MessageSummary, OldestUse, Waiting
+from callrail_relay.domain.views import MessageSummary, Waiting
 from callrail_relay.sentences import (
     MOST_SHOWN,
     STEPS,
@@ -45,10 +42,10 @@ async def show(visit: Visit) -> Response:
     points, all_standings = render(facts), facts.standings
     return await visit.draw(
         "now.html",
-        now=overview.now,
+        now=facts.now,
         shadow=facts.shadow,
-        waiting=overview.waiting,
-        for_person=overview.waiting.for_person,
+        waiting=facts.waiting,
+        for_person=facts.waiting.for_person,
         points=points[:MOST_SHOWN],
         more_points=not_shown(len(points), "notice"),
         checklist=checklist(facts),
@@ -58,19 +55,18 @@ async def show(visit: Visit) -> Response:
         helpers=WORDS["helpers"],
         today=today,
         kept=kept,
-        groups=grouped(_newest(overview.waiting))[:SHOWN],
+        groups=grouped(_newest(facts.waiting))[:SHOWN],
         queue=queue_words(facts),
         running=running_words(facts),
         lately=seen_lately(facts, lambda at: when(at, facts.now)),
-        standings=[
-            (one.account, _gauges(one, overview.oldest)) for one in most_pressing(all_standings, MOST_SHOWN)
-        ],
+        standings=most_pressing(all_standings, MOST_SHOWN),
+        frees_at=overview.frees_at,
         more_accounts=not_shown(len(all_standings), "account"),
         total=[
             (sum(one.room for one in windows), sum(one.allowed for one in windows))
             for windows in ([one.hour for one in all_standings], [one.day for one in all_standings])
         ],
-        plot=plot(visit.request.query_params.get("range", ""), overview.arrivals, overview.now),
+        plot=plot(visit.request.query_params.get("range", ""), overview.arrivals, facts.now),
         ranges=RANGES,
     )
 
@@ -78,20 +74,6 @@ async def show(visit: Visit) -> Response:
 def _newest(waiting: Waiting) -> list[MessageSummary]:
     rows = (*waiting.held.rows, *waiting.unknown.rows, *waiting.failed.rows)
     return sorted(rows, key=lambda row: row.seq, reverse=True)
-
-
-NO_USE = OldestUse(hour=None, day=None)
-
-
-def _gauges(
-    standing: AccountStatus, oldest: Mapping[str, OldestUse]
-) -> list[tuple[str, Window, datetime | None]]:
-    """Each window of the budget, and when its oldest use ends."""
-    use = oldest.get(standing.account.id, NO_USE)
-    return [
-        ("60 minutes", standing.hour, use.hour and use.hour + HOUR),
-        ("24 hours", standing.day, use.day and use.day + DAY),
-    ]
 
 
 @dataclass(frozen=True, slots=True)
