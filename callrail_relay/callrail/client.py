@@ -17,7 +17,7 @@ from callrail_relay.domain.inbound import Change, HookUrls, Registration, SeenRe
 from callrail_relay.domain.mapper import send_parameters
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown, Unsendable
 from callrail_relay.domain.phone import normalise
-from callrail_relay.domain.reconcile import BEFORE, FailedLookup, FoundText, Lookup
+from callrail_relay.domain.reconcile import BEFORE, FoundText, Lookup
 from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry, Route, is_loopback
 from callrail_relay.errors import RefusedByCallRail, Unavailable
 
@@ -178,7 +178,7 @@ class CallRail:
 
     async def find_texts(
         self, route: Route, recipient: str, *, since: datetime, conversation_id: str | None
-    ) -> Lookup | FailedLookup:
+    ) -> Lookup:
         """The texts sent to *recipient* from the number of *route*, at least those since then."""
         requests, texts = self._requests(), dict[str, list[FoundText]]()
         try:
@@ -191,7 +191,7 @@ class CallRail:
                     if id_ not in texts:
                         texts[id_] = await requests.texts_of(route.account_id, id_)
         except (RefusedByCallRail, Unavailable) as error:
-            return FailedLookup(detail=str(error), requests=requests.made)
+            return Lookup(requests=requests.made, fault=str(error))
         found = tuple(text for one in texts.values() for text in one)
         return Lookup(texts=found, requests=requests.made)
 

@@ -90,6 +90,10 @@ class Account:
     def waits(self, now: datetime) -> bool:
         return self.wait_until is not None and self.wait_until > now
 
+    def current(self, now: datetime) -> "Account":
+        """The account without a wait that is over."""
+        return self if self.waits(now) else replace(self, wait_until=None, wait_reason=None)
+
     def healthy(self) -> "Account":
         return replace(self, strikes=0, wait_until=None, wait_reason=None)
 

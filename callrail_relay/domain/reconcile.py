@@ -81,14 +81,9 @@ class FoundText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lookup:
-    texts: tuple[FoundText, ...]
+    texts: tuple[FoundText, ...] = ()
     requests: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailedLookup:
-    detail: str
-    requests: int
+    fault: str | None = None  # why they could not be read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

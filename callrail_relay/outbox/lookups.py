@@ -13,7 +13,6 @@ from callrail_relay.domain.reconcile import (
     AUDIT_AFTER,
     RETRY_LATER,
     DueLookup,
-    FailedLookup,
     Lookup,
     LookupPolicy,
     OnUnknown,
@@ -158,12 +157,12 @@ def record_lookup(
 
 
 def record_failed_lookup(
-    connection: sa.Connection, now: datetime, due: DueLookup, lookup: FailedLookup, policy: LookupPolicy
+    connection: sa.Connection, now: datetime, due: DueLookup, lookup: Lookup, policy: LookupPolicy
 ) -> None:
     """Note that CallRail could not be read, and try again later; after a day it is left to a person."""
     change_account(connection, now, due.route.account_id)
     attempt = _attempt(connection, due.attempt_id)
-    _note(connection, now, attempt, lookup.detail, lookup.requests)
+    _note(connection, now, attempt, lookup.fault or "", lookup.requests)
     if attempt.outcome != OutcomeKind.UNKNOWN:
         return
     next_lookup_at = policy.next_look(attempt.finished_at, answered=False, now=now)

@@ -49,24 +49,18 @@ Answered = Callable[[str, int, float], None]  # takes which webhook, the status 
 
 @dataclass(frozen=True, kw_only=True)
 class PublicParts:
-    """
-    What the public listener needs; *prove* answers a nonce as only this relay can.
-
-    *passing_on* passes requests on in shadow, each with its mark: one that comes back is refused.
-    *wake* wakes delivery, and *answered* is called for each request to a webhook. Only *allow_addresses*,
-    if there are any, may post to IF3's webhook.
-    """
+    """What the public listener needs."""
 
     intake: Intake
     webhooks: CallRailWebhooks
     tokens: HookTokens
     clock: Clock
-    wake: Callable[[], None]
+    wake: Callable[[], None]  # delivery
     writable: Callable[[], Awaitable[bool]]
-    prove: Callable[[str], str]
+    prove: Callable[[str], str]  # answers a nonce as only this relay can
     answered: Answered
-    passing_on: PassingOn
-    allow_addresses: Sequence[Network] = ()
+    passing_on: PassingOn  # in shadow; it marks each request, and one that comes back is refused
+    allow_addresses: Sequence[Network] = ()  # if there are any, only these may post to IF3's webhook
     refused: Refused = uncounted
 
 

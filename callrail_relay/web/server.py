@@ -182,24 +182,18 @@ class LimitedProtocol(H11Protocol):
         return False
 
     def _tidy(self) -> None:
-        """Make a head acceptable to h11 that other servers accept."""
+        """Give h11 a head that it accepts, as others do: without empty lines or a host, and escaped."""
         came = self.conn.trailing_data[0]
-        tidy = _tidy_head(came)
-        if tidy != came:
+        line, end, rest = came.lstrip(b"\r\n").partition(b"\n")
+        if end:
+            line = _ABSOLUTE.sub(rb"\1", line)
+        if not line.isascii():
+            line = quote_from_bytes(line, _ASCII).encode()
+        if (tidy := line + end + rest) != came:
             self.conn = h11.Connection(h11.SERVER, HEAD_BYTES)
             # To h11, no data is the end of the connection, and uvicorn would ask for that end forever.
             if tidy:
                 self.conn.receive_data(tidy)
-
-
-def _tidy_head(head: bytes) -> bytes:
-    """*head* without empty lines before it or a host before its path, and its first line escaped."""
-    line, end, rest = head.lstrip(b"\r\n").partition(b"\n")
-    if end:
-        line = _ABSOLUTE.sub(rb"\1", line)
-    if not line.isascii():
-        line = quote_from_bytes(line, _ASCII).encode()
-    return line + end + rest
 
 
 def most_connections(wanted: int) -> int:

@@ -19,7 +19,7 @@ from callrail_relay.domain.guards import Verdict
 from callrail_relay.domain.inbound import Direction, ShownNumber
 from callrail_relay.domain.message import Actor, MessageFilter, Reason, Status
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
-from callrail_relay.domain.reconcile import FailedLookup, FoundText, Lookup
+from callrail_relay.domain.reconcile import FoundText, Lookup
 from callrail_relay.domain.routing import Route
 from callrail_relay.domain.shadow import Mode, Passed, State, answered
 from callrail_relay.outbox import (
@@ -179,9 +179,7 @@ async def fail(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     due = await outbox.write(lookups.claim_lookup, LOOKUPS)
     assert due is not None
     await outbox.write(lookups.claim_lookup, LOOKUPS, due)
-    await outbox.write(
-        lookups.record_failed_lookup, due, FailedLookup(detail="no answer.", requests=1), LOOKUPS
-    )
+    await outbox.write(lookups.record_failed_lookup, due, Lookup(requests=1, fault="no answer."), LOOKUPS)
     bold = worker.under(max_characters=1000, recipient_interval=timedelta())
     await put(outbox, words(400), to=recipient(41))
     for outcome in (REFUSED, SENT, SENT, SENT):

@@ -173,12 +173,7 @@ class Comparison(_Background):
 
 @dataclass(kw_only=True)
 class Dashboard:
-    """
-    What the pages need; *read_url* returns the URL for IF3, and raises SecretError.
-
-    *wake* wakes delivery, *read_names* asks CallRail and raises RelayError, *link_secret* lets a program of
-    the relay's own user have a new link. *sandbox* says that texts go to a simulated CallRail.
-    """
+    """What the pages need."""
 
     operations: Operations
     history: History
@@ -188,14 +183,14 @@ class Dashboard:
     clock: Clock
     examine: Examine
     compare: Callable[[], Awaitable[ShadowReport]]
-    read_url: Callable[[], Awaitable[str]]
+    read_url: Callable[[], Awaitable[str]]  # for IF3; raises SecretError
     public_url: Callable[[], PublicUrl | None]
-    wake: Callable[[], None]
+    wake: Callable[[], None]  # delivery
     signal: ChangeSignal
-    link_secret: str
-    sandbox: bool
+    link_secret: str  # lets a program of the relay's own user have a new link
+    sandbox: bool  # whether texts go to a simulated CallRail
     settings: Editor
-    read_names: Callable[[], Awaitable[Names]]
+    read_names: Callable[[], Awaitable[Names]]  # asks CallRail; raises RelayError
 
     def __post_init__(self) -> None:
         self._names: Names | None = None

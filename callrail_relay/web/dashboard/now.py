@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from callrail_relay.domain.health import Code, Facts, Level, checklist, judge, most_pressing
 from callrail_relay.domain.health import Point as Finding
-from callrail_relay.domain.views import MessageSummary, Waiting
+from callrail_relay.domain.views import Waiting
 from callrail_relay.sentences import (
     MOST_SHOWN,
     STEPS,
@@ -39,13 +39,15 @@ async def show(visit: Visit) -> Response:
     failed = [] if examined is None else examined.report.failed_checks()
     unused = await asyncio.to_thread(dashboard.settings.noted)
     facts = replace(facts, failed_checks=failed, public_url=dashboard.public_url(), unused_settings=unused)
-    points, all_standings = render(facts), facts.standings
+    points, all_standings, waiting = render(facts), facts.standings, facts.waiting
+    to_review = (*waiting.held.rows, *waiting.unknown.rows, *waiting.failed.rows)
+    newest = sorted(to_review, key=lambda row: row.seq, reverse=True)
     return await visit.draw(
         "now.html",
         now=facts.now,
         shadow=facts.shadow,
-        waiting=facts.waiting,
-        for_person=facts.waiting.for_person,
+        waiting=waiting,
+        for_person=waiting.for_person,
         points=points[:MOST_SHOWN],
         more_points=not_shown(len(points), "notice"),
         checklist=checklist(facts),
@@ -55,7 +57,7 @@ async def show(visit: Visit) -> Response:
         helpers=WORDS["helpers"],
         today=today,
         kept=kept,
-        groups=grouped(_newest(facts.waiting))[:SHOWN],
+        groups=grouped(newest)[:SHOWN],
         queue=queue_words(facts),
         running=running_words(facts),
         lately=seen_lately(facts, lambda at: when(at, facts.now)),
@@ -69,11 +71,6 @@ async def show(visit: Visit) -> Response:
         plot=plot(visit.request.query_params.get("range", ""), overview.arrivals, facts.now),
         ranges=RANGES,
     )
-
-
-def _newest(waiting: Waiting) -> list[MessageSummary]:
-    rows = (*waiting.held.rows, *waiting.unknown.rows, *waiting.failed.rows)
-    return sorted(rows, key=lambda row: row.seq, reverse=True)
 
 
 @dataclass(frozen=True, slots=True)
