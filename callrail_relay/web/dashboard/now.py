@@ -64,10 +64,7 @@ async def show(visit: Visit) -> Response:
         standings=most_pressing(all_standings, MOST_SHOWN),
         frees_at=overview.frees_at,
         more_accounts=not_shown(len(all_standings), "account"),
-        total=[
-            (sum(one.room for one in windows), sum(one.allowed for one in windows))
-            for windows in ([one.hour for one in all_standings], [one.day for one in all_standings])
-        ],
+        accounts=all_standings,
         plot=plot(visit.request.query_params.get("range", ""), overview.arrivals, facts.now),
         ranges=RANGES,
     )

@@ -9,7 +9,6 @@ from typing import Any
 
 from starlette.responses import Response
 
-from callrail_relay.domain.health import Condition
 from callrail_relay.domain.mapper import map_direct
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.opt_outs import BadLine, read_list, write_list
@@ -43,9 +42,6 @@ async def _draw(
 async def show(visit: Visit, *, fault: str = "") -> Response:
     """*Health*: the checks, and a text to try it, as it was typed if that had a *fault*."""
     examined = visit.dashboard.examiner.latest()
-    findings = () if examined is None else examined.report.findings
-    by_gravity = [[one for one in findings if one.condition is condition] for condition in Condition]
-    well, warnings, failures = by_gravity
     return await _draw(
         visit,
         "",
@@ -53,8 +49,7 @@ async def show(visit: Visit, *, fault: str = "") -> Response:
         trial={"message": say("test_text")} | dict(visit.form),
         checked_at=None if examined is None else examined.at,
         checking=visit.dashboard.examiner.is_running,
-        amiss=failures + warnings,
-        well=well,
+        findings=() if examined is None else examined.report.findings,
         numbers=_numbers(visit),
     )
 
@@ -111,7 +106,7 @@ async def show_numbers(visit: Visit, *, refused: Refused | None = None) -> Respo
         visit,
         "numbers",
         refused,
-        rules=[(_whose(rule.team_id, rule.sender_id), rule.route) for rule in routes.rules],
+        rules=routes.rules,
         default=routes.default,
         known=dict.fromkeys(routes, "") | dict(names.numbers if names else {}),
         names=names,
@@ -236,8 +231,3 @@ def _parts(route: Route) -> dict[str, str]:
 
 def _id(route: Route) -> str:
     return " ".join(_parts(route).values())
-
-
-def _whose(team_id: object, sender_id: object) -> str:
-    ids = {"team": team_id, "sender": sender_id}
-    return " and ".join(f"{name} {id_}" for name, id_ in ids.items() if id_).capitalize()
