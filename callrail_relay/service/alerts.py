@@ -1,7 +1,7 @@
 """Telling the owner when something is wrong, once, and when it is over."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from callrail_relay.domain.alerts import AlertFacts, AlertPolicy, Code, Incident, Level, decide, due_since
@@ -29,14 +29,11 @@ class Alerts(PeriodicTask):
     policy: AlertPolicy
     machine: str
     free_bytes: Callable[[], int | None]  # of the disk of *machine*; None if that can't be known
+    _failures: int = field(default=0, init=False)
+    _silent_since: datetime | None = field(default=None, init=False)
+    _silence_told: bool = field(default=False, init=False)
 
     look = timedelta(seconds=15)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._failures = 0
-        self._silent_since: datetime | None = None
-        self._silence_told = False
 
     async def turn(self) -> None:
         if self.tell is None:

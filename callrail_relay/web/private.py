@@ -4,6 +4,7 @@ import contextlib
 import hmac
 import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
@@ -14,6 +15,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from callrail_relay.domain import read_table
 from callrail_relay.domain.people import TooManyTries
 from callrail_relay.errors import NotAllowed, NotFound, Unavailable, UsageError
 from callrail_relay.web.auth import COOKIE, Session, set_cookie
@@ -22,18 +24,7 @@ from callrail_relay.web.dashboard.frame import STATIC, Dashboard, Visit
 from callrail_relay.web.dashboard.words import say
 from callrail_relay.web.public import FailedSecrets, client_address, network
 
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self'; "
-        "connect-src 'self'; "
-        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-    ),
-    # Without any referrer a browser would name no origin with a form, so that it could not be checked.
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
+HEADERS: dict[str, str] = read_table(__package__, "headers")
 CACHE = "no-store"
 CACHE_STATIC = "private, max-age=31536000, immutable"  # scripts and style: each content has its own address
 MOST_STREAMS = 50
@@ -148,8 +139,8 @@ class Access:
 
 
 async def end_others(visit: Visit) -> Response:
-    """Sign out every other browser."""
-    session = await visit.dashboard.login.sign_out_others(visit.session)
+    """Sign out every other browser: this session goes on with a new stamp."""
+    session = replace(visit.session, stamp=await visit.dashboard.login.people.end_sessions())
     visit.dashboard.signal()
     response = visit.back(say("others_out"))
     set_cookie(response, session)
