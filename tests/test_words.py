@@ -36,6 +36,7 @@ def asked(folder: str, functions: set[str]) -> Iterator[str]:
         ({"sentence"}, ["machine"], "machine/words.toml", ""),
         ({"sentence"}, ["service"], "service/words.toml", ""),
         ({"says"}, ["service", "bootstrap"], "service/health.toml", ""),
+        ({"_sentence"}, ["domain"], "domain/opt_outs.toml", ""),
         ({"_gauge"}, ["telemetry"], "telemetry/metrics.toml", "gauges"),
     ],
 )

@@ -2,4 +2,4 @@
 
 from callrail_relay.domain import teller
 
-sentence = teller(__name__, "words")
+sentence = teller(__package__, "words")

@@ -19,7 +19,7 @@ from callrail_relay.domain import read_table
 from callrail_relay.domain.people import TooManyTries
 from callrail_relay.errors import NotAllowed, NotFound, Unavailable, UsageError
 from callrail_relay.web.auth import COOKIE, Session, set_cookie
-from callrail_relay.web.dashboard import actions, frame, now, review, security, setup, shadow, texts
+from callrail_relay.web.dashboard import actions, frame, now, review, setup, shadow, texts
 from callrail_relay.web.dashboard.frame import STATIC, Dashboard, Visit
 from callrail_relay.web.dashboard.words import say
 from callrail_relay.web.public import FailedSecrets, client_address, network
@@ -225,9 +225,9 @@ FORMS: dict[str, frame.Page] = {
     "/setup/alerts/test": setup.try_alerts,
     "/setup/check": setup.check,
     "/setup/test": setup.send,
-    "/setup/people": security.add,
-    "/setup/people/remove": security.remove,
-    "/setup/password": security.change_password,
+    "/setup/people": setup.add_person,
+    "/setup/people/remove": setup.remove_person,
+    "/setup/password": setup.change_password,
     "/pause": actions.pause,
     "/resume": actions.resume,
     "/opt-outs": actions.opt_out,

@@ -20,7 +20,7 @@ from callrail_relay.clock import Clock
 from callrail_relay.domain.health import PublicUrl
 from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.printable import printable, shortened
-from callrail_relay.domain.shadow import Shadow, ShadowReport
+from callrail_relay.domain.shadow import ShadowReport
 from callrail_relay.errors import NotFound, RelayError, Unavailable
 from callrail_relay.sentences import phone, plural, says, when
 from callrail_relay.service.health import HealthReport
@@ -238,9 +238,7 @@ class Visit:
     async def draw(self, template: str, status: int = 200, **values: object) -> Response:
         """Answer with a page."""
         dashboard, request, now = self.dashboard, self.request, self.dashboard.clock.now()
-        shadow = (
-            given if isinstance(given := values.get("shadow"), Shadow) else await dashboard.history.shadow()
-        )
+        shadow = await dashboard.history.shadow()
         frame = {
             "version": self.version or await dashboard.feed.version(),
             "now": now,

@@ -45,7 +45,6 @@ async def show(visit: Visit) -> Response:
     return await visit.draw(
         "now.html",
         now=facts.now,
-        shadow=facts.shadow,
         waiting=waiting,
         for_person=waiting.for_person,
         points=points[:MOST_SHOWN],

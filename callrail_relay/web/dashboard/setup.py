@@ -1,8 +1,9 @@
-"""*Settings*: the checks, what can be changed in the settings file, the URL for IF3, numbers and opt-outs."""
+"""*Settings*: the checks, what can be changed in the file, the URL for IF3, numbers, opt-outs, and people."""
 
 import asyncio
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -12,12 +13,14 @@ from starlette.responses import Response
 from callrail_relay.domain.mapper import map_direct
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.opt_outs import BadLine, read_list, write_list
+from callrail_relay.domain.people import Person, TooManyTries
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.errors import NotAllowed, RelayError, UsageError
 from callrail_relay.sentences import plural, says
+from callrail_relay.web.auth import set_cookie
 from callrail_relay.web.dashboard import forms
 from callrail_relay.web.dashboard.forms import Change, Refused
-from callrail_relay.web.dashboard.frame import UTF8_MARK, Visit, csv_file
+from callrail_relay.web.dashboard.frame import UTF8_MARK, Visit, csv_file, later
 from callrail_relay.web.dashboard.words import say
 
 AGAIN = timedelta(seconds=5)
@@ -211,6 +214,42 @@ async def try_alerts(visit: Visit) -> Response:
 async def show_security(visit: Visit, *, fault: str = "", status: int = 0) -> Response:
     people = await visit.dashboard.login.people.all()
     return await _draw(visit, "security", status=status, me=visit.session.person, people=people, fault=fault)
+
+
+async def add_person(visit: Visit) -> Response:
+    """Add a person, who is the one that asks for it if they signed in by a link and say so."""
+    form = visit.form
+    person = await visit.dashboard.login.people.add(form.get("name", ""), form.get("password", ""))
+    if "me" in form:
+        return _goes_on(visit, person, say("person_me", name=person.name))
+    return visit.back(say("person_added", name=person.name))
+
+
+async def remove_person(visit: Visit) -> Response:
+    """Remove a person, whose browsers are signed out by that."""
+    await visit.dashboard.login.people.remove(visit.form.get("name", ""))
+    visit.dashboard.signal()
+    return visit.back(say("person_removed"))
+
+
+async def change_password(visit: Visit) -> Response:
+    """Change one's own password; this browser stays signed in."""
+    password, new = (visit.form.get(field, "") for field in ("password", "new_password"))
+    try:
+        person = await visit.dashboard.login.people.change_password(visit.session.person, password, new)
+    except TooManyTries as error:
+        return later(await show_security(visit, fault=str(error), status=429), error.wait)
+    except RelayError as error:
+        return await show_security(visit, fault=str(error))
+    return _goes_on(visit, person, say("password_changed"))
+
+
+def _goes_on(visit: Visit, person: Person, words: str) -> Response:
+    """Let this browser's session go on as that of *person*."""
+    visit.dashboard.signal()
+    response = visit.back(words)
+    set_cookie(response, replace(visit.session, person=person.name, stamp=person.stamp))
+    return response
 
 
 def _numbers(visit: Visit) -> list[str]:
