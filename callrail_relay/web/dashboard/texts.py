@@ -148,14 +148,7 @@ def read_filter(query: Mapping[str, str]) -> Asked:
     statuses = tuple(status for status in Status if status == fields["status"])
     if fields["status"] and not statuses:
         faults.append(say("no_status", typed=fields["status"]))
-    edges: list[datetime | None] = []
-    for edge, days in (("from", 0), ("to", 1)):
-        try:
-            edges.append(_edge(fields[edge], timedelta(days=days)))
-        except (ValueError, OverflowError):
-            edges.append(None)
-            faults.append(say("no_day", typed=fields[edge]))
-    since, until = edges
+    since, until = _edge(fields["from"], 0, faults), _edge(fields["to"], 1, faults)
     before = query.get("before", "")
     wanted = MessageFilter(
         statuses=statuses,
@@ -172,13 +165,17 @@ def read_filter(query: Mapping[str, str]) -> Asked:
     return Asked(fields=fields, wanted=wanted, faults=faults)
 
 
-def _edge(raw: str, day: timedelta) -> datetime | None:
-    """An instant, or the midnight of a date with *day* added, by this machine's clock."""
-    if not raw:
-        return None
-    if "T" in raw:
-        return datetime.fromisoformat(raw).astimezone(UTC)
-    return (datetime.combine(date.fromisoformat(raw), time()) + day).astimezone(UTC)
+def _edge(typed: str, days: int, faults: list[str]) -> datetime | None:
+    """An instant, or the midnight *days* after a date, by this machine's clock; a fault for anything else."""
+    try:
+        if "T" in typed:
+            return datetime.fromisoformat(typed).astimezone(UTC)
+        if typed:
+            day = datetime.combine(date.fromisoformat(typed), time())
+            return (day + timedelta(days=days)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        faults.append(say("no_day", typed=typed))
+    return None
 
 
 def readable(raw: RawSubmission) -> str:
