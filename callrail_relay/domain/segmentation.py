@@ -3,6 +3,7 @@
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
+from operator import itemgetter
 
 import regex  # type: ignore[import-untyped]  # the library ships no types
 
@@ -68,9 +69,7 @@ class _Cutter:
         trailing = _TRAILING_WHITE.search(text.rstrip()[-1:] + text[len(text.rstrip()) :])
         self._end = len(text)
         self._visible_end = self._end - (len(trailing[0]) if trailing else 0)
-        gaps = [match.span() for match in _GAP.finditer(text)]
-        self._gap_starts = [start for start, _ in gaps]
-        self._gap_ends = [end for _, end in gaps]
+        self._gaps = [match.span() for match in _GAP.finditer(text)]
 
     def pieces(self) -> Iterator[str]:
         start = 0
@@ -100,9 +99,9 @@ class _Cutter:
 
     def _cuts(self, start: int, first: int, end: int) -> Iterator[tuple[int, int]]:
         """Where a piece can end, up to *end*, and the next one begin: between words, then clusters."""
-        gap = bisect_right(self._gap_starts, end) - 1
-        if gap >= 0 and self._gap_starts[gap] > first:
-            yield self._gap_starts[gap], self._gap_ends[gap]
+        last = bisect_right(self._gaps, end, key=itemgetter(0)) - 1
+        if last >= 0 and self._gaps[last][0] > first:
+            yield self._gaps[last]
         boundary = self._last_boundary(start, end)
         if boundary > first:
             yield boundary, boundary

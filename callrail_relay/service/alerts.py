@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from callrail_relay.domain.alerts import AlertFacts, AlertPolicy, Code, Incident, Level, decide, due_since
 from callrail_relay.domain.events import AlertFailed, AlertTold
 from callrail_relay.domain.health import Facts
+from callrail_relay.domain.retry import doubled
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import alerts
 from callrail_relay.service.background import PeriodicTask
@@ -89,8 +90,7 @@ class Alerts(PeriodicTask):
         return True
 
     def _retry_in(self) -> timedelta:
-        doublings = min(max(0, self._failures - 1), 10)
-        return min(LONGEST_RETRY, FIRST_RETRY * (1 << doublings))
+        return doubled(self._failures - 1, FIRST_RETRY, LONGEST_RETRY)
 
     def _silence(self, level: Level, detail: str = "") -> Incident:
         since = self._silent_since or self._clock.now()
