@@ -13,7 +13,7 @@ from callrail_relay import __version__
 from callrail_relay.clock import Clock
 from callrail_relay.domain import events, read_table
 from callrail_relay.domain.delivery import AccountStatus
-from callrail_relay.domain.health import Code, StoreStats, judge
+from callrail_relay.domain.health import ALL_WELL, Code, StoreStats, judge
 from callrail_relay.domain.message import Source, Status, made_at
 from callrail_relay.domain.outcome import OutcomeKind
 
@@ -133,13 +133,13 @@ class _Together(Collector):
 def _read(stats: StoreStats) -> Iterator[Metric]:
     counts, now = stats.counts, stats.facts.now
     points = [point.code for point in judge(stats.facts)]
-    codes = [code for code in Code if code not in (Code.WELL, Code.CHECK_FAILED)]
+    codes = [code for code in Code if code not in (*ALL_WELL, Code.CHECK_FAILED)]
     of_codes = [((code.name.lower(), code.level), points.count(code)) for code in codes]
     undone = [((status,), count) for status, count in counts.undone.items()]
     since = {status: counts.oldest.get(status, now) for status in counts.undone}
     ages = [((status,), max(0.0, (now - at).total_seconds())) for status, at in since.items()]
     recent = [((status,), count) for status, count in counts.recent.items()]
-    yield _gauge("well", [((), Code.WELL in points)])
+    yield _gauge("well", [((), any(code in ALL_WELL for code in points))])
     yield _gauge("points", of_codes)
     yield _gauge("messages", undone)
     yield _gauge("oldest_message_age_seconds", ages)

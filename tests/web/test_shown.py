@@ -265,7 +265,7 @@ def facts(
 def test_all_is_well() -> None:
     """With nothing in the store, with all of it sent, and with a queue that empties by itself."""
     [empty] = now.render(facts(any_sent=False))
-    assert (Level.WELL, "Almost there: connect IF3 to start") == (empty.level, empty.words)
+    assert (Level.NOTE, "Almost there: connect IF3 to start") == (empty.level, empty.words)
     reached = PublicUrl(url="https://texts.example.com", answered=True)
 
     def told(found: Facts) -> now.Point:

@@ -91,10 +91,6 @@ def render(facts: Facts) -> list[Point]:
 
 def _point(finding: Finding, facts: Facts) -> Point:
     point = SENTENCES[finding.code]
-    if finding.code is Code.WELL and not facts.any_sent and facts.last_from_if3 is None:
-        point = Point(say("connect"))
-    elif finding.code is Code.WELL and facts.public_url is None:
-        point = Point(say("inside"), say("inside_detail"), "/setup/webhook", say("inside_link"))
     parameters = of_point(finding, facts, when(finding.at, facts.now)) | {
         "detail": sentence(finding.reason, facts.now) if finding.reason else finding.detail,
         "kinds": _kinds(facts.waiting),
