@@ -6,12 +6,12 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, time, timedelta
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import phonenumbers
-from pydantic import dataclasses
+from pydantic import Field, HttpUrl, dataclasses
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -38,7 +38,7 @@ from callrail_relay.callrail.simulator.state import STOP_WORDS, Simulator
 from callrail_relay.callrail.simulator.webhooks import Manner
 from callrail_relay.domain.message import as_json
 from callrail_relay.domain.routing import is_loopback
-from callrail_relay.errors import RelayError
+from callrail_relay.errors import RelayError, UsageError
 
 # 25 months, after which records are out of reach: https://apidocs.callrail.com/#filtering
 RETENTION = timedelta(days=25 * 30)
@@ -157,12 +157,8 @@ def _endpoint(simulator: Simulator, method: str, handler: Handler) -> Callable[[
         return response
 
     async def answer_or_fail(request: Request) -> ASGIApp:
-        # A redirect leads to the path with the ACC id, as a GET under the number did on 2026-07-24.
-        named, home = request.path_params.get("account_id", ""), request.url.path
-        if account := simulator.find_account(named):
-            home = home.replace(named, account.id, 1)
         try:
-            return await simulator.faults.answer(request, answer, sends=sends, home=home)
+            return await simulator.faults.answer(request, answer, sends=sends)
         except ClientDisconnect:
             return Response(status_code=400)
 
@@ -278,22 +274,17 @@ def _with_status(question: Question, records: list[_HasStatus]) -> list[_HasStat
     return [record for record in records if status in {None, record.status}]
 
 
-def _asked_config(question: Question) -> dict[str, list[str]]:
+# Lists of URLs by event.
+_CONFIG = Annotated[dict[Annotated[str, Field(pattern="_webhook$")], list[HttpUrl]], Field(min_length=1)]
+
+
+def _asked_config(question: Question) -> Any:  # noqa: ANN401 - as it came: HttpUrl adds slashes
     config = question.form.get("config")
-    if not isinstance(config, dict) or not config:
-        raise HTTPException(400, "config is required")
-    for event, urls in config.items():
-        if not event.endswith("_webhook") or not isinstance(urls, list) or not all(map(_is_url, urls)):
-            raise HTTPException(400, f"config is invalid: {event} must be a webhook's list of URLs")
-    return config
-
-
-def _is_url(value: object) -> bool:
     try:
-        parts = urlsplit(value) if isinstance(value, str) else None
-        return parts is not None and parts.scheme in {"http", "https"} and bool(parts.hostname)
-    except ValueError:
-        return False
+        read_asked(_CONFIG, config, "config")
+    except UsageError as exc:
+        raise HTTPException(400, str(exc)) from exc
+    return config
 
 
 OPT_OUT_WORDING = " Reply STOP to unsubscribe."
@@ -461,7 +452,8 @@ def _is_local(request: Request) -> bool:
 
 
 def _list_faults(simulator: Simulator, _body: object) -> list[dict[str, Any]]:
-    return [armed.as_json() for armed in simulator.faults]
+    given = (asdict(fault) for fault in simulator.faults)
+    return [{name: value for name, value in one.items() if value is not None} for one in given]
 
 
 def _add_faults(simulator: Simulator, body: object) -> list[dict[str, Any]]:
