@@ -102,7 +102,7 @@ def _without_credentials(address: str) -> str:
 
 
 def _is_exempt(url: httpx2.URL, no_proxy: str) -> bool:
-    """Whether NO_PROXY names this address: by name, domain or address, each also with a port, or by network."""
+    """Whether NO_PROXY names this address: by name, domain, address (each also with a port) or network."""
     host = f"[{url.host}]" if ":" in url.host else url.host
     port = url.port or {"http": 80, "https": 443}.get(url.scheme)
     # urllib knows names, each also with a port, and what Windows and macOS except.

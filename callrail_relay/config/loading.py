@@ -193,22 +193,16 @@ def environment_changes(path: Path, settings: Settings) -> tuple[dict[str, Any],
     written = parse(path, read_text(path) or "")
     by_file = load(path, overrides=written, must_exist=False)
     changes: dict[str, Any] = {}
-    names = []
-    for variable in sorted(variables):
-        table, _, key = variable.removeprefix(PREFIX).lower().partition("__")
-        value = getattr(settings, table)
+    for table, given in _Environment(variables)().items():
+        used, former, kept = getattr(settings, table), getattr(by_file, table), written.get(table, ())
         if table == "routes":
-            if value != by_file.routes or not written.get(table):
-                changes[table] = [dict(route) for route in value]
-                names.append(variable)
-            continue
-        keys = [key] if key else sorted(value.model_fields_set)
-        by_table = getattr(by_file, table)
-        stays = [one for one in written.get(table, ()) if getattr(value, one) == getattr(by_table, one)]
-        if new := {one: getattr(value, one) for one in keys if one not in stays}:
-            changes.setdefault(table, {}).update(new)
-            names.append(variable)
-    return changes, tuple(names)
+            changes[table] = [dict(route) for route in used] if used != former or not kept else []
+        else:
+            stays = [key for key in kept if getattr(used, key) == getattr(former, key)]
+            changes[table] = {key: getattr(used, key) for key in given if key not in stays}
+    changes = {table: new for table, new in changes.items() if new}
+    places = {name: tuple(name.removeprefix(PREFIX).lower().split("__")) for name in sorted(variables)}
+    return changes, tuple(name for name, place in places.items() if _holds(changes, place))
 
 
 def _variable(location: Location, variables: Mapping[str, str]) -> str:
