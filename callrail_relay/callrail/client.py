@@ -147,12 +147,12 @@ class CallRail:
         known = await self._integration(account_id, company_id)
         if known is None:
             path = wire.integration_path(account_id, None)
-            await requests.write("POST", path, wire.new_integration(company_id, hook))
+            await requests.ask("POST", path, wire.new_integration(company_id, hook))
             change = Change.CREATED
         elif (config := wire.with_urls(known.config, hook)) == known.config:
             change = Change.UNCHANGED
         else:
-            await requests.write("PUT", wire.integration_path(account_id, known.id), {"config": config})
+            await requests.ask("PUT", wire.integration_path(account_id, known.id), {"config": config})
             change = Change.ADDED
         if known is None or known.signing_key is None:
             known = await self._integration(account_id, company_id)
@@ -169,7 +169,7 @@ class CallRail:
         if known is None or (config := wire.without_urls(known.config, is_ours)) == known.config:
             return False
         path = wire.integration_path(account_id, known.id)
-        await self._requests().write("PUT", path, {"config": config})
+        await self._requests().ask("PUT", path, {"config": config})
         return True
 
     async def _integration(self, account_id: str, company_id: str) -> WebhookIntegration | None:
@@ -249,19 +249,27 @@ class _Requests:
                     raise AnswerTooLarge
             return _Answer(response.status_code, response.headers, bytes(body))
 
+    async def ask(self, method: str, path: str, body: object = None) -> bytes:
+        """What a request other than a send was answered with. Raises RefusedByCallRail or Unavailable."""
+        writes = method != "GET"
+        try:
+            request = self._http.build_request(method, path, json=body)
+            answer = await self.exchange(request, largest=LARGEST_LIST)
+        except (httpx2.RequestError, TimeoutError, AnswerTooLarge) as error:
+            named = {"host": self._http.base_url.host, "cause": _cause(error)}
+            raise Unavailable(sentence("change_unsure" if writes else "unreachable", **named)) from error
+        if answer.status not in (200, 201):
+            raise _fault(answer, writes=writes)
+        return answer.body
+
     async def read(self, path: str, read: Callable[[bytes], T]) -> T:
         """What *read* finds in the answer to a GET."""
         self.made += 1
-        host = self._http.base_url.host
+        body = await self.ask("GET", path)
         try:
-            answer = await self.exchange(self._http.build_request("GET", path), largest=LARGEST_LIST)
-        except (httpx2.RequestError, TimeoutError, AnswerTooLarge) as error:
-            raise Unavailable(sentence("unreachable", host=host, cause=_cause(error))) from error
-        if answer.status != 200:
-            raise _fault(answer)
-        try:
-            return read(answer.body)
+            return read(body)
         except ValueError as error:
+            host = self._http.base_url.host
             raise Unavailable(sentence("not_callrail", host=host, error=error)) from error
 
     async def pages(self, path: Callable[[int], str], read: Callable[[bytes], list[T]], name: str) -> list[T]:
@@ -292,20 +300,6 @@ class _Requests:
         path = partial(wire.conversation_path, account_id, conversation_id)
         return await self.pages(path, wire.read_texts, "messages")
 
-    async def write(self, method: str, path: str, body: object) -> None:
-        """Change something other than a text."""
-        try:
-            answer = await self.exchange(self._http.build_request(method, path, json=body))
-        except (httpx2.RequestError, TimeoutError, AnswerTooLarge) as error:
-            raise Unavailable(
-                sentence("change_unsure", host=self._http.base_url.host, cause=_cause(error))
-            ) from error
-        if answer.status == 403 and not answers.is_html(answer.headers, answer.body):
-            words = answers.read_words(answer.body)
-            raise RefusedByCallRail(sentence("may_not_write", words=words))
-        if answer.status not in (200, 201):
-            raise _fault(answer)
-
 
 def _day_before(since: datetime) -> date:
     # A day of CallRail's may begin hours later than ours.
@@ -318,7 +312,7 @@ def _cause(error: Exception) -> str:
     return words.rstrip(".") or type(error).__name__
 
 
-def _fault(answer: _Answer) -> RefusedByCallRail | Unavailable:
+def _fault(answer: _Answer, *, writes: bool) -> RefusedByCallRail | Unavailable:
     status, words = answer.status, answers.read_words(answer.body)
     if status == 403 and answers.is_html(answer.headers, answer.body):
         return Unavailable(sentence("firewall", words=words))
@@ -331,7 +325,7 @@ def _fault(answer: _Answer) -> RefusedByCallRail | Unavailable:
     if status == 401:
         words = sentence("unknown_key")
     elif status == 403:
-        words = sentence("may_not_see", words=words)
+        words = sentence("may_not_write" if writes else "may_not_see", words=words)
     else:
         words = sentence("refused", status=status, words=words)
     return RefusedByCallRail(words)

@@ -17,7 +17,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import SecretStr
+from pydantic import SecretStr, TypeAdapter
 
 from callrail_relay.config import sentence
 from callrail_relay.config.places import APPLICATION, is_default_config_file, write_privately
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_TEXTS = TypeAdapter(dict[str, str])
 _HEADING = "Secrets of callrail-relay. Only you may read this file."
 
 
@@ -62,19 +63,13 @@ class SecretFile:
                     raise SecretError(
                         sentence("secrets_open", path=self.path, quoted=shlex.quote(str(self.path)))
                     )
-                secrets = tomllib.load(file)
+                return _TEXTS.validate_python(tomllib.load(file))
         except FileNotFoundError:
             return {}
         except OSError as error:
             raise SecretError(sentence("secrets_unreadable", path=self.path, why=error.strerror)) from error
-        except ValueError as error:  # not TOML, or not UTF-8; its own words might quote a secret
-            raise self._damaged() from error
-        if not all(isinstance(text, str) for text in secrets.values()):
-            raise self._damaged()
-        return secrets
-
-    def _damaged(self) -> SecretError:
-        return SecretError(sentence("secrets_damaged", path=self.path))
+        except ValueError:  # not TOML, not UTF-8, or not texts; its own words might quote a secret
+            raise SecretError(sentence("secrets_damaged", path=self.path)) from None
 
     def _write(self, secrets: Mapping[str, str]) -> None:
         import tomlkit  # noqa: PLC0415 - not for reading secrets, as `serve` does
@@ -190,27 +185,22 @@ async def _in_daemon_thread(question: Callable[[], T]) -> T:
 
 
 class SecretName(Enum):
-    """A secret: its name in keyring and file, what people call it, its variable and its credential file."""
+    """A secret: its name in keyring and file, what people call it, and its variable."""
 
-    API_KEY = ("api-key", "CallRail API key", "CALLRAIL_API_KEY", "callrail-api-key")
-    HOOK_TOKEN = ("hook-token", "webhook secret", "CALLRAIL_RELAY_HOOK_TOKEN", "callrail-relay-hook-token")
+    API_KEY = ("api-key", "CallRail API key", "CALLRAIL_API_KEY")
+    HOOK_TOKEN = ("hook-token", "webhook secret", "CALLRAIL_RELAY_HOOK_TOKEN")
     # "<expiry, ISO 8601>|<token>" while a rotation lasts
-    HOOK_TOKEN_PREVIOUS = ("hook-token-previous", "previous webhook secret", None, None)
+    HOOK_TOKEN_PREVIOUS = ("hook-token-previous", "previous webhook secret", None)
     # several are separated by commas
-    SIGNING_KEYS = ("signing-keys", "CallRail signing key", "CALLRAIL_SIGNING_KEY", "callrail-signing-key")
+    SIGNING_KEYS = ("signing-keys", "CallRail signing key", "CALLRAIL_SIGNING_KEY")
     # cloudflared's or ngrok's
-    TUNNEL_TOKEN = (
-        "tunnel-token",
-        "tunnel's token",
-        "CALLRAIL_RELAY_TUNNEL_TOKEN",
-        "callrail-relay-tunnel-token",
-    )
+    TUNNEL_TOKEN = ("tunnel-token", "tunnel's token", "CALLRAIL_RELAY_TUNNEL_TOKEN")
 
-    def __init__(self, key: str, words: str, variable: str | None, credential: str | None) -> None:
+    def __init__(self, key: str, words: str, variable: str | None) -> None:
         self.key = key
         self.words = words
         self.variable = variable
-        self.credential = credential
+        self.credential = variable and variable.lower().replace("_", "-")  # systemd's
 
 
 @dataclass(frozen=True)
