@@ -127,16 +127,16 @@ class CallRail:
 
     async def accounts(self) -> list[AccountEntry]:
         """The accounts that the key can see."""
-        return await self._requests().pages(wire.accounts_path, wire.read_accounts, "accounts")
+        return await self._requests().pages(wire.ACCOUNTS_PATH, wire.read_accounts, "accounts")
 
     async def companies(self, account_id: str) -> list[CompanyEntry]:
         """The active companies of an account."""
-        path = partial(wire.companies_path, account_id)
+        path = wire.companies_path(account_id)
         return await self._requests().pages(path, wire.read_companies, "companies")
 
     async def numbers(self, account_id: str, company_id: str | None = None) -> list[NumberEntry]:
         """The numbers of a company, or of the account, that can text; those of source trackers first."""
-        path = partial(wire.trackers_path, account_id, company_id)
+        path = wire.trackers_path(account_id, company_id)
         numbers = await self._requests().pages(path, wire.read_numbers, "trackers")
         mine = [number for number in numbers if company_id is None or number.company_id in ("", company_id)]
         return sorted(mine, key=lambda number: number.pooled)
@@ -173,7 +173,7 @@ class CallRail:
         return True
 
     async def _integration(self, account_id: str, company_id: str) -> WebhookIntegration | None:
-        path = partial(wire.integrations_path, account_id, company_id)
+        path = wire.integrations_path(account_id, company_id)
         return next(iter(await self._requests().pages(path, wire.read_integrations, "integrations")), None)
 
     async def find_texts(
@@ -200,17 +200,16 @@ class CallRail:
     ) -> SeenReplies:
         """What people wrote to a company's numbers since then, and what was sent, newest activity first."""
         requests, found, fault = self._requests(), dict[str, wire.Replies](), None
+        path = wire.conversations_path(account_id, company_id, _day_before(since))
         is_last = False
         try:
             for page in pages:
-                path = wire.conversations_path(account_id, company_id, _day_before(since), None, page)
-                seen = await requests.read(path, partial(wire.read_replies, since=since, page=page))
+                read_replies = partial(wire.read_replies, since=since, page=page)
+                seen = await requests.read(wire.page_path(path, page), read_replies)
                 found.update(seen.replies)
                 for id_, conversation in seen.cut.items():
-                    path = wire.conversation_path(account_id, id_, page=1)
-                    found[id_] = await requests.read(
-                        path, partial(wire.replies_of, conversation, since=since)
-                    )
+                    read_all = partial(wire.replies_of, conversation, since=since)
+                    found[id_] = await requests.read(wire.conversation_path(account_id, id_), read_all)
                 if is_last := seen.is_last:
                     break
         except (RefusedByCallRail, Unavailable) as error:
@@ -272,7 +271,7 @@ class _Requests:
             host = self._http.base_url.host
             raise Unavailable(sentence("not_callrail", host=host, error=error)) from error
 
-    async def pages(self, path: Callable[[int], str], read: Callable[[bytes], list[T]], name: str) -> list[T]:
+    async def pages(self, path: str, read: Callable[[bytes], list[T]], name: str) -> list[T]:
         """All entries of a list."""
         entries: list[T] = []
         for page in range(1, MOST_PAGES + 1):
@@ -280,7 +279,7 @@ class _Requests:
             def read_page(body: bytes, page: int = page) -> tuple[list[T], bool]:
                 return read(body), wire.is_last_page(body, name, page)
 
-            found, is_last = await self.read(path(page), read_page)
+            found, is_last = await self.read(wire.page_path(path, page), read_page)
             entries += found
             if is_last:
                 break
@@ -289,15 +288,14 @@ class _Requests:
     async def search(self, route: Route, recipient: str, since: datetime) -> list[str]:
         """The conversations with a person: by E.164, by ten digits, then among all of the company."""
         read = partial(wire.read_conversation_ids, route=route, recipient=recipient)
-        day = _day_before(since)
         for search in (recipient, recipient[-10:], None):
-            path = partial(wire.conversations_path, route.account_id, route.company_id, day, search)
+            path = wire.conversations_path(route.account_id, route.company_id, _day_before(since), search)
             if ids := await self.pages(path, read, "conversations"):
                 return ids
         return []
 
     async def texts_of(self, account_id: str, conversation_id: str) -> list[FoundText]:
-        path = partial(wire.conversation_path, account_id, conversation_id)
+        path = wire.conversation_path(account_id, conversation_id)
         return await self.pages(path, wire.read_texts, "messages")
 
 

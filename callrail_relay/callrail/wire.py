@@ -50,20 +50,24 @@ def _path(account_id: str, name: str, **question: object) -> str:
     return f"/v3/a/{account_id}/{name}.json{'?' if given else ''}{given}"
 
 
+def page_path(path: str, page: int) -> str:
+    """The path of one page of a list."""
+    return f"{path}&page={page}"
+
+
 def send_path(account_id: str) -> str:
     return _path(account_id, "text-messages")
 
 
-def accounts_path(page: int) -> str:
-    return f"/v3/a.json?fields=numeric_id&page={page}&per_page=100"
+ACCOUNTS_PATH = "/v3/a.json?fields=numeric_id&per_page=100"
 
 
-def companies_path(account_id: str, page: int) -> str:
-    return _path(account_id, "companies", status="active", page=page, per_page=100)
+def companies_path(account_id: str) -> str:
+    return _path(account_id, "companies", status="active", per_page=100)
 
 
-def trackers_path(account_id: str, company_id: str | None, page: int) -> str:
-    return _path(account_id, "trackers", status="active", company_id=company_id, page=page, per_page=250)
+def trackers_path(account_id: str, company_id: str | None) -> str:
+    return _path(account_id, "trackers", status="active", company_id=company_id, per_page=250)
 
 
 def read_accounts(body: bytes) -> list[AccountEntry]:
@@ -125,15 +129,15 @@ def _text(value: object) -> str | None:
     return None if value is None else storable(str(value))
 
 
-def conversations_path(account_id: str, company_id: str, since: date, search: str | None, page: int) -> str:
-    """A page of the conversations with activity since a day; *search* matches a customer's number or name."""
+def conversations_path(account_id: str, company_id: str, since: date, search: str | None = None) -> str:
+    """The conversations with activity since a day; *search* matches a customer's number or name."""
     # What a list without dates covers is not documented, so the beginning is always given.
     asked = {"company_id": company_id, "start_date": since, "search": search}
-    return _path(account_id, "text-messages", **asked, page=page, per_page=250)
+    return _path(account_id, "text-messages", **asked, per_page=250)
 
 
-def conversation_path(account_id: str, conversation_id: str, page: int) -> str:
-    return _path(account_id, f"text-messages/{quote(conversation_id, safe='')}", page=page, per_page=250)
+def conversation_path(account_id: str, conversation_id: str) -> str:
+    return _path(account_id, f"text-messages/{quote(conversation_id, safe='')}", per_page=250)
 
 
 def read_conversation_ids(body: bytes, *, route: Route, recipient: str) -> list[str]:
@@ -231,10 +235,8 @@ def digest(words: str) -> str:
 _RECEIVED, _SENT = "sms_received_webhook", "sms_sent_webhook"
 
 
-def integrations_path(account_id: str, company_id: str, page: int) -> str:
-    return _path(
-        account_id, "integrations", company_id=company_id, fields="signing_key", page=page, per_page=100
-    )
+def integrations_path(account_id: str, company_id: str) -> str:
+    return _path(account_id, "integrations", company_id=company_id, fields="signing_key", per_page=100)
 
 
 def integration_path(account_id: str, integration_id: str | None) -> str:

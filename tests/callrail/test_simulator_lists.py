@@ -230,7 +230,7 @@ def test_only_the_token_lets_in(simulator: Simulator, authorization: bytes, stat
     response = asked(simulator, "GET", "companies.json", headers=headers)
 
     assert status == response.status_code
-    assert (status == 401) == (response.text == "HTTP Token: Access denied.\n")
+    assert (status == 401) == (response.text == '{"error":"HTTP Token: Access denied."}')
 
 
 def test_body_of_a_get_is_not_acceptable(simulator: Simulator) -> None:

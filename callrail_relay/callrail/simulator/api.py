@@ -15,7 +15,7 @@ from pydantic import Field, HttpUrl, dataclasses
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -145,10 +145,6 @@ def _endpoint(simulator: Simulator, method: str, handler: Handler) -> Callable[[
             simulator.webhooks.start()
         except HTTPException as refusal:
             response = JSONResponse({"error": refusal.detail}, refusal.status_code)
-            if refusal.status_code == 401:
-                # Rails' own plain line, which is a guess.
-                realm = {"WWW-Authenticate": 'Token realm="Application"'}
-                response = PlainTextResponse(f"{refusal.detail}\n", 401, realm)
         if sends and response.status_code != 401:
             account = simulator.find_account(request.path_params["account_id"])
             if account is not None:
@@ -311,13 +307,12 @@ def send_text(question: Question) -> Json:
     company = question.company(form["company_id"])
     if company.disabled_at is not None:
         raise HTTPException(400, "The company is disabled")
-    customer, content = _customer(form), _content(simulator, form)
-    known = simulator.conversations_by_customer.get((company.id, customer))
-    number = _tracking_number(form, known)
+    customer, content, number = _customer(form), _content(simulator, form), _tracking_number(form)
     _check_sender(simulator, company, number)
     if (number, customer) in simulator.opted_out:
         raise HTTPException(400, "The recipient has opted out of texts from this number")
     account.texts.spend(simulator.clock.now())
+    known = simulator.conversations_by_customer.get((company.id, customer))
     sent_from = [m.tracking_number for m in known.messages if m.direction == "outgoing"] if known else []
     first = number not in sent_from
     delivered = content + OPT_OUT_WORDING if first and not _STOP_WORD.search(content) else content
@@ -359,17 +354,14 @@ def _content(simulator: Simulator, form: Mapping[str, Any]) -> str:
     return content
 
 
-def _tracking_number(form: Mapping[str, Any], conversation: Conversation | None) -> str:
-    """The number asked for, else the one the conversation is on."""
-    asked = form.get("tracking_number")
-    if asked not in (None, ""):
-        number = normalize(asked)
-        if number is None:
-            raise HTTPException(400, "tracking_number is invalid: it must be a 10-digit phone number")
-        return number
-    if conversation is None:
-        raise HTTPException(400, "tracking_number is required to start a conversation")
-    return conversation.messages[-1].tracking_number
+def _tracking_number(form: Mapping[str, Any]) -> str:
+    # CallRail wants it only to start a conversation.
+    if form.get("tracking_number") in (None, ""):
+        raise HTTPException(400, "tracking_number is required")
+    number = normalize(form["tracking_number"])
+    if number is None:
+        raise HTTPException(400, "tracking_number is invalid: it must be a 10-digit phone number")
+    return number
 
 
 def _check_sender(simulator: Simulator, company: Company, number: str) -> None:
