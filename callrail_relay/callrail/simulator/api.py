@@ -6,6 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, time, timedelta
+from functools import partial
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -152,13 +153,7 @@ def _endpoint(simulator: Simulator, method: str, handler: Handler) -> Callable[[
         response.headers["x-request-id"] = str(uuid4())
         return response
 
-    async def answer_or_fail(request: Request) -> ASGIApp:
-        try:
-            return await simulator.faults.answer(request, answer, sends=sends)
-        except ClientDisconnect:
-            return Response(status_code=400)
-
-    return answer_or_fail
+    return partial(simulator.faults.answer, answer=answer, sends=sends)
 
 
 async def _read(simulator: Simulator, request: Request) -> Question:
@@ -395,12 +390,13 @@ def create_app(simulator: Simulator) -> Starlette:
     """CallRail's API under /v3 and the sandbox's own routes under /sandbox, over one state."""
 
     async def refuse(_request: Request, exc: Exception) -> Response:
-        assert isinstance(exc, HTTPException)  # noqa: S101 - what starlette raises for a status
-        return JSONResponse({"error": exc.detail.capitalize()}, exc.status_code, exc.headers)
+        if isinstance(exc, HTTPException):
+            return JSONResponse({"error": exc.detail.capitalize()}, exc.status_code, exc.headers)
+        return Response(status_code=400)  # to nobody
 
     return Starlette(
         routes=[*routes(simulator), *sandbox_routes(simulator)],
-        exception_handlers={HTTPException: refuse},
+        exception_handlers={HTTPException: refuse, ClientDisconnect: refuse},
     )
 
 
