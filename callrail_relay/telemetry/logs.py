@@ -82,8 +82,6 @@ class _Private(RotatingFileHandler):
         """Don't log the error: the log would go to this very file."""
 
 
-_LEVELS = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
-
 _NEVER_SHOWN = frozenset({"api_key", "authorization", "body", "content", "signing_key", "text", "token"})
 # Ids: their digits can look like a phone number, and masked they find nothing.
 _NEVER_MASKED = frozenset({"account_id", "message_id", "resource_id", "submission_id"})
@@ -152,9 +150,6 @@ def event_logger() -> EventHook:
     logger = structlog.get_logger("callrail_relay").bind()
 
     def log(event: Event) -> None:
-        level = event.level
-        # Asked first: most lines are for debugging, and putting one together takes its time.
-        if logger.is_enabled_for(_LEVELS[level]):
-            getattr(logger, level)(event.action, **vars(event))
+        getattr(logger, event.level)(event.action, **vars(event))
 
     return log

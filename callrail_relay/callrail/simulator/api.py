@@ -49,6 +49,8 @@ _Record = TypeVar("_Record")
 _HasStatus = TypeVar("_HasStatus", Company, Tracker)
 # The quotes are documented; without them it passes too.
 _TOKEN = re.compile(r'Token token=(?:"([^"]+)"|([^"\s]+))')
+_NUMBER = Annotated[int, Field(ge=1)]  # of a page
+_SIZE = Annotated[int, Field(ge=1, le=250)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +97,16 @@ class Question:
     def since(self) -> datetime:
         """The beginning of ``start_date`` in the account's zone; without it, a guess: 30 days ago."""
         now = self.simulator.clock.now().astimezone(ACCOUNT_ZONE)
-        try:
-            day = date.fromisoformat(self.params.get("start_date", str(now.date() - timedelta(days=30))))
-        except ValueError as exc:
-            raise HTTPException(400, "start_date is invalid") from exc
-        since = datetime.combine(day, time(), ACCOUNT_ZONE)
+        asked = self.params.get("start_date", now.date() - timedelta(days=30))
+        since = datetime.combine(read_asked(date, asked, "start_date"), time(), ACCOUNT_ZONE)
         if since < now - RETENTION:
             raise HTTPException(400, "start_date cannot be more than 25 months ago")
         return since
 
     def page(self, name: str, records: Sequence[_Record], shape: Callable[[_Record], Json]) -> Json:
         """The page of *records* that is asked for: https://apidocs.callrail.com/#offset-pagination"""
-        page, per_page = self._number("page", 1), self._number("per_page", 100)
-        if per_page > 250:
-            raise HTTPException(400, "per_page must be less than or equal to 250")
+        page = read_asked(_NUMBER, self.params.get("page", 1), "page")
+        per_page = read_asked(_SIZE, self.params.get("per_page", 100), "per_page")
         first = (page - 1) * per_page
         return {
             "page": page,
@@ -117,12 +115,6 @@ class Question:
             "total_records": len(records),
             name: [shape(record) for record in records[first : first + per_page]],
         }
-
-    def _number(self, name: str, default: int) -> int:
-        text = self.params.get(name, str(default))
-        if not re.fullmatch("0*[1-9][0-9]{0,8}", text):
-            raise HTTPException(400, f"{name} must be a number greater than 0")
-        return int(text)
 
 
 def routes(simulator: Simulator) -> list[Route]:
@@ -146,6 +138,8 @@ def _endpoint(simulator: Simulator, method: str, handler: Handler) -> Callable[[
             simulator.webhooks.start()
         except HTTPException as refusal:
             response = JSONResponse({"error": refusal.detail}, refusal.status_code)
+        except UsageError as refusal:
+            response = JSONResponse({"error": str(refusal)}, 400)
         if sends and response.status_code != 401:
             account = simulator.find_account(request.path_params["account_id"])
             if account is not None:
@@ -271,10 +265,7 @@ _CONFIG = Annotated[dict[Annotated[str, Field(pattern="_webhook$")], list[HttpUr
 
 def _asked_config(question: Question) -> Any:  # noqa: ANN401 - as it came: HttpUrl adds slashes
     config = question.form.get("config")
-    try:
-        read_asked(_CONFIG, config, "config")
-    except UsageError as exc:
-        raise HTTPException(400, str(exc)) from exc
+    read_asked(_CONFIG, config, "config")
     return config
 
 

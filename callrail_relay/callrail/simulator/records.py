@@ -251,7 +251,7 @@ def read_asked(kind: type[T], value: object, what: str) -> T:
     except ValidationError as error:
         place = ".".join(map(str, error.errors()[0]["loc"]))
         words = error.errors()[0]["msg"].replace("Input should", "must").removeprefix("Value error, ")
-        raise UsageError(f"The {what} can't be used: {place} {words}.") from error
+        raise UsageError(f"The {what} can't be used: {f'{place} {words}'.strip()}.") from error
 
 
 def normalize(number: object) -> str | None:
