@@ -140,7 +140,7 @@ async def save(
         update(path, changes)
         undo.callback(put_back, path, former)
         for name, value in kept.items():
-            is_new = await secrets.find_despite_keyring(name, use_file=use_file) is None
+            is_new = await secrets.find(name, use_file=use_file) is None
             places[name] = await secrets.store(name, value, use_file=use_file)
             if is_new:
                 undo.push_async_callback(secrets.remove, name)

@@ -117,20 +117,16 @@ class OsKeyring:
         await self._ask(delete_if_there)
 
     async def _ask(self, question: Callable[[], T]) -> T:
-        if self._hangs:  # it had its chance: waiting again, in another thread, would gain nothing
-            raise self._no_answer()
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await _in_daemon_thread(question)
-        except TimeoutError:
-            self._hangs = True
-            raise self._no_answer() from None
-        except Exception as error:
-            # Every backend raises its own library's errors: D-Bus, Win32, Security.framework.
-            raise SecretError(sentence("keyring_failed", error=type(error).__name__)) from error
-
-    def _no_answer(self) -> SecretError:
-        return SecretError(sentence("keyring_silent", timeout=self._timeout))
+        if not self._hangs:  # it had its chance: waiting again, in another thread, would gain nothing
+            try:
+                async with asyncio.timeout(self._timeout):
+                    return await _in_daemon_thread(question)
+            except TimeoutError:
+                self._hangs = True
+            except Exception as error:
+                # Every backend raises its own library's errors: D-Bus, Win32, Security.framework.
+                raise SecretError(sentence("keyring_failed", error=type(error).__name__)) from error
+        raise SecretError(sentence("keyring_silent", timeout=self._timeout))
 
 
 def _backend() -> "KeyringBackend":
@@ -214,25 +210,20 @@ class Secrets:
     def file(self) -> Path:
         return self._file.path
 
-    async def find(self, name: SecretName) -> Found | None:
-        """The secret from the first place that has it; SecretError for one that might and can't be read."""
+    async def find(self, name: SecretName, *, use_file: bool = False) -> Found | None:
+        """
+        The secret from the first place that has it; SecretError for one that might and can't be read.
+
+        A locked keyring is no fault if the file is in use, or about to be begun (*use_file*).
+        """
         if found := self._from_outside(name):
             return found
         try:
             found = await self._from_keyring(name)
         except SecretError:
-            if not self.file_in_use:
+            if not (use_file or self.file_in_use):
                 raise
         return found or _found(self._file.get(name.key), self._file.words)
-
-    async def find_despite_keyring(self, name: SecretName, *, use_file: bool) -> Found | None:
-        """The same before storing: a locked keyring is no fault if *use_file* is about to begin the file."""
-        try:
-            return await self.find(name)
-        except SecretError:
-            if use_file and not self.file_in_use:
-                return None
-            raise
 
     async def require(self, name: SecretName) -> Found:
         """The secret; if no place has it, SecretError says how to set it."""
