@@ -359,12 +359,6 @@ def test_bad_integrations_are_refused(simulator: Simulator, changes: dict[str, A
     assert 400 == asked(simulator, "POST", "integrations.json", json=form).status_code
 
 
-def test_every_answer_has_a_request_id_of_its_own(simulator: Simulator) -> None:
-    answers = [asked(simulator, "GET", "companies.json") for _ in range(2)]
-
-    assert 2 == len({answer.headers["x-request-id"] for answer in answers})
-
-
 def test_a_text_to_an_unknown_number_is_an_error(simulator: Simulator) -> None:
     with pytest.raises(NotFound):
         simulator.receive(RECIPIENT, "Hello", tracking_number="+12025550100")

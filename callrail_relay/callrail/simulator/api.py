@@ -1,7 +1,6 @@
 """CallRail's API as far as a relay uses it (https://apidocs.callrail.com/), and the sandbox's own routes."""
 
 import hmac
-import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -9,9 +8,9 @@ from datetime import date, datetime, time, timedelta
 from functools import partial
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 import phonenumbers
+import pydantic
 from pydantic import Field, HttpUrl, dataclasses
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -144,14 +143,13 @@ def _endpoint(simulator: Simulator, method: str, handler: Handler) -> Callable[[
             account = simulator.find_account(request.path_params["account_id"])
             if account is not None:
                 response.headers.update(account.texts.headers(simulator.clock.now()))
-        response.headers["x-request-id"] = str(uuid4())
         return response
 
     return partial(simulator.faults.answer, answer=answer, sends=sends)
 
 
 async def _read(simulator: Simulator, request: Request) -> Question:
-    """Raises HTTPException if the key is wrong or the parameters are in the wrong place."""
+    """Raises HTTPException or UsageError if the key is wrong or the parameters are in the wrong place."""
     match = _TOKEN.fullmatch(request.headers.get("authorization", ""))
     given = (match[1] or match[2]) if match else ""
     if not hmac.compare_digest(given.encode(), simulator.api_key.encode()):
@@ -161,12 +159,7 @@ async def _read(simulator: Simulator, request: Request) -> Question:
         if body:
             raise HTTPException(406, "GET parameters belong in the URL")
     elif request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
-        try:
-            form = json.loads(body)
-        except (ValueError, RecursionError) as exc:
-            raise HTTPException(400, "The body is not valid JSON") from exc
-        if not isinstance(form, dict):
-            raise HTTPException(400, "The body must be a JSON object")
+        form = read_asked(pydantic.Json[dict[str, Any]], body, "body")
     return Question(simulator, request.path_params, dict(request.query_params), form)
 
 
