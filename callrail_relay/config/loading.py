@@ -158,15 +158,12 @@ class _Environment(EnvSettingsSource):
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ANN401, ARG002 - pydantic's
         """A list or table as JSON, or a list as words between commas."""
+        if not value.lstrip().startswith(("[", "{")):
+            return [word.strip() for word in value.split(",") if word.strip()]
         try:
-            decoded = json.loads(value)
+            return json.loads(value)
         except ValueError:
-            decoded = None
-        if isinstance(decoded, list | dict):
-            return decoded
-        if value.lstrip().startswith(("[", "{")):
-            return value  # meant as JSON: the fault is reported as "must be a list"
-        return [word.strip() for word in value.split(",") if word.strip()]
+            return value  # the fault is reported as "must be a list"
 
 
 def _variables() -> tuple[dict[str, str], list[str]]:

@@ -392,10 +392,8 @@ def sandbox_routes(simulator: Simulator) -> list[Route]:
             if not _is_local(request):
                 return JSONResponse({"error": "The sandbox is controlled from its own machine only."}, 403)
             try:
-                body = await request.json() if request.method == "POST" else None
-            except (ValueError, RecursionError):
-                return JSONResponse({"error": "The body is not JSON. Send an object or a list."}, 400)
-            try:
+                posts = request.method == "POST"
+                body = read_asked(pydantic.Json[object], await request.body(), "body") if posts else None
                 document = handler(simulator, body)
                 simulator.webhooks.start()
             except RelayError as exc:
