@@ -55,7 +55,7 @@ class CallRail:
 
     def __init__(self, http: httpx2.AsyncClient, *, deadline: float) -> None:
         self._http = http
-        self._deadline = deadline
+        self._requests = partial(_Requests, http, deadline)
 
     @classmethod
     @asynccontextmanager
@@ -145,11 +145,12 @@ class CallRail:
         """Have CallRail post to our URLs too."""
         requests = self._requests()
         known = await self._integration(account_id, company_id)
+        config = wire.with_urls(known.config if known else {}, lambda url: url.startswith(hook.base), hook)
         if known is None:
             path = wire.integration_path(account_id, None)
-            await requests.ask("POST", path, wire.new_integration(company_id, hook))
+            await requests.ask("POST", path, wire.new_integration(company_id, config))
             change = Change.CREATED
-        elif (config := wire.with_urls(known.config, hook)) == known.config:
+        elif config == known.config:
             change = Change.UNCHANGED
         else:
             await requests.ask("PUT", wire.integration_path(account_id, known.id), {"config": config})
@@ -166,7 +167,7 @@ class CallRail:
     async def remove_webhooks(self, account_id: str, company_id: str, is_ours: Callable[[str], bool]) -> bool:
         """Have CallRail post to our URLs no more; False if it did not."""
         known = await self._integration(account_id, company_id)
-        if known is None or (config := wire.without_urls(known.config, is_ours)) == known.config:
+        if known is None or (config := wire.with_urls(known.config, is_ours, None)) == known.config:
             return False
         path = wire.integration_path(account_id, known.id)
         await self._requests().ask("PUT", path, {"config": config})
@@ -216,9 +217,6 @@ class CallRail:
             fault = str(error)
         conversations = tuple(replies for replies in found.values() if replies)
         return SeenReplies(conversations, requests.made, fault, is_last)
-
-    def _requests(self) -> "_Requests":
-        return _Requests(self._http, self._deadline)
 
 
 @dataclass(frozen=True, slots=True)

@@ -260,32 +260,22 @@ def read_integrations(body: bytes) -> list[WebhookIntegration]:
     ]
 
 
-def with_urls(config: Json, hook: HookUrls) -> dict[str, Any]:
-    """A whole configuration, as a change replaces it: our URLs beside all others, without our former ones."""
-    return {
-        **config,
-        _RECEIVED: _with_url(config.get(_RECEIVED), hook.received, hook.base),
-        _SENT: _with_url(config.get(_SENT), hook.sent, hook.base),
-    }
+def with_urls(config: Json, is_ours: Callable[[str], bool], hook: HookUrls | None) -> dict[str, Any]:
+    """A whole configuration, as a change replaces it: of our URLs only those of *hook*, beside all others."""
+    changed = dict(config)
+    for name, url in ((_RECEIVED, hook and hook.received), (_SENT, hook and hook.sent)):
+        known = config.get(name)
+        urls = [known] if isinstance(known, str) and known else _strings(known)
+        kept = [one for one in urls if one == url or not is_ours(one)]
+        if url and url not in kept:
+            kept.append(url)
+        if kept != urls:
+            changed[name] = kept
+    return changed
 
 
-def _urls(known: object) -> list[str]:
-    return [known] if isinstance(known, str) and known else _strings(known)
-
-
-def _with_url(urls: object, url: str, base: str) -> list[str]:
-    others = [one for one in _urls(urls) if one == url or not one.startswith(base)]
-    return others if url in others else [*others, url]
-
-
-def without_urls(config: Json, is_ours: Callable[[str], bool]) -> dict[str, Any]:
-    """A whole configuration without our URLs."""
-    kept = {name: [url for url in _urls(config.get(name)) if not is_ours(url)] for name in (_RECEIVED, _SENT)}
-    return {**config, **{name: urls for name, urls in kept.items() if urls != _urls(config.get(name))}}
-
-
-def new_integration(company_id: str, hook: HookUrls) -> dict[str, Any]:
-    return {"type": "Webhooks", "company_id": company_id, "config": with_urls({}, hook)}
+def new_integration(company_id: str, config: Json) -> Json:
+    return {"type": "Webhooks", "company_id": company_id, "config": config}
 
 
 def _instant(value: object, zone: tzinfo | None = None) -> datetime | None:

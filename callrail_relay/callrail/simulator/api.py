@@ -45,7 +45,6 @@ RETENTION = timedelta(days=25 * 30)
 
 Handler = Callable[["Question"], Json]
 _Record = TypeVar("_Record")
-_HasStatus = TypeVar("_HasStatus", Company, Tracker)
 # The quotes are documented; without them it passes too.
 _TOKEN = re.compile(r'Token token=(?:"([^"]+)"|([^"\s]+))')
 _NUMBER = Annotated[int, Field(ge=1)]  # of a page
@@ -85,6 +84,9 @@ class Question:
         if "company_id" in self.params:
             return [self.company(self.params["company_id"])]
         return [one for one in self.simulator.companies.values() if one.account_id == self.account.id]
+
+    def has_status(self, record: Company | Tracker) -> bool:
+        return self.params.get("status") in {None, record.status}
 
     def matches(self, conversation: Conversation) -> bool:
         """Whether ``search`` is part of the customer's name, or in digits of their number."""
@@ -182,13 +184,15 @@ def list_accounts(question: Question) -> Json:
 
 
 def list_companies(question: Question) -> Json:
-    return question.page("companies", _with_status(question, question.companies()), Company.as_json)
+    companies = list(filter(question.has_status, question.companies()))
+    return question.page("companies", companies, Company.as_json)
 
 
 def list_trackers(question: Question) -> Json:
     owners = {company.id for company in question.companies()}
-    owned = [tracker for tracker in question.simulator.trackers.values() if tracker.company.id in owners]
-    page = question.page("trackers", _with_status(question, owned), Tracker.as_json)
+    trackers = filter(question.has_status, question.simulator.trackers.values())
+    owned = [tracker for tracker in trackers if tracker.company.id in owners]
+    page = question.page("trackers", owned, Tracker.as_json)
     # This list does not say how many pages there are (2026-02).
     del page["total_pages"]
     return page
@@ -245,11 +249,6 @@ def change_integration(question: Question) -> Json:
         raise HTTPException(404, "Not found")
     integrations[known.id] = replace(known, config=_asked_config(question))
     return integrations[known.id].as_json(question.fields)
-
-
-def _with_status(question: Question, records: list[_HasStatus]) -> list[_HasStatus]:
-    status = question.params.get("status")
-    return [record for record in records if status in {None, record.status}]
 
 
 # Lists of URLs by event.
