@@ -123,7 +123,7 @@ def plain(value: object) -> Any:  # noqa: ANN401  # whatever TOML can hold
         return f"{value:%H:%M}"
     if isinstance(value, Enum):
         return value.value
-    return value if isinstance(value, str | int | float) else str(value)
+    return value if isinstance(value, str | int | float | None) else str(value)
 
 
 Changes = Mapping[str, Mapping[str, object]]
