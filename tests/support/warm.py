@@ -3,7 +3,8 @@ Starting the program without loading it each time: a process that has loaded it 
 
 Loading is nine tenths of the work of a short command. What is started here is a process of its own all the
 same, with its own arguments, environment, directory and streams; it ends, and dies of signals, as any other.
-That the program starts from nothing is seen in tests/docs, tests/campaign, and on a terminal.
+That the program starts from nothing is seen in tests/docs, in tests/acceptance/test_proxies.py, and on a
+terminal.
 """
 
 import gc
@@ -17,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +33,7 @@ CAN_FORK = sys.platform == "linux"
 """Windows has no fork, and after one on macOS the system's own libraries may end the process."""
 
 LONGEST_REQUEST = 1 << 18  # bytes
+ONE_LOADER = threading.Lock()
 
 
 class Forked:
@@ -44,7 +47,9 @@ class Forked:
         (self.stdout, stdout), (self.stderr, stderr), (self._told, told) = _pipe(), _pipe(), _pipe()
         request = {"arguments": arguments, "environment": dict(environment), "folder": str(folder)}
         theirs = (stdin, stdout, stderr, told)
-        socket.send_fds(_loader()[1], [json.dumps(request).encode()], [file.fileno() for file in theirs])
+        with ONE_LOADER:
+            loader = _loader()[1]
+        socket.send_fds(loader, [json.dumps(request).encode()], [file.fileno() for file in theirs])
         for file in theirs:
             file.close()
         self.pid = int(self._told.readline())
@@ -105,7 +110,7 @@ def _loader() -> tuple["subprocess.Popen[bytes]", socket.socket]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.acceptance.warm", str(theirs.fileno())],
+            [sys.executable, "-m", "tests.support.warm", str(theirs.fileno())],
             cwd=ROOT,
             env=unmeasured() | {"PYTHONUTF8": "1"},
             stdin=subprocess.DEVNULL,
