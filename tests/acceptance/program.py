@@ -150,7 +150,7 @@ class Program:
         """*warm* is false where the time that loading takes belongs to the story."""
         self.environment = environment
         self.folder = folder
-        self._warm = warm
+        self.warm = warm
 
     def run(
         self, *arguments: str, stdin: str | None = None, env: Mapping[str, str] | None = None
@@ -210,7 +210,7 @@ class Program:
         with TemporaryFile() as stdin:
             stdin.write(words.encode())
             stdin.seek(0)
-            if self._warm:
+            if self.warm:
                 return Forked(arguments, environment, self.folder, stdin)
             return subprocess.Popen(
                 [sys.executable, "-m", "callrail_relay", *arguments],
