@@ -71,7 +71,6 @@ class AlreadyRunning(Unavailable):
     ) -> None:
         process = "" if pid is None else f" (process {pid})"
         super().__init__(f"`{by}` is running on {store}{process}. Wait until it's done, then run this again.")
-        self.store = store
         self.by = by
         self.pid = pid
         self.since = since

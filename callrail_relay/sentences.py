@@ -89,10 +89,7 @@ def phone(number: str | None) -> str:
     """A number as people write it: (202) 555-0122."""
     if number is None:
         return "no number"
-    digits = number.removeprefix("+1")
-    if not re.fullmatch("[0-9]{10}", digits):
-        return number
-    return f"({digits[:3]}) {digits[3:6]}-{digits[6:]}"
+    return re.sub(r"^(?:\+1)?([0-9]{3})([0-9]{3})([0-9]{4})$", r"(\1) \2-\3", number)
 
 
 def clock_time(instant: datetime, *, seconds: bool = False) -> str:

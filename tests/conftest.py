@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 
 from tests.support import environment
+from tests.support.command_line import keep_commands
 from tests.support.leaks import leaks
 from tests.support.memory_keyring import memory
 from tests.support.network import close_outside_network
@@ -19,6 +20,7 @@ from tests.support.postgres import postgres_cluster, postgres_url
 __all__ = ["memory", "postgres_cluster", "postgres_url"]
 
 close_outside_network()
+keep_commands()
 
 EXAMPLES = "examples"
 """The property with which a test tells how many examples it tried."""

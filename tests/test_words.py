@@ -34,8 +34,9 @@ def asked(folder: str, functions: set[str]) -> Iterator[str]:
         ({"sentence"}, ["config"], "config/words.toml", ""),
         ({"must", "t.must"}, ["config"], "config/types.toml", ""),
         ({"sentence"}, ["machine"], "machine/words.toml", ""),
-        ({"sentence"}, ["service"], "service/setup.toml", ""),
+        ({"sentence"}, ["service"], "service/words.toml", ""),
         ({"says"}, ["service", "bootstrap"], "service/health.toml", ""),
+        ({"_sentence"}, ["domain"], "domain/opt_outs.toml", ""),
         ({"_gauge"}, ["telemetry"], "telemetry/metrics.toml", "gauges"),
     ],
 )

@@ -176,7 +176,7 @@ async def register_webhooks(context: AppContext, *, use_file: bool) -> Registere
     told = [one.signing_key for one in registrations if one.signing_key is not None]
     secrets, name = context.secrets, SecretName.SIGNING_KEYS
     use_file = use_file or secrets.file_in_use
-    found = await secrets.find_despite_keyring(name, use_file=use_file)
+    found = await secrets.find(name, use_file=use_file)
     known = [] if found is None else _split(found.reveal())
     if set(told) <= set(known):
         return Registered(registrations=registrations, key_place=found.source if found else None)
@@ -224,7 +224,7 @@ async def _require_answer(context: AppContext) -> None:
 async def known_api_key(context: AppContext, *, use_file: bool) -> Found | None:
     """The API key, if there is one. Raises SecretError, also if no place could keep a secret."""
     secrets, names = context.secrets, (SecretName.API_KEY, SecretName.HOOK_TOKEN)
-    found = await secrets.find_despite_keyring(SecretName.API_KEY, use_file=use_file)
+    found = await secrets.find(SecretName.API_KEY, use_file=use_file)
     has_place = use_file or secrets.file_in_use or all(secrets.shadowed_by(name) for name in names)
     if not has_place and await OsKeyring(timeout=3.0).words() is None:
         raise SecretError(
@@ -249,7 +249,7 @@ async def save_setup(
     """Write *changes* and store the secrets, in the file if *use_file*; if that fails, nothing changes."""
     path, secrets = context.config_path, context.secrets
     key = None if new_key is not None else await secrets.require(SecretName.API_KEY)
-    token = await secrets.find_despite_keyring(SecretName.HOOK_TOKEN, use_file=use_file)
+    token = await secrets.find(SecretName.HOOK_TOKEN, use_file=use_file)
     # The key last: if it replaces another, it isn't undone, so nothing may fail after it.
     found = {SecretName.HOOK_TOKEN: token, SecretName.API_KEY: key}
     values = {SecretName.HOOK_TOKEN: new_token(), SecretName.API_KEY: new_key or ""}

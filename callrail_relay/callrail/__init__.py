@@ -1,4 +1,4 @@
-"""CallRail: ``client`` talks to it, ``wire`` has its names, ``webhooks`` reads what it posts; a simulator."""
+"""CallRail: ``client`` talks to it, ``wire`` has its names, ``answers`` reads what it says; a simulator."""
 
 from callrail_relay.domain import teller
 

@@ -18,7 +18,6 @@ LONGEST_RETRY_AFTER = 3600.0  # seconds; a wait longer than the hour of the budg
 _LONGEST_WORDS = 300
 _LARGEST_READ = 65_536
 _MOST_LEVELS = 6
-_LARGEST_COUNT = 1_000_000
 
 _REFUSALS = read_table(__package__, "refusals")
 _OPTED_OUT, _NEGATED, _OF_RECIPIENT = (
@@ -175,7 +174,7 @@ def read_usage(headers: Mapping[str, str]) -> Usage:
 
 
 def _count(value: str | None, *, least: int = 0) -> int | None:
-    if value is None or not (value.isascii() and value.isdigit()) or len(value) > len(str(_LARGEST_COUNT)):
+    if value is None or not re.fullmatch("[0-9]{1,7}", value):
         return None
     return int(value) if int(value) >= least else None
 

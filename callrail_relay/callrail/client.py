@@ -17,7 +17,7 @@ from callrail_relay.domain.inbound import Change, HookUrls, Registration, SeenRe
 from callrail_relay.domain.mapper import send_parameters
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown, Unsendable
 from callrail_relay.domain.phone import normalise
-from callrail_relay.domain.reconcile import BEFORE, FailedLookup, FoundText, Lookup
+from callrail_relay.domain.reconcile import BEFORE, FoundText, Lookup
 from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry, Route, is_loopback
 from callrail_relay.errors import RefusedByCallRail, Unavailable
 
@@ -55,7 +55,7 @@ class CallRail:
 
     def __init__(self, http: httpx2.AsyncClient, *, deadline: float) -> None:
         self._http = http
-        self._deadline = deadline
+        self._requests = partial(_Requests, http, deadline)
 
     @classmethod
     @asynccontextmanager
@@ -127,16 +127,16 @@ class CallRail:
 
     async def accounts(self) -> list[AccountEntry]:
         """The accounts that the key can see."""
-        return await self._requests().pages(wire.accounts_path, wire.read_accounts, "accounts")
+        return await self._requests().pages(wire.ACCOUNTS_PATH, wire.read_accounts, "accounts")
 
     async def companies(self, account_id: str) -> list[CompanyEntry]:
         """The active companies of an account."""
-        path = partial(wire.companies_path, account_id)
+        path = wire.companies_path(account_id)
         return await self._requests().pages(path, wire.read_companies, "companies")
 
     async def numbers(self, account_id: str, company_id: str | None = None) -> list[NumberEntry]:
         """The numbers of a company, or of the account, that can text; those of source trackers first."""
-        path = partial(wire.trackers_path, account_id, company_id)
+        path = wire.trackers_path(account_id, company_id)
         numbers = await self._requests().pages(path, wire.read_numbers, "trackers")
         mine = [number for number in numbers if company_id is None or number.company_id in ("", company_id)]
         return sorted(mine, key=lambda number: number.pooled)
@@ -145,14 +145,15 @@ class CallRail:
         """Have CallRail post to our URLs too."""
         requests = self._requests()
         known = await self._integration(account_id, company_id)
+        config = wire.with_urls(known.config if known else {}, lambda url: url.startswith(hook.base), hook)
         if known is None:
             path = wire.integration_path(account_id, None)
-            await requests.write("POST", path, wire.new_integration(company_id, hook))
+            await requests.ask("POST", path, wire.new_integration(company_id, config))
             change = Change.CREATED
-        elif (config := wire.with_urls(known.config, hook)) == known.config:
+        elif config == known.config:
             change = Change.UNCHANGED
         else:
-            await requests.write("PUT", wire.integration_path(account_id, known.id), {"config": config})
+            await requests.ask("PUT", wire.integration_path(account_id, known.id), {"config": config})
             change = Change.ADDED
         if known is None or known.signing_key is None:
             known = await self._integration(account_id, company_id)
@@ -168,20 +169,20 @@ class CallRail:
     ) -> bool:
         """Whether CallRail posts to our URLs; it does no more if they are to be *remove*d."""
         known = await self._integration(account_id, company_id)
-        if known is None or (config := wire.without_urls(known.config, is_ours)) == known.config:
+        if known is None or (config := wire.with_urls(known.config, is_ours, None)) == known.config:
             return False
         if remove:
             path = wire.integration_path(account_id, known.id)
-            await self._requests().write("PUT", path, {"config": config})
+            await self._requests().ask("PUT", path, {"config": config})
         return True
 
     async def _integration(self, account_id: str, company_id: str) -> WebhookIntegration | None:
-        path = partial(wire.integrations_path, account_id, company_id)
+        path = wire.integrations_path(account_id, company_id)
         return next(iter(await self._requests().pages(path, wire.read_integrations, "integrations")), None)
 
     async def find_texts(
         self, route: Route, recipient: str, *, since: datetime, conversation_id: str | None
-    ) -> Lookup | FailedLookup:
+    ) -> Lookup:
         """The texts sent to *recipient* from the number of *route*, at least those since then."""
         requests, texts = self._requests(), dict[str, list[FoundText]]()
         try:
@@ -194,7 +195,7 @@ class CallRail:
                     if id_ not in texts:
                         texts[id_] = await requests.texts_of(route.account_id, id_)
         except (RefusedByCallRail, Unavailable) as error:
-            return FailedLookup(detail=str(error), requests=requests.made)
+            return Lookup(requests=requests.made, fault=str(error))
         found = tuple(text for one in texts.values() for text in one)
         return Lookup(texts=found, requests=requests.made)
 
@@ -203,26 +204,22 @@ class CallRail:
     ) -> SeenReplies:
         """What people wrote to a company's numbers since then, and what was sent, newest activity first."""
         requests, found, fault = self._requests(), dict[str, wire.Replies](), None
+        path = wire.conversations_path(account_id, company_id, _day_before(since))
         is_last = False
         try:
             for page in pages:
-                path = wire.conversations_path(account_id, company_id, _day_before(since), None, page)
-                seen = await requests.read(path, partial(wire.read_replies, since=since, page=page))
+                read_replies = partial(wire.read_replies, since=since, page=page)
+                seen = await requests.read(wire.page_path(path, page), read_replies)
                 found.update(seen.replies)
                 for id_, conversation in seen.cut.items():
-                    path = wire.conversation_path(account_id, id_, page=1)
-                    found[id_] = await requests.read(
-                        path, partial(wire.replies_of, conversation, since=since)
-                    )
+                    read_all = partial(wire.replies_of, conversation, since=since)
+                    found[id_] = await requests.read(wire.conversation_path(account_id, id_), read_all)
                 if is_last := seen.is_last:
                     break
         except (RefusedByCallRail, Unavailable) as error:
             fault = str(error)
         conversations = tuple(replies for replies in found.values() if replies)
         return SeenReplies(conversations, requests.made, fault, is_last)
-
-    def _requests(self) -> "_Requests":
-        return _Requests(self._http, self._deadline)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,22 +249,30 @@ class _Requests:
                     raise AnswerTooLarge
             return _Answer(response.status_code, response.headers, bytes(body))
 
+    async def ask(self, method: str, path: str, body: object = None) -> bytes:
+        """What a request other than a send was answered with. Raises RefusedByCallRail or Unavailable."""
+        writes = method != "GET"
+        try:
+            request = self._http.build_request(method, path, json=body)
+            answer = await self.exchange(request, largest=LARGEST_LIST)
+        except (httpx2.RequestError, TimeoutError, AnswerTooLarge) as error:
+            named = {"host": self._http.base_url.host, "cause": _cause(error)}
+            raise Unavailable(sentence("change_unsure" if writes else "unreachable", **named)) from error
+        if answer.status not in (200, 201):
+            raise _fault(answer, writes=writes)
+        return answer.body
+
     async def read(self, path: str, read: Callable[[bytes], T]) -> T:
         """What *read* finds in the answer to a GET."""
         self.made += 1
-        host = self._http.base_url.host
+        body = await self.ask("GET", path)
         try:
-            answer = await self.exchange(self._http.build_request("GET", path), largest=LARGEST_LIST)
-        except (httpx2.RequestError, TimeoutError, AnswerTooLarge) as error:
-            raise Unavailable(sentence("unreachable", host=host, cause=_cause(error))) from error
-        if answer.status != 200:
-            raise _fault(answer)
-        try:
-            return read(answer.body)
+            return read(body)
         except ValueError as error:
+            host = self._http.base_url.host
             raise Unavailable(sentence("not_callrail", host=host, error=error)) from error
 
-    async def pages(self, path: Callable[[int], str], read: Callable[[bytes], list[T]], name: str) -> list[T]:
+    async def pages(self, path: str, read: Callable[[bytes], list[T]], name: str) -> list[T]:
         """All entries of a list."""
         entries: list[T] = []
         for page in range(1, MOST_PAGES + 1):
@@ -275,7 +280,7 @@ class _Requests:
             def read_page(body: bytes, page: int = page) -> tuple[list[T], bool]:
                 return read(body), wire.is_last_page(body, name, page)
 
-            found, is_last = await self.read(path(page), read_page)
+            found, is_last = await self.read(wire.page_path(path, page), read_page)
             entries += found
             if is_last:
                 break
@@ -284,30 +289,15 @@ class _Requests:
     async def search(self, route: Route, recipient: str, since: datetime) -> list[str]:
         """The conversations with a person: by E.164, by ten digits, then among all of the company."""
         read = partial(wire.read_conversation_ids, route=route, recipient=recipient)
-        day = _day_before(since)
         for search in (recipient, recipient[-10:], None):
-            path = partial(wire.conversations_path, route.account_id, route.company_id, day, search)
+            path = wire.conversations_path(route.account_id, route.company_id, _day_before(since), search)
             if ids := await self.pages(path, read, "conversations"):
                 return ids
         return []
 
     async def texts_of(self, account_id: str, conversation_id: str) -> list[FoundText]:
-        path = partial(wire.conversation_path, account_id, conversation_id)
+        path = wire.conversation_path(account_id, conversation_id)
         return await self.pages(path, wire.read_texts, "messages")
-
-    async def write(self, method: str, path: str, body: object) -> None:
-        """Change something other than a text."""
-        try:
-            answer = await self.exchange(self._http.build_request(method, path, json=body))
-        except (httpx2.RequestError, TimeoutError, AnswerTooLarge) as error:
-            raise Unavailable(
-                sentence("change_unsure", host=self._http.base_url.host, cause=_cause(error))
-            ) from error
-        if answer.status == 403 and not answers.is_html(answer.headers, answer.body):
-            words = answers.read_words(answer.body)
-            raise RefusedByCallRail(sentence("may_not_write", words=words))
-        if answer.status not in (200, 201):
-            raise _fault(answer)
 
 
 def _day_before(since: datetime) -> date:
@@ -321,7 +311,7 @@ def _cause(error: Exception) -> str:
     return words.rstrip(".") or type(error).__name__
 
 
-def _fault(answer: _Answer) -> RefusedByCallRail | Unavailable:
+def _fault(answer: _Answer, *, writes: bool) -> RefusedByCallRail | Unavailable:
     status, words = answer.status, answers.read_words(answer.body)
     if status == 403 and answers.is_html(answer.headers, answer.body):
         return Unavailable(sentence("firewall", words=words))
@@ -334,7 +324,7 @@ def _fault(answer: _Answer) -> RefusedByCallRail | Unavailable:
     if status == 401:
         words = sentence("unknown_key")
     elif status == 403:
-        words = sentence("may_not_see", words=words)
+        words = sentence("may_not_write" if writes else "may_not_see", words=words)
     else:
         words = sentence("refused", status=status, words=words)
     return RefusedByCallRail(words)

@@ -1,4 +1,4 @@
-"""How this computer reaches an address. httpx2 ignores networks in NO_PROXY, and tells programmers why."""
+"""How this computer reaches an address, told so that a person can mend it: httpx2 tells programmers."""
 
 import ipaddress
 import os
@@ -6,6 +6,7 @@ import re
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from urllib.request import getproxies, proxy_bypass
 
@@ -18,6 +19,7 @@ from callrail_relay.domain.printable import printable
 from callrail_relay.domain.routing import is_loopback
 from callrail_relay.errors import SettingsError
 
+_OWN_SETTINGS = "the proxy settings of this computer"
 _SCHEMES = ("http", "https", "socks5", "socks5h")
 _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # the names by which OpenSSL finds certificates in a directory
 
@@ -65,11 +67,9 @@ def _find_proxy(url: httpx2.URL) -> tuple[httpx2.Proxy | None, str]:
     if scheme is None:
         return None, "No proxy"
     variable = _variable(f"{scheme}_proxy")
-    if variable is None and proxy_bypass(url.host):  # the exceptions in the settings of Windows or macOS
-        return None, "No proxy"
     if _is_exempt(url, proxies.get("no", "")):
-        return None, f"No proxy ({_variable('no_proxy') or 'no_proxy'} exempts {url.host})"
-    source = variable or "the proxy settings of this computer"
+        return None, f"No proxy for {url.host} ({_variable('no_proxy') or _OWN_SETTINGS})"
+    source = variable or _OWN_SETTINGS
     raw = proxies[scheme].strip()
     proxy = _read_proxy(raw, f"The environment variable {variable}" if variable else f"What {source} name")
     return proxy, f"Through the proxy {_without_credentials(str(proxy.url))} ({source})"
@@ -102,27 +102,18 @@ def _without_credentials(address: str) -> str:
 
 
 def _is_exempt(url: httpx2.URL, no_proxy: str) -> bool:
-    """Whether NO_PROXY names this address: by name, domain, address or network, each also with a port."""
-    host = url.host.lower().rstrip(".")
+    """Whether NO_PROXY names this address: by name, domain, address (each also with a port) or network."""
+    host = f"[{url.host}]" if ":" in url.host else url.host
     port = url.port or {"http": 80, "https": 443}.get(url.scheme)
-    for written in re.split(r"[\s,]+", no_proxy.lower()):
-        entry = written.rpartition("://")[2]
-        # An IPv6 address without brackets has more than one colon, and no port.
-        found = re.fullmatch(r"(?:\[([^\]]*)\]|([^:]*))(?::([0-9]+))?", entry)
-        name, its_port = (found[1] or found[2], found[3]) if found else (entry, None)
-        if name and (not its_port or int(its_port) == port) and (name == "*" or _names(name, host)):
-            return True
-    return False
+    # urllib knows names, each also with a port, and what Windows and macOS except.
+    return bool(proxy_bypass(f"{host}:{port}")) or any(
+        fnmatch(url.host, entry) or _is_in(url.host, entry) for entry in re.split(r"[\s,]+", no_proxy.lower())
+    )
 
 
-def _names(entry: str, host: str) -> bool:
+def _is_in(host: str, network: str) -> bool:
     try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        domain = entry.removeprefix("*").strip(".")
-        return host == domain or host.endswith(f".{domain}")
-    try:
-        return address in ipaddress.ip_network(entry, strict=False)
+        return ipaddress.ip_address(host) in ipaddress.ip_network(network, strict=False)
     except ValueError:
         return False
 
@@ -137,13 +128,13 @@ def _load_certificates() -> tuple[ssl.SSLContext, str]:
     if file:
         try:
             return ssl.create_default_context(cafile=file), f"{printable(file)} (SSL_CERT_FILE)"
-        except ssl.SSLError as error:
-            raise _bad_certificates("SSL_CERT_FILE", file, "holds no certificates (PEM)") from error
         except OSError as error:
-            fault = f"cannot be read ({error.strerror})"
+            no_pem = isinstance(error, ssl.SSLError)
+            fault = "holds no certificates (PEM)" if no_pem else f"cannot be read ({error.strerror})"
             raise _bad_certificates("SSL_CERT_FILE", file, fault) from error
     if folders:
-        if not any(_holds_certificates(folder) for folder in folders.split(os.pathsep)):
+        paths = (path for folder in folders.split(os.pathsep) for path in Path(folder).glob("*"))
+        if not any(_HASHED.fullmatch(path.name) for path in paths):
             fault = "holds no certificates that OpenSSL finds (`openssl rehash` makes them so)"
             raise _bad_certificates("SSL_CERT_DIR", folders, fault)
         return ssl.create_default_context(capath=folders), f"{printable(folders)} (SSL_CERT_DIR)"
@@ -154,24 +145,15 @@ def _load_certificates() -> tuple[ssl.SSLContext, str]:
     return certificates, "the usual ones and this computer's"
 
 
-def _holds_certificates(folder: str) -> bool:
-    try:
-        return any(_HASHED.fullmatch(path.name) for path in Path(folder).iterdir())
-    except OSError:
-        return False
-
-
 def _bad_certificates(variable: str, path: str, fault: str) -> SettingsError:
     return SettingsError(sentence("bad_certificates", variable=variable, path=printable(path), fault=fault))
 
 
 def _check_key_log() -> None:
     """Python writes the keys of TLS to SSLKEYLOGFILE, and fails if it cannot."""
-    path = os.environ.get("SSLKEYLOGFILE")
-    if not path:
-        return
+    path = os.environ.get("SSLKEYLOGFILE", "")
     try:
-        with Path(path).open("ab"):
-            pass
+        if path:
+            Path(path).open("ab").close()
     except OSError as error:
         raise SettingsError(sentence("key_log", path=printable(path), why=error.strerror)) from error

@@ -50,20 +50,24 @@ def _path(account_id: str, name: str, **question: object) -> str:
     return f"/v3/a/{account_id}/{name}.json{'?' if given else ''}{given}"
 
 
+def page_path(path: str, page: int) -> str:
+    """The path of one page of a list."""
+    return f"{path}&page={page}"
+
+
 def send_path(account_id: str) -> str:
     return _path(account_id, "text-messages")
 
 
-def accounts_path(page: int) -> str:
-    return f"/v3/a.json?fields=numeric_id&page={page}&per_page=100"
+ACCOUNTS_PATH = "/v3/a.json?fields=numeric_id&per_page=100"
 
 
-def companies_path(account_id: str, page: int) -> str:
-    return _path(account_id, "companies", status="active", page=page, per_page=100)
+def companies_path(account_id: str) -> str:
+    return _path(account_id, "companies", status="active", per_page=100)
 
 
-def trackers_path(account_id: str, company_id: str | None, page: int) -> str:
-    return _path(account_id, "trackers", status="active", company_id=company_id, page=page, per_page=250)
+def trackers_path(account_id: str, company_id: str | None) -> str:
+    return _path(account_id, "trackers", status="active", company_id=company_id, per_page=250)
 
 
 def read_accounts(body: bytes) -> list[AccountEntry]:
@@ -125,15 +129,15 @@ def _text(value: object) -> str | None:
     return None if value is None else storable(str(value))
 
 
-def conversations_path(account_id: str, company_id: str, since: date, search: str | None, page: int) -> str:
-    """A page of the conversations with activity since a day; *search* matches a customer's number or name."""
+def conversations_path(account_id: str, company_id: str, since: date, search: str | None = None) -> str:
+    """The conversations with activity since a day; *search* matches a customer's number or name."""
     # What a list without dates covers is not documented, so the beginning is always given.
     asked = {"company_id": company_id, "start_date": since, "search": search}
-    return _path(account_id, "text-messages", **asked, page=page, per_page=250)
+    return _path(account_id, "text-messages", **asked, per_page=250)
 
 
-def conversation_path(account_id: str, conversation_id: str, page: int) -> str:
-    return _path(account_id, f"text-messages/{quote(conversation_id, safe='')}", page=page, per_page=250)
+def conversation_path(account_id: str, conversation_id: str) -> str:
+    return _path(account_id, f"text-messages/{quote(conversation_id, safe='')}", per_page=250)
 
 
 def read_conversation_ids(body: bytes, *, route: Route, recipient: str) -> list[str]:
@@ -231,10 +235,8 @@ def digest(words: str) -> str:
 _RECEIVED, _SENT = "sms_received_webhook", "sms_sent_webhook"
 
 
-def integrations_path(account_id: str, company_id: str, page: int) -> str:
-    return _path(
-        account_id, "integrations", company_id=company_id, fields="signing_key", page=page, per_page=100
-    )
+def integrations_path(account_id: str, company_id: str) -> str:
+    return _path(account_id, "integrations", company_id=company_id, fields="signing_key", per_page=100)
 
 
 def integration_path(account_id: str, integration_id: str | None) -> str:
@@ -258,32 +260,22 @@ def read_integrations(body: bytes) -> list[WebhookIntegration]:
     ]
 
 
-def with_urls(config: Json, hook: HookUrls) -> dict[str, Any]:
-    """A whole configuration, as a change replaces it: our URLs beside all others, without our former ones."""
-    return {
-        **config,
-        _RECEIVED: _with_url(config.get(_RECEIVED), hook.received, hook.base),
-        _SENT: _with_url(config.get(_SENT), hook.sent, hook.base),
-    }
+def with_urls(config: Json, is_ours: Callable[[str], bool], hook: HookUrls | None) -> dict[str, Any]:
+    """A whole configuration, as a change replaces it: of our URLs only those of *hook*, beside all others."""
+    changed = dict(config)
+    for name, url in ((_RECEIVED, hook and hook.received), (_SENT, hook and hook.sent)):
+        known = config.get(name)
+        urls = [known] if isinstance(known, str) and known else _strings(known)
+        kept = [one for one in urls if one == url or not is_ours(one)]
+        if url and url not in kept:
+            kept.append(url)
+        if kept != urls:
+            changed[name] = kept
+    return changed
 
 
-def _urls(known: object) -> list[str]:
-    return [known] if isinstance(known, str) and known else _strings(known)
-
-
-def _with_url(urls: object, url: str, base: str) -> list[str]:
-    others = [one for one in _urls(urls) if one == url or not one.startswith(base)]
-    return others if url in others else [*others, url]
-
-
-def without_urls(config: Json, is_ours: Callable[[str], bool]) -> dict[str, Any]:
-    """A whole configuration without our URLs."""
-    kept = {name: [url for url in _urls(config.get(name)) if not is_ours(url)] for name in (_RECEIVED, _SENT)}
-    return {**config, **{name: urls for name, urls in kept.items() if urls != _urls(config.get(name))}}
-
-
-def new_integration(company_id: str, hook: HookUrls) -> dict[str, Any]:
-    return {"type": "Webhooks", "company_id": company_id, "config": with_urls({}, hook)}
+def new_integration(company_id: str, config: Json) -> Json:
+    return {"type": "Webhooks", "company_id": company_id, "config": config}
 
 
 def _instant(value: object, zone: tzinfo | None = None) -> datetime | None:

@@ -222,7 +222,6 @@ def _not_shown(count: int, word: str) -> Iterator[Text]:
 
 
 SENTENCES: dict[Code, str] = {Code[name]: words for name, words in catalog("words")["points"].items()}
-INSIDE: dict[Code, str] = {Code[name]: words for name, words in catalog("words")["inside"].items()}
 
 
 def checklist_lines(items: Sequence[Item]) -> Iterator[Text]:
@@ -240,8 +239,7 @@ def checklist_lines(items: Sequence[Item]) -> Iterator[Text]:
 def sentence(point: Point, facts: Facts) -> str:
     time = when(point.at, facts.now)
     detail = point.detail or _why(point.reason)
-    words = SENTENCES if facts.public_url else SENTENCES | INSIDE
-    return words[point.code].format(**sentences.of_point(point, facts, time), detail=detail).strip()
+    return SENTENCES[point.code].format(**sentences.of_point(point, facts, time), detail=detail).strip()
 
 
 def _why(reason: Reason | None) -> str:

@@ -158,15 +158,12 @@ class _Environment(EnvSettingsSource):
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ANN401, ARG002 - pydantic's
         """A list or table as JSON, or a list as words between commas."""
+        if not value.lstrip().startswith(("[", "{")):
+            return [word.strip() for word in value.split(",") if word.strip()]
         try:
-            decoded = json.loads(value)
+            return json.loads(value)
         except ValueError:
-            decoded = None
-        if isinstance(decoded, list | dict):
-            return decoded
-        if value.lstrip().startswith(("[", "{")):
-            return value  # meant as JSON: the fault is reported as "must be a list"
-        return [word.strip() for word in value.split(",") if word.strip()]
+            return value  # the fault is reported as "must be a list"
 
 
 def _variables() -> tuple[dict[str, str], list[str]]:
@@ -193,22 +190,16 @@ def environment_changes(path: Path, settings: Settings) -> tuple[dict[str, Any],
     written = parse(path, read_text(path) or "")
     by_file = load(path, overrides=written, must_exist=False)
     changes: dict[str, Any] = {}
-    names = []
-    for variable in sorted(variables):
-        table, _, key = variable.removeprefix(PREFIX).lower().partition("__")
-        value = getattr(settings, table)
+    for table, given in _Environment(variables)().items():
+        used, former, kept = getattr(settings, table), getattr(by_file, table), written.get(table, ())
         if table == "routes":
-            if value != by_file.routes or not written.get(table):
-                changes[table] = [dict(route) for route in value]
-                names.append(variable)
-            continue
-        keys = [key] if key else sorted(value.model_fields_set)
-        by_table = getattr(by_file, table)
-        stays = [one for one in written.get(table, ()) if getattr(value, one) == getattr(by_table, one)]
-        if new := {one: getattr(value, one) for one in keys if one not in stays}:
-            changes.setdefault(table, {}).update(new)
-            names.append(variable)
-    return changes, tuple(names)
+            changes[table] = [dict(route) for route in used] if used != former or not kept else []
+        else:
+            stays = [key for key in kept if getattr(used, key) == getattr(former, key)]
+            changes[table] = {key: getattr(used, key) for key in given if key not in stays}
+    changes = {table: new for table, new in changes.items() if new}
+    places = {name: tuple(name.removeprefix(PREFIX).lower().split("__")) for name in sorted(variables)}
+    return changes, tuple(name for name, place in places.items() if _holds(changes, place))
 
 
 def _variable(location: Location, variables: Mapping[str, str]) -> str:

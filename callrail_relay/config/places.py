@@ -15,10 +15,7 @@ from callrail_relay.replacing import new_content
 APPLICATION = "callrail-relay"
 CONFIG_VARIABLE = "CALLRAIL_RELAY_CONFIG"
 DATA_VARIABLE = "CALLRAIL_RELAY_DATA"
-_NO_HOME = (
-    f"This user has no home directory. Set {CONFIG_VARIABLE} to the settings file and {DATA_VARIABLE} "
-    "to a directory for the data, or set HOME."
-)
+_NO_HOME = sentence("no_home", config_variable=CONFIG_VARIABLE, data_variable=DATA_VARIABLE)
 
 
 def config_file(override: Path | None = None) -> Path:

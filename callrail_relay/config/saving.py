@@ -16,7 +16,7 @@ from callrail_relay.config.places import write_privately
 from callrail_relay.config.secrets import SecretName, Secrets
 from callrail_relay.config.settings import TABLES
 from callrail_relay.config.settings import Table as SettingsTable
-from callrail_relay.config.types import Network, duration_text
+from callrail_relay.config.types import duration_text
 from callrail_relay.errors import SettingsError
 
 _HEADING = "Settings of callrail-relay. Secrets are not kept here: `callrail-relay configure` stores them."
@@ -123,7 +123,7 @@ def plain(value: object) -> Any:  # noqa: ANN401  # whatever TOML can hold
         return f"{value:%H:%M}"
     if isinstance(value, Enum):
         return value.value
-    return str(value) if isinstance(value, Network) else value
+    return value if isinstance(value, str | int | float | None) else str(value)
 
 
 Changes = Mapping[str, Mapping[str, object]]
@@ -140,7 +140,7 @@ async def save(
         update(path, changes)
         undo.callback(put_back, path, former)
         for name, value in kept.items():
-            is_new = await secrets.find_despite_keyring(name, use_file=use_file) is None
+            is_new = await secrets.find(name, use_file=use_file) is None
             places[name] = await secrets.store(name, value, use_file=use_file)
             if is_new:
                 undo.push_async_callback(secrets.remove, name)

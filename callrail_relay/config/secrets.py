@@ -6,18 +6,16 @@ import re
 import shlex
 import stat
 import subprocess
-import sys
 import threading
 import tomllib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import SecretStr
+from pydantic import SecretStr, TypeAdapter
 
 from callrail_relay.config import sentence
 from callrail_relay.config.places import APPLICATION, is_default_config_file, write_privately
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_TEXTS = TypeAdapter(dict[str, str])
 _HEADING = "Secrets of callrail-relay. Only you may read this file."
 
 
@@ -62,19 +61,13 @@ class SecretFile:
                     raise SecretError(
                         sentence("secrets_open", path=self.path, quoted=shlex.quote(str(self.path)))
                     )
-                secrets = tomllib.load(file)
+                return _TEXTS.validate_python(tomllib.load(file))
         except FileNotFoundError:
             return {}
         except OSError as error:
             raise SecretError(sentence("secrets_unreadable", path=self.path, why=error.strerror)) from error
-        except ValueError as error:  # not TOML, or not UTF-8; its own words might quote a secret
-            raise self._damaged() from error
-        if not all(isinstance(text, str) for text in secrets.values()):
-            raise self._damaged()
-        return secrets
-
-    def _damaged(self) -> SecretError:
-        return SecretError(sentence("secrets_damaged", path=self.path))
+        except ValueError:  # not TOML, not UTF-8, or not texts; its own words might quote a secret
+            raise SecretError(sentence("secrets_damaged", path=self.path)) from None
 
     def _write(self, secrets: Mapping[str, str]) -> None:
         import tomlkit  # noqa: PLC0415 - not for reading secrets, as `serve` does
@@ -124,20 +117,16 @@ class OsKeyring:
         await self._ask(delete_if_there)
 
     async def _ask(self, question: Callable[[], T]) -> T:
-        if self._hangs:  # it had its chance: waiting again, in another thread, would gain nothing
-            raise self._no_answer()
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await _in_daemon_thread(question)
-        except TimeoutError:
-            self._hangs = True
-            raise self._no_answer() from None
-        except Exception as error:
-            # Every backend raises its own library's errors: D-Bus, Win32, Security.framework.
-            raise SecretError(sentence("keyring_failed", error=type(error).__name__)) from error
-
-    def _no_answer(self) -> SecretError:
-        return SecretError(sentence("keyring_silent", timeout=self._timeout))
+        if not self._hangs:  # it had its chance: waiting again, in another thread, would gain nothing
+            try:
+                async with asyncio.timeout(self._timeout):
+                    return await _in_daemon_thread(question)
+            except TimeoutError:
+                self._hangs = True
+            except Exception as error:
+                # Every backend raises its own library's errors: D-Bus, Win32, Security.framework.
+                raise SecretError(sentence("keyring_failed", error=type(error).__name__)) from error
+        raise SecretError(sentence("keyring_silent", timeout=self._timeout))
 
 
 def _backend() -> "KeyringBackend":
@@ -148,30 +137,12 @@ def _backend() -> "KeyringBackend":
 
 
 def _words() -> str | None:
-    if not _may_be_there():
-        return None
     backend = _backend()
     from keyring.backends import fail, null  # noqa: PLC0415  # as above
 
     if isinstance(backend, fail.Keyring | null.Keyring):
         return None
     return f"OS keyring ({backend.name})"
-
-
-def _may_be_there() -> bool:
-    """Whether it is worth asking: a Linux server has no keyring, and the library takes 10 MB to say so."""
-    if sys.platform != "linux":
-        return True
-    bus = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}", "bus")
-    # os.path's own leaves the ~ of a user without a home directory as it is, and Path's fails.
-    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111  # see above
-    named = Path(home, "python_keyring", "keyringrc.cfg")
-    return (
-        not os.environ.keys().isdisjoint({"DBUS_SESSION_BUS_ADDRESS", "PYTHON_KEYRING_BACKEND"})
-        or bus.exists()
-        or named.exists()
-        or any(not one.module.startswith("keyring.") for one in entry_points(group="keyring.backends"))
-    )
 
 
 async def _in_daemon_thread(question: Callable[[], T]) -> T:
@@ -190,27 +161,22 @@ async def _in_daemon_thread(question: Callable[[], T]) -> T:
 
 
 class SecretName(Enum):
-    """A secret: its name in keyring and file, what people call it, its variable and its credential file."""
+    """A secret: its name in keyring and file, what people call it, and its variable."""
 
-    API_KEY = ("api-key", "CallRail API key", "CALLRAIL_API_KEY", "callrail-api-key")
-    HOOK_TOKEN = ("hook-token", "webhook secret", "CALLRAIL_RELAY_HOOK_TOKEN", "callrail-relay-hook-token")
+    API_KEY = ("api-key", "CallRail API key", "CALLRAIL_API_KEY")
+    HOOK_TOKEN = ("hook-token", "webhook secret", "CALLRAIL_RELAY_HOOK_TOKEN")
     # "<expiry, ISO 8601>|<token>" while a rotation lasts
-    HOOK_TOKEN_PREVIOUS = ("hook-token-previous", "previous webhook secret", None, None)
+    HOOK_TOKEN_PREVIOUS = ("hook-token-previous", "previous webhook secret", None)
     # several are separated by commas
-    SIGNING_KEYS = ("signing-keys", "CallRail signing key", "CALLRAIL_SIGNING_KEY", "callrail-signing-key")
+    SIGNING_KEYS = ("signing-keys", "CallRail signing key", "CALLRAIL_SIGNING_KEY")
     # cloudflared's or ngrok's
-    TUNNEL_TOKEN = (
-        "tunnel-token",
-        "tunnel's token",
-        "CALLRAIL_RELAY_TUNNEL_TOKEN",
-        "callrail-relay-tunnel-token",
-    )
+    TUNNEL_TOKEN = ("tunnel-token", "tunnel's token", "CALLRAIL_RELAY_TUNNEL_TOKEN")
 
-    def __init__(self, key: str, words: str, variable: str | None, credential: str | None) -> None:
+    def __init__(self, key: str, words: str, variable: str | None) -> None:
         self.key = key
         self.words = words
         self.variable = variable
-        self.credential = credential
+        self.credential = variable and variable.lower().replace("_", "-")  # systemd's
 
 
 @dataclass(frozen=True)
@@ -245,25 +211,20 @@ class Secrets:
     def file(self) -> Path:
         return self._file.path
 
-    async def find(self, name: SecretName) -> Found | None:
-        """The secret from the first place that has it; SecretError for one that might and can't be read."""
+    async def find(self, name: SecretName, *, use_file: bool = False) -> Found | None:
+        """
+        The secret from the first place that has it; SecretError for one that might and can't be read.
+
+        A locked keyring is no fault if the file is in use, or about to be begun (*use_file*).
+        """
         if found := self._from_outside(name):
             return found
         try:
             found = await self._from_keyring(name)
         except SecretError:
-            if not self.file_in_use:
+            if not (use_file or self.file_in_use):
                 raise
         return found or _found(self._file.get(name.key), self._file.words)
-
-    async def find_despite_keyring(self, name: SecretName, *, use_file: bool) -> Found | None:
-        """The same before storing: a locked keyring is no fault if *use_file* is about to begin the file."""
-        try:
-            return await self.find(name)
-        except SecretError:
-            if use_file and not self.file_in_use:
-                return None
-            raise
 
     async def require(self, name: SecretName) -> Found:
         """The secret; if no place has it, SecretError says how to set it."""

@@ -1,6 +1,5 @@
 """The type of each setting, with the rule by which it is read; a fault goes on from "limits.per_hour ..."."""
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from datetime import time, timedelta
@@ -10,7 +9,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote, unquote, urlsplit
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork, StringConstraints
 
 from callrail_relay.config.places import data_directory
 from callrail_relay.domain import read_table, teller
@@ -22,8 +21,6 @@ must = teller(__package__, "types")
 _TABLES = read_table(__package__, "types")
 _PATTERNS: dict[str, tuple[str, str]] = _TABLES["patterns"]
 _KINDS: dict[str, str] = _TABLES["kinds"]
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(?P<amount>[0-9]{1,15}(?:\.[0-9]{1,20})?)\s*(?P<unit>[smhd]?)", re.ASCII)
@@ -112,13 +109,6 @@ def _time_zone(raw: object) -> str:
     raise ValueError(must("time_zone"))
 
 
-def _network(raw: object) -> Network:
-    try:
-        return ipaddress.ip_network(raw.strip() if isinstance(raw, str) else str(raw))
-    except ValueError as fault:
-        raise ValueError(must("network")) from fault
-
-
 def _web_address(raw: object) -> str:
     """Return an http(s) address without anything after its path, and without a slash at the end."""
     address = _text(raw).rstrip("/")
@@ -188,6 +178,10 @@ def _whole_number(raw: object) -> object:
     return raw.strip() if isinstance(raw, str) else raw
 
 
+def _stripped(raw: object) -> str:
+    return str(raw).strip()
+
+
 def _lower(raw: object) -> object:
     return raw.strip().lower() if isinstance(raw, str) else raw
 
@@ -211,7 +205,7 @@ ApiUrl = Annotated[str, BeforeValidator(_api_url)]
 WebAddress = Annotated[str, BeforeValidator(_web_address)]
 DatabaseUrl = Annotated[str, BeforeValidator(check_database_url)]
 TimeZone = Annotated[str, BeforeValidator(_time_zone)]
-Networks = tuple[Annotated[Network, BeforeValidator(_network)], ...]
+Networks = tuple[Annotated[IPvAnyNetwork, BeforeValidator(_stripped)], ...]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 SomeTime = Annotated[timedelta, _at_least(timedelta.resolution, must("some_time"))]
 RisingTimes = Annotated[tuple[SomeTime, ...], _rising(must("rising_times"), least=1)]

@@ -11,9 +11,10 @@ def read_table(package: str | None, name: str) -> dict[str, Any]:
     return tomllib.loads(files(package or "").joinpath(f"{name}.toml").read_text(encoding="utf-8"))
 
 
-def teller(package: str | None, name: str) -> Callable[..., str]:
-    """Return a function that fills in the sentences of a table beside the code of *package*."""
-    rows = read_table(package, name)
+def teller(package: str | None, name: str, section: str = "") -> Callable[..., str]:
+    """Return a function that fills in the sentences of a table, or of a section of it, beside the code."""
+    table = read_table(package, name)
+    rows = table[section] if section else table
 
     def tell(row: str, /, **values: object) -> str:
         return str(rows[row]).format(**values)

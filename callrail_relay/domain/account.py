@@ -46,13 +46,14 @@ def drains_at(now: datetime, *, pending: int, counted: Sequence[datetime], limit
     """Return when the last of *pending* segments can be sent; *counted* are the uses so far, oldest first."""
     if pending <= 0 or min(limits.per_hour, limits.per_day) <= 0:
         return None
-    used = [sum(instant > now - length for instant in counted) for _, length in _windows(limits)]
+    windows = (limits.per_hour, HOUR), (limits.per_day, DAY)
+    used = [sum(instant > now - length for instant in counted) for _, length in windows]
     at_once = min(pending, max(0, min(limits.per_hour - used[0], limits.per_day - used[1])))
     departures = [*counted, *[now] * at_once]
     left, alike, rounds = pending - at_once, 0, 0
-    allowed, length = max(_windows(limits), key=lambda window: window[1] / window[0])
+    allowed, length = max(windows, key=lambda window: window[1] / window[0])
     while left:
-        full = [window for window in _windows(limits) if len(departures) >= window[0]]
+        full = [window for window in windows if len(departures) >= window[0]]
         departure = max([now, *(departures[-most] + span for most, span in full)])
         repeats = len(departures) >= allowed and departure == departures[-allowed] + length
         alike = alike + 1 if repeats else 0
@@ -62,10 +63,6 @@ def drains_at(now: datetime, *, pending: int, counted: Sequence[datetime], limit
             # Each departure follows from as many before it, so from here on all of them repeat.
             rounds, left = divmod(left, allowed)
     return departures[-1] + rounds * length
-
-
-def _windows(limits: Limits) -> tuple[tuple[int, timedelta], ...]:
-    return (limits.per_hour, HOUR), (limits.per_day, DAY)
 
 
 FIREWALLED_MESSAGES = 3  # if this many messages in a row are refused, their words aren't the cause
@@ -89,6 +86,10 @@ class Account:
 
     def waits(self, now: datetime) -> bool:
         return self.wait_until is not None and self.wait_until > now
+
+    def current(self, now: datetime) -> "Account":
+        """The account without a wait that is over."""
+        return self if self.waits(now) else replace(self, wait_until=None, wait_reason=None)
 
     def healthy(self) -> "Account":
         return replace(self, strikes=0, wait_until=None, wait_reason=None)

@@ -8,6 +8,7 @@ from typing import Any
 
 from callrail_relay.domain import health
 from callrail_relay.domain.account import Window
+from callrail_relay.domain.message import instant
 
 FAILURE_WINDOW = timedelta(minutes=10)  # failures within this time are one burst
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -196,7 +197,7 @@ def _of_verdict(facts: health.Facts) -> Iterator[_Finding]:
         account = standing.account
         paused = points.get((health.Code.PAUSED, account.id))
         reason = None if paused is None or paused.reason is None else paused.reason.document()
-        parameters = {"account": account.id, "since": _iso(account.paused_since), "reason": reason}
+        parameters = {"account": account.id, "since": instant(account.paused_since), "reason": reason}
         yield _Finding(key=f"{Code.PAUSED}:{account.id}", wrong=paused is not None, parameters=parameters)
         contact = facts.contacts.get(account.id)
         # For a moment CallRail is often out of reach.
@@ -209,10 +210,6 @@ def _of_verdict(facts: health.Facts) -> Iterator[_Finding]:
         yield _Finding(key=Code.PUBLIC_URL, wrong=wrong, parameters=parameters)
 
 
-def _iso(at: datetime | None) -> str:
-    return "" if at is None else at.isoformat()
-
-
 def _limit(key: str, window: Window, known: Incident | None, policy: AlertPolicy) -> _Finding:
     """The highest threshold counts: one that was passed, or was reported and is less than BAND away."""
     percent = window.used * 100 / window.allowed
@@ -223,7 +220,7 @@ def _limit(key: str, window: Window, known: Incident | None, policy: AlertPolicy
     _, account_id, name = key.split(":")
     again = None if threshold == told else threshold > told
     use = {"account": account_id, "window": name, "used": window.used, "allowed": window.allowed}
-    parameters = {**use, "threshold": threshold, "free_at": _iso(window.free_at)}
+    parameters = {**use, "threshold": threshold, "free_at": instant(window.free_at)}
     return _Finding(key=key, wrong=threshold > 0, parameters=parameters, again=again)
 
 

@@ -1,28 +1,12 @@
 """Bytes to text: UTF-8 if they decode so, which other text almost never does, and only then their label."""
 
-import codecs
+import json
 import re
 from encodings.aliases import aliases
 from urllib.parse import unquote, unquote_to_bytes
 
 from callrail_relay.domain import read_table
 from callrail_relay.domain.message import Reason
-
-_BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF8, "utf_8"),
-    (codecs.BOM_UTF32_LE, "utf_32_le"),  # before UTF-16, whose mark begins alike
-    (codecs.BOM_UTF32_BE, "utf_32_be"),
-    (codecs.BOM_UTF16_LE, "utf_16_le"),
-    (codecs.BOM_UTF16_BE, "utf_16_be"),
-)
-
-# JSON and forms begin with ASCII, so the NULs among the first bytes tell wide ones apart (RFC 4627).
-_WIDE = {
-    b"\1\0\1\0": "utf_16_le",
-    b"\0\1\0\1": "utf_16_be",
-    b"\1\0\0\0": "utf_32_le",
-    b"\0\0\0\1": "utf_32_be",
-}
 
 _TABLES = read_table(__package__, "charset")
 _CHARACTER_SETS = frozenset(_TABLES["character_sets"].split())
@@ -56,13 +40,10 @@ def label(content_type: str | None) -> str | None:
 
 def decode(body: bytes, content_type: str | None) -> str:
     """*body* as text: by its byte order mark, else as UTF-8, else by its label. Raises UnparsedError."""
-    for mark, encoding in _BYTE_ORDER_MARKS:
-        if body.startswith(mark):
-            return _decode(body[len(mark) :], encoding)
+    # JSON and forms begin with ASCII, so the NULs among the first bytes tell wide ones apart (RFC 4627).
+    if (detected := json.detect_encoding(body)) != "utf-8":
+        return _decode(body, detected)
     labeled = label(content_type)
-    wide = _WIDE.get(bytes(map(bool, body[:4])))
-    if wide is not None:
-        return _decode(body, wide)
     mark = b"\x1b" if labeled == _SEVEN_BIT else b"\0"
     if labeled and labeled.startswith((_SEVEN_BIT, "utf_")) and mark in body:
         return _decode(body, labeled)
@@ -110,4 +91,4 @@ def _decode(data: bytes, encoding: str) -> str:
 
 
 def _shown(encoding: str) -> str:
-    return encoding.upper().replace("_", "-")
+    return encoding.upper().replace("_", "-").removesuffix("-SIG")

@@ -117,7 +117,7 @@ class Facts:
 class Level(StrEnum):
     BAD = "bad"  # nothing is sent or received, or something may be lost: fix it now
     ASK = "ask"  # something needs a person
-    NOTE = "note"  # it ends by itself
+    NOTE = "note"  # it ends by itself, or with the first text
     WELL = "well"
 
 
@@ -137,6 +137,8 @@ class Code(IntEnum):  # in order of urgency
     NOT_CONNECTED = auto()
     PUBLIC_URL_UNCHECKED = auto()
     LOOKED_UP = auto()
+    NO_TEXT_YET = auto()
+    NO_PUBLIC_URL = auto()
     WELL = auto()
     SCHEDULED = auto()
 
@@ -146,7 +148,7 @@ class Code(IntEnum):  # in order of urgency
             return Level.BAD
         if self in (Code.NEEDS_REVIEW, Code.NEEDS_RESTART):
             return Level.ASK
-        return Level.WELL if self is Code.WELL else Level.NOTE
+        return Level.WELL if self in (Code.NO_PUBLIC_URL, Code.WELL) else Level.NOTE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +177,7 @@ def judge(facts: Facts) -> tuple[Point, ...]:
     """Everything there is to know, the most urgent first; WELL only if texts come in and can be sent now."""
     points = [*_troubles(facts), *(_in_progress(facts) if facts.running else ())]
     if not points:
-        points.append(Point(code=Code.WELL, count=facts.waiting.queued, at=facts.drains_at))
+        points.append(Point(code=_all_well(facts), count=facts.waiting.queued, at=facts.drains_at))
     if facts.running and facts.waiting.released_later.count:
         points.append(Point(code=Code.SCHEDULED, count=facts.waiting.released_later.count))
     return tuple(sorted(points, key=lambda point: point.code))
@@ -193,7 +195,15 @@ def most_pressing(standings: Sequence[AccountStatus], most: int) -> Sequence[Acc
     return sorted(standings, key=order)[:most]
 
 
-_AS_IT_SHOULD = (Code.SHADOW, Code.DAY_FULL, Code.HOUR_FULL, Code.LOOKED_UP, Code.WELL, Code.SCHEDULED)
+# Nothing is wrong or waits, as far as is known: without a text or a public URL that is less.
+ALL_WELL = (Code.NO_TEXT_YET, Code.NO_PUBLIC_URL, Code.WELL)
+_AS_IT_SHOULD = (Code.SHADOW, Code.DAY_FULL, Code.HOUR_FULL, Code.LOOKED_UP, *ALL_WELL, Code.SCHEDULED)
+
+
+def _all_well(facts: Facts) -> Code:
+    if not facts.any_sent and facts.last_from_if3 is None:
+        return Code.NO_TEXT_YET
+    return Code.NO_PUBLIC_URL if facts.public_url is None else Code.WELL
 
 
 def is_well(facts: Facts) -> bool:

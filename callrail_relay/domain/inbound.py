@@ -8,6 +8,7 @@ from typing import Any
 
 from callrail_relay.domain.opt_keywords import OptKeyword
 from callrail_relay.domain.reconcile import Settled
+from callrail_relay.domain.retry import doubled
 
 SAME_TEXT = timedelta(minutes=2)  # how far apart CallRail's webhook and conversation may date the same text
 
@@ -139,7 +140,7 @@ class Forward:
 
     def retry_at(self, now: datetime) -> datetime | None:
         """When to try again after this try failed; None if it is given up."""
-        wait = min(LONGEST_RETRY, FIRST_RETRY * (1 << min(self.tries - 1, 10)))
+        wait = doubled(self.tries - 1, FIRST_RETRY, LONGEST_RETRY)
         return now + wait if now - self.received_at < GIVE_UP else None
 
 

@@ -209,11 +209,9 @@ class NewSubmission(RawSubmission):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredSubmission:
+class StoredSubmission(RawSubmission):
     source: Source
-    body: bytes
-    content_type: str | None
-    query: str | None
+    received_at: datetime
     message_ids: tuple[str, ...]  # in the order in which it held them
 
 
@@ -284,7 +282,7 @@ def map_stored(stored: StoredSubmission, policy: MappingPolicy) -> list[MappedTe
     return _map_request(stored, policy.routes)
 
 
-def _map_request(raw: RawSubmission | StoredSubmission, routes: Routes) -> list[MappedText]:
+def _map_request(raw: RawSubmission, routes: Routes) -> list[MappedText]:
     return map_webhook(raw.body, content_type=raw.content_type, query=raw.query or "", routes=routes)
 
 

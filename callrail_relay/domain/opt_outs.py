@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from callrail_relay.domain import teller
 from callrail_relay.domain.charset import UnparsedError, decode
 from callrail_relay.domain.message import as_json, instant
 from callrail_relay.domain.phone import BadPhone, normalise
@@ -41,17 +42,11 @@ class OptOut:
 
 
 COLUMNS = ("tracking_number", "recipient", "reason", "created_at")
+_HEADER = ",".join(COLUMNS)
 IMPORTED = "From an imported list."
 
 _LONGEST_REASON = 1000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListedPerson:
-    recipient: str
-    tracking_number: str | None = None  # None for all of ours
-    reason: str = IMPORTED
-    created_at: datetime | None = None  # None for from now on
+_sentence = teller(__package__, "opt_outs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +57,7 @@ class BadLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedList:
-    people: tuple[ListedPerson, ...]
+    people: tuple[OptOut, ...]  # one without a tracking number counts for all of ours
     bad_lines: tuple[BadLine, ...] = ()
     ignored_columns: tuple[str, ...] = ()
 
@@ -79,23 +74,20 @@ def read_list(document: bytes, *, now: datetime) -> ImportedList:
     """The people in a CSV file, each line judged by itself. Raises UsageError if nothing can be read."""
     rows = list(_rows(_text(document)))
     if not rows:
-        raise UsageError(f"The file is empty; it needs the header {','.join(COLUMNS)}.")
+        raise UsageError(_sentence("empty", columns=_HEADER))
     names = [cell.strip().lower().replace(" ", "_") for cell in rows[0][1]]
     if "recipient" in names:
         if doubled := sorted(name for name in COLUMNS if names.count(name) > 1):
-            raise UsageError(f"The file has the column {doubled[0]} twice; keep only one.")
+            raise UsageError(_sentence("twice", column=doubled[0]))
         judged = [_judge(number, names, cells, now) for number, cells in rows[1:]]
     else:
         names = []
         alone = [(number, [cell for cell in cells if cell.strip()]) for number, cells in rows]
         judged = [_judge(number, ["recipient"], cells, now) for number, cells in alone]
         if any(len(cells) > 1 for _, cells in alone) or all(isinstance(one, BadLine) for one in judged):
-            raise UsageError(
-                f"The file has no column recipient; its first line must be {','.join(COLUMNS)}, and "
-                "only recipient is required."
-            )
+            raise UsageError(_sentence("no_recipient", columns=_HEADER))
     return ImportedList(
-        people=tuple(one for one in judged if isinstance(one, ListedPerson)),
+        people=tuple(one for one in judged if isinstance(one, OptOut)),
         bad_lines=tuple(one for one in judged if isinstance(one, BadLine)),
         ignored_columns=tuple(name for name in names if name and name not in COLUMNS),
     )
@@ -108,7 +100,7 @@ def _text(document: bytes) -> str:
             return decode(document, declared)
         except UnparsedError:
             continue
-    raise UsageError("The file is not text; save it again as CSV in UTF-8.")
+    raise UsageError(_sentence("no_text"))
 
 
 def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
@@ -122,55 +114,50 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
             if any(cell.strip() for cell in cells):
                 yield begun, cells
     except csv.Error as exc:
-        raise UsageError(f"Line {reader.line_num} of the file is not CSV ({exc}); fix or remove it.") from exc
+        raise UsageError(_sentence("no_csv", line=reader.line_num, why=exc)) from exc
 
 
-def _judge(number: int, names: Sequence[str], cells: Sequence[str], now: datetime) -> ListedPerson | BadLine:
+def _judge(number: int, names: Sequence[str], cells: Sequence[str], now: datetime) -> OptOut | BadLine:
     if any(cell.strip() for cell in cells[len(names) :]):
         # A comma in a reason without quotes: what follows it is in the wrong column.
-        return BadLine(number=number, reason="it has more cells than there are columns.")
+        return BadLine(number=number, reason=_sentence("more_cells"))
     row = dict.fromkeys(COLUMNS, "") | dict(zip(names, cells, strict=False))
     number_of_ours = row["tracking_number"]
     try:
-        return ListedPerson(
+        return OptOut(
+            tracking_number=_phone("tracking_number", number_of_ours) if number_of_ours.strip() else "",
             recipient=_phone("recipient", row["recipient"]),
-            tracking_number=_phone("tracking_number", number_of_ours) if number_of_ours.strip() else None,
             reason=_reason(row["reason"]),
             created_at=_instant(row["created_at"].strip(), now),
         )
     except ValueError as fault:
-        return BadLine(number=number, reason=f"{fault}.")
+        return BadLine(number=number, reason=str(fault))
 
 
 def _phone(name: str, cell: str) -> str:
     try:
         return normalise(unguarded(cell.strip()))
     except BadPhone as fault:
-        raise ValueError(f"its {name} cannot be used: {fault}") from fault
+        raise ValueError(_sentence("bad_phone", name=name, why=fault)) from fault
 
 
 def _reason(cell: str) -> str:
     words = unguarded(cell).strip()
     if len(words) > _LONGEST_REASON:
-        raise ValueError(f"its reason is longer than {_LONGEST_REASON} characters")
+        raise ValueError(_sentence("long_reason", most=_LONGEST_REASON))
     if "\0" in words:
-        raise ValueError("its reason has a character that isn't text")
+        raise ValueError(_sentence("bad_reason"))
     return words or IMPORTED
 
 
-def _instant(cell: str, now: datetime) -> datetime | None:
+def _instant(cell: str, now: datetime) -> datetime:
     if not cell:
-        return None
+        return now
     try:
         read = datetime.fromisoformat(cell)
         when = (read if read.tzinfo is not None else read.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError) as fault:
-        wanted = (
-            "its created_at isn't a date such as 2026-11-23T15:00:00Z; write it that way, or leave it empty"
-        )
-        raise ValueError(wanted) from fault
+        raise ValueError(_sentence("no_date")) from fault
     if when > now:
-        raise ValueError(
-            "its created_at is in the future; write when the person opted out, or leave it empty"
-        )
+        raise ValueError(_sentence("future"))
     return when

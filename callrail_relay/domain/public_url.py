@@ -9,6 +9,7 @@ from enum import StrEnum, auto
 from urllib.parse import urlsplit
 
 from callrail_relay.domain import read_table
+from callrail_relay.domain.printable import printable_line
 
 EXAMPLE = "https://texts.example.com"
 
@@ -46,15 +47,15 @@ def read_public_url(text: str, *, for_now: bool = False) -> str:
         raise BadPublicUrl(f"It isn't a web address. Write it like this: {EXAMPLE}")
     in_brackets = f"[{host}]" if ":" in host else host
     right = f"https://{in_brackets}{f':{port}' if port and parts.scheme == 'https' else ''}"
-    address = read_address(host)
+    address, shown = read_address(host), printable_line(host[:120])
     if for_now and parts.scheme == "http" and (address.is_loopback if address else host == "localhost"):
         return f"http://{in_brackets}{f':{port}' if port else ''}"
     if address is None and (not _HOST.fullmatch(host) or host.rpartition(".")[2].isdigit()):
-        raise BadPublicUrl(f"{_printable(host)} isn't a host name. Write the URL like this: {EXAMPLE}")
+        raise BadPublicUrl(f"{shown} isn't a host name. Write the URL like this: {EXAMPLE}")
     if address.is_loopback if address else host == "localhost" or host.endswith(".localhost"):
         raise BadPublicUrl(f"{host} leads only to this computer. {_NEEDED}")
     if not is_public(address) if address else "." not in host or host.rpartition(".")[2] in _OWN_NETWORK:
-        raise BadPublicUrl(f"{_printable(host)} can be reached only in your own network. {_NEEDED}")
+        raise BadPublicUrl(f"{shown} can be reached only in your own network. {_NEEDED}")
     if parts.scheme != "https":
         raise BadPublicUrl(f"Without https anyone on the way can read the messages. Write {right}")
     if "/hooks" in parts.path:
@@ -90,10 +91,6 @@ def read_address(host: str) -> Address | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
-
-
-def _printable(host: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in host)[:120]
 
 
 class Trouble(StrEnum):
@@ -144,6 +141,6 @@ def wrong_answer(answer: Answer, url: str, target: str) -> str:
 
 
 def no_answer(error: NoAnswer, url: str) -> str:
-    detail = f" ({_printable(error.detail)})" if error.detail else ""
+    detail = f" ({printable_line(error.detail[:120])})" if error.detail else ""
     words = _SENTENCES["trouble"][error.trouble]
     return words.format(host=urlsplit(url).hostname, detail=detail, url=url)

@@ -81,14 +81,9 @@ class FoundText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lookup:
-    texts: tuple[FoundText, ...]
+    texts: tuple[FoundText, ...] = ()
     requests: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailedLookup:
-    detail: str
-    requests: int
+    fault: str | None = None  # why they could not be read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,14 +96,8 @@ class Sending:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Match:
-    sending: Sending
-    found: FoundText
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Matches:
-    matches: tuple[Match, ...] = ()
+    matches: tuple[tuple[Sending, FoundText], ...] = ()
     unclear: Mapping[int, int] = field(default_factory=dict)  # by a sending's id, how many texts could be it
 
 
@@ -138,7 +127,7 @@ def match(sendings: Iterable[Sending], found: Sequence[FoundText]) -> Matches:
     owners: dict[int, int] = {}
     for number in range(len(ordered)):
         _give(number, fitting, owners, tried=set())
-    matches: list[Match] = []
+    matches: list[tuple[Sending, FoundText]] = []
     unclear: dict[int, int] = {}
     for text, number in owners.items():
         sending = ordered[number]
@@ -147,8 +136,8 @@ def match(sendings: Iterable[Sending], found: Sequence[FoundText]) -> Matches:
         if left and not sending.certain and sending.until is None:
             unclear[sending.attempt_id] = left + 1
         elif not sending.certain:
-            matches.append(Match(sending=sending, found=found[text]))
-    return Matches(matches=tuple(sorted(matches, key=lambda one: _rank(one.sending))), unclear=unclear)
+            matches.append((sending, found[text]))
+    return Matches(matches=tuple(sorted(matches, key=lambda one: _rank(one[0]))), unclear=unclear)
 
 
 def owner(sendings: Iterable[Sending], found: FoundText) -> Sending | None:

@@ -38,8 +38,8 @@ def decide(
             after = account if outcome.own_fault else _backed_off(account, now, random, UNREACHABLE)
             return Consequence(Status.QUEUED, costs_budget=False, account=after)
         case RateLimited():
-            doubled = _doubled(account.strikes_before(now), RATE_LIMIT_FIRST, RATE_LIMIT_LONGEST)
-            until = now + (doubled if outcome.retry_after is None else timedelta(seconds=outcome.retry_after))
+            wait = doubled(account.strikes_before(now), RATE_LIMIT_FIRST, RATE_LIMIT_LONGEST)
+            until = now + (wait if outcome.retry_after is None else timedelta(seconds=outcome.retry_after))
             after = account.waiting(now, until, Reason("rate_limited"))
             return Consequence(Status.QUEUED, costs_budget=False, account=after)
         case Rejected():
@@ -82,11 +82,11 @@ def _decide_rejected(
 
 
 def _backed_off(account: Account, now: datetime, random: Random, reason: Reason) -> Account:
-    longest = _doubled(account.strikes_before(now), UNREACHABLE_FIRST, UNREACHABLE_LONGEST)
+    longest = doubled(account.strikes_before(now), UNREACHABLE_FIRST, UNREACHABLE_LONGEST)
     return account.waiting(now, now + random.random() * longest, reason)
 
 
-def _doubled(strikes: int, first: timedelta, longest: timedelta) -> timedelta:
-    # The exponent is bounded so that a long outage cannot overflow a timedelta.
-    doublings: int = 2 ** min(strikes, 20)
+def doubled(failures: int, first: timedelta, longest: timedelta) -> timedelta:
+    """How long to wait after so many failures before. Bounded, so that a long outage overflows nothing."""
+    doublings: int = 2 ** min(failures, 20)
     return min(longest, first * doublings)

@@ -3,6 +3,7 @@
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
+from operator import itemgetter
 
 import regex  # type: ignore[import-untyped]  # the library ships no types
 
@@ -68,21 +69,21 @@ class _Cutter:
         trailing = _TRAILING_WHITE.search(text.rstrip()[-1:] + text[len(text.rstrip()) :])
         self._end = len(text)
         self._visible_end = self._end - (len(trailing[0]) if trailing else 0)
-        gaps = [match.span() for match in _GAP.finditer(text)]
-        self._gap_starts = [start for start, _ in gaps]
-        self._gap_ends = [end for _, end in gaps]
+        self._gaps = [match.span() for match in _GAP.finditer(text)]
 
     def pieces(self) -> Iterator[str]:
         start = 0
-        while True:
+        while start < self._end:
             start, first, reach = self._begin(start)
             if reach >= self._end:
-                yield self._text[start:]
-                return
-            if reach >= self._visible_end:
-                yield from self._last_two(start, first)
-                return
-            cut, start_of_next = self._cut(start, first, reach)
+                cut = start_of_next = self._end
+            elif reach < self._visible_end:
+                cut, start_of_next = next(self._cuts(start, first, reach), (reach, reach))
+            else:
+                # The white space behind a text stays with its last word, else its last cluster.
+                cuts = self._cuts(start, first, self._visible_end - 1)
+                whole = (one for one in cuts if _reach(self._text, one[1], self._limit) == self._end)
+                cut, start_of_next = next(whole, (self._visible_end, self._end))
             yield self._text[start:cut]
             start = start_of_next
 
@@ -96,35 +97,18 @@ class _Cutter:
             return start, first, reach
         return first, first, _reach(self._text, first, self._limit)
 
-    def _cut(self, start: int, first: int, reach: int) -> tuple[int, int]:
-        """Where a piece ends, and where the next one begins."""
-        gap = bisect_right(self._gap_starts, reach) - 1
-        if gap >= 0 and self._gap_starts[gap] > first:
-            return self._gap_starts[gap], self._gap_ends[gap]
-        boundary = self._last_boundary(start, reach)
-        cut = boundary if boundary > first else reach
-        return cut, cut
-
-    def _last_two(self, start: int, first: int) -> Iterator[str]:
-        """The end of a text: the white space behind it stays with its last word, else its last cluster."""
-        gap = bisect_right(self._gap_starts, self._visible_end - 1) - 1
-        if gap >= 0 and self._gap_starts[gap] > first and self._fits_from(self._gap_ends[gap]):
-            yield self._text[start : self._gap_starts[gap]]
-            yield self._text[self._gap_ends[gap] :]
-            return
-        boundary = self._last_boundary(start, self._visible_end - 1)
-        if boundary > first and self._fits_from(boundary):
-            yield self._text[start:boundary]
-            yield self._text[boundary:]
-            return
-        yield self._text[start : self._visible_end]
+    def _cuts(self, start: int, first: int, end: int) -> Iterator[tuple[int, int]]:
+        """Where a piece can end, up to *end*, and the next one begin: between words, then clusters."""
+        last = bisect_right(self._gaps, end, key=itemgetter(0)) - 1
+        if last >= 0 and self._gaps[last][0] > first:
+            yield self._gaps[last]
+        boundary = self._last_boundary(start, end)
+        if boundary > first:
+            yield boundary, boundary
 
     def _last_boundary(self, start: int, end: int) -> int:
         """The last place between two clusters from *start* up to *end*; *start* itself if there is none."""
         return start + int(_WHOLE_CLUSTERS.match(self._text[start : end + 1]).end())
-
-    def _fits_from(self, start: int) -> bool:
-        return _reach(self._text, start, self._limit) == self._end
 
 
 def _reach(text: str, start: int, limit: int) -> int:

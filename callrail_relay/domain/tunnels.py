@@ -94,7 +94,6 @@ def explain(tunnel: Tunnel, lines: Sequence[str]) -> str:
     for pattern, remedy in WAYS[tunnel.kind].remedies.items():
         if match := re.search(pattern, words):
             found = match[1] if match.lastindex else ""
-            port, target, host = tunnel.remote_port, tunnel.target, tunnel.host
-            return remedy.format(found=found, remote_port=port, target=target, host=host)
+            return remedy.format(found=found, host=tunnel.host, **asdict(tunnel))
     last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
     return f"{tunnel.kind} ended. Its last words: {last[:200]}"

@@ -1,5 +1,6 @@
 """What the dashboard reads: pages of texts, what waits for a person, how much came in, and conversations."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -55,12 +56,6 @@ class Arrivals:
     count: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OldestUse:
-    hour: datetime | None
-    day: datetime | None
-
-
 class Today(NamedTuple):
     sent: int
     replies: int
@@ -74,27 +69,9 @@ class Kept(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    now: datetime
-    waiting: Waiting
     arrivals: tuple[Arrivals, ...]
-    oldest: dict[str, OldestUse]
+    frees_at: Mapping[str, tuple[datetime | None, ...]]  # when the oldest use of the hour and the day ends
     any_sent: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RawRequest:
-    received_at: datetime
-    content_type: str | None
-    query: str | None
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextHistory:
-    approved: tuple[str, ...] = ()
-    release_at: datetime | None = None
-    raw: RawRequest | None = None
-    opted_out: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,19 +49,16 @@ def read_overview(
     now: datetime,
     account_ids: Sequence[str],
     arrivals_since: datetime,
-    failed_since: datetime,
 ) -> views.Overview:
-    """What waits, and how many texts came in since *arrivals_since*."""
+    """How many texts came in since *arrivals_since*, and when uses of these accounts end."""
 
-    def oldest(account_id: str, length: timedelta) -> datetime | None:
+    def frees_at(account_id: str, length: timedelta) -> datetime | None:
         first: datetime | None = connection.scalar(_OLDEST, {"account_id": account_id, "since": now - length})
-        return first
+        return first and first + length
 
     return views.Overview(
-        now=now,
-        waiting=read_waiting(connection, now, failed_since),
         arrivals=read_arrivals(connection, now, arrivals_since, None),
-        oldest={id_: views.OldestUse(hour=oldest(id_, HOUR), day=oldest(id_, DAY)) for id_ in account_ids},
+        frees_at={id_: (frees_at(id_, HOUR), frees_at(id_, DAY)) for id_ in account_ids},
         any_sent=bool(connection.scalar(_SENT)),
     )
 
@@ -214,16 +211,6 @@ def read_page(connection: sa.Connection, now: datetime, wanted: MessageFilter) -
     page = find_page(connection, _SUMMARIES, wanted)
     rows = tuple(_summary(row) for row in page.rows)
     return views.TextPage(rows=rows, older=page.older, searched_to=page.searched_to)
-
-
-def read_history(connection: sa.Connection, now: datetime, message_id: str) -> views.TextHistory:
-    """What is known of one text beside the message itself."""
-    query = sa.select(submissions, messages.c.approved, messages.c.release_at, _OPTED_OUT)
-    of_message = (messages.c.id == message_id, submissions.c.id == messages.c.submission_id)
-    row = connection.execute(query.where(*of_message)).first()
-    if row is None:
-        return views.TextHistory()
-    return from_row(views.TextHistory, row, approved=tuple(row.approved), raw=from_row(views.RawRequest, row))
 
 
 def read_conversation(

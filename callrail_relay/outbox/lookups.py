@@ -13,7 +13,6 @@ from callrail_relay.domain.reconcile import (
     AUDIT_AFTER,
     RETRY_LATER,
     DueLookup,
-    FailedLookup,
     Lookup,
     LookupPolicy,
     OnUnknown,
@@ -147,23 +146,23 @@ def record_lookup(
     )
     found = match([sending_of(row) for row in connection.execute(query)], lookup.texts)
     words = "Found in CallRail's conversation, written at {:%Y-%m-%dT%H:%M:%SZ}."
-    arrived = [(one.sending.attempt_id, words.format(one.found.created_at)) for one in found.matches]
+    arrived = [(sending.attempt_id, words.format(text.created_at)) for sending, text in found.matches]
     settled = [settle_as_sent(connection, now, *one, policy.recipient_interval) for one in arrived]
-    for one in found.matches:
-        if one.sending.until is not None:  # it cost budget when it was sent, by whichever relay
-            change(connection, attempts, one.sending.attempt_id, counted_at=one.found.created_at)
+    for sending, text in found.matches:
+        if sending.until is not None:  # it cost budget when it was sent, by whichever relay
+            change(connection, attempts, sending.attempt_id, counted_at=text.created_at)
     if attempt.id not in dict(arrived):
         settled += _not_found(connection, now, attempt, policy, like_it=found.unclear.get(attempt.id, 0))
     return settled
 
 
 def record_failed_lookup(
-    connection: sa.Connection, now: datetime, due: DueLookup, lookup: FailedLookup, policy: LookupPolicy
+    connection: sa.Connection, now: datetime, due: DueLookup, lookup: Lookup, policy: LookupPolicy
 ) -> None:
     """Note that CallRail could not be read, and try again later; after a day it is left to a person."""
     change_account(connection, now, due.route.account_id)
     attempt = _attempt(connection, due.attempt_id)
-    _note(connection, now, attempt, lookup.detail, lookup.requests)
+    _note(connection, now, attempt, lookup.fault or "", lookup.requests)
     if attempt.outcome != OutcomeKind.UNKNOWN:
         return
     next_lookup_at = policy.next_look(attempt.finished_at, answered=False, now=now)

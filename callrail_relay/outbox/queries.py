@@ -96,6 +96,7 @@ def with_segments(connection: sa.Connection, now: datetime, rows: Sequence[Row])
             segments=tuple(of_message[row.seq]),
             release_at=row.release_at if row.status == Status.HELD else None,
             decisions=tuple(decided[row.seq]),
+            approved=tuple(row.approved),
             blocked_until=blocked.get(key) if row.status == Status.QUEUED else None,
         )
 
@@ -154,7 +155,8 @@ def _standing(connection: sa.Connection, now: datetime, found: Row | str, limits
         account = from_row(Account, found, firewalled=tuple(found.firewalled or ()))
         so_far, pending = (found.hour, found.day), int(found.planned or 0) - found.gone
     hour, day = read_windows(connection, now, account, limits, used=so_far)
-    begin = now if account.wait_until is None else max(now, account.wait_until)
+    account = account.current(now)
+    begin = account.wait_until or now
     ends = None if account.paused_since is not None or pending <= 0 else begin
     if ends is not None and pending > min(hour.room, day.room):
         known = connection.scalars(_KNOWN_USES, {"account_id": account.id, "since": now - DAY}).all()

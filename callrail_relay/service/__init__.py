@@ -1,1 +1,5 @@
 """What the relay does with texts, by itself and on a person's command."""
+
+from callrail_relay.domain import teller
+
+sentence = teller(__package__, "words")

@@ -1,12 +1,13 @@
 """Telling the owner when something is wrong, once, and when it is over."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from callrail_relay.domain.alerts import AlertFacts, AlertPolicy, Code, Incident, Level, decide, due_since
 from callrail_relay.domain.events import AlertFailed, AlertTold
 from callrail_relay.domain.health import Facts
+from callrail_relay.domain.retry import doubled
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import alerts
 from callrail_relay.service.background import PeriodicTask
@@ -29,14 +30,11 @@ class Alerts(PeriodicTask):
     policy: AlertPolicy
     machine: str
     free_bytes: Callable[[], int | None]  # of the disk of *machine*; None if that can't be known
+    _failures: int = field(default=0, init=False)
+    _silent_since: datetime | None = field(default=None, init=False)
+    _silence_told: bool = field(default=False, init=False)
 
     look = timedelta(seconds=15)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._failures = 0
-        self._silent_since: datetime | None = None
-        self._silence_told = False
 
     async def turn(self) -> None:
         if self.tell is None:
@@ -92,8 +90,7 @@ class Alerts(PeriodicTask):
         return True
 
     def _retry_in(self) -> timedelta:
-        doublings = min(max(0, self._failures - 1), 10)
-        return min(LONGEST_RETRY, FIRST_RETRY * (1 << doublings))
+        return doubled(self._failures - 1, FIRST_RETRY, LONGEST_RETRY)
 
     def _silence(self, level: Level, detail: str = "") -> Incident:
         since = self._silent_since or self._clock.now()

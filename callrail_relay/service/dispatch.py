@@ -11,6 +11,7 @@ from callrail_relay.domain.message import OPEN, Attempt, Message, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.retry import NO_ANSWER, UNREACHABLE
 from callrail_relay.sentences import explain_all
+from callrail_relay.service import sentence
 from callrail_relay.service.delivery import TaskGroup
 from callrail_relay.service.operations import Operations
 
@@ -86,13 +87,13 @@ def _fault(message: Message, standing: AccountStatus | None) -> errors.RelayErro
         case Status.SENT:
             return None
         case Status.FAILED:
-            return errors.RefusedByCallRail(why or "CallRail rejected the message.")
+            return errors.RefusedByCallRail(why or sentence("rejected"))
         case Status.UNKNOWN:
-            return errors.OutcomeUnknown(why or "CallRail didn't confirm the message.")
+            return errors.OutcomeUnknown(why or sentence("unconfirmed"))
         case Status.HELD:
-            return errors.Waiting(f"The message is on hold: {why}")
+            return errors.Waiting(sentence("held", why=why))
         case Status.CANCELLED:
-            return errors.NotAllowed("The message was canceled before it was sent.")
+            return errors.NotAllowed(sentence("canceled"))
         case _:
             return _still_waiting(message, standing)
 
@@ -102,16 +103,14 @@ def _still_waiting(message: Message, standing: AccountStatus | None) -> errors.R
     attempts = [attempt for segment in message.segments for attempt in segment.attempts]
     latest = attempts[-1] if attempts else None
     why = explain_all(message.reasons) or "Others are ahead of it."
-    later = f"The message is queued and will be sent later. {why}"
+    later = sentence("queued", why=why)
     if standing is not None and standing.account.paused_since is not None:
         if latest is not None and latest.http_status in (401, 403):
             return errors.RefusedByCallRail(f"{why} The message stays queued.")
         return errors.Waiting(later)
     if standing is not None and _is_unreachable(standing, latest):
         detail = f" {latest.detail}" if latest is not None else ""
-        return errors.Unavailable(
-            f"CallRail can't be reached.{detail} The message stays queued; `callrail-relay serve` sends it."
-        )
+        return errors.Unavailable(sentence("unreachable", detail=detail))
     return errors.Waiting(f"{later} `callrail-relay serve` sends it.")
 
 

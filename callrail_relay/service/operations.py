@@ -26,13 +26,13 @@ from callrail_relay.domain.message import (
     if3_context,
     instant,
 )
-from callrail_relay.domain.opt_outs import ListedPerson, OptOut
-from callrail_relay.domain.views import Waiting
+from callrail_relay.domain.opt_outs import OptOut
 from callrail_relay.errors import NotAllowed, NotFound, UsageError
 from callrail_relay.outbox import decisions, history, lists, opt_outs, presence, queries
 from callrail_relay.outbox.shadow import read_shadow
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain_all, says
+from callrail_relay.service import sentence
 
 _PART_OF_AN_ID = re.compile("[0-9A-Fa-f-]{1,35}")
 _MATCHES = 8  # how many ids a sentence names at most
@@ -74,16 +74,6 @@ def _standing_document(standing: AccountStatus) -> dict[str, Any]:
     }
 
 
-def _in_force(standings: Sequence[AccountStatus], now: datetime) -> tuple[AccountStatus, ...]:
-    """The same without waits that are over."""
-    return tuple(
-        one
-        if one.account.waits(now)
-        else replace(one, account=replace(one.account, wait_until=None, wait_reason=None))
-        for one in standings
-    )
-
-
 @dataclass(eq=False)
 class Operations:
     store: Store
@@ -96,15 +86,15 @@ class Operations:
         facts = replace(await self.facts(), any_sent=bool(counts[Status.SENT]))
         return StatusReport(facts=facts, counts=counts)
 
-    async def facts(self, waiting: Waiting | None = None) -> Facts:
+    async def facts(self) -> Facts:
         """The facts of the verdict that the store has, without counting all messages."""
         ids, limits = self.account_ids, self.mapping.limits
         facts = await self.store.read(
             lambda connection, now: Facts(
                 now=now,
                 running=Running(),
-                standings=_in_force(queries.read_standings(connection, now, ids, limits), now),
-                waiting=waiting or history.read_waiting(connection, now, now - FAILED_LATELY),
+                standings=queries.read_standings(connection, now, ids, limits),
+                waiting=history.read_waiting(connection, now, now - FAILED_LATELY),
                 contacts=presence.read_contacts(connection, now, ids),
                 last_from_if3=history.last_from_if3(connection, now),
                 shadow=read_shadow(connection, now),
@@ -113,9 +103,7 @@ class Operations:
         return replace(facts, running=await self.store.running())
 
     async def standings(self) -> Sequence[AccountStatus]:
-        """The state of each account, without waits that are over."""
-        standings = await self.store.read(queries.read_standings, self.account_ids, self.mapping.limits)
-        return _in_force(standings, await self.store.now())
+        return await self.store.read(queries.read_standings, self.account_ids, self.mapping.limits)
 
     async def list_messages(self, wanted: MessageFilter) -> list[Message]:
         return await self._shown(await self.store.read(lists.list_messages, wanted))
@@ -134,9 +122,7 @@ class Operations:
     async def find(self, id_: str) -> list[Message]:
         """The message with this id, or those of the submission with this id. Raises NotFound."""
         if not (found := await self.store.read(queries.find_messages, id_)):
-            raise NotFound(
-                f"There is no text with the id {id_}; `callrail-relay messages list` shows the ids."
-            )
+            raise NotFound(sentence("no_text", id=id_))
         return await self._shown(found)
 
     async def full_ids(self, parts: Sequence[str]) -> list[str]:
@@ -148,9 +134,7 @@ class Operations:
                 ids = await self.store.read(queries.find_ids, part.lower(), limit=_MATCHES + 1)
             if len(ids) > 1:
                 names = f"{', '.join(ids[:_MATCHES])}{' and more' if len(ids) > _MATCHES else ''}"
-                raise NotFound(
-                    f"More than one text has an id like {part}: {names}. Give more of its characters."
-                )
+                raise NotFound(sentence("several_texts", part=part, names=names))
             full.append(ids[0] if ids else part)
         return full
 
@@ -164,11 +148,9 @@ class Operations:
             return list(dict.fromkeys(chain.from_iterable(ids)))
 
         if not (all_alike := await alike(approvable=False)):
-            raise NotAllowed(f"Text {found[0].id} isn't on hold as a bulk message; leave out --same-wording.")
+            raise NotAllowed(sentence("not_bulk", id=found[0].id))
         if not (chosen := await alike(approvable=True) if approvable else all_alike):
-            raise NotAllowed(
-                "None of these texts can be approved: all of the people opted out. Cancel the texts instead."
-            )
+            raise NotAllowed(sentence("all_opted_out"))
         return chosen
 
     async def approve(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
@@ -251,17 +233,11 @@ class Operations:
         needed = len(planned_segments(message.text, self.mapping.max_characters))
         most = min(self.mapping.limits.per_hour, self.mapping.limits.per_day)
         if needed > most:
-            raise NotAllowed(
-                f"Text {message.id} cannot be approved: it needs {needed} parts, but "
-                f"the limits allow {most}. Cancel it, and write a shorter one."
-            )
+            raise NotAllowed(sentence("too_long", id=message.id, needed=needed, most=most))
         if message.route is None or message.recipient is None:
             return
         if await self.store.read(opt_outs.is_opted_out, message.route.tracking_number, message.recipient):
-            raise NotAllowed(
-                f"Text {message.id} cannot be approved: the person opted out of texts from this number. If "
-                "they agree to it again, take them off the list with `callrail-relay opt-outs remove` first."
-            )
+            raise NotAllowed(sentence("opted_out", id=message.id))
 
     async def opt_out_recipient(self, id_: str, reason: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """Opt the person of a text out of its number's texts, and cancel it. Raises NotFound, NotAllowed."""
@@ -280,11 +256,7 @@ class Operations:
         stored = await self.store.read(decisions.read_submission, lacking[0].submission_id)
         drafts = map_stored(stored, self.mapping)
         if len(drafts) != len(stored.message_ids):
-            raise NotAllowed(
-                f"Text {lacking[0].id} can't be retried: the request that it came in no longer has "
-                "the same number of texts. Cancel it, and send it again from IF3 or with "
-                "`callrail-relay replay`."
-            )
+            raise NotAllowed(sentence("other_request", id=lacking[0].id))
         by_id = dict(zip(stored.message_ids, drafts, strict=True))
         for message in lacking:
             remapped = new_message(message.id, by_id[message.id], self.mapping)
@@ -301,20 +273,14 @@ class Operations:
             await self.store.write(opt_outs.add_opt_out, number, recipient, reason)
         return [one for one in await self.opt_outs() if one.recipient == recipient]
 
-    async def import_opt_outs(self, people: Sequence[ListedPerson], told: Callable[[int], None]) -> int:
+    async def import_opt_outs(self, people: Sequence[OptOut], told: Callable[[int], None]) -> int:
         """Add a list; people without a number count for all of ours. *told* gets how many are done."""
-        now = await self.store.now()
         ours = await self._our_numbers()
         added = 0
         for start in range(0, len(people), PORTION):
             portion = people[start : start + PORTION]
             entries = [
-                OptOut(
-                    tracking_number=number,
-                    recipient=one.recipient,
-                    reason=one.reason,
-                    created_at=one.created_at or now,
-                )
+                replace(one, tracking_number=number)
                 for one in portion
                 for number in ([one.tracking_number] if one.tracking_number else ours)
             ]
@@ -331,7 +297,7 @@ class Operations:
         """Take a person off the list; says of how many numbers they were on it. Raises NotFound."""
         lifted = await self.store.write(opt_outs.remove_opt_out, recipient, tracking_number)
         if lifted == 0:
-            raise NotFound("That person is not on the list; `callrail-relay opt-outs list` shows who is.")
+            raise NotFound(sentence("not_listed_person"))
         return lifted
 
     async def pause(self, account_id: str | None, reason: str) -> list[str]:
@@ -348,9 +314,7 @@ class Operations:
         known = list(dict.fromkeys([*self.account_ids, *await self.store.read(decisions.known_accounts)]))
         ids = known if account_id is None else [one for one in known if one == account_id]
         if account_id is not None and not ids:
-            raise NotFound(
-                f"There is no account {account_id} here; `callrail-relay status` shows the accounts."
-            )
+            raise NotFound(sentence("unknown_account", account_id=account_id))
         for one in ids:
             await self.store.write(change, one, *arguments)
         return ids
@@ -409,17 +373,14 @@ def _cause(reason: Reason | None) -> dict[str, Any]:
 def _not_remappable(message: Message) -> NotAllowed:
     if message.status is not Status.HELD:
         return _not_allowed(message, "retried", "held")
-    why = explain_all(message.reasons)
-    return NotAllowed(f"Message {message.id} is on hold for a reason that a retry can't fix: {why}")
+    return NotAllowed(sentence("no_retry", id=message.id, why=explain_all(message.reasons)))
 
 
 async def _require_complete(message: Message) -> None:
     if not message.is_complete:
-        raise NotAllowed(
-            f"Message {message.id} can't be sent: {explain_all(message.reasons)} Cancel it, and send it "
-            "again from IF3."
-        )
+        raise NotAllowed(sentence("incomplete", id=message.id, why=explain_all(message.reasons)))
 
 
 def _not_allowed(message: Message, verb: str, wanted: str) -> NotAllowed:
-    return NotAllowed(f"Text {message.id} is {message.status} and cannot be {verb}; only a {wanted} one can.")
+    known = {"id": message.id, "status": message.status}
+    return NotAllowed(sentence("other_status", verb=verb, wanted=wanted, **known))

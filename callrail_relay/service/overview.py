@@ -10,12 +10,13 @@ from callrail_relay.clock import Clock, until_woken
 from callrail_relay.domain import views
 from callrail_relay.domain.events import Event
 from callrail_relay.domain.health import Facts, StoreStats, most_pressing
-from callrail_relay.domain.message import Message, MessageFilter, Status
+from callrail_relay.domain.mapper import StoredSubmission
+from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.domain.opt_outs import OptOut
 from callrail_relay.domain.shadow import Shadow
 from callrail_relay.errors import Unavailable
+from callrail_relay.outbox import decisions, opt_outs, queries
 from callrail_relay.outbox import history as store_history
-from callrail_relay.outbox import opt_outs, queries
 from callrail_relay.outbox import shadow as store_shadow
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import MOST_SHOWN
@@ -37,12 +38,6 @@ class PastArrivals:
     arrivals: tuple[views.Arrivals, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OneText:
-    message: Message
-    history: views.TextHistory
-
-
 @dataclass(eq=False)
 class History:
     """Reading for pages: nothing here changes anything, and nothing costs more in a larger store."""
@@ -54,13 +49,13 @@ class History:
 
     async def now(self, arrivals_since: datetime) -> tuple[Facts, views.Overview]:
         """The facts of the verdict, and what came in since *arrivals_since*."""
-        facts = await self.operations.facts(waiting=views.Waiting())  # what waits comes with the overview
+        facts = await self.operations.facts()
         past = await self._past_arrivals(facts.now, arrivals_since)
         account_ids = [one.account.id for one in most_pressing(facts.standings, MOST_SHOWN)]
-        since, failed_since = max(past.until, arrivals_since), facts.now - FAILED_LATELY
-        overview = await self.store.read(store_history.read_overview, account_ids, since, failed_since)
+        since = max(past.until, arrivals_since)
+        overview = await self.store.read(store_history.read_overview, account_ids, since)
         overview = replace(overview, arrivals=(*past.arrivals, *overview.arrivals))
-        return replace(facts, waiting=overview.waiting, any_sent=overview.any_sent), overview
+        return replace(facts, any_sent=overview.any_sent), overview
 
     async def _past_arrivals(self, now: datetime, since: datetime) -> PastArrivals:
         """What came in more than RECENT ago, of which little changes: it is counted once in PAST_LASTS."""
@@ -104,12 +99,9 @@ class History:
     async def page(self, wanted: MessageFilter) -> views.TextPage:
         return await self.store.read(store_history.read_page, wanted)
 
-    async def text(self, id_: str) -> list[OneText]:
-        """The text with this id, or those of the submission with this id. Raises NotFound."""
-        return [
-            OneText(message=message, history=await self.store.read(store_history.read_history, message.id))
-            for message in await self.operations.find(id_)
-        ]
+    async def request(self, submission_id: str) -> StoredSubmission:
+        """The request as it came."""
+        return await self.store.read(decisions.read_submission, submission_id)
 
     async def conversation(self, ours: str, recipient: str, before: datetime | None) -> views.Conversation:
         return await self.store.read(store_history.read_conversation, ours, recipient, before, BUBBLES)

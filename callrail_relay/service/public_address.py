@@ -26,17 +26,6 @@ class FromInside(CheckWarning):
     """Raised when this relay answered through the public URL, but only inside its own network."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    at: float
-    result: str | RelayError  # a sentence, or what was wrong
-
-    def told(self) -> str:
-        if isinstance(self.result, RelayError):
-            raise self.result
-        return self.result
-
-
 @dataclass(eq=False)
 class PublicAddress:
     """The public URL. *listener* is where a proxy or tunnel on this computer finds the ``serve``."""
@@ -47,7 +36,7 @@ class PublicAddress:
     listener: str
     tunnel: Callable[[], TunnelState | None] = lambda: None  # of the running relay
     for_now: bool = False  # http on loopback counts as well: a person tries something out
-    last: Checked | None = None
+    last: tuple[float, str | RelayError] | None = None  # when it was checked; a sentence, or what was wrong
     not_before: float = 0.0  # by the monotonic clock: a tunnel that starts needs a moment
 
     def move(self, url: str | None) -> None:
@@ -65,16 +54,17 @@ class PublicAddress:
             result = Unavailable(state.detail) if state and state.detail else error
         except RelayError as error:
             result = error
-        self.last = Checked(self.store.clock.monotonic(), result)
-        return self.last.told()
+        self.last = self.store.clock.monotonic(), result
+        return _told(result)
 
     async def recent(self) -> str:
         """Return or raise the last result while it's recent, else check again."""
-        last = self.last
-        lasts = AGAIN if last and isinstance(last.result, RelayError) else EVERY
-        if last is None or self.store.clock.monotonic() - last.at >= lasts.total_seconds():
-            return await self.check()
-        return last.told()
+        if self.last is not None:
+            at, result = self.last
+            lasts = AGAIN if isinstance(result, RelayError) else EVERY
+            if self.store.clock.monotonic() - at < lasts.total_seconds():
+                return _told(result)
+        return await self.check()
 
     @property
     def seen(self) -> PublicUrl | None:
@@ -84,7 +74,7 @@ class PublicAddress:
             return PublicUrl(url=lost.address or "", answered=False, detail=LOST) if lost else None
         if self.last is None:
             return PublicUrl(url=self.url)
-        result = self.last.result
+        _, result = self.last
         if isinstance(result, str | FromInside):
             return PublicUrl(url=self.url, answered=True)
         # A warning is what could not be tried from here.
@@ -129,6 +119,12 @@ class PublicAddress:
         if answer.status != 200:
             raise Unavailable(says("cannot_store", url=url, status=answer.status))
         return says("reached", url=url)
+
+
+def _told(result: str | RelayError) -> str:
+    if isinstance(result, RelayError):
+        raise result
+    return result
 
 
 @dataclass(eq=False)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from callrail_relay.domain import events
 from callrail_relay.domain.events import EventHook
-from callrail_relay.domain.reconcile import DueLookup, FailedLookup, Lookup, LookupPolicy, Settled
+from callrail_relay.domain.reconcile import DueLookup, Lookup, LookupPolicy, Settled
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import lookups
 from callrail_relay.service.background import PeriodicTask
@@ -16,7 +16,7 @@ from callrail_relay.service.background import PeriodicTask
 class Reconciliation(PeriodicTask):
     """Looks up unknown outcomes as they become due, one after another."""
 
-    find_texts: Callable[..., Awaitable[Lookup | FailedLookup]]  # reads a conversation
+    find_texts: Callable[..., Awaitable[Lookup]]  # reads a conversation
     policy: LookupPolicy
     settled: Callable[[], None]  # called after each look-up, which may let later texts to that person be sent
     _begun: DueLookup | None = field(default=None, init=False)
@@ -39,9 +39,9 @@ class Reconciliation(PeriodicTask):
         lookup = await self.find_texts(
             due.route, due.recipient, since=due.started_at, conversation_id=due.conversation_id
         )
-        if isinstance(lookup, FailedLookup):
+        if lookup.fault is not None:
             await self.store.write(lookups.record_failed_lookup, due, lookup, self.policy)
-            self.hook(events.LookupFailed(message_id=due.message_id, reason=lookup.detail))
+            self.hook(events.LookupFailed(message_id=due.message_id, reason=lookup.fault))
         else:
             for settled in await self.store.write(lookups.record_lookup, due, lookup, self.policy):
                 tell(self.hook, settled)

@@ -5,14 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from callrail_relay.domain import teller
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.routing import Discovery, Route
 from callrail_relay.errors import RefusedByCallRail, SecretError, UsageError
 from callrail_relay.outbox import opt_outs
 from callrail_relay.outbox.store import Store
-
-sentence = teller(__package__, "setup")
+from callrail_relay.service import sentence
 
 # People copy the whole header: from the Zap that the relay replaces, or as other services have it.
 _HEADER = re.compile(r"(?:Authorization:\s*)?(?:Token\s+token=|Bearer\s+)?", re.IGNORECASE)

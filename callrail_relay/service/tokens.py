@@ -63,14 +63,12 @@ def write_former(tokens: Iterable[HookToken], now: datetime) -> str:
 class _Reread(Generic[T]):
     """Values that are read again, at most every REREAD, so that a change needs no restart."""
 
-    def __init__(
-        self, values: T, read: Callable[[], Awaitable[T]], clock: Clock, read_at: float | None = None
-    ) -> None:
+    def __init__(self, values: T, read: Callable[[], Awaitable[T]], clock: Clock) -> None:
         self.values = values
         self._read = read
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._read_at = clock.monotonic() if read_at is None else read_at
+        self._read_at = -math.inf
 
     async def renew(self) -> None:
         async with self._lock:
@@ -103,7 +101,7 @@ class HookTokens:
             return ()
 
         self._tokens = _Reread(tokens, read, clock)
-        self._ended: _Reread[Collection[str]] = _Reread((), ended, clock, read_at=-math.inf)
+        self._ended: _Reread[Collection[str]] = _Reread((), ended, clock)
         self._clock = clock
 
     async def opens(self, candidate: str) -> bool:

@@ -92,7 +92,7 @@ _KINDS = {Level.ERROR: "failure", Level.WARNING: "warning", Level.OVER: "success
 
 @dataclass(frozen=True, repr=False)
 class AppriseChannels:
-    """The channels of one setting, with their names; each sends in a separate thread."""
+    """The channels of one setting, with their names."""
 
     channels: "Sequence[tuple[str, apprise.Apprise]]"
 
@@ -136,13 +136,7 @@ class AppriseChannels:
 
     async def pass_on(self, title: str, words: str, names: Collection[str], kind: str = "info") -> list[str]:
         """Pass words on, on the channels of these names; returns those that failed."""
-
-        def took(channel: "apprise.Apprise") -> bool:
-            try:
-                return bool(channel.notify(words, title, kind, body_format="text", timeout=TIMEOUT))
-            except Exception:  # noqa: BLE001 - what a channel of a hundred kinds may raise; its words may hold its secret
-                return False
-
         chosen = [(name, channel) for name, channel in self.channels if name in names]
-        told = await asyncio.gather(*(asyncio.to_thread(took, channel) for _, channel in chosen))
-        return [name for (name, _), was_taken in zip(chosen, told, strict=True) if not was_taken]
+        said = {"body": words, "title": title, "notify_type": kind, "body_format": "text", "timeout": TIMEOUT}
+        taken = await asyncio.gather(*(channel.async_notify(**said) for _, channel in chosen))
+        return [name for (name, _), was_taken in zip(chosen, taken, strict=True) if not was_taken]

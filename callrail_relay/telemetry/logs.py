@@ -3,7 +3,6 @@
 import io
 import json
 import logging
-import os
 import re
 import sys
 from collections.abc import MutableMapping
@@ -34,7 +33,14 @@ class LogFile(io.TextIOBase):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self._handler = _Private(path, maxBytes=LARGEST, backupCount=KEPT, encoding=self.encoding, delay=True)
+        self._handler = _Private(
+            path,
+            maxBytes=LARGEST,
+            backupCount=KEPT,
+            encoding=self.encoding,
+            delay=True,
+            errors=self.errors,
+        )
         self._rest = ""
 
     def writable(self) -> bool:
@@ -64,15 +70,8 @@ class LogFile(io.TextIOBase):
 
 class _Private(RotatingFileHandler):
     def _open(self) -> io.TextIOWrapper:
-        opened = open(  # noqa: SIM115 - with an opener, and for as long as the handler lives
-            self.baseFilename,
-            self.mode,
-            encoding=self.encoding,
-            errors="backslashreplace",
-            opener=lambda path, flags: os.open(path, flags, 0o600),
-        )
-        assert isinstance(opened, io.TextIOWrapper)  # noqa: S101 - what a text mode opens
-        return opened
+        Path(self.baseFilename).touch(mode=0o600)
+        return super()._open()
 
     def doRollover(self) -> None:  # noqa: N802 - logging's
         # On Windows another process may have the file open: then this one writes on, and tries again later.
@@ -82,8 +81,6 @@ class _Private(RotatingFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's
         """Don't log the error: the log would go to this very file."""
 
-
-_LEVELS = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
 
 _NEVER_SHOWN = frozenset({"api_key", "authorization", "body", "content", "signing_key", "text", "token"})
 # Ids: their digits can look like a phone number, and masked they find nothing.
@@ -97,7 +94,8 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.EventRenamer("action"),
-        _without_traceback,
+        # Without the traceback, whose values may hold texts and numbers.
+        structlog.processors.ExceptionRenderer(lambda failure: failure[0].__name__),
         redact,
     ]
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
@@ -123,18 +121,6 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
 Line = MutableMapping[str, Any]
 
 
-def _without_traceback(_logger: object, _method: str, event: Line) -> Line:
-    """Name an exception and leave its traceback out: its values may hold texts and numbers."""
-    failure = event.pop("exc_info", None)
-    if failure is True:
-        failure = sys.exc_info()
-    if isinstance(failure, tuple):
-        failure = failure[1]
-    if failure:
-        event["exception"] = type(failure).__name__
-    return event
-
-
 def redact(_logger: object, _method: str, event: Line) -> Line:
     """Mask phone numbers in every value, and leave out what must never be in a log."""
     return {key: _redacted(value, key) for key, value in event.items()}
@@ -149,7 +135,9 @@ def _redacted(value: object, key: object = None) -> object:
         return {inner: _redacted(item, inner) for inner, item in value.items()}
     if isinstance(value, list | tuple):
         return [_redacted(item) for item in value]
-    return value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value if isinstance(value, int | float | None) else mask_all(str(value))
 
 
 def _made_printable(_logger: object, _method: str, event: Line) -> Line:
@@ -162,17 +150,6 @@ def event_logger() -> EventHook:
     logger = structlog.get_logger("callrail_relay").bind()
 
     def log(event: Event) -> None:
-        level = event.level
-        # Asked first: most lines are for debugging, and putting one together takes its time.
-        if logger.is_enabled_for(_LEVELS[level]):
-            context = {key: _plain(value) for key, value in vars(event).items()}
-            getattr(logger, level)(event.action, **context)
+        getattr(logger, event.level)(event.action, **vars(event))
 
     return log
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, datetime):
-        # With a T between date and time it does not look like a phone number.
-        return value.isoformat()
-    return value if isinstance(value, str | int | list | tuple | None) else str(value)

@@ -1,7 +1,7 @@
 """Metrics: of the outbox, read on request and the same on every node, and what this process counted."""
 
 import platform
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
@@ -13,7 +13,7 @@ from callrail_relay import __version__
 from callrail_relay.clock import Clock
 from callrail_relay.domain import events, read_table
 from callrail_relay.domain.delivery import AccountStatus
-from callrail_relay.domain.health import Code, StoreStats, judge
+from callrail_relay.domain.health import ALL_WELL, Code, StoreStats, judge
 from callrail_relay.domain.message import Source, Status, made_at
 from callrail_relay.domain.outcome import OutcomeKind
 
@@ -37,20 +37,6 @@ class Metrics:
         }
         self._intake = self._histogram("intake_duration_seconds", _INTAKE_BUCKETS)
         self._delay = self._histogram("delivery_delay_seconds", _DELIVERY_BUCKETS)
-        self._counting: dict[type[events.Event], Callable[[Any], None]] = {
-            events.SubmissionAccepted: lambda event: self._count("submissions", event.source),
-            events.PingReceived: lambda _: self._count("pings"),
-            events.MessageAccepted: self._accepted,
-            events.MessageHeld: self._held,
-            events.AttemptFinished: self._attempted,
-            events.OutcomeFound: self._found,
-            events.LookupFailed: lambda _: self._count("lookups", "failed"),
-            events.SentTwice: lambda _: self._count("sent_twice"),
-            events.AccountPaused: lambda event: self._count("account_pauses", event.account_id),
-            events.AccountWaits: lambda event: self._count("account_waits", event.account_id),
-            events.StoreFailed: lambda _: self._count("failures", "store"),
-            events.ProgramFailed: lambda _: self._count("failures", "program"),
-        }
         self._begin_at_zero(account_ids)
 
     def _histogram(self, name: str, buckets: Sequence[float]) -> Histogram:
@@ -86,25 +72,33 @@ class Metrics:
         encode, content_type = choose_encoder(accept)
         return encode(_Together(self._registry, stats)), content_type
 
-    def __call__(self, event: events.Event) -> None:
-        if count := self._counting.get(type(event)):
-            count(event)
-
-    def _accepted(self, event: events.MessageAccepted) -> None:
-        if event.status is Status.HELD:
-            self._held(event)
-
-    def _attempted(self, event: events.AttemptFinished) -> None:
-        self._count("attempts", event.account_id, event.outcome)
-        self._finished(event)
-
-    def _found(self, event: events.OutcomeFound) -> None:
-        self._count("lookups", "found")
-        self._finished(event)
-
-    def _held(self, event: events.MessageAccepted | events.MessageHeld) -> None:
-        for reason in event.reasons:
-            self._count("holds", reason)
+    def __call__(self, event: events.Event) -> None:  # noqa: C901 - a case for each that is counted
+        match event:
+            case events.SubmissionAccepted():
+                self._count("submissions", event.source)
+            case events.PingReceived():
+                self._count("pings")
+            case events.MessageHeld() | events.MessageAccepted(status=Status.HELD):
+                for reason in event.reasons:
+                    self._count("holds", reason)
+            case events.AttemptFinished():
+                self._count("attempts", event.account_id, event.outcome)
+                self._finished(event)
+            case events.OutcomeFound():
+                self._count("lookups", "found")
+                self._finished(event)
+            case events.LookupFailed():
+                self._count("lookups", "failed")
+            case events.SentTwice():
+                self._count("sent_twice")
+            case events.AccountPaused():
+                self._count("account_pauses", event.account_id)
+            case events.AccountWaits():
+                self._count("account_waits", event.account_id)
+            case events.StoreFailed():
+                self._count("failures", "store")
+            case events.ProgramFailed():
+                self._count("failures", "program")
 
     def _finished(self, event: events.AttemptFinished | events.OutcomeFound) -> None:
         arrived_at = made_at(event.message_id) if event.status is Status.SENT else None
@@ -133,13 +127,13 @@ class _Together(Collector):
 def _read(stats: StoreStats) -> Iterator[Metric]:
     counts, now = stats.counts, stats.facts.now
     points = [point.code for point in judge(stats.facts)]
-    codes = [code for code in Code if code not in (Code.WELL, Code.CHECK_FAILED)]
+    codes = [code for code in Code if code not in (*ALL_WELL, Code.CHECK_FAILED)]
     of_codes = [((code.name.lower(), code.level), points.count(code)) for code in codes]
     undone = [((status,), count) for status, count in counts.undone.items()]
     since = {status: counts.oldest.get(status, now) for status in counts.undone}
     ages = [((status,), max(0.0, (now - at).total_seconds())) for status, at in since.items()]
     recent = [((status,), count) for status, count in counts.recent.items()]
-    yield _gauge("well", [((), Code.WELL in points)])
+    yield _gauge("well", [((), any(code in ALL_WELL for code in points))])
     yield _gauge("points", of_codes)
     yield _gauge("messages", undone)
     yield _gauge("oldest_message_age_seconds", ages)

@@ -151,10 +151,6 @@ class Login:
         if len(self._signed_out) > MOST_SIGNED_OUT:
             self._signed_out.popitem(last=False)
 
-    async def sign_out_others(self, session: Session) -> Session:
-        """End all sessions, and return one that goes on in the place of *session*."""
-        return replace(session, stamp=await self.people.end_sessions())
-
     def tell(self, session: Session, notice: Notice) -> str:
         """Keep a notice for the next page, and return the name by which that page finds it."""
         name = secrets.token_urlsafe(6)

@@ -4,8 +4,10 @@ import contextlib
 import hmac
 import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
@@ -13,26 +15,16 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from callrail_relay.domain import read_table
 from callrail_relay.domain.people import TooManyTries
 from callrail_relay.errors import NotAllowed, NotFound, Unavailable, UsageError
 from callrail_relay.web.auth import COOKIE, Session, set_cookie
-from callrail_relay.web.dashboard import actions, frame, now, review, security, setup, shadow, texts
+from callrail_relay.web.dashboard import actions, frame, now, review, setup, shadow, texts
 from callrail_relay.web.dashboard.frame import STATIC, Dashboard, Visit
 from callrail_relay.web.dashboard.words import say
 from callrail_relay.web.public import FailedSecrets, client_address, network
 
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self'; "
-        "connect-src 'self'; "
-        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-    ),
-    # Without any referrer a browser would name no origin with a form, so that it could not be checked.
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
+HEADERS: dict[str, str] = read_table(__package__, "headers")
 CACHE = "no-store"
 CACHE_STATIC = "private, max-age=31536000, immutable"  # scripts and style: each content has its own address
 MOST_STREAMS = 50
@@ -64,8 +56,7 @@ class PrivateGate:
             if message["type"] == "http.response.start":
                 kept = static and message["status"] == 200
                 own = HEADERS | {"Cache-Control": CACHE_STATIC if kept else CACHE}
-                added = [(name.lower().encode(), value.encode()) for name, value in own.items()]
-                message["headers"] = [*message["headers"], *added]
+                MutableHeaders(scope=message).update(own)
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
@@ -148,8 +139,8 @@ class Access:
 
 
 async def end_others(visit: Visit) -> Response:
-    """Sign out every other browser."""
-    session = await visit.dashboard.login.sign_out_others(visit.session)
+    """Sign out every other browser: this session goes on with a new stamp."""
+    session = replace(visit.session, stamp=await visit.dashboard.login.people.end_sessions())
     visit.dashboard.signal()
     response = visit.back(say("others_out"))
     set_cookie(response, session)
@@ -234,9 +225,9 @@ FORMS: dict[str, frame.Page] = {
     "/setup/alerts/test": setup.try_alerts,
     "/setup/check": setup.check,
     "/setup/test": setup.send,
-    "/setup/people": security.add,
-    "/setup/people/remove": security.remove,
-    "/setup/password": security.change_password,
+    "/setup/people": setup.add_person,
+    "/setup/people/remove": setup.remove_person,
+    "/setup/password": setup.change_password,
     "/pause": actions.pause,
     "/resume": actions.resume,
     "/opt-outs": actions.opt_out,

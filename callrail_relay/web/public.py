@@ -9,6 +9,8 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from gzip import GzipFile
+from io import BytesIO
 
 from starlette.applications import Starlette
 from starlette.convertors import StringConvertor, register_url_convertor
@@ -47,24 +49,18 @@ Answered = Callable[[str, int, float], None]  # takes which webhook, the status 
 
 @dataclass(frozen=True, kw_only=True)
 class PublicParts:
-    """
-    What the public listener needs; *prove* answers a nonce as only this relay can.
-
-    *passing_on* passes requests on in shadow, each with its mark: one that comes back is refused.
-    *wake* wakes delivery, and *answered* is called for each request to a webhook. Only *allow_addresses*,
-    if there are any, may post to IF3's webhook.
-    """
+    """What the public listener needs."""
 
     intake: Intake
     webhooks: CallRailWebhooks
     tokens: HookTokens
     clock: Clock
-    wake: Callable[[], None]
+    wake: Callable[[], None]  # delivery
     writable: Callable[[], Awaitable[bool]]
-    prove: Callable[[str], str]
+    prove: Callable[[str], str]  # answers a nonce as only this relay can
     answered: Answered
-    passing_on: PassingOn
-    allow_addresses: Sequence[Network] = ()
+    passing_on: PassingOn  # in shadow; it marks each request, and one that comes back is refused
+    allow_addresses: Sequence[Network] = ()  # if there are any, only these may post to IF3's webhook
     refused: Refused = uncounted
 
 
@@ -251,19 +247,13 @@ async def read_body(request: Request, largest: int = LARGEST_BODY) -> bytes:
 
 
 def _gunzipped(body: bytes) -> bytes:
-    plain, rest = b"", body
-    # Several gzip members one after the other are one body (RFC 1952, section 2.2).
-    while rest:
-        decompressor = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-        try:
-            plain += decompressor.decompress(rest, LARGEST_BODY + 1 - len(plain))
-        except zlib.error:  # not gzip after all
-            return body
-        if len(plain) > LARGEST_BODY:
-            raise BodyTooLarge
-        if not decompressor.eof:  # cut off: kept as it is, so that it isn't taken for less than it was
-            return body
-        rest = decompressor.unused_data
+    try:
+        plain = GzipFile(fileobj=BytesIO(body)).read(LARGEST_BODY + 1)
+    except (OSError, EOFError, zlib.error):
+        # Not gzip after all, or cut off: kept as it is, so that it isn't taken for less than it was.
+        return body
+    if len(plain) > LARGEST_BODY:
+        raise BodyTooLarge
     return plain
 
 

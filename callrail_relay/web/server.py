@@ -10,7 +10,6 @@ import socket
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import formatdate
 from typing import Self
@@ -30,6 +29,10 @@ from callrail_relay.errors import Unavailable
 if sys.platform != "win32":
     import resource
 
+PEER_SECONDS = 40.0  # that a peer may take: more than a body may, so that the app can answer a late one
+KEEP_ALIVE = 30  # seconds until the next request; a sender's may come just as a connection is closed
+MOST_CONNECTIONS = 512
+LAST_REQUESTS = 5  # seconds that requests in progress get at the end
 MOST_FILES = 65_536  # open files to ask for: more than any relay needs
 PIPELINE_PAUSE = 0.005  # seconds between answers to requests that did not wait for the answer before them
 HEAD_BYTES = 32_768  # how large a request's head may be
@@ -44,46 +47,31 @@ _ASCII = "".join(map(chr, range(128)))
 _CLOCK = SystemClock()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionLimits:
-    """How long a peer may take, how many may connect, and how long requests in progress get at the end."""
-
-    peer_seconds: float = 40.0  # more than a body may take, so that the app can answer a late one
-    keep_alive: int = 30  # seconds until the next request; a sender's may come just as a connection is closed
-    connections: int = 512
-    last_requests: int = 5
-
-
-DEFAULT_LIMITS = ConnectionLimits()
-
-
 class Connections(ServerState):
     """
     The open connections of one listener, and those that wait for their peer to send or to read.
 
-    One that waited for ``peer_seconds`` is dropped. If there are too many, the one that has waited longest
+    One that waited for PEER_SECONDS is dropped. If there are too many, the one that has waited longest
     is dropped; one whose request is being answered never is.
     """
 
-    def __init__(self, limits: ConnectionLimits, refused: Callable[[str], None]) -> None:
+    def __init__(self, refused: Callable[[str], None]) -> None:
         super().__init__()
         self.refused = refused
-        self._patience = limits.peer_seconds
-        self._most = most_connections(limits.connections)
+        self._most = most_connections(MOST_CONNECTIONS)
         # An OrderedDict, since finding the first key of a dict takes longer with each one deleted before it.
-        self._waiting: OrderedDict[LimitedProtocol, float] = OrderedDict()
-        self._timer: asyncio.TimerHandle | None = None
+        self._waiting: OrderedDict[LimitedProtocol, asyncio.TimerHandle] = OrderedDict()
         self._pipelined: OrderedDict[LimitedProtocol, None] = OrderedDict()
         self._pace: asyncio.TimerHandle | None = None
 
     def wait_for(self, connection: "LimitedProtocol") -> None:
-        self._waiting[connection] = connection.loop.time()
-        self._waiting.move_to_end(connection)
-        if self._timer is None:
-            self._drop_late(connection.loop)
+        self.stop_waiting(connection)
+        late = connection.loop.call_later(PEER_SECONDS, connection.transport.abort)
+        self._waiting[connection] = late
 
     def stop_waiting(self, connection: "LimitedProtocol") -> None:
-        self._waiting.pop(connection, None)
+        if (late := self._waiting.pop(connection, None)) is not None:
+            late.cancel()
 
     def pipeline(self, connection: "LimitedProtocol") -> None:
         """Answer the next request of *connection* when its turn comes: other connections go first."""
@@ -99,23 +87,15 @@ class Connections(ServerState):
             connection.next_request()
 
     def forget(self, connection: "LimitedProtocol") -> None:
-        self._waiting.pop(connection, None)
+        self.stop_waiting(connection)
         self._pipelined.pop(connection, None)
 
     def make_room(self) -> None:
         # If all others are being answered, the newest stays: several wait only in a flood.
         if len(self.connections) > self._most and len(self._waiting) > 1:
-            self._waiting.popitem(last=False)[0].transport.abort()
-
-    def _drop_late(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._timer = None
-        while self._waiting:
-            connection, since = next(iter(self._waiting.items()))
-            if loop.time() < since + self._patience:
-                self._timer = loop.call_at(since + self._patience, self._drop_late, loop)
-                return
-            del self._waiting[connection]
-            connection.transport.abort()
+            longest = next(iter(self._waiting))
+            self.stop_waiting(longest)
+            longest.transport.abort()
 
 
 class LimitedProtocol(H11Protocol):
@@ -191,24 +171,18 @@ class LimitedProtocol(H11Protocol):
         return False
 
     def _tidy(self) -> None:
-        """Make a head acceptable to h11 that other servers accept."""
+        """Give h11 a head that it accepts, as others do: without empty lines or a host, and escaped."""
         came = self.conn.trailing_data[0]
-        tidy = _tidy_head(came)
-        if tidy != came:
+        line, end, rest = came.lstrip(b"\r\n").partition(b"\n")
+        if end:
+            line = _ABSOLUTE.sub(rb"\1", line)
+        if not line.isascii():
+            line = quote_from_bytes(line, _ASCII).encode()
+        if (tidy := line + end + rest) != came:
             self.conn = h11.Connection(h11.SERVER, HEAD_BYTES)
             # To h11, no data is the end of the connection, and uvicorn would ask for that end forever.
             if tidy:
                 self.conn.receive_data(tidy)
-
-
-def _tidy_head(head: bytes) -> bytes:
-    """*head* without empty lines before it or a host before its path, and its first line escaped."""
-    line, end, rest = head.lstrip(b"\r\n").partition(b"\n")
-    if end:
-        line = _ABSOLUTE.sub(rb"\1", line)
-    if not line.isascii():
-        line = quote_from_bytes(line, _ASCII).encode()
-    return line + end + rest
 
 
 def most_connections(wanted: int) -> int:
@@ -243,7 +217,6 @@ class Listener:
         port: int,
         setting: str,
         trusted_proxies: Sequence[str] = (),
-        limits: ConnectionLimits = DEFAULT_LIMITS,
         refused: Callable[[str], None] = lambda _why: None,
     ) -> None:
         self._socket = _bind(host, port, setting)
@@ -261,10 +234,10 @@ class Listener:
             ws="none",
             h11_max_incomplete_event_size=HEAD_BYTES,
             proxy_headers=False,  # the app's own, which `trust` changes
-            timeout_keep_alive=limits.keep_alive,
-            timeout_graceful_shutdown=limits.last_requests,
+            timeout_keep_alive=KEEP_ALIVE,
+            timeout_graceful_shutdown=LAST_REQUESTS,
         )
-        self._connections = Connections(limits, refused)
+        self._connections = Connections(refused)
         self._accepting: asyncio.Task[None] | None = None
         self._taken: set[asyncio.Task[None]] = set()
 

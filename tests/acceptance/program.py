@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx2
 
-from tests.acceptance.warm import CAN_FORK, Forked
 from tests.support.leaks import require_no_leak
+from tests.support.warm import CAN_FORK, Forked
 
 API_KEY = "test-key-0123456789abcdef"
 HOOK_TOKEN = "test-token-0123456789abcdef0123456789abcdef"
@@ -150,13 +150,13 @@ class Program:
         """*warm* is false where the time that loading takes belongs to the story."""
         self.environment = environment
         self.folder = folder
-        self._warm = warm
+        self.warm = warm
 
     def run(
         self, *arguments: str, stdin: str | None = None, env: Mapping[str, str] | None = None
     ) -> "subprocess.CompletedProcess[str]":
         """Run a command to its end, without a terminal."""
-        with self._start(arguments, env, stdin or "") as process:
+        with self._running(arguments, env, stdin or "") as process:
             output, errors = process.communicate(timeout=LONGEST)
         shown = subprocess.CompletedProcess(arguments, process.wait(), output, errors)
         if arguments[:1] not in TELLING:
@@ -186,7 +186,7 @@ class Program:
     @contextmanager
     def started(self, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Started]:
         """A command that stays, ended with the block."""
-        with self._start(arguments, env) as process:
+        with self._running(arguments, env) as process:
             started = Started(process, tells=arguments[:1] in TELLING)
             try:
                 yield started
@@ -202,30 +202,33 @@ class Program:
             started.public, started.private = listening["public_url"], listening["private_url"]
             yield started
 
-    @contextmanager
-    def _start(
-        self, arguments: tuple[str, ...], env: Mapping[str, str] | None, words: str = ""
-    ) -> "Iterator[subprocess.Popen[str] | Forked]":
-        """The program with *words* on its standard input."""
+    def start(
+        self, *arguments: str, env: Mapping[str, str] | None = None, words: str = ""
+    ) -> "subprocess.Popen[str] | Forked":
+        """Start the program with *words* on its standard input; the caller ends it."""
         environment = self.environment | dict(env or {})
-        process: subprocess.Popen[str] | Forked
         with TemporaryFile() as stdin:
             stdin.write(words.encode())
             stdin.seek(0)
-            if self._warm:
-                process = Forked(arguments, environment, self.folder, stdin)
-            else:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", "callrail_relay", *arguments],
-                    stdin=stdin,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    text=True,
-                    encoding="utf-8",
-                    cwd=self.folder,
-                    env=environment,
-                )
-        with process:
+            if self.warm:
+                return Forked(arguments, environment, self.folder, stdin)
+            return subprocess.Popen(
+                [sys.executable, "-m", "callrail_relay", *arguments],
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+                cwd=self.folder,
+                env=environment,
+            )
+
+    @contextmanager
+    def _running(
+        self, arguments: tuple[str, ...], env: Mapping[str, str] | None, words: str = ""
+    ) -> "Iterator[subprocess.Popen[str] | Forked]":
+        """The program until the end of the block."""
+        with self.start(*arguments, env=env, words=words) as process:
             try:
                 yield process
             finally:

@@ -46,7 +46,7 @@ def test_status_says_whether_a_relay_is_running(configured: Program, sandbox: Sa
         configured.wait_for("sent", 1)
         running = configured.run("status").stdout
         relay = configured.json("status")["relay"]
-    assert running.startswith("The relay is running and can send. It has no public URL")
+    assert running.startswith("All is well on this computer. No public URL is set, so")
     assert "\nRunning since " in running
     assert (
         "First run: 3 of 5 steps done\n  ✓ API key\n  ✓ Account and number\n  3 Public address\n" in running

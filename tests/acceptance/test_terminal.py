@@ -6,19 +6,14 @@ import re
 import signal
 import sys
 from collections.abc import Mapping
-from io import StringIO
 
 import httpx2
 import pytest
 
-from tests.acceptance.program import LONGEST, Program
+from tests.acceptance.program import Program
+from tests.acceptance.terminal import Terminal
 from tests.support.factories import TRACKING_NUMBER, recipient
 from tests.support.service_programs import ServicePrograms
-
-if sys.platform == "win32":
-    pytest.skip("Windows has no pseudo terminals for programs like pexpect", allow_module_level=True)
-
-import pexpect  # type: ignore[import-untyped]  # it has no annotations
 
 # The child is replaced by the program at once, so no lock of another thread can hold it up.
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of forkpty:DeprecationWarning")
@@ -39,30 +34,10 @@ def program(program: Program) -> Program:
     return program
 
 
-def on_terminal(
-    program: Program, *arguments: str, env: Mapping[str, str] | None = None
-) -> tuple["pexpect.spawn[str]", StringIO]:
-    """The program on a terminal of 80 columns, and what is to be seen there."""
-    child = pexpect.spawn(
-        sys.executable,
-        ["-m", "callrail_relay", *arguments],
-        env=program.environment | dict(env or {}),
-        cwd=str(program.folder),
-        encoding="utf-8",
-        timeout=LONGEST,
-        dimensions=(24, COLUMNS),
-    )
-    seen = StringIO()
-    child.logfile_read = seen
-    return child, seen
-
-
 def shown(program: Program, *arguments: str, env: Mapping[str, str] | None = None) -> str:
     """All that a command shows on a terminal."""
-    child, seen = on_terminal(program, *arguments, env=env)
-    child.expect(pexpect.EOF)
-    child.wait()
-    return seen.getvalue()
+    _, seen = Terminal(program, *arguments, env=env, columns=COLUMNS).end()
+    return seen
 
 
 def too_wide(words: str) -> list[str]:
@@ -169,11 +144,15 @@ def test_doctor_says_once_what_mends_several_things(program: Program) -> None:
 
 
 def test_serve_tells_a_person_what_happens(program: Program) -> None:
-    """In words, with the names and numbers that logs don't have, and nothing that steers the terminal."""
+    """
+    In words, with the names and numbers that logs don't have, and nothing that steers the terminal.
+
+    It is started from nothing, as a person starts it.
+    """
     free = {f"CALLRAIL_RELAY_{part}__PORT": "0" for part in ("SERVER", "DASHBOARD")}
-    child, seen = on_terminal(program, "serve", "--sandbox", env=free)
-    child.expect(r"Webhook for this run:\s+(http\S+)")
-    url = child.match[1]
+    program = Program(program.environment, program.folder, warm=False)
+    terminal = Terminal(program, "serve", "--sandbox", env=free)
+    url = terminal.find(r"Webhook for this run:\s+(http\S+)")
     for seller, words, told in (
         (
             "Dana",
@@ -184,28 +163,24 @@ def test_serve_tells_a_person_what_happens(program: Program) -> None:
     ):
         text = {"message": words, "seller": f"{seller} Example", "seller_phone": "+12025550122"}
         httpx2.post(url, json=text, trust_env=False).raise_for_status()
-        for line in told:
-            child.expect_exact(line)
-    child.send("\x03")
-    child.expect(pexpect.EOF)
-    child.wait()
+        terminal.expect(*told)
+    terminal.press("\x03")
+    code, seen = terminal.end()
 
-    assert 0 == child.exitstatus
-    assert "message_accepted" not in seen.getvalue()
+    assert 0 == code
+    assert "message_accepted" not in seen
 
 
 def test_watching_goes_on_until_ctrl_c(program: Program) -> None:
     """What changes is shown without asking, and quitting is no fault."""
-    child, _ = on_terminal(program, "status", "--watch")
-    child.expect_exact("No relay is running")
+    terminal = Terminal(program, "status", "--watch")
+    terminal.expect("No relay is running")
     program.run("pause", "--reason", "Lunch.")
-    child.expect_exact("Sending is paused.")
-    child.expect_exact("Lunch.")
-    child.send("\x03")
-    child.expect(pexpect.EOF)
-    child.wait()
+    terminal.expect("Sending is paused.", "Lunch.")
+    terminal.press("\x03")
+    code, _ = terminal.end()
 
-    assert 0 == child.exitstatus
+    assert 0 == code
 
 
 def test_a_program_watches_line_by_line(program: Program) -> None:

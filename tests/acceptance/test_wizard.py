@@ -1,26 +1,19 @@
 """The wizard, typed into as a person does."""
 
 import re
-import sys
 import tomllib
-from collections.abc import Iterator, Mapping
-from io import StringIO
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from callrail_relay.callrail.simulator import Simulator
 from callrail_relay.sentences import STEPS
-from tests.acceptance.program import LONGEST, Program
+from tests.acceptance.program import Program
+from tests.acceptance.terminal import Terminal
 from tests.callrail.simulated import KEY, make_simulator
 from tests.cli.served import served
 from tests.support.secret_service import secret_service
-
-if sys.platform == "win32":
-    pytest.skip("Windows has no pseudo terminals for programs like pexpect", allow_module_level=True)
-
-import pexpect  # type: ignore[import-untyped]  # it has no annotations
-
 from tests.support.simulator import add_company, add_tracker
 
 # The child is replaced by the program at once, so no lock of another thread can hold it up.
@@ -52,35 +45,24 @@ def config(tmp_path: Path) -> Path:
 
 
 class Wizard:
-    """``configure`` on a terminal, and everything that was ever to be seen there."""
+    """``configure`` on a terminal."""
 
-    def __init__(self, environment: Mapping[str, str], config: Path, *options: str) -> None:
-        self._seen = StringIO()
-        self._child = pexpect.spawn(
-            sys.executable,
-            ["-m", "callrail_relay", "configure", "--config", str(config), *options],
-            env={**environment, "TERM": "dumb"},
-            cwd=str(config.parent),
-            encoding="utf-8",
-            timeout=LONGEST,
-            dimensions=(50, 300),
-        )
-        self._child.logfile_read = self._seen
+    def __init__(self, program: Program, config: Path, *options: str) -> None:
+        arguments = ("configure", "--config", str(config), *options)
+        self._terminal = Terminal(program, *arguments, env={"TERM": "dumb"}, rows=50, columns=300)
 
     def answer(self, question: str, answer: str) -> None:
-        self._child.expect_exact(question)
-        self._child.sendline(answer)
+        self._terminal.expect(question)
+        self._terminal.press(answer, "\n")
 
     def press(self, question: str, key: str) -> None:
-        self._child.expect_exact(question)
-        self._child.send(key)
+        self._terminal.expect(question)
+        self._terminal.press(key)
 
     def end(self) -> tuple[int, str]:
         """The exit code, and all that was seen, without its colours."""
-        self._child.expect(pexpect.EOF)
-        self._child.close()
-        seen = re.sub("\x1b\\[[0-9;]*m", "", self._seen.getvalue())
-        return self._child.exitstatus, seen.replace("\r\n", "\n")
+        code, seen = self._terminal.end()
+        return code, re.sub("\x1b\\[[0-9;]*m", "", seen).replace("\r\n", "\n")
 
 
 def accept_and_give_key(wizard: Wizard) -> None:
@@ -90,7 +72,7 @@ def accept_and_give_key(wizard: Wizard) -> None:
 
 def set_up_second_company(program: Program, api_url: str, config: Path, *, address: str = "") -> str:
     """A first run that chooses the second company and its second number; all that was seen."""
-    wizard = Wizard(program.environment, config, "--api-url", api_url, "--secrets-file")
+    wizard = Wizard(program, config, "--api-url", api_url, "--secrets-file")
     accept_and_give_key(wizard)
     wizard.answer("Which company?", "2")
     wizard.answer("Which tracking number?", "2")
@@ -105,7 +87,7 @@ def test_wizard_leads_from_key_to_url(
     program: Program, simulator: Simulator, api_url: str, config: Path
 ) -> None:
     """Five steps: the settings hold what was chosen, a text has gone out, and the key was never seen."""
-    wizard = Wizard(program.environment, config, "--api-url", api_url, "--secrets-file")
+    wizard = Wizard(program, config, "--api-url", api_url, "--secrets-file")
     wizard.answer('Type "yes" to accept this:', "y")
     accept_and_give_key(wizard)
     wizard.answer("Which company? 1 to 2, or its name:", "7")
@@ -142,7 +124,7 @@ def test_wizard_leads_from_key_to_url(
 
 def test_refused_key_is_asked_for_again(program: Program, api_url: str, config: Path) -> None:
     """Also one that can't be a key; and a key is taken as people copy it."""
-    wizard = Wizard(program.environment, config, "--api-url", api_url, "--secrets-file")
+    wizard = Wizard(program, config, "--api-url", api_url, "--secrets-file")
     wizard.answer("accept this:", "yes")
     wizard.answer("paste it):", "not a key")
     wizard.answer("paste it):", "0123456789abcdef")
@@ -163,7 +145,7 @@ def test_fault_of_a_later_step_is_said_and_asked_again(
 ) -> None:
     """No tunnel program, and a key that may not send: what is set up stays."""
     simulator.read_only = True
-    wizard = Wizard(program.environment, config, "--api-url", api_url, "--secrets-file")
+    wizard = Wizard(program, config, "--api-url", api_url, "--secrets-file")
     accept_and_give_key(wizard)
     wizard.answer("Which company?", "1")
     wizard.answer("Public URL", "tailscale")
@@ -186,7 +168,7 @@ def test_a_running_relay_needs_a_restart_to_use_another_number(
     ports = {"CALLRAIL_RELAY_DASHBOARD__PORT": "0"}
     with program.started("serve", "--config", str(config), "--port", "0", "--json", env=ports) as started:
         started.read_json()
-        second = Wizard(program.environment, config)
+        second = Wizard(program, config)
         second.answer("paste it):", "")
         second.answer("Which company?", "")
         second.answer("Which tracking number?", "1")
@@ -204,7 +186,7 @@ def test_second_run_keeps_what_enter_keeps(program: Program, api_url: str, confi
     before = set_up_second_company(program, api_url, config, address="https://texts.example.com")
     settings = config.read_text("utf-8")
 
-    second = Wizard(program.environment, config)
+    second = Wizard(program, config)
     second.answer("paste it):", "")
     second.answer("Enter for COM00000000000000000000000000000002  Second Co:", "")
     second.answer("Enter for +1", "")
@@ -232,7 +214,7 @@ def test_interrupted_wizard_writes_nothing(
     question: str, key: str, program: Program, api_url: str, config: Path
 ) -> None:
     """Ctrl-C, or the end of the input, ends every question with one line and 130."""
-    wizard = Wizard(program.environment, config, "--api-url", api_url, "--secrets-file")
+    wizard = Wizard(program, config, "--api-url", api_url, "--secrets-file")
     answers = {"accept this:": "yes", "paste it):": KEY, "Which company?": "1"}
     for asked, answer in answers.items():
         if asked == question:
@@ -249,7 +231,7 @@ def test_interrupted_wizard_writes_nothing(
 
 
 def test_interrupted_later_step_keeps_what_is_saved(program: Program, api_url: str, config: Path) -> None:
-    wizard = Wizard(program.environment, config, "--api-url", api_url, "--secrets-file")
+    wizard = Wizard(program, config, "--api-url", api_url, "--secrets-file")
     accept_and_give_key(wizard)
     wizard.answer("Which company?", "1")
     wizard.press("Public URL", CTRL_C)
@@ -261,7 +243,7 @@ def test_interrupted_later_step_keeps_what_is_saved(program: Program, api_url: s
 
 
 def test_terms_that_are_not_accepted_end_it(program: Program, api_url: str, config: Path) -> None:
-    wizard = Wizard(program.environment, config, "--api-url", api_url, "--secrets-file")
+    wizard = Wizard(program, config, "--api-url", api_url, "--secrets-file")
     wizard.answer("accept this:", "no")
     code, seen = wizard.end()
 
@@ -272,14 +254,15 @@ def test_terms_that_are_not_accepted_end_it(program: Program, api_url: str, conf
 
 def test_keyless_machine_is_offered_a_file(program: Program, api_url: str, config: Path) -> None:
     """Before anything else; who says no is told how to do it later."""
-    refused = Wizard(program.environment, config, "--api-url", api_url)
+    refused = Wizard(program, config, "--api-url", api_url)
     refused.answer("that only you can read instead? [y/N]", "")
     code, seen = refused.end()
+
     assert 3 == code
     assert "callrail-relay configure --secrets-file" in seen
     assert not config.exists()
 
-    wizard = Wizard(program.environment, config, "--api-url", api_url)
+    wizard = Wizard(program, config, "--api-url", api_url)
     wizard.answer("that only you can read instead? [y/N]", "y")
     accept_and_give_key(wizard)
     wizard.answer("Which company?", "1")
@@ -298,7 +281,8 @@ def test_keyring_that_fails_at_the_end_costs_nothing(api_url: str, config: Path)
     with secret_service(folder):
         pass
     with secret_service(folder, password=None) as environment:
-        wizard = Wizard(environment | {"CALLRAIL_API_KEY": KEY}, config, "--api-url", api_url)
+        program = Program(environment | {"CALLRAIL_API_KEY": KEY}, config.parent)
+        wizard = Wizard(program, config, "--api-url", api_url)
         wizard.answer('Type "yes" to accept this:', "yes")
         wizard.answer("Which company?", "1")
         wizard.answer("that only you can read instead? [y/N]", "y")
@@ -314,13 +298,14 @@ def test_keyring_that_fails_at_the_end_costs_nothing(api_url: str, config: Path)
 def test_keyring_keeps_the_secrets(api_url: str, config: Path) -> None:
     """With the keyring of a Linux desktop no secret lies in a file, and the next command finds it."""
     with secret_service(config.parent / "keyring") as environment:
-        wizard = Wizard(environment, config, "--api-url", api_url)
+        program = Program(environment, config.parent)
+        wizard = Wizard(program, config, "--api-url", api_url)
         accept_and_give_key(wizard)
         wizard.answer("Which company?", "1")
         wizard.answer("Public URL", "")
         wizard.answer("for a test text", "")
         code, seen = wizard.end()
-        url = Program(environment, config.parent).run("hook-url", "--config", str(config)).stdout
+        url = program.run("hook-url", "--config", str(config)).stdout
 
     assert 0 == code, seen
     assert "API key: OS keyring (SecretService Keyring)" in seen

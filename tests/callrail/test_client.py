@@ -25,7 +25,6 @@ from callrail_relay.domain.events import AttemptFinished, AttemptStarted
 from callrail_relay.domain.message import Message as Text
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Sent, Unknown
-from callrail_relay.domain.reconcile import FailedLookup, Lookup
 from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry, Route
 from callrail_relay.errors import RefusedByCallRail, RelayError, Unavailable
 from callrail_relay.sentences import explain_all
@@ -996,7 +995,7 @@ async def looked_up(simulator: Simulator, *, conversation_id: str | None = None)
     since = simulator.clock.now() - timedelta(hours=1)
     async with asking(simulator) as callrail:
         lookup = await callrail.find_texts(route, RECIPIENT, since=since, conversation_id=conversation_id)
-    assert isinstance(lookup, Lookup)
+    assert lookup.fault is None
     return [text.content for text in lookup.texts], lookup.requests
 
 
@@ -1055,7 +1054,7 @@ async def test_search_that_fails_finds_nothing_out(
             route, RECIPIENT, since=simulator.clock.now(), conversation_id=conversation_id
         )
 
-    assert isinstance(lookup, FailedLookup)
+    assert lookup.fault is not None
     assert 1 == lookup.requests
 
 

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from callrail_relay.callrail.simulator import Fault, Kind, Simulator
-from callrail_relay.domain.reconcile import FailedLookup, Lookup
+from callrail_relay.domain.reconcile import Lookup
 from callrail_relay.domain.routing import Route
 from tests.callrail.simulated import StandingClock, make_simulator
 from tests.service.rig import KEY, open_callrail
@@ -69,11 +69,11 @@ async def find(
         lookup = await callrail.find_texts(
             route, RECIPIENT, since=simulator.clock.now() - age, conversation_id=conversation_id
         )
-    assert isinstance(lookup, Lookup)
+    assert lookup.fault is None
     return lookup
 
 
-async def fail_to_find(simulator: Simulator, *, conversation_id: str | None = None) -> FailedLookup:
+async def fail_to_find(simulator: Simulator, *, conversation_id: str | None = None) -> Lookup:
     """The same where CallRail does not answer."""
     route = Route(simulator.account_id, simulator.company_id, simulator.tracking_number)
     transport = InProcessTransport(simulator)
@@ -81,7 +81,7 @@ async def fail_to_find(simulator: Simulator, *, conversation_id: str | None = No
         lookup = await callrail.find_texts(
             route, RECIPIENT, since=simulator.clock.now(), conversation_id=conversation_id
         )
-    assert isinstance(lookup, FailedLookup)
+    assert lookup.fault is not None
     return lookup
 
 
@@ -294,7 +294,7 @@ async def test_half_an_answer_is_none(simulator: Simulator, fault: Kind, positio
 
     failed = await fail_to_find(simulator)
 
-    assert failed.detail
+    assert failed.fault
     assert position == failed.requests
 
 
@@ -303,7 +303,7 @@ async def test_a_limit_that_is_reached_is_no_answer(simulator: Simulator) -> Non
     simulator.write(RECIPIENT, HELLO)
     simulator.fault(Fault(Kind.STATUS, on="read", status=429, times=1))
 
-    assert "limit" in (await fail_to_find(simulator)).detail
+    assert "limit" in str((await fail_to_find(simulator)).fault)
     assert [HELLO] == contents(await find(simulator))
 
 
@@ -313,4 +313,4 @@ async def test_a_key_without_the_right_to_see_is_told(simulator: Simulator) -> N
     simulator.fault(Fault(Kind.STATUS, on="read", status=403, times=1))
 
     failed = await fail_to_find(simulator, conversation_id=conversation_id(simulator))
-    assert "403" in failed.detail
+    assert "403" in str(failed.fault)

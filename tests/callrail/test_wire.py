@@ -523,16 +523,14 @@ def test_last_page_is_told_by_what_there_is(body: bytes, number: int, *, last: b
 
 def test_conversations_are_asked_for_by_company_and_day() -> None:
     """The beginning is always given, and a plus sign is escaped."""
-    path = wire.conversations_path("ACC1", "COM1", START.date(), RECIPIENT, 3)
+    path = wire.page_path(wire.conversations_path("ACC1", "COM1", START.date(), RECIPIENT), 3)
 
     assert path == (
         "/v3/a/ACC1/text-messages.json?company_id=COM1&start_date=2026-03-02&search=%2B12025550122"
-        "&page=3&per_page=250"
+        "&per_page=250&page=3"
     )
-    assert "search" not in wire.conversations_path("ACC1", "COM1", START.date(), None, 1)
-    assert "/v3/a/ACC1/text-messages/a%2Fb%3F.json?page=1&per_page=250" == (
-        wire.conversation_path("ACC1", "a/b?", 1)
-    )
+    assert "search" not in wire.conversations_path("ACC1", "COM1", START.date())
+    assert "/v3/a/ACC1/text-messages/a%2Fb%3F.json?per_page=250" == (wire.conversation_path("ACC1", "a/b?"))
 
 
 def test_conversations_are_those_with_that_person_on_that_number() -> None:
@@ -593,10 +591,10 @@ def test_any_json_is_a_conversation_or_none(value: object) -> None:
 
 def test_lists_are_asked_for_page_by_page() -> None:
     """Active things only, with the account's nine-digit number."""
-    assert "/v3/a.json?fields=numeric_id&page=2&per_page=100" == wire.accounts_path(2)
-    assert "/v3/a/ACC1/companies.json?status=active&page=1&per_page=100" == wire.companies_path("ACC1", 1)
-    assert "/v3/a/ACC1/trackers.json?status=active&company_id=COM1&page=1&per_page=250" == (
-        wire.trackers_path("ACC1", "COM1", 1)
+    assert "/v3/a.json?fields=numeric_id&per_page=100&page=2" == wire.page_path(wire.ACCOUNTS_PATH, 2)
+    assert "/v3/a/ACC1/companies.json?status=active&per_page=100" == wire.companies_path("ACC1")
+    assert "/v3/a/ACC1/trackers.json?status=active&company_id=COM1&per_page=250" == (
+        wire.trackers_path("ACC1", "COM1")
     )
 
 

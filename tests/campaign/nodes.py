@@ -4,10 +4,14 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
+
+from tests.acceptance.program import Program
+from tests.support.warm import Forked
 
 SHORTEST_LIFE, LONGEST_LIFE = 0.1, 1.5
 """Seconds between the moment a relay listens and its end."""
@@ -20,12 +24,12 @@ UNAVAILABLE = 8
 
 @dataclass
 class Node:
-    """One ``serve`` with its environment; ``url`` is where it listens now, None while it does not."""
+    """One ``serve`` on its machine; ``url`` is where it listens now, None while it does not."""
 
-    environment: Mapping[str, str]
+    program: Program
     url: str | None = None
     failed_starts: int = 0
-    process: asyncio.subprocess.Process | None = None
+    process: "subprocess.Popen[str] | Forked | None" = None
 
     async def start(self) -> None:
         """Start it, and return when it listens."""
@@ -37,18 +41,13 @@ class Node:
         raise AssertionError("serve does not come up")
 
     async def _start(self) -> bool:
-        self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "callrail_relay", "serve", "--port", "0", "--json"),
-            env=self.environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE if os.environ.get("CAMPAIGN_LOG") is None else None,
-        )
+        self.process = self.program.start("serve", "--port", "0", "--json")
         assert self.process.stdout is not None
         lines = ""
         while not lines.endswith("}\n"):
-            line = (await self.process.stdout.readline()).decode()
+            line = await asyncio.to_thread(self.process.stdout.readline)
             if not line:
-                assert await self.process.wait() == UNAVAILABLE, "serve ended before it listened"
+                assert await self._ended(self.process) == UNAVAILABLE, "serve ended before it listened"
                 return False
             lines += line
         self.url = json.loads(lines)["public_url"]
@@ -58,11 +57,17 @@ class Node:
         """Send a signal, wait for the end, and return its exit code."""
         self.url = None
         assert self.process is not None
-        if self.process.returncode is None:
-            self.process.send_signal(number)
-        _, _ = await self.process.communicate()
-        assert self.process.returncode is not None
-        return self.process.returncode
+        self.process.send_signal(number)
+        return await self._ended(self.process)
+
+    async def _ended(self, process: "subprocess.Popen[str] | Forked") -> int:
+        """Wait for its end, and return its exit code."""
+        with process:
+            _, errors = await asyncio.to_thread(process.communicate)
+        if os.environ.get("CAMPAIGN_LOG") is not None:
+            sys.stderr.write(errors)
+        self.process = None
+        return process.wait()
 
 
 @dataclass

@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -21,12 +20,14 @@ from callrail_relay.callrail.simulator import Fault, Kind, Simulator, create_app
 from callrail_relay.callrail.simulator.records import Bucket
 from callrail_relay.clock import SystemClock
 from callrail_relay.web.server import Listener
+from tests.acceptance.program import Program
 from tests.campaign.gate import Gate
 from tests.campaign.ledger import NUMBERED, Audit, Ledger, audit
 from tests.campaign.nodes import STARTS, UNAVAILABLE, Fleet, Node
 from tests.campaign.troubles import Troubles
 from tests.support.postgres import PostgresCluster
 from tests.support.unmeasured import unmeasured
+from tests.support.warm import CAN_FORK
 
 KEY = "campaign-key"
 TOKEN = "campaign-token-0123456789abcdef0123456789"
@@ -140,7 +141,7 @@ class Scene:
 
     simulator: Simulator
     gates: list[Gate]
-    environment: dict[str, str]  # of commands
+    program: Program  # for commands
     fleet: Fleet
 
 
@@ -158,10 +159,13 @@ async def scene_of(campaign: Campaign) -> AsyncIterator[Scene]:
         url = None if campaign.cluster is None else _make_database(campaign.cluster)
         gates = [await stack.enter_async_context(_gate(campaign)) for _ in range(campaign.nodes)]
         common = _environment(campaign, simulator, callrail.url, url)
-        nodes = [Node(_of_node(campaign, common, number, gate)) for number, gate in enumerate(gates)]
+        nodes = [
+            Node(_program(campaign, _of_node(campaign, common, number, gate)))
+            for number, gate in enumerate(gates)
+        ]
         fleet = Fleet(nodes, Random(campaign.seed), kills=campaign.kills, number=campaign.number)
         stack.push_async_callback(fleet.end)
-        yield Scene(simulator=simulator, gates=gates, environment=common, fleet=fleet)
+        yield Scene(simulator=simulator, gates=gates, program=_program(campaign, common), fleet=fleet)
 
 
 async def run_campaign(campaign: Campaign) -> Report:
@@ -181,7 +185,7 @@ async def run_campaign(campaign: Campaign) -> Report:
         async with cancelled_after([troubles.befall(), *(people.text(person) for person in range(PEOPLE))]):
             await fleet.live()
         simulator.faults.clear()
-        messages = await settled(scene.environment, full=campaign.per_hour < PLENTY)
+        messages = await settled(scene.program, full=campaign.per_hour < PLENTY)
     most = most_in_an_hour(text.created_at for text in simulator.texts)
     return Report(
         ledger=ledger,
@@ -270,6 +274,11 @@ def _environment(campaign: Campaign, simulator: Simulator, url: str, database: s
     }
 
 
+def _program(campaign: Campaign, environment: dict[str, str]) -> Program:
+    """The program in this environment; a library that sets its clock wants a process made from nothing."""
+    return Program(environment, campaign.folder, warm=CAN_FORK and campaign.fake_time is None)
+
+
 def _of_node(campaign: Campaign, common: Mapping[str, str], number: int, gate: Gate) -> dict[str, str]:
     """The environment of one node: its own files, its own way to the database, its own idea of the time."""
     if campaign.cluster is None:
@@ -287,15 +296,15 @@ def _of_node(campaign: Campaign, common: Mapping[str, str], number: int, gate: G
     return {**common, **own}
 
 
-async def settled(environment: Mapping[str, str], *, full: bool) -> list[dict[str, Any]]:
+async def settled(program: Program, *, full: bool) -> list[dict[str, Any]]:
     """
     All messages, once none is under way or being looked up, and none is queued that has room (*full*: in a
     budget that is to be used up).
     """
     for _ in range(300):
-        messages = await command(environment, "messages", "list", "--limit", "0")
+        messages = await command(program, "messages", "list", "--limit", "0")
         if not any(_moves(message, full=full) for message in messages):
-            [account] = (await command(environment, "status"))["accounts"]
+            [account] = (await command(program, "status"))["accounts"]
             if not full or account["hour"]["used"] >= account["hour"]["allowed"] or _none_queued(messages):
                 return list(messages)
         await asyncio.sleep(1)  # other processes have to finish
@@ -314,17 +323,11 @@ def _moves(message: Mapping[str, Any], *, full: bool) -> bool:
     )
 
 
-async def command(environment: Mapping[str, str], *arguments: str) -> Any:  # noqa: ANN401 - JSON
+async def command(program: Program, *arguments: str) -> Any:  # noqa: ANN401 - JSON
     for _ in range(STARTS):
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "callrail_relay", *arguments, "--json"),
-            env=environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        output, _ = await process.communicate()
-        if process.returncode != UNAVAILABLE:  # the nodes may have taken every connection
-            return json.loads(output)
+        shown = await asyncio.to_thread(program.run, *arguments, "--json")
+        if shown.returncode != UNAVAILABLE:  # the nodes may have taken every connection
+            return json.loads(shown.stdout)
     raise AssertionError("the store does not answer")
 
 

@@ -1,13 +1,12 @@
 """A campaign in shadow: people texting, a fake Zap, relays killed, and the switch thrown again and again."""
 
 import asyncio
-import sys
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from tests.acceptance.program import Program
 from tests.campaign.ledger import Ledger
 from tests.campaign.nodes import UNAVAILABLE
 from tests.campaign.run import PEOPLE, Campaign, People, cancelled_after, command, scene_of, settled
@@ -44,8 +43,8 @@ async def run_shadow_campaign(campaign: Campaign, zap: Zap) -> ShadowReport:
     random, ledger, switches = Random(campaign.seed), Ledger(), 0
     async with scene_of(campaign) as scene:
         simulator, fleet = scene.simulator, scene.fleet
-        common = fleet.nodes[0].environment  # the first to open the store makes its tables
-        await command(common, "shadow", "start", "--forward-to", zap.url)
+        program = fleet.nodes[0].program  # the first to open the store makes its tables
+        await command(program, "shadow", "start", "--forward-to", zap.url)
 
         done = asyncio.Event()
 
@@ -54,7 +53,7 @@ async def run_shadow_campaign(campaign: Campaign, zap: Zap) -> ShadowReport:
             while not done.is_set():
                 for way in ("end", "resume"):
                     await asyncio.sleep(random.uniform(0.5, 2.0))
-                    switches += await _switch(common, way)
+                    switches += await _switch(program, way)
 
         async def trouble() -> None:
             while not done.is_set():
@@ -80,29 +79,23 @@ async def run_shadow_campaign(campaign: Campaign, zap: Zap) -> ShadowReport:
         await asyncio.to_thread(zap.close)
         zap.open()
         zap.manner = Manner()
-        await command(common, "shadow", "start", "--forward-to", zap.url)
-        await _passed_on(common)
-        await command(common, "shadow", "end", "--yes")
-        messages = await settled(common, full=False)
+        await command(program, "shadow", "start", "--forward-to", zap.url)
+        await _passed_on(program)
+        await command(program, "shadow", "end", "--yes")
+        messages = await settled(program, full=False)
     return _compare(ledger, zap, [text.content for text in simulator.texts], messages, switches)
 
 
-async def _switch(environment: Mapping[str, str], way: str) -> bool:
+async def _switch(program: Program, way: str) -> bool:
     """Whether it was done: on a store that does not answer it may not be."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "callrail_relay", "shadow", way, "--yes"),
-        env=environment,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    _, errors = await process.communicate()
-    assert process.returncode in (0, 4, UNAVAILABLE), errors.decode()
-    return process.returncode == 0
+    shown = await asyncio.to_thread(program.run, "shadow", way, "--yes")
+    assert shown.returncode in (0, 4, UNAVAILABLE), shown.stderr
+    return shown.returncode == 0
 
 
-async def _passed_on(environment: Mapping[str, str]) -> None:
+async def _passed_on(program: Program) -> None:
     for _ in range(120):
-        if (await command(environment, "shadow", "status"))["waiting"] == 0:
+        if (await command(program, "shadow", "status"))["waiting"] == 0:
             return
         await asyncio.sleep(0.5)  # another process has to get there
     raise AssertionError("the relay did not pass on what waits")

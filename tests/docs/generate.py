@@ -92,7 +92,7 @@ below. What is *used at once* needs no restart if it is saved there.
 - A user without a home directory, as in some containers, needs both `CALLRAIL_RELAY_CONFIG` and
   `CALLRAIL_RELAY_DATA`.
 - The way to CallRail follows `HTTPS_PROXY`, `ALL_PROXY` (`http://`, `https://`, `socks5://`, `socks5h://`),
-  `NO_PROXY` (names, domains, addresses and networks, each also with a port), `SSL_CERT_FILE` and
+  `NO_PROXY` (names, domains and addresses, each also with a port, and networks), `SSL_CERT_FILE` and
   `SSL_CERT_DIR`. One that can't be used ends the command with code 3, and is a failed check of `doctor`.
 - Secrets are not settings: see [where secrets are kept](../explanation/security.md#where-secrets-are-kept).
 - The addresses of `alerts.urls` and `replies.forward_to` hold secrets, too: see

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
@@ -133,7 +134,9 @@ def _try(tried: Input, report: Report) -> object:
             report.faults.append(f"took {seconds * 1000:.0f} ms: {tried}")
         saved = map_saved(tried.body, POLICY.routes)
         stored = StoredSubmission(
+            id="id",
             source=Source.WEBHOOK,
+            received_at=datetime(2026, 11, 23, tzinfo=UTC),
             body=tried.body,
             content_type=tried.content_type,
             query=tried.query,

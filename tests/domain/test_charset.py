@@ -105,7 +105,7 @@ def test_wide_text_is_told_by_its_nuls(encoding: str, content_type: str) -> None
         ),
         (b"message=Don%E2%80%99t+%E9", f"{FORM}; charset=latin1", "broken"),
         (b"message=Caf%E9", FORM, "broken"),
-        (b"\xff\xfe{", "application/json", "valid UTF-16-LE"),
+        (b"\xff\xfe{", "application/json", "valid UTF-16"),
         (b'{\0"\0m', "application/json", "valid UTF-16-LE"),
     ],
 )

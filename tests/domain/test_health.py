@@ -18,6 +18,7 @@ from callrail_relay.domain.health import (
     Node,
     PublicUrl,
     Running,
+    is_well,
     judge,
 )
 from callrail_relay.domain.message import Reason
@@ -46,6 +47,8 @@ def facts(standing: AccountStatus = STANDING, contact: Contact = ANSWERED, **oth
         standings=(standing,),
         waiting=Waiting(),
         contacts={ACCOUNT: contact},
+        public_url=replace(URL, answered=True),
+        any_sent=True,
     )
     return replace(usual, **others)  # type: ignore[arg-type]  # names are checked there
 
@@ -63,12 +66,20 @@ def codes(found: Facts) -> list[Code]:
     [
         facts(),
         facts(QUEUED, waiting=Waiting(queued=3)),
-        facts(public_url=replace(URL, answered=True)),
+        facts(any_sent=False, last_from_if3=START),
         facts(contact=Contact(answered_at=START - CONTACT_AGE)),
     ],
 )
 def test_all_is_well_when_everything_was_seen(found: Facts) -> None:
     assert [Code.WELL] == codes(found)
+
+
+def test_all_is_well_only_as_far_as_is_known() -> None:
+    """Before the first text, and without a public URL, no one has seen that IF3's texts arrive."""
+    assert [Code.NO_TEXT_YET] == codes(facts(any_sent=False))
+    assert [Code.NO_PUBLIC_URL] == codes(facts(public_url=None))
+    assert is_well(facts(any_sent=False))
+    assert is_well(facts(public_url=None))
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def span(seconds: timedelta | float) -> timedelta:
 
 def matched(sendings: list[Sending], *texts: FoundText) -> list[int]:
     """The ids of the sendings that turn out to have arrived."""
-    return [one.sending.attempt_id for one in match(sendings, texts).matches]
+    return [sending.attempt_id for sending, _ in match(sendings, texts).matches]
 
 
 # --- the words ---------------------------------------------------------------------------------------------
@@ -187,9 +187,9 @@ def test_as_many_are_matched_as_can_be(data: st.DataObject) -> None:
     certain = [one for one in sendings if one.certain]
     most = largest(sendings, texts) - largest(certain, texts)
     assert most == len(result.matches) + len(result.unclear)
-    used = [id(one.found) for one in result.matches]
+    used = [id(text) for _, text in result.matches]
     assert len(used) == len(set(used))
-    assert all(fits(one.sending, one.found) and not one.sending.certain for one in result.matches)
+    assert all(fits(sending, text) and not sending.certain for sending, text in result.matches)
 
 
 def largest(sendings: list[Sending], texts: list[FoundText]) -> int:
@@ -252,7 +252,7 @@ def test_a_text_too_many_of_other_words_is_no_matter() -> None:
     """Other people text this person as well."""
     result = match([sending(1)], [found(), found("Other"), found("Other")])
 
-    assert ([1], {}) == ([one.sending.attempt_id for one in result.matches], result.unclear)
+    assert ([1], {}) == ([sending.attempt_id for sending, _ in result.matches], result.unclear)
 
 
 def test_a_certain_one_is_never_unclear() -> None:

@@ -10,7 +10,6 @@ from callrail_relay.domain.opt_outs import (
     IMPORTED,
     BadLine,
     ImportedList,
-    ListedPerson,
     OptOut,
     read_list,
     write_list,
@@ -94,7 +93,8 @@ def recipient_of(line: str) -> str:
 )
 def test_a_recipient_alone_is_enough(text: str) -> None:
     """Whatever stands between the columns, in any order, or without a header where it is all there is."""
-    assert (ListedPerson(recipient=RECIPIENT, reason=IMPORTED),) == read(text).people
+    one = OptOut(tracking_number="", recipient=RECIPIENT, reason=IMPORTED, created_at=START)
+    assert (one,) == read(text).people
 
 
 def test_excel_does_not_write_utf_8() -> None:

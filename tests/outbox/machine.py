@@ -38,7 +38,6 @@ from callrail_relay.domain.outcome import (
 )
 from callrail_relay.domain.reconcile import (
     DueLookup,
-    FailedLookup,
     FoundText,
     Lookup,
     OnUnknown,
@@ -104,7 +103,7 @@ MAPPER = Mapper(
     ),
     make_id,
 )
-FAILED = FailedLookup(detail="CallRail answered 500.", requests=1)
+FAILED = Lookup(requests=1, fault="CallRail answered 500.")
 AGAIN = (Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
 CLICK = Actor(name="Sam", batch="batch")
 

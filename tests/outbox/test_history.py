@@ -6,10 +6,11 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from callrail_relay.domain.account import DAY, HOUR
 from callrail_relay.domain.guards import Verdict
 from callrail_relay.domain.message import MessageFilter, Reason, Status
 from callrail_relay.domain.outcome import Unknown
-from callrail_relay.outbox import decisions, history, lists, opt_outs
+from callrail_relay.outbox import decisions, history, lists, opt_outs, queries
 from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import callrail_texts, messages
 from tests.outbox.database import connected
@@ -189,26 +190,26 @@ async def test_a_row_knows_that_its_person_opted_out(outbox: Store) -> None:
 
 async def test_overview_counts_what_came_in(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """By quarters of an hour and by what became of it; and says which use of the budget ends next."""
-    empty = await outbox.read(history.read_overview, [ACCOUNT], START, START)
+    empty = await outbox.read(history.read_overview, [ACCOUNT], START)
     assert not empty.any_sent
-    assert (None, None) == (empty.oldest[ACCOUNT].hour, empty.oldest[ACCOUNT].day)
+    assert (None, None) == empty.frees_at[ACCOUNT]
     await put(outbox, "Sent", to=recipient(1))
     await worker.finish(await worker.take(), SENT)
     clock.advance(timedelta(minutes=16))
     await hold(outbox)
     await hold(outbox)
 
-    overview = await outbox.read(history.read_overview, [ACCOUNT], START, START)
+    overview = await outbox.read(history.read_overview, [ACCOUNT], START)
 
     assert overview.any_sent
     assert [(START, Status.SENT, 1), (START + timedelta(minutes=15), Status.HELD, 2)] == sorted(
         (one.begins, one.status, one.count) for one in overview.arrivals
     )
-    assert START == overview.oldest[ACCOUNT].hour == overview.oldest[ACCOUNT].day
+    assert (START + HOUR, START + DAY) == overview.frees_at[ACCOUNT]
     past = await outbox.read(history.read_arrivals, START, START + timedelta(minutes=15))
     assert [Status.SENT] == [one.status for one in past]
     clock.advance(timedelta(hours=1))
-    assert (await outbox.read(history.read_overview, [ACCOUNT], START, START)).oldest[ACCOUNT].hour is None
+    assert (await outbox.read(history.read_overview, [ACCOUNT], START)).frees_at[ACCOUNT][0] is None
 
 
 # --- one text, one person --------------------------------------------------------------------------------
@@ -220,13 +221,13 @@ async def test_history_of_a_text(outbox: Store) -> None:
     await outbox.write(decisions.approve, id_)
     await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "Replied STOP")
 
-    found = await outbox.read(history.read_history, id_)
+    [message] = await outbox.read(queries.find_messages, id_)
+    raw = await outbox.read(decisions.read_submission, message.submission_id)
+    [row] = await outbox.read(history.read_rows, [id_])
 
-    assert found.raw is not None
-    assert (BODY, "application/json") == (found.raw.body, found.raw.content_type)
-    assert ("merge_tag",) == found.approved
-    assert found.opted_out
-    assert (await outbox.read(history.read_history, "no-such-text")).raw is None
+    assert (BODY, "application/json") == (raw.body, raw.content_type)
+    assert ("merge_tag",) == message.approved
+    assert row.opted_out
 
 
 async def test_conversation_has_both_sides(outbox: Store, store_url: str, clock: ManualClock) -> None:

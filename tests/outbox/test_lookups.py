@@ -10,7 +10,6 @@ from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Unknown
 from callrail_relay.domain.reconcile import (
     DueLookup,
-    FailedLookup,
     FoundText,
     Lookup,
     LookupPolicy,
@@ -28,7 +27,7 @@ from tests.support.policies import LADDER, lookup_policy
 pytestmark = pytest.mark.anyio
 
 POLICY = lookup_policy(accounts=frozenset({ACCOUNT}))
-FAILED = FailedLookup(detail="CallRail answered 500.", requests=3)
+FAILED = Lookup(requests=3, fault="CallRail answered 500.")
 RESEND_ONCE = replace(POLICY, on_unknown=OnUnknown.RESEND_ONCE)
 LOST = Unknown("the relay stopped.", own_fault=True)
 NOTHING = Lookup(texts=(), requests=1)

@@ -19,7 +19,7 @@ from callrail_relay.domain.guards import Verdict
 from callrail_relay.domain.inbound import Direction, ShownNumber
 from callrail_relay.domain.message import Actor, MessageFilter, Reason, Status
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
-from callrail_relay.domain.reconcile import FailedLookup, FoundText, Lookup
+from callrail_relay.domain.reconcile import FoundText, Lookup
 from callrail_relay.domain.routing import Route
 from callrail_relay.domain.shadow import Mode, Passed, State, answered
 from callrail_relay.outbox import (
@@ -179,9 +179,7 @@ async def fail(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     due = await outbox.write(lookups.claim_lookup, LOOKUPS)
     assert due is not None
     await outbox.write(lookups.claim_lookup, LOOKUPS, due)
-    await outbox.write(
-        lookups.record_failed_lookup, due, FailedLookup(detail="no answer.", requests=1), LOOKUPS
-    )
+    await outbox.write(lookups.record_failed_lookup, due, Lookup(requests=1, fault="no answer."), LOOKUPS)
     bold = worker.under(max_characters=1000, recipient_interval=timedelta())
     await put(outbox, words(400), to=recipient(41))
     for outcome in (REFUSED, SENT, SENT, SENT):
@@ -258,7 +256,7 @@ async def look(outbox: Store, message_id: str) -> None:
 async def look_at_pages(outbox: Store, clock: ManualClock, message_id: str) -> None:
     """What the dashboard shows."""
     hour_ago = clock.now() - timedelta(hours=1)
-    await outbox.read(history.read_overview, [ACCOUNT], hour_ago, hour_ago)
+    await outbox.read(history.read_overview, [ACCOUNT], hour_ago)
     await outbox.read(history.read_arrivals, hour_ago, clock.now())
     await outbox.read(history.read_waiting, hour_ago)
     await outbox.read(history.read_waiting, hour_ago, 200)
@@ -280,7 +278,6 @@ async def look_at_pages(outbox: Store, clock: ManualClock, message_id: str) -> N
     for page in pages:
         for statuses in ((), (Status.SENT, Status.FAILED)):
             await outbox.read(history.read_page, MessageFilter(statuses=statuses, **page))
-    await outbox.read(history.read_history, message_id)
     for before in (None, clock.now()):
         await outbox.read(history.read_conversation, TRACKING_NUMBER, recipient(10), before, 20)
     await outbox.read(opt_outs.list_opt_outs, 20)

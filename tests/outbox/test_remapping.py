@@ -41,14 +41,16 @@ async def only(outbox: Store, id_: str) -> Message:
     return message
 
 
-async def test_a_request_is_read_as_it_came(outbox: Store) -> None:
+async def test_a_request_is_read_as_it_came(outbox: Store, clock: ManualClock) -> None:
     """With its messages in the order in which it held them."""
     messages = [make_message(draft=make_draft(text=f"Text {number}")) for number in range(3)]
     submission = make_submission(*messages, query="a=1")
     await accept_one(outbox, submission)
 
     assert StoredSubmission(
+        id=submission.id,
         source=Source.WEBHOOK,
+        received_at=clock.now(),
         body=BODY,
         content_type="application/json",
         query="a=1",

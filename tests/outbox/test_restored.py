@@ -8,7 +8,7 @@ import pytest
 
 from callrail_relay.domain.message import Message, MessageFilter, Status
 from callrail_relay.domain.outcome import Unknown
-from callrail_relay.domain.reconcile import FailedLookup, FoundText, Lookup, OnUnknown
+from callrail_relay.domain.reconcile import FoundText, Lookup, OnUnknown
 from callrail_relay.outbox import decisions, lists, lookups, shadow
 from callrail_relay.outbox.backups import hold_back
 from callrail_relay.outbox.store import Store
@@ -171,9 +171,7 @@ async def test_a_callrail_that_is_away_is_asked_again(outbox: Store, clock: Manu
     for _ in range(4):
         due = await outbox.write(lookups.claim_lookup, POLICY)
         assert due is not None
-        await outbox.write(
-            lookups.record_failed_lookup, due, FailedLookup(detail="Away.", requests=1), POLICY
-        )
+        await outbox.write(lookups.record_failed_lookup, due, Lookup(requests=1, fault="Away."), POLICY)
         assert ("restored", "checking") == await reason_of(outbox, id_)
         clock.advance(timedelta(days=1))
 

@@ -184,7 +184,7 @@ async def test_the_last_result_counts_for_a_while(tmp_path: Path) -> None:
         rig.clock.advance(AGAIN)
         await address.recent()
         assert address.last is not None
-        assert isinstance(address.last.result, str)
+        assert isinstance(address.last[1], str)
 
 
 async def test_a_running_relay_tells_when_its_url_stops_leading_to_it(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ async def test_wrong_tokens_do_not_make_it_look_all_the_time() -> None:
         assert not await tokens.opens("wrong")
         clock.advance(1)
 
-    assert 3 == place.read
+    assert 4 == place.read
 
 
 async def test_requests_that_come_while_it_looks_wait_for_what_it_finds() -> None:

@@ -319,7 +319,7 @@ def a_day(office: Office, now: datetime) -> None:
         reasons=(Reason("merge_tag", {"placeholder": "{{seller_first_name}}"}),),
     )
     office.text(
-        ago(minutes=12),
+        ago(hours=5, minutes=12),
         "held",
         who=person(57),
         words="Our offer for 77 Birch Ln stands until Friday.",

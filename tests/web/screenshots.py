@@ -17,7 +17,6 @@ from playwright.sync_api import Browser, Page, StorageState
 
 from callrail_relay.bootstrap.context import AppContext
 from callrail_relay.callrail.simulator import Fault, Kind
-from callrail_relay.service.public_address import Checked
 from tests.support.clock import ManualClock
 from tests.web.browser import launched, sign_in
 from tests.web.made_up import Office, SentByZap, a_day, beside_a_zap, person
@@ -66,7 +65,7 @@ def main(folder: Path | None) -> None:
     ):
         # The address is made up: nothing answers there.
         answered = "https://texts.example.com leads to this relay: it answered just now."
-        relay.relay.public_address.last = Checked(clock.monotonic(), answered)
+        relay.relay.public_address.last = clock.monotonic(), answered
         context = browser.new_context()
         sign_in(context.new_page(), relay.login_url)
         state = context.storage_state()

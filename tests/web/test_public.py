@@ -266,11 +266,10 @@ async def test_gzip_in_several_members_is_one_body(tmp_path: Path) -> None:
     [
         gzip.compress(encoded(payload()))[:12],
         gzip.compress(encoded(payload()))[:-9],
-        gzip.compress(encoded(payload())) + b"\0\0",
         zlib.compress(encoded(payload())),
         b"\x1f\x8b",
     ],
-    ids=["head only", "cut off", "padded", "deflate", "two bytes"],
+    ids=["head only", "cut off", "deflate", "two bytes"],
 )
 async def test_gzip_that_is_none_is_held_as_it_came(tmp_path: Path, body: bytes) -> None:
     """Never taken for a ping, and never for less than it was."""

@@ -18,8 +18,9 @@ from callrail_relay.callrail.wire import sign
 from callrail_relay.domain.events import PingReceived
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.errors import Unavailable
+from callrail_relay.web import server
 from callrail_relay.web.public import LARGEST_BODY, SLOWEST_BODY, Network
-from callrail_relay.web.server import DEFAULT_LIMITS, ConnectionLimits, Listener, most_connections
+from callrail_relay.web.server import LAST_REQUESTS, PEER_SECONDS, Listener, most_connections
 from tests.service.rig import LoopTime, Rig, open_rig
 from tests.web.posting import (
     CALLRAIL_HOOK,
@@ -44,7 +45,6 @@ async def listening(
     *,
     trusted_proxies: Sequence[str] = (),
     allow_addresses: Sequence[Network] = (),
-    limits: ConnectionLimits = DEFAULT_LIMITS,
 ) -> AsyncIterator[str]:
     """The public app on a port; yields its URL."""
     app = public_app(rig, allow_addresses=allow_addresses)
@@ -54,7 +54,6 @@ async def listening(
         port=0,
         setting="server.port",
         trusted_proxies=trusted_proxies,
-        limits=limits,
     ) as listener:
         yield listener.url
 
@@ -423,16 +422,16 @@ async def test_answer_before_the_body_ends_the_connection(
 
 
 async def test_body_that_still_arrives_at_the_end_is_to_be_sent_again(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """503 with a time to come back, and no fault of the program in the log."""
+    monkeypatch.setattr(server, "LAST_REQUESTS", 0)
     async with open_rig(tmp_path) as rig:
         listener = Listener(
             public_app(rig),
             host="127.0.0.1",
             port=0,
             setting="x",
-            limits=ConnectionLimits(last_requests=0),
         )
         await listener.__aenter__()
         async with talking_to(listener.url) as talk:
@@ -456,17 +455,20 @@ def address_of(listener: Listener) -> tuple[str, int]:
     return "127.0.0.1", int(listener.url.rpartition(":")[2])
 
 
-HASTE = ConnectionLimits(peer_seconds=0.02)
+HASTE = f"{server.__name__}.PEER_SECONDS", 0.02
 ASK = b"GET / HTTP/1.1\r\nHost: relay\r\n\r\n"
 
 
 @pytest.mark.parametrize(
     "said", [b"", b"\r\n", b"G", ASK[:-2]], ids=["nothing", "an empty line", "a letter", "half"]
 )
-async def test_head_that_does_not_come_is_not_waited_for(said: bytes) -> None:
+async def test_head_that_does_not_come_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
     """Silence is no request either."""
+    monkeypatch.setattr(*HASTE)
     async with (
-        Listener(hello, host="127.0.0.1", port=0, setting="x", limits=HASTE) as listener,
+        Listener(hello, host="127.0.0.1", port=0, setting="x") as listener,
         talking_to(listener.url) as talk,
     ):
         await talk.say(said)
@@ -475,10 +477,13 @@ async def test_head_that_does_not_come_is_not_waited_for(said: bytes) -> None:
 
 
 @pytest.mark.parametrize("said", [b"\r\n", b"G", ASK[:-2]], ids=["an empty line", "a letter", "half"])
-async def test_next_head_that_does_not_come_is_not_waited_for(said: bytes) -> None:
+async def test_next_head_that_does_not_come_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
     """A connection that was good once is no better."""
+    monkeypatch.setattr(*HASTE)
     async with (
-        Listener(hello, host="127.0.0.1", port=0, setting="x", limits=HASTE) as listener,
+        Listener(hello, host="127.0.0.1", port=0, setting="x") as listener,
         talking_to(listener.url) as talk,
     ):
         await talk.say(ASK)
@@ -501,7 +506,7 @@ async def test_request_that_takes_long_is_no_late_head(monkeypatch: pytest.Monke
         await slow.asked.wait()
         await talk.say(more)
         for _ in range(3):
-            loop_time.jump(DEFAULT_LIMITS.peer_seconds)
+            loop_time.jump(PEER_SECONDS)
             await asyncio.sleep(0)
         slow.answer.set()
 
@@ -520,13 +525,13 @@ async def test_endless_head_is_not_kept() -> None:
             assert b"hello" not in await talk.rest()
 
 
-async def test_full_server_drops_who_has_waited_longest() -> None:
+async def test_full_server_drops_who_has_waited_longest(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Silence, half a head and a connection that was answered before are all the same; the newest is served.
     """
-    limits = ConnectionLimits(connections=3)
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 3)
     async with (
-        Listener(hello, host="127.0.0.1", port=0, setting="x", limits=limits) as listener,
+        Listener(hello, host="127.0.0.1", port=0, setting="x") as listener,
         talking_to(listener.url) as silent,
         talking_to(listener.url) as slow,
         talking_to(listener.url) as answered,
@@ -542,12 +547,12 @@ async def test_full_server_drops_who_has_waited_longest() -> None:
             await dropped.rest()
 
 
-async def test_full_server_drops_no_request_in_progress() -> None:
+async def test_full_server_drops_no_request_in_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many there are, each is answered."""
     slow = Slow()
-    limits = ConnectionLimits(connections=2)
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 2)
     async with (
-        Listener(slow, host="127.0.0.1", port=0, setting="x", limits=limits) as listener,
+        Listener(slow, host="127.0.0.1", port=0, setting="x") as listener,
         AsyncExitStack() as stack,
     ):
         talks = []
@@ -561,8 +566,9 @@ async def test_full_server_drops_no_request_in_progress() -> None:
             assert (await talk.head()).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_peer_that_reads_no_answer_is_not_waited_for() -> None:
+async def test_peer_that_reads_no_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that the peer doesn't read keeps no connection."""
+    monkeypatch.setattr(*HASTE)
     ended = asyncio.Event()
 
     async def endless(_scope: Scope, _receive: Receive, send: Send) -> None:
@@ -572,7 +578,7 @@ async def test_peer_that_reads_no_answer_is_not_waited_for() -> None:
         ended.set()
 
     async with (
-        Listener(endless, host="127.0.0.1", port=0, setting="x", limits=HASTE) as listener,
+        Listener(endless, host="127.0.0.1", port=0, setting="x") as listener,
         talking_to(listener.url) as talk,
     ):
         await talk.say(ASK)
@@ -803,7 +809,7 @@ async def test_request_that_does_not_end_is_not_waited_for(monkeypatch: pytest.M
         await slow.asked.wait()
         stop = asyncio.create_task(listener.__aexit__())
         while not stop.done():
-            loop_time.jump(DEFAULT_LIMITS.last_requests)
+            loop_time.jump(LAST_REQUESTS)
             await asyncio.sleep(0)
         outcome = await asyncio.gather(request, return_exceptions=True)
 

@@ -1,21 +1,21 @@
 """CallRail's API as far as a relay uses it (https://apidocs.callrail.com/), and the sandbox's own routes."""
 
 import hmac
-import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, time, timedelta
-from typing import Any, TypeVar
+from functools import partial
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 import phonenumbers
-from pydantic import dataclasses
+import pydantic
+from pydantic import Field, HttpUrl, dataclasses
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -38,16 +38,17 @@ from callrail_relay.callrail.simulator.state import STOP_WORDS, Simulator
 from callrail_relay.callrail.simulator.webhooks import Manner
 from callrail_relay.domain.message import as_json
 from callrail_relay.domain.routing import is_loopback
-from callrail_relay.errors import RelayError
+from callrail_relay.errors import RelayError, UsageError
 
 # 25 months, after which records are out of reach: https://apidocs.callrail.com/#filtering
 RETENTION = timedelta(days=25 * 30)
 
 Handler = Callable[["Question"], Json]
 _Record = TypeVar("_Record")
-_HasStatus = TypeVar("_HasStatus", Company, Tracker)
 # The quotes are documented; without them it passes too.
 _TOKEN = re.compile(r'Token token=(?:"([^"]+)"|([^"\s]+))')
+_NUMBER = Annotated[int, Field(ge=1)]  # of a page
+_SIZE = Annotated[int, Field(ge=1, le=250)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,9 @@ class Question:
             return [self.company(self.params["company_id"])]
         return [one for one in self.simulator.companies.values() if one.account_id == self.account.id]
 
+    def has_status(self, record: Company | Tracker) -> bool:
+        return self.params.get("status") in {None, record.status}
+
     def matches(self, conversation: Conversation) -> bool:
         """Whether ``search`` is part of the customer's name, or in digits of their number."""
         search = self.params.get("search", "")
@@ -94,20 +98,16 @@ class Question:
     def since(self) -> datetime:
         """The beginning of ``start_date`` in the account's zone; without it, a guess: 30 days ago."""
         now = self.simulator.clock.now().astimezone(ACCOUNT_ZONE)
-        try:
-            day = date.fromisoformat(self.params.get("start_date", str(now.date() - timedelta(days=30))))
-        except ValueError as exc:
-            raise HTTPException(400, "start_date is invalid") from exc
-        since = datetime.combine(day, time(), ACCOUNT_ZONE)
+        asked = self.params.get("start_date", now.date() - timedelta(days=30))
+        since = datetime.combine(read_asked(date, asked, "start_date"), time(), ACCOUNT_ZONE)
         if since < now - RETENTION:
             raise HTTPException(400, "start_date cannot be more than 25 months ago")
         return since
 
     def page(self, name: str, records: Sequence[_Record], shape: Callable[[_Record], Json]) -> Json:
         """The page of *records* that is asked for: https://apidocs.callrail.com/#offset-pagination"""
-        page, per_page = self._number("page", 1), self._number("per_page", 100)
-        if per_page > 250:
-            raise HTTPException(400, "per_page must be less than or equal to 250")
+        page = read_asked(_NUMBER, self.params.get("page", 1), "page")
+        per_page = read_asked(_SIZE, self.params.get("per_page", 100), "per_page")
         first = (page - 1) * per_page
         return {
             "page": page,
@@ -116,12 +116,6 @@ class Question:
             "total_records": len(records),
             name: [shape(record) for record in records[first : first + per_page]],
         }
-
-    def _number(self, name: str, default: int) -> int:
-        text = self.params.get(name, str(default))
-        if not re.fullmatch("0*[1-9][0-9]{0,8}", text):
-            raise HTTPException(400, f"{name} must be a number greater than 0")
-        return int(text)
 
 
 def routes(simulator: Simulator) -> list[Route]:
@@ -145,32 +139,19 @@ def _endpoint(simulator: Simulator, method: str, handler: Handler) -> Callable[[
             simulator.webhooks.start()
         except HTTPException as refusal:
             response = JSONResponse({"error": refusal.detail}, refusal.status_code)
-            if refusal.status_code == 401:
-                # Rails' own plain line, which is a guess.
-                realm = {"WWW-Authenticate": 'Token realm="Application"'}
-                response = PlainTextResponse(f"{refusal.detail}\n", 401, realm)
+        except UsageError as refusal:
+            response = JSONResponse({"error": str(refusal)}, 400)
         if sends and response.status_code != 401:
             account = simulator.find_account(request.path_params["account_id"])
             if account is not None:
                 response.headers.update(account.texts.headers(simulator.clock.now()))
-        response.headers["x-request-id"] = str(uuid4())
         return response
 
-    async def answer_or_fail(request: Request) -> ASGIApp:
-        # A redirect leads to the path with the ACC id, as a GET under the number did on 2026-07-24.
-        named, home = request.path_params.get("account_id", ""), request.url.path
-        if account := simulator.find_account(named):
-            home = home.replace(named, account.id, 1)
-        try:
-            return await simulator.faults.answer(request, answer, sends=sends, home=home)
-        except ClientDisconnect:
-            return Response(status_code=400)
-
-    return answer_or_fail
+    return partial(simulator.faults.answer, answer=answer, sends=sends)
 
 
 async def _read(simulator: Simulator, request: Request) -> Question:
-    """Raises HTTPException if the key is wrong or the parameters are in the wrong place."""
+    """Raises HTTPException or UsageError if the key is wrong or the parameters are in the wrong place."""
     match = _TOKEN.fullmatch(request.headers.get("authorization", ""))
     given = (match[1] or match[2]) if match else ""
     if not hmac.compare_digest(given.encode(), simulator.api_key.encode()):
@@ -180,12 +161,7 @@ async def _read(simulator: Simulator, request: Request) -> Question:
         if body:
             raise HTTPException(406, "GET parameters belong in the URL")
     elif request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
-        try:
-            form = json.loads(body)
-        except (ValueError, RecursionError) as exc:
-            raise HTTPException(400, "The body is not valid JSON") from exc
-        if not isinstance(form, dict):
-            raise HTTPException(400, "The body must be a JSON object")
+        form = read_asked(pydantic.Json[dict[str, Any]], body, "body")
     return Question(simulator, request.path_params, dict(request.query_params), form)
 
 
@@ -208,13 +184,15 @@ def list_accounts(question: Question) -> Json:
 
 
 def list_companies(question: Question) -> Json:
-    return question.page("companies", _with_status(question, question.companies()), Company.as_json)
+    companies = list(filter(question.has_status, question.companies()))
+    return question.page("companies", companies, Company.as_json)
 
 
 def list_trackers(question: Question) -> Json:
     owners = {company.id for company in question.companies()}
-    owned = [tracker for tracker in question.simulator.trackers.values() if tracker.company.id in owners]
-    page = question.page("trackers", _with_status(question, owned), Tracker.as_json)
+    trackers = filter(question.has_status, question.simulator.trackers.values())
+    owned = [tracker for tracker in trackers if tracker.company.id in owners]
+    page = question.page("trackers", owned, Tracker.as_json)
     # This list does not say how many pages there are (2026-02).
     del page["total_pages"]
     return page
@@ -273,27 +251,14 @@ def change_integration(question: Question) -> Json:
     return integrations[known.id].as_json(question.fields)
 
 
-def _with_status(question: Question, records: list[_HasStatus]) -> list[_HasStatus]:
-    status = question.params.get("status")
-    return [record for record in records if status in {None, record.status}]
+# Lists of URLs by event.
+_CONFIG = Annotated[dict[Annotated[str, Field(pattern="_webhook$")], list[HttpUrl]], Field(min_length=1)]
 
 
-def _asked_config(question: Question) -> dict[str, list[str]]:
+def _asked_config(question: Question) -> Any:  # noqa: ANN401 - as it came: HttpUrl adds slashes
     config = question.form.get("config")
-    if not isinstance(config, dict) or not config:
-        raise HTTPException(400, "config is required")
-    for event, urls in config.items():
-        if not event.endswith("_webhook") or not isinstance(urls, list) or not all(map(_is_url, urls)):
-            raise HTTPException(400, f"config is invalid: {event} must be a webhook's list of URLs")
+    read_asked(_CONFIG, config, "config")
     return config
-
-
-def _is_url(value: object) -> bool:
-    try:
-        parts = urlsplit(value) if isinstance(value, str) else None
-        return parts is not None and parts.scheme in {"http", "https"} and bool(parts.hostname)
-    except ValueError:
-        return False
 
 
 OPT_OUT_WORDING = " Reply STOP to unsubscribe."
@@ -320,13 +285,12 @@ def send_text(question: Question) -> Json:
     company = question.company(form["company_id"])
     if company.disabled_at is not None:
         raise HTTPException(400, "The company is disabled")
-    customer, content = _customer(form), _content(simulator, form)
-    known = simulator.conversations_by_customer.get((company.id, customer))
-    number = _tracking_number(form, known)
+    customer, content, number = _customer(form), _content(simulator, form), _tracking_number(form)
     _check_sender(simulator, company, number)
     if (number, customer) in simulator.opted_out:
         raise HTTPException(400, "The recipient has opted out of texts from this number")
     account.texts.spend(simulator.clock.now())
+    known = simulator.conversations_by_customer.get((company.id, customer))
     sent_from = [m.tracking_number for m in known.messages if m.direction == "outgoing"] if known else []
     first = number not in sent_from
     delivered = content + OPT_OUT_WORDING if first and not _STOP_WORD.search(content) else content
@@ -368,17 +332,14 @@ def _content(simulator: Simulator, form: Mapping[str, Any]) -> str:
     return content
 
 
-def _tracking_number(form: Mapping[str, Any], conversation: Conversation | None) -> str:
-    """The number asked for, else the one the conversation is on."""
-    asked = form.get("tracking_number")
-    if asked not in (None, ""):
-        number = normalize(asked)
-        if number is None:
-            raise HTTPException(400, "tracking_number is invalid: it must be a 10-digit phone number")
-        return number
-    if conversation is None:
-        raise HTTPException(400, "tracking_number is required to start a conversation")
-    return conversation.messages[-1].tracking_number
+def _tracking_number(form: Mapping[str, Any]) -> str:
+    # CallRail wants it only to start a conversation.
+    if form.get("tracking_number") in (None, ""):
+        raise HTTPException(400, "tracking_number is required")
+    number = normalize(form["tracking_number"])
+    if number is None:
+        raise HTTPException(400, "tracking_number is invalid: it must be a 10-digit phone number")
+    return number
 
 
 def _check_sender(simulator: Simulator, company: Company, number: str) -> None:
@@ -412,12 +373,13 @@ def create_app(simulator: Simulator) -> Starlette:
     """CallRail's API under /v3 and the sandbox's own routes under /sandbox, over one state."""
 
     async def refuse(_request: Request, exc: Exception) -> Response:
-        assert isinstance(exc, HTTPException)  # noqa: S101 - what starlette raises for a status
-        return JSONResponse({"error": exc.detail.capitalize()}, exc.status_code, exc.headers)
+        if isinstance(exc, HTTPException):
+            return JSONResponse({"error": exc.detail.capitalize()}, exc.status_code, exc.headers)
+        return Response(status_code=400)  # to nobody
 
     return Starlette(
         routes=[*routes(simulator), *sandbox_routes(simulator)],
-        exception_handlers={HTTPException: refuse},
+        exception_handlers={HTTPException: refuse, ClientDisconnect: refuse},
     )
 
 
@@ -429,10 +391,8 @@ def sandbox_routes(simulator: Simulator) -> list[Route]:
             if not _is_local(request):
                 return JSONResponse({"error": "The sandbox is controlled from its own machine only."}, 403)
             try:
-                body = await request.json() if request.method == "POST" else None
-            except (ValueError, RecursionError):
-                return JSONResponse({"error": "The body is not JSON. Send an object or a list."}, 400)
-            try:
+                posts = request.method == "POST"
+                body = read_asked(pydantic.Json[object], await request.body(), "body") if posts else None
                 document = handler(simulator, body)
                 simulator.webhooks.start()
             except RelayError as exc:
@@ -461,7 +421,8 @@ def _is_local(request: Request) -> bool:
 
 
 def _list_faults(simulator: Simulator, _body: object) -> list[dict[str, Any]]:
-    return [armed.as_json() for armed in simulator.faults]
+    given = (asdict(fault) for fault in simulator.faults)
+    return [{name: value for name, value in one.items() if value is not None} for one in given]
 
 
 def _add_faults(simulator: Simulator, body: object) -> list[dict[str, Any]]:

@@ -7,17 +7,17 @@ POST /sandbox/faults takes. The first fault that applies to a request happens to
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import field
 from datetime import timedelta
 from enum import StrEnum
 from http import HTTPStatus
 from random import Random
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictInt, dataclasses, model_validator
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from callrail_relay.callrail.simulator.records import ASKED, Seconds, normalize, read_asked
@@ -61,10 +61,10 @@ _WITH_BODY = _WITH_STATUS | {Kind.GARBAGE}
 _Whole = Annotated[int, Field(strict=True, ge=1)]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, config=ASKED)
+@dataclasses.dataclass(slots=True, config=ASKED)
 class Fault:
     """
-    One thing that goes wrong.
+    One thing that goes wrong, how many requests it has applied to (``seen``) and happened to (``fired``).
 
     It applies to sends, to every other request (``read``) or to ``any``, and with ``number`` only
     to sends to that person. Of those it skips all before the one at ``position`` (from 1), spares
@@ -83,6 +83,8 @@ class Fault:
     status: Annotated[int, Field(strict=True, ge=200, le=599)] | None = None
     retry_after: StrictInt | Annotated[str, Field(pattern="^[ -~]*$")] | None = None
     body: str | None = None
+    seen: int = field(default=0, init=False)
+    fired: int = field(default=0, init=False)
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -101,29 +103,15 @@ class Fault:
             return sending and recipient == normalize(self.number)
         return self.on == "any" or sending == (self.on == "send")
 
-
-@dataclass(slots=True)
-class ArmedFault:
-    """A fault, how many requests it has applied to (``seen``) and how many it happened to (``fired``)."""
-
-    fault: Fault
-    seen: int = 0
-    fired: int = 0
-
-    def as_json(self) -> dict[str, Any]:
-        given = {name: value for name, value in asdict(self.fault).items() if value is not None}
-        return {**given, "seen": self.seen, "fired": self.fired}
-
     def is_due(self, random: Random) -> bool:
-        fault = self.fault
-        limit = 1 if fault.times is None and fault.position is not None else fault.times
-        if self.seen < (fault.position or 1) or (limit is not None and self.fired >= limit):
+        limit = 1 if self.times is None and self.position is not None else self.times
+        if self.seen < (self.position or 1) or (limit is not None and self.fired >= limit):
             return False
-        return fault.share is None or random.random() < fault.share
+        return self.share is None or random.random() < self.share
 
 
-class Faults(list[ArmedFault]):
-    """The armed faults, in the order in which they were added, and what they do to a request."""
+class Faults(list[Fault]):
+    """The faults, in the order in which they were added, and what they do to a request."""
 
     def __init__(self, clock: Clock, random: Random) -> None:
         super().__init__()
@@ -138,9 +126,9 @@ class Faults(list[ArmedFault]):
         self._removed = asyncio.Event()
 
     async def answer(
-        self, request: Request, answer: Callable[[Request], Awaitable[Response]], *, sends: bool, home: str
+        self, request: Request, answer: Callable[[Request], Awaitable[Response]], *, sends: bool
     ) -> ASGIApp:
-        """What *answer* makes of the request, spoiled if a fault happens to it. A redirect is to *home*."""
+        """What *answer* makes of the request, spoiled if a fault happens to it."""
         fault = await self._choose(request, sends=sends)
         if fault is None:
             return await answer(request)
@@ -155,26 +143,26 @@ class Faults(list[ArmedFault]):
                 return _broken(ConnectionResetError)
             case Kind.STATUS:
                 await request.body()
-                return _made_up(fault, home)
-        return await self._spoil(request, fault, await answer(request), home)
+                return _made_up(fault, request)
+        return await self._spoil(request, fault, await answer(request))
 
     async def _choose(self, request: Request, *, sends: bool) -> Fault | None:
         """The fault that happens to this request, counted as having happened."""
         recipient, chosen = None, None
-        if sends and any(armed.fault.number is not None for armed in self):
+        if sends and any(fault.number is not None for fault in self):
             try:
                 recipient = normalize((await request.json())["customer_phone_number"])
             except (ValueError, RecursionError, TypeError, KeyError):
                 recipient = None
-        for armed in self:
-            if armed.fault.applies_to(sending=sends, recipient=recipient):
-                armed.seen += 1
-                if chosen is None and armed.is_due(self._random):
-                    armed.fired += 1
-                    chosen = armed.fault
+        for fault in self:
+            if fault.applies_to(sending=sends, recipient=recipient):
+                fault.seen += 1
+                if chosen is None and fault.is_due(self._random):
+                    fault.fired += 1
+                    chosen = fault
         return chosen
 
-    async def _spoil(self, request: Request, fault: Fault, answer: Response, home: str) -> ASGIApp:
+    async def _spoil(self, request: Request, fault: Fault, answer: Response) -> ASGIApp:
         """What goes wrong after the text was taken; a refusal keeps its status and its words."""
         spoiled: ASGIApp = answer
         took = answer.status_code < 300
@@ -187,13 +175,14 @@ class Faults(list[ArmedFault]):
                 body = bytes(answer.body) if fault.body is None else fault.body.encode()
                 spoiled = _response(body, fault.status, dict(answer.headers))
             case Kind.STATUS_AFTER if took:
-                spoiled = _made_up(fault, home)
+                spoiled = _made_up(fault, request)
             case Kind.GARBAGE:
                 spoiled = Response(_GARBAGE if fault.body is None else fault.body, media_type="text/html")
             case Kind.HALF_BODY:
                 spoiled = _broken(ConnectionResetError, answer)
             case Kind.SLOW_BODY:
-                spoiled = self._slow(answer, fault.delay)
+                pieces = self._slowly(request.scope, bytes(answer.body), fault.delay)
+                spoiled = StreamingResponse(pieces, answer.status_code, answer.headers)
             case Kind.NO_ID | Kind.OTHER_CUSTOMER if took:
                 document = json.loads(bytes(answer.body))
                 if fault.kind is Kind.NO_ID:
@@ -203,17 +192,11 @@ class Faults(list[ArmedFault]):
                 spoiled = _response(json.dumps(document).encode(), answer.status_code, dict(answer.headers))
         return spoiled
 
-    def _slow(self, answer: Response, seconds: float) -> ASGIApp:
-        async def app(scope: Scope, _receive: Receive, send: Send) -> None:
-            await send(_start(answer))
-            size = max(1, -(-len(answer.body) // SLOW_PIECES))
-            for start in range(0, len(answer.body), size):
-                await self._wait(scope, seconds)
-                piece = answer.body[start : start + size]
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
-
-        return app
+    async def _slowly(self, scope: Scope, body: bytes, seconds: float) -> AsyncIterator[bytes]:
+        size = max(1, -(-len(body) // SLOW_PIECES))
+        for start in range(0, len(body), size):
+            await self._wait(scope, seconds)
+            yield body[start : start + size]
 
     async def _wait(self, scope: Scope, seconds: float) -> None:
         wait = (scope.get("extensions") or {}).get(WAIT)
@@ -223,13 +206,13 @@ class Faults(list[ArmedFault]):
             await wait(seconds)
 
 
-def _made_up(fault: Fault, home: str) -> Response:
+def _made_up(fault: Fault, request: Request) -> Response:
     status = fault.status or 500
     headers = {"content-type": "application/json; charset=utf-8"}
     if fault.retry_after is not None:
         headers["retry-after"] = str(fault.retry_after)
     if 300 <= status < 400:
-        headers["location"] = home
+        headers["location"] = request.url.path
     words = HTTPStatus(status).phrase if status in set(HTTPStatus) else f"Status {status}"
     body = json.dumps({"error": words}) if fault.body is None else fault.body
     return _response(body.encode(), status, headers)
@@ -239,10 +222,6 @@ def _response(body: bytes, status: int, headers: dict[str, str]) -> Response:
     headers.pop("content-length", None)
     # HTTP allows no body with these two.
     return Response(b"" if status in {204, 304} else body, status, headers)
-
-
-def _start(answer: Response) -> dict[str, object]:
-    return {"type": "http.response.start", "status": answer.status_code, "headers": answer.raw_headers}
 
 
 def _broken(error: type[ConnectionError], answer: Response | None = None) -> ASGIApp:
@@ -255,7 +234,8 @@ def _broken(error: type[ConnectionError], answer: Response | None = None) -> ASG
 
     async def app(_scope: Scope, receive: Receive, send: Send) -> None:
         if answer is not None:
-            await send(_start(answer))
+            start = {"status": answer.status_code, "headers": answer.raw_headers}
+            await send({"type": "http.response.start", **start})
             half = answer.body[: len(answer.body) // 2]
             await send({"type": "http.response.body", "body": half, "more_body": True})
         # The receive of uvicorn's protocols is a method of the object that holds the transport.

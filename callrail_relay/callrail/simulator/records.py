@@ -209,13 +209,8 @@ class Conversation:
 
     def as_single(self) -> Json:
         """The head of a conversation asked for by its id; its paged messages go beside it."""
-        return {
-            "id": self.id,
-            "company_id": self.company.id,
-            "customer_phone_number": self.customer,
-            "current_tracking_number": self.messages[-1].tracking_number,
-            "state": "active",
-        }
+        names = ("id", "company_id", "customer_phone_number", "current_tracking_number", "state")
+        return {name: value for name, value in self.as_json().items() if name in names}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,7 +251,7 @@ def read_asked(kind: type[T], value: object, what: str) -> T:
     except ValidationError as error:
         place = ".".join(map(str, error.errors()[0]["loc"]))
         words = error.errors()[0]["msg"].replace("Input should", "must").removeprefix("Value error, ")
-        raise UsageError(f"The {what} can't be used: {place} {words}.") from error
+        raise UsageError(f"The {what} can't be used: {f'{place} {words}'.strip()}.") from error
 
 
 def normalize(number: object) -> str | None:

@@ -1,11 +1,12 @@
 """Everything CallRail would know, with one account, company and tracking number to begin with."""
 
 import string
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 from random import Random, SystemRandom
 
-from callrail_relay.callrail.simulator.faults import ArmedFault, Fault, Faults
+from callrail_relay.callrail.simulator.faults import Fault, Faults
 from callrail_relay.callrail.simulator.records import (
     Account,
     Company,
@@ -72,7 +73,7 @@ class Simulator:
 
     def fault(self, *faults: Fault) -> None:
         """Let these things go wrong from now on, after those that are there already."""
-        self.faults.extend(map(ArmedFault, faults))
+        self.faults.extend(map(replace, faults))
 
     def opt_out(self, recipient: str, tracking_number: str | None = None) -> None:
         """The person gets nothing more from this number, or from any number there is. Raises NotFound."""

@@ -20,7 +20,7 @@ from callrail_relay.clock import Clock
 from callrail_relay.domain.health import PublicUrl
 from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.printable import printable, shortened
-from callrail_relay.domain.shadow import Shadow, ShadowReport
+from callrail_relay.domain.shadow import ShadowReport
 from callrail_relay.errors import NotFound, RelayError, Unavailable
 from callrail_relay.sentences import phone, plural, says, when
 from callrail_relay.service.health import HealthReport
@@ -173,12 +173,7 @@ class Comparison(_Background):
 
 @dataclass(kw_only=True)
 class Dashboard:
-    """
-    What the pages need; *read_url* returns the URL for IF3, and raises SecretError.
-
-    *wake* wakes delivery, *read_names* asks CallRail and raises RelayError, *link_secret* lets a program of
-    the relay's own user have a new link. *sandbox* says that texts go to a simulated CallRail.
-    """
+    """What the pages need."""
 
     operations: Operations
     history: History
@@ -188,14 +183,14 @@ class Dashboard:
     clock: Clock
     examine: Examine
     compare: Callable[[], Awaitable[ShadowReport]]
-    read_url: Callable[[], Awaitable[str]]
+    read_url: Callable[[], Awaitable[str]]  # for IF3; raises SecretError
     public_url: Callable[[], PublicUrl | None]
-    wake: Callable[[], None]
+    wake: Callable[[], None]  # delivery
     signal: ChangeSignal
-    link_secret: str
-    sandbox: bool
+    link_secret: str  # lets a program of the relay's own user have a new link
+    sandbox: bool  # whether texts go to a simulated CallRail
     settings: Editor
-    read_names: Callable[[], Awaitable[Names]]
+    read_names: Callable[[], Awaitable[Names]]  # asks CallRail; raises RelayError
 
     def __post_init__(self) -> None:
         self._names: Names | None = None
@@ -243,9 +238,7 @@ class Visit:
     async def draw(self, template: str, status: int = 200, **values: object) -> Response:
         """Answer with a page."""
         dashboard, request, now = self.dashboard, self.request, self.dashboard.clock.now()
-        shadow = (
-            given if isinstance(given := values.get("shadow"), Shadow) else await dashboard.history.shadow()
-        )
+        shadow = await dashboard.history.shadow()
         frame = {
             "version": self.version or await dashboard.feed.version(),
             "now": now,
@@ -339,7 +332,7 @@ async def signed_out(dashboard: Dashboard, request: Request, status: int = 401) 
 
 
 def render(template: str, status: int = 200, **values: object) -> Response:
-    return HTMLResponse(_templates().get_template(template).render(values), status)
+    return HTMLResponse(templates().get_template(template).render(values), status)
 
 
 async def read_form(request: Request, largest: int = LARGEST_BODY) -> dict[str, str]:
@@ -371,7 +364,7 @@ def own_address(wanted: str, default: str = "/") -> str:
 def icon(request: Request) -> Response:
     """The icon of the tab, with how many messages need review."""
     count = min(int("0" + "".join(filter(str.isdecimal, request.query_params.get("n", "")[:6]))), 100)
-    svg = _templates().get_template("icon.svg").render(count=count)
+    svg = templates().get_template("icon.svg").render(count=count)
     return Response(svg, media_type="image/svg+xml")
 
 
@@ -382,7 +375,7 @@ def _static_address(name: str) -> str:
 
 
 @cache
-def _templates() -> "Environment":
+def templates() -> "Environment":
     # Imported with the first page: a tenth of a second of every start.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - only with a dashboard
 

@@ -1,18 +1,15 @@
 """*Home*: the verdict, figures of today, what needs review, limits, and what came in."""
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from markupsafe import Markup
 from starlette.responses import Response
 
-from callrail_relay.domain.account import DAY, HOUR, Window
-from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Code, Facts, Level, checklist, judge, most_pressing
 from callrail_relay.domain.health import Point as Finding
-from callrail_relay.domain.views import MessageSummary, OldestUse, Waiting
+from callrail_relay.domain.views import Waiting
 from callrail_relay.sentences import (
     MOST_SHOWN,
     STEPS,
@@ -42,13 +39,14 @@ async def show(visit: Visit) -> Response:
     failed = [] if examined is None else examined.report.failed_checks()
     unused = await asyncio.to_thread(dashboard.settings.noted)
     facts = replace(facts, failed_checks=failed, public_url=dashboard.public_url(), unused_settings=unused)
-    points, all_standings = render(facts), facts.standings
+    points, all_standings, waiting = render(facts), facts.standings, facts.waiting
+    to_review = (*waiting.held.rows, *waiting.unknown.rows, *waiting.failed.rows)
+    newest = sorted(to_review, key=lambda row: row.seq, reverse=True)
     return await visit.draw(
         "now.html",
-        now=overview.now,
-        shadow=facts.shadow,
-        waiting=overview.waiting,
-        for_person=overview.waiting.for_person,
+        now=facts.now,
+        waiting=waiting,
+        for_person=waiting.for_person,
         points=points[:MOST_SHOWN],
         more_points=not_shown(len(points), "notice"),
         checklist=checklist(facts),
@@ -58,40 +56,17 @@ async def show(visit: Visit) -> Response:
         helpers=WORDS["helpers"],
         today=today,
         kept=kept,
-        groups=grouped(_newest(overview.waiting))[:SHOWN],
+        groups=grouped(newest)[:SHOWN],
         queue=queue_words(facts),
         running=running_words(facts),
         lately=seen_lately(facts, lambda at: when(at, facts.now)),
-        standings=[
-            (one.account, _gauges(one, overview.oldest)) for one in most_pressing(all_standings, MOST_SHOWN)
-        ],
+        standings=most_pressing(all_standings, MOST_SHOWN),
+        frees_at=overview.frees_at,
         more_accounts=not_shown(len(all_standings), "account"),
-        total=[
-            (sum(one.room for one in windows), sum(one.allowed for one in windows))
-            for windows in ([one.hour for one in all_standings], [one.day for one in all_standings])
-        ],
-        plot=plot(visit.request.query_params.get("range", ""), overview.arrivals, overview.now),
+        accounts=all_standings,
+        plot=plot(visit.request.query_params.get("range", ""), overview.arrivals, facts.now),
         ranges=RANGES,
     )
-
-
-def _newest(waiting: Waiting) -> list[MessageSummary]:
-    rows = (*waiting.held.rows, *waiting.unknown.rows, *waiting.failed.rows)
-    return sorted(rows, key=lambda row: row.seq, reverse=True)
-
-
-NO_USE = OldestUse(hour=None, day=None)
-
-
-def _gauges(
-    standing: AccountStatus, oldest: Mapping[str, OldestUse]
-) -> list[tuple[str, Window, datetime | None]]:
-    """Each window of the budget, and when its oldest use ends."""
-    use = oldest.get(standing.account.id, NO_USE)
-    return [
-        ("60 minutes", standing.hour, use.hour and use.hour + HOUR),
-        ("24 hours", standing.day, use.day and use.day + DAY),
-    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +91,6 @@ def render(facts: Facts) -> list[Point]:
 
 def _point(finding: Finding, facts: Facts) -> Point:
     point = SENTENCES[finding.code]
-    if finding.code is Code.WELL and not facts.any_sent and facts.last_from_if3 is None:
-        point = Point(say("connect"))
-    elif finding.code is Code.WELL and facts.public_url is None:
-        point = Point(say("inside"), say("inside_detail"), "/setup/webhook", say("inside_link"))
     parameters = of_point(finding, facts, when(finding.at, facts.now)) | {
         "detail": sentence(finding.reason, facts.now) if finding.reason else finding.detail,
         "kinds": _kinds(facts.waiting),

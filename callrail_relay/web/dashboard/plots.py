@@ -17,17 +17,8 @@ RANGES: dict[str, str] = WORDS["ranges"]
 HOURS = 24
 DAYS = 30
 WEEK = 7
-HEIGHT = 100
 SERIES = (Status.SENT, Status.QUEUED, Status.HELD, Status.UNKNOWN, *ENDED[1:])
 """From the bottom of a bar to its top; what is being sent counts as queued."""
-
-
-class Piece(NamedTuple):
-    """One color of a bar, in units of HEIGHT from the top."""
-
-    status: Status
-    y: float
-    height: float
 
 
 class Bar(NamedTuple):
@@ -36,7 +27,6 @@ class Bar(NamedTuple):
     name: str
     tick: str
     counts: Counter[Status]
-    pieces: list[Piece]
     link: str
     usual: float | None = None
 
@@ -118,7 +108,7 @@ def _plot(
     means = [*usual, *[None] * (len(edges) - len(usual))]
     top = _nice(max([*(count.total() for count in counts), *(round(one or 0) for one in means)]))
     bars = [
-        Bar(name, tick, count, _pieces(count, top), _link(begin, end, unit), mean)
+        Bar(name, tick, count, _link(begin, end, unit), mean)
         for name, tick, count, mean, begin, end in zip(
             names[:-1], ticks[:-1], counts, means, edges, edges[1:], strict=False
         )
@@ -135,16 +125,6 @@ def _link(begin: datetime, end: datetime, unit: str) -> str:
     day = {"from": begin.date(), "to": begin.date()}
     hour = {"from": f"{begin:%Y-%m-%dT%H:%M}", "to": f"{end:%Y-%m-%dT%H:%M}"}
     return f"/texts?{urlencode(day if unit == 'Day' else hour)}"
-
-
-def _pieces(counts: Counter[Status], top: int) -> list[Piece]:
-    pieces, below = [], 0
-    for status in SERIES:
-        if counts[status]:
-            below += counts[status]
-            y, height = HEIGHT - below * HEIGHT / top, counts[status] * HEIGHT / top
-            pieces.append(Piece(status, round(y, 2), round(height, 2)))
-    return pieces
 
 
 def _nice(most: int) -> int:

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from starlette.responses import Response
 
@@ -25,18 +24,7 @@ MANY = (APPROVE, RESEND, CANCEL)
 """What can be decided on many at once."""
 
 
-class Group(NamedTuple):
-    """Texts of one wording that wait for the same reason, the newest first."""
-
-    rows: list[MessageSummary]
-
-    @property
-    def first(self) -> MessageSummary:
-        return self.rows[0]
-
-    @property
-    def is_mass(self) -> bool:
-        return "mass_text" in codes(self.first)
+Group = list[MessageSummary]  # texts of one wording that wait for the same reason, the newest first
 
 
 def grouped(rows: Iterable[MessageSummary]) -> list[Group]:
@@ -45,12 +33,12 @@ def grouped(rows: Iterable[MessageSummary]) -> list[Group]:
     alike: dict[tuple[object, ...], list[Group]] = defaultdict(list)
     for row in rows:
         why = (row.status, row.opted_out, *sorted(codes(row)))
-        group = next((one for one in alike[why] if _same_wording(one.first, row)), None)
+        group = next((one for one in alike[why] if _same_wording(one[0], row)), None)
         if group is None:
-            group = Group([])
+            group = []
             groups.append(group)
             alike[why].append(group)
-        group.rows.append(row)
+        group.append(row)
     return groups
 
 

@@ -1,24 +1,26 @@
-"""*Settings*: the checks, what can be changed in the settings file, the URL for IF3, numbers and opt-outs."""
+"""*Settings*: the checks, what can be changed in the file, the URL for IF3, numbers, opt-outs, and people."""
 
 import asyncio
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from starlette.responses import Response
 
-from callrail_relay.domain.health import Condition
 from callrail_relay.domain.mapper import map_direct
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.opt_outs import BadLine, read_list, write_list
+from callrail_relay.domain.people import Person, TooManyTries
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.errors import NotAllowed, RelayError, UsageError
 from callrail_relay.sentences import plural, says
+from callrail_relay.web.auth import set_cookie
 from callrail_relay.web.dashboard import forms
 from callrail_relay.web.dashboard.forms import Change, Refused
-from callrail_relay.web.dashboard.frame import UTF8_MARK, Visit, csv_file
+from callrail_relay.web.dashboard.frame import UTF8_MARK, Visit, csv_file, later
 from callrail_relay.web.dashboard.words import say
 
 AGAIN = timedelta(seconds=5)
@@ -43,9 +45,6 @@ async def _draw(
 async def show(visit: Visit, *, fault: str = "") -> Response:
     """*Health*: the checks, and a text to try it, as it was typed if that had a *fault*."""
     examined = visit.dashboard.examiner.latest()
-    findings = () if examined is None else examined.report.findings
-    by_gravity = [[one for one in findings if one.condition is condition] for condition in Condition]
-    well, warnings, failures = by_gravity
     return await _draw(
         visit,
         "",
@@ -53,8 +52,7 @@ async def show(visit: Visit, *, fault: str = "") -> Response:
         trial={"message": say("test_text")} | dict(visit.form),
         checked_at=None if examined is None else examined.at,
         checking=visit.dashboard.examiner.is_running,
-        amiss=failures + warnings,
-        well=well,
+        findings=() if examined is None else examined.report.findings,
         numbers=_numbers(visit),
     )
 
@@ -111,7 +109,7 @@ async def show_numbers(visit: Visit, *, refused: Refused | None = None) -> Respo
         visit,
         "numbers",
         refused,
-        rules=[(_whose(rule.team_id, rule.sender_id), rule.route) for rule in routes.rules],
+        rules=routes.rules,
         default=routes.default,
         known=dict.fromkeys(routes, "") | dict(names.numbers if names else {}),
         names=names,
@@ -218,6 +216,42 @@ async def show_security(visit: Visit, *, fault: str = "", status: int = 0) -> Re
     return await _draw(visit, "security", status=status, me=visit.session.person, people=people, fault=fault)
 
 
+async def add_person(visit: Visit) -> Response:
+    """Add a person, who is the one that asks for it if they signed in by a link and say so."""
+    form = visit.form
+    person = await visit.dashboard.login.people.add(form.get("name", ""), form.get("password", ""))
+    if "me" in form:
+        return _goes_on(visit, person, say("person_me", name=person.name))
+    return visit.back(say("person_added", name=person.name))
+
+
+async def remove_person(visit: Visit) -> Response:
+    """Remove a person, whose browsers are signed out by that."""
+    await visit.dashboard.login.people.remove(visit.form.get("name", ""))
+    visit.dashboard.signal()
+    return visit.back(say("person_removed"))
+
+
+async def change_password(visit: Visit) -> Response:
+    """Change one's own password; this browser stays signed in."""
+    password, new = (visit.form.get(field, "") for field in ("password", "new_password"))
+    try:
+        person = await visit.dashboard.login.people.change_password(visit.session.person, password, new)
+    except TooManyTries as error:
+        return later(await show_security(visit, fault=str(error), status=429), error.wait)
+    except RelayError as error:
+        return await show_security(visit, fault=str(error))
+    return _goes_on(visit, person, say("password_changed"))
+
+
+def _goes_on(visit: Visit, person: Person, words: str) -> Response:
+    """Let this browser's session go on as that of *person*."""
+    visit.dashboard.signal()
+    response = visit.back(words)
+    set_cookie(response, replace(visit.session, person=person.name, stamp=person.stamp))
+    return response
+
+
 def _numbers(visit: Visit) -> list[str]:
     return list(dict.fromkeys(route.tracking_number for route in visit.dashboard.mapping.routes))
 
@@ -236,8 +270,3 @@ def _parts(route: Route) -> dict[str, str]:
 
 def _id(route: Route) -> str:
     return " ".join(_parts(route).values())
-
-
-def _whose(team_id: object, sender_id: object) -> str:
-    ids = {"team": team_id, "sender": sender_id}
-    return " and ".join(f"{name} {id_}" for name, id_ in ids.items() if id_).capitalize()

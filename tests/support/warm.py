@@ -3,7 +3,8 @@ Starting the program without loading it each time: a process that has loaded it 
 
 Loading is nine tenths of the work of a short command. What is started here is a process of its own all the
 same, with its own arguments, environment, directory and streams; it ends, and dies of signals, as any other.
-That the program starts from nothing is seen in tests/docs, tests/campaign, and on a terminal.
+That the program starts from nothing is seen in tests/docs, in tests/acceptance/test_proxies.py, and on a
+terminal.
 """
 
 import gc
@@ -17,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,29 +26,48 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any, Self
 
+import typer
+
+from tests.support.command_line import keep_commands
 from tests.support.unmeasured import unmeasured
 
 ROOT = Path(__file__).parents[2]
 CAN_FORK = sys.platform == "linux"
 """Windows has no fork, and after one on macOS the system's own libraries may end the process."""
 
+LATE = (
+    "alembic.command",
+    "anyio._backends._asyncio",
+    "httpcore2",
+    "jinja2",
+    "keyring",
+    "psycopg",
+    "rich.progress",
+    "rich.table",
+    "truststore",
+    "uvicorn.lifespan.off",
+    "uvloop",
+)
+"""What the program imports once it needs it."""
+
 LONGEST_REQUEST = 1 << 18  # bytes
+ONE_LOADER = threading.Lock()
 
 
-class Forked:
-    """The running program, with what the tests use of ``subprocess.Popen``."""
+class Running:
+    """The running program, on three streams of the caller: its input, output and errors."""
 
     def __init__(
-        self, arguments: tuple[str, ...], environment: Mapping[str, str], folder: Path, stdin: IO[Any]
+        self, arguments: tuple[str, ...], environment: Mapping[str, str], folder: Path, *streams: int
     ) -> None:
         self.args = ("callrail-relay", *arguments)
         self.returncode: int | None = None
-        (self.stdout, stdout), (self.stderr, stderr), (self._told, told) = _pipe(), _pipe(), _pipe()
         request = {"arguments": arguments, "environment": dict(environment), "folder": str(folder)}
-        theirs = (stdin, stdout, stderr, told)
-        socket.send_fds(_loader()[1], [json.dumps(request).encode()], [file.fileno() for file in theirs])
-        for file in theirs:
-            file.close()
+        with ONE_LOADER:
+            loader = _loader()[1]
+        self._told, told = _pipe()
+        with told:
+            socket.send_fds(loader, [json.dumps(request).encode()], [*streams, told.fileno()])
         self.pid = int(self._told.readline())
 
     def poll(self) -> int | None:
@@ -59,18 +80,6 @@ class Forked:
         if code is None:
             raise subprocess.TimeoutExpired(self.args, timeout or 0)
         return code
-
-    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        """Wait for its end; return what it wrote and was not read yet."""
-        with ThreadPoolExecutor() as threads:
-            written = [threads.submit(stream.read) for stream in (self.stdout, self.stderr)]
-            try:
-                self.wait(timeout)
-            except subprocess.TimeoutExpired:
-                self.send_signal(signal.SIGKILL)
-                raise
-            output, errors = (each.result() for each in written)
-        return output, errors
 
     def send_signal(self, number: int) -> None:
         """Send a signal, unless it has ended."""
@@ -85,13 +94,41 @@ class Forked:
 
     def __exit__(self, *_: object) -> None:
         self.wait()
-        for stream in (self.stdout, self.stderr, self._told):
-            stream.close()
+        self._told.close()
 
     def _look(self, timeout: float | None) -> int | None:
         if self.returncode is None and select.select([self._told], [], [], timeout)[0]:
             self.returncode = int(self._told.readline())
         return self.returncode
+
+
+class Forked(Running):
+    """The running program, with what the tests use of ``subprocess.Popen``."""
+
+    def __init__(
+        self, arguments: tuple[str, ...], environment: Mapping[str, str], folder: Path, stdin: IO[Any]
+    ) -> None:
+        (self.stdout, stdout), (self.stderr, stderr) = _pipe(), _pipe()
+        with stdout, stderr:
+            streams = (stdin.fileno(), stdout.fileno(), stderr.fileno())
+            super().__init__(arguments, environment, folder, *streams)
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Wait for its end; return what it wrote and was not read yet."""
+        with ThreadPoolExecutor() as threads:
+            written = [threads.submit(stream.read) for stream in (self.stdout, self.stderr)]
+            try:
+                self.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.send_signal(signal.SIGKILL)
+                raise
+            output, errors = (each.result() for each in written)
+        return output, errors
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        for stream in (self.stdout, self.stderr):
+            stream.close()
 
 
 def _pipe() -> tuple[IO[str], IO[str]]:
@@ -105,7 +142,7 @@ def _loader() -> tuple["subprocess.Popen[bytes]", socket.socket]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.acceptance.warm", str(theirs.fileno())],
+            [sys.executable, "-m", "tests.support.warm", str(theirs.fileno())],
             cwd=ROOT,
             env=unmeasured() | {"PYTHONUTF8": "1"},
             stdin=subprocess.DEVNULL,
@@ -166,8 +203,10 @@ def _become(request: dict[str, Any]) -> None:
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
     time.tzset()
+    if os.isatty(0):  # a terminal of its own, whose Ctrl-C reaches it
+        os.login_tty(os.dup(0))
     sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
-    sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stdout = os.fdopen(1, "w", 1 if os.isatty(1) else -1, encoding="utf-8", closefd=False)
     sys.stderr = os.fdopen(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
     if "COVERAGE_PROCESS_CONFIG" in os.environ:
         importlib.import_module("coverage").process_startup()
@@ -180,7 +219,10 @@ def _load() -> None:
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         if not module.name.endswith(("__main__", ".env")) and ".versions." not in module.name:
             importlib.import_module(module.name)
-    importlib.import_module("alembic.command")  # which makes a new store
+    for name in LATE:
+        importlib.import_module(name)
+    keep_commands()
+    typer.main.get_command(importlib.import_module("callrail_relay.cli").app)
     gc.freeze()  # or each child would look through all that was loaded when it ends
 
 
