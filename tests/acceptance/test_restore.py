@@ -247,7 +247,7 @@ def test_killed_at_every_step(file: Path, tmp_path: Path, monkeypatch: pytest.Mo
             assert {name for name in left if not name.startswith("relay.db")} == set()
             assert not [*data_of(home).glob("*restoring*")]
         step += 1
-    assert step > 50
+    assert step > 40
     assert whole > 1
 
 
