@@ -223,8 +223,8 @@ def show_conversation(question: Question) -> Json:
 def list_integrations(question: Question) -> Json:
     if "company_id" not in question.params:
         raise HTTPException(400, "company_id is required")
-    [company] = question.companies()
-    mine = [one for one in question.simulator.integrations.values() if one.company.id == company.id]
+    known = question.simulator.integrations.get(question.company(question.params["company_id"]).id)
+    mine = [] if known is None else [known]
     return question.page("integrations", mine, lambda each: each.as_json(question.fields))
 
 
@@ -233,10 +233,10 @@ def create_integration(question: Question) -> Json:
         raise HTTPException(400, "type must be Webhooks")
     company, config = question.company(question.form.get("company_id")), _asked_config(question)
     integrations = question.simulator.integrations
-    if any(integration.company.id == company.id for integration in integrations.values()):
+    if company.id in integrations:
         raise HTTPException(400, "The company already has a Webhooks integration")
     created = Integration(id=len(integrations) + 1, company=company, config=config)
-    integrations[created.id] = created
+    integrations[company.id] = created
     return created.as_json(question.fields)
 
 
@@ -247,8 +247,8 @@ def change_integration(question: Question) -> Json:
     known = next(named, None)
     if known is None or known.company.account_id != question.account.id:
         raise HTTPException(404, "Not found")
-    integrations[known.id] = replace(known, config=_asked_config(question))
-    return integrations[known.id].as_json(question.fields)
+    changed = integrations[known.company.id] = replace(known, config=_asked_config(question))
+    return changed.as_json(question.fields)
 
 
 # Lists of URLs by event.
