@@ -20,6 +20,7 @@ from callrail_relay.outbox.presence import (
     names_of_store,
     others_connected,
 )
+from callrail_relay.outbox.rows import count
 from callrail_relay.outbox.schema import current_version, migrate
 from callrail_relay.outbox.tables import metadata
 from callrail_relay.outbox.times import database_now
@@ -70,8 +71,7 @@ def _copy(source: sa.Connection, target: sa.Connection, begin: Begin) -> dict[st
     tables = [table for table in metadata.sorted_tables if table.name not in KEPT_BY_THE_STORE]
     if any(target.execute(sa.select(table).limit(1)).first() for table in tables):
         raise NotAllowed(f"{describe(target.engine)} isn't empty; copy into an empty database.")
-    count = sa.select(sa.func.count())
-    counts = {table.name: source.execute(count.select_from(table)).scalar_one() for table in tables}
+    counts = {table.name: count(source, table) for table in tables}
     told = begin(sum(counts.values()))
     for table in tables:
         query = sa.select(table).order_by(*table.primary_key.columns)

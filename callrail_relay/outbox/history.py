@@ -15,7 +15,7 @@ from callrail_relay.domain.message import OPEN, MessageFilter, Source, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.outbox.lists import find_page, first_since
 from callrail_relay.outbox.opt_outs import is_opted_out
-from callrail_relay.outbox.rows import Row, from_row, latest, of_pair, portions
+from callrail_relay.outbox.rows import Row, count, from_row, latest, number, of_pair, portions
 from callrail_relay.outbox.tables import (
     ACCOUNT_ID,
     EPOCH,
@@ -54,8 +54,7 @@ def read_overview(
     """What waits, and how many texts came in since *arrivals_since*."""
 
     def oldest(account_id: str, length: timedelta) -> datetime | None:
-        first: datetime | None = connection.scalar(_OLDEST, {"account_id": account_id, "since": now - length})
-        return first
+        return connection.scalar(_OLDEST, {"account_id": account_id, "since": now - length})
 
     return views.Overview(
         now=now,
@@ -66,7 +65,7 @@ def read_overview(
     )
 
 
-_OLDEST = sa.select(sa.func.min(attempts.c.counted_at)).where(
+_OLDEST: sa.Select[datetime] = sa.select(sa.func.min(attempts.c.counted_at)).where(
     attempts.c.account_id == ACCOUNT_ID, attempts.c.counted_at > sa.bindparam("since", type_=Instant)
 )
 
@@ -89,11 +88,7 @@ class _Kind:
 def _kind(*which: Condition, count: sa.ScalarSelect[int] | None = None) -> _Kind:
     """Texts that fulfill this; *count* is how many those are, if that is known without going through them."""
     rows = _SUMMARIES.where(*which).limit(sa.bindparam("shown"))
-    return _Kind(rows, _number(messages, *which) if count is None else count)
-
-
-def _number(table: sa.FromClause, *where: Condition) -> sa.ScalarSelect[int]:
-    return sa.select(sa.func.count()).select_from(table).where(*where).scalar_subquery()
+    return _Kind(rows, number(messages, *which) if count is None else count)
 
 
 def _tallied(*statuses: Status) -> sa.ScalarSelect[int]:
@@ -170,8 +165,8 @@ def read_today(connection: sa.Connection, now: datetime, midnight: datetime) -> 
     newest = connection.execute(latest_sent.order_by(messages.c.received_at.desc()).limit(MEDIAN_OF))
     took = [(sent_at - came_at).total_seconds() for came_at, sent_at in newest]
     return views.Today(
-        sent=connection.scalar(sa.select(_number(messages, *came))) or 0,
-        replies=connection.scalar(sa.select(_number(callrail_texts, *replied))) or 0,
+        sent=count(connection, messages, *came),
+        replies=count(connection, callrail_texts, *replied),
         median_seconds=median(took) if took else None,
     )
 
@@ -189,8 +184,8 @@ def read_kept(connection: sa.Connection, now: datetime, since: datetime) -> view
     twice = twice.group_by(attempts.c.segment_id).having(sa.func.count() > 1)
     kept = (submissions.c.retired_at.is_(None), submissions.c.received_at >= since)
     return views.Kept(
-        lost=connection.scalar(sa.select(_number(submissions, *kept, ~message, ~passed_on))) or 0,
-        doubled=connection.scalar(sa.select(_number(twice.subquery()))) or 0,
+        lost=count(connection, submissions, *kept, ~message, ~passed_on),
+        doubled=count(connection, twice.subquery()),
     )
 
 
@@ -290,13 +285,13 @@ _MARKER = sa.select(
     _newest(decisions.c.id),
     _newest(callrail_texts.c.received_at),
     # By the account, so that the index of what is in flight is used.
-    _number(attempts, attempts.c.account_id > "", attempts.c.finished_at.is_(None)),
-    _number(opt_outs),
+    number(attempts, attempts.c.account_id > "", attempts.c.finished_at.is_(None)),
+    number(opt_outs),
     *(
-        _number(messages, messages.c.status == sa.literal(status, literal_execute=True))
+        number(messages, messages.c.status == sa.literal(status, literal_execute=True))
         for status in (Status.HELD, Status.UNKNOWN, *OPEN)
     ),
-    _number(accounts),
+    number(accounts),
     _newest(accounts.c.excess_at),
     *(
         sa.select(sa.func.sum(accounts.c[name])).scalar_subquery()

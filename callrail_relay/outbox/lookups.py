@@ -26,6 +26,7 @@ from callrail_relay.outbox.rows import (
     Row,
     change,
     change_account,
+    count,
     has_requests,
     latest,
     message_of,
@@ -251,16 +252,14 @@ def settle_as_sent(
 
 def _is_twice(connection: sa.Connection, segment: Row) -> bool:
     """Whether CallRail took a segment more than once, in pieces or as a whole."""
-    sent = sa.select(sa.func.count()).where(
-        attempts.c.segment_id == segment.id, attempts.c.outcome == OutcomeKind.SENT
-    )
+    sent = (attempts.c.segment_id == segment.id, attempts.c.outcome == OutcomeKind.SENT)
     # The longer one that it is a piece of, or a piece of it.
-    other = sa.select(segments.c.id).where(
+    other = (
         segments.c.message_seq == segment.message_seq,
         segments.c.status == Status.SENT,
         sa.or_(segments.c.id == segment.replaces, segments.c.replaces == segment.id),
     )
-    return connection.execute(sent).scalar_one() > 1 or connection.execute(other).first() is not None
+    return count(connection, attempts, *sent) > 1 or count(connection, segments, *other) > 0
 
 
 def flagged_twice(reasons: Iterable[Reason]) -> list[Reason]:
@@ -323,7 +322,7 @@ def _tell_restored(connection: sa.Connection, attempt: Row, **found: object) -> 
 def _resend_once(connection: sa.Connection, now: datetime, attempt: Row) -> list[Settled]:
     """Queue the segment again, unless that was done before."""
     of_segment = (attempts.c.segment_id == attempt.segment_id, attempts.c.outcome == OutcomeKind.UNKNOWN)
-    if connection.execute(sa.select(sa.func.count()).where(*of_segment)).scalar_one() > 1:
+    if count(connection, attempts, *of_segment) > 1:
         return []
     detail = "CallRail doesn't show it, so it is sent once more, as delivery.on_unknown says."
     _note(connection, now, attempt, detail)

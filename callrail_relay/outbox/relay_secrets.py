@@ -29,9 +29,7 @@ def read_ended_tokens(connection: sa.Connection, now: datetime) -> frozenset[str
 
 
 def token_ends_at(connection: sa.Connection, _now: datetime, digest: str) -> datetime | None:
-    query = sa.select(ended_tokens.c.ends_at).where(ended_tokens.c.digest == digest)
-    ends_at: datetime | None = connection.scalar(query)
-    return ends_at
+    return connection.scalar(sa.select(ended_tokens.c.ends_at).where(ended_tokens.c.digest == digest))
 
 
 def read_relay_secret(connection: sa.Connection, _now: datetime, proposed: str) -> str:

@@ -83,8 +83,7 @@ def _due_at(connection: sa.Connection, company: Company, policy: PollPolicy) -> 
 
 def _polled_at(connection: sa.Connection, company: Company) -> datetime | None:
     """When the last poll of a company that ended well began."""
-    began: datetime | None = connection.scalar(_POLLED_AT, _named(company))
-    return began
+    return connection.scalar(_POLLED_AT, _named(company))
 
 
 def _named(company: Company) -> dict[str, str]:
@@ -93,14 +92,14 @@ def _named(company: Company) -> dict[str, str]:
 
 _OF_COMPANY = polls.c.account_id == ACCOUNT_ID, polls.c.company_id == sa.bindparam("company_id")
 _NEWEST = sa.select(polls).where(*_OF_COMPANY).order_by(polls.c.began_at.desc(), polls.c.id.desc()).limit(1)
-_POLLED_AT = sa.select(sa.func.max(polls.c.began_at)).where(*_OF_COMPANY, polls.c.finished_at.is_not(None))
+_ENDED_WELL = polls.c.finished_at.is_not(None)
+_POLLED_AT: sa.Select[datetime] = sa.select(sa.func.max(polls.c.began_at)).where(*_OF_COMPANY, _ENDED_WELL)
 
 
 def next_forward(connection: sa.Connection, now: datetime) -> datetime | None:
     """When the next reply is to be passed on; None when none is."""
-    due = sa.func.min(callrail_texts.c.forward_at)
-    at: datetime | None = connection.scalar(sa.select(due).where(callrail_texts.c.forward_at.is_not(None)))
-    return at
+    due: sa.Select[datetime] = sa.select(sa.func.min(callrail_texts.c.forward_at))
+    return connection.scalar(due.where(callrail_texts.c.forward_at.is_not(None)))
 
 
 def claim_forward(connection: sa.Connection, now: datetime, lease: timedelta) -> Forward | None:
