@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from callrail_relay.domain.inbound import InboundPolicy, Pair, PollPolicy
 from callrail_relay.domain.opt_outs import OptOut, Origin, PossibleOptOut
 from callrail_relay.domain.routing import Route
-from callrail_relay.outbox.rows import insert_into, look_at_all, of_pair, portions, route_of
+from callrail_relay.outbox.rows import insert_into, look_at_all, of_pair, portions, route_of, upsert
 from callrail_relay.outbox.tables import (
     accounts,
     attempts,
@@ -157,8 +157,7 @@ def remember_number(
 ) -> None:
     """Keep a number of ours, for which the opt-outs of people hold who opted out of all *known* ones."""
     found = {"account_id": route.account_id, "company_id": route.company_id}
-    row = insert_into(connection, numbers).values(tracking_number=route.tracking_number, **found)
-    connection.execute(row.on_conflict_do_update(index_elements=["tracking_number"], set_=found))
+    upsert(connection, numbers, {"tracking_number": route.tracking_number}, found)
     copy_opt_outs(connection, now, route.tracking_number, known)
 
 

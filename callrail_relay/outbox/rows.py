@@ -36,6 +36,14 @@ def insert_into(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | p
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 
+def upsert(
+    connection: sa.Connection, table: sa.Table, key: Mapping[str, object], values: Mapping[str, object]
+) -> None:
+    """Insert a row, or change the one with this primary key."""
+    row = insert_into(connection, table).values({**key, **values})
+    connection.execute(row.on_conflict_do_update(index_elements=[*key], set_=values))
+
+
 def of_pair(table: sa.FromClause, tracking_number: object, recipient: object) -> tuple[Condition, Condition]:
     """Whether a row is about this person and this number of ours; either may be a column as well."""
     return table.c.tracking_number == tracking_number, table.c.recipient == recipient
