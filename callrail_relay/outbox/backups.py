@@ -92,10 +92,9 @@ def _add_attempts(
     if connection.execute(sa.select(segments.c.id).where(of_message).limit(1)).first() is None:
         of_account = sa.select(accounts.c.max_characters).where(accounts.c.id == row.account_id)
         limit = min(connection.scalar(of_account) or max_characters, max_characters)
-        pieces = list(enumerate(split_text(row.text, max_characters=limit), start=1))
         new = [
             {"message_seq": row.seq, "position": at, "content": one, "status": Status.QUEUED}
-            for at, one in pieces
+            for at, one in enumerate(split_text(row.text, max_characters=limit), start=1)
         ]
         connection.execute(sa.insert(segments), new)
         change(connection, messages, row.seq, segment_count=len(new))

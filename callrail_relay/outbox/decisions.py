@@ -113,9 +113,9 @@ def resend(connection: sa.Connection, now: datetime, message_id: str, actor: Act
     _keep(connection, now, row, Verb.RESEND, actor)
     unknown = attempts.c.outcome == OutcomeKind.UNKNOWN
     _set_attempts(connection, row, unknown, next_lookup_at=now + AUDIT_AFTER, blocks_until=None)
-    change(connection, messages, row.seq, approved=sorted({*row.approved, "too_old"}))
     requeue(connection, now, row)
-    change(connection, messages, row.seq, not_before=now + actor.delay)
+    approved = sorted({*row.approved, "too_old"})
+    change(connection, messages, row.seq, approved=approved, not_before=now + actor.delay)
     return True
 
 

@@ -90,10 +90,11 @@ def _ingest(
                 change(connection, callrail_texts, known.resource_id, **changes)
         return ingested
     taken.add(text.key)
-    account_id = account_id or _account_of(connection, people)
+    texted_from = _account_of(connection, people)
+    account_id = account_id or texted_from
     # CallRail reports the texts of all the company's numbers; the words of the others are not for us.
-    of_ours = any(not ends.ours.excludes(number) for number in policy.tracking_numbers)
-    of_ours = of_ours or _account_of(connection, people) is not None
+    may_be_ours = any(not ends.ours.excludes(number) for number in policy.tracking_numbers)
+    of_ours = may_be_ours or texted_from is not None
     stored = insert_into(connection, callrail_texts).values(
         resource_id=text.key,
         direction=direction,
@@ -178,14 +179,15 @@ def _of_conversation(connection: sa.Connection, text: CallRailText, ends: Ends) 
     """The pairs of a conversation that are known here; of its thread alone if that is known."""
     if text.conversation_id is None:
         return []
-    found: set[tuple[Pair, str | None]] = set()
-    for table in (messages, callrail_texts):
-        query = sa.select(table.c.tracking_number, table.c.recipient, table.c.thread_id).distinct()
-        query = query.where(table.c.conversation_id == text.conversation_id, table.c.recipient.is_not(None))
-        found |= {((row[0], row[1]), row[2]) for row in connection.execute(query)}
-    fitting = {(pair, thread_id) for pair, thread_id in found if ends.allow(pair)}
-    of_thread = {pair for pair, thread_id in fitting if thread_id and thread_id == text.thread_id}
-    return sorted(of_thread or {pair for pair, _ in fitting})
+    known = (
+        sa.select(table.c.tracking_number, table.c.recipient, table.c.thread_id).where(
+            table.c.conversation_id == text.conversation_id, table.c.recipient.is_not(None)
+        )
+        for table in (messages, callrail_texts)
+    )
+    fitting = [row for row in connection.execute(sa.union(*known)) if ends.allow((row[0], row[1]))]
+    of_thread = [row for row in fitting if row.thread_id and row.thread_id == text.thread_id]
+    return sorted({(row.tracking_number, row.recipient) for row in of_thread or fitting})
 
 
 def _by_endings(connection: sa.Connection, text: CallRailText, ends: Ends) -> list[Pair]:

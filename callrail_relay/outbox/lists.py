@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.message import Export, Message, MessageFilter, Status
 from callrail_relay.outbox.queries import with_segments
-from callrail_relay.outbox.rows import Row, latest
-from callrail_relay.outbox.tables import Condition, messages, tallies
+from callrail_relay.outbox.rows import Row, count, latest
+from callrail_relay.outbox.tables import Condition, messages
 
 LOOKED_THROUGH = 30_000  # texts that one statement looks through for words
 
@@ -114,15 +114,9 @@ def list_messages(connection: sa.Connection, now: datetime, wanted: MessageFilte
 def plan_export(connection: sa.Connection, now: datetime, wanted: MessageFilter) -> Export:
     """How many messages pass the filter now; what comes in later is not in the export."""
     last = _last_seq(connection)
-    if wanted == MessageFilter(statuses=wanted.statuses, limit=wanted.limit):
-        # However many they are.
-        counts = [sa.select(sa.func.sum(tallies.c.messages)).where(*_among(tallies, wanted))]
-    else:
-        where = [*_conditions(connection, wanted), *_among(messages, wanted)]
-        number = sa.select(sa.func.count()).select_from(messages).where(*where)
-        counts = [number.where(*stretch) for stretch in _stretches(wanted, 0, last)]
-    count = sum(int(connection.scalar(one) or 0) for one in counts)
-    return Export(wanted=wanted, count=count, last=last)
+    where = _exported(connection, wanted)
+    counts = [count(connection, messages, *where, *stretch) for stretch in _stretches(wanted, 0, last)]
+    return Export(wanted=wanted, count=sum(counts), last=last)
 
 
 def read_portion(
@@ -130,8 +124,8 @@ def read_portion(
 ) -> tuple[list[Message], int]:
     """The next *size* messages of *export* after the place *after*, and the place of the last."""
     # Each portion is a transaction of its own, so that a long export doesn't block writes.
-    where = [*_conditions(connection, export.wanted), *_among(messages, export.wanted)]
-    query = sa.select(messages).where(*where).order_by(messages.c.seq).limit(size)
+    query = sa.select(messages).where(*_exported(connection, export.wanted))
+    query = query.order_by(messages.c.seq).limit(size)
     for stretch in _stretches(export.wanted, after, export.last):
         if rows := connection.execute(query.where(*stretch)).all():
             return with_segments(connection, now, rows), rows[-1].seq
@@ -145,5 +139,6 @@ def _stretches(wanted: MessageFilter, after: int, last: int) -> Iterator[tuple[C
         yield messages.c.seq > begin, messages.c.seq <= min(begin + step, last)
 
 
-def _among(table: sa.FromClause, wanted: MessageFilter) -> list[Condition]:
-    return [table.c.status.in_(wanted.statuses)] if wanted.statuses else []
+def _exported(connection: sa.Connection, wanted: MessageFilter) -> list[Condition]:
+    among = [messages.c.status.in_(wanted.statuses)] if wanted.statuses else []
+    return [*_conditions(connection, wanted), *among]

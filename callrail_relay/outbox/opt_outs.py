@@ -100,13 +100,8 @@ def ask_about(connection: sa.Connection, tracking_number: str, recipient: str, r
     if is_opted_out(connection, reply.written_at, tracking_number, recipient):
         return False
     pair = {"tracking_number": tracking_number, "recipient": recipient}
-    asked = insert_into(connection, possible_opt_outs).values(pair | asdict(reply))
-    newer = asked.on_conflict_do_update(
-        index_elements=["tracking_number", "recipient"],
-        set_={"words": asked.excluded.words, "written_at": asked.excluded.written_at},
-        where=possible_opt_outs.c.written_at < asked.excluded.written_at,
-    )
-    connection.execute(newer)
+    is_newer = possible_opt_outs.c.written_at < reply.written_at
+    upsert(connection, possible_opt_outs, pair, asdict(reply), where=is_newer)
     return True
 
 

@@ -37,11 +37,15 @@ def insert_into(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | p
 
 
 def upsert(
-    connection: sa.Connection, table: sa.Table, key: Mapping[str, object], values: Mapping[str, object]
+    connection: sa.Connection,
+    table: sa.Table,
+    key: Mapping[str, object],
+    values: Mapping[str, object],
+    where: Condition | None = None,
 ) -> None:
-    """Insert a row, or change the one with this primary key."""
+    """Insert a row, or change the one with this primary key, if *where* is true of it."""
     row = insert_into(connection, table).values({**key, **values})
-    connection.execute(row.on_conflict_do_update(index_elements=[*key], set_=values))
+    connection.execute(row.on_conflict_do_update(index_elements=[*key], set_=values, where=where))
 
 
 def of_pair(table: sa.FromClause, tracking_number: object, recipient: object) -> tuple[Condition, Condition]:

@@ -15,7 +15,7 @@ from callrail_relay.domain.message import Message, Reason, Status
 from callrail_relay.domain.shadow import LEASE, Mode, Passed, PassOn, Shadow, State
 from callrail_relay.errors import NotAllowed
 from callrail_relay.outbox.queries import with_segments
-from callrail_relay.outbox.rows import Row, change, count, from_row, insert_into, look_at_all
+from callrail_relay.outbox.rows import Row, change, count, from_row, look_at_all, upsert
 from callrail_relay.outbox.tables import (
     EPOCH,
     accounts,
@@ -49,10 +49,9 @@ def require_live(connection: sa.Connection) -> None:
 def start(connection: sa.Connection, now: datetime, forward_to: str) -> None:
     """Pass on what comes in from now on; in shadow already, to this URL from now on."""
     _lock_others_out(connection)
-    row = insert_into(connection, shadow).values(id=1, mode=Mode.SHADOW, since=now, forward_to=forward_to)
-    since = sa.case((shadow.c.mode == Mode.SHADOW, shadow.c.since), else_=row.excluded.since)
-    changed = {"mode": Mode.SHADOW, "since": since, "forward_to": forward_to}
-    connection.execute(row.on_conflict_do_update(index_elements=["id"], set_=changed))
+    before = _shadow(connection, _MODE)
+    since = before.since if before.is_on else now
+    upsert(connection, shadow, {"id": 1}, {"mode": Mode.SHADOW, "since": since, "forward_to": forward_to})
 
 
 def switch(connection: sa.Connection, now: datetime, to: Mode) -> int | None:

@@ -211,7 +211,7 @@ async def hear(outbox: Store, clock: ManualClock) -> None:
     assert forward is not None
     await outbox.write(replies.end_forward, forward.resource_id, None)
     polls = poll_policy(companies=((ACCOUNT, COMPANY),), every=timedelta(minutes=15))
-    poll = await outbox.write(replies.claim_poll, polls)
+    poll = await outbox.write(replies.claim_poll, (ACCOUNT, COMPANY), polls)
     assert poll is not None
     await outbox.write(replies.end_poll, poll.id, 1, well=True)
     await outbox.read(replies.due_polls, polls)
