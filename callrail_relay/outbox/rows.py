@@ -79,7 +79,8 @@ def number(table: sa.FromClause, *which: Condition) -> sa.ScalarSelect[int]:
 
 
 def count(connection: sa.Connection, table: sa.FromClause, *which: Condition) -> int:
-    return connection.execute(sa.select(number(table, *which))).scalar_one()
+    query = sa.select(sa.func.count()).select_from(table).where(*which)
+    return connection.execute(query).scalar_one()
 
 
 def last_of(*instants: datetime | None) -> datetime | None:

@@ -195,7 +195,7 @@ class Operations:
         if draft.reasons:
             raise UsageError(" ".join(says(reason) for reason in draft.reasons))
         edited = new_message(message.id, replace(draft, **if3_context(message)), self.mapping)
-        status = await self.store.write(decisions.edit, edited, self.mapping.guards, actor)
+        status = await self.store.write(decisions.rewrite, edited, self.mapping.guards, Verb.EDIT, actor)
         [message] = await self.find(id_)
         if status is None:
             raise _not_allowed(message, "edited", "held")
@@ -285,10 +285,10 @@ class Operations:
                 "the same number of texts. Cancel it, and send it again from IF3 or with "
                 "`callrail-relay replay`."
             )
-        by_id = dict(zip(stored.message_ids, drafts, strict=True))
+        by_id, guards = dict(zip(stored.message_ids, drafts, strict=True)), self.mapping.guards
         for message in lacking:
             remapped = new_message(message.id, by_id[message.id], self.mapping)
-            if await self.store.write(decisions.remap, remapped, self.mapping.guards, actor) is None:
+            if await self.store.write(decisions.rewrite, remapped, guards, Verb.REMAP, actor) is None:
                 raise _not_remappable(message)
         return [message for one in lacking for message in await self.find(one.id)]
 

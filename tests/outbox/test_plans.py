@@ -17,7 +17,7 @@ import callrail_relay
 from callrail_relay.domain.alerts import Change, Incident, Level
 from callrail_relay.domain.guards import Verdict
 from callrail_relay.domain.inbound import Direction, ShownNumber
-from callrail_relay.domain.message import Actor, MessageFilter, Reason, Status
+from callrail_relay.domain.message import Actor, MessageFilter, Reason, Status, Verb
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
 from callrail_relay.domain.reconcile import FailedLookup, FoundText, Lookup
 from callrail_relay.domain.routing import Route
@@ -311,7 +311,10 @@ async def tend(outbox: Store, clock: ManualClock, message_id: str) -> None:
     await accept_one(outbox, submission)
     await outbox.read(decisions.read_submission, submission.id)
     await outbox.write(
-        decisions.remap, replace(incomplete, draft=make_draft(), verdict=Verdict()), guard_policy()
+        decisions.rewrite,
+        replace(incomplete, draft=make_draft(), verdict=Verdict()),
+        guard_policy(),
+        Verb.REMAP,
     )
     await outbox.read(alerts.read_undecided, timedelta(minutes=15))
     await outbox.read(alerts.count_failures, [ACCOUNT])
@@ -350,7 +353,7 @@ async def click_on_one(outbox: Store) -> None:
     await accept_one(outbox, make_submission(held))
     click = Actor(name="Sam", batch="batch", delay=timedelta(seconds=8))
     edited = replace(held, draft=make_draft(text="Other words", recipient=recipient(61)), verdict=Verdict())
-    assert Status.QUEUED == await outbox.write(decisions.edit, edited, guard_policy(), actor=click)
+    assert Status.QUEUED == await outbox.write(decisions.rewrite, edited, guard_policy(), Verb.EDIT, click)
     await outbox.write(decisions.send_after, "batch", timedelta(seconds=1))
     assert [held.id] == await outbox.read(decisions.ids_of_batch, "batch")
     assert await outbox.write(decisions.undo, held.id, "batch")
