@@ -21,7 +21,7 @@ from callrail_relay.domain.opt_outs import Origin, PossibleOptOut
 from callrail_relay.domain.outcome import Outcome, OutcomeKind, Sent
 from callrail_relay.domain.printable import printable_line, shortened
 from callrail_relay.domain.reconcile import AFTER, BEFORE, FoundText, Settled, normalise, owner
-from callrail_relay.outbox.lookups import MAY_HAVE_ARRIVED, known_conversation, sending_of, settle_as_sent
+from callrail_relay.outbox.lookups import SENDINGS, known_conversation, sending_of, settle_as_sent
 from callrail_relay.outbox.opt_outs import add_opt_out, ask_about, settle_possible_opt_out, with_known_numbers
 from callrail_relay.outbox.rows import (
     Row,
@@ -33,7 +33,7 @@ from callrail_relay.outbox.rows import (
     of_pair,
     write_account,
 )
-from callrail_relay.outbox.tables import attempts, callrail_texts, messages, opt_outs, segments
+from callrail_relay.outbox.tables import attempts, callrail_texts, messages, opt_outs
 
 E164_LENGTH = len("+12025550122")  # of all numbers that are texted: those of North America
 SEEN = "seen:"  # begins the keys of texts that were read in a conversation, which has no ids for them
@@ -366,14 +366,11 @@ def _candidates(
 ) -> list[Row]:
     """Attempts of about that time that may have arrived, and that no other text is linked to."""
     linked = callrail_texts.alias()
-    of_message = sa.select(attempts, segments.c.content, messages.c.conversation_id)
-    of_message = of_message.join(segments, segments.c.id == attempts.c.segment_id)
-    query = of_message.join(messages, messages.c.seq == segments.c.message_seq).where(
+    query = SENDINGS.where(
         attempts.c.account_id == text.account_id,
         # What began earlier counts from later on: this much of the index is enough.
         attempts.c.counted_at >= instant - AFTER,
         attempts.c.started_at.between(instant - AFTER, instant + BEFORE),
-        MAY_HAVE_ARRIVED,
         ~sa.exists().where(linked.c.attempt_id == attempts.c.id),
     )
     if text.company_id is not None:

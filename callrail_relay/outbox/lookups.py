@@ -135,16 +135,10 @@ def record_lookup(
     # Every attempt to the same person that could be a text found here: from any number of the company, as
     # CallRail keeps them in one conversation, and does not say which number sent which. What is under way
     # counts as certain, so that it lends its text to no older attempt.
-    query = (
-        sa.select(attempts, segments.c.content)
-        .join(segments, segments.c.id == attempts.c.segment_id)
-        .join(messages, messages.c.seq == segments.c.message_seq)
-        .where(
-            messages.c.company_id == due.route.company_id,
-            messages.c.recipient == due.recipient,
-            attempts.c.started_at.between(*reach(due.started_at, lookup.texts, _until(attempt))),
-            MAY_HAVE_ARRIVED,
-        )
+    query = SENDINGS.where(
+        messages.c.company_id == due.route.company_id,
+        messages.c.recipient == due.recipient,
+        attempts.c.started_at.between(*reach(due.started_at, lookup.texts, _until(attempt))),
     )
     found = match([sending_of(row) for row in connection.execute(query)], lookup.texts)
     words = "Found in CallRail's conversation, written at {:%Y-%m-%dT%H:%M:%SZ}."
@@ -184,8 +178,18 @@ def _note(connection: sa.Connection, now: datetime, attempt: Row, detail: str, r
     connection.execute(sa.insert(evidence).values(learnt | {"detail": detail, "requests": requests}))
 
 
+# Attempts that may have arrived.
+_ARRIVED = attempts.c.outcome.in_([OutcomeKind.SENT, OutcomeKind.UNKNOWN])
+SENDINGS = (
+    sa.select(attempts, segments.c.content, messages.c.conversation_id)
+    .join(segments, segments.c.id == attempts.c.segment_id)
+    .join(messages, messages.c.seq == segments.c.message_seq)
+    .where(sa.or_(_ARRIVED, attempts.c.outcome.is_(None)))
+)
+
+
 def sending_of(row: Row) -> Sending:
-    """An attempt, with the content of its segment."""
+    """An attempt of SENDINGS."""
     certain = row.outcome != OutcomeKind.UNKNOWN
     known = {"content": row.content, "started_at": row.started_at, "until": _until(row)}
     return Sending(attempt_id=row.id, certain=certain, **known)
@@ -194,11 +198,6 @@ def sending_of(row: Row) -> Sending:
 def _until(attempt: Row) -> datetime | None:
     """When an attempt of another relay began at the latest; None for one of ours, whose start is known."""
     return attempt.finished_at if attempt.node == FORMER_RELAY else None
-
-
-MAY_HAVE_ARRIVED = sa.or_(
-    attempts.c.outcome.in_([OutcomeKind.SENT, OutcomeKind.UNKNOWN]), attempts.c.outcome.is_(None)
-)
 
 
 def settle_as_sent(

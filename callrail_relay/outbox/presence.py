@@ -25,7 +25,7 @@ from callrail_relay import __version__
 from callrail_relay.domain.account import DAY
 from callrail_relay.domain.health import Contact, Node, Slept
 from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.errors import AlreadyRunning, Unavailable
+from callrail_relay.errors import AlreadyRunning, RelayError, Unavailable
 from callrail_relay.outbox.engine import APPLICATION, give_to_owner
 from callrail_relay.outbox.rows import last_of, upsert
 from callrail_relay.outbox.tables import NOW, Instant, accounts, attempts, contacts, nodes, polls
@@ -202,6 +202,20 @@ class StoreLock:
             f"The lock {self._path} can't be used ({error.strerror or error}), so it's not known whether a "
             "relay is running. Use the same user as `serve`, and check the directory's permissions."
         )
+
+
+@contextmanager
+def kept(store: Path, by: str, now: datetime, busy: RelayError) -> Iterator[None]:
+    """Let no command but *by* use a SQLite store. Raises AlreadyRunning, or *busy* if a command sends."""
+    lock = StoreLock(store)
+    lock.take(by, now)
+    try:
+        # A `replay` sends from the store as well, and has no lock of its own.
+        if has_workers(names_of_store(store)):
+            raise busy
+        yield
+    finally:
+        lock.release()
 
 
 def beat(connection: sa.Connection, now: datetime, id_: str, node: Node) -> datetime:
