@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from callrail_relay.domain.inbound import InboundPolicy, Pair, PollPolicy
 from callrail_relay.domain.opt_outs import OptOut, Origin, PossibleOptOut
 from callrail_relay.domain.routing import Route
-from callrail_relay.outbox.rows import insert_into, look_at_all, of_pair, portions, route_of, upsert
+from callrail_relay.outbox.rows import count, insert_into, look_at_all, of_pair, portions, route_of, upsert
 from callrail_relay.outbox.tables import (
     accounts,
     attempts,
@@ -91,8 +91,7 @@ def remove_opt_out(
 
 def is_opted_out(connection: sa.Connection, now: datetime, tracking_number: str, recipient: str) -> bool:
     """Whether a person opted out of texts from this tracking number."""
-    query = sa.select(opt_outs.c.recipient).where(*of_pair(opt_outs, tracking_number, recipient))
-    return connection.execute(query).first() is not None
+    return count(connection, opt_outs, *of_pair(opt_outs, tracking_number, recipient)) > 0
 
 
 def ask_about(connection: sa.Connection, tracking_number: str, recipient: str, reply: PossibleOptOut) -> bool:
