@@ -82,22 +82,6 @@ class Overview:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RawRequest:
-    received_at: datetime
-    content_type: str | None
-    query: str | None
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextHistory:
-    approved: tuple[str, ...] = ()
-    release_at: datetime | None = None
-    raw: RawRequest | None = None
-    opted_out: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ChatMessage:
     at: datetime
     inbound: bool

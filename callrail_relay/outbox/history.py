@@ -211,16 +211,6 @@ def read_page(connection: sa.Connection, now: datetime, wanted: MessageFilter) -
     return views.TextPage(rows=rows, older=page.older, searched_to=page.searched_to)
 
 
-def read_history(connection: sa.Connection, now: datetime, message_id: str) -> views.TextHistory:
-    """What is known of one text beside the message itself."""
-    query = sa.select(submissions, messages.c.approved, messages.c.release_at, _OPTED_OUT)
-    of_message = (messages.c.id == message_id, submissions.c.id == messages.c.submission_id)
-    row = connection.execute(query.where(*of_message)).first()
-    if row is None:
-        return views.TextHistory()
-    return from_row(views.TextHistory, row, approved=tuple(row.approved), raw=from_row(views.RawRequest, row))
-
-
 def read_conversation(
     connection: sa.Connection,
     now: datetime,

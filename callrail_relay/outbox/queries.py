@@ -80,6 +80,7 @@ def with_segments(connection: sa.Connection, now: datetime, rows: Sequence[Row])
             segments=tuple(of_message[row.seq]),
             release_at=row.release_at if row.status == Status.HELD else None,
             decisions=tuple(decided[row.seq]),
+            approved=tuple(row.approved),
             blocked_until=blocked.get(key) if row.status == Status.QUEUED else None,
         )
 

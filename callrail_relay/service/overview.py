@@ -10,12 +10,13 @@ from callrail_relay.clock import Clock, until_woken
 from callrail_relay.domain import views
 from callrail_relay.domain.events import Event
 from callrail_relay.domain.health import Facts, StoreStats, most_pressing
-from callrail_relay.domain.message import Message, MessageFilter, Status
+from callrail_relay.domain.mapper import StoredSubmission
+from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.domain.opt_outs import OptOut
 from callrail_relay.domain.shadow import Shadow
 from callrail_relay.errors import Unavailable
+from callrail_relay.outbox import decisions, opt_outs, queries
 from callrail_relay.outbox import history as store_history
-from callrail_relay.outbox import opt_outs, queries
 from callrail_relay.outbox import shadow as store_shadow
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import MOST_SHOWN
@@ -35,12 +36,6 @@ class PastArrivals:
     until: datetime
     counted_at: datetime
     arrivals: tuple[views.Arrivals, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OneText:
-    message: Message
-    history: views.TextHistory
 
 
 @dataclass(eq=False)
@@ -104,12 +99,8 @@ class History:
     async def page(self, wanted: MessageFilter) -> views.TextPage:
         return await self.store.read(store_history.read_page, wanted)
 
-    async def text(self, id_: str) -> list[OneText]:
-        """The text with this id, or those of the submission with this id. Raises NotFound."""
-        return [
-            OneText(message=message, history=await self.store.read(store_history.read_history, message.id))
-            for message in await self.operations.find(id_)
-        ]
+    async def request(self, submission_id: str) -> StoredSubmission:
+        return await self.store.read(decisions.read_submission, submission_id)
 
     async def conversation(self, ours: str, recipient: str, before: datetime | None) -> views.Conversation:
         return await self.store.read(store_history.read_conversation, ours, recipient, before, BUBBLES)

@@ -13,7 +13,7 @@ from callrail_relay.outbox import decisions, history, lists, opt_outs
 from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import callrail_texts, messages
 from tests.outbox.database import connected
-from tests.outbox.worker import REFUSED, SENT, Worker, accept_one, put
+from tests.outbox.worker import REFUSED, SENT, Worker, accept_one, find, put
 from tests.support.clock import START, ManualClock
 from tests.support.factories import (
     ACCOUNT,
@@ -220,13 +220,13 @@ async def test_history_of_a_text(outbox: Store) -> None:
     await outbox.write(decisions.approve, id_)
     await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "Replied STOP")
 
-    found = await outbox.read(history.read_history, id_)
+    message = await find(outbox, id_)
+    raw = await outbox.read(decisions.read_submission, message.submission_id)
+    [row] = await outbox.read(history.read_rows, [id_])
 
-    assert found.raw is not None
-    assert (BODY, "application/json") == (found.raw.body, found.raw.content_type)
-    assert ("merge_tag",) == found.approved
-    assert found.opted_out
-    assert (await outbox.read(history.read_history, "no-such-text")).raw is None
+    assert (BODY, "application/json") == (raw.body, raw.content_type)
+    assert ("merge_tag",) == message.approved
+    assert row.opted_out
 
 
 async def test_conversation_has_both_sides(outbox: Store, store_url: str, clock: ManualClock) -> None:

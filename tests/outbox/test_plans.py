@@ -279,7 +279,6 @@ async def look_at_pages(outbox: Store, clock: ManualClock, message_id: str) -> N
     for page in pages:
         for statuses in ((), (Status.SENT, Status.FAILED)):
             await outbox.read(history.read_page, MessageFilter(statuses=statuses, **page))
-    await outbox.read(history.read_history, message_id)
     for before in (None, clock.now()):
         await outbox.read(history.read_conversation, TRACKING_NUMBER, recipient(10), before, 20)
     await outbox.read(opt_outs.list_opt_outs, 20)

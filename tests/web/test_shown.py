@@ -24,6 +24,7 @@ from callrail_relay.domain.health import (
     most_pressing,
 )
 from callrail_relay.domain.health import Point as HealthPoint
+from callrail_relay.domain.mapper import StoredSubmission
 from callrail_relay.domain.message import (
     Actor,
     Attempt,
@@ -42,13 +43,10 @@ from callrail_relay.domain.printable import shortened
 from callrail_relay.domain.views import (
     Arrivals,
     Bucket,
-    RawRequest,
-    TextHistory,
     Waiting,
 )
 from callrail_relay.sentences import phone, plural, seen_lately, when
 from callrail_relay.service.operations import StatusReport
-from callrail_relay.service.overview import OneText
 from callrail_relay.web.dashboard import now, plots, words
 from callrail_relay.web.dashboard.texts import read_filter, readable, steps
 from tests.support.factories import RECIPIENT, make_route
@@ -389,9 +387,10 @@ def text(
     *attempts: Attempt,
     reasons: tuple[Reason, ...] = (),
     decisions: tuple[Decision, ...] = (),
-    **history: object,
-) -> OneText:
-    message = Message(
+    approved: tuple[str, ...] = (),
+    release_at: datetime | None = None,
+) -> Message:
+    return Message(
         id="m",
         submission_id="s",
         status=status,
@@ -402,9 +401,10 @@ def text(
         route=make_route(),
         reasons=reasons,
         decisions=decisions,
+        approved=approved,
+        release_at=release_at,
         segments=(Segment(position=1, content="Hello", status=status, attempts=attempts),),
     )
-    return OneText(message=message, history=TextHistory(**history))  # type: ignore[arg-type]  # names are checked there
 
 
 def attempt(
@@ -488,7 +488,11 @@ def test_what_is_ahead_stands_at_the_end() -> None:
     ],
 )
 def test_request_is_shown_so_that_it_can_be_read(content_type: str | None, body: bytes, shown: str) -> None:
-    assert shown == readable(RawRequest(received_at=NOW, content_type=content_type, query=None, body=body))
+    request = StoredSubmission(
+        source=Source.WEBHOOK, body=body, content_type=content_type, query=None, message_ids=("m",)
+    )
+
+    assert shown == readable(request)
 
 
 def test_the_catalog_has_each_step_of_a_text_and_no_other() -> None:

@@ -10,14 +10,14 @@ from urllib.parse import parse_qsl, urlencode
 
 from starlette.responses import Response
 
+from callrail_relay.domain.mapper import StoredSubmission
 from callrail_relay.domain.message import OPEN, Attempt, Message, MessageFilter, Reason, Status, Verb
 from callrail_relay.domain.outcome import OutcomeKind, Sent
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.printable import guarded, lines, printable
-from callrail_relay.domain.views import MessageSummary, RawRequest
+from callrail_relay.domain.views import MessageSummary
 from callrail_relay.errors import NotFound
 from callrail_relay.sentences import phone, plural
-from callrail_relay.service.overview import OneText
 from callrail_relay.web.dashboard.frame import UTF8_MARK, Visit, csv_file
 from callrail_relay.web.dashboard.words import STATUS_WORDS, STEPS, WORDS, say, sentence
 
@@ -72,20 +72,19 @@ def _cells(row: MessageSummary, now: datetime) -> list[str]:
 
 async def show(visit: Visit) -> Response:
     """One text; a submission of several shows which they are."""
-    found = await visit.dashboard.history.text(visit.request.path_params["id"])
+    found = await visit.dashboard.operations.find(visit.request.path_params["id"])
     if len(found) > 1:
-        return await visit.draw("submission.html", texts=[one.message for one in found])
-    [text] = found
-    [row] = await visit.dashboard.history.rows([text.message.id])
-    return await visit.draw("text.html", text=text, message=text.message, row=row, steps=steps(text))
+        return await visit.draw("submission.html", texts=found)
+    [message] = found
+    [row] = await visit.dashboard.history.rows([message.id])
+    return await visit.draw("text.html", message=message, row=row, steps=steps(message))
 
 
 async def show_request(visit: Visit) -> Response:
     """The request as it came."""
-    [text, *_] = await visit.dashboard.history.text(visit.request.path_params["id"])
-    raw = text.history.raw
-    body = "" if raw is None else readable(raw)
-    return await visit.draw("raw.html", message=text.message, raw=raw, body=body)
+    [message, *_] = await visit.dashboard.operations.find(visit.request.path_params["id"])
+    raw = await visit.dashboard.history.request(message.submission_id)
+    return await visit.draw("raw.html", message=message, raw=raw, body=readable(raw))
 
 
 async def show_conversation(visit: Visit) -> Response:
@@ -182,7 +181,7 @@ def _edge(raw: str, day: timedelta) -> datetime | None:
     return (datetime.combine(date.fromisoformat(raw), time()) + day).astimezone(UTC)
 
 
-def readable(raw: RawRequest) -> str:
+def readable(raw: StoredSubmission) -> str:
     """A body to read: JSON in lines, a form field by field, else as it is."""
     body = raw.body.decode("utf-8", "replace")
     try:
@@ -205,11 +204,11 @@ class Step:
     ahead: bool = False
 
 
-def steps(text: OneText) -> list[Step]:
+def steps(message: Message) -> list[Step]:
     """All steps that a text has gone, by time, and then what is ahead of it."""
-    gone = [*_arrival(text.message), *_decisions(text), *_attempts(text.message)]
-    gone.sort(key=lambda step: step.at or text.message.received_at)
-    return [*gone, *_standing(text.message), *_ahead(text)]
+    gone = [*_arrival(message), *_decisions(message), *_attempts(message)]
+    gone.sort(key=lambda step: step.at or message.received_at)
+    return [*gone, *_standing(message), *_ahead(message)]
 
 
 def _arrival(message: Message) -> Iterator[Step]:
@@ -224,8 +223,7 @@ def _arrival(message: Message) -> Iterator[Step]:
         yield Step("mapped", title, message.received_at)
 
 
-def _decisions(text: OneText) -> Iterator[Step]:
-    message = text.message
+def _decisions(message: Message) -> Iterator[Step]:
     for decision in message.decisions:
         details = [decision.actor.note] if decision.actor.note else []
         if decision.overridden:
@@ -234,9 +232,9 @@ def _decisions(text: OneText) -> Iterator[Step]:
             details.append(STEPS["before"].format(text=decision.text or "", to=phone(decision.recipient)))
         title = f"{decision.actor.name} {WORDS['decisions'][decision.verb]}"
         yield Step("person", title[:1].upper() + title[1:], decision.decided_at, tuple(details))
-    if text.history.approved and not message.decisions:
+    if message.approved and not message.decisions:
         # Decided in advance, as by `replay --force`.
-        details = [_overridden(text.history.approved)]
+        details = [_overridden(message.approved)]
         yield Step("person", STEPS["in_advance"], message.received_at, tuple(details))
 
 
@@ -279,14 +277,13 @@ def _standing(message: Message) -> Iterator[Step]:
             yield Step("waiting", STEPS["waiting"])
 
 
-def _ahead(text: OneText) -> Iterator[Step]:
-    message = text.message
+def _ahead(message: Message) -> Iterator[Step]:
     for segment in message.segments:
         for attempt in segment.attempts:
             if attempt.next_lookup_at is not None:
                 yield Step("looked", STEPS["check_ahead"], attempt.next_lookup_at, ahead=True)
-    if message.status is Status.HELD and text.history.release_at is not None:
-        yield Step("waiting", STEPS["release_ahead"], text.history.release_at, ahead=True)
+    if message.release_at is not None:
+        yield Step("waiting", STEPS["release_ahead"], message.release_at, ahead=True)
     if message.status in OPEN:
         left = sum(segment.status in OPEN for segment in message.segments)
         parts = "" if left < 2 else f"{plural(left, 'part')} "
