@@ -27,7 +27,7 @@ from callrail_relay.domain.health import Contact, Node, Slept
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.errors import AlreadyRunning, RelayError, Unavailable
 from callrail_relay.outbox.engine import APPLICATION, give_to_owner
-from callrail_relay.outbox.rows import last_of, upsert
+from callrail_relay.outbox.rows import from_row, last_of, upsert
 from callrail_relay.outbox.tables import NOW, Instant, accounts, attempts, contacts, nodes, polls
 
 MOST_NODES = 64
@@ -275,12 +275,7 @@ def read_nodes(connection: sa.Connection, now: datetime) -> tuple[Node, ...]:
     """The nodes that are there, the oldest first."""
     query = sa.select(nodes).where(nodes.c.seen_at > now - GONE).order_by(nodes.c.since, nodes.c.id)
     return tuple(
-        Node(
-            name=row.name,
-            since=row.since,
-            version=row.version,
-            slept=None if row.woke_at is None else Slept(row.slept_seconds, row.woke_at),
-        )
+        from_row(Node, row, slept=None if row.woke_at is None else Slept(row.slept_seconds, row.woke_at))
         for row in connection.execute(query)
     )
 
