@@ -73,15 +73,6 @@ class Kept(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
-    now: datetime
-    waiting: Waiting
-    arrivals: tuple[Arrivals, ...]
-    oldest: dict[str, OldestUse]
-    any_sent: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ChatMessage:
     at: datetime
     inbound: bool

@@ -44,30 +44,24 @@ _COLUMNS = [messages.c[one.name] for one in fields(views.MessageSummary) if one.
 _SUMMARIES: sa.Select[Any] = sa.select(*_COLUMNS, _OPTED_OUT).order_by(messages.c.seq.desc())
 
 
-def read_overview(
-    connection: sa.Connection,
-    now: datetime,
-    account_ids: Sequence[str],
-    arrivals_since: datetime,
-    failed_since: datetime,
-) -> views.Overview:
-    """What waits, and how many texts came in since *arrivals_since*."""
+def read_oldest(
+    connection: sa.Connection, now: datetime, account_ids: Sequence[str]
+) -> dict[str, views.OldestUse]:
+    """The oldest use of the budget of each account that still counts."""
 
     def oldest(account_id: str, length: timedelta) -> datetime | None:
         return connection.scalar(_OLDEST, {"account_id": account_id, "since": now - length})
 
-    return views.Overview(
-        now=now,
-        waiting=read_waiting(connection, now, failed_since),
-        arrivals=read_arrivals(connection, now, arrivals_since, None),
-        oldest={id_: views.OldestUse(hour=oldest(id_, HOUR), day=oldest(id_, DAY)) for id_ in account_ids},
-        any_sent=bool(connection.scalar(_SENT)),
-    )
+    return {id_: views.OldestUse(hour=oldest(id_, HOUR), day=oldest(id_, DAY)) for id_ in account_ids}
 
 
 _OLDEST: sa.Select[datetime] = sa.select(sa.func.min(attempts.c.counted_at)).where(
     attempts.c.account_id == ACCOUNT_ID, attempts.c.counted_at > sa.bindparam("since", type_=Instant)
 )
+
+
+def any_sent(connection: sa.Connection, now: datetime) -> bool:
+    return bool(connection.scalar(_SENT))
 
 
 def last_from_if3(connection: sa.Connection, now: datetime) -> datetime | None:

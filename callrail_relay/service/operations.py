@@ -27,7 +27,6 @@ from callrail_relay.domain.message import (
     instant,
 )
 from callrail_relay.domain.opt_outs import ListedPerson, OptOut
-from callrail_relay.domain.views import Waiting
 from callrail_relay.errors import NotAllowed, NotFound, UsageError
 from callrail_relay.outbox import decisions, history, lists, opt_outs, presence, queries
 from callrail_relay.outbox.shadow import read_shadow
@@ -93,10 +92,9 @@ class Operations:
 
     async def status(self) -> StatusReport:
         counts = await self.store.read(queries.count_by_status)
-        facts = replace(await self.facts(), any_sent=bool(counts[Status.SENT]))
-        return StatusReport(facts=facts, counts=counts)
+        return StatusReport(facts=await self.facts(), counts=counts)
 
-    async def facts(self, waiting: Waiting | None = None) -> Facts:
+    async def facts(self) -> Facts:
         """The facts of the verdict that the store has, without counting all messages."""
         ids, limits = self.account_ids, self.mapping.limits
         facts = await self.store.read(
@@ -104,7 +102,8 @@ class Operations:
                 now=now,
                 running=Running(),
                 standings=_in_force(queries.read_standings(connection, now, ids, limits), now),
-                waiting=waiting or history.read_waiting(connection, now, now - FAILED_LATELY),
+                waiting=history.read_waiting(connection, now, now - FAILED_LATELY),
+                any_sent=history.any_sent(connection, now),
                 contacts=presence.read_contacts(connection, now, ids),
                 last_from_if3=history.last_from_if3(connection, now),
                 shadow=read_shadow(connection, now),

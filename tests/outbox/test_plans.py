@@ -257,7 +257,9 @@ async def look(outbox: Store, message_id: str) -> None:
 async def look_at_pages(outbox: Store, clock: ManualClock, message_id: str) -> None:
     """What the dashboard shows."""
     hour_ago = clock.now() - timedelta(hours=1)
-    await outbox.read(history.read_overview, [ACCOUNT], hour_ago, hour_ago)
+    await outbox.read(history.read_oldest, [ACCOUNT])
+    await outbox.read(history.read_arrivals, hour_ago, None)
+    await outbox.read(history.read_waiting, hour_ago)
     await outbox.read(history.read_arrivals, hour_ago, clock.now())
     await outbox.read(history.read_waiting, hour_ago)
     await outbox.read(history.read_waiting, hour_ago, 200)

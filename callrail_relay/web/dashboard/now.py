@@ -1,7 +1,6 @@
 """*Home*: the verdict, figures of today, what needs review, limits, and what came in."""
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -35,9 +34,12 @@ SHOWN = 5
 async def show(visit: Visit) -> Response:
     dashboard = visit.dashboard
     here = dashboard.clock.now()
-    (facts, overview), (today, kept) = await asyncio.gather(
-        dashboard.history.now(midnight(here, DAYS - 1)), dashboard.history.today(midnight(here))
+    facts, (today, kept) = await asyncio.gather(
+        dashboard.operations.facts(), dashboard.history.today(midnight(here))
     )
+    arrivals = await dashboard.history.arrivals(facts.now, midnight(here, DAYS - 1))
+    shown = most_pressing(facts.standings, MOST_SHOWN)
+    oldest = await dashboard.history.oldest([one.account.id for one in shown])
     examined = dashboard.examiner.latest()
     failed = [] if examined is None else examined.report.failed_checks()
     unused = await asyncio.to_thread(dashboard.settings.noted)
@@ -45,10 +47,10 @@ async def show(visit: Visit) -> Response:
     points, all_standings = render(facts), facts.standings
     return await visit.draw(
         "now.html",
-        now=overview.now,
+        now=facts.now,
         shadow=facts.shadow,
-        waiting=overview.waiting,
-        for_person=overview.waiting.for_person,
+        waiting=facts.waiting,
+        for_person=facts.waiting.for_person,
         points=points[:MOST_SHOWN],
         more_points=not_shown(len(points), "notice"),
         checklist=checklist(facts),
@@ -58,19 +60,17 @@ async def show(visit: Visit) -> Response:
         helpers=WORDS["helpers"],
         today=today,
         kept=kept,
-        groups=grouped(_newest(overview.waiting))[:SHOWN],
+        groups=grouped(_newest(facts.waiting))[:SHOWN],
         queue=queue_words(facts),
         running=running_words(facts),
         lately=seen_lately(facts, lambda at: when(at, facts.now)),
-        standings=[
-            (one.account, _gauges(one, overview.oldest)) for one in most_pressing(all_standings, MOST_SHOWN)
-        ],
+        standings=[(one.account, _gauges(one, oldest[one.account.id])) for one in shown],
         more_accounts=not_shown(len(all_standings), "account"),
         total=[
             (sum(one.room for one in windows), sum(one.allowed for one in windows))
             for windows in ([one.hour for one in all_standings], [one.day for one in all_standings])
         ],
-        plot=plot(visit.request.query_params.get("range", ""), overview.arrivals, overview.now),
+        plot=plot(visit.request.query_params.get("range", ""), arrivals, facts.now),
         ranges=RANGES,
     )
 
@@ -80,14 +80,8 @@ def _newest(waiting: Waiting) -> list[MessageSummary]:
     return sorted(rows, key=lambda row: row.seq, reverse=True)
 
 
-NO_USE = OldestUse(hour=None, day=None)
-
-
-def _gauges(
-    standing: AccountStatus, oldest: Mapping[str, OldestUse]
-) -> list[tuple[str, Window, datetime | None]]:
+def _gauges(standing: AccountStatus, use: OldestUse) -> list[tuple[str, Window, datetime | None]]:
     """Each window of the budget, and when its oldest use ends."""
-    use = oldest.get(standing.account.id, NO_USE)
     return [
         ("60 minutes", standing.hour, use.hour and use.hour + HOUR),
         ("24 hours", standing.day, use.day and use.day + DAY),
