@@ -4,8 +4,8 @@ import asyncio
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime
 from glob import escape
@@ -30,7 +30,7 @@ from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.errors import AlreadyRunning, NotAllowed, NotFound, RelayError, Unavailable
 from callrail_relay.outbox.backups import copy_file, prepare
 from callrail_relay.outbox.engine import RESTORING, SIDE_FILES, give_to_owner, restore_marker, store_file
-from callrail_relay.outbox.presence import StoreLock, has_workers, names_of_store
+from callrail_relay.outbox.presence import StoreLock, kept
 from callrail_relay.replacing import replace, sync_folder
 from callrail_relay.service.reconciliation import Reconciliation
 
@@ -246,26 +246,13 @@ async def look_up(context: AppContext) -> tuple[int, int, str | None]:
     return len(restored), sum(one.parameters.get("problem") == "checking" for one in restored), fault
 
 
-@contextmanager
-def _kept(store: Path, by: str) -> Iterator[None]:
-    """Let no command but *by* use the store. Raises AlreadyRunning or NotAllowed."""
-    lock = StoreLock(store)
-    lock.take(by, SystemClock().now())
-    try:
-        if has_workers(names_of_store(store)):
-            raise NotAllowed(sentence("command_runs"))
-        yield
-    finally:
-        lock.release()
-
-
 def move_store(store: Path, moved: Path) -> None:
     """Move a stopped store; whatever happens, the new one is whole and on disk before the old one goes."""
     if moved.exists():
         raise NotAllowed(sentence("two_stores", store=store, moved=moved))
     whole = moved.with_name(f"{moved.name}.new")
     try:
-        with _kept(store, "service install"):
+        with kept(store, "service install", SystemClock().now(), NotAllowed(sentence("command_runs"))):
             private_directory(moved.parent)
             for left in moved.parent.glob(f"{moved.name}[.-]*"):
                 left.unlink()
@@ -288,7 +275,7 @@ def move_store(store: Path, moved: Path) -> None:
 
 def remove_store(store: Path) -> None:
     """Remove a stopped store. Raises AlreadyRunning or NotAllowed."""
-    with _kept(store, "uninstall"):
+    with kept(store, "uninstall", SystemClock().now(), NotAllowed(sentence("command_runs"))):
         for path in _files(store):
             path.unlink(missing_ok=True)
 

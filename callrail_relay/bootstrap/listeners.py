@@ -135,7 +135,7 @@ def _dashboard(
 
     dashboard = Dashboard(
         operations=relay.operations,
-        history=History(relay.store, relay.operations),
+        history=History(relay.store),
         intake=relay.intake,
         mapping=context.mapping,
         login=Login(context.clock, relay.people, credentials.session_key(context)),

@@ -11,6 +11,7 @@ import hmac
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
 from operator import itemgetter
@@ -291,10 +292,8 @@ def _instant(value: object, zone: tzinfo | None = None) -> datetime | None:
 def read_number(value: str | None) -> ShownNumber:
     """A number as CallRail shows it: ``+12025550122``, ``202-555-0122``, or ``***0122``."""
     text = (value or "").strip()
-    try:
+    with suppress(BadPhone):
         return ShownNumber(normalise(text))
-    except BadPhone:
-        pass
     if re.fullmatch(r"[0-9\s().+-]*", text):
         digits = re.sub("[^0-9]", "", text)
         if re.fullmatch("1?[0-9]{10}", digits):

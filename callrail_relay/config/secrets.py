@@ -220,7 +220,8 @@ class Secrets:
         if found := self._from_outside(name):
             return found
         try:
-            found = await self._from_keyring(name)
+            keyring = await self._keyring.words()
+            found = _found(await self._keyring.get(self._user(name)), keyring) if keyring else None
         except SecretError:
             if not (use_file or self.file_in_use):
                 raise
@@ -275,10 +276,6 @@ class Secrets:
             return None
         except (OSError, UnicodeDecodeError) as error:
             raise SecretError(sentence("credential_unreadable", source=source)) from error
-
-    async def _from_keyring(self, name: SecretName) -> Found | None:
-        keyring = await self._keyring.words()
-        return _found(await self._keyring.get(self._user(name)), keyring) if keyring else None
 
     async def _delete_from_keyring(self, name: SecretName) -> None:
         """A keyring that cannot be reached is skipped if the file is in use."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import time, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -112,14 +113,12 @@ def _time_zone(raw: object) -> str:
 def _web_address(raw: object) -> str:
     """Return an http(s) address without anything after its path, and without a slash at the end."""
     address = _text(raw).rstrip("/")
-    try:
+    with suppress(ValueError):
         parts = urlsplit(address)
-        sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        sound = False
-    if not sound or re.search(r"[\s?#@\\]", address):
-        raise ValueError(must("web_address"))
-    return address
+        sound = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        if sound and not re.search(r"[\s?#@\\]", address):
+            return address
+    raise ValueError(must("web_address"))
 
 
 def _api_url(raw: object) -> str:

@@ -211,7 +211,6 @@ class NewSubmission(RawSubmission):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredSubmission(RawSubmission):
     source: Source
-    received_at: datetime
     message_ids: tuple[str, ...]  # in the order in which it held them
 
 

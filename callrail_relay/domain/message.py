@@ -138,7 +138,7 @@ class Message(MessageState):
     conversation_id: str | None = None
     blocked_until: datetime | None = None  # how long it waits, at most, for the look-up of an earlier one
     decisions: tuple[Decision, ...] = ()
-    approved: tuple[str, ...] = ()  # codes of reasons that a person overrode
+    approved: tuple[str, ...] = ()  # codes of the reasons that a person overrode, also in advance
 
     @property
     def is_complete(self) -> bool:

@@ -1,6 +1,5 @@
 """What the dashboard reads: pages of texts, what waits for a person, how much came in, and conversations."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -56,6 +55,9 @@ class Arrivals:
     count: int
 
 
+FreesAt = tuple[datetime | None, datetime | None]  # when the oldest use of the hour and of the day ends
+
+
 class Today(NamedTuple):
     sent: int
     replies: int
@@ -65,13 +67,6 @@ class Today(NamedTuple):
 class Kept(NamedTuple):
     lost: int  # requests that are stored, and have no message
     doubled: int  # segments that CallRail accepted more than once
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
-    arrivals: tuple[Arrivals, ...]
-    frees_at: Mapping[str, tuple[datetime | None, ...]]  # when the oldest use of the hour and the day ends
-    any_sent: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

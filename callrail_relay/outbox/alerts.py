@@ -10,7 +10,7 @@ from callrail_relay.domain.alerts import FAILURE_WINDOW, Change, Incident, Level
 from callrail_relay.domain.message import Status, Verb
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.outbox.history import read_kept
-from callrail_relay.outbox.rows import Row, from_row, insert_into
+from callrail_relay.outbox.rows import Row, count, from_row, insert_into
 from callrail_relay.outbox.tables import Condition, attempts, decisions, incidents, messages, segments
 
 _MOST = 10_000  # undecided texts that are read, newest first; more than a person would ever review
@@ -54,8 +54,7 @@ def read_week(connection: sa.Connection, now: datetime, since: datetime, decisio
     """What happened since *since*, and what people decided on after *decision*, if there was one."""
     newest: int = connection.scalar(sa.select(sa.func.max(decisions.c.id))) or 0
     # What was sent since then came in a month before at the earliest.
-    sent = sa.select(sa.func.count()).select_from(messages)
-    sent = sent.where(messages.c.received_at >= since - timedelta(days=30), messages.c.sent_at >= since)
+    sent = (messages.c.received_at >= since - timedelta(days=30), messages.c.sent_at >= since)
     decided = sa.select(decisions.c.message_seq, decisions.c.verb).order_by(decisions.c.id)
     decided = decided.where(
         decisions.c.id > (newest if decision is None else decision), decisions.c.id <= newest
@@ -64,7 +63,7 @@ def read_week(connection: sa.Connection, now: datetime, since: datetime, decisio
     kept = read_kept(connection, now, since)
     return Week(
         since=since.isoformat(),
-        sent=connection.scalar(sent) or 0,
+        sent=count(connection, messages, *sent),
         lost=kept.lost,
         doubled=kept.doubled,
         reviewed=sum(verb != Verb.UNDO for verb in last.values()),

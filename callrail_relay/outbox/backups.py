@@ -14,9 +14,9 @@ from callrail_relay.domain.shadow import State
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.engine import BUSY_TIMEOUT, empty_log, open_engine, translated
 from callrail_relay.outbox.lookups import FORMER_RELAY
-from callrail_relay.outbox.rows import Row, change, read_account
+from callrail_relay.outbox.rows import Row, change
 from callrail_relay.outbox.schema import migrate
-from callrail_relay.outbox.tables import attempts, forwards, is_unfinished, messages, segments
+from callrail_relay.outbox.tables import accounts, attempts, forwards, is_unfinished, messages, segments
 
 NOT_FINAL = (Status.HELD, Status.QUEUED, Status.SENDING, Status.UNKNOWN)
 # What doesn't hold any more: a restored text is not sent by itself, and its outcome is looked up anew.
@@ -90,11 +90,11 @@ def _add_attempts(
     """Add an attempt of the former relay for each segment that CallRail may have by now."""
     of_message = segments.c.message_seq == row.seq
     if connection.execute(sa.select(segments.c.id).where(of_message).limit(1)).first() is None:
-        limit = min(read_account(connection, row.account_id).max_characters or 9_999, max_characters)
-        pieces = list(enumerate(split_text(row.text, max_characters=limit), start=1))
+        of_account = sa.select(accounts.c.max_characters).where(accounts.c.id == row.account_id)
+        limit = min(connection.scalar(of_account) or max_characters, max_characters)
         new = [
             {"message_seq": row.seq, "position": at, "content": one, "status": Status.QUEUED}
-            for at, one in pieces
+            for at, one in enumerate(split_text(row.text, max_characters=limit), start=1)
         ]
         connection.execute(sa.insert(segments), new)
         change(connection, messages, row.seq, segment_count=len(new))

@@ -10,16 +10,8 @@ import sqlalchemy as sa
 from callrail_relay.clock import AdjustedClock, SystemClock
 from callrail_relay.errors import AlreadyRunning, NotAllowed, NotFound, UsageError
 from callrail_relay.outbox.engine import describe, is_sqlite, open_engine, store_file, translated
-from callrail_relay.outbox.presence import (
-    COPY,
-    COPYING,
-    SERVE,
-    StoreLock,
-    has_workers,
-    is_served,
-    names_of_store,
-    others_connected,
-)
+from callrail_relay.outbox.presence import COPY, COPYING, SERVE, is_served, kept, others_connected
+from callrail_relay.outbox.rows import count
 from callrail_relay.outbox.schema import current_version, migrate
 from callrail_relay.outbox.tables import metadata
 from callrail_relay.outbox.times import database_now
@@ -70,8 +62,7 @@ def _copy(source: sa.Connection, target: sa.Connection, begin: Begin) -> dict[st
     tables = [table for table in metadata.sorted_tables if table.name not in KEPT_BY_THE_STORE]
     if any(target.execute(sa.select(table).limit(1)).first() for table in tables):
         raise NotAllowed(f"{describe(target.engine)} isn't empty; copy into an empty database.")
-    count = sa.select(sa.func.count())
-    counts = {table.name: source.execute(count.select_from(table)).scalar_one() for table in tables}
+    counts = {table.name: count(source, table) for table in tables}
     told = begin(sum(counts.values()))
     for table in tables:
         query = sa.select(table).order_by(*table.primary_key.columns)
@@ -127,19 +118,11 @@ def _kept_from_relays(engine: sa.Engine, now: datetime) -> Iterator[None]:
             _require_alone(engine)
         yield
         return
-    path = Path(str(engine.url.database))
-    lock = StoreLock(path)
     try:
-        lock.take(COPY, now)
+        with kept(Path(str(engine.url.database)), COPY, now, _in_use(engine, SERVE)):
+            yield
     except AlreadyRunning as error:
         raise _in_use(engine, error.by) from error
-    try:
-        # A `replay` sends from the store as well, and has no lock of its own.
-        if has_workers(names_of_store(path)):
-            raise _in_use(engine, SERVE)
-        yield
-    finally:
-        lock.release()
 
 
 def _require_alone(engine: sa.Engine) -> None:

@@ -113,9 +113,9 @@ def resend(connection: sa.Connection, now: datetime, message_id: str, actor: Act
     _keep(connection, now, row, Verb.RESEND, actor)
     unknown = attempts.c.outcome == OutcomeKind.UNKNOWN
     _set_attempts(connection, row, unknown, next_lookup_at=now + AUDIT_AFTER, blocks_until=None)
-    change(connection, messages, row.seq, approved=sorted({*row.approved, "too_old"}))
     requeue(connection, now, row)
-    change(connection, messages, row.seq, not_before=now + actor.delay)
+    approved = sorted({*row.approved, "too_old"})
+    change(connection, messages, row.seq, approved=approved, not_before=now + actor.delay)
     return True
 
 
@@ -315,66 +315,44 @@ def read_submission(connection: sa.Connection, now: datetime, submission_id: str
     return from_row(StoredSubmission, row, source=Source(row.source), body=bytes(row.body), message_ids=ids)
 
 
-def remap(
+def rewrite(
     connection: sa.Connection,
     now: datetime,
-    remapped: NewMessage,
+    new: NewMessage,
     policy: GuardPolicy,
+    verb: Verb,
     actor: Actor = ANONYMOUS,
 ) -> Status | None:
-    """Replace a mapping that left something out, and ask the guards again; None if not held for that."""
+    """
+    Write a held message anew, as the guards judge it now; what comes from a backup stays held.
+
+    REMAP completes one of which the mapping left something out. EDIT gives one of which nothing was sent
+    other words or another person: its age counts from now, and what was approved is void. None if the
+    message isn't like that any more.
+    """
     require_live(connection)
-    route = remapped.draft.route
+    route = new.draft.route
     if route is not None:
         # The account is locked, as when a text is stored: of two equal ones, each sees the other.
         ensure_account(connection, route.account_id)
         change_account(connection, now, route.account_id)
-    left_out = sa.or_(*(messages.c[name].is_(None) for name in ("recipient", "text", "account_id")))
-    query = sa.select(messages).where(messages.c.id == remapped.id, messages.c.status == Status.HELD)
-    row = connection.execute(query.where(left_out).with_for_update()).one_or_none()
+    query = sa.select(messages).where(messages.c.id == new.id, messages.c.status == Status.HELD)
+    row = connection.execute(query.with_for_update()).one_or_none()
     if row is None:
         return None
-    _keep(connection, now, row, Verb.REMAP, actor)
-    return _replace(connection, now, row, remapped, policy, actor)
-
-
-def edit(
-    connection: sa.Connection,
-    now: datetime,
-    edited: NewMessage,
-    policy: GuardPolicy,
-    actor: Actor = ANONYMOUS,
-) -> Status | None:
-    """
-    Give a held message other words or another person, and ask all guards anew; what was approved is void.
-
-    None if it isn't held any more, has no route, or a part of it was sent. Its age counts from now.
-    """
-    row = _locked(connection, now, edited.id, (Status.HELD,))
-    if row is None or row.account_id is None or _segments(connection, row):
+    is_edit = verb is Verb.EDIT
+    may_edit = row.account_id is not None and not _segments(connection, row)
+    if not (may_edit if is_edit else None in (row.recipient, row.text, row.account_id)):
         return None
-    _keep(connection, now, row, Verb.EDIT, actor)
-    return _replace(connection, now, row, edited, policy, actor, waiting_since=now)
-
-
-def _replace(
-    connection: sa.Connection,
-    now: datetime,
-    row: Row,
-    new: NewMessage,
-    policy: GuardPolicy,
-    actor: Actor,
-    *,
-    waiting_since: datetime | None = None,
-) -> Status:
-    """Write a held message anew, as the guards judge it; what comes from a backup stays held."""
-    verdict = _judged(connection, now, row, new, policy, waiting_since or row.received_at)
+    _keep(connection, now, row, verb, actor)
+    verdict = _judged(connection, now, row, new, policy, now if is_edit else row.received_at)
     if restored := tuple(reason for reason in row.reasons if reason.code == "restored"):
         verdict = replace(verdict, holds=(*restored, *verdict.holds), release_at=None)
     status = Status.HELD if verdict.holds else Status.QUEUED
     judged = {"status": status, "reasons": verdict.reasons, "not_before": now + actor.delay}
-    judged["release_at"] = verdict.release_at if verdict.holds else waiting_since
-    if waiting_since is not None:
+    aged_from = now if is_edit else None
+    judged["release_at"] = verdict.release_at if verdict.holds else aged_from
+    if is_edit:
         judged["approved"] = []
     change(connection, messages, row.seq, **judged, **mapped_columns(new))
     return status
@@ -384,19 +362,19 @@ def _judged(
     connection: sa.Connection,
     now: datetime,
     row: Row,
-    remapped: NewMessage,
+    new: NewMessage,
     policy: GuardPolicy,
     waiting_since: datetime,
 ) -> Verdict:
-    """What the guards say to a message that was mapped again, or edited."""
-    draft = remapped.draft
+    """What the guards say to a message that is written anew."""
+    draft = new.draft
     if draft.route is None or draft.recipient is None or draft.text is None:
-        return remapped.verdict
+        return new.verdict
     pair = (draft.route.tracking_number, draft.recipient)
     # The same text to the same person from just before, or from any time since.
     same_text = latest(
         messages.c.id,
-        messages.c.fingerprint == remapped.fingerprint,
+        messages.c.fingerprint == new.fingerprint,
         messages.c.seq != row.seq,
         messages.c.received_at > row.received_at - policy.duplicate_window,
         messages.c.status != Status.CANCELLED,
@@ -405,11 +383,11 @@ def _judged(
     recent = read_recent(connection, draft.route.account_id, now - guards.MASS_TEXT_WINDOW)
     around = guards.Circumstances(
         now=now,
-        same_text=guards.repeated(connection.scalar(same_text) if remapped.fingerprint else None),
+        same_text=guards.repeated(connection.scalar(same_text) if new.fingerprint else None),
         people=guards.count_people(draft.recipient, draft.similarity_words(), recent),
         opted_out=pair in opted_out,
         possible_opt_out=possible.get(pair),
         waiting_since=waiting_since,
         recipient=draft.recipient,
     )
-    return guards.judge(policy, around, verdict=remapped.verdict)
+    return guards.judge(policy, around, verdict=new.verdict)

@@ -15,7 +15,7 @@ from callrail_relay.domain.message import OPEN, MessageFilter, Source, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.outbox.lists import find_page, first_since
 from callrail_relay.outbox.opt_outs import is_opted_out
-from callrail_relay.outbox.rows import Row, from_row, latest, of_pair, portions
+from callrail_relay.outbox.rows import Row, count, from_row, latest, number, of_pair, portions
 from callrail_relay.outbox.tables import (
     ACCOUNT_ID,
     EPOCH,
@@ -44,28 +44,25 @@ _COLUMNS = [messages.c[one.name] for one in fields(views.MessageSummary) if one.
 _SUMMARIES: sa.Select[Any] = sa.select(*_COLUMNS, _OPTED_OUT).order_by(messages.c.seq.desc())
 
 
-def read_overview(
-    connection: sa.Connection,
-    now: datetime,
-    account_ids: Sequence[str],
-    arrivals_since: datetime,
-) -> views.Overview:
-    """How many texts came in since *arrivals_since*, and when uses of these accounts end."""
+def read_frees_at(
+    connection: sa.Connection, now: datetime, account_ids: Sequence[str]
+) -> dict[str, views.FreesAt]:
+    """When the oldest use of the hour and of the day of each account ends, if there is one."""
 
     def frees_at(account_id: str, length: timedelta) -> datetime | None:
-        first: datetime | None = connection.scalar(_OLDEST, {"account_id": account_id, "since": now - length})
+        first = connection.scalar(_OLDEST, {"account_id": account_id, "since": now - length})
         return first and first + length
 
-    return views.Overview(
-        arrivals=read_arrivals(connection, now, arrivals_since, None),
-        frees_at={id_: (frees_at(id_, HOUR), frees_at(id_, DAY)) for id_ in account_ids},
-        any_sent=bool(connection.scalar(_SENT)),
-    )
+    return {id_: (frees_at(id_, HOUR), frees_at(id_, DAY)) for id_ in account_ids}
 
 
-_OLDEST = sa.select(sa.func.min(attempts.c.counted_at)).where(
+_OLDEST: sa.Select[datetime] = sa.select(sa.func.min(attempts.c.counted_at)).where(
     attempts.c.account_id == ACCOUNT_ID, attempts.c.counted_at > sa.bindparam("since", type_=Instant)
 )
+
+
+def any_sent(connection: sa.Connection, now: datetime) -> bool:
+    return bool(connection.scalar(_SENT))
 
 
 def last_from_if3(connection: sa.Connection, now: datetime) -> datetime | None:
@@ -86,11 +83,7 @@ class _Kind:
 def _kind(*which: Condition, count: sa.ScalarSelect[int] | None = None) -> _Kind:
     """Texts that fulfill this; *count* is how many those are, if that is known without going through them."""
     rows = _SUMMARIES.where(*which).limit(sa.bindparam("shown"))
-    return _Kind(rows, _number(messages, *which) if count is None else count)
-
-
-def _number(table: sa.FromClause, *where: Condition) -> sa.ScalarSelect[int]:
-    return sa.select(sa.func.count()).select_from(table).where(*where).scalar_subquery()
+    return _Kind(rows, number(messages, *which) if count is None else count)
 
 
 def _tallied(*statuses: Status) -> sa.ScalarSelect[int]:
@@ -167,8 +160,8 @@ def read_today(connection: sa.Connection, now: datetime, midnight: datetime) -> 
     newest = connection.execute(latest_sent.order_by(messages.c.received_at.desc()).limit(MEDIAN_OF))
     took = [(sent_at - came_at).total_seconds() for came_at, sent_at in newest]
     return views.Today(
-        sent=connection.scalar(sa.select(_number(messages, *came))) or 0,
-        replies=connection.scalar(sa.select(_number(callrail_texts, *replied))) or 0,
+        sent=count(connection, messages, *came),
+        replies=count(connection, callrail_texts, *replied),
         median_seconds=median(took) if took else None,
     )
 
@@ -186,8 +179,8 @@ def read_kept(connection: sa.Connection, now: datetime, since: datetime) -> view
     twice = twice.group_by(attempts.c.segment_id).having(sa.func.count() > 1)
     kept = (submissions.c.retired_at.is_(None), submissions.c.received_at >= since)
     return views.Kept(
-        lost=connection.scalar(sa.select(_number(submissions, *kept, ~message, ~passed_on))) or 0,
-        doubled=connection.scalar(sa.select(_number(twice.subquery()))) or 0,
+        lost=count(connection, submissions, *kept, ~message, ~passed_on),
+        doubled=count(connection, twice.subquery()),
     )
 
 
@@ -277,13 +270,13 @@ _MARKER = sa.select(
     _newest(decisions.c.id),
     _newest(callrail_texts.c.received_at),
     # By the account, so that the index of what is in flight is used.
-    _number(attempts, attempts.c.account_id > "", attempts.c.finished_at.is_(None)),
-    _number(opt_outs),
+    number(attempts, attempts.c.account_id > "", attempts.c.finished_at.is_(None)),
+    number(opt_outs),
     *(
-        _number(messages, messages.c.status == sa.literal(status, literal_execute=True))
+        number(messages, messages.c.status == sa.literal(status, literal_execute=True))
         for status in (Status.HELD, Status.UNKNOWN, *OPEN)
     ),
-    _number(accounts),
+    number(accounts),
     _newest(accounts.c.excess_at),
     *(
         sa.select(sa.func.sum(accounts.c[name])).scalar_subquery()

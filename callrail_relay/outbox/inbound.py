@@ -21,7 +21,7 @@ from callrail_relay.domain.opt_outs import Origin, PossibleOptOut
 from callrail_relay.domain.outcome import Outcome, OutcomeKind, Sent
 from callrail_relay.domain.printable import printable_line, shortened
 from callrail_relay.domain.reconcile import AFTER, BEFORE, FoundText, Settled, normalise, owner
-from callrail_relay.outbox.lookups import MAY_HAVE_ARRIVED, known_conversation, sending_of, settle_as_sent
+from callrail_relay.outbox.lookups import SENDINGS, known_conversation, sending_of, settle_as_sent
 from callrail_relay.outbox.opt_outs import add_opt_out, ask_about, settle_possible_opt_out, with_known_numbers
 from callrail_relay.outbox.rows import (
     Row,
@@ -33,7 +33,7 @@ from callrail_relay.outbox.rows import (
     of_pair,
     write_account,
 )
-from callrail_relay.outbox.tables import attempts, callrail_texts, messages, opt_outs, segments
+from callrail_relay.outbox.tables import attempts, callrail_texts, messages, opt_outs
 
 E164_LENGTH = len("+12025550122")  # of all numbers that are texted: those of North America
 SEEN = "seen:"  # begins the keys of texts that were read in a conversation, which has no ids for them
@@ -90,10 +90,11 @@ def _ingest(
                 change(connection, callrail_texts, known.resource_id, **changes)
         return ingested
     taken.add(text.key)
-    account_id = account_id or _account_of(connection, people)
+    texted_from = _account_of(connection, people)
+    account_id = account_id or texted_from
     # CallRail reports the texts of all the company's numbers; the words of the others are not for us.
-    of_ours = any(not ends.ours.excludes(number) for number in policy.tracking_numbers)
-    of_ours = of_ours or _account_of(connection, people) is not None
+    may_be_ours = any(not ends.ours.excludes(number) for number in policy.tracking_numbers)
+    of_ours = may_be_ours or texted_from is not None
     stored = insert_into(connection, callrail_texts).values(
         resource_id=text.key,
         direction=direction,
@@ -178,14 +179,15 @@ def _of_conversation(connection: sa.Connection, text: CallRailText, ends: Ends) 
     """The pairs of a conversation that are known here; of its thread alone if that is known."""
     if text.conversation_id is None:
         return []
-    found: set[tuple[Pair, str | None]] = set()
-    for table in (messages, callrail_texts):
-        query = sa.select(table.c.tracking_number, table.c.recipient, table.c.thread_id).distinct()
-        query = query.where(table.c.conversation_id == text.conversation_id, table.c.recipient.is_not(None))
-        found |= {((row[0], row[1]), row[2]) for row in connection.execute(query)}
-    fitting = {(pair, thread_id) for pair, thread_id in found if ends.allow(pair)}
-    of_thread = {pair for pair, thread_id in fitting if thread_id and thread_id == text.thread_id}
-    return sorted(of_thread or {pair for pair, _ in fitting})
+    known = (
+        sa.select(table.c.tracking_number, table.c.recipient, table.c.thread_id).where(
+            table.c.conversation_id == text.conversation_id, table.c.recipient.is_not(None)
+        )
+        for table in (messages, callrail_texts)
+    )
+    fitting = [row for row in connection.execute(sa.union(*known)) if ends.allow((row[0], row[1]))]
+    of_thread = [row for row in fitting if row.thread_id and row.thread_id == text.thread_id]
+    return sorted({(row.tracking_number, row.recipient) for row in of_thread or fitting})
 
 
 def _by_endings(connection: sa.Connection, text: CallRailText, ends: Ends) -> list[Pair]:
@@ -364,14 +366,11 @@ def _candidates(
 ) -> list[Row]:
     """Attempts of about that time that may have arrived, and that no other text is linked to."""
     linked = callrail_texts.alias()
-    of_message = sa.select(attempts, segments.c.content, messages.c.conversation_id)
-    of_message = of_message.join(segments, segments.c.id == attempts.c.segment_id)
-    query = of_message.join(messages, messages.c.seq == segments.c.message_seq).where(
+    query = SENDINGS.where(
         attempts.c.account_id == text.account_id,
         # What began earlier counts from later on: this much of the index is enough.
         attempts.c.counted_at >= instant - AFTER,
         attempts.c.started_at.between(instant - AFTER, instant + BEFORE),
-        MAY_HAVE_ARRIVED,
         ~sa.exists().where(linked.c.attempt_id == attempts.c.id),
     )
     if text.company_id is not None:

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.message import Export, Message, MessageFilter, Status
+from callrail_relay.domain.message import Export, Message, MessageFilter
 from callrail_relay.outbox.queries import with_segments
-from callrail_relay.outbox.rows import Row, latest
-from callrail_relay.outbox.tables import Condition, messages, tallies
+from callrail_relay.outbox.rows import Row, count, latest
+from callrail_relay.outbox.tables import Condition, messages
 
 LOOKED_THROUGH = 30_000  # texts that one statement looks through for words
 
@@ -32,13 +32,12 @@ def find_page(connection: sa.Connection, query: sa.Select[Any], wanted: MessageF
         begin = max(first, min(end, _last_seq(connection) + 1) - LOOKED_THROUGH)
     query = query.where(messages.c.seq >= begin, messages.c.seq < end, *_conditions(connection, wanted))
     query = query.limit(wanted.limit + 1 if wanted.limit else None)
+    # By one status at a time: only so an index holds them in the order of the page. Beside a narrow condition
+    # no index of the status is used: without statistics all count as equally good, and it has all sent texts.
     narrow = any((wanted.recipient, wanted.opportunity_id, wanted.sender_id))
-    # By one status at a time: only so an index holds them in the order of the page.
-    found: list[Row] = [
-        row
-        for status in wanted.statuses or (None,)
-        for row in connection.execute(query.where(*_of_status(status, narrow=narrow)))
-    ]
+    column = sa.func.coalesce(messages.c.status, "") if narrow else messages.c.status
+    queries = [query.where(column == status) for status in wanted.statuses] or [query]
+    found: list[Row] = [row for one in queries for row in connection.execute(one)]
     found.sort(key=lambda row: row.seq, reverse=True)
     if 0 < wanted.limit < len(found):
         return Page(found[: wanted.limit], older=found[wanted.limit - 1].seq)
@@ -91,14 +90,6 @@ def _contains(connection: sa.Connection, column: sa.Column[str | None], words: s
     return column.ilike(pattern, escape="/")
 
 
-def _of_status(status: Status | None, *, narrow: bool) -> list[Condition]:
-    """Whether a message has *status*; beside a *narrow* condition so that no index of the status is used."""
-    # Without statistics a database takes all indexes for equally good, and would walk all sent texts.
-    if status is None:
-        return []
-    return [sa.func.coalesce(messages.c.status, "") == status if narrow else messages.c.status == status]
-
-
 def list_messages(connection: sa.Connection, now: datetime, wanted: MessageFilter) -> list[Message]:
     """The messages that pass the filter, newest first; words are looked for in all of them."""
     query = sa.select(messages).order_by(messages.c.seq.desc())
@@ -114,15 +105,9 @@ def list_messages(connection: sa.Connection, now: datetime, wanted: MessageFilte
 def plan_export(connection: sa.Connection, now: datetime, wanted: MessageFilter) -> Export:
     """How many messages pass the filter now; what comes in later is not in the export."""
     last = _last_seq(connection)
-    if wanted == MessageFilter(statuses=wanted.statuses, limit=wanted.limit):
-        # However many they are.
-        counts = [sa.select(sa.func.sum(tallies.c.messages)).where(*_among(tallies, wanted))]
-    else:
-        where = [*_conditions(connection, wanted), *_among(messages, wanted)]
-        number = sa.select(sa.func.count()).select_from(messages).where(*where)
-        counts = [number.where(*stretch) for stretch in _stretches(wanted, 0, last)]
-    count = sum(int(connection.scalar(one) or 0) for one in counts)
-    return Export(wanted=wanted, count=count, last=last)
+    where = _exported(connection, wanted)
+    counts = [count(connection, messages, *where, *stretch) for stretch in _stretches(0, last)]
+    return Export(wanted=wanted, count=sum(counts), last=last)
 
 
 def read_portion(
@@ -130,20 +115,20 @@ def read_portion(
 ) -> tuple[list[Message], int]:
     """The next *size* messages of *export* after the place *after*, and the place of the last."""
     # Each portion is a transaction of its own, so that a long export doesn't block writes.
-    where = [*_conditions(connection, export.wanted), *_among(messages, export.wanted)]
-    query = sa.select(messages).where(*where).order_by(messages.c.seq).limit(size)
-    for stretch in _stretches(export.wanted, after, export.last):
+    query = sa.select(messages).where(*_exported(connection, export.wanted))
+    query = query.order_by(messages.c.seq).limit(size)
+    for stretch in _stretches(after, export.last):
         if rows := connection.execute(query.where(*stretch)).all():
             return with_segments(connection, now, rows), rows[-1].seq
     return [], after
 
 
-def _stretches(wanted: MessageFilter, after: int, last: int) -> Iterator[tuple[Condition, ...]]:
-    """The parts to look for an export's messages in; if it is for words, no longer than in a list."""
-    step = LOOKED_THROUGH if wanted.words else max(1, last - after)
-    for begin in range(after, last, step):
-        yield messages.c.seq > begin, messages.c.seq <= min(begin + step, last)
+def _stretches(after: int, last: int) -> Iterator[tuple[Condition, Condition]]:
+    """The parts to look for an export's messages in: no statement looks through more than that of a list."""
+    for begin in range(after, last, LOOKED_THROUGH):
+        yield messages.c.seq > begin, messages.c.seq <= min(begin + LOOKED_THROUGH, last)
 
 
-def _among(table: sa.FromClause, wanted: MessageFilter) -> list[Condition]:
-    return [table.c.status.in_(wanted.statuses)] if wanted.statuses else []
+def _exported(connection: sa.Connection, wanted: MessageFilter) -> list[Condition]:
+    among = [messages.c.status.in_(wanted.statuses)] if wanted.statuses else []
+    return [*_conditions(connection, wanted), *among]

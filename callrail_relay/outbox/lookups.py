@@ -25,6 +25,7 @@ from callrail_relay.outbox.rows import (
     Row,
     change,
     change_account,
+    count,
     has_requests,
     latest,
     message_of,
@@ -133,16 +134,10 @@ def record_lookup(
     # Every attempt to the same person that could be a text found here: from any number of the company, as
     # CallRail keeps them in one conversation, and does not say which number sent which. What is under way
     # counts as certain, so that it lends its text to no older attempt.
-    query = (
-        sa.select(attempts, segments.c.content)
-        .join(segments, segments.c.id == attempts.c.segment_id)
-        .join(messages, messages.c.seq == segments.c.message_seq)
-        .where(
-            messages.c.company_id == due.route.company_id,
-            messages.c.recipient == due.recipient,
-            attempts.c.started_at.between(*reach(due.started_at, lookup.texts, _until(attempt))),
-            MAY_HAVE_ARRIVED,
-        )
+    query = SENDINGS.where(
+        messages.c.company_id == due.route.company_id,
+        messages.c.recipient == due.recipient,
+        attempts.c.started_at.between(*reach(due.started_at, lookup.texts, _until(attempt))),
     )
     found = match([sending_of(row) for row in connection.execute(query)], lookup.texts)
     words = "Found in CallRail's conversation, written at {:%Y-%m-%dT%H:%M:%SZ}."
@@ -182,8 +177,18 @@ def _note(connection: sa.Connection, now: datetime, attempt: Row, detail: str, r
     connection.execute(sa.insert(evidence).values(learnt | {"detail": detail, "requests": requests}))
 
 
+# Attempts that may have arrived.
+_ARRIVED = attempts.c.outcome.in_([OutcomeKind.SENT, OutcomeKind.UNKNOWN])
+SENDINGS = (
+    sa.select(attempts, segments.c.content, messages.c.conversation_id)
+    .join(segments, segments.c.id == attempts.c.segment_id)
+    .join(messages, messages.c.seq == segments.c.message_seq)
+    .where(sa.or_(_ARRIVED, attempts.c.outcome.is_(None)))
+)
+
+
 def sending_of(row: Row) -> Sending:
-    """An attempt, with the content of its segment."""
+    """An attempt of SENDINGS."""
     certain = row.outcome != OutcomeKind.UNKNOWN
     known = {"content": row.content, "started_at": row.started_at, "until": _until(row)}
     return Sending(attempt_id=row.id, certain=certain, **known)
@@ -192,11 +197,6 @@ def sending_of(row: Row) -> Sending:
 def _until(attempt: Row) -> datetime | None:
     """When an attempt of another relay began at the latest; None for one of ours, whose start is known."""
     return attempt.finished_at if attempt.node == FORMER_RELAY else None
-
-
-MAY_HAVE_ARRIVED = sa.or_(
-    attempts.c.outcome.in_([OutcomeKind.SENT, OutcomeKind.UNKNOWN]), attempts.c.outcome.is_(None)
-)
 
 
 def settle_as_sent(
@@ -250,16 +250,14 @@ def settle_as_sent(
 
 def _is_twice(connection: sa.Connection, segment: Row) -> bool:
     """Whether CallRail took a segment more than once, in pieces or as a whole."""
-    sent = sa.select(sa.func.count()).where(
-        attempts.c.segment_id == segment.id, attempts.c.outcome == OutcomeKind.SENT
-    )
+    sent = (attempts.c.segment_id == segment.id, attempts.c.outcome == OutcomeKind.SENT)
     # The longer one that it is a piece of, or a piece of it.
-    other = sa.select(segments.c.id).where(
+    other = (
         segments.c.message_seq == segment.message_seq,
         segments.c.status == Status.SENT,
         sa.or_(segments.c.id == segment.replaces, segments.c.replaces == segment.id),
     )
-    return connection.execute(sent).scalar_one() > 1 or connection.execute(other).first() is not None
+    return count(connection, attempts, *sent) > 1 or count(connection, segments, *other) > 0
 
 
 def flagged_twice(reasons: Iterable[Reason]) -> list[Reason]:
@@ -322,7 +320,7 @@ def _tell_restored(connection: sa.Connection, attempt: Row, **found: object) -> 
 def _resend_once(connection: sa.Connection, now: datetime, attempt: Row) -> list[Settled]:
     """Queue the segment again, unless that was done before."""
     of_segment = (attempts.c.segment_id == attempt.segment_id, attempts.c.outcome == OutcomeKind.UNKNOWN)
-    if connection.execute(sa.select(sa.func.count()).where(*of_segment)).scalar_one() > 1:
+    if count(connection, attempts, *of_segment) > 1:
         return []
     detail = "CallRail doesn't show it, so it is sent once more, as delivery.on_unknown says."
     _note(connection, now, attempt, detail)

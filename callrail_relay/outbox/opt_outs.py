@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from callrail_relay.domain.inbound import InboundPolicy, Pair, PollPolicy
 from callrail_relay.domain.opt_outs import OptOut, Origin, PossibleOptOut
 from callrail_relay.domain.routing import Route
-from callrail_relay.outbox.rows import insert_into, look_at_all, of_pair, portions, route_of
+from callrail_relay.outbox.rows import count, insert_into, look_at_all, of_pair, portions, route_of, upsert
 from callrail_relay.outbox.tables import (
     accounts,
     attempts,
@@ -91,8 +91,7 @@ def remove_opt_out(
 
 def is_opted_out(connection: sa.Connection, now: datetime, tracking_number: str, recipient: str) -> bool:
     """Whether a person opted out of texts from this tracking number."""
-    query = sa.select(opt_outs.c.recipient).where(*of_pair(opt_outs, tracking_number, recipient))
-    return connection.execute(query).first() is not None
+    return count(connection, opt_outs, *of_pair(opt_outs, tracking_number, recipient)) > 0
 
 
 def ask_about(connection: sa.Connection, tracking_number: str, recipient: str, reply: PossibleOptOut) -> bool:
@@ -100,13 +99,8 @@ def ask_about(connection: sa.Connection, tracking_number: str, recipient: str, r
     if is_opted_out(connection, reply.written_at, tracking_number, recipient):
         return False
     pair = {"tracking_number": tracking_number, "recipient": recipient}
-    asked = insert_into(connection, possible_opt_outs).values(pair | asdict(reply))
-    newer = asked.on_conflict_do_update(
-        index_elements=["tracking_number", "recipient"],
-        set_={"words": asked.excluded.words, "written_at": asked.excluded.written_at},
-        where=possible_opt_outs.c.written_at < asked.excluded.written_at,
-    )
-    connection.execute(newer)
+    is_newer = possible_opt_outs.c.written_at < reply.written_at
+    upsert(connection, possible_opt_outs, pair, asdict(reply), where=is_newer)
     return True
 
 
@@ -157,8 +151,7 @@ def remember_number(
 ) -> None:
     """Keep a number of ours, for which the opt-outs of people hold who opted out of all *known* ones."""
     found = {"account_id": route.account_id, "company_id": route.company_id}
-    row = insert_into(connection, numbers).values(tracking_number=route.tracking_number, **found)
-    connection.execute(row.on_conflict_do_update(index_elements=["tracking_number"], set_=found))
+    upsert(connection, numbers, {"tracking_number": route.tracking_number}, found)
     copy_opt_outs(connection, now, route.tracking_number, known)
 
 

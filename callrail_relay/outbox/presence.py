@@ -19,15 +19,15 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
-from sqlalchemy.dialects import postgresql
+from pydantic import TypeAdapter
 
 from callrail_relay import __version__
 from callrail_relay.domain.account import DAY
 from callrail_relay.domain.health import Contact, Node, Slept
 from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.errors import AlreadyRunning, Unavailable
+from callrail_relay.errors import AlreadyRunning, RelayError, Unavailable
 from callrail_relay.outbox.engine import APPLICATION, give_to_owner
-from callrail_relay.outbox.rows import insert_into, last_of
+from callrail_relay.outbox.rows import from_row, last_of, upsert
 from callrail_relay.outbox.tables import NOW, Instant, accounts, attempts, contacts, nodes, polls
 
 MOST_NODES = 64
@@ -185,18 +185,7 @@ class StoreLock:
         """Who holds the lock, if its note says so yet: it is written after the lock is taken."""
         try:
             found = json.loads(self._note.read_text(encoding="utf-8"))
-            since = datetime.fromisoformat(found["since"])
-            if slept := found.get("slept"):
-                slept = Slept(slept["seconds"], datetime.fromisoformat(slept["woke_at"]))
-            node = Node(
-                name=str(found["name"]),
-                pid=int(found["pid"]),
-                since=since,
-                private_url=found["private_url"],
-                version=found.get("version"),
-                slept=slept,
-            )
-            return str(found["by"]), node
+            return found["by"], TypeAdapter(Node).validate_python(found)
         except (OSError, ValueError, KeyError, TypeError):
             return SERVE, Node(name=platform.node())
 
@@ -215,14 +204,27 @@ class StoreLock:
         )
 
 
+@contextmanager
+def kept(store: Path, by: str, now: datetime, busy: RelayError) -> Iterator[None]:
+    """Let no command but *by* use a SQLite store. Raises AlreadyRunning, or *busy* if a command sends."""
+    lock = StoreLock(store)
+    lock.take(by, now)
+    try:
+        # A `replay` sends from the store as well, and has no lock of its own.
+        if has_workers(names_of_store(store)):
+            raise busy
+        yield
+    finally:
+        lock.release()
+
+
 def beat(connection: sa.Connection, now: datetime, id_: str, node: Node) -> datetime:
     """Say that *node* is there, and forget those that are gone; returns since when it is there."""
     since = node.since or now
     new = {"name": node.name, "since": since, "seen_at": now, "version": node.version}
     if node.slept is not None:
         new |= {"slept_seconds": node.slept.seconds, "woke_at": node.slept.woke_at}
-    insert = postgresql.insert(nodes).values(id=id_, **new)
-    connection.execute(insert.on_conflict_do_update(index_elements=[nodes.c.id], set_=new))
+    upsert(connection, nodes, {"id": id_}, new)
     # Those that another node is just touching are left to it, so that no two wait for each other.
     gone = sa.select(nodes.c.id).where(nodes.c.seen_at <= now - GONE).with_for_update(skip_locked=True)
     connection.execute(sa.delete(nodes).where(nodes.c.id.in_(gone)))
@@ -273,12 +275,7 @@ def read_nodes(connection: sa.Connection, now: datetime) -> tuple[Node, ...]:
     """The nodes that are there, the oldest first."""
     query = sa.select(nodes).where(nodes.c.seen_at > now - GONE).order_by(nodes.c.since, nodes.c.id)
     return tuple(
-        Node(
-            name=row.name,
-            since=row.since,
-            version=row.version,
-            slept=None if row.woke_at is None else Slept(row.slept_seconds, row.woke_at),
-        )
+        from_row(Node, row, slept=None if row.woke_at is None else Slept(row.slept_seconds, row.woke_at))
         for row in connection.execute(query)
     )
 
@@ -287,46 +284,39 @@ def note_contacts(
     connection: sa.Connection, now: datetime, account_ids: Iterable[str], *, answered: bool
 ) -> None:
     """Note that CallRail answered, or failed to answer, a request that was made only to learn that."""
-    values = {"answered_at" if answered else "failed_at": now}
     for account_id in sorted(account_ids):
-        contact = insert_into(connection, contacts).values(account_id=account_id, **values)
-        connection.execute(contact.on_conflict_do_update(index_elements=["account_id"], set_=values))
+        at = {"answered_at" if answered else "failed_at": now}
+        upsert(connection, contacts, {"account_id": account_id}, at)
 
 
 def read_contacts(connection: sa.Connection, now: datetime, account_ids: Sequence[str]) -> dict[str, Contact]:
     """The contact of each account: by a text that was sent, by looks for replies, and by such requests."""
-    asked = {"now": now, "since": now - DAY}
-    looks, requests, sent = (
-        {row[0]: row[1:] for row in connection.execute(query, asked)} for query in (_LOOKS, _REQUESTS, _SENT)
-    )
+    rows = connection.execute(_CONTACTS, {"now": now, "since": now - DAY})
+    known = {account_id: instants for account_id, *instants in rows}
 
-    def contact(account_id: str) -> Contact:
-        polled, requested = looks.get(account_id, (None, None)), requests.get(account_id, (None, None))
-        answered_at = last_of(polled[0], requested[0], *sent.get(account_id, ()))
-        failed_at = last_of(polled[1], requested[1])
+    def contact(answered_at: datetime | None = None, failed_at: datetime | None = None) -> Contact:
         is_lost = failed_at is not None and failed_at == last_of(failed_at, answered_at)
         return Contact(answered_at=answered_at, is_lost=is_lost)
 
-    return {account_id: contact(account_id) for account_id in account_ids}
+    return {account_id: contact(*known.get(account_id, ())) for account_id in account_ids}
 
 
-# Of all accounts at once, by an account's id.
 _SINCE = sa.bindparam("since", type_=Instant)
 # A look that a crash ended made no requests that are known, and tells nothing about CallRail.
 _FAILED = sa.and_(polls.c.finished_at.is_(None), polls.c.lease_until <= NOW, polls.c.requests > 0)
-_LOOKS = (
-    sa.select(
-        polls.c.account_id,
-        sa.func.max(polls.c.finished_at),
-        sa.func.max(sa.case((_FAILED, polls.c.lease_until))),
-    )
-    .where(polls.c.began_at > _SINCE)
-    .group_by(polls.c.account_id)
-)
-_REQUESTS = sa.select(contacts.c.account_id, contacts.c.answered_at, contacts.c.failed_at)
+_LOOK_FAILED_AT = sa.case((_FAILED, polls.c.lease_until))
 _SENT_AT = sa.select(sa.func.max(attempts.c.counted_at)).where(
     attempts.c.account_id == accounts.c.id,
     attempts.c.counted_at > _SINCE,
     attempts.c.outcome == OutcomeKind.SENT,
 )
-_SENT = sa.select(accounts.c.id, _SENT_AT.scalar_subquery())
+_NEWS = sa.union_all(
+    sa.select(contacts.c.account_id, contacts.c.answered_at, contacts.c.failed_at),
+    sa.select(polls.c.account_id, sa.func.max(polls.c.finished_at), sa.func.max(_LOOK_FAILED_AT))
+    .where(polls.c.began_at > _SINCE)
+    .group_by(polls.c.account_id),
+    sa.select(accounts.c.id, _SENT_AT.scalar_subquery(), sa.cast(None, Instant)),
+).subquery()
+_CONTACTS = sa.select(
+    _NEWS.c.account_id, sa.func.max(_NEWS.c.answered_at), sa.func.max(_NEWS.c.failed_at)
+).group_by(_NEWS.c.account_id)

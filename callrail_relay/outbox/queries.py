@@ -23,10 +23,9 @@ from callrail_relay.domain.message import (
 )
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.outbox.budget import count_used, read_windows, used, uses, windows_since
-from callrail_relay.outbox.rows import Row, from_row, last_of, portions, route_of
+from callrail_relay.outbox.rows import Row, count, from_row, last_of, number, portions, route_of
 from callrail_relay.outbox.tables import (
     ACCOUNT_ID,
-    Condition,
     accounts,
     attempts,
     decisions,
@@ -166,10 +165,6 @@ def _standing(connection: sa.Connection, now: datetime, found: Row | str, limits
     return AccountStatus(account=account, hour=hour, day=day, pending=pending, drains_at=ends)
 
 
-def _number(table: sa.FromClause, *which: Condition) -> sa.ScalarSelect[int]:
-    return sa.select(sa.func.count()).select_from(table).where(*which).correlate(accounts).scalar_subquery()
-
-
 _OPEN_TALLY = tallies.c.status.in_(OPEN)
 _WAITED_FOR = sa.select(tallies.c.account_id).where(_OPEN_TALLY, tallies.c.messages > 0).distinct()
 _PLANNED = sa.select(sa.func.sum(tallies.c.segments)).where(
@@ -178,7 +173,7 @@ _PLANNED = sa.select(sa.func.sum(tallies.c.segments)).where(
 # Of the queued messages only those that were cut again have finished segments. Their status is compared as an
 # expression, so that their own small index is used, and not that of thousands that wait.
 _GONE = [
-    _number(
+    number(
         messages.join(segments, segments.c.message_seq == messages.c.seq),
         messages.c.account_id == accounts.c.id,
         which,
@@ -204,7 +199,7 @@ _KNOWN_USES = sa.select(uses(attempts.c.finished_at.is_not(None)).c.at)
 
 def read_counts(connection: sa.Connection, now: datetime) -> Counts:
     """The texts that are not done, and those of the last day."""
-    undone = {status: _count_where(connection, messages.c.status == status) for status in UNDONE}
+    undone = {status: count(connection, messages, messages.c.status == status) for status in UNDONE}
     oldest = {status: at for status in UNDONE if (at := _oldest(connection, status)) is not None}
     # Ids are in the order of time, and have an index. To group them, SQLite would read all messages instead.
     query = sa.select(messages.c.status).where(messages.c.id >= first_id(now - RECENT))
@@ -213,13 +208,9 @@ def read_counts(connection: sa.Connection, now: datetime) -> Counts:
         undone=undone,
         oldest=oldest,
         recent={status: found[status] for status in Status},
-        releasing=_count_where(connection, is_released_by_itself()),
-        look_ups=_count_where(connection, attempts.c.next_lookup_at.is_not(None)),
+        releasing=count(connection, messages, is_released_by_itself()),
+        look_ups=count(connection, attempts, attempts.c.next_lookup_at.is_not(None)),
     )
-
-
-def _count_where(connection: sa.Connection, which: Condition) -> int:
-    return connection.scalar(sa.select(sa.func.count()).where(which)) or 0
 
 
 def _oldest(connection: sa.Connection, status: Status) -> datetime | None:
@@ -229,4 +220,4 @@ def _oldest(connection: sa.Connection, status: Status) -> datetime | None:
 
 def count_opt_outs(connection: sa.Connection, now: datetime) -> int:
     """How many entries the list of opt-outs has."""
-    return connection.scalar(sa.select(sa.func.count()).select_from(opt_outs)) or 0
+    return count(connection, opt_outs)

@@ -13,29 +13,26 @@ from callrail_relay.outbox.rows import Row, change, change_account, from_row, ha
 from callrail_relay.outbox.tables import ACCOUNT_ID, EPOCH, callrail_texts, messages, polls
 
 
-def claim_poll(connection: sa.Connection, now: datetime, policy: PollPolicy) -> DuePoll | None:
-    """Take a poll that is due, so that no other node does while its lease lasts; None if none is due."""
-    policy = with_known_companies(connection, now, policy)
-    for company in policy.companies:
-        account_id, company_id = company
-        if _due_at(connection, company, policy) > now:
-            continue
-        ensure_account(connection, account_id)
-        change_account(connection, now, account_id)
-        # Another node may have taken it while this one waited for the lock.
-        if _due_at(connection, company, policy) > now:
-            continue
-        if not has_requests(connection, now, account_id, policy.requests_per_hour, to_poll=True):
-            continue
-        polled_at = _polled_at(connection, company)
-        since = policy.since(now, polled_at)
-        # The requests of a day count, and the last poll that ended well says where the next one begins.
-        needless = polls.c.began_at < min(now - DAY, max(polled_at or EPOCH, now - LONGEST * 2))
-        connection.execute(sa.delete(polls).where(*_OF_COMPANY, needless), _named(company))
-        poll = sa.insert(polls).values(**_named(company), began_at=now, lease_until=now + policy.lease)
-        id_ = connection.execute(poll.returning(polls.c.id)).scalar_one()
-        return DuePoll(id=id_, account_id=account_id, company_id=company_id, since=since)
-    return None
+def claim_poll(
+    connection: sa.Connection, now: datetime, company: Company, policy: PollPolicy
+) -> DuePoll | None:
+    """Take the poll of a company if it is due, so that no other node does while its lease lasts."""
+    account_id, company_id = company
+    ensure_account(connection, account_id)
+    change_account(connection, now, account_id)
+    # Asked with the lock held: another node may have taken it.
+    if _due_at(connection, company, policy) > now:
+        return None
+    if not has_requests(connection, now, account_id, policy.requests_per_hour, to_poll=True):
+        return None
+    polled_at = _polled_at(connection, company)
+    since = policy.since(now, polled_at)
+    # The requests of a day count, and the last poll that ended well says where the next one begins.
+    needless = polls.c.began_at < min(now - DAY, max(polled_at or EPOCH, now - LONGEST * 2))
+    connection.execute(sa.delete(polls).where(*_OF_COMPANY, needless), _named(company))
+    poll = sa.insert(polls).values(**_named(company), began_at=now, lease_until=now + policy.lease)
+    id_ = connection.execute(poll.returning(polls.c.id)).scalar_one()
+    return DuePoll(id=id_, account_id=account_id, company_id=company_id, since=since)
 
 
 def due_polls(connection: sa.Connection, now: datetime, policy: PollPolicy) -> tuple[list[Company], datetime]:
@@ -83,8 +80,7 @@ def _due_at(connection: sa.Connection, company: Company, policy: PollPolicy) -> 
 
 def _polled_at(connection: sa.Connection, company: Company) -> datetime | None:
     """When the last poll of a company that ended well began."""
-    began: datetime | None = connection.scalar(_POLLED_AT, _named(company))
-    return began
+    return connection.scalar(_POLLED_AT, _named(company))
 
 
 def _named(company: Company) -> dict[str, str]:
@@ -93,14 +89,14 @@ def _named(company: Company) -> dict[str, str]:
 
 _OF_COMPANY = polls.c.account_id == ACCOUNT_ID, polls.c.company_id == sa.bindparam("company_id")
 _NEWEST = sa.select(polls).where(*_OF_COMPANY).order_by(polls.c.began_at.desc(), polls.c.id.desc()).limit(1)
-_POLLED_AT = sa.select(sa.func.max(polls.c.began_at)).where(*_OF_COMPANY, polls.c.finished_at.is_not(None))
+_ENDED_WELL = polls.c.finished_at.is_not(None)
+_POLLED_AT: sa.Select[datetime] = sa.select(sa.func.max(polls.c.began_at)).where(*_OF_COMPANY, _ENDED_WELL)
 
 
 def next_forward(connection: sa.Connection, now: datetime) -> datetime | None:
     """When the next reply is to be passed on; None when none is."""
-    due = sa.func.min(callrail_texts.c.forward_at)
-    at: datetime | None = connection.scalar(sa.select(due).where(callrail_texts.c.forward_at.is_not(None)))
-    return at
+    due: sa.Select[datetime] = sa.select(sa.func.min(callrail_texts.c.forward_at))
+    return connection.scalar(due.where(callrail_texts.c.forward_at.is_not(None)))
 
 
 def claim_forward(connection: sa.Connection, now: datetime, lease: timedelta) -> Forward | None:

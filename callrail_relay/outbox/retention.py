@@ -4,7 +4,6 @@ Removing what is personal from texts that ended long ago: words, phones, names a
 Ids, instants, outcomes and opt-outs stay, and so does what is queued, held or unknown, however old it is.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -56,11 +55,15 @@ def _retire_submissions(connection: sa.Connection, now: datetime, before: dateti
     connection.scalars(of_them.with_for_update()).all()
     # Asked again with the rows locked: a text that is sent again meanwhile keeps its words.
     ids = connection.scalars(sa.select(submissions.c.id).where(submissions.c.id.in_(ids), ~goes_on)).all()
-    seqs = connection.scalars(sa.select(messages.c.seq).where(messages.c.submission_id.in_(ids))).all()
-    of_these = segments.c.message_seq.in_(seqs)
+    of_them = sa.select(messages.c.seq, messages.c.reasons).where(messages.c.submission_id.in_(ids))
+    rows = connection.execute(of_them).all()
     nothing = {"recipient": None, "text": None, "seller": None, "fingerprint": None}
-    connection.execute(sa.update(messages).where(messages.c.seq.in_(seqs)).values(nothing))
-    _forget_typed(connection, seqs)
+    for seq, reasons in rows:
+        # Some show what a person typed.
+        kept = [reason.without_typed() for reason in reasons]
+        change(connection, messages, seq, reasons=kept, **nothing)
+    seqs = [row.seq for row in rows]
+    of_these = segments.c.message_seq.in_(seqs)
     of_attempts = attempts.c.segment_id.in_(sa.select(segments.c.id).where(of_these))
     connection.execute(sa.update(attempts).where(of_attempts).values(recipient=""))
     connection.execute(sa.update(segments).where(of_these).values(content=""))
@@ -70,15 +73,6 @@ def _retire_submissions(connection: sa.Connection, now: datetime, before: dateti
     retired = {"body": b"", "query": None, "retired_at": now}
     connection.execute(sa.update(submissions).where(submissions.c.id.in_(ids)).values(retired))
     return len(ids)
-
-
-def _forget_typed(connection: sa.Connection, seqs: Sequence[int]) -> None:
-    """Take what people typed out of the reasons that show it."""
-    rows = connection.execute(sa.select(messages.c.seq, messages.c.reasons).where(messages.c.seq.in_(seqs)))
-    for seq, stored in rows.all():
-        kept = [reason.without_typed() for reason in stored]
-        if kept != list(stored):
-            change(connection, messages, seq, reasons=kept)
 
 
 def _remove_told(connection: sa.Connection, before: datetime, most: int) -> int:

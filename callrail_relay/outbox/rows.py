@@ -36,6 +36,18 @@ def insert_into(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | p
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 
+def upsert(
+    connection: sa.Connection,
+    table: sa.Table,
+    key: Mapping[str, object],
+    values: Mapping[str, object],
+    where: Condition | None = None,
+) -> None:
+    """Insert a row, or change the one with this primary key, if *where* is true of it."""
+    row = insert_into(connection, table).values({**key, **values})
+    connection.execute(row.on_conflict_do_update(index_elements=[*key], set_=values, where=where))
+
+
 def of_pair(table: sa.FromClause, tracking_number: object, recipient: object) -> tuple[Condition, Condition]:
     """Whether a row is about this person and this number of ours; either may be a column as well."""
     return table.c.tracking_number == tracking_number, table.c.recipient == recipient
@@ -61,6 +73,16 @@ def latest(of: sa.Table | sa.Column[Any], *which: Condition) -> sa.Select[Any]:
     return sa.select(of).where(*which).order_by(messages.c.seq.desc()).limit(1)
 
 
+def number(table: sa.FromClause, *which: Condition) -> sa.ScalarSelect[int]:
+    """How many rows of *table* meet these conditions, as a part of a statement."""
+    return sa.select(sa.func.count()).select_from(table).where(*which).scalar_subquery()
+
+
+def count(connection: sa.Connection, table: sa.FromClause, *which: Condition) -> int:
+    query = sa.select(sa.func.count()).select_from(table).where(*which)
+    return connection.execute(query).scalar_one()
+
+
 def last_of(*instants: datetime | None) -> datetime | None:
     return max((instant for instant in instants if instant is not None), default=None)
 
@@ -74,12 +96,6 @@ def portions(values: Iterable[V]) -> Iterator[list[V]]:
     rest = iter(values)
     while portion := list(islice(rest, 500)):
         yield portion
-
-
-def read_account(connection: sa.Connection, account_id: str) -> Account:
-    """The account, in good standing if nothing is known of it."""
-    row = connection.execute(_ACCOUNT, {"account_id": account_id}).one_or_none()
-    return Account(id=account_id) if row is None else _account(row)
 
 
 def change_account(connection: sa.Connection, now: datetime, account_id: str) -> Account:
@@ -198,30 +214,20 @@ def has_requests(
     Polls take three quarters at most, so that look-ups always have room. CallRail's general limits have the
     same ratio: 1,000 and 10,000 (https://apidocs.callrail.com/#rate-limiting).
     """
-    since = {"since_hour": now - HOUR, "since_day": now - DAY}
-    row = connection.execute(_REQUESTS, {"account_id": account_id, **since}).one()
-    looked_up_hour, polled_hour, looked_up_day, polled_day = (made or 0 for made in row)
-    return all(
-        looked_up + polled < limit and not (to_poll and polled >= limit * 3 / 4)
-        for looked_up, polled, limit in (
-            (looked_up_hour, polled_hour, per_hour),
-            (looked_up_day, polled_day, per_hour * 10),
-        )
-    )
+    for length, limit in ((HOUR, per_hour), (DAY, per_hour * 10)):
+        row = connection.execute(_REQUESTS, {"account_id": account_id, "since": now - length}).one()
+        looked_up, polled = (made or 0 for made in row)
+        if looked_up + polled >= limit or (to_poll and polled >= limit * 3 / 4):
+            return False
+    return True
 
 
-def _requests(at: sa.Column[datetime], since: str) -> sa.ScalarSelect[int]:
+def _requests(at: sa.Column[datetime]) -> sa.ScalarSelect[int]:
     made = sa.select(sa.func.sum(at.table.c.requests)).where(at.table.c.account_id == ACCOUNT_ID)
-    return made.where(at > sa.bindparam(since, type_=Instant)).scalar_subquery()
+    return made.where(at > sa.bindparam("since", type_=Instant)).scalar_subquery()
 
 
-_REQUESTS = sa.select(
-    *(
-        _requests(at, since)
-        for since in ("since_hour", "since_day")
-        for at in (evidence.c.noted_at, polls.c.began_at)
-    )
-)
+_REQUESTS = sa.select(_requests(evidence.c.noted_at), _requests(polls.c.began_at))
 
 
 def note_requests(
@@ -235,6 +241,5 @@ def note_requests(
 
 def pages_read(connection: sa.Connection, now: datetime, account_id: str, purpose: str) -> int:
     """How many pages were read for this *purpose* lately: after a day they show other conversations."""
-    lately = (polls.c.company_id == purpose, polls.c.began_at > now - DAY)
-    count = sa.select(sa.func.count()).where(polls.c.account_id == account_id, *lately)
-    return connection.scalar(count) or 0
+    of_purpose = (polls.c.account_id == account_id, polls.c.company_id == purpose)
+    return count(connection, polls, *of_purpose, polls.c.began_at > now - DAY)

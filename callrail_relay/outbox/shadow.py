@@ -15,7 +15,7 @@ from callrail_relay.domain.message import Message, Reason, Status
 from callrail_relay.domain.shadow import LEASE, Mode, Passed, PassOn, Shadow, State
 from callrail_relay.errors import NotAllowed
 from callrail_relay.outbox.queries import with_segments
-from callrail_relay.outbox.rows import Row, change, from_row, insert_into, look_at_all
+from callrail_relay.outbox.rows import Row, change, count, from_row, look_at_all, upsert
 from callrail_relay.outbox.tables import (
     EPOCH,
     accounts,
@@ -29,8 +29,8 @@ from callrail_relay.outbox.tables import (
 
 def read_shadow(connection: sa.Connection, _now: datetime) -> Shadow:
     """The mode, and how many requests wait to be passed on."""
-    waiting = sa.select(sa.func.count()).where(is_unfinished(), forwards.c.state == State.WAITING)
-    return _shadow(connection, _MODE, waiting=connection.scalar(waiting) or 0)
+    waiting = count(connection, forwards, is_unfinished(), forwards.c.state == State.WAITING)
+    return _shadow(connection, _MODE, waiting=waiting)
 
 
 def lock_shadow(connection: sa.Connection) -> Shadow:
@@ -49,10 +49,9 @@ def require_live(connection: sa.Connection) -> None:
 def start(connection: sa.Connection, now: datetime, forward_to: str) -> None:
     """Pass on what comes in from now on; in shadow already, to this URL from now on."""
     _lock_others_out(connection)
-    row = insert_into(connection, shadow).values(id=1, mode=Mode.SHADOW, since=now, forward_to=forward_to)
-    since = sa.case((shadow.c.mode == Mode.SHADOW, shadow.c.since), else_=row.excluded.since)
-    changed = {"mode": Mode.SHADOW, "since": since, "forward_to": forward_to}
-    connection.execute(row.on_conflict_do_update(index_elements=["id"], set_=changed))
+    before = _shadow(connection, _MODE)
+    since = before.since if before.is_on else now
+    upsert(connection, shadow, {"id": 1}, {"mode": Mode.SHADOW, "since": since, "forward_to": forward_to})
 
 
 def switch(connection: sa.Connection, now: datetime, to: Mode) -> int | None:
@@ -160,8 +159,8 @@ def count_requests(
     query = sa.select(forwards.c.state, sa.func.count(), sa.func.min(forwards.c.received_at))
     query = query.where(forwards.c.received_at >= (since or EPOCH)).group_by(forwards.c.state)
     counts, first = dict.fromkeys(("forwarded", "refused", "unknown", "waiting"), 0), None
-    for state, count, at in connection.execute(query):
-        counts[{State.HELD: "waiting", State.PASSING: "unknown"}.get(State(state), state)] += count
+    for state, requests, at in connection.execute(query):
+        counts[{State.HELD: "waiting", State.PASSING: "unknown"}.get(State(state), state)] += requests
         first = at if first is None else min(first, at)
     return first, counts
 

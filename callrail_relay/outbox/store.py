@@ -32,7 +32,7 @@ from callrail_relay.outbox.engine import (
     store_files,
     translated,
 )
-from callrail_relay.outbox.rows import insert_into
+from callrail_relay.outbox.rows import upsert
 from callrail_relay.outbox.schema import migrate
 from callrail_relay.outbox.tables import probe
 
@@ -114,15 +114,10 @@ class Store:
             served = presence.is_served(connection, self._time(connection))
         else:
             served = not serves and self._lock.server() is not None
-        if served and serves:
-            raise Unavailable(
-                f"Another relay that is running on {self.name} is an older version. Stop every `serve` on it "
-                "first, then run this again. If one was killed, wait 30 seconds."
-            )
         if served:
             raise Unavailable(
-                f"The relay that is running on {self.name} is an older version. Restart it first "
-                "(`callrail-relay serve`), then run this again."
+                f"The relay that is running on {self.name} is an older version. Stop every `serve` on it "
+                "first, then run this again. If one was killed, wait 30 seconds."
             )
 
     async def close(self) -> None:
@@ -204,7 +199,7 @@ class Store:
         """Write one small row, to learn whether the store can be written. Raises Unavailable."""
         try:
             async with asyncio.timeout(ANSWER_IN):
-                await self.write(_write_probe)
+                await self.write(lambda c, now: upsert(c, probe, {"id": 1}, {"written_at": now}))
         except TimeoutError as error:
             raise self._silent() from error
         self.write_failed = False
@@ -296,11 +291,6 @@ class Store:
                 return function(*args, **kwargs)
 
         return await asyncio.get_running_loop().run_in_executor(threads, call)
-
-
-def _write_probe(connection: sa.Connection, now: datetime) -> None:
-    row = insert_into(connection, probe).values(id=1, written_at=now)
-    connection.execute(row.on_conflict_do_update(index_elements=[probe.c.id], set_={"written_at": now}))
 
 
 # What is done inside a transaction, and what does all works in one, in their order, or none of them.

@@ -334,12 +334,12 @@ callrail_texts = _table(
     sa.Column("resource_id", sa.String(64), primary_key=True),  # CallRail's id, by which repeats are known
     sa.Column("direction", sa.String(4), nullable=False),  # "in" from the person, "out" to the person
     sa.Column("written_at", Instant, nullable=False),
-    sa.Column("received_at", Instant, nullable=False),
+    sa.Column("received_at", Instant, nullable=False, index=True),
     sa.Column("account_id", sa.String(64)),
     sa.Column("company_id", sa.String(64)),
     sa.Column("tracking_number", sa.String(16)),  # null if CallRail masks it and no conversation shows it
     sa.Column("recipient", sa.String(16)),
-    sa.Column("conversation_id", sa.Text),
+    sa.Column("conversation_id", sa.Text, index=True),
     sa.Column("thread_id", sa.Text),
     sa.Column("content", sa.Text),
     # Of a text that went out: the attempt that it is; null if another program sent it, which costs budget.
@@ -353,8 +353,6 @@ is_by_others = sa.and_(
 )
 _index("ix_callrail_texts_budget", callrail_texts, "account_id written_at", where=is_by_others)
 _index("ix_callrail_texts_person", callrail_texts, "tracking_number recipient written_at")
-_index("ix_callrail_texts_conversation_id", callrail_texts, "conversation_id")
-_index("ix_callrail_texts_received_at", callrail_texts, "received_at")
 # No two texts are linked to one attempt.
 _linked = callrail_texts.c.attempt_id.is_not(None)
 _index("ix_callrail_texts_attempt_id", callrail_texts, "attempt_id", unique=True, where=_linked)

@@ -83,8 +83,7 @@ class Operations:
 
     async def status(self) -> StatusReport:
         counts = await self.store.read(queries.count_by_status)
-        facts = replace(await self.facts(), any_sent=bool(counts[Status.SENT]))
-        return StatusReport(facts=facts, counts=counts)
+        return StatusReport(facts=await self.facts(), counts=counts)
 
     async def facts(self) -> Facts:
         """The facts of the verdict that the store has, without counting all messages."""
@@ -95,6 +94,7 @@ class Operations:
                 running=Running(),
                 standings=queries.read_standings(connection, now, ids, limits),
                 waiting=history.read_waiting(connection, now, now - FAILED_LATELY),
+                any_sent=history.any_sent(connection, now),
                 contacts=presence.read_contacts(connection, now, ids),
                 last_from_if3=history.last_from_if3(connection, now),
                 shadow=read_shadow(connection, now),
@@ -177,7 +177,7 @@ class Operations:
         if draft.reasons:
             raise UsageError(" ".join(says(reason) for reason in draft.reasons))
         edited = new_message(message.id, replace(draft, **if3_context(message)), self.mapping)
-        status = await self.store.write(decisions.edit, edited, self.mapping.guards, actor)
+        status = await self.store.write(decisions.rewrite, edited, self.mapping.guards, Verb.EDIT, actor)
         [message] = await self.find(id_)
         if status is None:
             raise _not_allowed(message, "edited", "held")
@@ -257,10 +257,10 @@ class Operations:
         drafts = map_stored(stored, self.mapping)
         if len(drafts) != len(stored.message_ids):
             raise NotAllowed(sentence("other_request", id=lacking[0].id))
-        by_id = dict(zip(stored.message_ids, drafts, strict=True))
+        by_id, guards = dict(zip(stored.message_ids, drafts, strict=True)), self.mapping.guards
         for message in lacking:
             remapped = new_message(message.id, by_id[message.id], self.mapping)
-            if await self.store.write(decisions.remap, remapped, self.mapping.guards, actor) is None:
+            if await self.store.write(decisions.rewrite, remapped, guards, Verb.REMAP, actor) is None:
                 raise _not_remappable(message)
         return [message for one in lacking for message in await self.find(one.id)]
 

@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from callrail_relay.clock import Clock, until_woken
 from callrail_relay.domain import views
 from callrail_relay.domain.events import Event
-from callrail_relay.domain.health import Facts, StoreStats, most_pressing
+from callrail_relay.domain.health import Facts, StoreStats
 from callrail_relay.domain.mapper import StoredSubmission
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.domain.opt_outs import OptOut
@@ -19,8 +19,7 @@ from callrail_relay.outbox import decisions, opt_outs, queries
 from callrail_relay.outbox import history as store_history
 from callrail_relay.outbox import shadow as store_shadow
 from callrail_relay.outbox.store import Store
-from callrail_relay.sentences import MOST_SHOWN
-from callrail_relay.service.operations import FAILED_LATELY, Operations
+from callrail_relay.service.operations import FAILED_LATELY
 
 OPT_OUTS = 200  # that a page shows at most
 BUBBLES = 60
@@ -43,29 +42,22 @@ class History:
     """Reading for pages: nothing here changes anything, and nothing costs more in a larger store."""
 
     store: Store
-    operations: Operations
     _past: PastArrivals | None = field(default=None, init=False)
     _kept: tuple[datetime, views.Kept] | None = field(default=None, init=False)
 
-    async def now(self, arrivals_since: datetime) -> tuple[Facts, views.Overview]:
-        """The facts of the verdict, and what came in since *arrivals_since*."""
-        facts = await self.operations.facts()
-        past = await self._past_arrivals(facts.now, arrivals_since)
-        account_ids = [one.account.id for one in most_pressing(facts.standings, MOST_SHOWN)]
-        since = max(past.until, arrivals_since)
-        overview = await self.store.read(store_history.read_overview, account_ids, since)
-        overview = replace(overview, arrivals=(*past.arrivals, *overview.arrivals))
-        return replace(facts, any_sent=overview.any_sent), overview
-
-    async def _past_arrivals(self, now: datetime, since: datetime) -> PastArrivals:
-        """What came in more than RECENT ago, of which little changes: it is counted once in PAST_LASTS."""
+    async def arrivals(self, now: datetime, since: datetime) -> tuple[views.Arrivals, ...]:
+        """What came in. Of what did more than RECENT ago little changes: it is counted once in PAST_LASTS."""
         past = self._past
         if past is None or past.since != since or not timedelta() <= now - past.counted_at < PAST_LASTS:
             # At a whole quarter, so that no quarter is counted in two parts.
             until = now - RECENT - (now - since) % views.QUARTER
             arrivals = await self.store.read(store_history.read_arrivals, since, until)
             self._past = past = PastArrivals(since, until, now, arrivals)
-        return past
+        new = await self.store.read(store_history.read_arrivals, max(past.until, since), None)
+        return (*past.arrivals, *new)
+
+    async def frees_at(self, account_ids: Sequence[str]) -> dict[str, views.FreesAt]:
+        return await self.store.read(store_history.read_frees_at, account_ids)
 
     async def today(self, midnight: datetime) -> tuple[views.Today, views.Kept]:
         """The figures of the first page; those of KEPT_SINCE are counted once in KEPT_LASTS."""
@@ -100,7 +92,6 @@ class History:
         return await self.store.read(store_history.read_page, wanted)
 
     async def request(self, submission_id: str) -> StoredSubmission:
-        """The request as it came."""
         return await self.store.read(decisions.read_submission, submission_id)
 
     async def conversation(self, ours: str, recipient: str, before: datetime | None) -> views.Conversation:

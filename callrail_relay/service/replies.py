@@ -215,7 +215,7 @@ class Polling(PeriodicTask):
         """Poll these companies, unless another node does or there are no requests left; False for none."""
         some = False
         for company in companies:
-            due = await self.store.write(store_replies.claim_poll, replace(policy, companies=(company,)))
+            due = await self.store.write(store_replies.claim_poll, company, policy)
             if due is not None:
                 await self._poll(due)
                 some = True

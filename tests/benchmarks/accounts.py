@@ -28,12 +28,14 @@ from callrail_relay.clock import SystemClock
 from callrail_relay.domain.account import DAY, HOUR, Limits
 from callrail_relay.domain.delivery import Claim, ClaimPolicy
 from callrail_relay.domain.guards import Mode
+from callrail_relay.domain.health import most_pressing
 from callrail_relay.domain.mapper import MappedText, MappingPolicy
 from callrail_relay.domain.outcome import Sent
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.outbox import accept, claim, record, retention
 from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import EPOCH, MICROSECOND, attempts
+from callrail_relay.sentences import MOST_SHOWN
 from callrail_relay.service.health import check_accounts, check_waiting
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.overview import History
@@ -184,11 +186,13 @@ async def cost(url: str, number: int) -> dict[str, float]:
     routes = Routes(default=Route(ids[0], "COM1", "+12025550133"))
     mapping = MappingPolicy(routes=routes, guards=guard_policy(), max_characters=140, limits=FEW)
     operations = Operations(outbox, account_ids=ids, mapping=mapping)
-    pages = History(outbox, operations)
+    pages = History(outbox)
     since = await outbox.now() - timedelta(hours=48)
 
     async def home() -> None:
-        facts, _ = await pages.now(since)
+        facts = await operations.facts()
+        await pages.arrivals(facts.now, since)
+        await pages.frees_at([one.account.id for one in most_pressing(facts.standings, MOST_SHOWN)])
         await pages.today(since)
         render(facts)
 

@@ -135,10 +135,11 @@ def test_bad_parameters_are_refused(
 
 
 def test_both_forms_of_numbers_are_taken(simulator: Simulator) -> None:
-    """Ten digits are as good as E.164."""
+    """Ten digits are as good as E.164, and the number is not needed once there is a conversation."""
     assert (
         200 == send(simulator, customer_phone_number="2025550122", tracking_number="2025550133").status_code
     )
+    assert 200 == send(simulator, tracking_number=None).status_code
     assert {(RECIPIENT, simulator.tracking_number)} == {
         (text.recipient, text.tracking_number) for text in simulator.texts
     }

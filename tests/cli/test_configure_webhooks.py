@@ -77,7 +77,7 @@ def register(config: Path, *words: str) -> Result:
 
 def add_integration(simulator: Simulator, config: dict[str, Any]) -> None:
     company = simulator.companies[simulator.company_id]
-    simulator.integrations[1] = Integration(id=1, company=company, config=config)
+    simulator.integrations[company.id] = Integration(id=1, company=company, config=config)
 
 
 def configs(simulator: Simulator) -> list[dict[str, list[str]]]:

@@ -72,7 +72,6 @@ async def test_words_are_looked_for_in_portions(outbox: Store, monkeypatch: pyte
 async def test_the_count_is_that_of_what_is_exported(
     outbox: Store, worker: Worker, clock: ManualClock, wanted: MessageFilter, count: int
 ) -> None:
-    """Whether it is counted or known from the tallies."""
     for number in range(2):
         await put(outbox, f"Text {number}", to=recipient(number))
     await worker.send()

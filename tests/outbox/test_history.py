@@ -190,26 +190,25 @@ async def test_a_row_knows_that_its_person_opted_out(outbox: Store) -> None:
 
 async def test_overview_counts_what_came_in(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """By quarters of an hour and by what became of it; and says which use of the budget ends next."""
-    empty = await outbox.read(history.read_overview, [ACCOUNT], START)
-    assert not empty.any_sent
-    assert (None, None) == empty.frees_at[ACCOUNT]
+    assert {ACCOUNT: (None, None)} == await outbox.read(history.read_frees_at, [ACCOUNT])
+    assert not await outbox.read(history.any_sent)
     await put(outbox, "Sent", to=recipient(1))
     await worker.finish(await worker.take(), SENT)
     clock.advance(timedelta(minutes=16))
     await hold(outbox)
     await hold(outbox)
 
-    overview = await outbox.read(history.read_overview, [ACCOUNT], START)
+    arrivals = await outbox.read(history.read_arrivals, START, None)
 
-    assert overview.any_sent
+    assert await outbox.read(history.any_sent)
     assert [(START, Status.SENT, 1), (START + timedelta(minutes=15), Status.HELD, 2)] == sorted(
-        (one.begins, one.status, one.count) for one in overview.arrivals
+        (one.begins, one.status, one.count) for one in arrivals
     )
-    assert (START + HOUR, START + DAY) == overview.frees_at[ACCOUNT]
+    assert {ACCOUNT: (START + HOUR, START + DAY)} == await outbox.read(history.read_frees_at, [ACCOUNT])
     past = await outbox.read(history.read_arrivals, START, START + timedelta(minutes=15))
     assert [Status.SENT] == [one.status for one in past]
     clock.advance(timedelta(hours=1))
-    assert (await outbox.read(history.read_overview, [ACCOUNT], START)).frees_at[ACCOUNT][0] is None
+    assert {ACCOUNT: (None, START + DAY)} == await outbox.read(history.read_frees_at, [ACCOUNT])
 
 
 # --- one text, one person --------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import callrail_relay
 from callrail_relay.domain.alerts import Change, Incident, Level
 from callrail_relay.domain.guards import Verdict
 from callrail_relay.domain.inbound import Direction, ShownNumber
-from callrail_relay.domain.message import Actor, MessageFilter, Reason, Status
+from callrail_relay.domain.message import Actor, MessageFilter, Reason, Status, Verb
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
 from callrail_relay.domain.reconcile import FoundText, Lookup
 from callrail_relay.domain.routing import Route
@@ -209,7 +209,7 @@ async def hear(outbox: Store, clock: ManualClock) -> None:
     assert forward is not None
     await outbox.write(replies.end_forward, forward.resource_id, None)
     polls = poll_policy(companies=((ACCOUNT, COMPANY),), every=timedelta(minutes=15))
-    poll = await outbox.write(replies.claim_poll, polls)
+    poll = await outbox.write(replies.claim_poll, (ACCOUNT, COMPANY), polls)
     assert poll is not None
     await outbox.write(replies.end_poll, poll.id, 1, well=True)
     await outbox.read(replies.due_polls, polls)
@@ -256,7 +256,9 @@ async def look(outbox: Store, message_id: str) -> None:
 async def look_at_pages(outbox: Store, clock: ManualClock, message_id: str) -> None:
     """What the dashboard shows."""
     hour_ago = clock.now() - timedelta(hours=1)
-    await outbox.read(history.read_overview, [ACCOUNT], hour_ago)
+    await outbox.read(history.read_frees_at, [ACCOUNT])
+    await outbox.read(history.any_sent)
+    await outbox.read(history.read_arrivals, hour_ago, None)
     await outbox.read(history.read_arrivals, hour_ago, clock.now())
     await outbox.read(history.read_waiting, hour_ago)
     await outbox.read(history.read_waiting, hour_ago, 200)
@@ -309,7 +311,10 @@ async def tend(outbox: Store, clock: ManualClock, message_id: str) -> None:
     await accept_one(outbox, submission)
     await outbox.read(decisions.read_submission, submission.id)
     await outbox.write(
-        decisions.remap, replace(incomplete, draft=make_draft(), verdict=Verdict()), guard_policy()
+        decisions.rewrite,
+        replace(incomplete, draft=make_draft(), verdict=Verdict()),
+        guard_policy(),
+        Verb.REMAP,
     )
     await outbox.read(alerts.read_undecided, timedelta(minutes=15))
     await outbox.read(alerts.count_failures, [ACCOUNT])
@@ -348,7 +353,7 @@ async def click_on_one(outbox: Store) -> None:
     await accept_one(outbox, make_submission(held))
     click = Actor(name="Sam", batch="batch", delay=timedelta(seconds=8))
     edited = replace(held, draft=make_draft(text="Other words", recipient=recipient(61)), verdict=Verdict())
-    assert Status.QUEUED == await outbox.write(decisions.edit, edited, guard_policy(), actor=click)
+    assert Status.QUEUED == await outbox.write(decisions.rewrite, edited, guard_policy(), Verb.EDIT, click)
     await outbox.write(decisions.send_after, "batch", timedelta(seconds=1))
     assert [held.id] == await outbox.read(decisions.ids_of_batch, "batch")
     assert await outbox.write(decisions.undo, held.id, "batch")

@@ -208,7 +208,7 @@ async def test_contact_is_what_callrail_answered_last(
         return (await outbox.read(presence.read_contacts, [ACCOUNT]))[ACCOUNT]
 
     async def look(*, well: bool, requests: int = 1) -> None:
-        due = await outbox.write(replies.claim_poll, policy)
+        due = await outbox.write(replies.claim_poll, (ACCOUNT, "COM1"), policy)
         assert due is not None
         clock.advance(1)
         await outbox.write(replies.end_poll, due.id, requests, well=well)

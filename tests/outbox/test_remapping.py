@@ -7,7 +7,7 @@ import pytest
 
 from callrail_relay.domain.guards import Mode, Verdict
 from callrail_relay.domain.mapper import MappedText, NewMessage, StoredSubmission
-from callrail_relay.domain.message import Message, Reason, Source, Status
+from callrail_relay.domain.message import Message, Reason, Source, Status, Verb
 from callrail_relay.outbox import decisions, opt_outs, queries
 from callrail_relay.outbox.store import Store
 from tests.outbox.worker import Worker, accept_one, put
@@ -41,7 +41,7 @@ async def only(outbox: Store, id_: str) -> Message:
     return message
 
 
-async def test_a_request_is_read_as_it_came(outbox: Store, clock: ManualClock) -> None:
+async def test_a_request_is_read_as_it_came(outbox: Store) -> None:
     """With its messages in the order in which it held them."""
     messages = [make_message(draft=make_draft(text=f"Text {number}")) for number in range(3)]
     submission = make_submission(*messages, query="a=1")
@@ -50,7 +50,6 @@ async def test_a_request_is_read_as_it_came(outbox: Store, clock: ManualClock) -
     assert StoredSubmission(
         id=submission.id,
         source=Source.WEBHOOK,
-        received_at=clock.now(),
         body=BODY,
         content_type="application/json",
         query="a=1",
@@ -63,7 +62,7 @@ async def test_it_leaves_at_the_place_at_which_it_came(outbox: Store, worker: Wo
     remapped = await put_incomplete(outbox)
     await put(outbox, "Later")
 
-    assert Status.QUEUED is await outbox.write(decisions.remap, remapped, POLICY)
+    assert Status.QUEUED is await outbox.write(decisions.rewrite, remapped, POLICY, Verb.REMAP)
     assert "Hello" == (await worker.take()).content
     assert () == (await only(outbox, remapped.id)).reasons
 
@@ -74,7 +73,7 @@ async def test_what_still_lacks_something_is_held_for_what_is_found_now(outbox: 
     draft = MappedText(text="Hello", route=remapped.draft.route, reasons=(fault,))
 
     status = await outbox.write(
-        decisions.remap, replace(remapped, draft=draft, verdict=Verdict((fault,))), POLICY
+        decisions.rewrite, replace(remapped, draft=draft, verdict=Verdict((fault,))), POLICY, Verb.REMAP
     )
 
     message = await only(outbox, remapped.id)
@@ -90,11 +89,14 @@ async def test_only_what_is_held_and_lacks_something_is_touched(outbox: Store, t
         await outbox.write(decisions.cancel, remapped.id, [Status.HELD])
     else:
         await outbox.write(
-            decisions.remap, replace(remapped, verdict=Verdict() if text == "queued" else NO_ROUTE), POLICY
+            decisions.rewrite,
+            replace(remapped, verdict=Verdict() if text == "queued" else NO_ROUTE),
+            POLICY,
+            Verb.REMAP,
         )
     before = await only(outbox, remapped.id)
 
-    assert None is await outbox.write(decisions.remap, remapped, POLICY)
+    assert None is await outbox.write(decisions.rewrite, remapped, POLICY, Verb.REMAP)
     assert before == await only(outbox, remapped.id)
 
 
@@ -102,7 +104,7 @@ async def test_a_person_who_opted_out_meanwhile_is_not_texted(outbox: Store) -> 
     remapped = await put_incomplete(outbox)
     await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
 
-    assert Status.HELD is await outbox.write(decisions.remap, remapped, POLICY)
+    assert Status.HELD is await outbox.write(decisions.rewrite, remapped, POLICY, Verb.REMAP)
     assert ["opt_out"] == [reason.code for reason in (await only(outbox, remapped.id)).reasons]
 
 
@@ -110,7 +112,7 @@ async def test_age_counts_from_the_arrival(outbox: Store, clock: ManualClock) ->
     remapped = await put_incomplete(outbox)
     clock.advance(POLICY.max_age + timedelta(seconds=1))
 
-    assert Status.HELD is await outbox.write(decisions.remap, remapped, POLICY)
+    assert Status.HELD is await outbox.write(decisions.rewrite, remapped, POLICY, Verb.REMAP)
     assert ["too_old"] == [reason.code for reason in (await only(outbox, remapped.id)).reasons]
 
 
@@ -125,7 +127,7 @@ async def test_the_same_text_beside_it_holds_it(outbox: Store, clock: ManualCloc
         clock.advance(3600)
         await put(outbox, "Hello")
 
-    assert Status.HELD is await outbox.write(decisions.remap, remapped, POLICY)
+    assert Status.HELD is await outbox.write(decisions.rewrite, remapped, POLICY, Verb.REMAP)
     assert ["duplicate"] == [reason.code for reason in (await only(outbox, remapped.id)).reasons]
 
 
@@ -134,7 +136,7 @@ async def test_a_text_of_long_before_does_not_hold_it(outbox: Store, clock: Manu
     clock.advance(6)
     remapped = await put_incomplete(outbox)
 
-    assert Status.QUEUED is await outbox.write(decisions.remap, remapped, POLICY)
+    assert Status.QUEUED is await outbox.write(decisions.rewrite, remapped, POLICY, Verb.REMAP)
 
 
 async def test_a_guard_that_only_warns_lets_it_leave(outbox: Store) -> None:
@@ -142,6 +144,6 @@ async def test_a_guard_that_only_warns_lets_it_leave(outbox: Store) -> None:
     await put(outbox, "Hello")
 
     assert Status.QUEUED is await outbox.write(
-        decisions.remap, remapped, replace(POLICY, duplicate=Mode.WARN)
+        decisions.rewrite, remapped, replace(POLICY, duplicate=Mode.WARN), Verb.REMAP
     )
     assert ["duplicate"] == [reason.code for reason in (await only(outbox, remapped.id)).reasons]

@@ -23,17 +23,18 @@ POLLS = poll_policy(companies=((ACCOUNT, COMPANY), (ACCOUNT, "COM2")), every=EVE
 async def test_each_look_is_made_by_one_node(outbox: Store, second_outbox: Store, clock: ManualClock) -> None:
     """And each company has its own; one that was dropped is made again when its lease is over."""
     assert (list(POLLS.companies), START) == await outbox.read(replies.due_polls, POLLS)
-    first = await outbox.write(replies.claim_poll, POLLS)
-    second = await second_outbox.write(replies.claim_poll, POLLS)
+    one, other = POLLS.companies
+    first = await outbox.write(replies.claim_poll, one, POLLS)
+    second = await second_outbox.write(replies.claim_poll, other, POLLS)
     assert first is not None
     assert second is not None
     assert (COMPANY, "COM2") == (first.company_id, second.company_id)
-    assert await outbox.write(replies.claim_poll, POLLS) is None
+    assert [None, None] == [await outbox.write(replies.claim_poll, it, POLLS) for it in POLLS.companies]
 
     await outbox.write(replies.end_poll, first.id, 1, well=True)
     assert ([], START + EVERY) == await second_outbox.read(replies.due_polls, POLLS)
     clock.advance(EVERY)
-    again = [await second_outbox.write(replies.claim_poll, POLLS) for _ in range(3)]
+    again = [await second_outbox.write(replies.claim_poll, it, POLLS) for it in POLLS.companies * 2]
 
     assert [(COMPANY, START - OVERLAP), ("COM2", clock.now() - timedelta(days=1))] == [
         (one.company_id, one.since) for one in again if one is not None

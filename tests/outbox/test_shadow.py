@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callrail_relay.domain.mapper import Accepted
-from callrail_relay.domain.message import Actor, Message, MessageFilter, Source, Status
+from callrail_relay.domain.message import Actor, Message, MessageFilter, Source, Status, Verb
 from callrail_relay.domain.shadow import LEASE, Mode, Passed, PassOn, Shadow, State, answered
 from callrail_relay.errors import NotAllowed
 from callrail_relay.outbox import decisions, lists, retention, shadow
@@ -359,7 +359,7 @@ async def test_nothing_is_queued_in_shadow(outbox: Store) -> None:
         await outbox.write(decisions.approve, held.message_id)
     edited = make_message(id_=held.message_id)
     with pytest.raises(NotAllowed, match="shadow end"):
-        await outbox.write(decisions.edit, edited, guard_policy())
+        await outbox.write(decisions.rewrite, edited, guard_policy(), Verb.EDIT)
     click = Actor(name="Sam", batch="a click")
     assert await outbox.write(decisions.cancel, held.message_id, [Status.HELD], click)
     assert await outbox.write(decisions.undo, held.message_id, "a click")

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from callrail_relay.domain import guards
 from callrail_relay.domain.guards import Verdict
-from callrail_relay.domain.message import Actor, Reason, Status
+from callrail_relay.domain.message import Actor, Reason, Status, Verb
 from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.outcome import Unknown
 from callrail_relay.outbox import decisions, opt_outs, queries, retention
@@ -272,7 +272,7 @@ async def test_time_for_undo_of_many_begins_when_all_are_written(
 
 async def edit(outbox: Store, id_: str, text: str, to: str = RECIPIENT) -> Status | None:
     edited = make_message(id_=id_, draft=make_draft(text=text, recipient=to))
-    return await outbox.write(decisions.edit, edited, POLICY, actor=CLICK)
+    return await outbox.write(decisions.rewrite, edited, POLICY, Verb.EDIT, CLICK)
 
 
 async def test_edited_text_is_sent_with_its_new_words_and_keeps_the_old_ones(

@@ -25,6 +25,7 @@ from callrail_relay.domain.inbound import (
     OVERLAP,
     CallRailText,
     Direction,
+    DuePoll,
     PollPolicy,
     SeenReplies,
     ShownNumber,
@@ -65,6 +66,11 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 def policy_of(rig: Rig, *, requests_per_hour: int = 800) -> PollPolicy:
     companies = ((rig.account_id, rig.simulator.company_id),)
     return poll_policy(companies=companies, every=EVERY, requests_per_hour=requests_per_hour)
+
+
+async def claim_poll(rig: Rig, policy: PollPolicy) -> DuePoll | None:
+    [company] = policy.companies
+    return await rig.outbox.write(store_replies.claim_poll, company, policy)
 
 
 def polling_of(
@@ -173,7 +179,7 @@ async def test_each_look_reaches_behind_the_last_one_that_ended_well(rig: Rig) -
 
 async def test_of_several_nodes_one_looks(rig: Rig) -> None:
     """Another one takes over when that one does not come back."""
-    first = await rig.outbox.write(store_replies.claim_poll, policy_of(rig))
+    first = await claim_poll(rig, policy_of(rig))
     assert first is not None
 
     second = polling_of(rig)
@@ -190,10 +196,10 @@ async def test_looks_share_the_requests_with_looking_up(rig: Rig) -> None:
     polling = polling_of(rig, find=Recorder().find_replies, requests_per_hour=3)
     await polling.turn()
     rig.clock.advance(EVERY)
-    assert await rig.outbox.write(store_replies.claim_poll, policy_of(rig, requests_per_hour=3)) is None
+    assert await claim_poll(rig, policy_of(rig, requests_per_hour=3)) is None
 
     rig.clock.set(START + timedelta(hours=1))
-    assert await rig.outbox.write(store_replies.claim_poll, policy_of(rig, requests_per_hour=3)) is not None
+    assert await claim_poll(rig, policy_of(rig, requests_per_hour=3)) is not None
 
 
 async def test_polls_leave_a_quarter_of_the_requests_to_looking_up(rig: Rig) -> None:
@@ -208,7 +214,7 @@ async def test_polls_leave_a_quarter_of_the_requests_to_looking_up(rig: Rig) -> 
     await polling.turn()
     rig.clock.advance(MINUTE)
 
-    assert await rig.outbox.write(store_replies.claim_poll, policy) is None
+    assert await claim_poll(rig, policy) is None
     frugal = replace(rig.lookups, requests_per_hour=4)
     assert await rig.outbox.write(lookups.claim_lookup, frugal) is not None
 

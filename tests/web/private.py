@@ -64,7 +64,7 @@ class Private:
         self.per_hour = 800  # requests to CallRail
         self.dashboard = Dashboard(
             operations=rig.operations,
-            history=History(rig.outbox, rig.operations),
+            history=History(rig.outbox),
             intake=rig.intake,
             mapping=rig.mapping,
             login=self.login,

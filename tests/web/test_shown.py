@@ -402,9 +402,9 @@ def text(
         route=make_route(),
         reasons=reasons,
         decisions=decisions,
-        segments=(Segment(position=1, content="Hello", status=status, attempts=attempts),),
-        release_at=release_at,
         approved=approved,
+        release_at=release_at,
+        segments=(Segment(position=1, content="Hello", status=status, attempts=attempts),),
     )
 
 

@@ -223,8 +223,8 @@ def show_conversation(question: Question) -> Json:
 def list_integrations(question: Question) -> Json:
     if "company_id" not in question.params:
         raise HTTPException(400, "company_id is required")
-    [company] = question.companies()
-    mine = [one for one in question.simulator.integrations.values() if one.company.id == company.id]
+    known = question.simulator.integrations.get(question.company(question.params["company_id"]).id)
+    mine = [] if known is None else [known]
     return question.page("integrations", mine, lambda each: each.as_json(question.fields))
 
 
@@ -233,10 +233,10 @@ def create_integration(question: Question) -> Json:
         raise HTTPException(400, "type must be Webhooks")
     company, config = question.company(question.form.get("company_id")), _asked_config(question)
     integrations = question.simulator.integrations
-    if any(integration.company.id == company.id for integration in integrations.values()):
+    if company.id in integrations:
         raise HTTPException(400, "The company already has a Webhooks integration")
     created = Integration(id=len(integrations) + 1, company=company, config=config)
-    integrations[created.id] = created
+    integrations[company.id] = created
     return created.as_json(question.fields)
 
 
@@ -247,8 +247,8 @@ def change_integration(question: Question) -> Json:
     known = next(named, None)
     if known is None or known.company.account_id != question.account.id:
         raise HTTPException(404, "Not found")
-    integrations[known.id] = replace(known, config=_asked_config(question))
-    return integrations[known.id].as_json(question.fields)
+    changed = integrations[known.company.id] = replace(known, config=_asked_config(question))
+    return changed.as_json(question.fields)
 
 
 # Lists of URLs by event.
@@ -285,12 +285,13 @@ def send_text(question: Question) -> Json:
     company = question.company(form["company_id"])
     if company.disabled_at is not None:
         raise HTTPException(400, "The company is disabled")
-    customer, content, number = _customer(form), _content(simulator, form), _tracking_number(form)
+    customer, content = _customer(form), _content(simulator, form)
+    known = simulator.conversations_by_customer.get((company.id, customer))
+    number = _tracking_number(form, known)
     _check_sender(simulator, company, number)
     if (number, customer) in simulator.opted_out:
         raise HTTPException(400, "The recipient has opted out of texts from this number")
     account.texts.spend(simulator.clock.now())
-    known = simulator.conversations_by_customer.get((company.id, customer))
     sent_from = [m.tracking_number for m in known.messages if m.direction == "outgoing"] if known else []
     first = number not in sent_from
     delivered = content + OPT_OUT_WORDING if first and not _STOP_WORD.search(content) else content
@@ -332,10 +333,11 @@ def _content(simulator: Simulator, form: Mapping[str, Any]) -> str:
     return content
 
 
-def _tracking_number(form: Mapping[str, Any]) -> str:
-    # CallRail wants it only to start a conversation.
+def _tracking_number(form: Mapping[str, Any], known: Conversation | None) -> str:
     if form.get("tracking_number") in (None, ""):
-        raise HTTPException(400, "tracking_number is required")
+        if known is None:
+            raise HTTPException(400, "tracking_number is required to start a conversation")
+        return known.messages[-1].tracking_number
     number = normalize(form["tracking_number"])
     if number is None:
         raise HTTPException(400, "tracking_number is invalid: it must be a 10-digit phone number")

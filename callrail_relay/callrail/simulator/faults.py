@@ -8,6 +8,7 @@ POST /sandbox/faults takes. The first fault that applies to a request happens to
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import field
 from datetime import timedelta
 from enum import StrEnum
@@ -150,10 +151,8 @@ class Faults(list[Fault]):
         """The fault that happens to this request, counted as having happened."""
         recipient, chosen = None, None
         if sends and any(fault.number is not None for fault in self):
-            try:
+            with suppress(ValueError, RecursionError, TypeError, KeyError):
                 recipient = normalize((await request.json())["customer_phone_number"])
-            except (ValueError, RecursionError, TypeError, KeyError):
-                recipient = None
         for fault in self:
             if fault.applies_to(sending=sends, recipient=recipient):
                 fault.seen += 1

@@ -43,7 +43,7 @@ class Simulator:
         self.max_characters = 1591
         self.webhooks = Webhooks(clock)
         self.faults = Faults(clock, self.random)
-        self.integrations: dict[int, Integration] = {}
+        self.integrations: dict[str, Integration] = {}  # by company
         self.conversations: dict[str, Conversation] = {}
         self.conversations_by_customer: dict[tuple[str, str], Conversation] = {}
         self.texts: list[Text] = []
@@ -130,9 +130,8 @@ class Simulator:
             tracking_number=number,
         )
         conversation.messages.append(message)
-        for integration in self.integrations.values():
-            if integration.company.id == tracker.company.id:
-                self.webhooks.add(integration, conversation, message, agent)
+        if integration := self.integrations.get(tracker.company.id):
+            self.webhooks.add(integration, conversation, message, agent)
         return message
 
     def find_account(self, account_id: str) -> Account | None:

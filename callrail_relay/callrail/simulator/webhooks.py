@@ -8,6 +8,7 @@ that the API sent, so it has no ``agent`` here.
 
 import asyncio
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated
 from urllib.parse import urlencode
@@ -101,11 +102,9 @@ class Webhooks:
             "Signature": telling.signature,
         }
         async with httpx2.AsyncClient(timeout=_PATIENCE, trust_env=False, transport=self.transport) as client:
-            try:
+            with suppress(httpx2.HTTPError):
                 response = await client.post(telling.url, content=telling.body, headers=headers)
                 telling.status = response.status_code
-            except httpx2.HTTPError:
-                telling.status = None
 
 
 def _fields(manner: Manner, conversation: Conversation, message: Message, agent: str | None) -> Json:

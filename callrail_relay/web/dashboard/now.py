@@ -32,9 +32,12 @@ SHOWN = 5
 async def show(visit: Visit) -> Response:
     dashboard = visit.dashboard
     here = dashboard.clock.now()
-    (facts, overview), (today, kept) = await asyncio.gather(
-        dashboard.history.now(midnight(here, DAYS - 1)), dashboard.history.today(midnight(here))
+    facts, (today, kept) = await asyncio.gather(
+        dashboard.operations.facts(), dashboard.history.today(midnight(here))
     )
+    arrivals = await dashboard.history.arrivals(facts.now, midnight(here, DAYS - 1))
+    shown = most_pressing(facts.standings, MOST_SHOWN)
+    frees_at = await dashboard.history.frees_at([one.account.id for one in shown])
     examined = dashboard.examiner.latest()
     failed = [] if examined is None else examined.report.failed_checks()
     unused = await asyncio.to_thread(dashboard.settings.noted)
@@ -60,11 +63,11 @@ async def show(visit: Visit) -> Response:
         queue=queue_words(facts),
         running=running_words(facts),
         lately=seen_lately(facts, lambda at: when(at, facts.now)),
-        standings=most_pressing(all_standings, MOST_SHOWN),
-        frees_at=overview.frees_at,
+        standings=shown,
+        frees_at=frees_at,
         more_accounts=not_shown(len(all_standings), "account"),
         accounts=all_standings,
-        plot=plot(visit.request.query_params.get("range", ""), overview.arrivals, facts.now),
+        plot=plot(visit.request.query_params.get("range", ""), arrivals, facts.now),
         ranges=RANGES,
     )
 

@@ -279,7 +279,7 @@ def _ahead(message: Message) -> Iterator[Step]:
         for attempt in segment.attempts:
             if attempt.next_lookup_at is not None:
                 yield Step("looked", STEPS["check_ahead"], attempt.next_lookup_at, ahead=True)
-    if message.status is Status.HELD and message.release_at is not None:
+    if message.release_at is not None:
         yield Step("waiting", STEPS["release_ahead"], message.release_at, ahead=True)
     if message.status in OPEN:
         left = sum(segment.status in OPEN for segment in message.segments)
