@@ -52,7 +52,7 @@ async def import_(file: str | None = None, from_callrail: bool = False, since: s
         await _import_from_callrail(since)
         return
     listed = read_list(console.read_input(file), now=SystemClock().now())
-    for_all = any(person.tracking_number is None for person in listed.people)
+    for_all = not all(person.tracking_number for person in listed.people)
     async with console.opened_relay(with_route=for_all) as relay:
         with console.progress("Importing", len(listed.people)) as advance:
             added = await relay.operations.import_opt_outs(listed.people, advance)
