@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support import environment
 from tests.support.command_line import keep_commands
+from tests.support.compiled import share_compiled_statements
 from tests.support.leaks import leaks
 from tests.support.memory_keyring import memory
 from tests.support.network import close_outside_network
@@ -21,6 +22,7 @@ __all__ = ["memory", "postgres_cluster", "postgres_url"]
 
 close_outside_network()
 keep_commands()
+share_compiled_statements()
 
 EXAMPLES = "examples"
 """The property with which a test tells how many examples it tried."""
@@ -61,19 +63,28 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """
     Begin each worker's share with the longest tests, or one of them would run alone at the end.
 
-    Those have a time limit of their own. pytest-xdist cuts the list into one share for each worker.
+    Those have a time limit of their own. The first worker begins with all that use a browser, so that no
+    other one starts it. pytest-xdist cuts the list into one share for each worker.
     """
-    longest = [item for item in items if item.get_closest_marker("timeout") is not None]
-    others = [item for item in items if item.get_closest_marker("timeout") is None]
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    firsts: list[list[pytest.Function]] = [[] for _ in range(workers)]
+    others, long_ones = [], 0
+    for item in items:
+        if "browser" in item.fixturenames:
+            firsts[0].append(item)
+        elif item.get_closest_marker("timeout") is not None:
+            firsts[-1 - long_ones % max(workers - 1, 1)].append(item)
+            long_ones += 1
+        else:
+            others.append(item)
     left = len(items)
     items.clear()
-    for place in range(workers):
-        share, first = left // (workers - place), longest[place::workers]
+    for place, first in enumerate(firsts):
+        share = left // (workers - place)
         items += [*first, *others[: max(share - len(first), 0)]]
         del others[: max(share - len(first), 0)]
         left -= share

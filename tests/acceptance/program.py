@@ -91,7 +91,7 @@ def wait_until(holds: Callable[[], bool], within: float = 90) -> None:
     end = time.monotonic() + within
     while not holds():
         assert time.monotonic() < end
-        time.sleep(0.2)
+        time.sleep(0.5)  # most of them ask a command, which is work itself
 
 
 class Sandbox:
@@ -181,7 +181,7 @@ class Program:
         end = time.monotonic() + 2 * LONGEST
         while not done(counts := self.json("status")["messages"]):
             assert time.monotonic() < end, counts
-            time.sleep(0.1)  # another process has to get there
+            time.sleep(0.25)  # another process has to get there, and each look is work itself
 
     @contextmanager
     def started(self, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Started]:

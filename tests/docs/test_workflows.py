@@ -76,18 +76,14 @@ def test_scripts_are_right_and_name_what_is_there() -> None:
 
 @pytest.mark.parametrize("command", WORKFLOWS["long"]["jobs"]["long"]["strategy"]["matrix"]["module"])
 def test_long_tests_take_what_they_are_given(command: str) -> None:
-    """Each command, with the number of the run as its seed, is understood."""
+    """Each command, with the number of the run as its seed, is understood, and names tests that are there."""
     script = f"printf '%s\n' {WORKFLOWS['long']['jobs']['long']['steps'][-1]['run'].partition('-m ')[2]}"
     variables = {"MODULE": command, "GITHUB_RUN_NUMBER": "12"}
     words = subprocess.run(["bash", "-c", script], env=variables, capture_output=True, text=True, check=True)
-    asked = [
-        sys.executable,
-        "-m",
-        *words.stdout.split(),
-        "--co" if command.startswith("pytest") else "--help",
-    ]
+    asked = [sys.executable, "-m", *words.stdout.split(), "--help"]
 
     assert ("12" in words.stdout) == ("--seed" in command)
+    assert all((ROOT / one).exists() for one in re.findall(r"\btests/\S+", command))
     assert 0 == subprocess.run(asked, cwd=ROOT, capture_output=True, check=False).returncode
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 _PROGRAM = """\
-#!{python}
+#!{python} -IS
 import json, os, re, shlex, signal, subprocess, sys, time
 from pathlib import Path
 
