@@ -39,6 +39,10 @@ class SecretError(RelayError):
     exit_code = 3
 
 
+class KeyringError(SecretError):
+    """Raised when the OS keyring can't be read now, such as while it is locked."""
+
+
 class NotFound(RelayError):
     exit_code = 4
 

@@ -15,7 +15,7 @@ from callrail_relay.bootstrap.wiring import open_relay
 from callrail_relay.config.places import log_file
 from callrail_relay.config.secrets import SecretName
 from callrail_relay.domain.message import Status
-from callrail_relay.errors import NotAllowed, RelayError, SecretError, Unavailable
+from callrail_relay.errors import KeyringError, NotAllowed, RelayError, SecretError, Unavailable
 from callrail_relay.outbox.engine import store_file
 from callrail_relay.outbox.presence import StoreLock
 
@@ -36,7 +36,7 @@ class Step(NamedTuple):
 
 async def plan_removal(
     config: Path | None, *, with_data: bool
-) -> tuple[list[Step], Path | None, SecretError | None]:
+) -> tuple[list[Step], Path | None, KeyringError | None]:
     """What to remove, in order; the store, None for PostgreSQL; why more secrets aren't known, if any."""
     kind = state = None
     with suppress(Unavailable):  # a system without services
@@ -68,14 +68,18 @@ async def plan_removal(
     return steps, store, unread
 
 
-async def _read_secrets(context: AppContext) -> tuple[str | None, list[str], SecretError | None]:
+async def _read_secrets(context: AppContext) -> tuple[str | None, list[str], KeyringError | None]:
     """The API key, which the webhooks at CallRail need, what is stored where, and why more isn't known."""
     key, places, unread = None, [], None
     for name in SecretName:
         try:
             found = await context.secrets.find(name)
-        except SecretError as error:
+        except KeyringError as error:
             unread = error
+            continue
+        except SecretError:  # a damaged one can be removed; for what can't be read, removing it says why
+            if not context.secrets.file_in_use:
+                places.append(name.words)
             continue
         if found and not found.outside:
             places.append(f"{name.words} ({found.source})")

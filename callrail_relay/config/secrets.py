@@ -19,7 +19,7 @@ from pydantic import SecretStr, TypeAdapter
 
 from callrail_relay.config import sentence
 from callrail_relay.config.places import APPLICATION, is_default_config_file, write_privately
-from callrail_relay.errors import SecretError
+from callrail_relay.errors import KeyringError, SecretError
 
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
@@ -125,8 +125,8 @@ class OsKeyring:
                 self._hangs = True
             except Exception as error:
                 # Every backend raises its own library's errors: D-Bus, Win32, Security.framework.
-                raise SecretError(sentence("keyring_failed", error=type(error).__name__)) from error
-        raise SecretError(sentence("keyring_silent", timeout=self._timeout))
+                raise KeyringError(sentence("keyring_failed", error=type(error).__name__)) from error
+        raise KeyringError(sentence("keyring_silent", timeout=self._timeout))
 
 
 def _backend() -> "KeyringBackend":

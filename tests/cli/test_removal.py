@@ -143,6 +143,34 @@ def test_only_what_is_there_is_listed(
     assert "There is nothing to remove." in run(config, "uninstall").stdout
 
 
+@pytest.mark.parametrize("name", ["api-key", "tunnel-token"])
+def test_a_damaged_secret_in_the_keyring_is_removed(config: Path, memory: MemoryKeyring, name: str) -> None:
+    """It can't be used any more, but a keyring that can be read isn't locked."""
+    memory.entries["callrail-relay", f"{name}@{config}"] = "two\nlines"
+
+    done = run(config, "uninstall", "--yes")
+
+    assert "unlock" not in done.stderr
+    assert {} == memory.entries
+
+
+def test_a_file_of_secrets_that_others_can_read_is_told_with_its_remedy(
+    config: Path, memory: MemoryKeyring
+) -> None:
+    """It isn't removed: a person may have to change the secrets that others have read."""
+    memory.entries.clear()
+    secrets = config.with_name("secrets.toml")
+    secrets.write_text(f'api-key = "{KEY}"\n')
+    secrets.chmod(0o644)
+
+    done = run(config, "uninstall", "--yes", "--json")
+
+    assert 8 == done.exit_code
+    assert f"  - the secrets: {secrets}\n" in done.stderr
+    assert "unlock" not in done.stderr
+    assert any("chmod 600" in line for line in json.loads(done.stdout)["left"])
+
+
 def test_data_goes_only_when_all_is_sent(config: Path, data: Path) -> None:
     """Nothing is removed while a text is queued; then nothing is left."""
     refused = run(config, "uninstall", "--data", "--yes")
