@@ -1,4 +1,4 @@
-"""How this computer reaches an address, told so that a person can mend it: httpx2 tells programmers."""
+"""How this computer reaches an address, and what a person can fix when it can't."""
 
 import ipaddress
 import os
@@ -6,7 +6,6 @@ import re
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from urllib.request import getproxies, proxy_bypass
 
@@ -105,9 +104,11 @@ def _is_exempt(url: httpx2.URL, no_proxy: str) -> bool:
     """Whether NO_PROXY names this address: by name, domain, address (each also with a port) or network."""
     host = f"[{url.host}]" if ":" in url.host else url.host
     port = url.port or {"http": 80, "https": 443}.get(url.scheme)
-    # urllib knows names, each also with a port, and what Windows and macOS except.
+    # urllib knows names, each also with a port, and what Windows and macOS except. It doesn't know spaces
+    # between names, which curl takes, nor a * beside others.
     return bool(proxy_bypass(f"{host}:{port}")) or any(
-        fnmatch(url.host, entry) or _is_in(url.host, entry) for entry in re.split(r"[\s,]+", no_proxy.lower())
+        entry == "*" or f".{url.host}".endswith(f".{entry.strip('*.')}") or _is_in(url.host, entry)
+        for entry in re.split(r"[\s,]+", no_proxy.lower())
     )
 
 
