@@ -311,8 +311,9 @@ def tell_written(document: Mapping[str, object], what: str) -> None:
 def working(what: str) -> Iterator[None]:
     """Show on a terminal that something is being done."""
     from rich.console import Console
+    from rich.text import Text
 
-    with Console(stderr=True).status(f"{what} ..."):
+    with Console(stderr=True).status(Text(f"{what} ...")):
         yield
 
 

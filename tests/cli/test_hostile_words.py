@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 import callrail_relay
 from callrail_relay.cli import app
+from callrail_relay.cli.console import working
 from callrail_relay.telemetry import logs
 
 STEERING = "\x1b]0;owned\x07\x1b[31m\x9b2J\u202egnp.exe\u2066\u2028\u200b\x08\x85"
@@ -94,6 +95,12 @@ def test_no_command_shows_it_raw() -> None:
     shown = run("messages", "show", message["id"]).stdout
     assert r"Hi Dana [red]x[/red] \x1b]0;owned\x07\x1b[31m\x9b2J\u202egnp.exe" in shown
     assert "👩‍👩‍👧 José" in shown
+
+
+def test_a_path_is_shown_while_something_is_done() -> None:
+    """Brackets in it are no style, and end none."""
+    with working("Removing the settings, /srv/[/old]/relay.toml"):
+        pass
 
 
 def test_pretty_log_does_not_show_it_raw() -> None:
