@@ -147,7 +147,8 @@ async def logs(lines: int = 50, follow: bool = False, system: bool = False) -> N
     found = manager.logs(lines, follow=follow)
     first = next(found, None)
     if first is None:
-        say(sentence("no_log")) if lines else None
+        if lines:
+            say(sentence("no_log"))
     elif sys.stdout.isatty():
         await _narrate(chain((first,), found), kind)
     else:
