@@ -43,8 +43,12 @@ async def plan_removal(
         kind = service_setup.find_kind(system=None)
         state = service_setup.find_manager(kind).state()
     service = kind if state and state.installed else None
-    # What a former `uninstall` left may have no settings file any more.
-    context = service_setup.load_for(service, config) if service else load_context(config, must_exist=False)
+    if service:
+        context = service_setup.load_for(service, config)
+    else:
+        # What a former `uninstall` left may have no settings file any more. But only that file says which
+        # store is its own: with a mistyped name, that of other settings would go.
+        context = load_context(config, must_exist=with_data)
     store = store_file(context.settings.database.url)
     if store is not None and not (state and state.running) and StoreLock(store).server() is not None:
         raise NotAllowed(sentence("runs_no_service"))

@@ -186,6 +186,14 @@ def test_data_goes_only_when_all_is_sent(config: Path, data: Path) -> None:
     assert not config.exists()
 
 
+def test_data_stays_if_the_settings_are_not_there(config: Path, data: Path) -> None:
+    """Their name may be mistyped."""
+    done = run(config.with_name("mistyped.toml"), "uninstall", "--data", "--yes")
+
+    assert 3 == done.exit_code
+    assert (data / "relay.db").exists()
+
+
 def test_data_stays_while_requests_wait_for_the_old_url(config: Path, data: Path) -> None:
     """They are on their way to the Zap, and are nowhere else."""
     [text] = json.loads(run(config, "messages", "list", "--json").stdout)
