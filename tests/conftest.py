@@ -6,9 +6,11 @@ import sqlite3
 from collections.abc import Generator
 from pathlib import Path
 
+import keyring
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
+from keyring.backends import fail
 
 from tests.support import environment
 from tests.support.command_line import keep_commands
@@ -23,6 +25,8 @@ __all__ = ["memory", "postgres_cluster", "postgres_url"]
 close_outside_network()
 keep_commands()
 share_compiled_statements()
+# A test that wants a keyring brings one: this process would find MemoryKeyring, or a developer's own.
+keyring.set_keyring(fail.Keyring())  # type: ignore[no-untyped-call]  # keyring has no annotation there
 
 EXAMPLES = "examples"
 """The property with which a test tells how many examples it tried."""
