@@ -13,7 +13,14 @@ from callrail_relay.cli.send import send
 from callrail_relay.cli.service import offer
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.domain.tunnels import Kind
-from callrail_relay.errors import RefusedByCallRail, RelayError, SecretError, SettingsError, UsageError
+from callrail_relay.errors import (
+    KeyringError,
+    RefusedByCallRail,
+    RelayError,
+    SecretError,
+    SettingsError,
+    UsageError,
+)
 from callrail_relay.sentences import STEPS
 
 if TYPE_CHECKING:
@@ -104,6 +111,8 @@ async def _store_or_file(work: Callable[..., Awaitable[T]], *, use_file: bool) -
         if use_file or not has_terminal():
             raise
         say(console.split_remedy(str(error))[0])
+        if isinstance(error, KeyringError):
+            say(sentence("may_be_locked"))
         if not confirmed(sentence("ask_secrets_file"), yes=False):
             raise
         return await work(use_file=True), True

@@ -292,6 +292,7 @@ def test_keyring_that_fails_at_the_end_costs_nothing(api_url: str, config: Path)
 
     assert 0 == code, seen
     assert "OS keyring" in seen
+    assert "With a file, the relay gets a new webhook URL" in seen
     assert f"Webhook secret: file {config.with_name('secrets.toml')}" in seen
 
 
