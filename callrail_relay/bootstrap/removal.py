@@ -43,16 +43,15 @@ async def plan_removal(
         kind = service_setup.find_kind(system=None)
         state = service_setup.find_manager(kind).state()
     service = kind if state and state.installed else None
-    if service:
-        context = service_setup.load_for(service, config)
-    else:
-        # What a former `uninstall` left may have no settings file any more. But only that file says which
-        # store is its own: with a mistyped name, that of other settings would go.
-        context = load_context(config, must_exist=with_data)
+    # What a former `uninstall` left may have no settings file any more.
+    context = service_setup.load_for(service, config) if service else load_context(config, must_exist=False)
     store = store_file(context.settings.database.url)
     if store is not None and not (state and state.running) and StoreLock(store).server() is not None:
         raise NotAllowed(sentence("runs_no_service"))
     if with_data and (store is None or store.exists()):
+        load_context(
+            config
+        )  # a file that is named must exist: if it's mistyped, this store isn't the one meant
         await _require_all_sent(context, store)
     key, places, unread = await _read_secrets(context)
     steps: list[Step] = []

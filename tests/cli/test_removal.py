@@ -194,6 +194,21 @@ def test_data_stays_if_the_settings_are_not_there(config: Path, data: Path) -> N
     assert (data / "relay.db").exists()
 
 
+def test_it_can_be_repeated_as_it_was(config: Path, data: Path, memory: MemoryKeyring) -> None:
+    """Once the keyring is open, for instance; the settings and the texts went with the first run."""
+    [text] = json.loads(run(config, "messages", "list", "--json").stdout)
+    assert 0 == run(config, "messages", "cancel", "--yes", text["id"]).exit_code
+    kept = dict(memory.entries)
+    assert 0 == run(config, "uninstall", "--data", "--yes").exit_code
+    memory.entries |= kept
+
+    again = run(config, "uninstall", "--data", "--yes")
+
+    assert 0 == again.exit_code, again.stderr
+    assert {} == memory.entries
+    assert not (data / "relay.db").exists()
+
+
 def test_data_stays_while_requests_wait_for_the_old_url(config: Path, data: Path) -> None:
     """They are on their way to the Zap, and are nowhere else."""
     [text] = json.loads(run(config, "messages", "list", "--json").stdout)
