@@ -49,9 +49,8 @@ async def plan_removal(
     if store is not None and not (state and state.running) and StoreLock(store).server() is not None:
         raise NotAllowed(sentence("runs_no_service"))
     if with_data and (store is None or store.exists()):
-        load_context(
-            config
-        )  # a file that is named must exist: if it's mistyped, this store isn't the one meant
+        # Only the settings say which store is theirs: with a mistyped file, another one would go.
+        load_context(config)
         await _require_all_sent(context, store)
     key, places, unread = await _read_secrets(context)
     steps: list[Step] = []

@@ -334,6 +334,8 @@ def test_first_sentence_is_what_matters(found: Facts, words: str, detail: str) -
 def test_every_code_has_its_sentences() -> None:
     """On the dashboard and in `status`; with several accounts each is named."""
     assert set(Code) == set(now.SENTENCES) == set(render.SENTENCES)
+    # Nothing has shown that yet.
+    assert "can send" not in render.SENTENCES[Code.NO_TEXT_YET] + now.SENTENCES[Code.NO_TEXT_YET].words
     several = replace(facts(), standings=(*facts().standings, *facts().standings))
     waits = HealthPoint(code=Code.WAITS, account_id="ACC1", at=NOW, detail="Busy.")
     assert "Sending from account ACC1 waits until 3:30 PM. Busy." == render.sentence(waits, several)
