@@ -6,12 +6,14 @@ import re
 import shlex
 import stat
 import subprocess
+import sys
 import threading
 import tomllib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -137,12 +139,30 @@ def _backend() -> "KeyringBackend":
 
 
 def _words() -> str | None:
+    if not _may_be_there():
+        return None
     backend = _backend()
     from keyring.backends import fail, null  # noqa: PLC0415  # as above
 
     if isinstance(backend, fail.Keyring | null.Keyring):
         return None
     return f"OS keyring ({backend.name})"
+
+
+def _may_be_there() -> bool:
+    """Whether it is worth asking: a Linux server has no keyring, and the library takes 10 MB to say so."""
+    if sys.platform != "linux":
+        return True
+    bus = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}", "bus")
+    # os.path's own leaves the ~ of a user without a home directory as it is, and Path's fails.
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111  # see above
+    named = Path(home, "python_keyring", "keyringrc.cfg")
+    return (
+        not os.environ.keys().isdisjoint({"DBUS_SESSION_BUS_ADDRESS", "PYTHON_KEYRING_BACKEND"})
+        or bus.exists()
+        or named.exists()
+        or any(not one.module.startswith("keyring.") for one in entry_points(group="keyring.backends"))
+    )
 
 
 async def _in_daemon_thread(question: Callable[[], T]) -> T:

@@ -319,6 +319,65 @@ def test_hanging_keyring_does_not_keep_the_process() -> None:
     assert "given up\n" == done.stdout
 
 
+LOOKS = """
+import asyncio, sys
+from pathlib import Path
+from callrail_relay.config.secrets import SecretName, Secrets
+
+asyncio.run(Secrets(Path("config.toml"), {}, keyring_timeout=50).find(SecretName.API_KEY))
+print("keyring" in sys.modules)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system always has one")
+@pytest.mark.parametrize(
+    ("variables", "asks"),
+    [
+        ({}, False),
+        ({"DBUS_SESSION_BUS_ADDRESS": "unix:path=/nowhere"}, True),
+        ({"PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring"}, True),
+        ({"XDG_RUNTIME_DIR": "runtime"}, True),
+        ({"XDG_CONFIG_HOME": "config"}, True),
+        ({"PYTHONPATH": "packages"}, True),
+    ],
+    ids=[
+        "a server",
+        "a desktop",
+        "named by variable",
+        "a bus in its usual place",
+        "named by file",
+        "a package",
+    ],
+)
+def test_keyring_is_loaded_where_there_may_be_one(
+    tmp_path: Path, variables: dict[str, str], *, asks: bool
+) -> None:
+    """
+    A server without a desktop does without: to load it takes time and memory, and it would find nothing.
+    """
+    for place in ("runtime/bus", "config/python_keyring/keyringrc.cfg"):
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).touch()
+    metadata = tmp_path / "packages" / "other-1.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text("[keyring.backends]\nother = other.backend\n")
+    empty = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": "none", "XDG_CONFIG_HOME": "none"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", LOOKS],
+        env={**empty, **variables},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert f"{asks}\n" == done.stdout
+
+
 @pytest.mark.parametrize("value", ["two\nlines", "caf\u00e9", "nul\0", "\u200bkey"])
 def test_damaged_secret_is_told(memory: MemoryKeyring, config: Path, value: str) -> None:
     """What was not copied whole and alone could only be refused later; it is not shown."""
