@@ -13,7 +13,7 @@ from callrail_relay.bootstrap.context import AppContext, load_context, sentence
 from callrail_relay.bootstrap.credentials import find_webhooks, remove_webhooks
 from callrail_relay.bootstrap.wiring import open_relay
 from callrail_relay.config.places import log_file
-from callrail_relay.config.secrets import SecretName
+from callrail_relay.config.secrets import SecretName, Secrets
 from callrail_relay.domain.message import Status
 from callrail_relay.errors import KeyringError, NotAllowed, RelayError, SecretError, Unavailable
 from callrail_relay.outbox.engine import store_file
@@ -73,9 +73,12 @@ async def plan_removal(
 async def _read_secrets(context: AppContext) -> tuple[str | None, list[str], KeyringError | None]:
     """The API key, which the webhooks at CallRail need, what is stored where, and why more isn't known."""
     key, places, unread = None, [], None
+    with suppress(SecretError):
+        key = await context.secrets.find(SecretName.API_KEY)
+    stored = Secrets(context.config_path, environ={})  # also what the environment overrides
     for name in SecretName:
         try:
-            found = await context.secrets.find(name)
+            found = await stored.find(name)
         except KeyringError as error:
             unread = error
             continue
@@ -83,12 +86,11 @@ async def _read_secrets(context: AppContext) -> tuple[str | None, list[str], Key
             if not context.secrets.file_in_use:
                 places.append(name.words)
             continue
-        if found and not found.outside:
+        if found:
             places.append(f"{name.words} ({found.source})")
-        key = found.reveal() if found and name is SecretName.API_KEY else key
     if context.secrets.file_in_use and not places:
         places.append(str(context.secrets.file))
-    return key, places, unread
+    return key.reveal() if key else None, places, unread
 
 
 async def _name_webhooks(context: AppContext, key: str | None) -> str | None:

@@ -74,14 +74,16 @@ class CallRail:
 
         *api_url* is for a simulator or a proxy of CallRail's; http is for this machine's own addresses.
         *connections* may be open at once. *transport* takes the place of the network in tests. Raises
-        ValueError for an address that isn't allowed, and SettingsError if the environment names a proxy or
-        certificates that can't be used.
+        ValueError for a key that no header can hold, or an address that isn't allowed, and SettingsError if
+        the environment names a proxy or certificates that can't be used.
         """
         address = urlsplit(api_url)
         if address.scheme not in ("https", "http") or not address.hostname:
             raise ValueError("api_url must begin with https:// and a host")
         if address.scheme == "http" and not is_loopback(address.hostname):
             raise ValueError("api_url must begin with https://, since the API key is sent there")
+        if not (api_key.isascii() and api_key.isprintable()):
+            raise ValueError("api_key must be printable ASCII, as it goes into a header")
         limits = httpx2.Limits(max_connections=connections, keepalive_expiry=IDLE_CONNECTION)
         http = httpx2.AsyncClient(
             base_url=api_url,

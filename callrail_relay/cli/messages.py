@@ -1,20 +1,32 @@
 """``messages``: the texts as people and programs read them, and a person's word on them."""
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
 from callrail_relay.cli import console
 from callrail_relay.cli.console import command, given, output, progress, say, show
 from callrail_relay.clock import SystemClock
-from callrail_relay.domain.message import ANONYMOUS, Actor, Message, MessageFilter, Status, as_json
+from callrail_relay.domain.message import (
+    ANONYMOUS,
+    CANCELLABLE,
+    RESENDABLE,
+    Actor,
+    Message,
+    MessageFilter,
+    Status,
+    as_json,
+)
 from callrail_relay.domain.printable import guarded, lines, printable
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import UsageError, Waiting
 from callrail_relay.sentences import explain, explain_all, plural
+
+if TYPE_CHECKING:
+    from callrail_relay.bootstrap.wiring import Relay
 
 app = typer.Typer(no_args_is_help=True, help="List, review and resend texts.")
 
@@ -121,11 +133,12 @@ async def remap(ids: list[str], note: str | None = None, _yes: bool = False) -> 
 
 @command(app, "messages resend")
 async def resend(ids: list[str], note: str | None = None, yes: bool = False) -> None:
-    if not console.confirmed(f"Send {len(ids)} again? An unconfirmed text may have arrived.", yes=yes):
-        say("Nothing was sent.")
-        return
+    question = f"Send {len(ids)} again? An unconfirmed text may have arrived."
     async with console.opened_relay() as relay:
         ids = await relay.operations.full_ids(ids)
+        if await _any_is(relay, ids, RESENDABLE) and not console.confirmed(question, yes=yes):
+            say("Nothing was sent.")
+            return
         await _decide(relay.operations.resend, ids, note)
 
 
@@ -143,10 +156,17 @@ async def cancel(
     async with console.opened_relay() as relay:
         ids = await relay.operations.full_ids(ids)
         chosen = await _with_alike(relay.operations.held_alike, ids) if same_wording else ids
-        if not console.confirmed(f"Cancel {len(chosen)} for good?", yes=yes):
+        question = f"Cancel {len(chosen)} for good?"
+        if await _any_is(relay, chosen, CANCELLABLE) and not console.confirmed(question, yes=yes):
             say("Nothing was canceled.")
             return
         await _decide(relay.operations.cancel, chosen, note)
+
+
+async def _any_is(relay: "Relay", ids: list[str], statuses: Collection[Status]) -> bool:
+    """Whether there is anything to ask: a text in none of *statuses* is refused whatever the answer."""
+    found = [message for id_ in ids for message in await relay.operations.find(id_)]
+    return any(message.status in statuses for message in found)
 
 
 async def _with_alike(find: FindAlike, ids: list[str], **approvable: bool) -> list[str]:

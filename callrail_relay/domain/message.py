@@ -78,6 +78,8 @@ class Status(StrEnum):
 
 # Nothing happens any more, unless a person wants it.
 ENDED = (Status.SENT, Status.FAILED, Status.CANCELLED, Status.SHADOW)
+RESENDABLE = (Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
+CANCELLABLE = (Status.HELD, Status.QUEUED, Status.UNKNOWN, Status.FAILED)
 OPEN = (Status.QUEUED, Status.SENDING)  # delivery works on it, and later texts to the same person wait for it
 
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from callrail_relay.domain import guards
 from callrail_relay.domain.guards import GuardPolicy, Verdict, are_similar, similarity_words
 from callrail_relay.domain.mapper import NewMessage, StoredSubmission
-from callrail_relay.domain.message import ANONYMOUS, OPEN, Actor, Reason, Source, Status, Verb
+from callrail_relay.domain.message import ANONYMOUS, OPEN, RESENDABLE, Actor, Reason, Source, Status, Verb
 from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import AUDIT_AFTER
@@ -105,8 +105,7 @@ def held_alike(
 
 def resend(connection: sa.Connection, now: datetime, message_id: str, actor: Actor = ANONYMOUS) -> bool:
     """Queue an unknown, failed or cancelled message again; what was unknown is looked up once more later."""
-    ended = (Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
-    row = _locked(connection, now, message_id, ended)
+    row = _locked(connection, now, message_id, RESENDABLE)
     if row is None or None in (row.text, row.recipient):
         # Its words may have been removed since a person looked at it.
         return False

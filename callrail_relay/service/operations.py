@@ -14,6 +14,7 @@ from callrail_relay.domain.health import Facts, Running
 from callrail_relay.domain.mapper import MappingPolicy, map_direct, map_stored, new_message, planned_segments
 from callrail_relay.domain.message import (
     ANONYMOUS,
+    CANCELLABLE,
     OPEN,
     Actor,
     Export,
@@ -37,7 +38,6 @@ from callrail_relay.service import sentence
 _PART_OF_AN_ID = re.compile("[0-9A-Fa-f-]{1,35}")
 _MATCHES = 8  # how many ids a sentence names at most
 PORTION = 200  # people of an imported list, or texts of an export, that share a transaction
-CANCELLABLE = (Status.HELD, Status.QUEUED, Status.UNKNOWN, Status.FAILED)
 WRITING = timedelta(minutes=10)  # longer than it takes to write a decision on any number of texts
 FAILED_LATELY = timedelta(days=1)  # how long a failed text counts as waiting for a person
 

@@ -109,7 +109,10 @@ def test_unknown_outcome_is_code_6(configured: Program, sandbox: Sandbox) -> Non
     with configured.serving(env=LADDER):
         configured.wait_for("sent", 1)
     assert ["Is Tuesday good?"] == [text["content"] for text in sandbox.texts()]
-    assert 4 == configured.run("messages", "resend", unknown["id"], "--yes").returncode
+    for verb in ("resend", "cancel"):
+        # Nothing to ask: whatever the answer, it is refused.
+        assert 4 == configured.run("messages", verb, unknown["id"]).returncode
+        assert 4 == configured.run("messages", verb, unknown["id"], "--yes").returncode
     assert 4 == configured.run("messages", "mark-sent", unknown["id"]).returncode
 
 

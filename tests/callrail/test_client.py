@@ -1121,3 +1121,11 @@ async def test_not_sent_says_why() -> None:
 
     assert isinstance(outcome, NotSent)
     assert "not known" in outcome.detail
+
+
+@pytest.mark.parametrize("key", ["a\nb", "é"])
+async def test_a_key_that_no_header_can_hold_is_refused(key: str) -> None:
+    """Before anything is sent: otherwise its failure would look like a text that may have arrived."""
+    with pytest.raises(ValueError, match="api_key must be printable ASCII"):
+        async with CallRail.open(key):
+            pytest.fail("it was opened")

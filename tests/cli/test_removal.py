@@ -143,6 +143,20 @@ def test_only_what_is_there_is_listed(
     assert "There is nothing to remove." in run(config, "uninstall").stdout
 
 
+def test_stored_secrets_are_listed_that_the_environment_overrides(
+    config: Path, memory: MemoryKeyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are removed as well."""
+    monkeypatch.setenv("CALLRAIL_API_KEY", KEY)
+    monkeypatch.setenv("CALLRAIL_SIGNING_KEY", "another-signing-key")
+
+    done = run(config, "uninstall", "--yes", "--json")
+
+    [secrets] = [one for one in json.loads(done.stdout)["removed"] if one.startswith("the secrets: ")]
+    assert 3 == secrets.count("(OS keyring (Memory))")
+    assert {} == memory.entries
+
+
 @pytest.mark.parametrize("name", ["api-key", "tunnel-token"])
 def test_a_damaged_secret_in_the_keyring_is_removed(config: Path, memory: MemoryKeyring, name: str) -> None:
     """It can't be used any more, but a keyring that can be read isn't locked."""

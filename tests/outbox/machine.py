@@ -25,7 +25,7 @@ from callrail_relay.domain.account import DAY, HOUR, Limits
 from callrail_relay.domain.delivery import Claim, ClaimResult, RecordResult
 from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.mapper import Mapper, MappingPolicy, RawSubmission
-from callrail_relay.domain.message import Actor, Status
+from callrail_relay.domain.message import CANCELLABLE, Actor, Status
 from callrail_relay.domain.outcome import (
     NotSent,
     Outcome,
@@ -62,7 +62,6 @@ from callrail_relay.outbox.tables import (
 from callrail_relay.outbox.tables import (
     opt_outs as opt_out_table,
 )
-from callrail_relay.service.operations import CANCELLABLE
 from tests.outbox.worker import accept_one, words
 from tests.support.clock import START, ManualClock
 from tests.support.factories import (

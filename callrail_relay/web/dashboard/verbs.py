@@ -6,9 +6,9 @@ from datetime import timedelta
 from functools import partial
 from secrets import token_urlsafe
 
-from callrail_relay.domain.message import Actor, Message, Source, Status
+from callrail_relay.domain.message import CANCELLABLE, RESENDABLE, Actor, Message, Source, Status
 from callrail_relay.domain.views import MessageSummary
-from callrail_relay.service.operations import CANCELLABLE, Operations
+from callrail_relay.service.operations import Operations
 from callrail_relay.web.dashboard.words import WORDS, say
 
 UNDO_TIME = timedelta(seconds=8)
@@ -59,7 +59,7 @@ def _verb(name: str, act: Callable[..., Awaitable[list[Message]]], *statuses: St
 APPROVE = _verb("approve", Operations.approve, Status.HELD)
 APPROVE_RESTORED = _verb("approve-restored", Operations.approve, Status.HELD)
 REMAP = _verb("remap", Operations.remap, Status.HELD)
-RESEND = _verb("resend", Operations.resend, Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
+RESEND = _verb("resend", Operations.resend, *RESENDABLE)
 MARK_SENT = _verb("mark-sent", Operations.mark_sent, Status.UNKNOWN)
 CANCEL = _verb("cancel", Operations.cancel, *CANCELLABLE)
 _READ = partial(Operations.opt_out_recipient, reason=say("read_in_reply"))
