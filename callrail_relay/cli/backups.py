@@ -29,7 +29,7 @@ async def restore(file: Path, secrets_file: bool = False) -> None:
     context, made = restored.context, restored.backup
     say(f"Restored the backup of {local(made.made_at)}. Settings: {context.config_path}")
     for name, place in restored.places.items():
-        say(f"{name.words.capitalize()}: {place}")
+        say(f"{name.words[:1].upper()}{name.words[1:]}: {place}")
         if outside := context.secrets.shadowed_by(name):
             say(f"  The {outside} overrides it; unset that to use the stored one.")
     held = unchecked = 0
