@@ -236,7 +236,7 @@ async def test_only_held_texts_can_be_approved(tmp_path: Path) -> None:
     """Every other status is named."""
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
-        with pytest.raises(NotAllowed, match="is queued and cannot be approved; only a held one can"):
+        with pytest.raises(NotAllowed, match="is queued and cannot be approved; only texts that are held can"):
             await rig.operations.approve(id_)
         await rig.work(rig.delivery())
         with pytest.raises(NotAllowed, match="is sent"):
