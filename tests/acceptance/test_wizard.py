@@ -253,7 +253,7 @@ def test_terms_that_are_not_accepted_end_it(program: Program, api_url: str, conf
 
 
 def test_keyless_machine_is_offered_a_file(program: Program, api_url: str, config: Path) -> None:
-    """Before anything else; who says no is told how to do it later."""
+    """Before anything else; a person who says no learns how to do it later."""
     refused = Wizard(program, config, "--api-url", api_url)
     refused.answer("that only you can read instead? [y/N]", "")
     code, seen = refused.end()

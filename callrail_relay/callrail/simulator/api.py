@@ -377,7 +377,7 @@ def create_app(simulator: Simulator) -> Starlette:
     async def refuse(_request: Request, exc: Exception) -> Response:
         if isinstance(exc, HTTPException):
             return JSONResponse({"error": exc.detail.capitalize()}, exc.status_code, exc.headers)
-        return Response(status_code=400)  # to nobody
+        return Response(status_code=400)  # which no one reads: the client has gone
 
     return Starlette(
         routes=[*routes(simulator), *sandbox_routes(simulator)],
