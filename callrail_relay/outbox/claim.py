@@ -61,26 +61,27 @@ def claim(
     in turn; one that another node has locked is left to it, so that many nodes claim at the same time.
     """
     held: list[Held] = []
-    locked: list[str] = []
-    put_off: list[dict[str, object]] = []
+    put_off: dict[str, _Look] = {}
     is_over = False
-    batch = _Batch(connection, now, node, policy, most)
-    for account, facts in _lock_due(connection, now, policy, locked, most):
+    batch, others = _Batch(connection, now, node, policy, most), _Others()
+    for account, facts in _lock_due(connection, now, policy, others, most):
         look = _claim_from(batch, account, facts)
         held.extend(look.held)
         # One from which texts are on their way stays due: each outcome changes what may be claimed next.
         if look.due_at == now or not look.has_claimed:
-            put_off.append({"of": account.id, "due": look.due_at, "closed": look.closed_until})
+            put_off[account.id] = look
         is_over = look.due_at == now
         if is_over or batch.room == 0:
             break
     claims = batch.write()
     if put_off:
-        connection.execute(_PUT_OFF, put_off)
+        rows = [{"of": id_, "due": one.due_at, "closed": one.closed_until} for id_, one in put_off.items()]
+        connection.execute(_PUT_OFF, rows)
     if is_over:
         return ClaimResult(claims=claims, wake_at=now, held=tuple(held))
-    wake_at = now + LOOK_AGAIN if claims else connection.scalar(_NEXT_DUE, {"now": now})
-    if locked:
+    next_due = soonest(others.next_due, *(one.due_at for one in put_off.values()))
+    wake_at = now + LOOK_AGAIN if claims else next_due
+    if others.locked:
         wake_at = soonest(wake_at, now + LOCKED_RETRY)
     return ClaimResult(claims=claims, wake_at=wake_at, held=tuple(held))
 
@@ -92,32 +93,44 @@ def take_up_forgotten(connection: sa.Connection, now: datetime) -> None:
     connection.execute(sa.update(accounts).where(forgotten).values(due_at=now))
 
 
+@dataclass(slots=True)
+class _Others:
+    """What isn't looked at now: accounts that another node has locked, and those that are due later."""
+
+    locked: list[str] = field(default_factory=list)
+    next_due: datetime | None = None
+
+
 def _lock_due(
-    connection: sa.Connection, now: datetime, policy: ClaimPolicy, locked: list[str], most: int
+    connection: sa.Connection, now: datetime, policy: ClaimPolicy, others: _Others, most: int
 ) -> "Iterator[tuple[Account, _Facts]]":
     """
-    Yield our due accounts, each locked in its turn; *locked* gets those that another node has locked.
+    Yield our due accounts, each locked in its turn; *others* gets what is known of the rest.
 
     If all are, the first one is waited for. While one is locked here, none is waited for: two nodes would
     come to wait for each other.
     """
     is_locked = connection.dialect.name == "sqlite"  # it has one writer at a time
     due = _DUE_WITH_FACTS if is_locked else _DUE
-    alone, after, last = True, EPOCH - MICROSECOND, ""
-    portion = min(most, _PORTION)
-    while rows := connection.execute(due, {**_at(now), "after": after, "last": last, "most": portion}).all():
+    alone, portion = True, min(most, _PORTION)
+    after: datetime | None = EPOCH - MICROSECOND
+    last = ""
+    while after is not None:
+        asked = {**_at(now), "after": after, "last": last, "most": portion}
+        # A join keeps no order.
+        rows = sorted(connection.execute(due, asked), key=lambda row: (row.due_at, row.account_id))
+        others.next_due = rows[0].next_due
         for row in (row for row in rows if row.account_id in policy.accounts):
             found = row if is_locked else _lock(connection, now, row.account_id, wait=False)
             if found is None:
-                locked.append(row.account_id)
+                others.locked.append(row.account_id)
             else:
                 alone = False
                 yield account_of(found), _facts_of(found)
-        if len(rows) < portion:
-            break
-        after, last = rows[-1].due_at, rows[-1].account_id
-    if alone and locked:
-        found = _lock(connection, now, locked.pop(0), wait=True)
+        # If none is due, the only row has no account, nor an instant.
+        after, last = rows[-1].due_at if len(rows) == portion else None, rows[-1].account_id
+    if alone and others.locked:
+        found = _lock(connection, now, others.locked.pop(0), wait=True)
         if found is not None:
             yield account_of(found), _facts_of(found)
 
@@ -304,7 +317,6 @@ def _release(connection: sa.Connection, now: datetime, account_id: str) -> int:
 
 
 _LAST = sa.tuple_(sa.bindparam("after", type_=Instant), sa.bindparam("last", type_=sa.String))
-_NEXT_DUE = sa.select(sa.func.min(accounts.c.due_at)).where(accounts.c.due_at > NOW)
 _PUT_OFF = (
     sa.update(accounts)
     .where(accounts.c.id == sa.bindparam("of"))
@@ -351,12 +363,16 @@ _WITH_FACTS = _FACTS.where(accounts.c.id == ACCOUNT_ID)
 
 
 def _due(query: sa.Select[Any]) -> sa.Select[Any]:
-    """The next accounts that are due, in their turn."""
-    return (
+    """The next accounts that are due, in their turn, each with when one is due later; else only that."""
+    due = (
         query.where(accounts.c.due_at <= NOW, sa.tuple_(accounts.c.due_at, accounts.c.id) > _LAST)
         .order_by(accounts.c.due_at, accounts.c.id)
         .limit(sa.bindparam("most", type_=sa.Integer))
+        .subquery()
     )
+    first = sa.func.min(accounts.c.due_at).label("next_due")
+    later = sa.select(first).where(accounts.c.due_at > NOW).subquery()
+    return sa.select(later, due).select_from(later.outerjoin(due, sa.true()))
 
 
 _DUE = _due(sa.select(accounts.c.id.label("account_id"), accounts.c.due_at))

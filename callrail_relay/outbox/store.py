@@ -306,7 +306,8 @@ class _SharedCommits:
 
     A commit costs a forced write to the disk, whatever it holds. So submissions always share one; with
     *share_all* everything else does as well, which is right if there is only one writer at a time anyway.
-    Each caller is answered after the commit that holds what it wrote.
+    What comes while a commit is made goes in two, submissions first: a sender that waits for its answer waits
+    for no claim. Each caller is answered after the commit that holds what it wrote.
     """
 
     def __init__(self, transact: _Transact, *, share_all: bool) -> None:
@@ -344,12 +345,17 @@ class _SharedCommits:
 
     async def _commit_all(self) -> None:
         try:
+            is_busy = False
             while self._arriving or self._waiting:
                 for _ in range(JOINING):
                     await others_turn()
                 arriving, self._arriving = self._arriving[:BATCH], self._arriving[BATCH:]
                 waiting, self._waiting = self._waiting, []
+                if is_busy and arriving and waiting:
+                    await self._commit(arriving, [])
+                    arriving = []
                 await self._commit(arriving, waiting)
+                is_busy = True
         finally:
             self._committing = None
 

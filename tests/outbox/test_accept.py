@@ -2,13 +2,16 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 import psycopg
 import pytest
 import sqlalchemy as sa
 
+from callrail_relay.clock import others_turn
 from callrail_relay.domain.guards import Verdict
 from callrail_relay.domain.mapper import MappedText, NewSubmission
 from callrail_relay.domain.message import Message, MessageFilter, Reason, Source, Status
@@ -155,6 +158,30 @@ async def test_each_is_answered_after_its_commit(outbox: Store, store_url: str) 
         return str(read_row(store_url, submission.id).id)
 
     assert [one.id for one in burst] == await asyncio.gather(*map(accept_and_read, burst))
+
+
+async def test_a_sender_does_not_wait_for_what_else_came_during_a_commit(outbox: Store) -> None:
+    """A claim that comes first, and takes long, is written after the submission."""
+    writing, first, second = (threading.Event() for _ in range(3))
+
+    def held_until(event: threading.Event) -> Callable[[sa.Connection, datetime], bool]:
+        def work(_connection: sa.Connection, _now: datetime) -> bool:
+            writing.set()
+            return event.wait(20)
+
+        return work
+
+    async with asyncio.TaskGroup() as tasks:
+        others = [tasks.create_task(outbox.write(held_until(first)))]
+        assert await asyncio.to_thread(writing.wait, 20)
+        others.append(tasks.create_task(outbox.write(held_until(second))))
+        accepting = tasks.create_task(accept_one(outbox, make_submission()))
+        await others_turn()
+        first.set()
+        await accepting
+        second.set()
+
+    assert [True, True] == [other.result() for other in others]
 
 
 async def test_submissions_that_arrive_together_keep_their_order(outbox: Store) -> None:

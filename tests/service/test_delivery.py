@@ -180,7 +180,7 @@ async def test_a_text_takes_two_commits(tmp_path: Path) -> None:
         assert 3 == len(rig.simulator.texts)
         assert 6 == asked.count("BEGIN IMMEDIATE")
         # To begin, until it is sent, for its outcome, and to look for more; the first makes its account, too.
-        assert 3 * (2 + 11 + 5 + 2) + 2 == len(asked)
+        assert 3 * (2 + 11 + 5 + 1) + 2 == len(asked)
 
 
 async def test_worker_finds_what_another_process_put_there(tmp_path: Path) -> None:
