@@ -1,5 +1,7 @@
 """The package as a whole: its version, its first impression, and what lies beside it."""
 
+import contextlib
+import io
 import json
 import re
 import shutil
@@ -19,7 +21,7 @@ from typer.testing import CliRunner
 
 import callrail_relay
 from callrail_relay.cli import app
-from callrail_relay.cli.help import GROUPS
+from callrail_relay.cli.help import GROUPS, explain_usage
 
 ROOT = Path(__file__).parents[1]
 
@@ -97,7 +99,7 @@ HEAVY = {
 SHOW_HELP = """
 import json, sys
 from callrail_relay.cli import app
-from callrail_relay.cli.help import GROUPS
+from callrail_relay.cli.help import GROUPS, explain_usage
 try:
     app(["--help"])
 finally:
@@ -166,6 +168,30 @@ def test_wrong_usage_is_told_as_other_errors_are() -> None:
     sentence = "Error: No such command 'lst'. Did you mean 'list'? Run `callrail-relay messages --help`."
     told = shown.stderr.replace("python -m callrail_relay", "callrail-relay")
     assert (2, f"{sentence}\n") == (shown.returncode, told)
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        ("serve --port abc", '--port is "abc" and must be a whole number.'),
+        ("serve --port 99999", '--port is "99999" and must be 65535 or less.'),
+        ("send --timeout soon", '--timeout is "soon" and must be a number.'),
+        ("service logs -n -3", '--lines is "-3" and must be 0 or more.'),
+        (
+            "expose wireguard",
+            "WAY can't be used: 'wireguard' is not one of 'tailscale'",
+        ),
+    ],
+)
+def test_wrong_value_is_told_as_in_the_settings(typed: str, sentence: str) -> None:
+    """What it is, and what it must be."""
+    with pytest.raises(typer.TyperException) as fault:
+        app(typed.split(), "callrail-relay", standalone_mode=False)
+
+    with contextlib.redirect_stderr(io.StringIO()) as told:
+        assert 2 == explain_usage(fault.value)
+    assert told.getvalue().startswith(f"Error: {sentence}")
+    assert "Run `callrail-relay" in told.getvalue()
 
 
 def test_every_command_of_the_contract_is_there() -> None:

@@ -16,6 +16,7 @@ from callrail_relay.config.loading import ignored_variables, load
 from callrail_relay.config.places import config_file, data_directory, file_stamp, log_file, private_directory
 from callrail_relay.config.secrets import Secrets
 from callrail_relay.config.settings import Dashboard, Server, Settings
+from callrail_relay.config.types import explain as explain  # noqa: PLC0414 - for the commands, too
 from callrail_relay.config.types import parse_duration
 from callrail_relay.domain import teller
 from callrail_relay.domain.account import Limits

@@ -45,10 +45,25 @@ class Program(TyperGroup):
 def explain_usage(error: typer.TyperException) -> int:
     """Show wrong usage like every other error; return the exit code."""
     context = getattr(error, "ctx", None)
-    if words := error.format_message().strip():
+    if words := _value_words(error) or error.format_message().strip():
         path = "callrail-relay" if context is None else context.command_path
         complain(f"{words.rstrip('.')}{'' if words[-1] == '?' else '.'} Run `{path} --help`.")
     return error.exit_code
+
+
+def _value_words(error: Any) -> str | None:  # noqa: ANN401 - typer's, with a parameter or without
+    """What is wrong with a value, in the words of the settings; None for another error."""
+    from pydantic import ValidationError
+
+    if not isinstance(error.__cause__, ValidationError):
+        return None
+    from callrail_relay.bootstrap.context import explain
+
+    fault, name = error.__cause__.errors()[0], error.param.get_error_hint().split("'")[1]
+    words = explain(fault["type"], fault.get("ctx", {}))
+    if fault["type"] == "value_error":
+        return f"{name} can't be used: {words}"
+    return f'{name} is "{fault["input"]}" and {words}'
 
 
 def _without_types(command: Any) -> None:  # noqa: ANN401 - typer's own click
