@@ -39,7 +39,7 @@ from callrail_relay.service.alerts import Alerts, Tell
 from callrail_relay.service.delivery import Delivery, TaskGroup
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
-from callrail_relay.service.overview import StatsReader
+from callrail_relay.service.overview import stats_reader
 from callrail_relay.service.people import People
 from callrail_relay.service.public_address import PublicAddress, PublicAddressWatch
 from callrail_relay.service.reconciliation import Reconciliation
@@ -258,11 +258,11 @@ def count_events(context: AppContext) -> Metrics:
 
 def scrape(relay: Relay, metrics: Metrics) -> "Scrape":
     """What `/metrics` answers with; when the store is silent, what this process counted."""
-    stats = StatsReader(relay.store, relay.facts)
+    read_stats = stats_reader(relay.store, relay.facts)
 
     async def read(accept: str) -> tuple[bytes, str]:
         try:
-            return metrics.exposition(await stats.read(), accept)
+            return metrics.exposition(await read_stats(), accept)
         except Unavailable:
             return metrics.exposition(None, accept)
 

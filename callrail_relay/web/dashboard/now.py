@@ -21,7 +21,7 @@ from callrail_relay.sentences import (
     when,
 )
 from callrail_relay.web.dashboard.frame import Visit
-from callrail_relay.web.dashboard.plots import DAYS, RANGES, midnight, plot
+from callrail_relay.web.dashboard.plots import RANGES, midnight, plot
 from callrail_relay.web.dashboard.review import grouped
 from callrail_relay.web.dashboard.words import WORDS, say, sentence
 
@@ -35,11 +35,11 @@ async def show(visit: Visit) -> Response:
     facts, (today, kept) = await asyncio.gather(
         dashboard.operations.facts(), dashboard.history.today(midnight(here))
     )
-    arrivals = await dashboard.history.arrivals(facts.now, midnight(here, DAYS - 1))
+    arrivals = await dashboard.history.arrivals()
     shown = most_pressing(facts.standings, MOST_SHOWN)
     frees_at = await dashboard.history.frees_at([one.account.id for one in shown])
-    examined = dashboard.examiner.latest()
-    failed = [] if examined is None else examined.report.failed_checks()
+    report = dashboard.examiner.latest().value
+    failed = [] if report is None else report.failed_checks()
     unused = await asyncio.to_thread(dashboard.settings.noted)
     facts = replace(facts, failed_checks=failed, public_url=dashboard.public_url(), unused_settings=unused)
     points, all_standings, waiting = render(facts), facts.standings, facts.waiting

@@ -44,21 +44,25 @@ async def _draw(
 
 async def show(visit: Visit, *, fault: str = "") -> Response:
     """*Health*: the checks, and a text to try it, as it was typed if that had a *fault*."""
-    examined = visit.dashboard.examiner.latest()
+    examiner = visit.dashboard.examiner
+    report = examiner.latest()
     return await _draw(
         visit,
         "",
         fault=fault,
         trial={"message": say("test_text")} | dict(visit.form),
-        checked_at=None if examined is None else examined.at,
-        checking=visit.dashboard.examiner.is_running,
-        findings=() if examined is None else examined.report.findings,
+        checked_at=report.read_at,
+        checking=examiner.is_running,
+        findings=report.value.findings if report.value else (),
         numbers=_numbers(visit),
     )
 
 
 async def check(visit: Visit) -> Response:
-    await visit.dashboard.examiner.recent(AGAIN, anew=True)
+    examiner = visit.dashboard.examiner
+    if examiner.report.is_old(AGAIN):
+        examiner.outdate()
+    await examiner.report.get()
     return visit.back(say("checked"))
 
 
