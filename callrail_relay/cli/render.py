@@ -198,9 +198,8 @@ def _lines(report: StatusReport) -> Iterator[Text]:
     for node in facts.running.nodes:
         name = f"{node.name}: running" if len(facts.running.nodes) > 1 else "Running"
         since = name if node.since is None else f"{name} since {when(node.since, facts.now)}."
-        slept = sentences.asleep(node, lambda at: when(at, facts.now))
-        yield Text(f"{since} {slept}".rstrip())
-    yield Text(sentences.seen_lately(facts, lambda at: when(at, facts.now)))
+        yield Text(f"{since} {sentences.asleep(node, facts.now)}".rstrip())
+    yield Text(sentences.seen_lately(facts))
     yield from checklist_lines(checklist(facts))
     for standing in most_pressing(facts.standings, MOST_SHOWN):
         yield Text()
@@ -237,9 +236,8 @@ def checklist_lines(items: Sequence[Item]) -> Iterator[Text]:
 
 
 def sentence(point: Point, facts: Facts) -> str:
-    time = when(point.at, facts.now)
     detail = point.detail or _why(point.reason)
-    return SENTENCES[point.code].format(**sentences.of_point(point, facts, time), detail=detail).strip()
+    return SENTENCES[point.code].format(**sentences.of_point(point, facts), detail=detail).strip()
 
 
 def _why(reason: Reason | None) -> str:

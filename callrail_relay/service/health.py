@@ -13,7 +13,7 @@ from callrail_relay.domain.routing import Discovery, Route
 from callrail_relay.errors import RefusedByCallRail, RelayError, Unavailable, Waiting
 from callrail_relay.outbox import queries, times
 from callrail_relay.outbox.store import Store
-from callrail_relay.sentences import at, explain, plural, when
+from callrail_relay.sentences import at, explain, plural
 from callrail_relay.service.background import Refused, uncounted
 from callrail_relay.service.operations import Operations
 
@@ -203,8 +203,7 @@ async def check_accounts(operations: Operations) -> str:
     accepted = await operations.store.read(queries.last_accepted, operations.account_ids)
     if accepted is None:
         return says("not_paused", proof=says("not_proven"))
-    time = at(when(accepted, await operations.store.now()))
-    return says("not_paused", proof=says("proven", at=time))
+    return says("not_paused", proof=says("proven", at=at(accepted, await operations.store.now())))
 
 
 async def check_waiting(operations: Operations) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -11,19 +11,11 @@ from callrail_relay.clock import Cached, Clock, until_woken
 from callrail_relay.domain import views
 from callrail_relay.domain.events import Event
 from callrail_relay.domain.health import Facts, StoreStats
-from callrail_relay.domain.mapper import StoredSubmission
-from callrail_relay.domain.message import MessageFilter, Status
-from callrail_relay.domain.opt_outs import OptOut
-from callrail_relay.domain.shadow import Shadow
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox import decisions, opt_outs, queries
-from callrail_relay.outbox import history as store_history
-from callrail_relay.outbox import shadow as store_shadow
-from callrail_relay.outbox.store import Store
+from callrail_relay.outbox import decisions, history, opt_outs, queries, shadow
+from callrail_relay.outbox.store import P, Statement, Store, T
 from callrail_relay.service.operations import FAILED_LATELY
 
-OPT_OUTS = 200  # that a page shows at most
-BUBBLES = 60
 PLOTTED = timedelta(days=31)  # more than the longest plot shows
 RECENT = timedelta(hours=26)
 PAST_LASTS = timedelta(minutes=1)
@@ -31,71 +23,54 @@ KEPT_SINCE = timedelta(days=30)
 KEPT_LASTS = timedelta(minutes=10)
 
 
+def _reader(store: Store, statement: Statement[P, T]) -> Callable[P, Awaitable[T]]:
+    async def read(*args: P.args, **kwargs: P.kwargs) -> T:
+        return await store.read(statement, *args, **kwargs)
+
+    return read
+
+
 class History:
-    """Reading for pages: nothing here changes anything, and nothing costs more in a larger store."""
+    """What pages read: nothing here changes anything, and nothing costs more in a larger store."""
 
     def __init__(self, store: Store) -> None:
-        self.store = store
+        self._store = store
         self._past = Cached(self._read_past, PAST_LASTS, store.clock)
         self._kept = Cached(self._read_kept, KEPT_LASTS, store.clock)
+        self.conversation = _reader(store, history.read_conversation)
+        self.counts = _reader(store, queries.count_by_status)
+        self.frees_at = _reader(store, history.read_frees_at)
+        self.marker = _reader(store, history.read_marker)  # a text that differs after every change
+        self.opt_outs = _reader(store, opt_outs.list_opt_outs)
+        self.page = _reader(store, history.read_page)
+        self.request = _reader(store, decisions.read_submission)
+        self.requests_in_shadow = _reader(store, shadow.count_requests)
+        self.rows = _reader(store, history.read_rows)
+        self.shadow = _reader(store, shadow.read_shadow)
 
     async def arrivals(self) -> tuple[views.Arrivals, ...]:
         """What came in. Of what did more than RECENT ago little changes: it is counted once in PAST_LASTS."""
         until, past = await self._past.get()
-        return (*past, *await self.store.read(store_history.read_arrivals, until, None))
+        return (*past, *await self._store.read(history.read_arrivals, until, None))
 
     async def _read_past(self) -> tuple[datetime, tuple[views.Arrivals, ...]]:
-        now = self.store.clock.now()
+        now = self._store.clock.now()
         until = now - RECENT
-        return until, await self.store.read(store_history.read_arrivals, now - PLOTTED, until)
-
-    async def frees_at(self, account_ids: Sequence[str]) -> dict[str, views.FreesAt]:
-        return await self.store.read(store_history.read_frees_at, account_ids)
+        return until, await self._store.read(history.read_arrivals, now - PLOTTED, until)
 
     async def today(self, midnight: datetime) -> tuple[views.Today, views.Kept]:
         """The figures of the first page; those of KEPT_SINCE are counted once in KEPT_LASTS."""
-        return await self.store.read(store_history.read_today, midnight), await self._kept.get()
+        return await self._store.read(history.read_today, midnight), await self._kept.get()
 
     async def _read_kept(self) -> views.Kept:
-        return await self.store.read(store_history.read_kept, self.store.clock.now() - KEPT_SINCE)
+        return await self._store.read(history.read_kept, self._store.clock.now() - KEPT_SINCE)
 
     async def waiting(self, shown: int) -> views.Waiting:
         """What waits for a person, with up to *shown* rows of each kind."""
-        since = self.store.clock.now() - FAILED_LATELY
-        return await self.store.read(store_history.read_waiting, since, shown)
-
-    async def rows(self, ids: Sequence[str]) -> list[views.MessageSummary]:
-        return await self.store.read(store_history.read_rows, ids)
-
-    async def counts(self) -> dict[Status, int]:
-        return await self.store.read(queries.count_by_status)
+        return await self._store.read(history.read_waiting, self._store.clock.now() - FAILED_LATELY, shown)
 
     async def for_person(self) -> int:
-        return await self.store.read(store_history.count_for_person, self.store.clock.now() - FAILED_LATELY)
-
-    async def shadow(self) -> Shadow:
-        return await self.store.read(store_shadow.read_shadow)
-
-    async def requests_in_shadow(self) -> dict[str, int]:
-        """How many requests got how far to the old URL."""
-        _, counts = await self.store.read(store_shadow.count_requests, None)
-        return counts
-
-    async def page(self, wanted: MessageFilter) -> views.TextPage:
-        return await self.store.read(store_history.read_page, wanted)
-
-    async def request(self, submission_id: str) -> StoredSubmission:
-        return await self.store.read(decisions.read_submission, submission_id)
-
-    async def conversation(self, ours: str, recipient: str, before: datetime | None) -> views.Conversation:
-        return await self.store.read(store_history.read_conversation, ours, recipient, before, BUBBLES)
-
-    async def opt_outs(self) -> list[OptOut]:
-        return await self.store.read(opt_outs.list_opt_outs, OPT_OUTS)
-
-    async def marker(self) -> str:
-        """Return a text that differs after every change."""
-        return await self.store.read(store_history.read_marker)
+        return await self._store.read(history.count_for_person, self._store.clock.now() - FAILED_LATELY)
 
 
 OPT_OUTS_AGE = timedelta(minutes=5)  # how old the number of opt-outs may be: counting reads the whole list

@@ -22,7 +22,7 @@ from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.printable import printable, shortened
 from callrail_relay.domain.shadow import ShadowReport
 from callrail_relay.errors import NotFound, RelayError, Unavailable
-from callrail_relay.sentences import phone, plural, says, when
+from callrail_relay.sentences import at, phone, plural, says, when
 from callrail_relay.service.health import HealthReport
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
@@ -372,7 +372,7 @@ def templates() -> "Environment":
         "says": says,
         "shortened": shortened,
         "brief": words.brief,
-        "at": words.at,
+        "at": at,
         "time": words.time_tag,
         "when": when,
     }

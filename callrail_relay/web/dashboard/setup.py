@@ -28,6 +28,7 @@ AGAIN = timedelta(seconds=5)
 
 STILL = ("sending", "alerts", "security")
 MOST_BAD_LINES = 20
+MOST_OPT_OUTS = 200
 
 
 async def _draw(
@@ -155,7 +156,7 @@ async def show_opt_outs(visit: Visit, *, bad_lines: tuple[BadLine, ...] = (), fa
     return await _draw(
         visit,
         "opt-outs",
-        opt_outs=await visit.dashboard.history.opt_outs(),
+        opt_outs=await visit.dashboard.history.opt_outs(MOST_OPT_OUTS),
         numbers=_numbers(visit),
         listed=visit.form.get("list", "") if fault else "",
         bad_lines=bad_lines[:MOST_BAD_LINES],
