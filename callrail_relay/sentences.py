@@ -99,6 +99,11 @@ def clock_time(instant: datetime, *, seconds: bool = False) -> str:
     return f"{local.hour % 12 or 12}:{local.minute:02}{tail} {'AM' if local.hour < 12 else 'PM'}"
 
 
+def local(instant: datetime | None) -> str:
+    """An instant by this machine's own clock, to the second."""
+    return "-" if instant is None else instant.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
 def when(instant: datetime | None, now: datetime, *, seconds: bool = False) -> str:
     """An instant as one would say it at *now*: 2:05 PM, yesterday 2:05 PM, Nov 21 at 2:05 PM."""
     if instant is None:

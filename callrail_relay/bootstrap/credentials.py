@@ -258,7 +258,7 @@ async def save_setup(
         token=values[SecretName.HOOK_TOKEN],
         key_place=places[SecretName.API_KEY],
         token_place=places[SecretName.HOOK_TOKEN],
-        overruled=tuple(overruled(path, changes)),
+        overruled=overruled(path, changes),
         outranks_key=secrets.shadowed_by(SecretName.API_KEY) if SecretName.API_KEY in kept else None,
         is_changed=new_key is not None or read_text(path) != former,
     )

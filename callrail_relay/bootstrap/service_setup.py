@@ -18,11 +18,11 @@ import sqlalchemy as sa
 import callrail_relay
 from callrail_relay.bootstrap.backups import move_store
 from callrail_relay.bootstrap.context import AppContext, listener_url, load_context, sentence
-from callrail_relay.bootstrap.wiring import alert_channels
+from callrail_relay.bootstrap.wiring import channels
 from callrail_relay.callrail.network import find_network
 from callrail_relay.config import places
 from callrail_relay.config.loading import PREFIX, environment_changes, read_text
-from callrail_relay.config.saving import save, update
+from callrail_relay.config.saving import put_back, save, update
 from callrail_relay.config.secrets import OsKeyring, SecretName, Secrets
 from callrail_relay.domain.health import Node
 from callrail_relay.domain.public_url import Answer, NoAnswer, is_proven
@@ -267,7 +267,7 @@ async def restart(kind: Kind, config: Path | None) -> tuple[ServiceState, str | 
     manager = find_manager(kind)
     manager.require()
     context = load_for(kind, config)
-    alert_channels(context)
+    channels(context, "alerts.urls")
     manager.restart()
     fault = await _why_silent(context, manager)
     return read_state(kind, context), fault
@@ -364,7 +364,7 @@ def _put(path: Path, text: str, undo: ExitStack) -> None:
         places.write_privately(path, text)
     except OSError as error:
         raise Unavailable(sentence("unit_unwritable", path=path, why=error.strerror)) from error
-    undo.callback(path.unlink) if former is None else undo.callback(places.write_privately, path, former)
+    undo.callback(put_back, path, former)
 
 
 def remove_files() -> Iterator[str]:

@@ -24,7 +24,7 @@ from callrail_relay.domain.message import Attempt, Message, Reason, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.printable import printable, shortened
 from callrail_relay.errors import RelayError
-from callrail_relay.sentences import MOST_SHOWN, explain, explain_all, plural, says, when
+from callrail_relay.sentences import MOST_SHOWN, explain, explain_all, local, plural, says, when
 from callrail_relay.service.health import RELAY, HealthReport
 from callrail_relay.service.operations import StatusReport
 
@@ -64,11 +64,6 @@ def console(*, stderr: bool = False) -> Console:
 def safe(shown: str, style: str = "") -> Text:
     """Text from outside, made safe to show before Rich cuts it."""
     return Text(printable(shown), style)
-
-
-def local(instant: datetime | None) -> str:
-    """An instant by this machine's own clock, to the second."""
-    return "-" if instant is None else instant.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def print_messages(messages: Sequence[Message], now: datetime) -> None:
