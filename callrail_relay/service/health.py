@@ -207,7 +207,7 @@ async def check_accounts(operations: Operations) -> str:
 
 
 async def check_waiting(operations: Operations) -> str:
-    waiting = (await operations.status()).facts.waiting
+    waiting = (await operations.facts()).waiting
     kinds = ((waiting.held, "on hold"), (waiting.unknown, "unconfirmed"), (waiting.failed, "failed today"))
     words = ", ".join(f"{bucket.count:,} {kind}" for bucket, kind in kinds if bucket.count)
     if words:
