@@ -3,11 +3,14 @@
 import asyncio
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 if sys.platform == "win32":
     import ctypes
+
+T = TypeVar("T")
 
 
 class Clock(Protocol):
@@ -37,6 +40,47 @@ async def until_woken(woken: asyncio.Event, longest: timedelta, clock: Clock) ->
     finally:
         for wait in waits:
             wait.cancel()
+
+
+class Cached(Generic[T]):
+    """A value that is read again once it is *lasts* old; all who ask meanwhile wait for one reading."""
+
+    def __init__(
+        self, read: Callable[[], Awaitable[T]], lasts: timedelta, clock: Clock, value: T | None = None
+    ) -> None:
+        self.value = value  # the last one, however old
+        self.read_at: datetime | None = None
+        self._read = read
+        self._lasts = lasts
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._awake = 0.0
+        self._outdated = False
+
+    async def get(self) -> T:
+        """Raises what reading raises; the next one who asks reads again."""
+        async with self._lock:
+            if self.value is not None and not self.is_old():
+                return self.value
+            self._outdated = False
+            try:
+                self.value = value = await self._read()
+            except BaseException:
+                self._outdated = True
+                raise
+            self.read_at, self._awake = self._clock.now(), self._clock.monotonic()
+            return value
+
+    def is_old(self, lasts: timedelta | None = None) -> bool:
+        """By either clock: one stops while the computer sleeps, and the other may be set."""
+        if self.read_at is None or self._outdated:
+            return True
+        ages = self._clock.now() - self.read_at, timedelta(seconds=self._clock.monotonic() - self._awake)
+        return max(map(abs, ages)) >= (lasts or self._lasts)
+
+    def outdate(self) -> None:
+        """Have it read again, also if it is being read just now."""
+        self._outdated = True
 
 
 class AdjustedClock:

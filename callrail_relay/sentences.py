@@ -99,6 +99,11 @@ def clock_time(instant: datetime, *, seconds: bool = False) -> str:
     return f"{local.hour % 12 or 12}:{local.minute:02}{tail} {'AM' if local.hour < 12 else 'PM'}"
 
 
+def local(instant: datetime | None) -> str:
+    """An instant by this machine's own clock, to the second."""
+    return "-" if instant is None else instant.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
 def when(instant: datetime | None, now: datetime, *, seconds: bool = False) -> str:
     """An instant as one would say it at *now*: 2:05 PM, yesterday 2:05 PM, Nov 21 at 2:05 PM."""
     if instant is None:
@@ -115,31 +120,32 @@ def when(instant: datetime | None, now: datetime, *, seconds: bool = False) -> s
     return f"{date} at {time}"
 
 
-def at(time: str) -> str:
-    """Return *time* as a sentence says it: at 2:05 PM, tomorrow at 2:05 PM, on Nov 21 at 2:05 PM."""
+def at(instant: datetime | None, now: datetime) -> str:
+    """An instant as a sentence says it: at 2:05 PM, tomorrow at 2:05 PM, on Nov 21 at 2:05 PM."""
+    time = when(instant, now)
     if time.startswith(("yesterday", "tomorrow")):
         return time.replace(" ", " at ", 1)
     return f"on {time}" if " at " in time else f"at {time}"
 
 
-def of_point(point: "Point", facts: "Facts", time: str) -> dict[str, Any]:
-    """Return what sentences about a point of the verdict show; *time* is when it ends by itself."""
+def of_point(point: "Point", facts: "Facts") -> dict[str, Any]:
+    """Return what sentences about a point of the verdict show."""
     return {
         "name": point.name,
         "count": point.count,
         "messages": plural(point.count, "message"),
         "need": "needs" if point.count == 1 else "need",
         "whose": "" if len(facts.standings) == 1 else f" from account {point.account_id}",
-        "time": time,
-        "at": at(time),
+        "time": when(point.at, facts.now),
+        "at": at(point.at, facts.now),
     }
 
 
-def seen_lately(facts: "Facts", show: Callable[[datetime], str]) -> str:
+def seen_lately(facts: "Facts") -> str:
     """Return when IF3 posted last, and which version runs where that is known."""
     at = facts.last_from_if3
     today = "today " if at and at.astimezone().date() == facts.now.astimezone().date() else ""
-    last = f"Last text from IF3: {today}{show(at)}." if at else "No text from IF3 yet."
+    last = f"Last text from IF3: {today}{when(at, facts.now)}." if at else "No text from IF3 yet."
     versions = sorted({node.version for node in facts.running.nodes if node.version})
     return f"{last} Version {', '.join(versions)}." if versions else last
 
@@ -154,12 +160,12 @@ def not_shown(count: int, word: str) -> str:
     return words if more > 0 else ""
 
 
-def asleep(node: "Node", show: Callable[[datetime], str]) -> str:
+def asleep(node: "Node", now: datetime) -> str:
     """Return how long a node's computer slept the last time; nothing if it didn't."""
     if (slept := node.slept) is None:
         return ""
     who, lasted = node.name if node.pid is None else "This computer", roughly(slept.seconds)
-    return f"{who} was asleep for {lasted} until {show(slept.woke_at)}, and couldn't receive texts."
+    return f"{who} was asleep for {lasted} until {when(slept.woke_at, now)}, and couldn't receive texts."
 
 
 def totals(report: "ShadowReport", late_after: timedelta) -> str:

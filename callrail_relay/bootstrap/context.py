@@ -26,7 +26,7 @@ from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.inbound import InboundPolicy, PollPolicy
 from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
-from callrail_relay.domain.routing import Routes
+from callrail_relay.domain.routing import Routes, local_url
 from callrail_relay.errors import RelayError, SettingsError
 from callrail_relay.service.delivery import DeliveryPolicy
 from callrail_relay.service.health import LITTLE_SPACE
@@ -196,9 +196,7 @@ def _warn(words: str) -> None:
 
 
 def listener_url(listener: Server | Dashboard) -> str:
-    """Where this computer reaches a listener of its own relay."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listener.host, listener.host)  # noqa: S104 - compared only
-    return f"http://{f'[{host}]' if ':' in host else host}:{listener.port}"
+    return local_url(listener.host, listener.port)
 
 
 def open_missing_streams(log: Path | None = None) -> None:

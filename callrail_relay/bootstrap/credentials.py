@@ -102,14 +102,8 @@ async def hook_tokens(context: AppContext, store: Store | None = None) -> HookTo
     """The tokens for the public listener; those that ended are in *store*. Raises SecretError for none."""
     read_ended = None if store is None else partial(store.read, relay_secrets.read_ended_tokens)
     await require_hook_token(context)
-
-    async def read() -> Sequence[HookToken]:
-        try:
-            return await read_hook_tokens(context)
-        except SecretError:  # the keyring may be locked by now; the tokens known so far stay good
-            return ()
-
-    return HookTokens(await read_hook_tokens(context), read, context.clock, read_ended)
+    read = partial(read_hook_tokens, context)
+    return HookTokens(await read(), read, context.clock, read_ended)
 
 
 def hook_url(settings: Settings, token: str, base: str | None = None) -> str:
@@ -264,7 +258,7 @@ async def save_setup(
         token=values[SecretName.HOOK_TOKEN],
         key_place=places[SecretName.API_KEY],
         token_place=places[SecretName.HOOK_TOKEN],
-        overruled=tuple(overruled(path, changes)),
+        overruled=overruled(path, changes),
         outranks_key=secrets.shadowed_by(SecretName.API_KEY) if SecretName.API_KEY in kept else None,
         is_changed=new_key is not None or read_text(path) != former,
     )

@@ -65,7 +65,7 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
 
     async def alerts() -> str:
         context = relay.context  # may have been changed
-        channels, weekly = wiring.alert_channels(context), context.settings.alerts.weekly_summary
+        weekly, channels = context.settings.alerts.weekly_summary, wiring.channels(context, "alerts.urls")
         if channels is None:
             raise CheckWarning(says("no_alerts"))
         summary = "" if weekly == "off" else says("weekly", day=weekly.title())
@@ -73,7 +73,7 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
         raise CheckWarning(says("alerts", channels=count, summary=summary))
 
     async def replies() -> str:
-        channels, polling = wiring.forward_channels(context), context.polling
+        channels, polling = wiring.channels(context, "replies.forward_to"), context.polling
         keys, source = await find_signing_keys(context)
         return health.check_replies(
             signing_keys=len(keys),

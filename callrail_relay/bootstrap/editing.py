@@ -11,7 +11,7 @@ from typing import Any
 
 from callrail_relay.bootstrap import service_setup
 from callrail_relay.bootstrap.context import AppContext, sentence
-from callrail_relay.bootstrap.wiring import alert_channels, teller, try_alerts
+from callrail_relay.bootstrap.wiring import channels, teller, try_alerts
 from callrail_relay.config.loading import InvalidSettings, load, outranked_by, read_text
 from callrail_relay.config.places import write_privately
 from callrail_relay.config.saving import changed, plain
@@ -69,7 +69,7 @@ class Editor:
 
     def text(self, key: str, settings: Settings) -> str:
         """The value of *key* as one would type it."""
-        value = plain(_flat(settings)[key])
+        value = plain(settings.by_key()[key])
         if isinstance(value, list):
             return ", ".join(map(str, value))
         return "" if value is None else str(value)
@@ -109,7 +109,8 @@ class Editor:
         async with self._lock:
             saved, found = await asyncio.to_thread(self._save, typed, stamp, lines)
             if saved.keys:
-                values = {key: _flat(found)[key] for key in saved.keys if key in AT_ONCE}
+                new = found.by_key()
+                values = {key: new[key] for key in saved.keys if key in AT_ONCE}
                 self.context = replace(self.context, settings=_with(self.context.settings, values))
                 self.take_up(self.context)
                 self.hook(SettingsChanged(keys=saved.keys, by=by))
@@ -123,8 +124,8 @@ class Editor:
 
     def channels(self) -> list[str]:
         """The service of each alert channel of the file, such as Slack. Raises SettingsError."""
-        channels = alert_channels(replace(self.context, settings=self.read()))
-        return channels.services if channels else []
+        found = channels(replace(self.context, settings=self.read()), "alerts.urls")
+        return found.services if found else []
 
     def _load(self, text: str | None) -> Settings:
         path, overrides = self.context.config_path, self.context.overrides
@@ -147,10 +148,10 @@ class Editor:
         except SettingsError as error:
             fault = re.sub(r"^alerts\.urls\[\d+\] \(.*?\) ", "", str(error))
             return Saved(faults={"alerts.urls": fault}), present
-        new, written, used = _flat(wanted), _flat(present), _flat(self.context.settings)
-        changes = {key: new[key] for key in typed if new[key] != written[key]}
+        changes = {key: value for key, value in wanted.differing(present).items() if key in typed}
         # What a person changed in the file, and sees in the form that they save, is used as well.
-        seen = [key for key in typed if key in AT_ONCE and new[key] != used[key] and key not in changes]
+        newer = wanted.differing(self.context.settings)
+        seen = [key for key in typed if key in newer and key in AT_ONCE and key not in changes]
         why = self.why_not()
         if changes and why is None:
             try:
@@ -164,10 +165,7 @@ class Editor:
 
 def unused(used: Settings, present: Settings) -> tuple[str, ...]:
     """The keys that need a restart: of which *used* has other values than *present*, the file's."""
-    flat = _flat(used)
-    return tuple(
-        key for key, value in _flat(present).items() if value != flat[key] and not key.startswith(_FOLLOWED)
-    )
+    return tuple(key for key in present.differing(used) if not key.startswith(_FOLLOWED))
 
 
 def read_unused(data: Path) -> tuple[str, ...]:
@@ -194,14 +192,6 @@ def _nested(values: Mapping[str, object]) -> dict[str, Any]:
         else:
             changes[table] = value
     return changes
-
-
-def _flat(settings: Settings) -> dict[str, Any]:
-    """The value of each key, such as limits.per_hour; the routes are one."""
-    tables = {name: {"": table} if name == "routes" else dict(table) for name, table in settings}
-    return {
-        f"{name}.{key}".rstrip("."): value for name, table in tables.items() for key, value in table.items()
-    }
 
 
 def _with(settings: Settings, values: Mapping[str, object]) -> Settings:

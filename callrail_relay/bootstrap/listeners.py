@@ -118,7 +118,7 @@ def _dashboard(
         if anew:
             for _, check in all_checks:
                 if isinstance(check, Remembered):
-                    check.forget()
+                    check.outdate()
         return await run_checks(all_checks)
 
     async def compare() -> ShadowReport:

@@ -9,20 +9,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from secrets import token_urlsafe
 from typing import Any
 from urllib.parse import urlsplit
-
-import sqlalchemy as sa
 
 import callrail_relay
 from callrail_relay.bootstrap.backups import move_store
 from callrail_relay.bootstrap.context import AppContext, listener_url, load_context, sentence
-from callrail_relay.bootstrap.wiring import alert_channels
+from callrail_relay.bootstrap.wiring import channels, open_relay
 from callrail_relay.callrail.network import find_network
 from callrail_relay.config import places
 from callrail_relay.config.loading import PREFIX, environment_changes, read_text
-from callrail_relay.config.saving import save, update
+from callrail_relay.config.saving import put_back, save, update
 from callrail_relay.config.secrets import OsKeyring, SecretName, Secrets
 from callrail_relay.domain.health import Node
 from callrail_relay.domain.public_url import Answer, NoAnswer, is_proven
@@ -33,9 +30,10 @@ from callrail_relay.machine.service_managers import Launchd, Manager, Systemd, T
 from callrail_relay.machine.service_managers import ServiceState as ServiceState  # noqa: PLC0414 - for the commands, too
 from callrail_relay.machine.service_units import Kind as Kind  # noqa: PLC0414 - as above
 from callrail_relay.machine.service_units import ServicePlan, render
-from callrail_relay.outbox.engine import open_engine, store_file, translated
+from callrail_relay.outbox import relay_secrets
+from callrail_relay.outbox.engine import store_file
 from callrail_relay.outbox.presence import StoreLock
-from callrail_relay.outbox.tables import relay_secret
+from callrail_relay.service.tokens import new_token
 
 ANSWERS_WITHIN, MUST_RUN_WITHIN = 30.0, 6.0  # seconds for a new service to answer, and to be running at all
 
@@ -217,21 +215,20 @@ def _server(context: AppContext) -> Node | None:
     return StoreLock(file).server() if (file := store_file(context.settings.database.url)) else None
 
 
-def _is_this_relay(context: AppContext, answer: Answer, nonce: str) -> bool:
+async def _is_this_relay(context: AppContext, answer: Answer, nonce: str) -> bool:
     """Whether only the relay of this store could give the *answer*. It makes no store."""
-    url = context.settings.database.url
-    if (file := store_file(url)) and not file.exists():
+    if (file := store_file(context.settings.database.url)) and not file.exists():
         return False
-    engine, secret = open_engine(url), None
-    with suppress(RelayError, sa.exc.SQLAlchemyError), translated(engine), engine.connect() as connection:
-        secret = connection.scalar(sa.select(relay_secret.c.value))  # its tables may just be made
-    engine.dispose()
-    return secret is not None and is_proven(answer, secret, nonce)
+    with suppress(RelayError):
+        async with open_relay(context) as relay:
+            secret = await relay.store.write(relay_secrets.read_relay_secret, new_token())
+            return is_proven(answer, secret, nonce)
+    return False
 
 
 async def _why_silent(context: AppContext, manager: Manager) -> str | None:
     """Wait until the service runs and proves to be the relay of this store; else why not."""
-    server, clock, nonce = context.settings.server, context.clock, token_urlsafe(24)
+    server, clock, nonce = context.settings.server, context.clock, new_token()
     began, fault = clock.monotonic(), None
     while (passed := clock.monotonic() - began) < ANSWERS_WITHIN:
         try:
@@ -242,7 +239,7 @@ async def _why_silent(context: AppContext, manager: Manager) -> str | None:
         except NoAnswer:
             proven, fault = False, sentence("silent", url=listener_url(server))
         else:
-            proven = _is_this_relay(context, answer, nonce)
+            proven = await _is_this_relay(context, answer, nonce)
             fault = sentence("other_program", url=listener_url(server))
         running = manager.state().running
         if running and (proven or not server.port):
@@ -267,7 +264,7 @@ async def restart(kind: Kind, config: Path | None) -> tuple[ServiceState, str | 
     manager = find_manager(kind)
     manager.require()
     context = load_for(kind, config)
-    alert_channels(context)
+    channels(context, "alerts.urls")
     manager.restart()
     fault = await _why_silent(context, manager)
     return read_state(kind, context), fault
@@ -364,7 +361,7 @@ def _put(path: Path, text: str, undo: ExitStack) -> None:
         places.write_privately(path, text)
     except OSError as error:
         raise Unavailable(sentence("unit_unwritable", path=path, why=error.strerror)) from error
-    undo.callback(path.unlink) if former is None else undo.callback(places.write_privately, path, former)
+    undo.callback(put_back, path, former)
 
 
 def remove_files() -> Iterator[str]:

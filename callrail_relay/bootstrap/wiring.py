@@ -39,7 +39,7 @@ from callrail_relay.service.alerts import Alerts, Tell
 from callrail_relay.service.delivery import Delivery, TaskGroup
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
-from callrail_relay.service.overview import StatsReader
+from callrail_relay.service.overview import stats_reader
 from callrail_relay.service.people import People
 from callrail_relay.service.public_address import PublicAddress, PublicAddressWatch
 from callrail_relay.service.reconciliation import Reconciliation
@@ -191,8 +191,8 @@ def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[backgroun
         )
     if (kept_for := context.settings.retention.after) is not None:
         others.append(background.Retention(store, hook, kept_for))
-    if (channels := forward_channels(context)) is not None:
-        others.append(Forwarding(store, hook, channels.names, channels.pass_on))
+    if (forwards := channels(context, "replies.forward_to")) is not None:
+        others.append(Forwarding(store, hook, forwards.names, forwards.pass_on))
     return others
 
 
@@ -200,11 +200,6 @@ def _free_bytes(folder: Path) -> int | None:
     with contextlib.suppress(OSError):
         return shutil.disk_usage(folder).free
     return None
-
-
-def forward_channels(context: AppContext) -> AppriseChannels | None:
-    urls = context.settings.replies.forward_to
-    return AppriseChannels.open(urls, setting="replies.forward_to") if urls else None
 
 
 @asynccontextmanager
@@ -231,25 +226,26 @@ async def open_conversations(relay: Relay) -> AsyncIterator[Conversations]:
         )
 
 
-def alert_channels(context: AppContext) -> AppriseChannels | None:
-    urls = context.settings.alerts.urls
-    return AppriseChannels.open(urls, setting="alerts.urls") if urls else None
+def channels(context: AppContext, setting: str) -> AppriseChannels | None:
+    """The channels that *setting* names, None if there are none. Raises SettingsError."""
+    urls = context.settings.by_key()[setting]
+    return AppriseChannels.open(urls, setting=setting) if urls else None
 
 
 def teller(context: AppContext) -> Tell | None:
-    channels = alert_channels(context)
-    return channels.tell_of if channels else None
+    found = channels(context, "alerts.urls")
+    return found.tell_of if found else None
 
 
 async def try_alerts(context: AppContext) -> dict[str, bool]:
     """Send a test alert; says of each channel whether it took it. Raises SettingsError if there is none."""
-    if (channels := alert_channels(context)) is None:
+    if (found := channels(context, "alerts.urls")) is None:
         raise SettingsError(sentence("no_channel", path=context.config_path))
     try:
-        failed = await channels.tell("callrail-relay: a test", sentence("test_alert"), Level.WARNING)
+        failed = await found.tell("callrail-relay: a test", sentence("test_alert"), Level.WARNING)
     except Unavailable:
-        failed = channels.names
-    return {name: name not in failed for name in channels.names}
+        failed = found.names
+    return {name: name not in failed for name in found.names}
 
 
 def count_events(context: AppContext) -> Metrics:
@@ -258,11 +254,11 @@ def count_events(context: AppContext) -> Metrics:
 
 def scrape(relay: Relay, metrics: Metrics) -> "Scrape":
     """What `/metrics` answers with; when the store is silent, what this process counted."""
-    stats = StatsReader(relay.store, relay.facts)
+    read_stats = stats_reader(relay.store, relay.facts)
 
     async def read(accept: str) -> tuple[bytes, str]:
         try:
-            return metrics.exposition(await stats.read(), accept)
+            return metrics.exposition(await read_stats(), accept)
         except Unavailable:
             return metrics.exposition(None, accept)
 

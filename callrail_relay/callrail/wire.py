@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, tzinfo
+from datetime import UTC, date, datetime
 from operator import itemgetter
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -21,6 +21,7 @@ from urllib.parse import quote, urlencode
 from callrail_relay.callrail.answers import last_ten_digits, objects, read_object, thread_of
 from callrail_relay.domain.charset import UnparsedError, decode
 from callrail_relay.domain.inbound import CallRailText, Direction, HookUrls, ShownNumber, WebhookIntegration
+from callrail_relay.domain.message import read_instant
 from callrail_relay.domain.payload import Fields, Number, first, parse, storable
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.reconcile import FoundText
@@ -162,7 +163,7 @@ def read_texts(body: bytes) -> list[FoundText]:
         FoundText(content=str(message.get("content") or ""), created_at=created_at)
         for message in _list(body, "messages")
         if message.get("direction") == "outgoing"
-        for created_at in [_instant(message.get("created_at"))]
+        for created_at in [read_instant(message.get("created_at"))]
         if created_at is not None
     ]
 
@@ -181,10 +182,10 @@ def read_replies(body: bytes, *, since: datetime, page: int) -> RepliesPage:
         id_: entries[id_]
         for id_, messages in shown.items()
         if len(messages) == most >= FEW
-        and all((_instant(message.get("created_at")) or since) >= since for message in messages)
+        and all((read_instant(message.get("created_at")) or since) >= since for message in messages)
     }
     oldest: Json = next(reversed(entries.values()), {})
-    reaches_back = (_instant(oldest.get("last_message_at")) or since) < since
+    reaches_back = (read_instant(oldest.get("last_message_at")) or since) < since
     return RepliesPage(
         replies={id_: _replies(entry, shown[id_], since) for id_, entry in entries.items()},
         cut=cut,
@@ -207,7 +208,7 @@ def _replies(conversation: Json, messages: Iterable[Json], since: datetime) -> R
     person = read_number(_text(conversation.get("customer_phone_number")))
     id_, replies = str(conversation["id"]), []
     for message in messages:
-        written_at = _instant(message.get("created_at"))
+        written_at = read_instant(message.get("created_at"))
         direction = _DIRECTIONS.get(str(message.get("direction")))
         if direction is not None and written_at is not None and written_at >= since:
             # What distinguishes it from others of a conversation, since texts have no ids there.
@@ -279,16 +280,6 @@ def new_integration(company_id: str, config: Json) -> Json:
     return {"type": "Webhooks", "company_id": company_id, "config": config}
 
 
-def _instant(value: object, zone: tzinfo | None = None) -> datetime | None:
-    """An instant; *zone* is that of one without an offset, which is None otherwise."""
-    try:
-        instant = datetime.fromisoformat(str(value))
-        instant = instant.replace(tzinfo=instant.tzinfo or zone)
-        return instant.astimezone(UTC) if instant.tzinfo is not None else None
-    except (ValueError, OverflowError):
-        return None
-
-
 def read_number(value: str | None) -> ShownNumber:
     """A number as CallRail shows it: ``+12025550122``, ``202-555-0122``, or ``***0122``."""
     text = (value or "").strip()
@@ -333,7 +324,7 @@ def read_webhook(body: bytes, content_type: str | None) -> CallRailText | None:
         content=_field(fields, "content") or "",
         source=read_number(_field(fields, "source_number")),
         destination=read_number(_field(fields, "destination_number")),
-        written_at=_instant((_field(fields, "timestamp") or "").strip(), UTC),
+        written_at=read_instant((_field(fields, "timestamp") or "").strip(), UTC),
         # Named by the documentation for Sent alone; a text sent by the API may have none.
         direction=Direction.OUT if _field(fields, "agent") else None,
         conversation_id=_id(fields, "conversation_id"),

@@ -6,7 +6,7 @@ from callrail_relay.cli import console
 from callrail_relay.cli.console import confirmed, given, load_context, say, sentence, show
 from callrail_relay.domain.message import instant
 from callrail_relay.errors import Unavailable
-from callrail_relay.sentences import plural
+from callrail_relay.sentences import local, plural
 
 
 async def backup(file: Path, with_api_key: bool = False) -> None:
@@ -23,7 +23,6 @@ async def backup(file: Path, with_api_key: bool = False) -> None:
 
 async def restore(file: Path, secrets_file: bool = False) -> None:
     from callrail_relay.bootstrap import backups
-    from callrail_relay.cli.render import local
 
     restored = await backups.restore(given.config, file, use_file=secrets_file)
     context, made = restored.context, restored.backup

@@ -26,6 +26,7 @@ from callrail_relay.domain.message import Status
 from callrail_relay.domain.printable import printable, printable_json
 from callrail_relay.errors import NotFound, RelayError, Unavailable, UsageError
 from callrail_relay.replacing import new_content
+from callrail_relay.sentences import says
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
@@ -252,7 +253,6 @@ def confirmed(question: str, *, yes: bool) -> bool:
 def read_number(raw: str, option: str | None = None) -> str:
     """A phone number that a person typed, as E.164; *option* took it. Raises UsageError."""
     from callrail_relay.domain.phone import BadPhone, normalise
-    from callrail_relay.sentences import says
 
     try:
         return normalise(raw)

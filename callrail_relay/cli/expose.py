@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 from callrail_relay.cli.console import load_context, say, sentence, show
 from callrail_relay.cli.operate import why_not_for_if3
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
-from callrail_relay.domain.tunnels import Kind
+from callrail_relay.domain.tunnels import Kind, Tunnel
 from callrail_relay.errors import SettingsError, Unavailable, UsageError
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
-    from callrail_relay.domain.tunnels import Tunnel
 
 
 _TAILSCALE_PORTS = (443, 8443, 10000)
@@ -50,7 +49,7 @@ async def expose(
 
 
 async def bring_up(
-    context: "AppContext", tunnel: "Tunnel", *, for_now: bool = False
+    context: "AppContext", tunnel: Tunnel, *, for_now: bool = False
 ) -> tuple[dict[str, Any], str]:
     """Have the running relay bring *tunnel* up; returns the document of it and a sentence."""
     from callrail_relay.bootstrap import tunnels
@@ -72,10 +71,9 @@ def read_tunnel(
     name: str = "callrail-relay",
     *,
     for_now: bool = False,
-) -> "Tunnel":
+) -> Tunnel:
     """What the options say, if it can be right. Raises UsageError, SettingsError or Unavailable."""
     from callrail_relay.bootstrap.tunnels import find_program
-    from callrail_relay.domain.tunnels import Tunnel
 
     by_name = kind in (Kind.CLOUDFLARED, Kind.NGROK)
     if by_name and target is not None:

@@ -11,6 +11,7 @@ from callrail_relay.cli import console
 from callrail_relay.cli.console import command, confirmed, given, load_context, say, sentence, show
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.errors import RelayError, SecretError, SettingsError, Unavailable, UsageError
+from callrail_relay.sentences import local
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.wiring import Relay
@@ -143,7 +144,6 @@ def why_not_for_if3(public_url: str | None) -> str | None:
 
 async def hook_url(rotate: bool = False, now: bool = False) -> None:
     from callrail_relay.bootstrap import credentials
-    from callrail_relay.cli.render import local
 
     if now and not rotate:
         raise UsageError(sentence("now_alone"))

@@ -4,17 +4,16 @@ import typer
 
 from callrail_relay.cli import console
 from callrail_relay.cli.console import command, say, sentence, show
+from callrail_relay.cli.messages import read_since
 from callrail_relay.clock import SystemClock
 from callrail_relay.errors import Unavailable, UsageError
-from callrail_relay.sentences import plural
+from callrail_relay.sentences import local, plural
 
 app = typer.Typer(no_args_is_help=True, help="List and change who opted out.")
 
 
 @command(app, "opt-outs list")
 async def list_opt_outs() -> None:
-    from callrail_relay.cli.render import local
-
     async with console.opened_relay() as relay:
         found = await relay.operations.opt_outs()
     lines = [
@@ -73,7 +72,6 @@ async def import_(file: str | None = None, from_callrail: bool = False, since: s
 
 async def _import_from_callrail(since: str) -> None:
     from callrail_relay.bootstrap.wiring import open_conversations
-    from callrail_relay.cli.messages import read_since
     from callrail_relay.service.shadow import import_opt_outs
 
     async with console.opened_relay(with_route=True) as relay, open_conversations(relay) as read:

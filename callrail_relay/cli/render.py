@@ -24,7 +24,7 @@ from callrail_relay.domain.message import Attempt, Message, Reason, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.printable import printable, shortened
 from callrail_relay.errors import RelayError
-from callrail_relay.sentences import MOST_SHOWN, explain, explain_all, plural, says, when
+from callrail_relay.sentences import MOST_SHOWN, explain, explain_all, local, plural, says, when
 from callrail_relay.service.health import RELAY, HealthReport
 from callrail_relay.service.operations import StatusReport
 
@@ -64,11 +64,6 @@ def console(*, stderr: bool = False) -> Console:
 def safe(shown: str, style: str = "") -> Text:
     """Text from outside, made safe to show before Rich cuts it."""
     return Text(printable(shown), style)
-
-
-def local(instant: datetime | None) -> str:
-    """An instant by this machine's own clock, to the second."""
-    return "-" if instant is None else instant.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def print_messages(messages: Sequence[Message], now: datetime) -> None:
@@ -198,9 +193,8 @@ def _lines(report: StatusReport) -> Iterator[Text]:
     for node in facts.running.nodes:
         name = f"{node.name}: running" if len(facts.running.nodes) > 1 else "Running"
         since = name if node.since is None else f"{name} since {when(node.since, facts.now)}."
-        slept = sentences.asleep(node, lambda at: when(at, facts.now))
-        yield Text(f"{since} {slept}".rstrip())
-    yield Text(sentences.seen_lately(facts, lambda at: when(at, facts.now)))
+        yield Text(f"{since} {sentences.asleep(node, facts.now)}".rstrip())
+    yield Text(sentences.seen_lately(facts))
     yield from checklist_lines(checklist(facts))
     for standing in most_pressing(facts.standings, MOST_SHOWN):
         yield Text()
@@ -237,9 +231,8 @@ def checklist_lines(items: Sequence[Item]) -> Iterator[Text]:
 
 
 def sentence(point: Point, facts: Facts) -> str:
-    time = when(point.at, facts.now)
     detail = point.detail or _why(point.reason)
-    return SENTENCES[point.code].format(**sentences.of_point(point, facts, time), detail=detail).strip()
+    return SENTENCES[point.code].format(**sentences.of_point(point, facts), detail=detail).strip()
 
 
 def _why(reason: Reason | None) -> str:

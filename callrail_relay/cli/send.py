@@ -11,6 +11,7 @@ from callrail_relay.cli.console import catalog, echo, given, load_context, print
 from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.message import Message, Reason, Status
 from callrail_relay.domain.printable import shortened
+from callrail_relay.domain.routing import Route
 from callrail_relay.errors import NotFound, SettingsError, UsageError
 from callrail_relay.sentences import explain, says
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
     from callrail_relay.bootstrap.wiring import Relay
     from callrail_relay.domain.mapper import Planned
-    from callrail_relay.domain.routing import Route
     from callrail_relay.service.delivery import TaskGroup
     from callrail_relay.service.intake import SavedFile
 
@@ -79,7 +79,7 @@ def _require_complete(reasons: Iterable[Reason]) -> None:
         raise UsageError(f"{says(reason)} Name one with --from.")
 
 
-async def _sender(context: "AppContext", to: str, sender: str) -> "Route":
+async def _sender(context: "AppContext", to: str, sender: str) -> Route:
     """Where the text is sent from; a number that is not in the settings is looked up at CallRail once."""
     from callrail_relay.bootstrap.wiring import open_callrail, open_relay
     from callrail_relay.service.setup import find_sending_route

@@ -14,6 +14,7 @@ from callrail_relay.cli import console
 from callrail_relay.cli.console import command, given, load_context, say, sentence, show
 from callrail_relay.clock import SystemClock
 from callrail_relay.errors import NotFound, RelayError, Unavailable, UsageError
+from callrail_relay.sentences import local
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.service_setup import Kind, Needs, ServiceState
@@ -120,8 +121,6 @@ def _document(state: "ServiceState") -> dict[str, object]:
 
 
 def _sentence(state: "ServiceState") -> str:
-    from callrail_relay.cli.render import local
-
     if not state.installed:
         return sentence("not_installed")
     if not state.running:

@@ -7,9 +7,10 @@ import typer
 
 from callrail_relay.cli import console
 from callrail_relay.cli.console import command, confirmed, echo, given, say, show
+from callrail_relay.cli.messages import read_since
 from callrail_relay.domain.printable import shortened
 from callrail_relay.errors import Unavailable, UsageError
-from callrail_relay.sentences import not_forwarded, plural, roughly, totals
+from callrail_relay.sentences import local, not_forwarded, plural, roughly, totals
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.wiring import Relay
@@ -25,8 +26,6 @@ async def _read(relay: "Relay") -> "Shadow":
 
 
 def _show(shadow: "Shadow", *, more: str = "", **known: int) -> None:
-    from callrail_relay.cli.render import local
-
     since = f" since {local(shadow.since)}" if shadow.since else ""
     waits = f" {plural(shadow.waiting, 'request')} not passed on yet." if shadow.waiting else ""
     said = f"The relay is live{since}: it sends what comes in."
@@ -60,7 +59,6 @@ async def report(
 ) -> None:
     from callrail_relay.bootstrap.context import read_duration
     from callrail_relay.bootstrap.wiring import open_conversations
-    from callrail_relay.cli.messages import read_since
     from callrail_relay.service.shadow import make_report
 
     try:
@@ -83,8 +81,6 @@ async def report(
 
 def _print_report(report: "ShadowReport", late_after: timedelta) -> None:
     """The totals in sentences, then a line for each text that didn't come out right."""
-    from callrail_relay.cli.render import local
-
     for words in (totals(report, late_after), *not_forwarded(report.requests)):
         echo(words)
     wrong = [one for one in report.texts if one.findings or one.would_hold]

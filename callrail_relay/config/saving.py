@@ -1,6 +1,6 @@
 """Writes settings and secrets together; after a failure the files are as they were."""
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from contextlib import AsyncExitStack
 from datetime import time, timedelta
 from enum import Enum
@@ -155,11 +155,6 @@ def put_back(path: Path, former: str | None) -> None:
         write_privately(path, former)
 
 
-def overruled(path: Path, changes: Changes) -> Iterator[str]:
-    """The keys of *changes*, as ``table.key``, that were written and do not count: the environment wins."""
-    meant, counts = load(path, overrides=changes), load(path)
-    for table, values in changes.items():
-        for key, value in values.items():
-            was_meant, is_used = (getattr(getattr(one, table), key) for one in (meant, counts))
-            if value is not None and was_meant != is_used:
-                yield f"{table}.{key}"
+def overruled(path: Path, changes: Changes) -> list[str]:
+    """The keys of *changes* that were written and do not count: the environment wins."""
+    return list(load(path, overrides=changes).differing(load(path)))

@@ -1,7 +1,7 @@
 """Everything that can be set, with its default. ``settings.toml`` has what each key says."""
 
 from datetime import time, timedelta
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -210,6 +210,18 @@ class Settings(Table):
         """The routes, their gaps filled from [callrail], which is also the default if it is complete."""
         rules = tuple(route.rule(self.callrail) for route in self.routes)
         return Routes(rules, default=self.callrail.route())
+
+    def by_key(self) -> dict[str, Any]:
+        """The value of each key, such as limits.per_hour; the routes are one."""
+        values: dict[str, Any] = {}
+        for name, table in self:
+            values |= {name: table} if name == "routes" else {f"{name}.{key}": one for key, one in table}
+        return values
+
+    def differing(self, other: "Settings") -> dict[str, Any]:
+        """The values, by key, that are not those of *other*."""
+        others = other.by_key()
+        return {key: value for key, value in self.by_key().items() if value != others[key]}
 
 
 TABLES: dict[str, type[Table]] = {

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from enum import Enum, StrEnum
 from random import Random
 from typing import Any
@@ -178,6 +178,16 @@ def if3_context(source: object) -> dict[str, Any]:
 def instant(value: datetime | None) -> str | None:
     """An instant as programs read it: ISO 8601 in UTC, ending in Z."""
     return None if value is None else value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def read_instant(value: object, zone: tzinfo | None = None) -> datetime | None:
+    """An ISO 8601 instant, in UTC; *zone* is that of one without an offset, which is None otherwise."""
+    try:
+        read = datetime.fromisoformat(str(value))
+        read = read.replace(tzinfo=read.tzinfo or zone)
+        return read.astimezone(UTC) if read.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def as_json(value: object, *names: str) -> Any:  # noqa: ANN401 - whatever JSON can hold

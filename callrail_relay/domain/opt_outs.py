@@ -10,7 +10,7 @@ from typing import Any
 
 from callrail_relay.domain import teller
 from callrail_relay.domain.charset import UnparsedError, decode
-from callrail_relay.domain.message import as_json, instant
+from callrail_relay.domain.message import as_json, instant, read_instant
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.printable import guarded, lines, unguarded
 from callrail_relay.errors import UsageError
@@ -153,11 +153,8 @@ def _reason(cell: str) -> str:
 def _instant(cell: str, now: datetime) -> datetime:
     if not cell:
         return now
-    try:
-        read = datetime.fromisoformat(cell)
-        when = (read if read.tzinfo is not None else read.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError) as fault:
-        raise ValueError(_sentence("no_date")) from fault
+    if (when := read_instant(cell, UTC)) is None:
+        raise ValueError(_sentence("no_date"))
     if when > now:
         raise ValueError(_sentence("future"))
     return when

@@ -60,6 +60,12 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def local_url(host: str, port: int) -> str:
+    """Where this computer reaches what listens on *host*."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared only
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 @dataclass(frozen=True, slots=True)
 class AccountEntry:
     id: str

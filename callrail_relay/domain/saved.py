@@ -11,7 +11,7 @@ from itertools import chain, groupby
 
 from callrail_relay.domain import payload, read_table
 from callrail_relay.domain.charset import UnparsedError, decode
-from callrail_relay.domain.message import Reason, instant
+from callrail_relay.domain.message import Reason, instant, read_instant
 from callrail_relay.domain.payload import Entry, Fields, Payload, Unreadable, first, is_payload
 
 _MOST_LEVELS = 3
@@ -179,8 +179,7 @@ def _instant(value: object) -> datetime | None:
     if re.fullmatch(r"\d{10}(?:\d{3})?(?:\.\d+)?", written):
         seconds = float(written)
         return datetime.fromtimestamp(seconds / 1000 if seconds > 1e11 else seconds, UTC)
-    for form in (None, *_TABLES["history"]["forms"]):
+    for form in _TABLES["history"]["forms"]:
         with suppress(ValueError):
-            read = datetime.fromisoformat(written) if form is None else datetime.strptime(written, form)  # noqa: DTZ007 - its zone is added below
-            return read.replace(tzinfo=read.tzinfo or UTC).astimezone(UTC)
-    return None
+            return read_instant(datetime.strptime(written, form), UTC)  # noqa: DTZ007 - its zone is added
+    return read_instant(written, UTC)

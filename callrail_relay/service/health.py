@@ -1,12 +1,11 @@
 """The checks of ``doctor``, ``/readyz`` and the dashboard."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from callrail_relay.clock import Clock
+from callrail_relay.clock import Cached, Clock
 from callrail_relay.domain import teller
 from callrail_relay.domain.health import CheckResult, Condition
 from callrail_relay.domain.message import instant
@@ -14,7 +13,7 @@ from callrail_relay.domain.routing import Discovery, Route
 from callrail_relay.errors import RefusedByCallRail, RelayError, Unavailable, Waiting
 from callrail_relay.outbox import queries, times
 from callrail_relay.outbox.store import Store
-from callrail_relay.sentences import at, explain, plural, when
+from callrail_relay.sentences import at, explain, plural
 from callrail_relay.service.background import Refused, uncounted
 from callrail_relay.service.operations import Operations
 
@@ -73,30 +72,26 @@ async def run_checks(checks: Sequence[tuple[str, Check]]) -> HealthReport:
     return HealthReport(findings=tuple(findings))
 
 
-@dataclass(eq=False)
 class StoreProbe:
     """Whether the store can be written now. *refused* gets faults that are reported nowhere else."""
 
-    store: Store
-    refused: Refused = uncounted
-    _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
-    _asked_at: float | None = field(default=None, init=False)
-    _writable: bool = field(default=False, init=False)
+    def __init__(self, store: Store, refused: Refused = uncounted) -> None:
+        self._store = store
+        self._refused = refused
+        self._answer = Cached(self._write, PROBE_INTERVAL, store.clock)
 
     async def writable(self) -> bool:
         """Write to the store, at most once in PROBE_INTERVAL; False also if any other write failed since."""
-        async with self._lock:
-            now = self.store.clock.monotonic()
-            if self._asked_at is None or now - self._asked_at >= PROBE_INTERVAL.total_seconds():
-                self._writable = False
-                try:
-                    await self.store.write_probe()
-                    self._writable = True
-                except Exception as error:  # noqa: BLE001 - the relay goes on and says that it cannot write
-                    if not isinstance(error, Unavailable):
-                        self.refused(f"the database can't be written to: {type(error).__name__}")
-                self._asked_at = now
-            return self._writable and not self.store.write_failed
+        return await self._answer.get() and not self._store.write_failed
+
+    async def _write(self) -> bool:
+        try:
+            await self._store.write_probe()
+        except Exception as error:  # noqa: BLE001 - the relay goes on and says that it cannot write
+            if not isinstance(error, Unavailable):
+                self._refused(f"the database can't be written to: {type(error).__name__}")
+            return False
+        return True
 
 
 LITTLE_SPACE = 200 * 1024 * 1024
@@ -152,26 +147,16 @@ async def check_routes(discovery: Discovery, routes: Sequence[Route]) -> str:
     return says("callrail", numbers=plural(len(routes), "number"))
 
 
-@dataclass(eq=False)
-class Remembered:
+class Remembered(Cached[str]):
     """A check that asks CallRail, made again only when its good answer is ANSWER_AGE old."""
 
-    check: Check
-    clock: Clock
-    _answer: tuple[str, datetime] | None = field(default=None, init=False)
-
-    def forget(self) -> None:
-        self._answer = None
+    def __init__(self, check: Check, clock: Clock) -> None:
+        super().__init__(check, ANSWER_AGE, clock)
 
     async def __call__(self) -> str:
-        now = self.clock.now()
-        if self._answer is not None:
-            answer, asked_at = self._answer
-            if timedelta() <= now - asked_at < ANSWER_AGE:
-                return says("asked", answer=answer, at=asked_at)
-        self._answer = None
-        self._answer = await self.check(), now
-        return self._answer[0]
+        if self.is_old():
+            return await self.get()
+        return says("asked", answer=self.value, at=self.read_at)
 
 
 def check_replies(
@@ -218,12 +203,11 @@ async def check_accounts(operations: Operations) -> str:
     accepted = await operations.store.read(queries.last_accepted, operations.account_ids)
     if accepted is None:
         return says("not_paused", proof=says("not_proven"))
-    time = at(when(accepted, await operations.store.now()))
-    return says("not_paused", proof=says("proven", at=time))
+    return says("not_paused", proof=says("proven", at=at(accepted, await operations.store.now())))
 
 
 async def check_waiting(operations: Operations) -> str:
-    waiting = (await operations.status()).facts.waiting
+    waiting = (await operations.facts()).waiting
     kinds = ((waiting.held, "on hold"), (waiting.unknown, "unconfirmed"), (waiting.failed, "failed today"))
     words = ", ".join(f"{bucket.count:,} {kind}" for bucket, kind in kinds if bucket.count)
     if words:

@@ -2,125 +2,89 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
-from callrail_relay.clock import Clock, until_woken
+from callrail_relay.clock import Cached, Clock, until_woken
 from callrail_relay.domain import views
 from callrail_relay.domain.events import Event
 from callrail_relay.domain.health import Facts, StoreStats
-from callrail_relay.domain.mapper import StoredSubmission
-from callrail_relay.domain.message import MessageFilter, Status
-from callrail_relay.domain.opt_outs import OptOut
-from callrail_relay.domain.shadow import Shadow
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox import decisions, opt_outs, queries
-from callrail_relay.outbox import history as store_history
-from callrail_relay.outbox import shadow as store_shadow
-from callrail_relay.outbox.store import Store
+from callrail_relay.outbox import decisions, history, opt_outs, queries, shadow
+from callrail_relay.outbox.store import P, Statement, Store, T
 from callrail_relay.service.operations import FAILED_LATELY
 
-OPT_OUTS = 200  # that a page shows at most
-BUBBLES = 60
+PLOTTED = timedelta(days=31)  # more than the longest plot shows
 RECENT = timedelta(hours=26)
 PAST_LASTS = timedelta(minutes=1)
 KEPT_SINCE = timedelta(days=30)
 KEPT_LASTS = timedelta(minutes=10)
 
 
-@dataclass(frozen=True, slots=True)
-class PastArrivals:
-    since: datetime
-    until: datetime
-    counted_at: datetime
-    arrivals: tuple[views.Arrivals, ...]
+def _reader(store: Store, statement: Statement[P, T]) -> Callable[P, Awaitable[T]]:
+    async def read(*args: P.args, **kwargs: P.kwargs) -> T:
+        return await store.read(statement, *args, **kwargs)
+
+    return read
 
 
-@dataclass(eq=False)
 class History:
-    """Reading for pages: nothing here changes anything, and nothing costs more in a larger store."""
+    """What pages read: nothing here changes anything, and nothing costs more in a larger store."""
 
-    store: Store
-    _past: PastArrivals | None = field(default=None, init=False)
-    _kept: tuple[datetime, views.Kept] | None = field(default=None, init=False)
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._past = Cached(self._read_past, PAST_LASTS, store.clock)
+        self._kept = Cached(self._read_kept, KEPT_LASTS, store.clock)
+        self.conversation = _reader(store, history.read_conversation)
+        self.counts = _reader(store, queries.count_by_status)
+        self.frees_at = _reader(store, history.read_frees_at)
+        self.marker = _reader(store, history.read_marker)  # a text that differs after every change
+        self.opt_outs = _reader(store, opt_outs.list_opt_outs)
+        self.page = _reader(store, history.read_page)
+        self.request = _reader(store, decisions.read_submission)
+        self.requests_in_shadow = _reader(store, shadow.count_requests)
+        self.rows = _reader(store, history.read_rows)
+        self.shadow = _reader(store, shadow.read_shadow)
 
-    async def arrivals(self, now: datetime, since: datetime) -> tuple[views.Arrivals, ...]:
+    async def arrivals(self) -> tuple[views.Arrivals, ...]:
         """What came in. Of what did more than RECENT ago little changes: it is counted once in PAST_LASTS."""
-        past = self._past
-        if past is None or past.since != since or not timedelta() <= now - past.counted_at < PAST_LASTS:
-            # At a whole quarter, so that no quarter is counted in two parts.
-            until = now - RECENT - (now - since) % views.QUARTER
-            arrivals = await self.store.read(store_history.read_arrivals, since, until)
-            self._past = past = PastArrivals(since, until, now, arrivals)
-        new = await self.store.read(store_history.read_arrivals, max(past.until, since), None)
-        return (*past.arrivals, *new)
+        until, past = await self._past.get()
+        return (*past, *await self._store.read(history.read_arrivals, until, None))
 
-    async def frees_at(self, account_ids: Sequence[str]) -> dict[str, views.FreesAt]:
-        return await self.store.read(store_history.read_frees_at, account_ids)
+    async def _read_past(self) -> tuple[datetime, tuple[views.Arrivals, ...]]:
+        now = self._store.clock.now()
+        until = now - RECENT
+        return until, await self._store.read(history.read_arrivals, now - PLOTTED, until)
 
     async def today(self, midnight: datetime) -> tuple[views.Today, views.Kept]:
         """The figures of the first page; those of KEPT_SINCE are counted once in KEPT_LASTS."""
-        now = self.store.clock.now()
-        if self._kept is None or not timedelta() <= now - self._kept[0] < KEPT_LASTS:
-            self._kept = now, await self.store.read(store_history.read_kept, now - KEPT_SINCE)
-        return await self.store.read(store_history.read_today, midnight), self._kept[1]
+        return await self._store.read(history.read_today, midnight), await self._kept.get()
+
+    async def _read_kept(self) -> views.Kept:
+        return await self._store.read(history.read_kept, self._store.clock.now() - KEPT_SINCE)
 
     async def waiting(self, shown: int) -> views.Waiting:
         """What waits for a person, with up to *shown* rows of each kind."""
-        since = self.store.clock.now() - FAILED_LATELY
-        return await self.store.read(store_history.read_waiting, since, shown)
-
-    async def rows(self, ids: Sequence[str]) -> list[views.MessageSummary]:
-        return await self.store.read(store_history.read_rows, ids)
-
-    async def counts(self) -> dict[Status, int]:
-        return await self.store.read(queries.count_by_status)
+        return await self._store.read(history.read_waiting, self._store.clock.now() - FAILED_LATELY, shown)
 
     async def for_person(self) -> int:
-        return await self.store.read(store_history.count_for_person, self.store.clock.now() - FAILED_LATELY)
-
-    async def shadow(self) -> Shadow:
-        return await self.store.read(store_shadow.read_shadow)
-
-    async def requests_in_shadow(self) -> dict[str, int]:
-        """How many requests got how far to the old URL."""
-        _, counts = await self.store.read(store_shadow.count_requests, None)
-        return counts
-
-    async def page(self, wanted: MessageFilter) -> views.TextPage:
-        return await self.store.read(store_history.read_page, wanted)
-
-    async def request(self, submission_id: str) -> StoredSubmission:
-        return await self.store.read(decisions.read_submission, submission_id)
-
-    async def conversation(self, ours: str, recipient: str, before: datetime | None) -> views.Conversation:
-        return await self.store.read(store_history.read_conversation, ours, recipient, before, BUBBLES)
-
-    async def opt_outs(self) -> list[OptOut]:
-        return await self.store.read(opt_outs.list_opt_outs, OPT_OUTS)
-
-    async def marker(self) -> str:
-        """Return a text that differs after every change."""
-        return await self.store.read(store_history.read_marker)
+        return await self._store.read(history.count_for_person, self._store.clock.now() - FAILED_LATELY)
 
 
 OPT_OUTS_AGE = timedelta(minutes=5)  # how old the number of opt-outs may be: counting reads the whole list
 
 
-@dataclass(eq=False)
-class StatsReader:
-    store: Store
-    facts: Callable[[], Awaitable[Facts]]
-    _opt_outs: tuple[float, int] | None = field(default=None, init=False)
+def stats_reader(store: Store, facts: Callable[[], Awaitable[Facts]]) -> Callable[[], Awaitable[StoreStats]]:
+    """Return what reads the figures for metrics. It raises Unavailable."""
+    opt_outs = Cached(partial(store.read, queries.count_opt_outs), OPT_OUTS_AGE, store.clock)
 
-    async def read(self) -> StoreStats:
-        """Raises Unavailable."""
-        facts, counts = await self.facts(), await self.store.read(queries.read_counts)
-        now = self.store.clock.monotonic()
-        if self._opt_outs is None or now - self._opt_outs[0] >= OPT_OUTS_AGE.total_seconds():
-            self._opt_outs = now, await self.store.read(queries.count_opt_outs)
-        return StoreStats(facts=facts, counts=counts, opt_outs=self._opt_outs[1])
+    async def read() -> StoreStats:
+        counts = await store.read(queries.read_counts)
+        return StoreStats(facts=await facts(), counts=counts, opt_outs=await opt_outs.get())
+
+    return read
 
 
 LOOK = timedelta(milliseconds=500)  # how often to look for what others changed in the store
@@ -132,28 +96,27 @@ class ChangeSignal:
     """Notes that something happened in this process; an event hook."""
 
     def __init__(self) -> None:
-        self.woken = asyncio.Event()
         self.count = 0
+        self.next = asyncio.Event()  # set by the next change; after that there is another one
 
     def __call__(self, _event: Event | None = None) -> None:
         self.count += 1
-        self.woken.set()
+        happened, self.next = self.next, asyncio.Event()
+        happened.set()
 
 
 @dataclass(eq=False)
 class ChangeFeed:
-    """The version of what all pages show. One task looks at the store while any stream is open."""
+    """The version of what all pages show; streams that look at the same time share one look at the store."""
 
     signal: ChangeSignal
     read_marker: Callable[[], Awaitable[str]]
     clock: Clock
 
     def __post_init__(self) -> None:
-        self._version = ""
-        self._changed = asyncio.Condition()
-        self._listening = 0
-        self._looking: asyncio.Task[None] | None = None
-        self._closed = False
+        self._latest = Cached(self.version, PAUSE, self.clock)
+        self._seen = self.signal.count
+        self._end = asyncio.Event()
 
     async def version(self) -> str:
         count = self.signal.count
@@ -161,45 +124,23 @@ class ChangeFeed:
 
     async def versions(self, known: str) -> AsyncGenerator[str]:
         """Each version after *known* as soon as it is there; after HEARTBEAT the known one again."""
-        self._listening += 1
-        # A new stream learns at once what it missed.
-        self.signal.woken.set()
-        if self._looking is None:
-            self._looking = asyncio.create_task(self._look())
-        try:
-            while not self._closed:
-                yield (known := await self._newer(known))
-        finally:
-            self._listening -= 1
+        told_at = self.clock.monotonic()
+        while not self._end.is_set():
+            change, version = self.signal.next, known
+            with contextlib.suppress(Unavailable):
+                version = await self._look()
+            if version != known or self.clock.monotonic() - told_at >= HEARTBEAT.total_seconds():
+                told_at = self.clock.monotonic()
+                yield (known := version)
+            await until_woken(self._end, PAUSE, self.clock)
+            await until_woken(change, LOOK - PAUSE, self.clock)
 
-    async def _newer(self, known: str) -> str:
-        async with self._changed:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(HEARTBEAT.total_seconds()):
-                    await self._changed.wait_for(lambda: self._closed or self._version not in ("", known))
-            return self._version or known
+    async def _look(self) -> str:
+        if self._seen != self.signal.count:
+            self._seen = self.signal.count
+            self._latest.outdate()
+        return await self._latest.get()
 
-    async def _look(self) -> None:
-        try:
-            while self._listening and not self._closed:
-                self.signal.woken.clear()
-                with contextlib.suppress(Unavailable):
-                    version = await self.version()
-                    async with self._changed:
-                        self._version = version
-                        self._changed.notify_all()
-                await self.clock.sleep(PAUSE.total_seconds())
-                await until_woken(self.signal.woken, LOOK - PAUSE, self.clock)
-        finally:
-            self._looking = None
-            self._version = ""
-
-    async def close(self) -> None:
-        self._closed = True
-        self.signal.woken.set()
-        async with self._changed:
-            self._changed.notify_all()
-        if self._looking is not None:
-            self._looking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._looking
+    def close(self) -> None:
+        self._end.set()
+        self.signal()

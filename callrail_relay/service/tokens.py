@@ -4,15 +4,14 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
-import math
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
+from typing import TypeVar
 
-from callrail_relay.clock import Clock
-from callrail_relay.errors import Unavailable
+from callrail_relay.clock import Cached, Clock
+from callrail_relay.errors import SecretError, Unavailable
 
 T = TypeVar("T")
 GRACE = timedelta(hours=24)  # how long the former token stays valid after a rotation
@@ -60,31 +59,17 @@ def write_former(tokens: Iterable[HookToken], now: datetime) -> str:
     return ",".join(valid[:MOST_FORMER])
 
 
-class _Reread(Generic[T]):
-    """Values that are read again, at most every REREAD, so that a change needs no restart."""
+def _reread(values: T, read: Callable[[], Awaitable[T]], clock: Clock) -> Cached[T]:
+    """*values*, read again so that a change needs no restart. If that isn't possible, they stay."""
 
-    def __init__(self, values: T, read: Callable[[], Awaitable[T]], clock: Clock) -> None:
-        self.values = values
-        self._read = read
-        self._clock = clock
-        self._lock = asyncio.Lock()
-        self._read_at = -math.inf
+    async def read_again() -> T:
+        known = cached.value or values
+        with contextlib.suppress(SecretError, Unavailable, TimeoutError):
+            return await read() or known
+        return known
 
-    async def renew(self) -> None:
-        async with self._lock:
-            if self._clock.monotonic() - self._read_at >= REREAD.total_seconds():
-                try:
-                    self.values = await self._read() or self.values
-                finally:
-                    # Counted from the end, so that a slow keyring is not asked all the time.
-                    self._read_at = self._clock.monotonic()
-
-    async def until(self, known: Callable[[], bool]) -> bool:
-        """Return whether *known* says so; if not, read the values again and ask once more."""
-        if known():
-            return True
-        await self.renew()
-        return known()
+    cached = Cached(read_again, REREAD, clock, values)
+    return cached
 
 
 class HookTokens:
@@ -94,26 +79,27 @@ class HookTokens:
         self, tokens: Sequence[HookToken], read: ReadTokens, clock: Clock, read_ended: ReadEnded | None = None
     ) -> None:
         async def ended() -> Collection[str]:
+            if read_ended is None:
+                return ()
             # Without an answer the text can't be stored either, and is refused with 503.
-            with contextlib.suppress(Unavailable, TimeoutError):
-                async with asyncio.timeout(ANSWER_IN):
-                    return () if read_ended is None else await read_ended()
-            return ()
+            async with asyncio.timeout(ANSWER_IN):
+                return await read_ended()
 
-        self._tokens = _Reread(tokens, read, clock)
-        self._ended: _Reread[Collection[str]] = _Reread((), ended, clock)
+        self._tokens = _reread(tokens, read, clock)
+        self._ended: Cached[Collection[str]] = _reread((), ended, clock)
         self._clock = clock
 
     async def opens(self, candidate: str) -> bool:
         # The store is asked which ones ended: nothing else tells a node that a token is no longer valid.
-        await self._ended.renew()
-        return await self._tokens.until(lambda: self._knows(candidate))
+        ended, known = await self._ended.get(), self._tokens.value or ()
+        if not (self._is_one(candidate, known) or self._is_one(candidate, await self._tokens.get())):
+            return False
+        return not ended or digest(candidate) not in ended
 
-    def _knows(self, candidate: str) -> bool:
+    def _is_one(self, candidate: str, tokens: Sequence[HookToken]) -> bool:
         now = self._clock.now()
         # Every token is compared, so that the time does not reveal which of them it was.
-        known = True in [token.matches(candidate, now) for token in self._tokens.values]
-        return known and not (self._ended.values and digest(candidate) in self._ended.values)
+        return True in [token.matches(candidate, now) for token in tokens]
 
 
 ReadKeys = Callable[[], Awaitable[Sequence[str]]]
@@ -124,13 +110,14 @@ class SigningKeys:
     """CallRail's keys: one for each company, and two while one is replaced."""
 
     def __init__(self, keys: Sequence[str], read: ReadKeys, verify: Verify, clock: Clock) -> None:
-        self._keys = _Reread(keys, read, clock)
+        self._keys = _reread(keys, read, clock)
         self._verify = verify
 
     async def refusal(self, body: bytes, signature: str | None) -> str | None:
         """Why *signature* is not CallRail's of the raw *body*; None if it is."""
         if not signature:
             return "no signature"
-        if await self._keys.until(lambda: self._verify(self._keys.values, body, signature)):
+        known = self._keys.value or ()
+        if self._verify(known, body, signature) or self._verify(await self._keys.get(), body, signature):
             return None
-        return "wrong signature" if self._keys.values else "no signing key is set"
+        return "wrong signature" if self._keys.value else "no signing key is set"

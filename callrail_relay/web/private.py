@@ -237,7 +237,7 @@ FORMS: dict[str, frame.Page] = {
 
 def create_private_app(dashboard: Dashboard, scrape: Scrape, *, host: str, loopback: bool) -> Starlette:
     async def readyz(_request: Request) -> Response:
-        report = await dashboard.examiner.recent()
+        report = await dashboard.examiner.report.get()
         return JSONResponse(report.document(), 503 if report.exit_code else 200)
 
     async def metrics(request: Request) -> Response:

@@ -24,6 +24,7 @@ from uvicorn.server import ServerState
 
 from callrail_relay.clock import Clock, SystemClock, others_turn
 from callrail_relay.domain.events import EventHook, ListenerUnanswered
+from callrail_relay.domain.routing import local_url
 from callrail_relay.errors import Unavailable
 
 if sys.platform != "win32":
@@ -247,10 +248,7 @@ class Listener:
 
     @property
     def url(self) -> str:
-        """The address to reach it from this machine."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104 - compared only
-        port: int = self._socket.getsockname()[1]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return local_url(self._host, self._socket.getsockname()[1])
 
     async def __aenter__(self) -> Self:
         self._config.load()

@@ -93,4 +93,4 @@ async def test_environment_that_wins_is_noticed(
 
     await save(path, Secrets(path), changes, {}, use_file=False)
 
-    assert keys == list(overruled(path, changes))
+    assert keys == overruled(path, changes)

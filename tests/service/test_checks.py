@@ -8,7 +8,7 @@ import pytest
 from callrail_relay.callrail.simulator import Fault, Kind, Simulator
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import RefusedByCallRail, Unavailable, Waiting
-from callrail_relay.sentences import at, when
+from callrail_relay.sentences import at
 from callrail_relay.service.health import (
     ANSWER_AGE,
     LITTLE_SPACE,
@@ -184,7 +184,7 @@ async def test_a_text_that_callrail_accepted_is_proof_and_nothing_else_is(tmp_pa
         words = await check_accounts(rig.operations)
         others = await check_accounts(elsewhere(rig))
 
-    time = at(when(accepted, rig.clock.now()))
+    time = at(accepted, rig.clock.now())
     assert f"No account is paused. CallRail last accepted a text {time}." == words
     assert others.endswith(unproven)
 
@@ -257,7 +257,7 @@ async def test_an_answer_of_callrail_that_is_kept_says_when_it_was_asked() -> No
     assert "The key is valid." == await check()
     clock.advance(ANSWER_AGE - timedelta(seconds=1))
     assert f"The key is valid. Checked at {asked_at:%Y-%m-%d %H:%M} UTC." == await check()
-    check.forget()
+    check.outdate()
     assert "The key is valid." == await check()
     clock.advance(ANSWER_AGE)
     assert "The key is valid." == await check()

@@ -13,7 +13,7 @@ from callrail_relay.domain.inbound import SeenReplies
 from callrail_relay.domain.message import Status
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.presence import StoreLock
-from callrail_relay.sentences import asleep
+from callrail_relay.sentences import asleep, when
 from callrail_relay.service.background import HOLD_AGAIN, SleepWatch
 from callrail_relay.web.dashboard.now import running_words
 from tests.service.rig import Rig, open_rig, outcomes
@@ -125,7 +125,7 @@ async def test_it_is_said_how_long_the_computer_slept(
 )
 async def test_a_sleep_is_told_in_round_words(seconds: int, words: str) -> None:
     node = Node(name="office", slept=Slept(seconds, START))
-    assert f"office was asleep for {words} until 7:02 AM" in asleep(node, lambda _at: "7:02 AM")
+    assert f"office was asleep for {words} until {when(START, START)}" in asleep(node, START)
 
 
 async def test_computer_that_cannot_be_kept_awake_is_told_once(rig: Rig) -> None:

@@ -142,9 +142,8 @@ async def test_failing_look_is_not_repeated_at_once() -> None:
 
     tokens = HookTokens([HookToken(value="first")], read, clock)
     clock.advance(REREAD)
-    with pytest.raises(SecretError):
-        await tokens.opens("wrong")
 
+    assert not await tokens.opens("wrong")
     assert not await tokens.opens("wrong")
     assert 1 == looks
 

@@ -17,7 +17,7 @@ from callrail_relay.domain.health import CheckResult, Condition
 from callrail_relay.domain.shadow import ShadowReport
 from callrail_relay.outbox import presence
 from callrail_relay.service.health import HealthReport
-from callrail_relay.service.overview import ChangeSignal, History, StatsReader
+from callrail_relay.service.overview import ChangeSignal, History, stats_reader
 from callrail_relay.service.people import People
 from callrail_relay.service.setup import Names, read_names
 from callrail_relay.service.shadow import Conversations, make_report
@@ -83,8 +83,8 @@ class Private:
         self.app = create_private_app(self.dashboard, self._scrape, host=host, loopback=loopback)
 
     async def _scrape(self, accept: str) -> tuple[bytes, str]:
-        stats = StatsReader(self.rig.outbox, self.rig.operations.facts)
-        return Metrics(self.rig.clock).exposition(await stats.read(), accept)
+        read = stats_reader(self.rig.outbox, self.rig.operations.facts)
+        return Metrics(self.rig.clock).exposition(await read(), accept)
 
     async def _compare(self) -> ShadowReport:
         self.compared += 1

@@ -45,7 +45,7 @@ from callrail_relay.domain.views import (
     Bucket,
     Waiting,
 )
-from callrail_relay.sentences import phone, plural, seen_lately, when
+from callrail_relay.sentences import at, phone, plural, seen_lately, when
 from callrail_relay.service.operations import StatusReport
 from callrail_relay.web.dashboard import frame, now, plots, words
 from callrail_relay.web.dashboard.texts import read_filter, readable, steps
@@ -117,7 +117,7 @@ def test_beginning_of_a_reason() -> None:
     ("days", "said"), [(0, "at 3:30 PM"), (1, "tomorrow at 3:30 PM"), (-30, "on Feb 2 at 3:30 PM")]
 )
 def test_when_something_happens(days: int, said: str) -> None:
-    assert said == words.at(NOW + timedelta(days=days), NOW)
+    assert said == at(NOW + timedelta(days=days), NOW)
 
 
 def test_numbers_and_counts() -> None:
@@ -374,12 +374,9 @@ def test_the_last_text_from_if3_is_shown() -> None:
     yesterday = replace(facts(), last_from_if3=NOW - timedelta(days=1))
     today = replace(facts(nodes=(Node(name="one", version="0.2.0"),)), last_from_if3=NOW)
 
-    def seen(found: Facts) -> str:
-        return seen_lately(found, lambda at: when(at, NOW))
-
-    assert "No text from IF3 yet." == seen(facts())
-    assert "Last text from IF3: yesterday 3:30 PM." == seen(yesterday)
-    assert "Last text from IF3: today 3:30 PM. Version 0.2.0." == seen(today)
+    assert "No text from IF3 yet." == seen_lately(facts())
+    assert "Last text from IF3: yesterday 3:30 PM." == seen_lately(yesterday)
+    assert "Last text from IF3: today 3:30 PM. Version 0.2.0." == seen_lately(today)
 
 
 # --- the way of a text -----------------------------------------------------------------------------------

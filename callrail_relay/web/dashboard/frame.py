@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +16,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
 from callrail_relay.bootstrap.editing import Editor
-from callrail_relay.clock import Clock
+from callrail_relay.clock import Cached, Clock
 from callrail_relay.domain.health import PublicUrl
 from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.printable import printable, shortened
 from callrail_relay.domain.shadow import ShadowReport
 from callrail_relay.errors import NotFound, RelayError, Unavailable
-from callrail_relay.sentences import phone, plural, says, when
+from callrail_relay.sentences import at, phone, plural, says, when
 from callrail_relay.service.health import HealthReport
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
@@ -62,20 +62,10 @@ Examine = Callable[..., Awaitable[HealthReport]]
 """Makes the checks; with ``anew`` also those that ask CallRail, whose good answers are kept for a while."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Examined:
-    """A result of the checks, and when it was made, by the time of day and by the monotonic clock."""
-
-    report: HealthReport
-    at: datetime
-    made: float
-
-
 class _Background:
     """One task at a time that no page waits for to its end; *made* is called when it is done."""
 
-    def __init__(self, clock: Clock, made: Callable[[], None]) -> None:
-        self._clock = clock
+    def __init__(self, made: Callable[[], None]) -> None:
         self._made = made
         self._task: asyncio.Task[object] | None = None
 
@@ -104,38 +94,25 @@ class Examiner(_Background):
     """The latest result of the checks."""
 
     def __init__(self, examine: Examine, clock: Clock, made: Callable[[], None]) -> None:
-        super().__init__(clock, made)
+        super().__init__(made)
         self._examine = examine
-        self._lock = asyncio.Lock()
-        self._examined: Examined | None = None
-        self._outdated = False
+        self._anew = False
+        self.report = Cached(self._make, FRESH, clock)
 
-    async def recent(self, oldest: timedelta = FRESH, *, anew: bool = False) -> HealthReport:
-        """A result that is younger than *oldest*."""
-        async with self._lock:
-            examined = self._examined
-            if examined is None or self._is_old(examined, oldest):
-                anew, self._outdated = anew or self._outdated, False
-                report = await self._examine(anew=anew)
-                examined = Examined(report=report, at=self._clock.now(), made=self._clock.monotonic())
-                self._examined = examined
-            return examined.report
-
-    def latest(self) -> Examined | None:
-        """The result, or None if there is none; an old one is renewed meanwhile."""
-        examined = self._examined
-        if examined is None or self._is_old(examined, FRESH):
-            self._begin(self.recent)
-        return examined
+    def latest(self) -> Cached[HealthReport]:
+        """The report, which is renewed meanwhile if it is old."""
+        if self.report.is_old():
+            self._begin(self.report.get)
+        return self.report
 
     def outdate(self) -> None:
-        """Have the checks made again: a person changed what they are about."""
-        self._outdated = True
+        """Have all checks made again: a person changed what they are about, or asks for it."""
+        self._anew = True
+        self.report.outdate()
 
-    def _is_old(self, examined: Examined, oldest: timedelta) -> bool:
-        """By either clock: one stops while the computer sleeps, and the other may be set."""
-        ages = self._clock.monotonic() - examined.made, (self._clock.now() - examined.at).total_seconds()
-        return self._outdated or max(map(abs, ages)) >= oldest.total_seconds()
+    async def _make(self) -> HealthReport:
+        anew, self._anew = self._anew, False
+        return await self._examine(anew=anew)
 
 
 class Comparison(_Background):
@@ -144,7 +121,8 @@ class Comparison(_Background):
     def __init__(
         self, make: Callable[[], Awaitable[ShadowReport]], clock: Clock, made: Callable[[], None]
     ) -> None:
-        super().__init__(clock, made)
+        super().__init__(made)
+        self._clock = clock
         self._make = make
         self._report: ShadowReport | None = None
         self.fault = ""  # why the last one isn't complete
@@ -211,7 +189,7 @@ class Dashboard:
 
     async def close(self) -> None:
         """End the streams, checks and comparisons, which a listener would wait for."""
-        await self.feed.close()
+        self.feed.close()
         await self.examiner.close()
         await self.comparison.close()
 
@@ -394,7 +372,7 @@ def templates() -> "Environment":
         "says": says,
         "shortened": shortened,
         "brief": words.brief,
-        "at": words.at,
+        "at": at,
         "time": words.time_tag,
         "when": when,
     }

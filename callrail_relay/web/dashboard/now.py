@@ -21,7 +21,7 @@ from callrail_relay.sentences import (
     when,
 )
 from callrail_relay.web.dashboard.frame import Visit
-from callrail_relay.web.dashboard.plots import DAYS, RANGES, midnight, plot
+from callrail_relay.web.dashboard.plots import RANGES, midnight, plot
 from callrail_relay.web.dashboard.review import grouped
 from callrail_relay.web.dashboard.words import WORDS, say, sentence
 
@@ -35,11 +35,11 @@ async def show(visit: Visit) -> Response:
     facts, (today, kept) = await asyncio.gather(
         dashboard.operations.facts(), dashboard.history.today(midnight(here))
     )
-    arrivals = await dashboard.history.arrivals(facts.now, midnight(here, DAYS - 1))
+    arrivals = await dashboard.history.arrivals()
     shown = most_pressing(facts.standings, MOST_SHOWN)
     frees_at = await dashboard.history.frees_at([one.account.id for one in shown])
-    examined = dashboard.examiner.latest()
-    failed = [] if examined is None else examined.report.failed_checks()
+    report = dashboard.examiner.latest().value
+    failed = [] if report is None else report.failed_checks()
     unused = await asyncio.to_thread(dashboard.settings.noted)
     facts = replace(facts, failed_checks=failed, public_url=dashboard.public_url(), unused_settings=unused)
     points, all_standings, waiting = render(facts), facts.standings, facts.waiting
@@ -62,7 +62,7 @@ async def show(visit: Visit) -> Response:
         groups=grouped(newest)[:SHOWN],
         queue=queue_words(facts),
         running=running_words(facts),
-        lately=seen_lately(facts, lambda at: when(at, facts.now)),
+        lately=seen_lately(facts),
         standings=shown,
         frees_at=frees_at,
         more_accounts=not_shown(len(all_standings), "account"),
@@ -94,7 +94,7 @@ def render(facts: Facts) -> list[Point]:
 
 def _point(finding: Finding, facts: Facts) -> Point:
     point = SENTENCES[finding.code]
-    parameters = of_point(finding, facts, when(finding.at, facts.now)) | {
+    parameters = of_point(finding, facts) | {
         "detail": sentence(finding.reason, facts.now) if finding.reason else finding.detail,
         "kinds": _kinds(facts.waiting),
         "queue": queue_words(facts) if finding.count else say("all_sent"),
@@ -130,5 +130,5 @@ def running_words(facts: Facts) -> str:
         running = [say("running_several", count=len(nodes), servers=", ".join(shown))]
     else:
         running = [say("running", time=time) for time in since if time]
-    slept = (asleep(node, lambda at: when(at, facts.now)) for node in nodes)
+    slept = (asleep(node, facts.now) for node in nodes)
     return " ".join(filter(None, (*running, *slept)))

@@ -28,6 +28,7 @@ AGAIN = timedelta(seconds=5)
 
 STILL = ("sending", "alerts", "security")
 MOST_BAD_LINES = 20
+MOST_OPT_OUTS = 200
 
 
 async def _draw(
@@ -44,21 +45,25 @@ async def _draw(
 
 async def show(visit: Visit, *, fault: str = "") -> Response:
     """*Health*: the checks, and a text to try it, as it was typed if that had a *fault*."""
-    examined = visit.dashboard.examiner.latest()
+    examiner = visit.dashboard.examiner
+    report = examiner.latest()
     return await _draw(
         visit,
         "",
         fault=fault,
         trial={"message": say("test_text")} | dict(visit.form),
-        checked_at=None if examined is None else examined.at,
-        checking=visit.dashboard.examiner.is_running,
-        findings=() if examined is None else examined.report.findings,
+        checked_at=report.read_at,
+        checking=examiner.is_running,
+        findings=report.value.findings if report.value else (),
         numbers=_numbers(visit),
     )
 
 
 async def check(visit: Visit) -> Response:
-    await visit.dashboard.examiner.recent(AGAIN, anew=True)
+    examiner = visit.dashboard.examiner
+    if examiner.report.is_old(AGAIN):
+        examiner.outdate()
+    await examiner.report.get()
     return visit.back(say("checked"))
 
 
@@ -151,7 +156,7 @@ async def show_opt_outs(visit: Visit, *, bad_lines: tuple[BadLine, ...] = (), fa
     return await _draw(
         visit,
         "opt-outs",
-        opt_outs=await visit.dashboard.history.opt_outs(),
+        opt_outs=await visit.dashboard.history.opt_outs(MOST_OPT_OUTS),
         numbers=_numbers(visit),
         listed=visit.form.get("list", "") if fault else "",
         bad_lines=bad_lines[:MOST_BAD_LINES],

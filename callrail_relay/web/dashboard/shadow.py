@@ -57,7 +57,7 @@ async def show(visit: Visit) -> Response:
     number = query.get("page", "")
     last = max(0, len(found) - 1) // SHOWN + 1
     page = min(int(number), last) if number.isdecimal() and len(number) < 7 and int(number) else 1
-    requests = await visit.dashboard.history.requests_in_shadow()
+    _, requests = await visit.dashboard.history.requests_in_shadow(None)
     return await visit.draw(
         "shadow.html",
         report=report,

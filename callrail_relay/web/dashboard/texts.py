@@ -11,7 +11,16 @@ from urllib.parse import parse_qsl, urlencode
 from starlette.responses import Response
 
 from callrail_relay.domain.mapper import RawSubmission
-from callrail_relay.domain.message import OPEN, Attempt, Message, MessageFilter, Reason, Status, Verb
+from callrail_relay.domain.message import (
+    OPEN,
+    Attempt,
+    Message,
+    MessageFilter,
+    Reason,
+    Status,
+    Verb,
+    read_instant,
+)
 from callrail_relay.domain.outcome import OutcomeKind, Sent
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.printable import guarded, lines, printable
@@ -25,6 +34,7 @@ FIELDS = ("status", "search", "person", "from", "to", "number", "opportunity", "
 MOST_WORDS = 8
 LONGEST = 200
 PORTION = 500
+BUBBLES = 60  # of a conversation, on one page
 
 
 async def show_all(visit: Visit) -> Response:
@@ -89,8 +99,8 @@ async def show_request(visit: Visit) -> Response:
 
 async def show_conversation(visit: Visit) -> Response:
     recipient, tracking_number = (_number(visit, name) for name in ("recipient", "tracking_number"))
-    before = _instant(visit.request.query_params.get("before", ""))
-    conversation = await visit.dashboard.history.conversation(tracking_number, recipient, before)
+    before = read_instant(visit.request.query_params.get("before", ""))
+    conversation = await visit.dashboard.history.conversation(tracking_number, recipient, before, BUBBLES)
     if not conversation.messages:
         raise NotFound(say("no_conversation"))
     # By this machine's clock.
@@ -108,14 +118,6 @@ def _number(visit: Visit, name: str) -> str:
         return normalise(visit.request.path_params[name])
     except BadPhone as exc:
         raise NotFound(say("no_conversation")) from exc
-
-
-def _instant(raw: str) -> datetime | None:
-    try:
-        instant = datetime.fromisoformat(raw)
-        return instant.astimezone(UTC) if instant.tzinfo is not None else None
-    except (ValueError, OverflowError):
-        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
