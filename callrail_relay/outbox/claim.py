@@ -117,8 +117,7 @@ def _lock_due(
     last = ""
     while after is not None:
         asked = {**_at(now), "after": after, "last": last, "most": portion}
-        # A join keeps no order.
-        rows = sorted(connection.execute(due, asked), key=lambda row: (row.due_at, row.account_id))
+        rows = connection.execute(due, asked).all()
         others.next_due = rows[0].next_due
         for row in (row for row in rows if row.account_id in policy.accounts):
             found = row if is_locked else _lock(connection, now, row.account_id, wait=False)
@@ -254,7 +253,7 @@ def _claim_from(batch: _Batch, account: Account, facts: _Facts) -> _Look:
     if account.paused_since is not None:
         # It is looked at when it is resumed.
         return _Look(closed_until=now + PAUSED_RETRY)
-    if account.waits(now):
+    if facts.is_waiting and account.waits(now):
         return _Look(due_at=account.wait_until, closed_until=account.wait_until)
     if not facts.is_waiting or (account.strikes and facts.is_in_flight):
         # One probe at a time; it is looked at when that has ended.
@@ -363,7 +362,7 @@ _WITH_FACTS = _FACTS.where(accounts.c.id == ACCOUNT_ID)
 
 
 def _due(query: sa.Select[Any]) -> sa.Select[Any]:
-    """The next accounts that are due, in their turn, each with when one is due later; else only that."""
+    """The next due accounts, in turn, each with the next later time; only that time if none is due."""
     due = (
         query.where(accounts.c.due_at <= NOW, sa.tuple_(accounts.c.due_at, accounts.c.id) > _LAST)
         .order_by(accounts.c.due_at, accounts.c.id)
@@ -372,7 +371,12 @@ def _due(query: sa.Select[Any]) -> sa.Select[Any]:
     )
     first = sa.func.min(accounts.c.due_at).label("next_due")
     later = sa.select(first).where(accounts.c.due_at > NOW).subquery()
-    return sa.select(later, due).select_from(later.outerjoin(due, sa.true()))
+    # Sorted by the database, too: ids compare by its collation, and the next page begins after the last one.
+    return (
+        sa.select(later, due)
+        .select_from(later.outerjoin(due, sa.true()))
+        .order_by(due.c.due_at, due.c.account_id)
+    )
 
 
 _DUE = _due(sa.select(accounts.c.id.label("account_id"), accounts.c.due_at))

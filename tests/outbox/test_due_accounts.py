@@ -8,9 +8,9 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.account import HOUR, Limits
 from callrail_relay.domain.opt_outs import OptOut
-from callrail_relay.domain.outcome import NotSent
+from callrail_relay.domain.outcome import NotSent, Unknown
 from callrail_relay.outbox import claim as store_claim
-from callrail_relay.outbox import decisions, opt_outs
+from callrail_relay.outbox import decisions, opt_outs, rows
 from callrail_relay.outbox.claim import AT_ONCE
 from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import accounts
@@ -45,6 +45,33 @@ async def test_accounts_take_turns(outbox: Store, worker: Worker, clock: ManualC
 
     assert ["ACC1", "ACC2", "ACC3"] == sorted(sent[:3])
     assert ["ACC1", "ACC2", "ACC3"] == sorted(sent[3:])
+
+
+async def test_each_account_is_looked_at_once_whatever_the_collation(
+    outbox: Store, worker: Worker, store_url: str
+) -> None:
+    """PostgreSQL may sort ids as a dictionary does, and more accounts may be due than are read at a time."""
+    ids = ("ACCa", "ACCB", "ACCc", "ACCD", "ACCe", "ACCF", "ACCg", "ACCH")
+    worker = worker.under(accounts=ids)
+    if store_url.startswith("postgresql"):
+        with connected(store_url) as connection:
+            connection.exec_driver_sql('ALTER TABLE accounts ALTER id TYPE varchar COLLATE "en-x-icu"')
+    await fill(outbox, *ids, texts=1)
+    with connected(store_url) as connection:
+        connection.execute(sa.update(accounts).values(due_at=START))
+
+    taken = [claim.route.account_id for _ in range(3) for claim in (await worker.look(most=3)).claims]
+
+    assert list(ids) == sorted(taken, key=str.lower)
+
+
+async def test_a_wait_with_nothing_to_send_wakes_nobody(outbox: Store, worker: Worker) -> None:
+    await put(outbox, "Hello")
+    await worker.send(Unknown("the answer did not come."))
+
+    await outbox.write(rows.look_at_all, accounts.c.id == ACCOUNT)
+
+    assert await worker.waits() is None
 
 
 async def test_a_look_passes_by_accounts_at_their_limit(outbox: Store, worker: Worker) -> None:

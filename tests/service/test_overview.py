@@ -44,7 +44,7 @@ async def test_change_in_this_process_is_told_at_once(clock: ManualClock) -> Non
     signal()
 
     assert "a-2" == await coming
-    feed.close()
+    await feed.close()
 
 
 async def test_change_by_others_is_seen_by_looking(clock: ManualClock) -> None:
@@ -60,10 +60,10 @@ async def test_change_by_others_is_seen_by_looking(clock: ManualClock) -> None:
     store.broken, store.marker = False, "b"
     while not coming.done():
         clock.advance(LOOK)
-        await asyncio.sleep(0)
+        await clock.until_asleep()
 
     assert "b-0" == await coming
-    feed.close()
+    await feed.close()
 
 
 async def test_nobody_looks_when_nobody_listens(clock: ManualClock) -> None:
@@ -83,7 +83,7 @@ async def test_nobody_looks_when_nobody_listens(clock: ManualClock) -> None:
 
     store.marker = "b"
     assert "b-0" == await anext(feed.versions("a-0"))
-    feed.close()
+    await feed.close()
 
 
 async def test_closing_ends_every_stream(clock: ManualClock) -> None:
@@ -92,7 +92,7 @@ async def test_closing_ends_every_stream(clock: ManualClock) -> None:
     waiting = [asyncio.ensure_future(_last(feed)) for _ in range(3)]
     await clock.until_asleep()
 
-    feed.close()
+    await feed.close()
 
     assert [["a-0"]] * 3 == await asyncio.gather(*waiting)
 
