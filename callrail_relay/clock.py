@@ -55,32 +55,36 @@ class Cached(Generic[T]):
         self._clock = clock
         self._lock = asyncio.Lock()
         self._awake = 0.0
-        self._outdated = False
+        self._expired = False
 
     async def get(self) -> T:
         """Raises what reading raises; the next one who asks reads again."""
         async with self._lock:
             if self.value is not None and not self.is_old():
                 return self.value
-            self._outdated = False
+            self._expired = False
             try:
                 self.value = value = await self._read()
             except BaseException:
-                self._outdated = True
+                self._expired = True
                 raise
             self.read_at, self._awake = self._clock.now(), self._clock.monotonic()
             return value
 
+    @property
+    def is_reading(self) -> bool:
+        return self._lock.locked()
+
     def is_old(self, lasts: timedelta | None = None) -> bool:
         """By either clock: one stops while the computer sleeps, and the other may be set."""
-        if self.read_at is None or self._outdated:
+        if self.read_at is None or self._expired:
             return True
         ages = self._clock.now() - self.read_at, timedelta(seconds=self._clock.monotonic() - self._awake)
         return max(map(abs, ages)) >= (lasts or self._lasts)
 
-    def outdate(self) -> None:
+    def expire(self) -> None:
         """Have it read again, also if it is being read just now."""
-        self._outdated = True
+        self._expired = True
 
 
 class AdjustedClock:

@@ -14,7 +14,7 @@ LASTS = timedelta(minutes=1)
 
 
 class Source:
-    """Counts how often it was read; while it may not answer, readers wait."""
+    """Counts how often it was read; readers wait until it may answer."""
 
     def __init__(self) -> None:
         self.read = 0
@@ -56,25 +56,25 @@ async def test_all_who_ask_at_once_share_a_reading() -> None:
     assert [1] * 5 == await asyncio.gather(*asking)
 
 
-async def test_what_is_outdated_while_it_is_read_is_read_again() -> None:
+async def test_what_expires_while_it_is_read_is_read_again() -> None:
     """The reading may have begun before the change."""
     source = Source()
     source.may_answer.clear()
     cached = Cached(source, LASTS, ManualClock())
     asking = asyncio.create_task(cached.get())
     await asyncio.sleep(0)
-    cached.outdate()
+    cached.expire()
     source.may_answer.set()
     assert 1 == await asking
     assert 2 == await cached.get()
 
 
 async def test_after_a_fault_an_earlier_value_does_not_count() -> None:
-    """It stays in sight as the last one, however old."""
+    """The last value stays available, however old."""
     source = Source()
     cached = Cached(source, LASTS, ManualClock())
     await cached.get()
-    cached.outdate()
+    cached.expire()
     source.fault = ValueError("Broken.")
     for _ in range(2):
         with pytest.raises(ValueError, match="Broken"):

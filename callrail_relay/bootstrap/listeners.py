@@ -118,7 +118,7 @@ def _dashboard(
         if anew:
             for _, check in all_checks:
                 if isinstance(check, Remembered):
-                    check.outdate()
+                    check.expire()
         return await run_checks(all_checks)
 
     async def compare() -> ShadowReport:
@@ -168,5 +168,5 @@ def _take_up(changed: AppContext, relay: wiring.Relay, worker: TaskGroup, dashbo
                 task.max_age = changed.settings.delivery.max_age
             case Alerts():
                 task.tell, task.policy = wiring.teller(changed), changed.alerts
-    dashboard.examiner.outdate()
+    dashboard.examiner.expire()
     worker.wake_all()

@@ -96,27 +96,28 @@ class ChangeSignal:
     """Notes that something happened in this process; an event hook."""
 
     def __init__(self) -> None:
+        self.woken = asyncio.Event()
         self.count = 0
-        self.next = asyncio.Event()  # set by the next change; after that there is another one
 
     def __call__(self, _event: Event | None = None) -> None:
         self.count += 1
-        happened, self.next = self.next, asyncio.Event()
-        happened.set()
+        self.woken.set()
 
 
 @dataclass(eq=False)
 class ChangeFeed:
-    """The version of what all pages show; streams that look at the same time share one look at the store."""
+    """The version of what all pages show. One task looks at the store while any stream is open."""
 
     signal: ChangeSignal
     read_marker: Callable[[], Awaitable[str]]
     clock: Clock
 
     def __post_init__(self) -> None:
-        self._latest = Cached(self.version, PAUSE, self.clock)
-        self._seen = self.signal.count
-        self._end = asyncio.Event()
+        self._version = ""
+        self._changed = asyncio.Condition()
+        self._listening = 0
+        self._looking: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def version(self) -> str:
         count = self.signal.count
@@ -124,23 +125,45 @@ class ChangeFeed:
 
     async def versions(self, known: str) -> AsyncGenerator[str]:
         """Each version after *known* as soon as it is there; after HEARTBEAT the known one again."""
-        told_at = self.clock.monotonic()
-        while not self._end.is_set():
-            change, version = self.signal.next, known
-            with contextlib.suppress(Unavailable):
-                version = await self._look()
-            if version != known or self.clock.monotonic() - told_at >= HEARTBEAT.total_seconds():
-                told_at = self.clock.monotonic()
-                yield (known := version)
-            await until_woken(self._end, PAUSE, self.clock)
-            await until_woken(change, LOOK - PAUSE, self.clock)
+        self._listening += 1
+        # A new stream learns at once what it missed.
+        self.signal.woken.set()
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look())
+        try:
+            while not self._closed:
+                yield (known := await self._newer(known))
+        finally:
+            self._listening -= 1
 
-    async def _look(self) -> str:
-        if self._seen != self.signal.count:
-            self._seen = self.signal.count
-            self._latest.outdate()
-        return await self._latest.get()
+    async def _newer(self, known: str) -> str:
+        async with self._changed:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HEARTBEAT.total_seconds()):
+                    await self._changed.wait_for(lambda: self._closed or self._version not in ("", known))
+            return self._version or known
 
-    def close(self) -> None:
-        self._end.set()
-        self.signal()
+    async def _look(self) -> None:
+        try:
+            while self._listening and not self._closed:
+                self.signal.woken.clear()
+                with contextlib.suppress(Unavailable):
+                    version = await self.version()
+                    async with self._changed:
+                        self._version = version
+                        self._changed.notify_all()
+                await self.clock.sleep(PAUSE.total_seconds())
+                await until_woken(self.signal.woken, LOOK - PAUSE, self.clock)
+        finally:
+            self._looking = None
+            self._version = ""
+
+    async def close(self) -> None:
+        self._closed = True
+        self.signal.woken.set()
+        async with self._changed:
+            self._changed.notify_all()
+        if self._looking is not None:
+            self._looking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._looking

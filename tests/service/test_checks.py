@@ -257,7 +257,7 @@ async def test_an_answer_of_callrail_that_is_kept_says_when_it_was_asked() -> No
     assert "The key is valid." == await check()
     clock.advance(ANSWER_AGE - timedelta(seconds=1))
     assert f"The key is valid. Checked at {asked_at:%Y-%m-%d %H:%M} UTC." == await check()
-    check.outdate()
+    check.expire()
     assert "The key is valid." == await check()
     clock.advance(ANSWER_AGE)
     assert "The key is valid." == await check()

@@ -1,10 +1,12 @@
 """Noticing that something changed."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
 from callrail_relay.errors import Unavailable
+from callrail_relay.service import overview
 from callrail_relay.service.overview import LOOK, PAUSE, ChangeFeed, ChangeSignal
 from tests.support.clock import ManualClock
 
@@ -99,3 +101,35 @@ async def test_closing_ends_every_stream(clock: ManualClock) -> None:
 
 async def _last(feed: ChangeFeed) -> list[str]:
     return [version async for version in feed.versions("old")][:1]
+
+
+async def test_all_streams_share_a_look(clock: ManualClock) -> None:
+    """However many pages are open, also while the store can't be read."""
+    store = Store()
+    feed = ChangeFeed(ChangeSignal(), store, clock)
+    waiting = [asyncio.ensure_future(_last(feed)) for _ in range(20)]
+    await clock.until_asleep()
+    for store.broken in (False, True):
+        before = store.asked
+        for _ in range(4):
+            clock.advance(LOOK)
+            await clock.until_asleep()
+        assert store.asked - before <= 4
+
+    await feed.close()
+    await asyncio.gather(*waiting)
+
+
+async def test_a_store_that_does_not_answer_keeps_no_stream_silent_or_open(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overview, "HEARTBEAT", timedelta(milliseconds=20))
+    feed = ChangeFeed(ChangeSignal(), asyncio.Event().wait, clock)  # type: ignore[arg-type]  # it says nothing
+    stream = feed.versions("a-0")
+    assert ["a-0", "a-0"] == [await anext(stream), await anext(stream)]
+
+    waiting = asyncio.ensure_future(_last(feed))
+    await asyncio.sleep(0)
+    await feed.close()
+
+    assert ["old"] == await waiting

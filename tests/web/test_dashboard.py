@@ -24,10 +24,12 @@ from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import decisions
 from callrail_relay.sentences import clock_time
 from callrail_relay.service import operations
-from callrail_relay.web.dashboard.frame import FRESH
+from callrail_relay.service.health import HealthReport
+from callrail_relay.web.dashboard.frame import AGAIN, FRESH, Examiner
 from callrail_relay.web.server import Listener
 from tests.outbox.told import POLICY, ingest_one, make_told
 from tests.service.rig import Rig
+from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, recipient
 from tests.support.policies import guard_policy
 from tests.support.simulator import spend
@@ -499,6 +501,34 @@ async def test_checks_show_when_they_ran_and_run_again_when_old(tmp_path: Path) 
         rig.clock.advance(timedelta(seconds=10))
         await visitor.post("/setup/check")
         assert (4, 2) == (visitor.private.examination.made, visitor.private.examination.made_anew)
+
+
+async def test_checks_that_several_people_ask_for_at_once_are_made_once() -> None:
+    """CallRail is asked once; but checks that began before what a person changed are made again."""
+    clock, may_end, made = ManualClock(), asyncio.Event(), list[bool]()
+
+    async def examine(*, anew: bool) -> HealthReport:
+        made.append(anew)
+        await may_end.wait()
+        return HealthReport(findings=())
+
+    examiner = Examiner(examine, clock, lambda: None)
+    examiner.latest()
+    await asyncio.sleep(0)
+    pressed = [asyncio.create_task(examiner.again()) for _ in range(3)]
+    await asyncio.sleep(0)
+    may_end.set()
+    await asyncio.gather(*pressed)
+    assert [False, True] == made
+
+    may_end.clear()
+    clock.advance(AGAIN)
+    pressed = [asyncio.create_task(examiner.again()) for _ in range(2)]
+    await asyncio.sleep(0)
+    pressed.append(asyncio.create_task(examiner.again()))
+    may_end.set()
+    await asyncio.gather(*pressed)
+    assert [False, True, True] == made
 
 
 async def test_decision_is_kept_as_one_of_the_dashboard(tmp_path: Path) -> None:

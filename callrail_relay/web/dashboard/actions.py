@@ -82,7 +82,7 @@ async def pause(visit: Visit) -> Response:
 
 async def resume(visit: Visit) -> Response:
     await visit.dashboard.operations.resume(visit.form.get("account") or None)
-    visit.dashboard.examiner.outdate()
+    visit.dashboard.examiner.expire()
     visit.dashboard.wake()
     return _done(visit, say("resumed"))
 

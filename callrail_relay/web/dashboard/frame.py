@@ -48,6 +48,9 @@ LARGEST_FORM = 2_000_000
 FRESH = timedelta(minutes=1)
 """How old a result of the checks may be: a page shows an older one with its time, and renews it meanwhile."""
 
+AGAIN = timedelta(seconds=5)
+"""How old a result may be when a person asks to check again."""
+
 NAMES_LAST = timedelta(minutes=10)
 NAMES_WITHIN = 3.0
 """How old the names of numbers may be, and how many seconds a page waits for CallRail to give new ones."""
@@ -96,7 +99,7 @@ class Examiner(_Background):
     def __init__(self, examine: Examine, clock: Clock, made: Callable[[], None]) -> None:
         super().__init__(made)
         self._examine = examine
-        self._anew = False
+        self._anew = self._is_anew = False  # what is asked for next, and what the last or present checks are
         self.report = Cached(self._make, FRESH, clock)
 
     def latest(self) -> Cached[HealthReport]:
@@ -105,14 +108,20 @@ class Examiner(_Background):
             self._begin(self.report.get)
         return self.report
 
-    def outdate(self) -> None:
+    def expire(self) -> None:
         """Have all checks made again: a person changed what they are about, or asks for it."""
         self._anew = True
-        self.report.outdate()
+        self.report.expire()
+
+    async def again(self) -> None:
+        """Have all checks made, unless they just were. Who asks while they are waits for the same ones."""
+        if self.report.is_old(AGAIN) and not (self.report.is_reading and self._is_anew):
+            self.expire()
+        await self.report.get()
 
     async def _make(self) -> HealthReport:
-        anew, self._anew = self._anew, False
-        return await self._examine(anew=anew)
+        self._is_anew, self._anew = self._anew, False
+        return await self._examine(anew=self._is_anew)
 
 
 class Comparison(_Background):
@@ -189,7 +198,7 @@ class Dashboard:
 
     async def close(self) -> None:
         """End the streams, checks and comparisons, which a listener would wait for."""
-        self.feed.close()
+        await self.feed.close()
         await self.examiner.close()
         await self.comparison.close()
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -22,9 +21,6 @@ from callrail_relay.web.dashboard import forms
 from callrail_relay.web.dashboard.forms import Change, Refused
 from callrail_relay.web.dashboard.frame import UTF8_MARK, Visit, csv_file, later
 from callrail_relay.web.dashboard.words import say
-
-AGAIN = timedelta(seconds=5)
-"""How old a result may be when a person asks to check again."""
 
 STILL = ("sending", "alerts", "security")
 MOST_BAD_LINES = 20
@@ -60,10 +56,7 @@ async def show(visit: Visit, *, fault: str = "") -> Response:
 
 
 async def check(visit: Visit) -> Response:
-    examiner = visit.dashboard.examiner
-    if examiner.report.is_old(AGAIN):
-        examiner.outdate()
-    await examiner.report.get()
+    await visit.dashboard.examiner.again()
     return visit.back(say("checked"))
 
 
