@@ -99,7 +99,7 @@ HEAVY = {
 SHOW_HELP = """
 import json, sys
 from callrail_relay.cli import app
-from callrail_relay.cli.help import GROUPS, explain_usage
+from callrail_relay.cli.help import GROUPS
 try:
     app(["--help"])
 finally:
@@ -177,10 +177,8 @@ def test_wrong_usage_is_told_as_other_errors_are() -> None:
         ("serve --port 99999", '--port is "99999" and must be 65535 or less.'),
         ("send --timeout soon", '--timeout is "soon" and must be a number.'),
         ("service logs -n -3", '--lines is "-3" and must be 0 or more.'),
-        (
-            "expose wireguard",
-            "WAY can't be used: 'wireguard' is not one of 'tailscale'",
-        ),
+        ("send --timeout -1", '--timeout is "-1" and must be 0 or more.'),
+        ("expose wireguard", "WAY: 'wireguard' is not one of 'tailscale'"),
     ],
 )
 def test_wrong_value_is_told_as_in_the_settings(typed: str, sentence: str) -> None:

@@ -216,13 +216,13 @@ def _server(context: AppContext) -> Node | None:
 
 
 async def _is_this_relay(context: AppContext, answer: Answer, nonce: str) -> bool:
-    """Whether only the relay of this store could give the *answer*. It makes no store."""
+    """Whether only the relay of this store could give the *answer*. It makes no file."""
     if (file := store_file(context.settings.database.url)) and not file.exists():
         return False
     with suppress(RelayError):
         async with open_relay(context) as relay:
-            secret = await relay.store.write(relay_secrets.read_relay_secret, new_token())
-            return is_proven(answer, secret, nonce)
+            secret = await relay.store.read(relay_secrets.find_relay_secret)
+            return secret is not None and is_proven(answer, secret, nonce)
     return False
 
 

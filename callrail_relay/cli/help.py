@@ -62,7 +62,7 @@ def _value_words(error: Any) -> str | None:  # noqa: ANN401 - typer's, with a pa
     fault, name = error.__cause__.errors()[0], error.param.get_error_hint().split("'")[1]
     words = explain(fault["type"], fault.get("ctx", {}))
     if fault["type"] == "value_error":
-        return f"{name} can't be used: {words}"
+        return f"{name}: {words}"
     return f'{name} is "{fault["input"]}" and {words}'
 
 

@@ -235,4 +235,5 @@ def explain(kind: str, context: Mapping[str, Any]) -> str | None:
         return None
     if kind == "string_pattern_mismatch":
         return dict(_PATTERNS.values())[context["pattern"]]
-    return (_KINDS.get(kind) or _KINDS[kind.partition("_")[0]]).format_map(context)
+    shown = {name: f"{value:g}" if isinstance(value, float) else value for name, value in context.items()}
+    return (_KINDS.get(kind) or _KINDS[kind.partition("_")[0]]).format_map(shown)

@@ -29,10 +29,16 @@ def token_ends_at(connection: sa.Connection, _now: datetime, digest: str) -> dat
     return connection.scalar(sa.select(ended_tokens.c.ends_at).where(ended_tokens.c.digest == digest))
 
 
-def read_relay_secret(connection: sa.Connection, _now: datetime, proposed: str) -> str:
+def read_relay_secret(connection: sa.Connection, now: datetime, proposed: str) -> str:
     """Return the secret of this relay; the first node to ask makes it what it *proposed*."""
-    known = sa.select(relay_secret.c.value)
-    if connection.scalar(known) is None:
+    if find_relay_secret(connection, now) is None:
         first = insert_into(connection, relay_secret).values(id=1, value=proposed)
         connection.execute(first.on_conflict_do_nothing())
-    return str(connection.execute(known).scalar_one())
+    return str(connection.execute(_SECRET).scalar_one())
+
+
+def find_relay_secret(connection: sa.Connection, _now: datetime) -> str | None:
+    return connection.scalar(_SECRET)
+
+
+_SECRET = sa.select(relay_secret.c.value)

@@ -306,8 +306,8 @@ class _SharedCommits:
 
     A commit costs a forced write to the disk, whatever it holds. So submissions always share one; with
     *share_all* everything else does as well, which is right if there is only one writer at a time anyway.
-    What comes while a commit is made goes in two, submissions first: a sender that waits for its answer waits
-    for no claim. Each caller is answered after the commit that holds what it wrote.
+    What arrives during a commit is split into two, submissions first: a sender that waits for its answer is
+    not in one commit with a claim. Each caller is answered after the commit that holds what it wrote.
     """
 
     def __init__(self, transact: _Transact, *, share_all: bool) -> None:
