@@ -16,7 +16,7 @@ from callrail_relay.callrail.network import find_network
 from callrail_relay.domain.inbound import Change, HookUrls, Registration, SeenReplies, WebhookIntegration
 from callrail_relay.domain.mapper import send_parameters
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown, Unsendable
-from callrail_relay.domain.phone import normalise
+from callrail_relay.domain.phone import normalize
 from callrail_relay.domain.reconcile import BEFORE, FoundText, Lookup
 from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry, Route, is_loopback
 from callrail_relay.errors import RefusedByCallRail, Unavailable
@@ -106,7 +106,7 @@ class CallRail:
         CallRail can't text the recipient.
         """
         try:
-            parameters = send_parameters(route, normalise(recipient), content)
+            parameters = send_parameters(route, normalize(recipient), content)
             request = self._http.build_request("POST", wire.send_path(route.account_id), json=parameters)
         except UnicodeEncodeError as error:
             raise Unsendable("the message has a broken character") from error

@@ -23,7 +23,7 @@ from callrail_relay.domain.charset import UnparsedError, decode
 from callrail_relay.domain.inbound import CallRailText, Direction, HookUrls, ShownNumber, WebhookIntegration
 from callrail_relay.domain.message import read_instant
 from callrail_relay.domain.payload import Fields, Number, first, parse, storable
-from callrail_relay.domain.phone import BadPhone, normalise
+from callrail_relay.domain.phone import BadPhone, normalize
 from callrail_relay.domain.reconcile import FoundText
 from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry, Route
 
@@ -284,7 +284,7 @@ def read_number(value: str | None) -> ShownNumber:
     """A number as CallRail shows it: ``+12025550122``, ``202-555-0122``, or ``***0122``."""
     text = (value or "").strip()
     with suppress(BadPhone):
-        return ShownNumber(normalise(text))
+        return ShownNumber(normalize(text))
     if re.fullmatch(r"[0-9\s().+-]*", text):
         digits = re.sub("[^0-9]", "", text)
         if re.fullmatch("1?[0-9]{10}", digits):

@@ -252,10 +252,10 @@ def confirmed(question: str, *, yes: bool) -> bool:
 
 def read_number(raw: str, option: str | None = None) -> str:
     """A phone number that a person typed, as E.164; *option* took it. Raises UsageError."""
-    from callrail_relay.domain.phone import BadPhone, normalise
+    from callrail_relay.domain.phone import BadPhone, normalize
 
     try:
-        return normalise(raw)
+        return normalize(raw)
     except BadPhone as error:
         words = says(error.reason)
         raise UsageError(f"{option} can't be used: {words}" if option else words) from error

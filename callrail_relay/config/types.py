@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork, Stri
 from callrail_relay.config.places import data_directory
 from callrail_relay.domain import read_table, teller
 from callrail_relay.domain.guards import Mode
-from callrail_relay.domain.phone import BadPhone, normalise
+from callrail_relay.domain.phone import BadPhone, normalize
 from callrail_relay.domain.routing import is_loopback
 
 must = teller(__package__, "types")
@@ -98,7 +98,7 @@ def _text(raw: object) -> str:
 
 def _tracking_number(raw: object) -> str:
     try:
-        return normalise(_text(raw))
+        return normalize(_text(raw))
     except BadPhone as fault:
         raise ValueError(must("tracking_number")) from fault
 

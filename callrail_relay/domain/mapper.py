@@ -13,7 +13,7 @@ from callrail_relay.domain.account import Limits
 from callrail_relay.domain.guards import GuardPolicy, Verdict, similarity_words
 from callrail_relay.domain.message import Message, Reason, Segment, Source, Status, if3_context
 from callrail_relay.domain.payload import Entry, Payload, Unreadable, read_request
-from callrail_relay.domain.phone import BadPhone, normalise
+from callrail_relay.domain.phone import BadPhone, normalize
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.domain.saved import read_saved
 from callrail_relay.domain.segmentation import split_text
@@ -142,7 +142,7 @@ def _recipient(given: Payload) -> tuple[str | None, tuple[Reason, ...]]:
 
 def _given_phone(raw: str, code: str) -> tuple[str | None, tuple[Reason, ...]]:
     try:
-        return normalise(raw), ()
+        return normalize(raw), ()
     except BadPhone as exc:
         return None, (Reason(code, exc.reason.parameters),)
 

@@ -11,7 +11,7 @@ from typing import Any
 from callrail_relay.domain import teller
 from callrail_relay.domain.charset import UnparsedError, decode
 from callrail_relay.domain.message import as_json, instant, read_instant
-from callrail_relay.domain.phone import BadPhone, normalise
+from callrail_relay.domain.phone import BadPhone, normalize
 from callrail_relay.domain.printable import guarded, lines, unguarded
 from callrail_relay.errors import UsageError
 
@@ -136,7 +136,7 @@ def _judge(number: int, names: Sequence[str], cells: Sequence[str], now: datetim
 
 def _phone(name: str, cell: str) -> str:
     try:
-        return normalise(unguarded(cell.strip()))
+        return normalize(unguarded(cell.strip()))
     except BadPhone as fault:
         raise ValueError(_sentence("bad_phone", name=name, why=fault)) from fault
 

@@ -49,7 +49,7 @@ class BadPhone(ValueError):
         super().__init__(f"“{_shown(raw)}” is not a phone number that CallRail can text ({problem})")
 
 
-def normalise(raw: str) -> str:
+def normalize(raw: str) -> str:
     """The one number in *raw* as E.164, however people and spreadsheets write it. Raises BadPhone."""
     plain = _PLAIN.fullmatch(raw)
     national = plain[1] if plain else _national_number(raw)

@@ -159,15 +159,15 @@ def _give(number: int, fitting: Sequence[Sequence[int]], owners: dict[int, int],
     return False
 
 
-def normalise(content: str) -> str:
+def normalize(content: str) -> str:
     """A text without the differences that CallRail's history makes."""
     return " ".join(unicodedata.normalize("NFC", content).translate(_QUOTES).split())
 
 
 def _fitting(sendings: Sequence[Sending], found: Sequence[FoundText]) -> list[list[int]]:
     """For each sending the positions of the texts that can be it, first those that are exactly ours."""
-    ours = [normalise(sending.content) for sending in sendings]
-    theirs = [normalise(text.content) for text in found]
+    ours = [normalize(sending.content) for sending in sendings]
+    theirs = [normalize(text.content) for text in found]
     fits: list[list[tuple[bool, datetime, int]]] = [[] for _ in sendings]
     for position, text in enumerate(found):
         in_time = [

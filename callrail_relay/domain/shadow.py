@@ -13,7 +13,7 @@ from callrail_relay.domain.inbound import CallRailText, Company
 from callrail_relay.domain.mapper import RawSubmission
 from callrail_relay.domain.message import Message, Reason, as_json
 from callrail_relay.domain.printable import guarded, lines, printable
-from callrail_relay.domain.reconcile import AFTER, BEFORE, FoundText, is_cut, is_shown, normalise
+from callrail_relay.domain.reconcile import AFTER, BEFORE, FoundText, is_cut, is_shown, normalize
 from callrail_relay.domain.routing import is_loopback
 from callrail_relay.errors import UsageError
 
@@ -219,7 +219,7 @@ def _match(
 ) -> tuple[dict[int, datetime], dict[int, set[Finding]]]:
     """When each of a person's texts was shown, and what is wrong with how, each by its place."""
     left = sorted(shown, key=lambda one: one.created_at)
-    ours = {place: (text.received_at, normalise(text.text or "")) for place, text in came.items()}
+    ours = {place: (text.received_at, normalize(text.text or "")) for place, text in came.items()}
     findings: dict[int, set[Finding]] = defaultdict(set)
     sent = _give(ours, left, is_shown)
     while again := _give({place: ours[place] for place in sent}, left, is_shown):
@@ -242,7 +242,7 @@ def _give(
     given: dict[int, datetime] = {}
     for longest in (AFTER, timedelta.max):
         for found in [*left]:
-            theirs = normalise(found.content)
+            theirs = normalize(found.content)
             for place, (came_at, words) in ours.items():
                 in_time = -BEFORE <= found.created_at - came_at <= longest
                 if place not in given and in_time and fits(words, theirs):

@@ -20,7 +20,7 @@ from callrail_relay.domain.opt_keywords import OptKeyword, is_callrails_keyword,
 from callrail_relay.domain.opt_outs import Origin, PossibleOptOut
 from callrail_relay.domain.outcome import Outcome, OutcomeKind, Sent
 from callrail_relay.domain.printable import printable_line, shortened
-from callrail_relay.domain.reconcile import AFTER, BEFORE, FoundText, Settled, normalise, owner
+from callrail_relay.domain.reconcile import AFTER, BEFORE, FoundText, Settled, normalize, owner
 from callrail_relay.outbox.lookups import SENDINGS, known_conversation, sending_of, settle_as_sent
 from callrail_relay.outbox.opt_outs import add_opt_out, ask_about, settle_possible_opt_out, with_known_numbers
 from callrail_relay.outbox.rows import (
@@ -143,13 +143,13 @@ def _find_known(
         callrail_texts.c.direction == direction,
         callrail_texts.c.written_at.between(written_at - SAME_TEXT, written_at + SAME_TEXT),
     )
-    words = normalise(text.content)
+    words = normalize(text.content)
     alike = [
         row
         for row in connection.execute(query)
         if row.resource_id not in taken
         and (text.seen or row.resource_id.startswith(SEEN))
-        and normalise(row.content or "") == words
+        and normalize(row.content or "") == words
     ]
     return min(alike, key=lambda row: (abs(row.written_at - written_at), row.resource_id), default=None)
 

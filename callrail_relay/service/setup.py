@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from callrail_relay.domain.phone import BadPhone, normalise
+from callrail_relay.domain.phone import BadPhone, normalize
 from callrail_relay.domain.routing import Discovery, Route
 from callrail_relay.errors import RefusedByCallRail, SecretError, UsageError
 from callrail_relay.outbox import opt_outs
@@ -104,7 +104,7 @@ def read_key(pasted: str) -> str:
 def _comparable(name: str) -> str:
     """A phone number as E.164; an id without case, and without the dashes that CallRail's pages write."""
     try:
-        return normalise(name)
+        return normalize(name)
     except BadPhone:
         return re.sub(r"[\s-]", "", name).casefold()
 

@@ -5,7 +5,7 @@ import time
 from itertools import islice
 from pathlib import Path
 
-from callrail_relay.domain.phone import normalise
+from callrail_relay.domain.phone import normalize
 from tests.benchmarks.servers import ACCOUNT
 from tests.benchmarks.texts import body, people, text
 
@@ -36,7 +36,7 @@ def fill(store: Path, *, sent: int, queued: int = 0) -> None:
     Add *sent* texts of the last three years, none of the last two days, and *queued* ones that wait now.
     """
     now = time.time_ns() // 1000
-    persons = [normalise(digits) for digits in people()]
+    persons = [normalize(digits) for digits in people()]
     connection = sqlite3.connect(store, isolation_level=None)
     connection.execute("PRAGMA synchronous=OFF")
     connection.execute("PRAGMA cache_size=-500000")

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from random import Random
 
-from callrail_relay.domain.phone import BadPhone, normalise
+from callrail_relay.domain.phone import BadPhone, normalize
 
 # All of one length, so that every body is as long as the next.
 _WORDS = """
@@ -31,7 +31,7 @@ def people() -> list[str]:
 
 def _is_textable(digits: str) -> bool:
     try:
-        return normalise(digits) != ""
+        return normalize(digits) != ""
     except BadPhone:
         return False
 

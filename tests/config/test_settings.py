@@ -137,7 +137,7 @@ def test_unencrypted_addresses_are_for_this_machine(given: str, kept: str) -> No
 
 
 @pytest.mark.parametrize("written", ["+12025550122", "(202) 555-0122", 12025550122, 2025550122])
-def test_tracking_numbers_are_normalised(written: str | int) -> None:
+def test_tracking_numbers_are_normalized(written: str | int) -> None:
     """E.164 inside, whatever a person wrote; TOML reads +1... without quotes as a number."""
     assert "+12025550122" == CallRail.model_validate({"tracking_number": written}).tracking_number
 

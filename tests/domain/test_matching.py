@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callrail_relay.domain.reconcile import AFTER, BEFORE, FoundText, Sending, match, normalise
+from callrail_relay.domain.reconcile import AFTER, BEFORE, FoundText, Sending, match, normalize
 from tests.support.clock import START
 
 TICK = timedelta(microseconds=1)
@@ -121,11 +121,11 @@ def test_no_text_is_nothing_found() -> None:
 
 
 @given(st.text())
-def test_normalising_twice_changes_nothing_more(content: str) -> None:
-    """What CallRail has normalised already is still the same text."""
-    once = normalise(content)
+def test_normalizing_twice_changes_nothing_more(content: str) -> None:
+    """What CallRail has normalized already is still the same text."""
+    once = normalize(content)
 
-    assert once == normalise(once)
+    assert once == normalize(once)
 
 
 # --- how often ---------------------------------------------------------------------------------------------

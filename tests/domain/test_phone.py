@@ -14,7 +14,7 @@ from phonenumbers import (
     region_code_for_number,
 )
 
-from callrail_relay.domain.phone import BadPhone, mask, mask_all, normalise
+from callrail_relay.domain.phone import BadPhone, mask, mask_all, normalize
 from callrail_relay.sentences import explain
 
 area_codes = st.sampled_from(["202", "212", "310", "416", "604", "867", "983"])
@@ -57,7 +57,7 @@ layouts = st.sampled_from(
 )
 def test_one_number_is_written_in_one_way(raw: str) -> None:
     """Whatever IF3 and people write, E.164 comes out."""
-    assert "+12025550122" == normalise(raw)
+    assert "+12025550122" == normalize(raw)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_one_number_is_written_in_one_way(raw: str) -> None:
 )
 def test_what_sheets_and_forms_make_of_a_number_is_undone(raw: str) -> None:
     """Labels, apostrophes, floats and doubled country codes don't change whose number it is."""
-    assert "+12025550122" == normalise(raw)
+    assert "+12025550122" == normalize(raw)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_what_sheets_and_forms_make_of_a_number_is_undone(raw: str) -> None:
 def test_anything_else_is_refused_with_a_true_reason(raw: str, words: str) -> None:
     """The reason shows what was written, since a person has to find it in the contact."""
     with pytest.raises(BadPhone) as caught:
-        normalise(raw)
+        normalize(raw)
 
     assert re.search(words, explain(caught.value.reason))
 
@@ -158,7 +158,7 @@ def test_anything_else_is_refused_with_a_true_reason(raw: str, words: str) -> No
 )
 def test_an_area_code_that_is_not_known_to_be_elsewhere_is_texted(area: str) -> None:
     """New area codes come every year, and CallRail decides on those of US territories."""
-    assert f"+1{area}5550122" == normalise(f"{area}-555-0122")
+    assert f"+1{area}5550122" == normalize(f"{area}-555-0122")
 
 
 def test_the_countries_are_those_of_phonenumbers() -> None:
@@ -175,23 +175,23 @@ def test_the_countries_are_those_of_phonenumbers() -> None:
 
 def test_toll_free_number_is_left_to_callrail() -> None:
     """Some toll-free numbers take texts, and only CallRail knows which."""
-    assert "+18005550122" == normalise("800-555-0122")
+    assert "+18005550122" == normalize("800-555-0122")
 
 
 @given(numbers, layouts)
 def test_every_layout_gives_the_same_number(digits: str, layout: str) -> None:
     """Normalising finds the ten digits in every usual layout, and once is enough."""
-    once = normalise(layout.format(digits[:3], digits[3:6], digits[6:]))
+    once = normalize(layout.format(digits[:3], digits[3:6], digits[6:]))
 
     assert f"+1{digits}" == once
-    assert once == normalise(once)
+    assert once == normalize(once)
 
 
 @given(st.text())
 def test_no_text_breaks_it(raw: str) -> None:
     """A text is a number or a ``BadPhone``, and nothing else."""
     with contextlib.suppress(BadPhone):
-        assert normalise(raw) == normalise(normalise(raw))
+        assert normalize(raw) == normalize(normalize(raw))
 
 
 @pytest.mark.parametrize(
@@ -235,6 +235,6 @@ def test_every_area_code_of_the_us_and_canada_is_texted() -> None:
 
 def is_normal(digits: str) -> bool:
     try:
-        return normalise(digits) == f"+1{digits}"
+        return normalize(digits) == f"+1{digits}"
     except BadPhone:
         return False

@@ -41,7 +41,7 @@ from callrail_relay.domain.reconcile import (
     FoundText,
     Lookup,
     OnUnknown,
-    normalise,
+    normalize,
 )
 from callrail_relay.domain.routing import RouteRule, Routes
 from callrail_relay.outbox import claim as store_claim
@@ -808,15 +808,15 @@ class RelayMachine(RuleBasedStateMachine):
     def check_sent_is_true(self) -> None:
         """Not more is said to be sent than CallRail shows, a person's word aside."""
         said = Counter(
-            (attempt.recipient, normalise(self.stored.segments[attempt.segment_id].content))
+            (attempt.recipient, normalize(self.stored.segments[attempt.segment_id].content))
             for attempt in self.stored.attempts.values()
             if attempt.outcome == OutcomeKind.SENT
         )
         for segment_id, times in self.worded.items():
             segment = self.stored.segments[segment_id]
             message = next(one for one in self.stored.messages.values() if one.seq == segment.message_seq)
-            said[message.recipient, normalise(segment.content)] -= times
-        true = Counter((one.key[1], normalise(one.content)) for one in self.callrail.takings)
+            said[message.recipient, normalize(segment.content)] -= times
+        true = Counter((one.key[1], normalize(one.content)) for one in self.callrail.takings)
         for what, times in said.items():
             assert times <= true[what] + self.callrail.written[what]
 

@@ -3,7 +3,7 @@
 from starlette.responses import Response
 
 from callrail_relay.domain.message import Actor, Status
-from callrail_relay.domain.phone import BadPhone, normalise
+from callrail_relay.domain.phone import BadPhone, normalize
 from callrail_relay.errors import NotAllowed, NotFound, UsageError
 from callrail_relay.sentences import phone, plural, says
 from callrail_relay.web.dashboard.frame import Visit, own_address
@@ -107,6 +107,6 @@ def _done(visit: Visit, words: str) -> Response:
 
 def _recipient(visit: Visit) -> str:
     try:
-        return normalise(visit.form.get("recipient", ""))
+        return normalize(visit.form.get("recipient", ""))
     except BadPhone as exc:
         raise UsageError(says(exc.reason)) from exc

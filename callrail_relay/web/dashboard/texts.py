@@ -22,7 +22,7 @@ from callrail_relay.domain.message import (
     read_instant,
 )
 from callrail_relay.domain.outcome import OutcomeKind, Sent
-from callrail_relay.domain.phone import BadPhone, normalise
+from callrail_relay.domain.phone import BadPhone, normalize
 from callrail_relay.domain.printable import guarded, lines, printable
 from callrail_relay.domain.views import MessageSummary
 from callrail_relay.errors import NotFound
@@ -115,7 +115,7 @@ async def show_conversation(visit: Visit) -> Response:
 
 def _number(visit: Visit, name: str) -> str:
     try:
-        return normalise(visit.request.path_params[name])
+        return normalize(visit.request.path_params[name])
     except BadPhone as exc:
         raise NotFound(say("no_conversation")) from exc
 
@@ -144,7 +144,7 @@ def read_filter(query: Mapping[str, str]) -> Asked:
     fields = {name: query.get(name, "").strip()[:LONGEST] for name in FIELDS}
     faults: list[str] = []
     try:
-        recipient, name = normalise(fields["person"]), None
+        recipient, name = normalize(fields["person"]), None
     except BadPhone:
         recipient, name = None, fields["person"] or None
     statuses = tuple(status for status in Status if status == fields["status"])
