@@ -16,6 +16,7 @@ from callrail_relay.service.delivery import TaskGroup
 from callrail_relay.service.operations import Operations
 
 LOOK = timedelta(seconds=0.1)
+"""The shortest time between two looks at the messages; after a long wait it is a twentieth of that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,8 @@ async def deliver(
 ) -> list[DeliveryResult]:
     """Deliver until these messages ended, or can't in time; *told* gets how many did since its last call."""
     clock, done = operations.store.clock, 0
-    deadline = clock.now() + timeout
+    begun = clock.now()
+    deadline = begun + timeout
     working = asyncio.create_task(worker.run())
     try:
         while True:
@@ -49,7 +51,8 @@ async def deliver(
             done = ended
             if now >= deadline or ended == len(messages):
                 break
-            await clock.sleep(LOOK.total_seconds())
+            pause = min(max(LOOK, (now - begun) / 20), deadline - now)
+            await clock.sleep(pause.total_seconds())
     finally:
         worker.stop()
         await working

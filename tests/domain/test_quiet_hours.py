@@ -62,8 +62,8 @@ def one_of_each_clock() -> tuple[str, ...]:
 @pytest.mark.slow
 def test_the_zones_are_those_of_phonenumbers() -> None:
     """The table is what the library's data makes, and no exchange has a zone that its area code has not."""
-    if not zones.wheel().exists():
-        missing(f"phonenumbers' wheel is not there; `{zones.COMMAND} --fetch` gets it")
+    if not zones.FOLDER.exists():
+        missing(f"phonenumbers is not there; `{zones.COMMAND} --fetch` gets it")
     assert zones.TABLE.read_text(encoding="utf-8") == zones.table()
     assert zones.TOWNS.read_text(encoding="utf-8") == zones.towns()
 

@@ -5,7 +5,7 @@ Makes the table of time zones, and the towns of some tests, from the data of pho
     python -m tests.domain.zones --fetch    only gets the data, for the test that compares
 
 The program needs phonenumberslite, which is phonenumbers without 45 MB of such data. Both are called
-``phonenumbers`` when imported, so that the data is read out of the other one's wheel. It is libphonenumber's,
+``phonenumbers`` when imported, so the other one has a folder of its own. The data is libphonenumber's,
 Copyright (C) The Libphonenumber Authors, under the Apache License 2.0.
 """
 
@@ -22,7 +22,9 @@ from phonenumbers import PhoneNumber, region_code_for_number
 
 VERSION = "9.0.43"
 COMMAND = "python -m tests.domain.zones"
-FOLDER = Path(sys.prefix) / "data-of-tests"
+FOLDER = Path(sys.prefix) / "data-of-tests" / f"phonenumbers-{VERSION}"
+"""Where phonenumbers is, or will be once it was fetched: unpacked, so that Python compiles it only once."""
+
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "callrail_relay" / "domain" / "zones.txt"
 TOWNS = ROOT / "tests" / "data" / "towns.txt"
@@ -54,21 +56,17 @@ RIGHT = {"689": {"America/New_York"}, "879": {"America/Halifax", "America/St_Joh
 _US_AND_CANADA = frozenset({"US", "PR", "VI", "GU", "MP", "AS", "CA"})
 
 
-def wheel() -> Path:
-    """Where phonenumbers' wheel is, or will be once it was fetched."""
-    return FOLDER / f"phonenumbers-{VERSION}-py2.py3-none-any.whl"
-
-
 def fetch() -> None:
-    """Get the wheel, unless it is there."""
-    if not wheel().exists():
-        pip = (sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps")
-        subprocess.run((*pip, "--dest", str(FOLDER), f"phonenumbers=={VERSION}"), check=True)
+    """Get phonenumbers, unless it is there."""
+    if not FOLDER.exists():
+        pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps")
+        target = ("--no-compile", "--target", str(FOLDER))
+        subprocess.run((*pip, *target, f"phonenumbers=={VERSION}"), check=True)
 
 
 def part(name: str) -> Any:  # noqa: ANN401 - a module without types
-    """A module of phonenumbers, also one that only the wheel has."""
-    inside = str(wheel() / "phonenumbers")
+    """A module of phonenumbers, also one that phonenumberslite has not."""
+    inside = str(FOLDER / "phonenumbers")
     if inside not in phonenumbers.__path__:
         phonenumbers.__path__.append(inside)
     return import_module(f"phonenumbers.{name}")

@@ -137,6 +137,11 @@ SPANS = tuple(
         {"days": 1},
     )
 )
+# What the machine reads after each step, built once.
+MESSAGES, SEGMENTS, ATTEMPTS = sa.select(messages), sa.select(segments), sa.select(attempts)
+OPT_OUTS = sa.select(opt_out_table)
+PAUSED = sa.select(accounts.c.paused_since.is_not(None))
+
 INDEX = st.integers(0, 30)
 WRITTEN = st.tuples(st.sampled_from([*KEYS, KEYS[0]]), st.sampled_from(TEXTS))
 
@@ -166,7 +171,7 @@ class Bench:
     examples: int = 0
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(work)
+        return self.runner.get_loop().run_until_complete(work)
 
     def clear(self) -> None:
         """Delete every row, and begin at START."""
@@ -225,11 +230,11 @@ class Stored:
 def read(engine: sa.Engine) -> Stored:
     with engine.connect() as connection:
         return Stored(
-            messages={row.id: row for row in connection.execute(sa.select(messages))},
-            segments={row.id: row for row in connection.execute(sa.select(segments))},
-            attempts={row.id: row for row in connection.execute(sa.select(attempts))},
-            opted_out={key_of(row) for row in connection.execute(sa.select(opt_out_table))},
-            paused=any(connection.scalars(sa.select(accounts.c.paused_since.is_not(None)))),
+            messages={row.id: row for row in connection.execute(MESSAGES)},
+            segments={row.id: row for row in connection.execute(SEGMENTS)},
+            attempts={row.id: row for row in connection.execute(ATTEMPTS)},
+            opted_out={key_of(row) for row in connection.execute(OPT_OUTS)},
+            paused=any(connection.scalars(PAUSED)),
         )
 
 

@@ -51,7 +51,14 @@ PARTS: dict[PartName, Part] = {
     ),
     "PgBouncer": Part(("pgbouncer",), ("/usr/sbin",), platforms=("linux",)),
     "Chromium": Part(
-        ("chromium", "chromium-browser", "google-chrome", "chrome", "Google Chrome"),
+        (
+            "chromium-headless-shell",
+            "chromium",
+            "chromium-browser",
+            "google-chrome",
+            "chrome",
+            "Google Chrome",
+        ),
         (
             "/Applications/Google Chrome.app/Contents/MacOS",
             "C:/Program Files/Google/Chrome/Application",

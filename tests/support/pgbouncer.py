@@ -7,7 +7,8 @@ from contextlib import contextmanager
 import psycopg
 
 from tests.support.parts import need
-from tests.support.postgres import PostgresCluster, free_port, make_folder, system_user
+from tests.support.postgres import PostgresCluster, free_port, make_folder
+from tests.support.postgres_keeper import system_user
 
 SETTINGS = """
 [databases]

@@ -8,7 +8,6 @@ however it ends, and then stops the server and removes its files.
 """
 
 import itertools
-import os
 import shutil
 import socket
 import subprocess
@@ -25,7 +24,7 @@ import pytest
 from psycopg import sql
 
 from tests.support.parts import need
-from tests.support.unmeasured import unmeasured
+from tests.support.postgres_keeper import environment, run, system_user
 
 ROOT = Path(__file__).parents[2]
 
@@ -93,12 +92,12 @@ class PostgresCluster:
         "fast" ends all connections first; "immediate" is what a crash of the server looks like.
         """
         restart = ("restart", "--pgdata=data", "--log=server.log", "--wait", "--timeout=30", "--silent")
-        _run(self.programs / "pg_ctl", *restart, f"--mode={mode}", folder=self.folder)
+        run(self.programs / "pg_ctl", *restart, f"--mode={mode}", folder=self.folder)
 
     def stop(self) -> None:
         """Stop the server until ``restart``; it blocks."""
         stop = ("stop", "--pgdata=data", "--wait", "--timeout=30", "--silent", "--mode=fast")
-        _run(self.programs / "pg_ctl", *stop, folder=self.folder)
+        run(self.programs / "pg_ctl", *stop, folder=self.folder)
 
     def _execute(self, statement: sql.Composed) -> None:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
@@ -130,7 +129,7 @@ def running_cluster(settings: str = "") -> Iterator[PostgresCluster]:
     programs = need("PostgreSQL").resolve().parent  # its neighbours are not always on PATH
     folder = make_folder()
     with _keeper(programs, folder):
-        _run(programs / "initdb", *INITDB, folder=folder)
+        run(programs / "initdb", *INITDB, folder=folder)
         with (folder / "data" / "postgresql.conf").open("a", encoding="utf-8") as file:
             file.write(f"{SETTINGS}{settings}\n")
         yield PostgresCluster(_start(programs, folder), programs, folder)
@@ -153,22 +152,14 @@ def make_folder() -> Path:
 def _keeper(programs: Path, folder: Path) -> Iterator[None]:
     """Stop the server in *folder* and remove its files at the end of this block, or of this process."""
     keeper = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.postgres", str(programs), str(folder)],
+        [sys.executable, "-m", "tests.support.postgres_keeper", str(programs), str(folder)],
         cwd=ROOT,
-        env=_environment(),
+        env=environment(),
         stdin=subprocess.PIPE,
         start_new_session=True,  # an interrupt from the keyboard is for the tests, not for the keeper
     )
     with keeper:  # leaving it closes the pipe, which is the sign, and waits
         yield
-
-
-def _keep(programs: Path, folder: Path) -> None:
-    try:
-        sys.stdin.read()
-    finally:
-        _run(programs / "pg_ctl", "stop", "--pgdata=data", "--mode=immediate", folder=folder, check=False)
-        shutil.rmtree(folder)
 
 
 def _start(programs: Path, folder: Path) -> int:
@@ -180,7 +171,7 @@ def _start(programs: Path, folder: Path) -> int:
     start = ("start", "--pgdata=data", "--log=server.log", "--wait", "--timeout=30", "--silent")
     for _ in range(5):
         port = free_port()
-        if _run(programs / "pg_ctl", *start, f"--options=-p {port}", folder=folder, check=False):
+        if run(programs / "pg_ctl", *start, f"--options=-p {port}", folder=folder, check=False):
             return port
     raise RuntimeError((folder / "server.log").read_text(encoding="utf-8", errors="replace"))
 
@@ -190,38 +181,3 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _run(program: Path, *arguments: str, folder: Path, check: bool = True) -> bool:
-    """Run a program of PostgreSQL in *folder*, as a user it accepts; say whether it succeeded."""
-    user = system_user()
-    with (folder / "programs.log").open("ab") as log:  # a pipe would stay open as long as the server runs
-        result = subprocess.run(
-            [program, *arguments],
-            cwd=folder,
-            env=_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            user=user,
-            group=user,
-            extra_groups=[] if user else None,
-            check=False,
-        )
-    if check and result.returncode != 0:
-        raise RuntimeError((folder / "programs.log").read_text(encoding="utf-8", errors="replace"))
-    return result.returncode == 0
-
-
-def system_user() -> str | None:
-    """The system user that runs the server; None is ourselves."""
-    return "postgres" if sys.platform != "win32" and os.geteuid() == 0 else None
-
-
-def _environment() -> dict[str, str]:
-    """Ours without settings for PostgreSQL's programs."""
-    return {name: value for name, value in unmeasured().items() if not name.startswith("PG")}
-
-
-if __name__ == "__main__":
-    _keep(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -41,18 +41,18 @@ def empty_postgres_store(cluster: PostgresCluster) -> Iterator[str]:
         yield cluster.url(database.name)
     finally:
         database.uses += 1
-        with psycopg.connect(cluster.url(database.name), autocommit=True) as connection:
-            _empty(connection, new_files=database.uses % USES_OF_FILES == 0)
-            as_before = _form(connection) == database.form
-        if as_before:
+        _empty(database.connection, new_files=database.uses % USES_OF_FILES == 0)
+        if _form(database.connection) == database.form:
             unused.append(database)
         else:
+            database.connection.close()
             cluster.drop_database(database.name)
 
 
 @dataclass
 class _Database:
     name: str
+    connection: psycopg.Connection
     form: str
     uses: int = 0
 
@@ -64,8 +64,8 @@ def _unused_databases(cluster: PostgresCluster) -> list[_Database]:
 
 def _new_database(cluster: PostgresCluster) -> _Database:
     name = cluster.create_database(template=_postgres_template(cluster))
-    with psycopg.connect(cluster.url(name)) as connection:
-        return _Database(name, _form(connection))
+    connection = psycopg.connect(cluster.url(name), autocommit=True)
+    return _Database(name, connection, _form(connection))
 
 
 def _empty(connection: psycopg.Connection, *, new_files: bool) -> None:

@@ -7,6 +7,7 @@ That the program starts from nothing is seen in tests/docs, in tests/acceptance/
 terminal.
 """
 
+import atexit
 import gc
 import importlib
 import json
@@ -22,6 +23,7 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import IO, Any, Self
@@ -211,7 +213,26 @@ def _become(request: dict[str, Any]) -> None:
     if "COVERAGE_PROCESS_CONFIG" in os.environ:
         importlib.import_module("coverage").process_startup()
     sys.argv = ["callrail-relay", *request["arguments"]]
-    runpy.run_module("callrail_relay", run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module("callrail_relay", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        _end(end.code)
+        raise
+
+
+def _end(code: object) -> None:
+    """
+    End as Python does, but leave the memory to the system.
+
+    To free every object would copy all the memory shared with the loader: most of what a short command costs.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - as multiprocessing ends
+    atexit._run_exitfuncs()  # noqa: SLF001 - as above
+    with suppress(OSError):  # Python tells it
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if isinstance(code, int):
+            os._exit(code)
 
 
 def _load() -> None:
