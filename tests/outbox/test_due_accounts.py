@@ -65,7 +65,7 @@ async def test_each_account_is_looked_at_once_whatever_the_collation(
     assert list(ids) == sorted(taken, key=str.lower)
 
 
-async def test_a_wait_with_nothing_to_send_wakes_nobody(outbox: Store, worker: Worker) -> None:
+async def test_an_account_that_waits_with_nothing_to_send_is_not_due(outbox: Store, worker: Worker) -> None:
     await put(outbox, "Hello")
     await worker.send(Unknown("the answer did not come."))
 
