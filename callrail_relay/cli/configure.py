@@ -250,7 +250,7 @@ async def _register(context: "AppContext", *, use_file: bool) -> dict[str, Any]:
 
     registered = await register_webhooks(context, use_file=use_file)
     for one in registered.registrations:
-        say(f"Company {one.company_id}: {console.catalog('words')['webhooks'][one.change]}")
+        say(f"Company {one.company_id}: {console.WORDS['webhooks'][one.change]}")
         if not one.active:
             say(sentence("switched_off"))
     if registered.key_place is not None:

@@ -46,15 +46,13 @@ class Given:
 given = Given()  # of the command that runs: a process runs one
 
 
-@functools.cache
-def catalog(name: str) -> dict[str, Any]:
-    """The sentences of ``words.toml``, or what ``help.toml`` says of each command."""
-    return read_table(__package__, name)
+HELP = read_table(__package__, "help")  # of each command
+WORDS = read_table(__package__, "words")
 
 
 def sentence(name: str, /, **values: object) -> str:
     """A sentence of ``words.toml``, filled in."""
-    return str(catalog("words")["sentences"][name]).format(**values)
+    return str(WORDS["sentences"][name]).format(**values)
 
 
 def command(
@@ -72,7 +70,7 @@ def command(
             given.config, given.as_json = config, as_json
             raise typer.Exit(_exit_code(function(**options), long_running=long_running))
 
-        rows = catalog("help")["common"] | catalog("help")[name]
+        rows = HELP["common"] | HELP[name]
         common = list(inspect.signature(run, follow_wrapped=False).parameters.values())[:2]
         parameters = [
             one.replace(annotation=Annotated[one.annotation, _declared(one, rows[one.name.strip("_")])])
@@ -360,7 +358,7 @@ STATUSES = [status.value for status in Status]
 
 def ids(ctx: typer.Context) -> list[tuple[str, str]]:
     """The ends of the newest texts' ids, as tables show them, of the statuses that the command takes."""
-    takes = catalog("words")["takes"].get(ctx.info_name, STATUSES)
+    takes = WORDS["takes"].get(ctx.info_name, STATUSES)
     # Nothing that others wrote: a shell evaluates what it gets.
     return [(id_[-8:], f"{status} {to or ''}") for id_, to, status in _known(ctx)[1] if status in takes]
 

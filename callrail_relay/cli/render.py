@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from callrail_relay import sentences
-from callrail_relay.cli.console import catalog, echo, given, json_text, split_remedy
+from callrail_relay.cli.console import WORDS, echo, given, json_text, split_remedy
 from callrail_relay.clock import Clock
 from callrail_relay.domain import events
 from callrail_relay.domain.delivery import AccountStatus
@@ -28,16 +28,16 @@ from callrail_relay.sentences import MOST_SHOWN, explain, explain_all, local, pl
 from callrail_relay.service.health import RELAY, HealthReport
 from callrail_relay.service.operations import StatusReport
 
-STYLES: dict[str, str] = catalog("words")["styles"]
+STYLES: dict[str, str] = WORDS["styles"]
 _PLAIN = str.maketrans("✓✗█░…“”\u2019", '+x#.~""\'')
 _TIME_WIDTH = 19  # of a date and a time to the second
-_MARKS: dict[str, tuple[str, str]] = catalog("words")["marks"]
+_MARKS: dict[str, tuple[str, str]] = WORDS["marks"]
 SHORT_ID = 8  # characters of an id's end that a table shows
 _WIDE = 100  # columns of a terminal that has room for people's names in a table
 _LONGEST_NAME = 20
 _GAUGE = 20  # characters of a full gauge
 _TIGHT, _FULL = 0.7, 0.9  # the shares of a budget at which its gauge turns yellow, and red
-_LEVEL_STYLES: dict[str, str] = catalog("words")["levels"]
+_LEVEL_STYLES: dict[str, str] = WORDS["levels"]
 
 
 class _SafeConsole(Console):
@@ -215,7 +215,7 @@ def _not_shown(count: int, word: str) -> Iterator[Text]:
         yield Text(words, style="dim")
 
 
-SENTENCES: dict[Code, str] = {Code[name]: words for name, words in catalog("words")["points"].items()}
+SENTENCES: dict[Code, str] = {Code[name]: words for name, words in WORDS["points"].items()}
 
 
 def checklist_lines(items: Sequence[Item]) -> Iterator[Text]:

@@ -167,7 +167,7 @@ async def demo(keep: bool = False) -> None:
         running = asyncio.create_task(worker.run())
         url = hook_url(context.settings, await require_hook_token(context), base=listening.public_url)
         say(sentence("demo_up"))
-        payload = console.catalog("words")["demo"]
+        payload = console.WORDS["demo"]
         say(f"2. InvestorFuse posts a text to the relay's webhook:\n     {json.dumps(payload['message'])}")
         try:
             async with (
