@@ -109,18 +109,14 @@ def print_message(message: Message) -> None:
         ("Account", f"{route.account_id}, company {route.company_id}" if route else "-"),
         ("Received", f"{local(message.received_at)} by {message.source}"),
         ("Sent", local(message.sent_at)),
-    ]
-    more = [
         ("Seller", message.seller),
         ("Opportunity", message.opportunity_id),
         ("Sender", message.sender_id),
         ("Team", message.team_id),
         ("Conversation", message.conversation_id),
+        ("Text", message.text or "-"),
     ]
-    facts += [(name, value) for name, value in more if value]
-    _columns(
-        out, ((safe(name, "bold"), safe(value)) for name, value in [*facts, ("Text", message.text or "-")])
-    )
+    _columns(out, ((safe(name, "bold"), safe(value)) for name, value in facts if value))
     for decision in message.decisions:
         why = f": {decision.actor.note}" if decision.actor.note else ""
         over = f" (over {', '.join(decision.overridden)})" if decision.overridden else ""
