@@ -367,4 +367,4 @@ async def _show_checklist() -> None:
     async with console.opened_relay() as relay:
         facts = (await read_status(relay)).facts
     if items := checklist(facts):
-        say("\n".join(line.plain for line in checklist_lines(items)) + "\n")
+        say("\n".join(map(str, checklist_lines(items))) + "\n")

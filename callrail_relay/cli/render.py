@@ -268,31 +268,22 @@ def _standing_lines(standing: AccountStatus) -> Iterator[Text]:
 
 async def watch_status(read: Callable[[], Awaitable[StatusReport]], stopped: asyncio.Event) -> None:
     """Show the status every second until *stopped*; as JSON or without a terminal, only what changed."""
-    out = console()
-    if out.is_terminal and not given.as_json:
-        with Live(console=out, auto_refresh=False) as live:
-            while not stopped.is_set():
-                live.update(Group(*_lines(await read())), refresh=True)
-                await _pause(stopped)
-    shown = None
-    while not stopped.is_set():
-        report = await read()
-        # Compared as it is shown: the time of the look alone is no change.
-        if given.as_json:
-            text = json_text(report.document())
-        else:
-            with out.capture() as captured:
-                out.print(Group(*_lines(report)), end="")
-            text = captured.get().rstrip("\n")
-        if text != shown:
-            echo(text)
-            shown = text
-        await _pause(stopped)
-
-
-async def _pause(stopped: asyncio.Event) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stopped.wait(), 1)
+    out, shown = console(), None
+    is_live = out.is_terminal and not given.as_json
+    with Live(console=out, auto_refresh=False) if is_live else contextlib.nullcontext() as live:
+        while not stopped.is_set():
+            report = await read()
+            lines = list(_lines(report))
+            if live is not None:
+                live.update(Group(*lines), refresh=True)
+            else:
+                text = json_text(report.document()) if given.as_json else "\n".join(map(str, lines))
+                # Compared as it is shown: the time of the look alone is no change.
+                if text != shown:
+                    echo(text)
+                shown = text
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), 1)
 
 
 _COLORS = {"warning": "yellow", "error": "red"}
