@@ -322,11 +322,9 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     name = TextColumn("{task.description}", markup=False)
-    # As wide as the terminal, but not so wide that the eye has to travel.
-    console = Console(stderr=True)
-    console.width = min(console.width, 100)
-    columns = (name, BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+    columns = (name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console, hidden = Console(stderr=True), not sys.stderr.isatty()
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
         task = bar.add_task(what, total=total)
         yield lambda count: bar.advance(task, count)
 
