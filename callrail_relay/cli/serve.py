@@ -48,15 +48,13 @@ async def serve(
         try:
             await _serve(context, sandbox=sandbox, show_hook_url=sandbox and not token)
         except AlreadyRunning as error:
-            since = "" if error.since is None else f" since {when(error.since, context.clock.now())}"
-            process = "" if error.pid is None else f" (process {error.pid})"
             if error.by != "serve":
-                raise Unavailable(
-                    sentence("database_used", by=error.by, since=since, process=process)
-                ) from error
+                raise
+            since = "" if error.since is None else f" since {when(error.since, context.clock.now())}"
             what = sentence("sandbox_beside" if sandbox else "open_dashboard")
             more = what if sandbox or error.has_dashboard else ""
-            raise Unavailable(sentence("relay_runs", since=since, process=process, more=more)) from error
+            words = sentence("relay_runs", since=since, process=error.process, more=more)
+            raise Unavailable(words) from error
 
 
 async def _serve(context: "AppContext", *, show_hook_url: bool, sandbox: bool) -> None:
