@@ -351,12 +351,9 @@ async def stop_signal() -> AsyncIterator[asyncio.Event]:
             signal.signal(number, handler)
 
 
-STATUSES = [status.value for status in Status]
-
-
 def ids(ctx: typer.Context) -> list[tuple[str, str]]:
     """The ends of the newest texts' ids, as tables show them, of the statuses that the command takes."""
-    takes = WORDS["takes"].get(ctx.info_name, STATUSES)
+    takes = WORDS["takes"].get(ctx.info_name, list(Status))
     # Nothing that others wrote: a shell evaluates what it gets.
     return [(id_[-8:], f"{status} {to or ''}") for id_, to, status in _known(ctx)[1] if status in takes]
 
@@ -373,5 +370,4 @@ COMPLETE: dict[str, Callable[..., Sequence[str | tuple[str, str]]]] = {
     "ids": ids,
     "people": lambda ctx: list(dict.fromkeys(to for _, to, _ in _known(ctx)[1] if to)),
     "own_numbers": lambda ctx: _known(ctx)[0],
-    "statuses": lambda: STATUSES,
 }
