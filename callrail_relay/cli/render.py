@@ -199,7 +199,10 @@ def _lines(report: StatusReport) -> Iterator[Text]:
         if count
     ]
     yield Text(", ").join(counts) if counts else Text("No texts yet.")
-    yield Text(_queue_words(facts))
+    if facts.drains_at is not None:
+        yield Text(f"The queue will be empty at {local(facts.drains_at)}.")
+    elif not any(standing.pending for standing in facts.standings):
+        yield Text("The queue is empty.")
 
 
 def _not_shown(count: int, word: str) -> Iterator[Text]:
@@ -229,18 +232,6 @@ def sentence(point: Point, facts: Facts) -> str:
 
 def _why(reason: Reason | None) -> str:
     return "" if reason is None else explain(reason)
-
-
-def _queue_words(facts: Facts) -> str:
-    if facts.drains_at is not None:
-        return f"The queue will be empty at {local(facts.drains_at)}."
-    if not any(standing.pending for standing in facts.standings):
-        return "The queue is empty."
-    if not facts.running:
-        return "The queue won't shrink while no relay is running."
-    if any(standing.pending and standing.account.paused_since is not None for standing in facts.standings):
-        return "The queue won't shrink while an account is paused."
-    return "The queue won't shrink until CallRail can be reached."
 
 
 def _standing_lines(standing: AccountStatus) -> Iterator[Text]:
