@@ -15,7 +15,7 @@ from callrail_relay.cli import console
 from callrail_relay.cli.console import given, load_context, say, sentence, show, stop_signal
 from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.message import OPEN, Status
-from callrail_relay.errors import AlreadyRunning, NotFound, Unavailable
+from callrail_relay.errors import AlreadyRunning, Unavailable
 from callrail_relay.sentences import explain_all, when
 
 if TYPE_CHECKING:
@@ -125,14 +125,11 @@ async def _narrating(narrator: "Narrator", relay: "Relay") -> AsyncIterator[None
         telling.cancel()
 
 
-async def sandbox(port: int = 8789, faults: Path | None = None) -> None:
+async def sandbox(port: int = 8789, faults: str | None = None) -> None:
     from callrail_relay.bootstrap.sandbox import open_sandbox
 
-    try:
-        text = None if faults is None else faults.read_text(encoding="utf-8")  # noqa: ASYNC240 - nothing runs yet
-    except (OSError, UnicodeDecodeError) as error:
-        raise NotFound(sentence("no_faults_file", faults=faults)) from error
-    async with open_sandbox(port=port, faults=text) as box, stop_signal() as stopped:
+    document = None if faults is None else console.read_input(faults)
+    async with open_sandbox(port=port, faults=document) as box, stop_signal() as stopped:
         lines = [f"{name:<16} {value}" for name, value in box.document().items()]
         show(box.document(), "\n".join(lines))
         if not given.as_json:
