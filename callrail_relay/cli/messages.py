@@ -37,7 +37,7 @@ FindAlike = Callable[..., Awaitable[list[str]]]
 
 @command(app, "messages list")
 async def list_messages(
-    status: list[str] | None = None,
+    status: list[Status] | None = None,
     recipient: str | None = None,
     since: str | None = None,
     search: str | None = None,
@@ -57,7 +57,7 @@ async def list_messages(
 async def export(
     file: str = "-",
     form: Literal["csv", "jsonl"] | None = None,
-    status: list[str] | None = None,
+    status: list[Status] | None = None,
     recipient: str | None = None,
     since: str | None = None,
     search: str | None = None,
@@ -189,13 +189,10 @@ async def _decide(decide: Decide, ids: list[str], note: str | None) -> list[Mess
 
 
 def _filter(
-    status: list[str] | None, recipient: str | None, since: str | None, search: str | None, *, limit: int
+    status: list[Status] | None, recipient: str | None, since: str | None, search: str | None, *, limit: int
 ) -> MessageFilter:
-    for name in status or ():
-        if name.lower() not in set(Status):
-            raise UsageError(f"There is no status {name}; the statuses are {', '.join(Status)}.")
     return MessageFilter(
-        statuses=tuple(Status(name.lower()) for name in status or ()),
+        statuses=tuple(status or ()),
         recipient=None if recipient is None else console.read_number(recipient, "--recipient"),
         since=None if since is None else read_since(since),
         words=() if search is None else (search,),
