@@ -103,7 +103,7 @@ class Access:
         form, login = await frame.read_form(request), self._dashboard.login
         token, name, password = (form.get(field, "") for field in ("token", "name", "password"))
         try:
-            if "name" not in form or (token and not login.find_link(token)):
+            if "name" not in form:
                 session = await login.enter(token)
             elif token:
                 session = await login.enter_as(token, name, password)
