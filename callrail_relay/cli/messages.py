@@ -1,7 +1,7 @@
 """``messages``: the texts as people and programs read them, and a person's word on them."""
 
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +18,7 @@ from callrail_relay.domain.message import (
     Message,
     MessageFilter,
     Status,
+    Verb,
     as_json,
 )
 from callrail_relay.domain.printable import guarded, lines, printable
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="List, review and resend texts.")
 
 
-Decide = Callable[[str, Actor], Awaitable[Sequence[Message]]]
 FindAlike = Callable[..., Awaitable[list[str]]]
 
 
@@ -115,7 +115,7 @@ async def approve(
             if not console.confirmed("Send what is not in CallRail's conversation?", yes=yes):
                 say("Nothing was sent.")
                 return
-        await _decide(relay.operations.approve, chosen, note)
+        await _decide(relay, Verb.APPROVE, chosen, note)
     if opted_out:
         say(f"{plural(opted_out, 'text')} like it stay on hold: these people opted out.")
 
@@ -124,7 +124,7 @@ async def approve(
 async def remap(ids: list[str], note: str | None = None, _yes: bool = False) -> int:
     async with console.opened_relay() as relay:
         ids = await relay.operations.full_ids(ids)
-        changed = await _decide(relay.operations.remap, ids, note)
+        changed = await _decide(relay, Verb.REMAP, ids, note)
     held = [message for message in changed if message.status is Status.HELD]
     for message in held:
         say(f"On hold: {message.id}: {explain_all(message.reasons)}")
@@ -139,14 +139,14 @@ async def resend(ids: list[str], note: str | None = None, yes: bool = False) -> 
         if await _any_is(relay, ids, RESENDABLE) and not console.confirmed(question, yes=yes):
             say("Nothing was sent.")
             return
-        await _decide(relay.operations.resend, ids, note)
+        await _decide(relay, Verb.RESEND, ids, note)
 
 
 @command(app, "messages mark-sent")
 async def mark_sent(ids: list[str], note: str | None = None, _yes: bool = False) -> None:
     async with console.opened_relay() as relay:
         ids = await relay.operations.full_ids(ids)
-        await _decide(relay.operations.mark_sent, ids, note)
+        await _decide(relay, Verb.MARK_SENT, ids, note)
 
 
 @command(app, "messages cancel")
@@ -160,7 +160,7 @@ async def cancel(
         if await _any_is(relay, chosen, CANCELLABLE) and not console.confirmed(question, yes=yes):
             say("Nothing was canceled.")
             return
-        await _decide(relay.operations.cancel, chosen, note)
+        await _decide(relay, Verb.CANCEL, chosen, note)
 
 
 async def _any_is(relay: "Relay", ids: list[str], statuses: Collection[Status]) -> bool:
@@ -174,7 +174,7 @@ async def _with_alike(find: FindAlike, ids: list[str], **approvable: bool) -> li
     return list(dict.fromkeys([other for id_ in ids for other in await find(id_, **approvable)]))
 
 
-async def _decide(decide: Decide, ids: list[str], note: str | None) -> list[Message]:
+async def _decide(relay: "Relay", verb: Verb, ids: list[str], note: str | None) -> list[Message]:
     import getpass
 
     try:
@@ -182,7 +182,8 @@ async def _decide(decide: Decide, ids: list[str], note: str | None) -> list[Mess
     except (OSError, KeyError, ImportError):
         # A user without a name, as in some containers.
         name = ANONYMOUS.name
-    changed = [message for id_ in ids for message in await decide(id_, Actor(name=name, note=note))]
+    decide, actor = relay.operations.decide, Actor(name=name, note=note)
+    changed = [message for id_ in ids for message in await decide(verb, id_, actor)]
     shown = [f"{message.status:<10} {message.id}" for message in changed]
     show([message_document(message) for message in changed], "\n".join(shown))
     return changed

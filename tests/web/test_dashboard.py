@@ -18,10 +18,9 @@ from callrail_relay.bootstrap.context import load_context
 from callrail_relay.bootstrap.credentials import FILE, ask_for_link, open_desk
 from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.domain.health import Condition
-from callrail_relay.domain.message import Actor, MessageFilter, Status
+from callrail_relay.domain.message import Actor, MessageFilter, Status, Verb
 from callrail_relay.domain.views import TextPage
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox import decisions
 from callrail_relay.sentences import clock_time
 from callrail_relay.service import operations
 from callrail_relay.service.health import HealthReport
@@ -287,15 +286,16 @@ async def test_what_was_decided_before_a_failure_is_sent_all_the_same(
     async with visiting(tmp_path, guards=guard_policy()) as (rig, visitor):
         held = await hold_alike(rig, 3)
         monkeypatch.setattr(operations, "PORTION", 2)
-        approve, decided = decisions.approve, list[str]()
+        approve, decided = operations.DECISIONS[Verb.APPROVE], list[str]()
 
         def fail_at_last(connection: sa.Connection, now: datetime, id_: str, actor: Actor) -> bool:
             if len(decided) == 2:
                 raise Unavailable("The disk is full.")
             decided.append(id_)
-            return approve(connection, now, id_, actor)
+            return approve.statement(connection, now, id_, actor)
 
-        monkeypatch.setattr(decisions, "approve", fail_at_last)
+        failing = approve._replace(statement=fail_at_last)
+        monkeypatch.setitem(operations.DECISIONS, Verb.APPROVE, failing)
         await visitor.post("/review", verb="approve", sure="yes", id=" ".join(held))
         rig.clock.advance(8)
 
