@@ -56,7 +56,7 @@ async def show(visit: Visit, *, fault: str = "") -> Response:
 
 
 async def check(visit: Visit) -> Response:
-    await visit.dashboard.examiner.again()
+    await visit.dashboard.examiner.anew.get()
     return visit.back(say("checked"))
 
 
