@@ -40,7 +40,6 @@ _PART_OF_AN_ID = re.compile("[0-9A-Fa-f-]{1,35}")
 _MATCHES = 8  # how many ids a sentence names at most
 PORTION = 200  # people of an imported list, or texts of an export, that share a transaction
 WRITING = timedelta(minutes=10)  # longer than it takes to write a decision on any number of texts
-FAILED_LATELY = timedelta(days=1)  # how long a failed text counts as waiting for a person
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +111,7 @@ class Operations:
                 now=now,
                 running=Running(),
                 standings=queries.read_standings(connection, now, ids, limits),
-                waiting=history.read_waiting(connection, now, now - FAILED_LATELY),
+                waiting=history.read_waiting(connection, now),
                 any_sent=history.any_sent(connection, now),
                 contacts=presence.read_contacts(connection, now, ids),
                 last_from_if3=history.last_from_if3(connection, now),
