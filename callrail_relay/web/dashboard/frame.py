@@ -297,6 +297,8 @@ async def away(_request: Request, error: Exception) -> Response:
 
 
 def later(response: Response, seconds: int) -> Response:
+    """Too many tries: the page says so, and that they go on in *seconds*."""
+    response.status_code = 429
     response.headers["Retry-After"] = str(seconds)
     return response
 

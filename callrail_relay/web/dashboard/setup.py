@@ -27,16 +27,13 @@ MOST_BAD_LINES = 20
 MOST_OPT_OUTS = 200
 
 
-async def _draw(
-    visit: Visit, page: str, refused: Refused | None = None, status: int = 0, **more: object
-) -> Response:
+async def _draw(visit: Visit, page: str, refused: Refused | None = None, **more: object) -> Response:
     bad = bool(refused or more.get("fault"))
     frame: dict[str, object] = {"here": f"/setup/{page}".rstrip("/"), "tab": page}
     frame |= await asyncio.to_thread(forms.values, visit, page, refused)
     if bad or page in STILL:
         frame["still"] = True  # nothing takes away what a person types
-    status = status or (422 if bad else 200)
-    return await visit.draw(f"settings-{page or 'health'}.html", status, **frame | more)
+    return await visit.draw(f"settings-{page or 'health'}.html", 422 if bad else 200, **frame | more)
 
 
 async def show(visit: Visit, *, fault: str = "") -> Response:
@@ -209,9 +206,9 @@ async def try_alerts(visit: Visit) -> Response:
     return visit.back(say("test_sent"))
 
 
-async def show_security(visit: Visit, *, fault: str = "", status: int = 0) -> Response:
+async def show_security(visit: Visit, *, fault: str = "") -> Response:
     people = await visit.dashboard.login.people.all()
-    return await _draw(visit, "security", status=status, me=visit.session.person, people=people, fault=fault)
+    return await _draw(visit, "security", me=visit.session.person, people=people, fault=fault)
 
 
 async def add_person(visit: Visit) -> Response:
@@ -236,7 +233,7 @@ async def change_password(visit: Visit) -> Response:
     try:
         person = await visit.dashboard.login.people.change_password(visit.session.person, password, new)
     except TooManyTries as error:
-        return later(await show_security(visit, fault=str(error), status=429), error.wait)
+        return later(await show_security(visit, fault=str(error)), error.wait)
     except RelayError as error:
         return await show_security(visit, fault=str(error))
     return _goes_on(visit, person, say("password_changed"))
