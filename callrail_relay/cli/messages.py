@@ -1,14 +1,14 @@
 """``messages``: the texts as people and programs read them, and a person's word on them."""
 
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import command, given, output, progress, say, show
+from callrail_relay.cli.console import command, given, output, progress, say, sentence, show
 from callrail_relay.clock import SystemClock
 from callrail_relay.domain.message import (
     ANONYMOUS,
@@ -23,16 +23,14 @@ from callrail_relay.domain.message import (
 )
 from callrail_relay.domain.printable import guarded, lines, printable
 from callrail_relay.domain.routing import Route
-from callrail_relay.errors import UsageError, Waiting
+from callrail_relay.domain.views import MessageSummary
+from callrail_relay.errors import NotAllowed, UsageError, Waiting
 from callrail_relay.sentences import explain, explain_all, plural
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.wiring import Relay
 
 app = typer.Typer(no_args_is_help=True, help="List, review and resend texts.")
-
-
-FindAlike = Callable[..., Awaitable[list[str]]]
 
 
 @command(app, "messages list")
@@ -106,8 +104,10 @@ async def approve(
         ids = await relay.operations.full_ids(ids)
         chosen, opted_out = ids, 0
         if same_wording:
-            chosen = await _with_alike(relay.operations.held_alike, ids, approvable=True)
-            opted_out = len(await _with_alike(relay.operations.held_alike, ids)) - len(chosen)
+            alike = await _alike(relay, ids)
+            if not (chosen := [one.id for one in alike if not one.opted_out]):
+                raise NotAllowed(sentence("all_opted_out"))
+            opted_out = len(alike) - len(chosen)
         found = [message for id_ in chosen for message in await relay.operations.find(id_)]
         if restored := {one for text in found for one in text.reasons if one.code == "restored"}:
             for reason in restored:
@@ -155,7 +155,7 @@ async def cancel(
 ) -> None:
     async with console.opened_relay() as relay:
         ids = await relay.operations.full_ids(ids)
-        chosen = await _with_alike(relay.operations.held_alike, ids) if same_wording else ids
+        chosen = [one.id for one in await _alike(relay, ids)] if same_wording else ids
         question = f"Cancel {len(chosen)} for good?"
         if await _any_is(relay, chosen, CANCELLABLE) and not console.confirmed(question, yes=yes):
             say("Nothing was canceled.")
@@ -169,9 +169,10 @@ async def _any_is(relay: "Relay", ids: list[str], statuses: Collection[Status]) 
     return any(message.status in statuses for message in found)
 
 
-async def _with_alike(find: FindAlike, ids: list[str], **approvable: bool) -> list[str]:
-    """The ids, and those of all texts that are held as one mass text together with one of them."""
-    return list(dict.fromkeys([other for id_ in ids for other in await find(id_, **approvable)]))
+async def _alike(relay: "Relay", ids: list[str]) -> list[MessageSummary]:
+    """All texts that are held as one mass text together with one of these, the first to come first."""
+    alike = {one.id: one for id_ in ids for one in await relay.operations.held_alike(id_)}
+    return sorted(alike.values(), key=lambda one: one.seq)
 
 
 async def _decide(relay: "Relay", verb: Verb, ids: list[str], note: str | None) -> list[Message]:

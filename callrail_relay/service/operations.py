@@ -29,6 +29,7 @@ from callrail_relay.domain.message import (
     instant,
 )
 from callrail_relay.domain.opt_outs import OptOut
+from callrail_relay.domain.views import MessageSummary
 from callrail_relay.errors import NotAllowed, NotFound, UsageError
 from callrail_relay.outbox import decisions, history, lists, opt_outs, presence, queries
 from callrail_relay.outbox.shadow import read_shadow
@@ -156,20 +157,12 @@ class Operations:
             full.append(ids[0] if ids else part)
         return full
 
-    async def held_alike(self, id_: str, *, approvable: bool = False) -> list[str]:
-        """The ids of all texts held as one mass text with this one; *approvable* leaves out opt-outs."""
-        found = await self.find(id_)
-
-        async def alike(*, approvable: bool) -> list[str]:
-            read, held = self.store.read, decisions.held_alike
-            ids = [await read(held, message.id, approvable=approvable) for message in found]
-            return list(dict.fromkeys(chain.from_iterable(ids)))
-
-        if not (all_alike := await alike(approvable=False)):
-            raise NotAllowed(sentence("not_bulk", id=found[0].id))
-        if not (chosen := await alike(approvable=True) if approvable else all_alike):
-            raise NotAllowed(sentence("all_opted_out"))
-        return chosen
+    async def held_alike(self, id_: str) -> list[MessageSummary]:
+        """All texts held as one mass text with this one, newest first. Raises NotFound, NotAllowed."""
+        found = [await self.store.read(decisions.held_alike, one.id) for one in await self.find(id_)]
+        if not (ids := list(dict.fromkeys(chain.from_iterable(found)))):
+            raise NotAllowed(sentence("not_bulk", id=id_))
+        return await self.store.read(history.read_rows, ids)
 
     async def decide(self, verb: Verb, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """

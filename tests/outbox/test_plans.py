@@ -293,8 +293,7 @@ async def tend(outbox: Store, clock: ManualClock, message_id: str) -> None:
     await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, recipient(1), "Asked by phone.")
     await outbox.write(opt_outs.add_opt_outs, await outbox.read(opt_outs.list_opt_outs))
     await outbox.write(opt_outs.remove_opt_out, recipient(1), None)
-    for approvable in (False, True):
-        await outbox.read(decisions.held_alike, message_id, approvable=approvable)
+    await outbox.read(decisions.held_alike, message_id)
     await outbox.write(
         opt_outs.remember_number, Route(ACCOUNT, "COM2", "+12025550144"), {TRACKING_NUMBER, "+12025550145"}
     )

@@ -92,11 +92,11 @@ async def act(visit: Visit) -> Response:
 
 async def _chosen(visit: Visit, verb: Verb, like: str) -> tuple[Sequence[MessageSummary], int]:
     """The texts that are meant and may be changed so, and how many are left out for an opt-out."""
-    ids = visit.form["id"].split()
     if like:
-        ids = await visit.dashboard.operations.held_alike(like)
-    elif not ids:
+        found = await visit.dashboard.operations.held_alike(like)
+    elif ids := visit.form["id"].split():
+        found = await visit.dashboard.history.rows(list(dict.fromkeys(ids)))
+    else:
         raise NotAllowed(say("bulk_no_ids"))
-    found = await visit.dashboard.history.rows(list(dict.fromkeys(ids)))
     left_out = sum(map(is_out, found)) if verb.sends else 0
     return [row for row in found if verb in in_bulk(row)], left_out
