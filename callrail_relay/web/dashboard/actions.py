@@ -31,8 +31,11 @@ async def ask(visit: Visit) -> Response:
 
 async def act(visit: Visit) -> Response:
     verb, id_ = _verb(visit), visit.request.path_params["id"]
-    actor = verb.actor(visit.who)
-    messages = await verb.act(visit.dashboard.operations, id_, actor=actor)
+    actor, operations = verb.actor(visit.who), visit.dashboard.operations
+    if verb.decides is None:
+        messages = await operations.opt_out_recipient(id_, say("read_in_reply"), actor)
+    else:
+        messages = await operations.decide(verb.decides, id_, actor)
     visit.dashboard.wake()
     visit.dashboard.signal()
     is_held = verb is REMAP and not messages[-1].is_complete
