@@ -18,7 +18,7 @@ from callrail_relay.domain.mapper import send_parameters
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown, Unsendable
 from callrail_relay.domain.phone import normalize
 from callrail_relay.domain.reconcile import BEFORE, FoundText, Lookup
-from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry, Route, is_loopback
+from callrail_relay.domain.routing import NamedEntry, NumberEntry, Route, is_loopback
 from callrail_relay.errors import RefusedByCallRail, Unavailable
 
 # Seconds. The other side may close a connection that is idle for longer, and a text sent on it would be lost.
@@ -125,14 +125,14 @@ class CallRail:
             answer.status, answer.headers, answer.body, recipient=recipient, content=content
         )
 
-    async def accounts(self) -> list[AccountEntry]:
+    async def accounts(self) -> list[NamedEntry]:
         """The accounts that the key can see."""
-        return wire.read_accounts(await self._requests().pages(wire.ACCOUNTS_PATH, "accounts"))
+        return wire.read_named(await self._requests().pages(wire.ACCOUNTS_PATH, "accounts"))
 
-    async def companies(self, account_id: str) -> list[CompanyEntry]:
+    async def companies(self, account_id: str) -> list[NamedEntry]:
         """The active companies of an account."""
         entries = await self._requests().pages(wire.companies_path(account_id), "companies")
-        return wire.read_companies(entries)
+        return wire.read_named(entries)
 
     async def numbers(self, account_id: str, company_id: str | None = None) -> list[NumberEntry]:
         """The numbers of a company, or of the account, that can text; those of source trackers first."""

@@ -25,7 +25,7 @@ from callrail_relay.domain.message import read_instant
 from callrail_relay.domain.payload import Fields, Number, first, parse, storable
 from callrail_relay.domain.phone import BadPhone, normalize
 from callrail_relay.domain.reconcile import FoundText
-from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry, Route
+from callrail_relay.domain.routing import NamedEntry, NumberEntry, Route
 
 FEW = 3  # texts of a conversation that any list shows
 
@@ -85,16 +85,10 @@ def trackers_path(account_id: str, company_id: str | None) -> str:
     return _path(account_id, "trackers", status="active", company_id=company_id, per_page=250)
 
 
-def read_accounts(entries: Iterable[Json]) -> list[AccountEntry]:
+def read_named(entries: Iterable[Json]) -> list[NamedEntry]:
+    """Accounts, or the active ones of companies."""
     return [
-        AccountEntry(str(entry["id"]), str(entry.get("name") or entry["id"]), _text(entry.get("numeric_id")))
-        for entry in _with_id(entries)
-    ]
-
-
-def read_companies(entries: Iterable[Json]) -> list[CompanyEntry]:
-    return [
-        CompanyEntry(str(entry["id"]), str(entry.get("name") or entry["id"]), _text(entry.get("time_zone")))
+        NamedEntry(str(entry["id"]), str(entry.get("name") or entry["id"]), _text(entry.get("numeric_id")))
         for entry in _with_id(entries)
         if entry.get("status", "active") == "active"
     ]

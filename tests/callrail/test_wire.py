@@ -19,7 +19,7 @@ from callrail_relay.domain.outcome import (
     Unknown,
     Usage,
 )
-from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry
+from callrail_relay.domain.routing import NamedEntry, NumberEntry
 from tests.support.clock import START
 from tests.support.factories import RECIPIENT, make_route
 
@@ -452,11 +452,11 @@ def test_lists_are_read() -> None:
         {"id": "COM3"},
     ]
 
-    assert [AccountEntry("ACC1", "A", "123456789"), AccountEntry("ACC2", "ACC2", None)] == wire.read_accounts(
+    assert [NamedEntry("ACC1", "A", "123456789"), NamedEntry("ACC2", "ACC2")] == wire.read_named(
         listed("accounts", accounts)
     )
-    assert [CompanyEntry("COM1", "C", "America/Chicago"), CompanyEntry("COM3", "COM3", None)] == (
-        wire.read_companies(listed("companies", companies))
+    assert [NamedEntry("COM1", "C"), NamedEntry("COM3", "COM3")] == (
+        wire.read_named(listed("companies", companies))
     )
 
 
