@@ -189,7 +189,12 @@ class NewMessage:
 
     @property
     def fingerprint(self) -> bytes | None:
-        return fingerprint(self.draft)
+        """16 bytes that are equal for the same words to the same person from the same tracking number."""
+        draft = self.draft
+        if draft.route is None or draft.recipient is None or draft.text is None:
+            return None
+        parts = (draft.route.tracking_number, draft.recipient, draft.text)
+        return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,11 +348,3 @@ def repeat_key(key: str, body: bytes, query: str) -> bytes:
         digest.update(len(part).to_bytes(8))
         digest.update(part)
     return digest.digest()
-
-
-def fingerprint(draft: MappedText) -> bytes | None:
-    """16 bytes that are equal for the same words to the same person from the same tracking number."""
-    if draft.route is None or draft.recipient is None or draft.text is None:
-        return None
-    parts = (draft.route.tracking_number, draft.recipient, draft.text)
-    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).digest()
