@@ -35,7 +35,7 @@ class Window:
 
     @property
     def share(self) -> float:
-        return min(1.0, self.used / self.allowed) if self.allowed else 1.0
+        return min(1.0, self.used / self.allowed)
 
     def lacks(self, needed: int) -> int:
         """How many uses have to run out before *needed* more fit; 0 when they fit now."""
