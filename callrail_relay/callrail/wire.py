@@ -18,7 +18,7 @@ from operator import itemgetter
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from callrail_relay.callrail.answers import last_ten_digits, objects, read_object, thread_of
+from callrail_relay.callrail.answers import items, last_ten_digits, read_object, thread_of
 from callrail_relay.domain.charset import UnparsedError, decode
 from callrail_relay.domain.inbound import CallRailText, Direction, HookUrls, ShownNumber, WebhookIntegration
 from callrail_relay.domain.message import read_instant
@@ -66,7 +66,7 @@ def read_page(body: bytes, name: str, page: int) -> tuple[list[dict[str, Any]], 
     document = read_object(body) or {}
     if not isinstance(listed := document.get(name), list):
         raise ValueError(f"no list of {name}")  # noqa: TRY004 - the body is at fault, not the program
-    entries = objects(listed)
+    entries = items(listed, dict)
     # Some lists lack one of these.
     total, size = document.get("total_pages"), document.get("per_page")
     if isinstance(total, int):
@@ -103,17 +103,13 @@ def read_numbers(entries: Iterable[Json]) -> list[NumberEntry]:
             company = tracker.get("company")
             company_id = str(company.get("id") or "") if isinstance(company, dict) else ""
             name, pooled = str(tracker.get("name") or ""), tracker.get("type") != "source"
-            its_numbers = _strings(tracker.get("tracking_numbers"))
+            its_numbers = items(tracker.get("tracking_numbers"), str)
             numbers += [NumberEntry(number, name, company_id, pooled) for number in its_numbers]
     return numbers
 
 
 def _with_id(entries: Iterable[Json]) -> list[Json]:
     return [entry for entry in entries if entry.get("id") is not None]
-
-
-def _strings(value: object) -> list[str]:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
 def _text(value: object) -> str | None:
@@ -165,7 +161,7 @@ def read_replies(conversations: Iterable[Json], *, since: datetime) -> RepliesPa
     came since then, and no other shows more.
     """
     entries = {str(entry["id"]): entry for entry in _with_id(conversations)}
-    shown = {id_: objects(entry.get("recent_messages")) for id_, entry in entries.items()}
+    shown = {id_: items(entry.get("recent_messages"), dict) for id_, entry in entries.items()}
     most = max((len(messages) for messages in shown.values()), default=0)
     cut: dict[str, Json] = {
         id_: entries[id_]
@@ -251,7 +247,7 @@ def with_urls(config: Json, is_ours: Callable[[str], bool], hook: HookUrls | Non
     changed = dict(config)
     for name, url in ((_RECEIVED, hook and hook.received), (_SENT, hook and hook.sent)):
         known = config.get(name)
-        urls = [known] if isinstance(known, str) and known else _strings(known)
+        urls = [known] if isinstance(known, str) and known else items(known, str)
         kept = [one for one in urls if one == url or not is_ours(one)]
         if url and url not in kept:
             kept.append(url)
