@@ -29,7 +29,6 @@ from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
 from callrail_relay.domain.routing import Routes, local_url
 from callrail_relay.errors import RelayError, SettingsError
 from callrail_relay.service.delivery import DeliveryPolicy
-from callrail_relay.service.health import LITTLE_SPACE
 
 LEASE_MARGIN = timedelta(seconds=10)
 read_duration = parse_duration
@@ -125,7 +124,6 @@ class AppContext:
             budget=alerts.budget,
             waiting=alerts.waiting,
             failures=alerts.failures,
-            little_space=LITTLE_SPACE,
             weekly=alerts.weekly_summary,
         )
 

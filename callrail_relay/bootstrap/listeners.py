@@ -151,7 +151,7 @@ def _take_up(changed: AppContext, relay: wiring.Relay, worker: TaskGroup, dashbo
     """Use the settings of *changed* from now on. Each claim and each request reads its policy once."""
     relay.context, policy = changed, changed.mapping
     dashboard.mapping = relay.operations.mapping = policy
-    relay.intake.follow(policy)
+    relay.intake.policy = policy
     for task in worker.tasks:
         match task:
             case Delivery():

@@ -178,9 +178,9 @@ def print_status(report: StatusReport) -> None:
 def _lines(report: StatusReport) -> Iterator[Text]:
     facts = report.facts
     head, *others = points = judge(facts)
-    yield Text(sentence(head, facts), style=f"bold {_LEVEL_STYLES[head.level]}")
+    yield Text(sentence(head, facts), style=f"bold {_LEVEL_STYLES[head.code.level]}")
     for point in others[: MOST_SHOWN - 1]:
-        yield Text(sentence(point, facts), style=_LEVEL_STYLES[point.level])
+        yield Text(sentence(point, facts), style=_LEVEL_STYLES[point.code.level])
     yield from _not_shown(len(points), "notice")
     for node in facts.running.nodes:
         name = f"{node.name}: running" if len(facts.running.nodes) > 1 else "Running"

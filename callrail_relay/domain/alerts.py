@@ -14,6 +14,7 @@ FAILURE_WINDOW = timedelta(minutes=10)  # failures within this time are one burs
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 SUMMARY_AT = time(8)  # by this machine's clock
 SUMMARIES_APART = timedelta(days=2)  # at least: nodes in several time zones take several instants for 8 AM
+LITTLE_SPACE = 200 * 1024 * 1024  # bytes on the disk
 BAND = 10  # percent that a limit's use has to fall below a threshold before that threshold can be passed anew
 
 
@@ -48,7 +49,6 @@ class AlertPolicy:
     budget: tuple[int, ...]  # percent of the hourly and the daily limit, rising
     waiting: timedelta  # how long a text may wait for a person
     failures: int  # how many texts within FAILURE_WINDOW are a burst
-    little_space: int  # bytes on the disk
     weekly: str  # the day of the weekly summary, one of WEEKDAYS; anything else: there is none
 
 
@@ -178,14 +178,13 @@ def _findings(facts: AlertFacts, known: Mapping[str, Incident], policy: AlertPol
     for standing in facts.health.standings:
         for name, window in (("hour", standing.hour), ("day", standing.day)):
             key = f"{Code.LIMIT}:{standing.account.id}:{name}"
-            if window.allowed > 0:
-                yield _limit(key, window, known.get(key), policy)
+            yield _limit(key, window, known.get(key), policy)
     yield _review(facts, known.get(Code.REVIEW), policy)
     burst = facts.failures >= policy.failures or (None if facts.failures else False)
     yield _Finding(key=Code.FAILURES, wrong=burst, parameters={"count": facts.failures})
     if facts.free_bytes is not None:
-        little = facts.free_bytes < policy.little_space
-        full = little or (None if facts.free_bytes < policy.little_space * 5 // 4 else False)
+        little = facts.free_bytes < LITTLE_SPACE
+        full = little or (None if facts.free_bytes < LITTLE_SPACE * 5 // 4 else False)
         parameters = {"machine": facts.machine, "free_bytes": facts.free_bytes}
         yield _Finding(key=f"{Code.DISK}:{facts.machine}", wrong=full, parameters=parameters)
 

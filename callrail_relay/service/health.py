@@ -7,6 +7,7 @@ from typing import Any
 
 from callrail_relay.clock import Cached, Clock
 from callrail_relay.domain import teller
+from callrail_relay.domain.alerts import LITTLE_SPACE
 from callrail_relay.domain.health import CheckResult, Condition
 from callrail_relay.domain.message import instant
 from callrail_relay.domain.routing import Discovery, Route
@@ -95,7 +96,6 @@ class StoreProbe:
         return True
 
 
-LITTLE_SPACE = 200 * 1024 * 1024
 NO_SPACE = 20 * 1024 * 1024
 ANSWER_AGE = timedelta(minutes=15)
 CLOCK_MARGIN = timedelta(minutes=1)

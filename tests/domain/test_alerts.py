@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from callrail_relay.domain.account import Account, Window
 from callrail_relay.domain.alerts import (
+    LITTLE_SPACE,
     AlertFacts,
     Change,
     Code,
@@ -174,12 +175,6 @@ def test_hour_and_day_and_accounts_are_apart() -> None:
     assert 3 == len(Owner().see(facts))
 
 
-def test_a_limit_of_nothing_is_no_alarm() -> None:
-    none = replace(standing(), hour=Window(0, 0), day=Window(0, 0))
-
-    assert not decide(accounts(none), [], POLICY)
-
-
 def held(*minutes_ago: int, now: datetime = START, unknown: int = 0) -> AlertFacts:
     instants = [now - minutes * MINUTE for minutes in minutes_ago]
     undecided = Undecided(held=tuple(instants[unknown:]), unknown=tuple(instants[:unknown]))
@@ -237,7 +232,7 @@ def test_each_machine_speaks_for_its_own_disk() -> None:
     assert "office" == told.parameters["machine"]
     assert [] == owner.see(replace(WELL, machine="other"))
     assert [] == owner.see(replace(WELL, free_bytes=None))
-    assert [] == owner.see(replace(WELL, free_bytes=POLICY.little_space * 6 // 5))
+    assert [] == owner.see(replace(WELL, free_bytes=LITTLE_SPACE * 6 // 5))
     assert 1 == len(owner.see(WELL))
 
 
