@@ -66,7 +66,7 @@ async def make_backup(context: AppContext, file: Path, *, with_api_key: bool) ->
     """Write a new file of mode 0600, whole or not at all. Raises NotAllowed, SecretError, Unavailable."""
     names = (*_KEPT, *([SecretName.API_KEY] if with_api_key else []))
     secrets = {name.key: found.reveal() for name in names if (found := await context.secrets.find(name))}
-    store, made_at = store_file(context.settings.database.url), context.clock.now()  # before the copy
+    store, made_at = context.store_file, context.clock.now()  # before the copy
     files = [_CONTENT, _STORE] if store is not None and store.exists() else [_CONTENT]
     made = Backup(made_at=made_at, files=files, settings=_settings_of(context), secrets=secrets)
     try:
@@ -81,7 +81,7 @@ async def make_backup(context: AppContext, file: Path, *, with_api_key: bool) ->
 def _settings_of(context: AppContext) -> str:
     """The settings file, with what only the environment sets, and without the database's password."""
     changes, _ = environment_changes(context.config_path, context.settings)
-    if store_file(context.settings.database.url) is None:
+    if context.store_file is None:
         url = sa.make_url(context.settings.database.url).difference_update_query(["password"])
         safe = url._replace(password=None).render_as_string(hide_password=False)
         changes.setdefault("database", {})["url"] = safe

@@ -17,7 +17,6 @@ from callrail_relay.errors import RelayError, SecretError, SettingsError
 from callrail_relay.machine.files import HAS_MODES, files_in, links, network_drive, open_to_others
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox import replies as store_replies
-from callrail_relay.outbox.engine import store_file
 from callrail_relay.sentences import plural
 from callrail_relay.service import health
 from callrail_relay.service.health import Check, CheckWarning, HealthReport, says
@@ -143,7 +142,7 @@ async def _check_token_end(relay: Relay, found: Found) -> None:
 async def _check_place(context: AppContext) -> str:
     if synced := wiring.synced_store(context):
         raise CheckWarning(synced)
-    file = store_file(context.settings.database.url)
+    file = context.store_file
     if file is None:
         return says("database_server")
     if kind := network_drive(file):

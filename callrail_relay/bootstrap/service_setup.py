@@ -31,7 +31,6 @@ from callrail_relay.machine.service_managers import ServiceState as ServiceState
 from callrail_relay.machine.service_units import Kind as Kind  # noqa: PLC0414 - as above
 from callrail_relay.machine.service_units import ServicePlan, render
 from callrail_relay.outbox import relay_secrets
-from callrail_relay.outbox.engine import store_file
 from callrail_relay.outbox.presence import StoreLock
 from callrail_relay.service.tokens import new_token
 
@@ -162,7 +161,7 @@ async def find_needs(context: AppContext, kind: Kind) -> Needs:
             locked.append(name.words)
     settings, variables = environment_changes(context.config_path, context.settings)
     lost += [sentence("variable_lost", name=name) for name, value in _connection() if "@" in value]
-    if os.environ.get("PGPASSWORD") and store_file(context.settings.database.url) is None:
+    if os.environ.get("PGPASSWORD") and context.store_file is None:
         lost.append(sentence("password_lost"))
     return Needs(outside=[*outside, *variables], locked=locked, lost=lost, secrets=secrets, settings=settings)
 
@@ -212,12 +211,12 @@ def _require_free(context: AppContext) -> None:
 
 
 def _server(context: AppContext) -> Node | None:
-    return StoreLock(file).server() if (file := store_file(context.settings.database.url)) else None
+    return StoreLock(file).server() if (file := context.store_file) else None
 
 
 async def _is_this_relay(context: AppContext, answer: Answer, nonce: str) -> bool:
     """Whether only the relay of this store could give the *answer*. It makes no file."""
-    if (file := store_file(context.settings.database.url)) and not file.exists():
+    if (file := context.store_file) and not file.exists():
         return False
     with suppress(RelayError):
         async with open_relay(context) as relay:
@@ -325,7 +324,7 @@ def move_in(
     The settings come last: once they are there, they and the moved store are what counts.
     """
     target, wrote = system_config_file(), []
-    file, moved = store_file(context.settings.database.url), system_data_directory() / "relay.db"
+    file, moved = context.store_file, system_data_directory() / "relay.db"
     settings = dict(settings)
     if file is not None and "url" in context.settings.database.model_fields_set:
         # It comes to the data directory, which is the default.

@@ -31,7 +31,6 @@ from callrail_relay.machine.sleep import KeepAwake
 from callrail_relay.machine.tunnels import read_state
 from callrail_relay.outbox import presence
 from callrail_relay.outbox.copying import Begin, copy_store
-from callrail_relay.outbox.engine import store_file
 from callrail_relay.outbox.presence import names_of_store, node_name
 from callrail_relay.outbox.store import Store
 from callrail_relay.service import background
@@ -113,7 +112,7 @@ async def open_relay(
 
 
 def refuse_network_drive(context: AppContext) -> None:
-    file = store_file(context.settings.database.url)
+    file = context.store_file
     if file is None or context.settings.database.allow_network_drive:
         return
     if (kind := network_drive(file)) is not None:
@@ -122,7 +121,7 @@ def refuse_network_drive(context: AppContext) -> None:
 
 def synced_store(context: AppContext) -> str | None:
     """A warning if a sync program has the store in its folder, else None."""
-    file = store_file(context.settings.database.url)
+    file = context.store_file
     program = None if file is None else synced_folder(file)
     return program and (sentence("synced", file=file, program=program))
 
@@ -133,7 +132,7 @@ async def open_worker(
 ) -> AsyncIterator[TaskGroup]:
     """A worker; one that is *long_running* polls before it sends, and does what is beside delivery."""
     context, store = relay.context, relay.store
-    file = store_file(context.settings.database.url)
+    file = context.store_file
     names = private_directory(context.data) if file is None else names_of_store(file)
     async with open_callrail(context) as callrail:
         with node_name(names) as node, contextlib.closing(KeepAwake()) as keep_awake:
