@@ -20,7 +20,6 @@ from callrail_relay.clock import SystemClock
 from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
 from callrail_relay.config.types import check_database_url
-from callrail_relay.domain.alerts import Level
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.health import Facts
 from callrail_relay.domain.public_url import proof
@@ -240,10 +239,7 @@ async def try_alerts(context: AppContext) -> dict[str, bool]:
     """Send a test alert; says of each channel whether it took it. Raises SettingsError if there is none."""
     if (found := channels(context, "alerts.urls")) is None:
         raise SettingsError(sentence("no_channel", path=context.config_path))
-    try:
-        failed = await found.tell("callrail-relay: a test", sentence("test_alert"), Level.WARNING)
-    except Unavailable:
-        failed = found.names
+    failed = await found.pass_on("callrail-relay: a test", sentence("test_alert"), found.names, "warning")
     return {name: name not in failed for name in found.names}
 
 
