@@ -83,12 +83,7 @@ async def open_relay(
     refuse_network_drive(context)
     if long_running and (synced := synced_store(context)):
         logging.getLogger("callrail_relay").warning("%s", synced)
-    try:
-        store = await Store.open(context.settings.database.url, context.clock, serves=long_running)
-    except Unavailable as error:
-        if presence.REFUSED_BY_POOLER in str(error.__cause__):
-            raise Unavailable(presence.POOLED) from error
-        raise
+    store = await Store.open(context.settings.database.url, context.clock, serves=long_running)
     try:
         await store.read(presence.require_direct)
         yield Relay(

@@ -263,13 +263,21 @@ _SQLITE_WORDS = (
 )
 
 
+POOLED = (
+    "database.url leads to a connection pooler such as PgBouncer. Behind one, the relay can't be sure that "
+    "texts are on disk. Set it to PostgreSQL itself; a relay uses at most 6 connections."
+)
+
+
 def _words(engine: sa.Engine, error: exc.SQLAlchemyError) -> str:
+    cause = str(getattr(error, "orig", error))
+    if "unsupported startup parameter" in cause:  # what PgBouncer says to what a session asks for
+        return POOLED
     if not is_sqlite(engine):
         return (
             f"The database {describe(engine)} doesn't answer as it should; check that PostgreSQL runs, that "
             "database.url is right, and that the user may use the database."
         )
-    cause = str(getattr(error, "orig", error))
     with contextlib.suppress(OSError):
         # Without room for its side files, SQLite says only that the disk failed.
         directory = Path(str(engine.url.database)).parent

@@ -26,7 +26,7 @@ from callrail_relay.domain.account import DAY
 from callrail_relay.domain.health import Contact, Node, Slept
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.errors import AlreadyRunning, RelayError, Unavailable
-from callrail_relay.outbox.engine import APPLICATION, give_to_owner
+from callrail_relay.outbox.engine import APPLICATION, POOLED, give_to_owner
 from callrail_relay.outbox.rows import from_row, last_of, upsert
 from callrail_relay.outbox.tables import NOW, Instant, accounts, attempts, contacts, nodes, polls
 
@@ -256,13 +256,6 @@ def require_direct(connection: sa.Connection, now: datetime) -> None:
     client: Any = connection.connection.driver_connection
     if connection.scalar(sa.select(sa.func.pg_backend_pid())) != client.info.backend_pid:
         raise Unavailable(POOLED)
-
-
-REFUSED_BY_POOLER = "unsupported startup parameter"  # what PgBouncer says to what a session asks for
-POOLED = (
-    "database.url leads to a connection pooler such as PgBouncer. Behind one, the relay can't be sure that "
-    "texts are on disk. Set it to PostgreSQL itself; a relay uses at most 6 connections."
-)
 
 
 def is_served(connection: sa.Connection, now: datetime) -> bool:
