@@ -32,6 +32,7 @@ class Node:
     private_url: str | None = None
     version: str | None = None  # if it is known
     slept: Slept | None = None  # since then
+    by: str = "serve"  # the command that it runs
 
 
 @dataclass(frozen=True, slots=True)
