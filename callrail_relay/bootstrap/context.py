@@ -30,7 +30,6 @@ from callrail_relay.domain.routing import Routes, local_url
 from callrail_relay.errors import RelayError, SettingsError
 from callrail_relay.outbox.engine import peek_at_messages, store_file
 from callrail_relay.service.delivery import DeliveryPolicy
-from callrail_relay.service.health import LITTLE_SPACE
 
 LEASE_MARGIN = timedelta(seconds=10)
 read_duration = parse_duration
@@ -131,7 +130,6 @@ class AppContext:
             budget=alerts.budget,
             waiting=alerts.waiting,
             failures=alerts.failures,
-            little_space=LITTLE_SPACE,
             weekly=alerts.weekly_summary,
         )
 

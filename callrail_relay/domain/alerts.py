@@ -48,7 +48,6 @@ class AlertPolicy:
     budget: tuple[int, ...]  # percent of the hourly and the daily limit, rising
     waiting: timedelta  # how long a text may wait for a person
     failures: int  # how many texts within FAILURE_WINDOW are a burst
-    little_space: int  # bytes on the disk
     weekly: str  # the day of the weekly summary, one of WEEKDAYS; anything else: there is none
 
 
@@ -184,8 +183,8 @@ def _findings(facts: AlertFacts, known: Mapping[str, Incident], policy: AlertPol
     burst = facts.failures >= policy.failures or (None if facts.failures else False)
     yield _Finding(key=Code.FAILURES, wrong=burst, parameters={"count": facts.failures})
     if facts.free_bytes is not None:
-        little = facts.free_bytes < policy.little_space
-        full = little or (None if facts.free_bytes < policy.little_space * 5 // 4 else False)
+        little = facts.free_bytes < health.LITTLE_SPACE
+        full = little or (None if facts.free_bytes < health.LITTLE_SPACE * 5 // 4 else False)
         parameters = {"machine": facts.machine, "free_bytes": facts.free_bytes}
         yield _Finding(key=f"{Code.DISK}:{facts.machine}", wrong=full, parameters=parameters)
 

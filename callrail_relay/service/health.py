@@ -7,7 +7,7 @@ from typing import Any
 
 from callrail_relay.clock import Cached, Clock
 from callrail_relay.domain import teller
-from callrail_relay.domain.health import CheckResult, Condition
+from callrail_relay.domain.health import LITTLE_SPACE, CheckResult, Condition
 from callrail_relay.domain.message import instant
 from callrail_relay.domain.routing import Discovery, Route
 from callrail_relay.errors import RefusedByCallRail, RelayError, Unavailable, Waiting
@@ -94,7 +94,6 @@ class StoreProbe:
         return True
 
 
-LITTLE_SPACE = 200 * 1024 * 1024
 NO_SPACE = 20 * 1024 * 1024
 ANSWER_AGE = timedelta(minutes=15)
 CLOCK_MARGIN = timedelta(minutes=1)

@@ -18,7 +18,7 @@ from callrail_relay.domain.alerts import (
     due_since,
 )
 from callrail_relay.domain.delivery import AccountStatus
-from callrail_relay.domain.health import Contact, Facts, Node, PublicUrl, Running
+from callrail_relay.domain.health import LITTLE_SPACE, Contact, Facts, Node, PublicUrl, Running
 from callrail_relay.domain.message import Reason
 from callrail_relay.domain.views import Waiting
 from tests.support.clock import START
@@ -237,7 +237,7 @@ def test_each_machine_speaks_for_its_own_disk() -> None:
     assert "office" == told.parameters["machine"]
     assert [] == owner.see(replace(WELL, machine="other"))
     assert [] == owner.see(replace(WELL, free_bytes=None))
-    assert [] == owner.see(replace(WELL, free_bytes=POLICY.little_space * 6 // 5))
+    assert [] == owner.see(replace(WELL, free_bytes=LITTLE_SPACE * 6 // 5))
     assert 1 == len(owner.see(WELL))
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from callrail_relay.callrail.simulator import Fault, Kind, Simulator
+from callrail_relay.domain.health import LITTLE_SPACE
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import RefusedByCallRail, Unavailable, Waiting
 from callrail_relay.sentences import at
 from callrail_relay.service.health import (
     ANSWER_AGE,
-    LITTLE_SPACE,
     NO_SPACE,
     CheckWarning,
     Remembered,
