@@ -8,13 +8,13 @@ from callrail_relay.bootstrap.context import AppContext, load_context
 from callrail_relay.bootstrap.credentials import find_signing_keys
 from callrail_relay.bootstrap.editing import read_unused
 from callrail_relay.bootstrap.wiring import Relay
-from callrail_relay.callrail.network import find_network
 from callrail_relay.config.loading import ignored_variables
 from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import Found, SecretName
 from callrail_relay.domain.guards import Mode
 from callrail_relay.errors import RelayError, SecretError, SettingsError
 from callrail_relay.machine.files import HAS_MODES, files_in, links, network_drive, open_to_others
+from callrail_relay.network import find_network
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox import replies as store_replies
 from callrail_relay.sentences import plural

@@ -16,7 +16,6 @@ import callrail_relay
 from callrail_relay.bootstrap.backups import move_store
 from callrail_relay.bootstrap.context import AppContext, listener_url, load_context, sentence
 from callrail_relay.bootstrap.wiring import channels, open_relay
-from callrail_relay.callrail.network import find_network
 from callrail_relay.config import places
 from callrail_relay.config.loading import PREFIX, environment_changes, read_text
 from callrail_relay.config.saving import put_back, save, update
@@ -231,10 +230,7 @@ async def _why_silent(context: AppContext, manager: Manager) -> str | None:
     began, fault = clock.monotonic(), None
     while (passed := clock.monotonic() - began) < ANSWERS_WITHIN:
         try:
-            # Without a proxy, as for loopback.
-            answer = await fetch(
-                f"{listener_url(server)}/healthz?probe={nonce}", lambda _: find_network("http://127.0.0.1")
-            )
+            answer = await fetch(f"{listener_url(server)}/healthz?probe={nonce}", directly=True)
         except NoAnswer:
             proven, fault = False, sentence("silent", url=listener_url(server))
         else:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from callrail_relay.bootstrap.context import AppContext, listener_url, sentence
 from callrail_relay.callrail.client import CallRail
-from callrail_relay.callrail.network import find_network
 from callrail_relay.clock import SystemClock
 from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
@@ -79,7 +78,7 @@ async def open_relay(
 ) -> AsyncIterator[Relay]:
     """The services on an open store. Others can see that one that is *long_running* serves it."""
     server = context.settings.server
-    ask_outside = partial(fetch, find_network=find_network, from_outside=True)
+    ask_outside = partial(fetch, from_outside=True)
     refuse_network_drive(context)
     if long_running and (synced := synced_store(context)):
         logging.getLogger("callrail_relay").warning("%s", synced)
@@ -161,7 +160,7 @@ async def open_passing_on(relay: Relay, hook: EventHook, secret: str) -> AsyncIt
     mark = f"1.1 callrail-relay-{proof(secret, 'via')[:16]}"  # tells what was passed on here from all else
     max_age = relay.context.settings.delivery.max_age
     async with (
-        aclosing(OldUrl(find_network, mark)) as old_url,
+        aclosing(OldUrl(mark)) as old_url,
         aclosing(PassingOn(relay.store, hook, old_url.pass_on, max_age, mark)) as passing_on,
     ):
         yield passing_on
@@ -179,9 +178,7 @@ def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[backgroun
     if store.beats:
         others.append(background.Heartbeat(store, hook))
     if (outside := context.settings.alerts.heartbeat_url) is not None:
-        others.append(
-            background.OutsideHeartbeat(store, hook, relay.facts, partial(fetch, outside, find_network))
-        )
+        others.append(background.OutsideHeartbeat(store, hook, relay.facts, partial(fetch, outside)))
     if (kept_for := context.settings.retention.after) is not None:
         others.append(background.Retention(store, hook, kept_for))
     if (forwards := channels(context, "replies.forward_to")) is not None:
