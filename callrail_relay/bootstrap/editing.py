@@ -94,10 +94,6 @@ class Editor:
         """The keys of which the relay still uses other values than the file has. Raises SettingsError."""
         return unused(self.context.settings, self.read())
 
-    def noted(self) -> tuple[str, ...]:
-        """The same as ``waiting``, as the relay has seen it last."""
-        return read_unused(self.context.data)
-
     async def save(
         self, typed: Mapping[str, object], stamp: str, by: str, *, lines: str | None = None
     ) -> Saved:
