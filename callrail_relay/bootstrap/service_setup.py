@@ -18,7 +18,7 @@ from callrail_relay.bootstrap.context import AppContext, listener_url, load_cont
 from callrail_relay.bootstrap.wiring import channels, open_relay
 from callrail_relay.config import places
 from callrail_relay.config.loading import PREFIX, environment_changes, read_text
-from callrail_relay.config.saving import put_back, save, update
+from callrail_relay.config.saving import changed, put_back, save
 from callrail_relay.config.secrets import OsKeyring, SecretName, Secrets
 from callrail_relay.domain.health import Node
 from callrail_relay.domain.public_url import Answer, NoAnswer, is_proven
@@ -336,11 +336,9 @@ def move_in(
         path = target.parent / CREDENTIALS[name]
         _put(path, value, undo)
         wrote.append(f"The {name.words} is in {path}.")
-    if context.config_path != target:
-        _put(target, read_text(context.config_path) or "", undo)
+    if context.config_path != target or settings:
+        _put(target, changed(target, read_text(context.config_path) or "", settings), undo)
         wrote.append(sentence("settings_are", path=target))
-    if settings:
-        update(target, settings)
     os.environ.update(system_variables())
     return load_context(target), wrote
 
