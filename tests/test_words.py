@@ -15,7 +15,8 @@ PACKAGE = Path(str(files("callrail_relay")))
 
 def asked(folder: str, functions: set[str]) -> Iterator[str]:
     """What calls of *functions* are for, such as "a" and "b" in `say("a" if … else "b")`."""
-    for path in PACKAGE.joinpath(folder).rglob("*.py"):
+    place = PACKAGE / folder
+    for path in [place] if place.suffix else place.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in functions and node.args:
                 first = node.args[0]
@@ -34,6 +35,7 @@ def asked(folder: str, functions: set[str]) -> Iterator[str]:
         ({"sentence"}, ["config"], "config/words.toml", ""),
         ({"must", "t.must"}, ["config"], "config/types.toml", ""),
         ({"sentence"}, ["machine"], "machine/words.toml", ""),
+        ({"sentence"}, ["network.py"], "network.toml", ""),
         ({"sentence"}, ["service"], "service/words.toml", ""),
         ({"says"}, ["service", "bootstrap"], "service/health.toml", ""),
         ({"_sentence"}, ["domain"], "domain/opt_outs.toml", ""),

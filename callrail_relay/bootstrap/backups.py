@@ -29,7 +29,7 @@ from callrail_relay.domain.events import ignore
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.errors import AlreadyRunning, NotAllowed, NotFound, RelayError, Unavailable
 from callrail_relay.outbox.backups import copy_file, prepare
-from callrail_relay.outbox.engine import RESTORING, SIDE_FILES, give_to_owner, restore_marker, store_file
+from callrail_relay.outbox.engine import RESTORING, give_to_owner, restore_marker, store_file, store_files
 from callrail_relay.outbox.presence import StoreLock, kept
 from callrail_relay.replacing import replace, sync_folder
 from callrail_relay.service.reconciliation import Reconciliation
@@ -66,7 +66,7 @@ async def make_backup(context: AppContext, file: Path, *, with_api_key: bool) ->
     """Write a new file of mode 0600, whole or not at all. Raises NotAllowed, SecretError, Unavailable."""
     names = (*_KEPT, *([SecretName.API_KEY] if with_api_key else []))
     secrets = {name.key: found.reveal() for name in names if (found := await context.secrets.find(name))}
-    store, made_at = store_file(context.settings.database.url), context.clock.now()  # before the copy
+    store, made_at = context.store_file, context.clock.now()  # before the copy
     files = [_CONTENT, _STORE] if store is not None and store.exists() else [_CONTENT]
     made = Backup(made_at=made_at, files=files, settings=_settings_of(context), secrets=secrets)
     try:
@@ -81,7 +81,7 @@ async def make_backup(context: AppContext, file: Path, *, with_api_key: bool) ->
 def _settings_of(context: AppContext) -> str:
     """The settings file, with what only the environment sets, and without the database's password."""
     changes, _ = environment_changes(context.config_path, context.settings)
-    if store_file(context.settings.database.url) is None:
+    if context.store_file is None:
         url = sa.make_url(context.settings.database.url).difference_update_query(["password"])
         safe = url._replace(password=None).render_as_string(hide_password=False)
         changes.setdefault("database", {})["url"] = safe
@@ -209,8 +209,9 @@ def _clear(path: Path, marker: Path) -> None:
     """Remove what a `restore` wrote. Only with its marker there is a store, and no other one."""
     if marker.exists() and path.exists() and read_text(path) == read_text(marker):
         path.unlink()
-    for file in (f"{name}{end}" for name in (_STORE, RESTORING) for end in SIDE_FILES):
-        marker.with_name(file).unlink(missing_ok=True)
+    for name in (_STORE, RESTORING):
+        for file in store_files(marker.with_name(name)):
+            file.unlink(missing_ok=True)
     for target in (marker, marker.with_name(RESTORING), path, Secrets(path).file):
         for half_written in target.parent.glob(f".{escape(target.name)}.????????"):
             half_written.unlink()
@@ -265,7 +266,7 @@ def move_store(store: Path, moved: Path) -> None:
                     give_to_owner(path)
                 whole.rename(moved)
                 sync_folder(moved.parent)  # SQLite did so for the file itself
-                for path in (*_files(store), *beside):
+                for path in (*store_files(store), *beside):
                     path.unlink(missing_ok=True)
     except AlreadyRunning as error:
         raise NotAllowed(sentence("stopped_only", error=error)) from error
@@ -276,9 +277,5 @@ def move_store(store: Path, moved: Path) -> None:
 def remove_store(store: Path) -> None:
     """Remove a stopped store. Raises AlreadyRunning or NotAllowed."""
     with kept(store, "uninstall", SystemClock().now(), NotAllowed(sentence("command_runs"))):
-        for path in _files(store):
+        for path in store_files(store):
             path.unlink(missing_ok=True)
-
-
-def _files(store: Path) -> list[Path]:
-    return [Path(f"{store}{end}") for end in SIDE_FILES]

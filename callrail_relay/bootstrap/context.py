@@ -28,6 +28,7 @@ from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
 from callrail_relay.domain.routing import Routes, local_url
 from callrail_relay.errors import RelayError, SettingsError
+from callrail_relay.outbox.engine import peek_at_messages, store_file
 from callrail_relay.service.delivery import DeliveryPolicy
 
 LEASE_MARGIN = timedelta(seconds=10)
@@ -50,6 +51,11 @@ class AppContext:
     random: Random = field(default_factory=lambda: Random(SystemRandom().getrandbits(256)))  # noqa: S311
     overrides: Mapping[str, object] = field(default_factory=dict)
     stamp: object = None  # of the settings file, as it was read
+
+    @property
+    def store_file(self) -> Path | None:
+        """The file of the SQLite store; None for PostgreSQL."""
+        return store_file(self.settings.database.url)
 
     @property
     def routes(self) -> Routes:
@@ -179,8 +185,6 @@ def load_context(
 
 def peek(config: Path | None) -> tuple[tuple[str, ...], list[tuple[str, str | None, str]]]:
     """One's own numbers; the id, person and status of the newest texts. Nothing is created or waited for."""
-    from callrail_relay.outbox.engine import peek_at_messages  # noqa: PLC0415 - only where it is needed
-
     with suppress(RelayError):
         context = load_context(config)
         return context.tracking_numbers, peek_at_messages(context.settings.database.url)

@@ -14,7 +14,7 @@ from callrail_relay.bootstrap.context import AppContext, listener_url, load_cont
 from callrail_relay.bootstrap.wiring import open_callrail, open_relay
 from callrail_relay.callrail.wire import read_webhook, verify
 from callrail_relay.config.loading import read_text
-from callrail_relay.config.places import private_directory, write_privately
+from callrail_relay.config.places import private_directory
 from callrail_relay.config.saving import Changes, overruled, save
 from callrail_relay.config.secrets import Found as Found  # noqa: PLC0414 - for the commands, too
 from callrail_relay.config.secrets import OsKeyring, SecretName
@@ -45,16 +45,13 @@ async def read_hook_tokens(context: AppContext) -> Sequence[HookToken]:
 
 async def wait_for_keyring() -> None:
     """Give the OS keyring two minutes to open: a person may have signed in a moment ago."""
-    for _ in range(24):
-        try:
-            context = load_context(None)
-            await context.secrets.find(SecretName.API_KEY)
-        except SecretError:
+    with contextlib.suppress(SettingsError):  # `serve` will tell
+        for _ in range(24):
+            context = load_context(None)  # anew: a keyring that once hung is asked no more
+            with contextlib.suppress(SecretError):
+                await context.secrets.find(SecretName.API_KEY)
+                return
             await context.clock.sleep(5)
-        except SettingsError:  # `serve` will tell
-            return
-        else:
-            return
 
 
 async def _former_tokens(context: AppContext) -> list[HookToken]:
@@ -274,14 +271,9 @@ def session_key(context: AppContext) -> str:
     if not context.settings.dashboard.port:
         return new_token()
     path = private_directory(context.data) / KEY_FILE
-    try:
-        key = path.read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        key = ""
-    if not key:
-        key = new_token()
-        with contextlib.suppress(OSError):
-            write_privately(path, key)
+    key: str | None = read_note(path)
+    if key is None:
+        write_note(path, key := new_token())
     return key
 
 

@@ -8,16 +8,15 @@ from callrail_relay.bootstrap.context import AppContext, load_context
 from callrail_relay.bootstrap.credentials import find_signing_keys
 from callrail_relay.bootstrap.editing import read_unused
 from callrail_relay.bootstrap.wiring import Relay
-from callrail_relay.callrail.network import find_network
 from callrail_relay.config.loading import ignored_variables
 from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import Found, SecretName
 from callrail_relay.domain.guards import Mode
 from callrail_relay.errors import RelayError, SecretError, SettingsError
 from callrail_relay.machine.files import HAS_MODES, files_in, links, network_drive, open_to_others
+from callrail_relay.network import find_network
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox import replies as store_replies
-from callrail_relay.outbox.engine import store_file
 from callrail_relay.sentences import plural
 from callrail_relay.service import health
 from callrail_relay.service.health import Check, CheckWarning, HealthReport, says
@@ -145,7 +144,7 @@ async def _check_token_end(relay: Relay, found: Found) -> None:
 async def _check_place(context: AppContext) -> str:
     if synced := wiring.synced_store(context):
         raise CheckWarning(synced)
-    file = store_file(context.settings.database.url)
+    file = context.store_file
     if file is None:
         return says("database_server")
     if kind := network_drive(file):

@@ -90,14 +90,6 @@ class Editor:
         there = next(one for one in (folder, *folder.parents) if one.exists())
         return None if os.access(there, os.W_OK) else sentence("folder_closed", folder=there)
 
-    def waiting(self) -> tuple[str, ...]:
-        """The keys of which the relay still uses other values than the file has. Raises SettingsError."""
-        return unused(self.context.settings, self.read())
-
-    def noted(self) -> tuple[str, ...]:
-        """The same as ``waiting``, as the relay has seen it last."""
-        return read_unused(self.context.data)
-
     async def save(
         self, typed: Mapping[str, object], stamp: str, by: str, *, lines: str | None = None
     ) -> Saved:

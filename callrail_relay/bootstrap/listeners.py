@@ -87,24 +87,21 @@ async def open_listeners(
             refused=refused,
         )
         await stack.enter_async_context(public)
-        if not settings.enabled:
-            yield Listening(public_url=public.url, private_url=None, login_url=None, trust=public.trust)
-            return
-        dashboard = _dashboard(relay, worker, hook, signal or ChangeSignal(), link_secret := new_token())
-        host, port = settings.host, settings.port
-        app = create_private_app(
-            dashboard, wiring.scrape(relay, metrics), host=host, loopback=is_loopback(host)
-        )
-        private = Listener(app, host=host, port=port, setting="dashboard.port", refused=refused)
-        await stack.enter_async_context(private)
-        stack.push_async_callback(dashboard.close)
-        stack.enter_context(credentials.open_desk(context.data, private.url, link_secret))
-        await relay.store.note(private_url=private.url)
+        private_url = login_url = None
+        if settings.enabled:
+            dashboard = _dashboard(relay, worker, hook, signal or ChangeSignal(), link_secret := new_token())
+            host, port = settings.host, settings.port
+            app = create_private_app(
+                dashboard, wiring.scrape(relay, metrics), host=host, loopback=is_loopback(host)
+            )
+            private = Listener(app, host=host, port=port, setting="dashboard.port", refused=refused)
+            await stack.enter_async_context(private)
+            private_url, login_url = private.url, f"{private.url}/login?token={dashboard.login.token}"
+            stack.push_async_callback(dashboard.close)
+            stack.enter_context(credentials.open_desk(context.data, private_url, link_secret))
+            await relay.store.note(private_url=private_url)
         yield Listening(
-            public_url=public.url,
-            private_url=private.url,
-            login_url=f"{private.url}/login?token={dashboard.login.token}",
-            trust=public.trust,
+            public_url=public.url, private_url=private_url, login_url=login_url, trust=public.trust
         )
 
 

@@ -16,7 +16,6 @@ from callrail_relay.config.places import log_file
 from callrail_relay.config.secrets import SecretName, Secrets
 from callrail_relay.domain.message import Status
 from callrail_relay.errors import KeyringError, NotAllowed, RelayError, SecretError, Unavailable
-from callrail_relay.outbox.engine import store_file
 from callrail_relay.outbox.presence import StoreLock
 
 
@@ -45,7 +44,7 @@ async def plan_removal(
     service = kind if state and state.installed else None
     # What a former `uninstall` left may have no settings file any more.
     context = service_setup.load_for(service, config) if service else load_context(config, must_exist=False)
-    store = store_file(context.settings.database.url)
+    store = context.store_file
     if store is not None and not (state and state.running) and StoreLock(store).server() is not None:
         raise NotAllowed(sentence("runs_no_service"))
     if with_data and (store is None or store.exists()):
@@ -104,7 +103,7 @@ async def _name_webhooks(context: AppContext, key: str | None) -> str | None:
 
 
 async def _remove_webhooks(context: AppContext, key: str | None) -> None:
-    if store_file(context.settings.database.url) is None:
+    if context.store_file is None:
         async with open_relay(context) as relay:
             if (await relay.store.running()).nodes:
                 raise NotAllowed(sentence("needed_elsewhere"))

@@ -16,10 +16,9 @@ import callrail_relay
 from callrail_relay.bootstrap.backups import move_store
 from callrail_relay.bootstrap.context import AppContext, listener_url, load_context, sentence
 from callrail_relay.bootstrap.wiring import channels, open_relay
-from callrail_relay.callrail.network import find_network
 from callrail_relay.config import places
 from callrail_relay.config.loading import PREFIX, environment_changes, read_text
-from callrail_relay.config.saving import put_back, save, update
+from callrail_relay.config.saving import changed, put_back, save
 from callrail_relay.config.secrets import OsKeyring, SecretName, Secrets
 from callrail_relay.domain.health import Node
 from callrail_relay.domain.public_url import Answer, NoAnswer, is_proven
@@ -31,7 +30,6 @@ from callrail_relay.machine.service_managers import ServiceState as ServiceState
 from callrail_relay.machine.service_units import Kind as Kind  # noqa: PLC0414 - as above
 from callrail_relay.machine.service_units import ServicePlan, render
 from callrail_relay.outbox import relay_secrets
-from callrail_relay.outbox.engine import store_file
 from callrail_relay.outbox.presence import StoreLock
 from callrail_relay.service.tokens import new_token
 
@@ -162,7 +160,7 @@ async def find_needs(context: AppContext, kind: Kind) -> Needs:
             locked.append(name.words)
     settings, variables = environment_changes(context.config_path, context.settings)
     lost += [sentence("variable_lost", name=name) for name, value in _connection() if "@" in value]
-    if os.environ.get("PGPASSWORD") and store_file(context.settings.database.url) is None:
+    if os.environ.get("PGPASSWORD") and context.store_file is None:
         lost.append(sentence("password_lost"))
     return Needs(outside=[*outside, *variables], locked=locked, lost=lost, secrets=secrets, settings=settings)
 
@@ -212,12 +210,12 @@ def _require_free(context: AppContext) -> None:
 
 
 def _server(context: AppContext) -> Node | None:
-    return StoreLock(file).server() if (file := store_file(context.settings.database.url)) else None
+    return StoreLock(file).server() if (file := context.store_file) else None
 
 
 async def _is_this_relay(context: AppContext, answer: Answer, nonce: str) -> bool:
     """Whether only the relay of this store could give the *answer*. It makes no file."""
-    if (file := store_file(context.settings.database.url)) and not file.exists():
+    if (file := context.store_file) and not file.exists():
         return False
     with suppress(RelayError):
         async with open_relay(context) as relay:
@@ -232,10 +230,7 @@ async def _why_silent(context: AppContext, manager: Manager) -> str | None:
     began, fault = clock.monotonic(), None
     while (passed := clock.monotonic() - began) < ANSWERS_WITHIN:
         try:
-            # Without a proxy, as for loopback.
-            answer = await fetch(
-                f"{listener_url(server)}/healthz?probe={nonce}", lambda _: find_network("http://127.0.0.1")
-            )
+            answer = await fetch(f"{listener_url(server)}/healthz?probe={nonce}", directly=True)
         except NoAnswer:
             proven, fault = False, sentence("silent", url=listener_url(server))
         else:
@@ -325,7 +320,7 @@ def move_in(
     The settings come last: once they are there, they and the moved store are what counts.
     """
     target, wrote = system_config_file(), []
-    file, moved = store_file(context.settings.database.url), system_data_directory() / "relay.db"
+    file, moved = context.store_file, system_data_directory() / "relay.db"
     settings = dict(settings)
     if file is not None and "url" in context.settings.database.model_fields_set:
         # It comes to the data directory, which is the default.
@@ -341,11 +336,9 @@ def move_in(
         path = target.parent / CREDENTIALS[name]
         _put(path, value, undo)
         wrote.append(f"The {name.words} is in {path}.")
-    if context.config_path != target:
-        _put(target, read_text(context.config_path) or "", undo)
+    if context.config_path != target or settings:
+        _put(target, changed(target, read_text(context.config_path) or "", settings), undo)
         wrote.append(sentence("settings_are", path=target))
-    if settings:
-        update(target, settings)
     os.environ.update(system_variables())
     return load_context(target), wrote
 

@@ -15,12 +15,10 @@ from typing import TYPE_CHECKING
 
 from callrail_relay.bootstrap.context import AppContext, listener_url, sentence
 from callrail_relay.callrail.client import CallRail
-from callrail_relay.callrail.network import find_network
 from callrail_relay.clock import SystemClock
 from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
 from callrail_relay.config.types import check_database_url
-from callrail_relay.domain.alerts import Level
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.health import Facts
 from callrail_relay.domain.public_url import proof
@@ -31,7 +29,6 @@ from callrail_relay.machine.sleep import KeepAwake
 from callrail_relay.machine.tunnels import read_state
 from callrail_relay.outbox import presence
 from callrail_relay.outbox.copying import Begin, copy_store
-from callrail_relay.outbox.engine import store_file
 from callrail_relay.outbox.presence import names_of_store, node_name
 from callrail_relay.outbox.store import Store
 from callrail_relay.service import background
@@ -81,16 +78,11 @@ async def open_relay(
 ) -> AsyncIterator[Relay]:
     """The services on an open store. Others can see that one that is *long_running* serves it."""
     server = context.settings.server
-    ask_outside = partial(fetch, find_network=find_network, from_outside=True)
+    ask_outside = partial(fetch, from_outside=True)
     refuse_network_drive(context)
     if long_running and (synced := synced_store(context)):
         logging.getLogger("callrail_relay").warning("%s", synced)
-    try:
-        store = await Store.open(context.settings.database.url, context.clock, serves=long_running)
-    except Unavailable as error:
-        if presence.REFUSED_BY_POOLER in str(error.__cause__):
-            raise Unavailable(presence.POOLED) from error
-        raise
+    store = await Store.open(context.settings.database.url, context.clock, serves=long_running)
     try:
         await store.read(presence.require_direct)
         yield Relay(
@@ -113,7 +105,7 @@ async def open_relay(
 
 
 def refuse_network_drive(context: AppContext) -> None:
-    file = store_file(context.settings.database.url)
+    file = context.store_file
     if file is None or context.settings.database.allow_network_drive:
         return
     if (kind := network_drive(file)) is not None:
@@ -122,7 +114,7 @@ def refuse_network_drive(context: AppContext) -> None:
 
 def synced_store(context: AppContext) -> str | None:
     """A warning if a sync program has the store in its folder, else None."""
-    file = store_file(context.settings.database.url)
+    file = context.store_file
     program = None if file is None else synced_folder(file)
     return program and (sentence("synced", file=file, program=program))
 
@@ -133,7 +125,7 @@ async def open_worker(
 ) -> AsyncIterator[TaskGroup]:
     """A worker; one that is *long_running* polls before it sends, and does what is beside delivery."""
     context, store = relay.context, relay.store
-    file = store_file(context.settings.database.url)
+    file = context.store_file
     names = private_directory(context.data) if file is None else names_of_store(file)
     async with open_callrail(context) as callrail:
         with node_name(names) as node, contextlib.closing(KeepAwake()) as keep_awake:
@@ -168,7 +160,7 @@ async def open_passing_on(relay: Relay, hook: EventHook, secret: str) -> AsyncIt
     mark = f"1.1 callrail-relay-{proof(secret, 'via')[:16]}"  # tells what was passed on here from all else
     max_age = relay.context.settings.delivery.max_age
     async with (
-        aclosing(OldUrl(find_network, mark)) as old_url,
+        aclosing(OldUrl(mark)) as old_url,
         aclosing(PassingOn(relay.store, hook, old_url.pass_on, max_age, mark)) as passing_on,
     ):
         yield passing_on
@@ -186,9 +178,7 @@ def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[backgroun
     if store.beats:
         others.append(background.Heartbeat(store, hook))
     if (outside := context.settings.alerts.heartbeat_url) is not None:
-        others.append(
-            background.OutsideHeartbeat(store, hook, relay.facts, partial(fetch, outside, find_network))
-        )
+        others.append(background.OutsideHeartbeat(store, hook, relay.facts, partial(fetch, outside)))
     if (kept_for := context.settings.retention.after) is not None:
         others.append(background.Retention(store, hook, kept_for))
     if (forwards := channels(context, "replies.forward_to")) is not None:
@@ -241,10 +231,7 @@ async def try_alerts(context: AppContext) -> dict[str, bool]:
     """Send a test alert; says of each channel whether it took it. Raises SettingsError if there is none."""
     if (found := channels(context, "alerts.urls")) is None:
         raise SettingsError(sentence("no_channel", path=context.config_path))
-    try:
-        failed = await found.tell("callrail-relay: a test", sentence("test_alert"), Level.WARNING)
-    except Unavailable:
-        failed = found.names
+    failed = await found.pass_on("callrail-relay: a test", sentence("test_alert"), found.names, "warning")
     return {name: name not in failed for name in found.names}
 
 

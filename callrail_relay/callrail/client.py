@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import httpx2
 
 from callrail_relay.callrail import answers, sentence, wire
-from callrail_relay.callrail.network import find_network
 from callrail_relay.domain.inbound import Change, HookUrls, Registration, SeenReplies, WebhookIntegration
 from callrail_relay.domain.mapper import send_parameters
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown, Unsendable
@@ -20,6 +19,7 @@ from callrail_relay.domain.phone import normalize
 from callrail_relay.domain.reconcile import BEFORE, FoundText, Lookup
 from callrail_relay.domain.routing import NamedEntry, NumberEntry, Route, is_loopback
 from callrail_relay.errors import RefusedByCallRail, Unavailable
+from callrail_relay.network import find_network
 
 # Seconds. The other side may close a connection that is idle for longer, and a text sent on it would be lost.
 IDLE_CONNECTION = 1.0

@@ -14,7 +14,7 @@ async def backup(file: Path, with_api_key: bool = False) -> None:
 
     context = load_context()
     made = await make_backup(context, file, with_api_key=with_api_key)
-    if not context.settings.database.url.startswith("sqlite"):
+    if context.store_file is None:
         say("It holds settings and secrets only, and no database password. `pg_dump` backs up the rest.")
     what = {"texts": made.has_store, "api_key": made.has_api_key}
     document = {"file": str(file), "made_at": instant(made.made_at), **what}

@@ -159,7 +159,7 @@ async def hook_url(rotate: bool = False, now: bool = False) -> None:
         # Others besides IF3 who know the former secret.
         if (await credentials.find_signing_keys(context))[0]:
             say(sentence("webhooks_secret"))
-        if not context.settings.database.url.startswith("sqlite"):
+        if context.store_file is None:
             say(sentence("other_computers"))
     else:
         try:

@@ -14,7 +14,6 @@ FAILURE_WINDOW = timedelta(minutes=10)  # failures within this time are one burs
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 SUMMARY_AT = time(8)  # by this machine's clock
 SUMMARIES_APART = timedelta(days=2)  # at least: nodes in several time zones take several instants for 8 AM
-LITTLE_SPACE = 200 * 1024 * 1024  # bytes on the disk
 BAND = 10  # percent that a limit's use has to fall below a threshold before that threshold can be passed anew
 
 
@@ -183,8 +182,8 @@ def _findings(facts: AlertFacts, known: Mapping[str, Incident], policy: AlertPol
     burst = facts.failures >= policy.failures or (None if facts.failures else False)
     yield _Finding(key=Code.FAILURES, wrong=burst, parameters={"count": facts.failures})
     if facts.free_bytes is not None:
-        little = facts.free_bytes < LITTLE_SPACE
-        full = little or (None if facts.free_bytes < LITTLE_SPACE * 5 // 4 else False)
+        little = facts.free_bytes < health.LITTLE_SPACE
+        full = little or (None if facts.free_bytes < health.LITTLE_SPACE * 5 // 4 else False)
         parameters = {"machine": facts.machine, "free_bytes": facts.free_bytes}
         yield _Finding(key=f"{Code.DISK}:{facts.machine}", wrong=full, parameters=parameters)
 

@@ -13,6 +13,7 @@ from callrail_relay.domain.shadow import Shadow
 from callrail_relay.domain.views import Waiting
 
 CONTACT_AGE = timedelta(minutes=10)  # how old CallRail's last answer may be before the relay asks again
+LITTLE_SPACE = 200 * 1024 * 1024  # bytes on the disk
 _RECENT = CONTACT_AGE * 2  # how old it may be to count as one of now: asking takes a while
 
 
@@ -32,6 +33,7 @@ class Node:
     private_url: str | None = None
     version: str | None = None  # if it is known
     slept: Slept | None = None  # since then
+    by: str = "serve"  # the command that it runs
 
 
 @dataclass(frozen=True, slots=True)

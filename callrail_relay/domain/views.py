@@ -1,11 +1,13 @@
 """What the dashboard reads: pages of texts, what waits for a person, how much came in, and conversations."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from callrail_relay.domain.message import MessageState, Status
 
+T = TypeVar("T")
 QUARTER = timedelta(minutes=15)  # arrivals are counted by these: days and hours of every zone begin at one
 
 
@@ -21,9 +23,8 @@ class MessageSummary(MessageState):
         return None not in (self.recipient, self.text, self.tracking_number)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextPage:
-    rows: tuple[MessageSummary, ...]
+class Page(NamedTuple, Generic[T]):
+    rows: Sequence[T]
     older: int | None = None  # where the next page begins, None at the end
     searched_to: datetime | None = None  # a search for words stopped for now, and has looked so far back
 

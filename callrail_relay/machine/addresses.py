@@ -3,10 +3,9 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import aclosing, suppress
 from ipaddress import ip_address
-from typing import Protocol
 from urllib.parse import urlsplit
 
 import httpx2
@@ -15,6 +14,7 @@ from callrail_relay.domain import shadow
 from callrail_relay.domain.public_url import Answer, NoAnswer, Trouble, is_tailscale
 from callrail_relay.domain.shadow import Passed, PassOn, State, answered
 from callrail_relay.errors import SettingsError
+from callrail_relay.network import find_network
 
 CONNECT_WITHIN = 5.0
 ANSWER_WITHIN = 10.0
@@ -26,21 +26,16 @@ _CERTIFICATE = {10: Trouble.EXPIRED, 62: Trouble.WRONG_NAME, 64: Trouble.WRONG_N
 """OpenSSL's numbers of what is wrong with one; 64 is of an IP address."""
 
 
-class Network(Protocol):
-    """How an address is reached from here."""
+async def fetch(url: str, *, from_outside: bool = False, directly: bool = False) -> Answer:
+    """
+    What answers one GET. Raises NoAnswer.
 
-    @property
-    def proxy(self) -> object | None: ...
-
-    def transport(self, limits: httpx2.Limits) -> httpx2.AsyncBaseTransport: ...
-
-
-async def fetch(url: str, find_network: Callable[[str], Network], *, from_outside: bool = False) -> Answer:
-    """What answers one GET; *from_outside* asks the world's DNS and not this Tailscale. Raises NoAnswer."""
+    *from_outside* asks the world's DNS and not this Tailscale, *directly* uses no proxy.
+    """
     addresses: tuple[str, ...] = ()
     asked = target = httpx2.URL(url)
     try:
-        network = find_network(url)
+        network = find_network("http://127.0.0.1" if directly else url)
     except SettingsError as error:
         raise NoAnswer(Trouble.PROXY, "see the network check") from error
     try:
@@ -48,7 +43,7 @@ async def fetch(url: str, find_network: Callable[[str], Network], *, from_outsid
             # If a proxy looks the name up, it is not known here.
             addresses = () if network.proxy else await _resolve(target)
             if from_outside and is_tailscale(addresses):
-                addresses = await _ask_world(asked.host, find_network) or addresses
+                addresses = await _ask_world(asked.host) or addresses
                 target = asked.copy_with(host=addresses[0])
             timeout = httpx2.Timeout(ANSWER_WITHIN, connect=CONNECT_WITHIN)
             transport, headers = network.transport(httpx2.Limits()), {"Host": asked.netloc.decode()}
@@ -79,7 +74,7 @@ async def _resolve(url: httpx2.URL) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-async def _ask_world(host: str, find_network: Callable[[str], Network]) -> tuple[str, ...]:
+async def _ask_world(host: str) -> tuple[str, ...]:
     """The public addresses of *host* by DNS over HTTPS; none if that can't be asked."""
     with suppress(httpx2.HTTPError, OSError, SettingsError, ValueError, KeyError, TypeError):
         transport = find_network(_WORLD).transport(httpx2.Limits())
@@ -121,8 +116,7 @@ _NOT_CONNECTED = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout
 class OldUrl:
     """Makes each request exactly once, never repeated or redirected; *mark* goes along, to find loops."""
 
-    def __init__(self, find_network: Callable[[str], Network], mark: str) -> None:
-        self._find_network = find_network
+    def __init__(self, mark: str) -> None:
         self._headers = {"User-Agent": "callrail-relay", "Accept-Encoding": "identity", "Via": mark}
         self._clients: dict[str, httpx2.AsyncClient] = {}
 
@@ -155,7 +149,7 @@ class OldUrl:
         origin, longest = "://".join(urlsplit(url)[:2]), shadow.ANSWER_WITHIN.total_seconds()
         if origin not in self._clients:
             self._clients[origin] = httpx2.AsyncClient(
-                transport=self._find_network(url).transport(LIMITS),
+                transport=find_network(url).transport(LIMITS),
                 timeout=httpx2.Timeout(longest, connect=CONNECT_WITHIN, pool=CONNECT_WITHIN),
                 headers=self._headers,
                 trust_env=False,

@@ -19,7 +19,6 @@ from callrail_relay.replacing import patiently
 
 BUSY_TIMEOUT = 5.0  # seconds to wait for another process that writes to the same SQLite file
 CONNECT_TIMEOUT = 5  # seconds to wait for PostgreSQL to answer
-SIDE_FILES = ("", "-wal", "-shm", "-journal")  # how the names of SQLite's files end
 RESTORING = "restoring.db"  # a store that is still being restored
 APPLICATION = "callrail-relay"  # what PostgreSQL calls the connections; each command's name begins with it
 
@@ -79,19 +78,16 @@ def require_same_file(engine: sa.Engine, opened: FileIdentity | None) -> None:
         )
 
 
-def store_files(engine: sa.Engine) -> tuple[Path, ...]:
-    """Return the file of a SQLite store and those that SQLite keeps beside it; none for PostgreSQL."""
-    if not is_sqlite(engine):
-        return ()
-    database = str(engine.url.database)
-    return tuple(Path(f"{database}{end}") for end in SIDE_FILES)
+def store_files(store: Path) -> tuple[Path, ...]:
+    """The file of a SQLite store and those that SQLite keeps beside it."""
+    return tuple(Path(f"{store}{end}") for end in ("", "-wal", "-shm", "-journal"))
 
 
 def close_to_others(engine: sa.Engine) -> None:
     """Take other users' rights to a SQLite store, once it turned out to be one."""
-    if os.name != "posix":
+    if os.name != "posix" or not is_sqlite(engine):
         return
-    for path in store_files(engine):
+    for path in store_files(Path(str(engine.url.database))):
         # Another user's file stays as it is; `doctor` names it.
         with contextlib.suppress(OSError):
             if stat.S_IMODE(path.stat().st_mode) & (stat.S_IRWXG | stat.S_IRWXO):
@@ -263,13 +259,21 @@ _SQLITE_WORDS = (
 )
 
 
+POOLED = (
+    "database.url leads to a connection pooler such as PgBouncer. Behind one, the relay can't be sure that "
+    "texts are on disk. Set it to PostgreSQL itself; a relay uses at most 6 connections."
+)
+
+
 def _words(engine: sa.Engine, error: exc.SQLAlchemyError) -> str:
+    cause = str(getattr(error, "orig", error))
+    if "unsupported startup parameter" in cause:  # what PgBouncer says to what a session asks for
+        return POOLED
     if not is_sqlite(engine):
         return (
             f"The database {describe(engine)} doesn't answer as it should; check that PostgreSQL runs, that "
             "database.url is right, and that the user may use the database."
         )
-    cause = str(getattr(error, "orig", error))
     with contextlib.suppress(OSError):
         # Without room for its side files, SQLite says only that the disk failed.
         directory = Path(str(engine.url.database)).parent

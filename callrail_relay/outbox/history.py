@@ -198,11 +198,12 @@ def read_arrivals(
     )
 
 
-def read_page(connection: sa.Connection, now: datetime, wanted: MessageFilter) -> views.TextPage:
+def read_page(
+    connection: sa.Connection, now: datetime, wanted: MessageFilter
+) -> views.Page[views.MessageSummary]:
     """Return the next page; words are looked for in LOOKED_THROUGH texts at a time."""
-    page = find_page(connection, _SUMMARIES, wanted)
-    rows = tuple(_summary(row) for row in page.rows)
-    return views.TextPage(rows=rows, older=page.older, searched_to=page.searched_to)
+    rows, older, searched_to = find_page(connection, _SUMMARIES, wanted)
+    return views.Page(tuple(map(_summary, rows)), older, searched_to)
 
 
 def read_conversation(

@@ -1,13 +1,14 @@
 """Lists of messages that a filter narrows: pages, newest first, and exports, oldest first."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
 from callrail_relay.domain.message import Export, Message, MessageFilter
+from callrail_relay.domain.views import Page
 from callrail_relay.outbox.queries import with_segments
 from callrail_relay.outbox.rows import Row, count, latest
 from callrail_relay.outbox.tables import Condition, messages
@@ -15,13 +16,7 @@ from callrail_relay.outbox.tables import Condition, messages
 LOOKED_THROUGH = 30_000  # texts that one statement looks through for words
 
 
-class Page(NamedTuple):
-    rows: Sequence[Row]
-    older: int | None = None  # where the next page begins, None at the end
-    searched_to: datetime | None = None  # the search for words stopped for now, and has looked so far back
-
-
-def find_page(connection: sa.Connection, query: sa.Select[Any], wanted: MessageFilter) -> Page:
+def find_page(connection: sa.Connection, query: sa.Select[Any], wanted: MessageFilter) -> Page[Row]:
     """The next page of *query*, which reads messages from the newest on."""
     first = 1 if wanted.since is None else first_since(connection, wanted.since)
     if first is None:

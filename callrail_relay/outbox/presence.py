@@ -6,12 +6,11 @@ process ends. PostgreSQL is for several: each keeps a row fresh.
 """
 
 import contextlib
-import json
 import os
 import platform
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,11 +25,12 @@ from callrail_relay.domain.account import DAY
 from callrail_relay.domain.health import Contact, Node, Slept
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.errors import AlreadyRunning, RelayError, Unavailable
-from callrail_relay.outbox.engine import APPLICATION, give_to_owner
+from callrail_relay.outbox.engine import APPLICATION, POOLED, give_to_owner
 from callrail_relay.outbox.rows import from_row, last_of, upsert
 from callrail_relay.outbox.tables import NOW, Instant, accounts, attempts, contacts, nodes, polls
 
 MOST_NODES = 64
+_NODE = TypeAdapter(Node)
 
 
 def names_of_store(store: Path) -> Path:
@@ -119,7 +119,6 @@ class StoreLock:
         self._note = self._store.with_name(f"{self._store.name}-serve.json")
         self._lock = self._new_lock()
         self._node: Node | None = None
-        self._by = SERVE
 
     def take(self, by: str, now: datetime) -> None:
         """Hold the lock until ``release``. Raises AlreadyRunning, Unavailable."""
@@ -127,18 +126,17 @@ class StoreLock:
             self._lock.acquire(timeout=TAKE_WITHIN, poll_interval=0.05)
             give_to_owner(self._path)
         except Timeout as error:
-            other_by, other = self._read()
+            other = self._read()
             raise AlreadyRunning(
                 str(self._store),
-                by=other_by,
+                by=other.by,
                 pid=other.pid,
                 since=other.since,
                 has_dashboard=other.private_url is not None,
             ) from error
         except OSError as error:
             raise self._fault(error) from error
-        self._by = by
-        self._write(Node(name=platform.node(), pid=os.getpid(), since=now, version=__version__))
+        self._write(Node(name=platform.node(), pid=os.getpid(), since=now, version=__version__, by=by))
 
     def note(self, **facts: object) -> None:
         if self._node is not None:
@@ -154,19 +152,20 @@ class StoreLock:
 
     def server(self) -> Node | None:
         """The ``serve`` that holds the lock now. Raises Unavailable when that can't be known."""
-        by, node = self._holder()
-        return node if by == SERVE else None
+        holder = self._holder()
+        return holder if holder is not None and holder.by == SERVE else None
 
     def is_copied(self) -> bool:
         """Whether a copy holds the lock now. Raises Unavailable when that can't be known."""
-        return self._holder()[0] == COPY
+        holder = self._holder()
+        return holder is not None and holder.by == COPY
 
-    def _holder(self) -> tuple[str, Node] | tuple[None, None]:
+    def _holder(self) -> Node | None:
         if self._node is not None:
-            return self._by, self._node
+            return self._node
         # Asking makes no file: one that belongs to another user would keep `serve` out.
         if not self._path.exists():
-            return None, None
+            return None
         lock = self._new_lock()
         try:
             lock.acquire(timeout=ASK_WITHIN, poll_interval=0.01)
@@ -175,27 +174,25 @@ class StoreLock:
         except OSError as error:
             raise self._fault(error) from error
         lock.release()
-        return None, None
+        return None
 
     def _new_lock(self) -> FileLock:
         # The store's threads are several, and the lock is the process's.
         return FileLock(self._path, mode=0o600, thread_local=False, preserve_lock_file=True)
 
-    def _read(self) -> tuple[str, Node]:
+    def _read(self) -> Node:
         """Who holds the lock, if its note says so yet: it is written after the lock is taken."""
         try:
-            found = json.loads(self._note.read_text(encoding="utf-8"))
-            return found["by"], TypeAdapter(Node).validate_python(found)
-        except (OSError, ValueError, KeyError, TypeError):
-            return SERVE, Node(name=platform.node())
+            return _NODE.validate_json(self._note.read_bytes())
+        except (OSError, ValueError):
+            return Node(name=platform.node())
 
     def _write(self, node: Node) -> None:
         self._node = node
-        note = asdict(node) | {"by": self._by}
         # The lock counts; without the note only its holder is not named. It is written in place, because
         # Windows doesn't let a program remove a file while another one reads it.
         with contextlib.suppress(OSError):
-            _write_file(self._note, json.dumps(note, default=datetime.isoformat))
+            _write_file(self._note, _NODE.dump_json(node).decode())
 
     def _fault(self, error: OSError) -> Unavailable:
         return Unavailable(
@@ -256,13 +253,6 @@ def require_direct(connection: sa.Connection, now: datetime) -> None:
     client: Any = connection.connection.driver_connection
     if connection.scalar(sa.select(sa.func.pg_backend_pid())) != client.info.backend_pid:
         raise Unavailable(POOLED)
-
-
-REFUSED_BY_POOLER = "unsupported startup parameter"  # what PgBouncer says to what a session asks for
-POOLED = (
-    "database.url leads to a connection pooler such as PgBouncer. Behind one, the relay can't be sure that "
-    "texts are on disk. Set it to PostgreSQL itself; a relay uses at most 6 connections."
-)
 
 
 def is_served(connection: sa.Connection, now: datetime) -> bool:

@@ -146,7 +146,7 @@ class Store:
     @property
     def files(self) -> tuple[Path, ...]:
         """The files of this store, also those that do not exist now; none for PostgreSQL."""
-        return store_files(self._engine)
+        return store_files(Path(self.name)) if is_sqlite(self._engine) else ()
 
     async def read(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a statement that changes nothing; it is passed the connection and the store's time."""

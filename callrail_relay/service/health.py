@@ -7,8 +7,7 @@ from typing import Any
 
 from callrail_relay.clock import Cached, Clock
 from callrail_relay.domain import teller
-from callrail_relay.domain.alerts import LITTLE_SPACE
-from callrail_relay.domain.health import CheckResult, Condition
+from callrail_relay.domain.health import LITTLE_SPACE, CheckResult, Condition
 from callrail_relay.domain.message import instant
 from callrail_relay.domain.routing import Discovery, Route
 from callrail_relay.errors import RefusedByCallRail, RelayError, Unavailable, Waiting

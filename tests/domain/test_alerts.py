@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from callrail_relay.domain.account import Account, Window
 from callrail_relay.domain.alerts import (
-    LITTLE_SPACE,
     AlertFacts,
     Change,
     Code,
@@ -19,7 +18,7 @@ from callrail_relay.domain.alerts import (
     due_since,
 )
 from callrail_relay.domain.delivery import AccountStatus
-from callrail_relay.domain.health import Contact, Facts, Node, PublicUrl, Running
+from callrail_relay.domain.health import LITTLE_SPACE, Contact, Facts, Node, PublicUrl, Running
 from callrail_relay.domain.message import Reason
 from callrail_relay.domain.views import Waiting
 from tests.support.clock import START

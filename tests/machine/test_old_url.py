@@ -10,7 +10,6 @@ from unittest.mock import patch
 import pytest
 import trustme
 
-from callrail_relay.callrail.network import find_network
 from callrail_relay.domain import shadow
 from callrail_relay.domain.mapper import RawSubmission
 from callrail_relay.domain.shadow import Passed, PassOn, State, answered
@@ -29,7 +28,7 @@ def zap() -> Iterator[Zap]:
 
 
 async def pass_on(url: str) -> Passed:
-    async with aclosing(OldUrl(find_network, "1.1 mark")) as client:
+    async with aclosing(OldUrl("1.1 mark")) as client:
         return await client.pass_on(PassOn(id=1, url=url, request=RAW))
 
 

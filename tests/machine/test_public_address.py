@@ -1,22 +1,17 @@
 """Asking the public URL: over real TLS, with whatever may be wrong on the way."""
 
 import socket
-from functools import partial
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from callrail_relay.callrail.network import find_network
 from callrail_relay.domain.public_url import NoAnswer, Trouble
 from callrail_relay.machine import addresses
-from callrail_relay.machine.addresses import LARGEST_ANSWER
-from callrail_relay.machine.addresses import fetch as fetch_by
+from callrail_relay.machine.addresses import LARGEST_ANSWER, fetch
 from tests.support.public_way import PUBLIC, PublicWay, public_way, response
 
 pytestmark = pytest.mark.anyio
-
-fetch = partial(fetch_by, find_network=find_network)
 
 
 def take(way: PublicWay, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +115,8 @@ async def test_the_dns_of_the_world_is_asked_past_tailscale(
         return ("100.101.102.103",)
 
     monkeypatch.setattr(addresses, "_resolve", resolve)
-    answer = await fetch_by("https://n.t.ts.net/healthz?probe=x", lambda _: ByName(), from_outside=True)
+    monkeypatch.setattr(addresses, "find_network", lambda _: ByName())
+    answer = await fetch("https://n.t.ts.net/healthz?probe=x", from_outside=True)
     assert (b"proof", ("127.0.0.1",)) == (answer.body, answer.addresses)
     assert [
         "https://cloudflare-dns.com/dns-query?type=A&name=n.t.ts.net cloudflare-dns.com None",
@@ -128,5 +124,5 @@ async def test_the_dns_of_the_world_is_asked_past_tailscale(
     ] == asked
 
     told = b"<html>"
-    answer = await fetch_by("https://n.t.ts.net/healthz", lambda _: ByName(), from_outside=True)
+    answer = await fetch("https://n.t.ts.net/healthz", from_outside=True)
     assert ("100.101.102.103",) == answer.addresses

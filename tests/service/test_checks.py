@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from callrail_relay.callrail.simulator import Fault, Kind, Simulator
-from callrail_relay.domain.alerts import LITTLE_SPACE
+from callrail_relay.domain.health import LITTLE_SPACE
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import RefusedByCallRail, Unavailable, Waiting
 from callrail_relay.sentences import at

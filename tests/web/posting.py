@@ -11,7 +11,6 @@ from pathlib import Path
 import httpx2
 from starlette.types import ASGIApp
 
-from callrail_relay.callrail.network import find_network
 from callrail_relay.callrail.wire import read_webhook, verify
 from callrail_relay.machine.addresses import OldUrl
 from callrail_relay.service.background import Refused, uncounted
@@ -84,7 +83,7 @@ def public_app(
             writable=StoreProbe(rig.outbox).writable,
             prove=lambda nonce: f"<{nonce}>",
             answered=answered,
-            passing_on=passing_on or _passing_on(rig, OldUrl(find_network, MARK)),
+            passing_on=passing_on or _passing_on(rig, OldUrl(MARK)),
             allow_addresses=allow_addresses,
             refused=refused,
         )
@@ -98,7 +97,7 @@ def _passing_on(rig: Rig, old_url: OldUrl) -> PassingOn:
 @asynccontextmanager
 async def passing_requests_on(rig: Rig) -> AsyncIterator[PassingOn]:
     """What passes requests on in shadow; all is recorded at the end."""
-    async with aclosing(OldUrl(find_network, MARK)) as old_url, aclosing(_passing_on(rig, old_url)) as found:
+    async with aclosing(OldUrl(MARK)) as old_url, aclosing(_passing_on(rig, old_url)) as found:
         yield found
 
 

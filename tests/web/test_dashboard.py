@@ -19,7 +19,7 @@ from callrail_relay.bootstrap.credentials import FILE, ask_for_link, open_desk
 from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.domain.health import Condition
 from callrail_relay.domain.message import Actor, MessageFilter, Status, Verb
-from callrail_relay.domain.views import TextPage
+from callrail_relay.domain.views import MessageSummary, Page
 from callrail_relay.errors import Unavailable
 from callrail_relay.sentences import clock_time
 from callrail_relay.service import operations
@@ -129,7 +129,7 @@ async def test_change_while_a_page_is_made_is_not_missed(
         dashboard = visitor.private.dashboard
         read = dashboard.history.page
 
-        async def read_and_change(wanted: MessageFilter) -> TextPage:
+        async def read_and_change(wanted: MessageFilter) -> Page[MessageSummary]:
             page = await read(wanted)
             dashboard.signal()
             return page

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from starlette.responses import Response
 
-from callrail_relay.bootstrap.editing import Saved
+from callrail_relay.bootstrap.editing import Saved, unused
 from callrail_relay.domain import read_table
 from callrail_relay.errors import RelayError, SettingsError
 from callrail_relay.web.dashboard.frame import Visit
@@ -61,7 +61,8 @@ def values(visit: Visit, page: str, refused: Saved | None) -> dict[str, Any]:
     editor = visit.dashboard.settings
     broken, waiting, settings = "", tuple[str, ...](), editor.context.settings
     try:
-        settings, waiting = editor.read(), editor.waiting()
+        settings = editor.read()
+        waiting = unused(editor.context.settings, settings)
     except SettingsError as error:
         broken = str(error)
 

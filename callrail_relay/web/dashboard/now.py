@@ -7,6 +7,7 @@ from datetime import timedelta
 from markupsafe import Markup
 from starlette.responses import Response
 
+from callrail_relay.bootstrap.editing import read_unused
 from callrail_relay.domain.health import Code, Facts, Level, checklist, judge, most_pressing
 from callrail_relay.domain.health import Point as Finding
 from callrail_relay.domain.views import Waiting
@@ -40,7 +41,7 @@ async def show(visit: Visit) -> Response:
     frees_at = await dashboard.history.frees_at([one.account.id for one in shown])
     report = dashboard.examiner.latest().value
     failed = [] if report is None else report.failed_checks()
-    unused = await asyncio.to_thread(dashboard.settings.noted)
+    unused = await asyncio.to_thread(read_unused, dashboard.settings.context.data)
     facts = replace(facts, failed_checks=failed, public_url=dashboard.public_url(), unused_settings=unused)
     points, all_standings, waiting = render(facts), facts.standings, facts.waiting
     to_review = (*waiting.held.rows, *waiting.unknown.rows, *waiting.failed.rows)

@@ -14,8 +14,8 @@ import httpx2
 import pytest
 import trustme
 
-from callrail_relay.callrail.network import find_network
 from callrail_relay.errors import SettingsError
+from callrail_relay.network import find_network
 from tests.acceptance.program import Program
 
 API = "https://api.example.invalid"
