@@ -108,7 +108,6 @@ class AppContext:
         return InboundPolicy(
             accounts={route.company_id: route.account_id for route in self.routes},
             tracking_numbers=frozenset(self.tracking_numbers),
-            recipient_interval=self.settings.limits.recipient_interval,
             forwards=bool(self.settings.replies.forward_to),
         )
 
@@ -142,7 +141,6 @@ class AppContext:
             on_unknown=OnUnknown(delivery.on_unknown),
             requests_per_hour=self.settings.limits.lookups_per_hour,
             lease=self._request_time * 3,
-            recipient_interval=self.settings.limits.recipient_interval,
         )
 
     @property

@@ -79,7 +79,6 @@ class CallRailText:
 class InboundPolicy:
     accounts: dict[str, str]  # by company
     tracking_numbers: frozenset[str]
-    recipient_interval: timedelta
     forwards: bool
 
 

@@ -29,7 +29,6 @@ class LookupPolicy:
     on_unknown: OnUnknown
     requests_per_hour: int  # of CallRail's 1,000 general requests an hour
     lease: timedelta
-    recipient_interval: timedelta
 
     def next_look(self, unknown_since: datetime, *, answered: bool, now: datetime) -> datetime | None:
         """Return when to look again after a look-up; one that CallRail did not *answer* is no rung."""

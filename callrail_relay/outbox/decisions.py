@@ -125,7 +125,7 @@ def mark_sent(connection: sa.Connection, now: datetime, message_id: str, actor: 
         attempts.c.outcome == OutcomeKind.UNKNOWN,
     )
     for attempt_id in connection.scalars(unknown).all():
-        settle_as_sent(connection, now, attempt_id, "A person marked it as sent.", timedelta())
+        settle_as_sent(connection, now, attempt_id, "A person marked it as sent.")
     _set_attempts(connection, row, attempts.c.blocks_until.is_not(None), blocks_until=None)
     return True
 

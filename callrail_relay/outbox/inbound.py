@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -115,7 +115,7 @@ def _ingest(
     ingested = replace(ingested, is_new=True, account_id=account_id, keyword=keyword, people=len(people))
     if direction is Direction.IN:
         return _apply_opt_keyword(connection, ingested, people, text.content, written_at)
-    settled = link_sent_text(connection, now, row, ends.allow, policy.recipient_interval)
+    settled = link_sent_text(connection, now, row, ends.allow)
     linked = sa.select(callrail_texts.c.attempt_id).where(callrail_texts.c.resource_id == text.key)
     return replace(ingested, settled=settled, by_others=connection.scalar(linked) is None)
 
@@ -305,7 +305,7 @@ def _said(connection: sa.Connection, pair: Pair, keyword: OptKeyword, *, after: 
 
 
 def link_sent_text(
-    connection: sa.Connection, now: datetime, text: Row, allows: Callable[[Pair], bool], interval: timedelta
+    connection: sa.Connection, now: datetime, text: Row, allows: Callable[[Pair], bool]
 ) -> Settled | None:
     """
     Link a stored text that was sent to the attempt that it is, and settle that if its outcome is unknown.
@@ -323,11 +323,11 @@ def link_sent_text(
     change(connection, callrail_texts, text.resource_id, attempt_id=attempt.id)
     # Any other has arrived already, or is under way: its answer comes, or the lack of one is asked below.
     is_unknown = attempt.outcome == OutcomeKind.UNKNOWN
-    return _settle(connection, now, attempt.id, text, interval) if is_unknown else None
+    return _settle(connection, now, attempt.id, text) if is_unknown else None
 
 
 def after_outcome(
-    connection: sa.Connection, now: datetime, attempt_id: int, outcome: Outcome, interval: timedelta
+    connection: sa.Connection, now: datetime, attempt_id: int, outcome: Outcome
 ) -> Settled | None:
     """
     Bring together an outcome and what CallRail's webhook said before it was known.
@@ -340,10 +340,10 @@ def after_outcome(
     if text is None or isinstance(outcome, Sent):
         return None
     if outcome.kind is OutcomeKind.UNKNOWN:
-        return _settle(connection, now, attempt_id, text, interval)
+        return _settle(connection, now, attempt_id, text)
     change(connection, callrail_texts, text.resource_id, attempt_id=None)
     person = connection.scalar(sa.select(attempts.c.recipient).where(attempts.c.id == attempt_id))
-    return link_sent_text(connection, now, text, lambda pair: pair[1] == person, interval)
+    return link_sent_text(connection, now, text, lambda pair: pair[1] == person)
 
 
 def _attempt_of(
@@ -391,16 +391,14 @@ def _candidates(
     return may_be if len({row.recipient for row in may_be}) == 1 else []
 
 
-def _settle(
-    connection: sa.Connection, now: datetime, attempt_id: int, text: Row, interval: timedelta
-) -> Settled | None:
+def _settle(connection: sa.Connection, now: datetime, attempt_id: int, text: Row) -> Settled | None:
     """Take an unknown attempt for sent if it is certain whose text it is; else have it looked up now."""
     if text.recipient is None:
         # Another person's may have the same last digits, and have been sent the same words by others.
         change(connection, attempts, attempt_id, next_lookup_at=now)
         return None
     detail = f"CallRail's webhook says that it went out, at {text.written_at:%Y-%m-%dT%H:%M:%SZ}."
-    settled = settle_as_sent(connection, now, attempt_id, detail, interval)
+    settled = settle_as_sent(connection, now, attempt_id, detail)
     if text.conversation_id is not None:
         first = (messages.c.id == settled.message_id, messages.c.conversation_id.is_(None))
         conversation = {"conversation_id": text.conversation_id, "thread_id": text.thread_id}

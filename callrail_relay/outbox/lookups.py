@@ -142,7 +142,7 @@ def record_lookup(
     found = match([sending_of(row) for row in connection.execute(query)], lookup.texts)
     words = "Found in CallRail's conversation, written at {:%Y-%m-%dT%H:%M:%SZ}."
     arrived = [(sending.attempt_id, words.format(text.created_at)) for sending, text in found.matches]
-    settled = [settle_as_sent(connection, now, *one, policy.recipient_interval) for one in arrived]
+    settled = [settle_as_sent(connection, now, *one) for one in arrived]
     for sending, text in found.matches:
         if sending.until is not None:  # it cost budget when it was sent, by whichever relay
             change(connection, attempts, sending.attempt_id, counted_at=text.created_at)
@@ -199,9 +199,7 @@ def _until(attempt: Row) -> datetime | None:
     return attempt.finished_at if attempt.node == FORMER_RELAY else None
 
 
-def settle_as_sent(
-    connection: sa.Connection, now: datetime, attempt_id: int, detail: str, interval: timedelta
-) -> Settled:
+def settle_as_sent(connection: sa.Connection, now: datetime, attempt_id: int, detail: str) -> Settled:
     """
     Record that an unknown attempt arrived, and withdraw a resend that was not sent yet.
 
@@ -243,7 +241,6 @@ def settle_as_sent(
         status=status,
         reasons=reasons,
         sent_at=now if status is Status.SENT else message.sent_at,
-        not_before=now + interval,
     )
     return Settled(message_id=message.id, status=status, detail=detail, twice=twice)
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from random import Random
 from typing import Any
 
@@ -52,7 +52,6 @@ def record(
     now: datetime,
     outcomes: Mapping[int, Outcome],
     *,
-    interval: timedelta,
     random: Random,
     lookups: LookupPolicy | None = None,
 ) -> list[RecordResult | Settled | None]:
@@ -64,7 +63,7 @@ def record(
     """
     results: dict[int, RecordResult | Settled | None] = {}
     while left := {id_: outcome for id_, outcome in outcomes.items() if id_ not in results}:
-        batch = _Batch(connection, now, interval, random, lookups)
+        batch = _Batch(connection, now, random, lookups)
         messages_seen = set[int]()
         for known in _read_known(connection, now, left):
             # What one outcome of a message changes decides what another one of it means.
@@ -142,7 +141,7 @@ def _known() -> sa.Select[Any]:
     )
 
 
-_OF_MESSAGE = ("not_before", "sent_at", "conversation_id", "thread_id")
+_OF_MESSAGE = ("sent_at", "conversation_id", "thread_id")
 _KNOWN = _known()
 _FINISH = sa.update(attempts).where(attempts.c.id == sa.bindparam("of"))
 _SET_SEGMENT = sa.update(segments).where(segments.c.id == sa.bindparam("of"))
@@ -160,7 +159,6 @@ class _Batch:
 
     connection: sa.Connection
     now: datetime
-    interval: timedelta
     random: Random
     lookups: LookupPolicy | None
     _accounts: dict[str, Account] = field(default_factory=dict)
@@ -270,7 +268,6 @@ class _Batch:
         values = {name: getattr(known, name) for name in _OF_MESSAGE}
         if isinstance(outcome, Sent):
             values |= {"conversation_id": outcome.conversation_id, "thread_id": outcome.thread_id}
-            values["not_before"] = self.now + self.interval
         if result.status is Status.SENT:
             values["sent_at"] = self.now
         reasons = known.message_reasons
@@ -306,7 +303,7 @@ class _Batch:
             add_opt_out(connection, now, known.tracking_number, known.recipient, words, Origin.REFUSAL)
         if not known.is_told:
             return result
-        settled = after_outcome(connection, now, known.attempt_id, outcome, self.interval)
+        settled = after_outcome(connection, now, known.attempt_id, outcome)
         return replace(result, settled=settled)
 
     def _settle_late(self, known: Row, outcome: Outcome) -> Settled | None:
@@ -314,7 +311,7 @@ class _Batch:
         if not isinstance(outcome, Sent) or known.outcome != OutcomeKind.UNKNOWN:
             return None
         detail = "CallRail's answer came late: it accepted the text."
-        settled = settle_as_sent(self.connection, self.now, known.attempt_id, detail, self.interval)
+        settled = settle_as_sent(self.connection, self.now, known.attempt_id, detail)
         conversation = {"conversation_id": outcome.conversation_id, "thread_id": outcome.thread_id}
         change(self.connection, messages, known.message_seq, **conversation)
         return settled
@@ -335,7 +332,6 @@ def settle_abandoned(
     now: datetime,
     *,
     node: str | None = None,
-    interval: timedelta,
     random: Random,
     lookups: LookupPolicy | None = None,
 ) -> list[RecordResult]:
@@ -346,7 +342,7 @@ def settle_abandoned(
         abandoned = sa.or_(abandoned, attempts.c.node == node)
     unknown = Unknown(STOPPED, own_fault=True)
     open_ = _open_attempts(connection, abandoned)
-    return _record_alike(connection, now, open_, unknown, interval=interval, random=random, lookups=lookups)
+    return _record_alike(connection, now, open_, unknown, random=random, lookups=lookups)
 
 
 def settle_unsent(
@@ -356,13 +352,12 @@ def settle_unsent(
     known: frozenset[int],
     outcome: NotSent,
     *,
-    interval: timedelta,
     random: Random,
 ) -> list[RecordResult]:
     """Record *outcome* for every open attempt of *node* but those it knows of."""
     open_ = _open_attempts(connection, attempts.c.node == node)
     unreported = [id_ for id_ in open_ if id_ not in known]
-    return _record_alike(connection, now, unreported, outcome, interval=interval, random=random)
+    return _record_alike(connection, now, unreported, outcome, random=random)
 
 
 def _record_alike(
@@ -371,15 +366,12 @@ def _record_alike(
     attempt_ids: Iterable[int],
     outcome: Outcome,
     *,
-    interval: timedelta,
     random: Random,
     lookups: LookupPolicy | None = None,
 ) -> list[RecordResult]:
     """Record the same outcome of attempts that are open."""
     recorded = (
-        record(
-            connection, now, dict.fromkeys(some, outcome), interval=interval, random=random, lookups=lookups
-        )
+        record(connection, now, dict.fromkeys(some, outcome), random=random, lookups=lookups)
         for some in portions(attempt_ids)
     )
     return [one for some in recorded for one in some if isinstance(one, RecordResult)]

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from random import Random
-from typing import TypedDict
 
 from callrail_relay.domain import events
 from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, RecordResult
@@ -42,14 +41,6 @@ class DeliveryPolicy:
     concurrency: int
 
 
-class _How(TypedDict):
-    """How an outcome is recorded: what ``record.record`` takes by name."""
-
-    interval: timedelta
-    random: Random
-    lookups: LookupPolicy
-
-
 @dataclass(frozen=True, slots=True)
 class _Ended:
     """An attempt whose outcome is to be recorded, and who waits for that."""
@@ -83,8 +74,6 @@ class Delivery(PeriodicTask):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        interval, lookups = self.policy.claim.recipient_interval, self.policy.lookups
-        self._how = _How(interval=interval, random=self.random, lookups=lookups)
         self._under_way: set[asyncio.Task[None]] = set()
         self._sending = 0
         self._open: set[int] = set()
@@ -188,9 +177,9 @@ class Delivery(PeriodicTask):
         one_ends = self._lease_ends_at is not None and self._lease_ends_at <= self._clock.now()
         if checked_at is not None and now - checked_at < LEASE_CHECK.total_seconds() and not one_ends:
             return
-        abandoned = await self.store.write(
-            record.settle_abandoned, node=self.node if checked_at is None else None, **self._how
-        )
+        node, lookups = self.node if checked_at is None else None, self.policy.lookups
+        settle = partial(record.settle_abandoned, node=node, random=self.random, lookups=lookups)
+        abandoned = await self.store.write(settle)
         for recorded in abandoned:
             self._tell_finished(recorded)
         if abandoned:
@@ -204,9 +193,8 @@ class Delivery(PeriodicTask):
         """Take back our attempts that the store made but could not report to us: certainly not sent."""
         if not self._unsure:
             return
-        interval, known = self.policy.claim.recipient_interval, frozenset(self._open)
-        settle = partial(record.settle_unsent, interval=interval, random=self.random)
-        recorded = await self.store.write(settle, self.node, known, NEVER_LEFT)
+        settle = partial(record.settle_unsent, random=self.random)
+        recorded = await self.store.write(settle, self.node, frozenset(self._open), NEVER_LEFT)
         self._unsure = False
         for one in recorded:
             self._tell_finished(one)
@@ -267,12 +255,13 @@ class Delivery(PeriodicTask):
     async def _record_batch(self, batch: list[_Ended]) -> None:
         """Write outcomes, again and again; given up if the relay stops and the lease is over."""
         outcomes = {one.attempt_id: one.outcome for one in batch}
+        settle = partial(record.record, random=self.random, lookups=self.policy.lookups)
         give_up_at = self._clock.now() + self.policy.claim.lease
         while True:
             if self.store.shares_commits:
                 self.wake()  # what these outcomes let go is claimed in the same commit
             try:
-                results = await self.store.write(record.record, outcomes, **self._how)
+                results = await self.store.write(settle, outcomes)
             except Unavailable as error:
                 self.hook(events.StoreFailed(reason=str(error), retry_in=STORE_RETRY))
                 if self._stopping and self._clock.now() >= give_up_at:

@@ -144,7 +144,7 @@ def _policy(ids: Iterable[str], limits: Limits) -> ClaimPolicy:
 
 async def _record(outbox: Store, taken: Claim) -> None:
     sent = Sent(200, "CON1")
-    await outbox.write(record.record, {taken.attempt_id: sent}, interval=INTERVAL, random=Random(1))
+    await outbox.write(record.record, {taken.attempt_id: sent}, random=Random(1))
 
 
 async def _fill(outbox: Store, texts: Sequence[int]) -> list[str]:

@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from random import Random, SystemRandom
@@ -558,9 +557,7 @@ async def looks(folder: Path) -> list[float]:
         async def claim_one(_: int) -> None:
             [taken] = (await outbox.write(claim.claim, "bench", claims)).claims
             sent = Sent(200, "c0nv1", None, Usage())
-            await outbox.write(
-                record.record, {taken.attempt_id: sent}, interval=timedelta(seconds=1), random=Random(1)
-            )
+            await outbox.write(record.record, {taken.attempt_id: sent}, random=Random(1))
 
         return [
             await _median_cpu(200, accept),

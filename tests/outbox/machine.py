@@ -529,7 +529,6 @@ class RelayMachine(RuleBasedStateMachine):
             self.outbox.write(
                 record.settle_abandoned,
                 node=node,
-                interval=POLICY.recipient_interval,
                 random=Random(1),
                 lookups=self.lookups,
             )
@@ -608,7 +607,6 @@ class RelayMachine(RuleBasedStateMachine):
             self.outbox.write(
                 record.record,
                 outcomes,
-                interval=POLICY.recipient_interval,
                 random=Random(1),
                 lookups=self.lookups,
             )

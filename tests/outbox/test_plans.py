@@ -171,7 +171,6 @@ async def fail(outbox: Store, worker: Worker, clock: ManualClock) -> None:
         "node-1",
         frozenset(),
         NotSent("no", own_fault=True),
-        interval=timedelta(seconds=1),
         random=Random(1),
     )
     await worker.send(LOST)

@@ -173,11 +173,7 @@ class _OptOuts:
             [claim] = claims
             assert not self.wishes.forbids(claim.recipient)
             sent = Sent(200, f"of {claim.recipient}", f"thread of {claim.recipient}")
-            self.bench.run(
-                self.bench.outbox.write(
-                    record.record, {claim.attempt_id: sent}, interval=timedelta(), random=Random(1)
-                )
-            )
+            self.bench.run(self.bench.outbox.write(record.record, {claim.attempt_id: sent}, random=Random(1)))
 
 
 # --- texts that went out ---
@@ -271,7 +267,6 @@ class _Sendings:
                 self.bench.outbox.write(
                     record.record,
                     {attempt_id: outcome},
-                    interval=timedelta(),
                     random=Random(1),
                     lookups=lookup_policy(accounts=frozenset({ACCOUNT}), ladder=(SECOND,)),
                 )

@@ -222,7 +222,7 @@ async def test_text_that_is_found_at_callrail_meanwhile_is_not_undone(
         assert await outbox.write(decisions.cancel, id_, [Status.UNKNOWN], actor=CLICK)
     else:
         assert await outbox.write(decisions.resend, id_, actor=CLICK)
-    await outbox.write(settle_as_sent, claim.attempt_id, "It is there.", timedelta())
+    await outbox.write(settle_as_sent, claim.attempt_id, "It is there.")
     status = await status_of(outbox, id_)
     assert not await undo(outbox, id_)
     assert status == await status_of(outbox, id_)

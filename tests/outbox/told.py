@@ -1,7 +1,7 @@
 """Texts as CallRail reports them, with defaults, and passing them to the store."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import count
 
 from callrail_relay.domain.inbound import (
@@ -20,7 +20,6 @@ from tests.support.policies import inbound_policy
 POLICY = inbound_policy(
     accounts={COMPANY: ACCOUNT},
     tracking_numbers=frozenset({TRACKING_NUMBER}),
-    recipient_interval=timedelta(seconds=1),
 )
 _ids = count(1)
 

@@ -81,7 +81,6 @@ class Worker:
         return await self.outbox.write(
             record.record,
             {claim.attempt_id: outcome for claim, outcome in outcomes.items()},
-            interval=self.policy.recipient_interval,
             random=Random(1),
             lookups=self.lookups,
         )
@@ -96,7 +95,6 @@ class Worker:
         return await self.outbox.write(
             record.settle_abandoned,
             node=node,
-            interval=self.policy.recipient_interval,
             random=Random(1),
             lookups=self.lookups,
         )
