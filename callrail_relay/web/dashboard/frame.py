@@ -268,6 +268,9 @@ def page(dashboard: Dashboard, show: Page) -> Endpoint:
                 response = plain("foreign_form", 403)
             elif posted:
                 response = await show(visit)
+                # What it did may let any text be sent, and concerns every page that is open.
+                dashboard.wake()
+                dashboard.signal()
             else:
                 # Read before what is shown: else a change between the two would stay unseen.
                 response = await show(replace(visit, version=await dashboard.feed.version()))
