@@ -141,7 +141,6 @@ class Access:
 async def end_others(visit: Visit) -> Response:
     """Sign out every other browser: this session goes on with a new stamp."""
     session = replace(visit.session, stamp=await visit.dashboard.login.people.end_sessions())
-    visit.dashboard.signal()
     response = visit.back(say("others_out"))
     set_cookie(response, session)
     return response

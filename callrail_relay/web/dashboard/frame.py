@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import hmac
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache, partial
 from pathlib import Path
@@ -208,7 +208,7 @@ class Visit:
     request: Request
     session: Session
     form: Mapping[str, str]
-    version: str | None = None
+    version: str  # of what is shown
 
     @property
     def who(self) -> str:
@@ -224,7 +224,7 @@ class Visit:
         dashboard, request, now = self.dashboard, self.request, self.dashboard.clock.now()
         shadow = await dashboard.history.shadow()
         frame = {
-            "version": self.version or await dashboard.feed.version(),
+            "version": self.version,
             "now": now,
             "shadow": shadow,
             "has_shadow": shadow.is_on or (shadow.since is not None and now - shadow.since < RECENT),
@@ -262,15 +262,17 @@ def page(dashboard: Dashboard, show: Page) -> Endpoint:
             return await signed_out(dashboard, request)
         posted = request.method == "POST"
         form = await read_form(request, LARGEST_FORM) if posted else {}
-        visit = Visit(dashboard=dashboard, request=request, session=session, form=form)
+        # Read before what is shown: else a change between the two would stay unseen.
+        version = await dashboard.feed.version()
+        visit = Visit(dashboard=dashboard, request=request, session=session, form=form, version=version)
         try:
             if posted and not hmac.compare_digest(form.get("csrf", "").encode(), session.csrf.encode()):
                 response = plain("foreign_form", 403)
-            elif posted:
-                response = await show(visit)
             else:
-                # Read before what is shown: else a change between the two would stay unseen.
-                response = await show(replace(visit, version=await dashboard.feed.version()))
+                response = await show(visit)
+                if posted:  # it may let any text be sent, and concern every page that is open
+                    dashboard.wake()
+                    dashboard.signal()
         except Unavailable:
             raise  # for the app, which answers with `away`
         except RelayError as error:

@@ -83,8 +83,6 @@ async def act(visit: Visit) -> Response:
         )
     actor, ids = verb.actor(visit.who), [row.id for row in rows]
     done = await visit.dashboard.operations.decide_all(Decided(verb.name), ids, actor)
-    visit.dashboard.wake()
-    visit.dashboard.signal()
     words = verb.done_many.format(messages=plural(done, "message"))
     others = say("bulk_others", others=plural(len(ids) - done, "other")) if done < len(ids) else ""
     return visit.back(words + others, undo=actor.batch)

@@ -69,7 +69,6 @@ async def send(visit: Visit) -> Response:
         [accepted] = (await dashboard.intake.accept(dashboard.intake.direct(draft)))[0].accepted
     except RelayError as error:
         return await show(visit, fault=str(error))
-    dashboard.wake()
     words = say("test_held") if accepted.status is Status.HELD else say("test_queued")
     return visit.go(f"/texts/{accepted.message_id}", words)
 
@@ -164,7 +163,6 @@ async def import_opt_outs(visit: Visit) -> Response:
         added = await visit.dashboard.operations.import_opt_outs(read.people, lambda _: None)
     except RelayError as error:
         return await show_opt_outs(visit, fault=str(error))
-    visit.dashboard.signal()
     words = say("imported", lines=plural(len(read.people), "line"), added=added)
     if read.bad_lines:
         fault = f"{words} {say('import_rest')}"
@@ -225,7 +223,6 @@ async def add_person(visit: Visit) -> Response:
 async def remove_person(visit: Visit) -> Response:
     """Remove a person, whose browsers are signed out by that."""
     await visit.dashboard.login.people.remove(visit.form.get("name", ""))
-    visit.dashboard.signal()
     return visit.back(say("person_removed"))
 
 
@@ -243,7 +240,6 @@ async def change_password(visit: Visit) -> Response:
 
 def _goes_on(visit: Visit, person: Person, words: str) -> Response:
     """Let this browser's session go on as that of *person*."""
-    visit.dashboard.signal()
     response = visit.back(words)
     set_cookie(response, replace(visit.session, person=person.name, stamp=person.stamp))
     return response
