@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from keyring.backends import fail
 
 from tests.support import environment
+from tests.support.certificates import keep_certificates
 from tests.support.command_line import keep_commands
 from tests.support.compiled import share_compiled_statements
 from tests.support.leaks import leaks
@@ -23,6 +24,7 @@ from tests.support.postgres import postgres_cluster, postgres_url
 __all__ = ["memory", "postgres_cluster", "postgres_url"]
 
 close_outside_network()
+keep_certificates()
 keep_commands()
 share_compiled_statements()
 # A test that wants a keyring brings one: this process would find MemoryKeyring, or a developer's own.

@@ -52,8 +52,8 @@ def add_opt_outs(connection: sa.Connection, now: datetime, entries: Sequence[Opt
 
 def _insert(connection: sa.Connection, entries: list[dict[str, object]]) -> int:
     """Add those that are not there yet; returns how many those were."""
-    added = insert_into(connection, opt_outs).values(entries).on_conflict_do_nothing()
-    return len(connection.execute(added.returning(opt_outs.c.recipient)).all())
+    new = insert_into(connection, opt_outs).on_conflict_do_nothing().returning(opt_outs.c.recipient)
+    return len(connection.execute(new, entries).all())
 
 
 def new_numbers(connection: sa.Connection, now: datetime, tracking_numbers: Collection[str]) -> list[str]:

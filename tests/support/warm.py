@@ -28,8 +28,10 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any, Self
 
+import httpx2
 import typer
 
+from tests.support.certificates import keep_certificates
 from tests.support.command_line import keep_commands
 from tests.support.unmeasured import unmeasured
 
@@ -242,6 +244,8 @@ def _load() -> None:
             importlib.import_module(module.name)
     for name in LATE:
         importlib.import_module(name)
+    keep_certificates()
+    httpx2.create_ssl_context(trust_env=False)
     keep_commands()
     typer.main.get_command(importlib.import_module("callrail_relay.cli").app)
     gc.freeze()  # or each child would look through all that was loaded when it ends
