@@ -21,7 +21,6 @@ IDLE = timedelta(hours=12)  # with nothing done, a session ends; a page that upd
 LONGEST = timedelta(days=7)
 RENEW_EVERY = timedelta(minutes=5)  # the cookie, while a person works
 LINK_LASTS = timedelta(minutes=10)  # of one that was asked for later; that of the start is good until used
-MOST_LINKS = 20
 MOST_NOTICES = 200
 MOST_SIGNED_OUT = 1000
 LIVE_HEADER = "x-live"  # marks the requests that a page makes by itself
@@ -73,8 +72,6 @@ class Login:
         """Return the token of one more link, good once."""
         token = new_token()
         self._links[token] = self._clock.monotonic() + lasts.total_seconds()
-        while len(self._links) > MOST_LINKS:
-            self._links.pop(next(iter(self._links)))
         return token
 
     def end_links(self) -> None:
