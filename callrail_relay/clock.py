@@ -71,16 +71,12 @@ class Cached(Generic[T]):
             self.read_at, self._awake = self._clock.now(), self._clock.monotonic()
             return value
 
-    @property
-    def is_reading(self) -> bool:
-        return self._lock.locked()
-
-    def is_old(self, lasts: timedelta | None = None) -> bool:
+    def is_old(self) -> bool:
         """By either clock: one stops while the computer sleeps, and the other may be set."""
         if self.read_at is None or self._expired:
             return True
         ages = self._clock.now() - self.read_at, timedelta(seconds=self._clock.monotonic() - self._awake)
-        return max(map(abs, ages)) >= (lasts or self._lasts)
+        return max(map(abs, ages)) >= self._lasts
 
     def expire(self) -> None:
         """Have it read again, also if it is being read just now."""

@@ -73,9 +73,8 @@ class AlreadyRunning(Unavailable):
     def __init__(
         self, store: str, *, by: str, pid: int | None, since: datetime | None, has_dashboard: bool
     ) -> None:
-        process = "" if pid is None else f" (process {pid})"
+        self.process = process = "" if pid is None else f" (process {pid})"
         super().__init__(f"`{by}` is running on {store}{process}. Wait until it's done, then run this again.")
         self.by = by
-        self.pid = pid
         self.since = since
         self.has_dashboard = has_dashboard

@@ -151,7 +151,7 @@ async def test_webhook_reaches_callrail(tmp_path: Path) -> None:
         assert [str(payload()["message"])] == [text.content for text in sandbox.simulator.texts]
         assert str(payload()["message"]) in page.text
         assert 200 == ready.status_code, ready.text
-        assert NAMES[1:] == [check["name"] for check in ready.json()["checks"]]
+        assert NAMES == [check["name"] for check in ready.json()["checks"]]
 
 
 async def worker_once(worker: TaskGroup, events: Events) -> None:
@@ -644,6 +644,19 @@ async def test_settings_that_cannot_be_read_are_the_only_finding(tmp_path: Path)
 
     assert {"settings": Condition.FAILED} == findings(report)
     assert 3 == report.exit_code
+    assert "per_hour" in detail(report, "settings")
+
+
+async def test_settings_that_broke_since_the_start_are_a_finding(tmp_path: Path) -> None:
+    """A relay that runs has read them; its next start will fail."""
+    path = tmp_path / "config.toml"
+    path.touch()
+    async with open_relay(load_context(path)) as relay:
+        path.write_text("[limits]\nper_hour = 'many'\n", encoding="utf-8")
+        report = await run_checks(checks(relay))
+
+    assert NAMES == [finding.name for finding in report.findings]
+    assert Condition.FAILED == findings(report)["settings"]
     assert "per_hour" in detail(report, "settings")
 
 

@@ -27,30 +27,22 @@ MOST_NAMED = 5  # how many files a sentence names at most
 
 async def diagnose(config: Path | None) -> HealthReport:
     """The findings of every check; without readable settings there is only one."""
-
-    async def read_settings() -> str:
-        path = load_context(config).config_path
-        if not path.exists():
-            raise CheckWarning(says("no_settings", path=path))
-        if ignored := ignored_variables():
-            raise CheckWarning(ignored)
-        return says("settings", path=path)
-
-    report = await health.run_checks([("settings", read_settings)])
-    if report.exit_code:
-        return report
-    context = load_context(config)
+    try:
+        context = load_context(config)
+    except RelayError as fault:
+        return await health.run_checks([("settings", _failing(fault))])
     try:
         async with wiring.open_relay(context) as relay:
-            more = await health.run_checks(checks(relay))
-    except RelayError as error:
-        fault = error
+            return await health.run_checks(checks(relay))
+    except RelayError as fault:
+        return await health.run_checks([*_settings_checks(context), ("store", _failing(fault))])
 
-        async def store() -> str:
-            raise fault
 
-        more = await health.run_checks([*_settings_checks(context), ("store", store)])
-    return HealthReport(findings=report.findings + more.findings)
+def _failing(fault: RelayError) -> Check:
+    async def check() -> str:
+        raise fault
+
+    return check
 
 
 def checks(relay: Relay) -> list[tuple[str, Check]]:
@@ -101,6 +93,15 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
 
 
 def _settings_checks(context: AppContext, relay: Relay | None = None) -> list[tuple[str, Check]]:
+    async def settings() -> str:
+        path = context.config_path
+        if not path.exists():
+            raise CheckWarning(says("no_settings", path=path))
+        load_context(path)  # as they are now: the next start will read them
+        if ignored := ignored_variables():
+            raise CheckWarning(ignored)
+        return says("settings", path=path)
+
     async def terms() -> str:
         context.require_terms()
         return says("terms")
@@ -122,6 +123,7 @@ def _settings_checks(context: AppContext, relay: Relay | None = None) -> list[tu
         return find_network(context.settings.callrail.api_url).words
 
     return [
+        ("settings", settings),
         ("terms", terms),
         ("routes", route),
         ("API key", api_key),

@@ -37,7 +37,7 @@ class Saved:
 
     faults: Mapping[str, str] = field(default_factory=dict)
     lines: str = ""
-    why: str = ""  # the file can't be written
+    why: str = ""  # nothing was written
     keys: tuple[str, ...] = ()
 
     @property

@@ -19,7 +19,7 @@ from callrail_relay.service import setup
 from callrail_relay.service.alerts import Alerts
 from callrail_relay.service.background import Refusals
 from callrail_relay.service.delivery import Delivery, TaskGroup
-from callrail_relay.service.health import HealthReport, Remembered, StoreProbe, run_checks
+from callrail_relay.service.health import StoreProbe
 from callrail_relay.service.overview import ChangeSignal, History
 from callrail_relay.service.setup import Names
 from callrail_relay.service.shadow import PassingOn, make_report
@@ -109,14 +109,6 @@ def _dashboard(
     relay: wiring.Relay, worker: TaskGroup, hook: EventHook, signal: ChangeSignal, link_secret: str
 ) -> Dashboard:
     context = relay.context
-    all_checks = checks(relay)
-
-    async def look(*, anew: bool) -> HealthReport:
-        if anew:
-            for _, check in all_checks:
-                if isinstance(check, Remembered):
-                    check.expire()
-        return await run_checks(all_checks)
 
     async def compare() -> ShadowReport:
         async with wiring.open_conversations(relay) as conversations:
@@ -137,7 +129,7 @@ def _dashboard(
         mapping=context.mapping,
         login=Login(context.clock, relay.people, credentials.session_key(context)),
         clock=context.clock,
-        examine=look,
+        checks=checks(relay),
         compare=compare,
         public_url=lambda: relay.public_address.seen,
         read_url=read_url,
@@ -156,7 +148,7 @@ def _take_up(changed: AppContext, relay: wiring.Relay, worker: TaskGroup, dashbo
     """Use the settings of *changed* from now on. Each claim and each request reads its policy once."""
     relay.context, policy = changed, changed.mapping
     dashboard.mapping = relay.operations.mapping = policy
-    relay.intake.follow(policy)
+    relay.intake.policy = policy
     for task in worker.tasks:
         match task:
             case Delivery():

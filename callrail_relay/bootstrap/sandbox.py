@@ -63,7 +63,7 @@ def demonstration(directory: Path, sandbox: Sandbox) -> AppContext:
 
 
 @asynccontextmanager
-async def open_sandbox(*, port: int, faults: str | None = None) -> AsyncIterator[Sandbox]:
+async def open_sandbox(*, port: int, faults: str | bytes | None = None) -> AsyncIterator[Sandbox]:
     """The simulator on loopback; *faults* is a JSON list. Raises UsageError for bad ones, Unavailable."""
     api_key = os.environ.get("CALLRAIL_API_KEY", "").strip() or token_hex(16)
     simulator = Simulator(clock=SystemClock(), api_key=api_key)

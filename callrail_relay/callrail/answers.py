@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from html import unescape
-from typing import Any
+from typing import Any, TypeVar
 
 from callrail_relay.domain import read_table
 from callrail_relay.domain.outcome import Outcome, RateLimited, Refusal, Rejected, Sent, Unknown, Usage
 from callrail_relay.domain.payload import storable
 from callrail_relay.domain.phone import mask_all
+
+T = TypeVar("T")
 
 LONGEST_RETRY_AFTER = 3600.0  # seconds; a wait longer than the hour of the budget isn't believed
 
@@ -66,7 +68,7 @@ def _read_success(status: int, body: bytes, recipient: str, usage: Usage) -> Out
         return Unknown("CallRail's answer couldn't be understood.", status)
     if last_ten_digits(conversation.get("customer_phone_number")) != recipient[-10:]:
         return Unknown("CallRail's answer names another person's number.", status)
-    threads = filter(None, map(thread_of, objects(conversation.get("recent_messages"))))
+    threads = filter(None, map(thread_of, items(conversation.get("recent_messages"), dict)))
     return Sent(status, storable(conversation["id"]), next(threads, None), usage)
 
 
@@ -207,5 +209,6 @@ def read_json(body: bytes) -> object:
         return None
 
 
-def objects(value: object) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+def items(value: object, kind: type[T]) -> list[T]:
+    """What a list holds of this kind; nothing if *value* is no list."""
+    return [item for item in value if isinstance(item, kind)] if isinstance(value, list) else []

@@ -6,7 +6,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
@@ -17,7 +17,7 @@ from callrail_relay.domain.mapper import send_parameters
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown, Unsendable
 from callrail_relay.domain.phone import normalize
 from callrail_relay.domain.reconcile import BEFORE, FoundText, Lookup
-from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry, Route, is_loopback
+from callrail_relay.domain.routing import NamedEntry, NumberEntry, Route, is_loopback
 from callrail_relay.errors import RefusedByCallRail, Unavailable
 from callrail_relay.network import find_network
 
@@ -31,8 +31,6 @@ MARGIN = 5.0
 
 MOST_PAGES = 200
 REPLY_PAGES = range(1, 11)  # pages of 250 conversations each
-
-T = TypeVar("T")
 
 
 class UnknownToCallRail(RefusedByCallRail):
@@ -127,19 +125,19 @@ class CallRail:
             answer.status, answer.headers, answer.body, recipient=recipient, content=content
         )
 
-    async def accounts(self) -> list[AccountEntry]:
+    async def accounts(self) -> list[NamedEntry]:
         """The accounts that the key can see."""
-        return await self._requests().pages(wire.ACCOUNTS_PATH, wire.read_accounts, "accounts")
+        return wire.read_named(await self._requests().pages(wire.ACCOUNTS_PATH, "accounts"))
 
-    async def companies(self, account_id: str) -> list[CompanyEntry]:
+    async def companies(self, account_id: str) -> list[NamedEntry]:
         """The active companies of an account."""
-        path = wire.companies_path(account_id)
-        return await self._requests().pages(path, wire.read_companies, "companies")
+        entries = await self._requests().pages(wire.companies_path(account_id), "companies")
+        return wire.read_named(entries)
 
     async def numbers(self, account_id: str, company_id: str | None = None) -> list[NumberEntry]:
         """The numbers of a company, or of the account, that can text; those of source trackers first."""
-        path = wire.trackers_path(account_id, company_id)
-        numbers = await self._requests().pages(path, wire.read_numbers, "trackers")
+        entries = await self._requests().pages(wire.trackers_path(account_id, company_id), "trackers")
+        numbers = wire.read_numbers(entries)
         mine = [number for number in numbers if company_id is None or number.company_id in ("", company_id)]
         return sorted(mine, key=lambda number: number.pooled)
 
@@ -180,7 +178,8 @@ class CallRail:
 
     async def _integration(self, account_id: str, company_id: str) -> WebhookIntegration | None:
         path = wire.integrations_path(account_id, company_id)
-        return next(iter(await self._requests().pages(path, wire.read_integrations, "integrations")), None)
+        entries = await self._requests().pages(path, "integrations")
+        return next(iter(wire.read_integrations(entries)), None)
 
     async def find_texts(
         self, route: Route, recipient: str, *, since: datetime, conversation_id: str | None
@@ -210,13 +209,13 @@ class CallRail:
         is_last = False
         try:
             for page in pages:
-                read_replies = partial(wire.read_replies, since=since, page=page)
-                seen = await requests.read(wire.page_path(path, page), read_replies)
+                entries, ends = await requests.page(path, "conversations", page)
+                seen = wire.read_replies(entries, since=since)
                 found.update(seen.replies)
                 for id_, conversation in seen.cut.items():
-                    read_all = partial(wire.replies_of, conversation, since=since)
-                    found[id_] = await requests.read(wire.conversation_path(account_id, id_), read_all)
-                if is_last := seen.is_last:
+                    messages, _ = await requests.page(wire.conversation_path(account_id, id_), "messages", 1)
+                    found[id_] = wire.replies_of(conversation, messages, since)
+                if is_last := ends or seen.reaches_back:
                     break
         except (RefusedByCallRail, Unavailable) as error:
             fault = str(error)
@@ -264,25 +263,21 @@ class _Requests:
             raise _fault(answer, writes=writes)
         return answer.body
 
-    async def read(self, path: str, read: Callable[[bytes], T]) -> T:
-        """What *read* finds in the answer to a GET."""
+    async def page(self, path: str, name: str, page: int) -> tuple[list[dict[str, Any]], bool]:
+        """The entries on one page of a list, and whether no page follows."""
         self.made += 1
-        body = await self.ask("GET", path)
+        body = await self.ask("GET", wire.page_path(path, page))
         try:
-            return read(body)
+            return wire.read_page(body, name, page)
         except ValueError as error:
             host = self._http.base_url.host
             raise Unavailable(sentence("not_callrail", host=host, error=error)) from error
 
-    async def pages(self, path: str, read: Callable[[bytes], list[T]], name: str) -> list[T]:
+    async def pages(self, path: str, name: str) -> list[dict[str, Any]]:
         """All entries of a list."""
-        entries: list[T] = []
+        entries: list[dict[str, Any]] = []
         for page in range(1, MOST_PAGES + 1):
-
-            def read_page(body: bytes, page: int = page) -> tuple[list[T], bool]:
-                return read(body), wire.is_last_page(body, name, page)
-
-            found, is_last = await self.read(wire.page_path(path, page), read_page)
+            found, is_last = await self.page(path, name, page)
             entries += found
             if is_last:
                 break
@@ -290,16 +285,16 @@ class _Requests:
 
     async def search(self, route: Route, recipient: str, since: datetime) -> list[str]:
         """The conversations with a person: by E.164, by ten digits, then among all of the company."""
-        read = partial(wire.read_conversation_ids, route=route, recipient=recipient)
         for search in (recipient, recipient[-10:], None):
             path = wire.conversations_path(route.account_id, route.company_id, _day_before(since), search)
-            if ids := await self.pages(path, read, "conversations"):
+            entries = await self.pages(path, "conversations")
+            if ids := wire.read_conversation_ids(entries, route=route, recipient=recipient):
                 return ids
         return []
 
     async def texts_of(self, account_id: str, conversation_id: str) -> list[FoundText]:
         path = wire.conversation_path(account_id, conversation_id)
-        return await self.pages(path, wire.read_texts, "messages")
+        return wire.read_texts(await self.pages(path, "messages"))
 
 
 def _day_before(since: datetime) -> date:

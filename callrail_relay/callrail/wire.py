@@ -2,7 +2,7 @@
 CallRail's names and shapes: paths, parameters, lists and webhooks. ``answers`` reads what it says of a send.
 
 Facts are from https://apidocs.callrail.com and from answers of the live API; what is uncertain is read
-with care and never relied on. What reads a list raises ValueError if the body isn't that list.
+with care and never relied on.
 """
 
 import base64
@@ -18,14 +18,14 @@ from operator import itemgetter
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from callrail_relay.callrail.answers import last_ten_digits, objects, read_object, thread_of
+from callrail_relay.callrail.answers import items, last_ten_digits, read_object, thread_of
 from callrail_relay.domain.charset import UnparsedError, decode
 from callrail_relay.domain.inbound import CallRailText, Direction, HookUrls, ShownNumber, WebhookIntegration
 from callrail_relay.domain.message import read_instant
 from callrail_relay.domain.payload import Fields, Number, first, parse, storable
 from callrail_relay.domain.phone import BadPhone, normalize
 from callrail_relay.domain.reconcile import FoundText
-from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry, Route
+from callrail_relay.domain.routing import NamedEntry, NumberEntry, Route
 
 FEW = 3  # texts of a conversation that any list shows
 
@@ -35,11 +35,11 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class RepliesPage:
-    """Replies by conversation, the conversations that may have had more, and whether to stop reading here."""
+    """Replies by conversation, the conversations that may have had more, and whether the rest is older."""
 
     replies: dict[str, Replies]
     cut: dict[str, Json]
-    is_last: bool
+    reaches_back: bool
 
 
 def authorization(api_key: str) -> dict[str, str]:
@@ -61,6 +61,19 @@ def send_path(account_id: str) -> str:
     return _path(account_id, "text-messages")
 
 
+def read_page(body: bytes, name: str, page: int) -> tuple[list[dict[str, Any]], bool]:
+    """The entries on one page of a list, and whether it's the last; ValueError if *body* isn't that list."""
+    document = read_object(body) or {}
+    if not isinstance(listed := document.get(name), list):
+        raise ValueError(f"no list of {name}")  # noqa: TRY004 - the body is at fault, not the program
+    entries = items(listed, dict)
+    # Some lists lack one of these.
+    total, size = document.get("total_pages"), document.get("per_page")
+    if isinstance(total, int):
+        return entries, page >= total
+    return entries, len(entries) < size if isinstance(size, int) else not entries
+
+
 ACCOUNTS_PATH = "/v3/a.json?fields=numeric_id&per_page=100"
 
 
@@ -72,59 +85,31 @@ def trackers_path(account_id: str, company_id: str | None) -> str:
     return _path(account_id, "trackers", status="active", company_id=company_id, per_page=250)
 
 
-def read_accounts(body: bytes) -> list[AccountEntry]:
+def read_named(entries: Iterable[Json]) -> list[NamedEntry]:
+    """Accounts, or the active ones of companies."""
     return [
-        AccountEntry(str(entry["id"]), str(entry.get("name") or entry["id"]), _text(entry.get("numeric_id")))
-        for entry in _page(body, "accounts")
-    ]
-
-
-def read_companies(body: bytes) -> list[CompanyEntry]:
-    return [
-        CompanyEntry(str(entry["id"]), str(entry.get("name") or entry["id"]), _text(entry.get("time_zone")))
-        for entry in _page(body, "companies")
+        NamedEntry(str(entry["id"]), str(entry.get("name") or entry["id"]), _text(entry.get("numeric_id")))
+        for entry in _with_id(entries)
         if entry.get("status", "active") == "active"
     ]
 
 
-def is_last_page(body: bytes, name: str, page: int) -> bool:
-    """Whether no page follows: by ``total_pages``, else by ``per_page``; some lists lack one of them."""
-    count = len(_list(body, name))
-    document = read_object(body) or {}
-    total, size = document.get("total_pages"), document.get("per_page")
-    if isinstance(total, int):
-        return page >= total
-    return count < size if isinstance(size, int) else count == 0
-
-
-def read_numbers(body: bytes) -> list[NumberEntry]:
+def read_numbers(entries: Iterable[Json]) -> list[NumberEntry]:
     """The numbers that can text: of active trackers with texting supported and switched on."""
     numbers = []
-    for tracker in _page(body, "trackers"):
+    for tracker in _with_id(entries):
         can_text = tracker.get("sms_supported") is True and tracker.get("sms_enabled") is True
         if can_text and tracker.get("status", "active") == "active":
             company = tracker.get("company")
             company_id = str(company.get("id") or "") if isinstance(company, dict) else ""
             name, pooled = str(tracker.get("name") or ""), tracker.get("type") != "source"
-            its_numbers = _strings(tracker.get("tracking_numbers"))
+            its_numbers = items(tracker.get("tracking_numbers"), str)
             numbers += [NumberEntry(number, name, company_id, pooled) for number in its_numbers]
     return numbers
 
 
-def _page(body: bytes, name: str) -> list[dict[str, Any]]:
-    return [entry for entry in _list(body, name) if entry.get("id") is not None]
-
-
-def _list(body: bytes, name: str) -> list[dict[str, Any]]:
-    document = read_object(body)
-    entries = None if document is None else document.get(name)
-    if not isinstance(entries, list):
-        raise ValueError(f"no list of {name}")  # noqa: TRY004 - the body is at fault, not the program
-    return objects(entries)
-
-
-def _strings(value: object) -> list[str]:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+def _with_id(entries: Iterable[Json]) -> list[Json]:
+    return [entry for entry in entries if entry.get("id") is not None]
 
 
 def _text(value: object) -> str | None:
@@ -142,11 +127,11 @@ def conversation_path(account_id: str, conversation_id: str) -> str:
     return _path(account_id, f"text-messages/{quote(conversation_id, safe='')}", per_page=250)
 
 
-def read_conversation_ids(body: bytes, *, route: Route, recipient: str) -> list[str]:
-    """The ids of the conversations between *recipient* and the number of *route*, on one page of a list."""
+def read_conversation_ids(entries: Iterable[Json], *, route: Route, recipient: str) -> list[str]:
+    """The ids of the conversations between *recipient* and the number of *route*."""
     return [
         str(entry["id"])
-        for entry in _page(body, "conversations")
+        for entry in _with_id(entries)
         if entry.get("company_id") == route.company_id
         and last_ten_digits(entry.get("customer_phone_number")) == recipient[-10:]
         and any(last_ten_digits(number) == route.tracking_number[-10:] for number in _our_numbers(entry))
@@ -157,26 +142,26 @@ def _our_numbers(conversation: Json) -> set[str | None]:
     return {_text(conversation.get(f"{which}_tracking_number")) for which in ("current", "initial")}
 
 
-def read_texts(body: bytes) -> list[FoundText]:
-    """The outgoing texts on one page of a conversation."""
+def read_texts(messages: Iterable[Json]) -> list[FoundText]:
+    """The outgoing texts of a conversation."""
     return [
         FoundText(content=str(message.get("content") or ""), created_at=created_at)
-        for message in _list(body, "messages")
+        for message in messages
         if message.get("direction") == "outgoing"
         for created_at in [read_instant(message.get("created_at"))]
         if created_at is not None
     ]
 
 
-def read_replies(body: bytes, *, since: datetime, page: int) -> RepliesPage:
+def read_replies(conversations: Iterable[Json], *, since: datetime) -> RepliesPage:
     """
     What people wrote since then, and what was sent, on one page of a list, newest activity first.
 
     How many texts a list shows of one conversation isn't documented: one may have more if all that are shown
     came since then, and no other shows more.
     """
-    entries = {str(entry["id"]): entry for entry in _page(body, "conversations")}
-    shown = {id_: objects(entry.get("recent_messages")) for id_, entry in entries.items()}
+    entries = {str(entry["id"]): entry for entry in _with_id(conversations)}
+    shown = {id_: items(entry.get("recent_messages"), dict) for id_, entry in entries.items()}
     most = max((len(messages) for messages in shown.values()), default=0)
     cut: dict[str, Json] = {
         id_: entries[id_]
@@ -185,23 +170,18 @@ def read_replies(body: bytes, *, since: datetime, page: int) -> RepliesPage:
         and all((read_instant(message.get("created_at")) or since) >= since for message in messages)
     }
     oldest: Json = next(reversed(entries.values()), {})
-    reaches_back = (read_instant(oldest.get("last_message_at")) or since) < since
     return RepliesPage(
-        replies={id_: _replies(entry, shown[id_], since) for id_, entry in entries.items()},
+        replies={id_: replies_of(entry, shown[id_], since) for id_, entry in entries.items()},
         cut=cut,
-        is_last=reaches_back or is_last_page(body, "conversations", page),
+        reaches_back=(read_instant(oldest.get("last_message_at")) or since) < since,
     )
-
-
-def replies_of(conversation: Json, body: bytes, *, since: datetime) -> Replies:
-    """The same on one page of a *conversation* of that list."""
-    return _replies(conversation, _list(body, "messages"), since)
 
 
 _DIRECTIONS = {"incoming": Direction.IN, "outgoing": Direction.OUT}
 
 
-def _replies(conversation: Json, messages: Iterable[Json], since: datetime) -> Replies:
+def replies_of(conversation: Json, messages: Iterable[Json], since: datetime) -> Replies:
+    """The same among *messages* of a *conversation* of such a list."""
     ours = _our_numbers(conversation) - {None}
     # CallRail doesn't say which of several numbers a text came to.
     number = read_number(next(iter(ours))) if len(ours) == 1 else ShownNumber()
@@ -247,7 +227,7 @@ def integration_path(account_id: str, integration_id: str | None) -> str:
     return _path(account_id, f"integrations{known}")
 
 
-def read_integrations(body: bytes) -> list[WebhookIntegration]:
+def read_integrations(entries: Iterable[Json]) -> list[WebhookIntegration]:
     """A company's integrations for webhooks, of which it has one at most."""
     return [
         WebhookIntegration(
@@ -256,7 +236,7 @@ def read_integrations(body: bytes) -> list[WebhookIntegration]:
             signing_key=_text(entry.get("signing_key") or None),
             active=entry.get("state") in (None, "active"),
         )
-        for entry in _page(body, "integrations")
+        for entry in _with_id(entries)
         if str(entry.get("type")).lower() == "webhooks"
         for config in [entry.get("config")]
     ]
@@ -267,7 +247,7 @@ def with_urls(config: Json, is_ours: Callable[[str], bool], hook: HookUrls | Non
     changed = dict(config)
     for name, url in ((_RECEIVED, hook and hook.received), (_SENT, hook and hook.sent)):
         known = config.get(name)
-        urls = [known] if isinstance(known, str) and known else _strings(known)
+        urls = [known] if isinstance(known, str) and known else items(known, str)
         kept = [one for one in urls if one == url or not is_ours(one)]
         if url and url not in kept:
             kept.append(url)

@@ -11,7 +11,7 @@ from callrail_relay.cli.expose import bring_up, read_tunnel
 from callrail_relay.cli.operate import read_status, why_not_for_if3
 from callrail_relay.cli.send import send
 from callrail_relay.cli.service import offer
-from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
+from callrail_relay.domain.public_url import read_public_url
 from callrail_relay.domain.tunnels import Kind
 from callrail_relay.errors import (
     KeyringError,
@@ -59,11 +59,7 @@ async def configure(
     missing = [f"--{name}".replace("_", "-") for name, value in route_options.items() if value is None]
     if no_verify and missing:
         raise UsageError(sentence("nothing_looked_up", options=", ".join(missing)))
-    if public_url is not None:
-        try:
-            public_url = read_public_url(public_url)
-        except BadPublicUrl as error:
-            raise SettingsError(f"--public-url isn't valid. {error}") from error
+    public_url = None if public_url is None else read_public_url(public_url)
     overrides: dict[str, dict[str, object]] = {
         "callrail": {"api_url": api_url, **(route_options if no_verify else {})},
         "server": {"public_url": public_url},
@@ -250,7 +246,7 @@ async def _register(context: "AppContext", *, use_file: bool) -> dict[str, Any]:
 
     registered = await register_webhooks(context, use_file=use_file)
     for one in registered.registrations:
-        say(f"Company {one.company_id}: {console.catalog('words')['webhooks'][one.change]}")
+        say(f"Company {one.company_id}: {console.WORDS['webhooks'][one.change]}")
         if not one.active:
             say(sentence("switched_off"))
     if registered.key_place is not None:
@@ -339,7 +335,7 @@ async def _settle_address() -> None:
             else:
                 url = answer if "//" in answer or "." not in answer else f"https://{answer}"
                 save_public_url(context, read_public_url(url))
-        except (BadPublicUrl, RelayError) as error:
+        except RelayError as error:
             console.complain(str(error))
         else:
             return
@@ -367,4 +363,4 @@ async def _show_checklist() -> None:
     async with console.opened_relay() as relay:
         facts = (await read_status(relay)).facts
     if items := checklist(facts):
-        say("\n".join(line.plain for line in checklist_lines(items)) + "\n")
+        say("\n".join(map(str, checklist_lines(items))) + "\n")

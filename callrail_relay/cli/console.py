@@ -46,15 +46,13 @@ class Given:
 given = Given()  # of the command that runs: a process runs one
 
 
-@functools.cache
-def catalog(name: str) -> dict[str, Any]:
-    """The sentences of ``words.toml``, or what ``help.toml`` says of each command."""
-    return read_table(__package__, name)
+HELP = read_table(__package__, "help")  # of each command
+WORDS = read_table(__package__, "words")
 
 
 def sentence(name: str, /, **values: object) -> str:
     """A sentence of ``words.toml``, filled in."""
-    return str(catalog("words")["sentences"][name]).format(**values)
+    return str(WORDS["sentences"][name]).format(**values)
 
 
 def command(
@@ -72,7 +70,7 @@ def command(
             given.config, given.as_json = config, as_json
             raise typer.Exit(_exit_code(function(**options), long_running=long_running))
 
-        rows = catalog("help")["common"] | catalog("help")[name]
+        rows = HELP["common"] | HELP[name]
         common = list(inspect.signature(run, follow_wrapped=False).parameters.values())[:2]
         parameters = [
             one.replace(annotation=Annotated[one.annotation, _declared(one, rows[one.name.strip("_")])])
@@ -324,11 +322,9 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     name = TextColumn("{task.description}", markup=False)
-    # As wide as the terminal, but not so wide that the eye has to travel.
-    console = Console(stderr=True)
-    console.width = min(console.width, 100)
-    columns = (name, BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+    columns = (name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console, hidden = Console(stderr=True), not sys.stderr.isatty()
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
         task = bar.add_task(what, total=total)
         yield lambda count: bar.advance(task, count)
 
@@ -355,12 +351,9 @@ async def stop_signal() -> AsyncIterator[asyncio.Event]:
             signal.signal(number, handler)
 
 
-STATUSES = [status.value for status in Status]
-
-
 def ids(ctx: typer.Context) -> list[tuple[str, str]]:
     """The ends of the newest texts' ids, as tables show them, of the statuses that the command takes."""
-    takes = catalog("words")["takes"].get(ctx.info_name, STATUSES)
+    takes = WORDS["takes"].get(ctx.info_name, list(Status))
     # Nothing that others wrote: a shell evaluates what it gets.
     return [(id_[-8:], f"{status} {to or ''}") for id_, to, status in _known(ctx)[1] if status in takes]
 
@@ -377,5 +370,4 @@ COMPLETE: dict[str, Callable[..., Sequence[str | tuple[str, str]]]] = {
     "ids": ids,
     "people": lambda ctx: list(dict.fromkeys(to for _, to, _ in _known(ctx)[1] if to)),
     "own_numbers": lambda ctx: _known(ctx)[0],
-    "statuses": lambda: STATUSES,
 }

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from callrail_relay.cli.console import load_context, say, sentence, show
 from callrail_relay.cli.operate import why_not_for_if3
-from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
+from callrail_relay.domain.public_url import read_public_url
 from callrail_relay.domain.tunnels import Kind, Tunnel
-from callrail_relay.errors import SettingsError, Unavailable, UsageError
+from callrail_relay.errors import Unavailable, UsageError
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
@@ -72,16 +72,13 @@ def read_tunnel(
     *,
     for_now: bool = False,
 ) -> Tunnel:
-    """What the options say, if it can be right. Raises UsageError, SettingsError or Unavailable."""
+    """What the options say, if it can be right. Raises UsageError, BadPublicUrl or Unavailable."""
     from callrail_relay.bootstrap.tunnels import find_program
 
     by_name = kind in (Kind.CLOUDFLARED, Kind.NGROK)
     if by_name and target is not None:
         public_url = public_url or f"https://{target.removeprefix('https://')}"
-    try:
-        url = None if public_url is None else read_public_url(public_url, for_now=for_now)
-    except BadPublicUrl as error:
-        raise SettingsError(sentence("address_wrong", error=error)) from error
+    url = None if public_url is None else read_public_url(public_url, for_now=for_now)
     if kind is Kind.TAILSCALE and (target or url or (port := port or 443) not in _TAILSCALE_PORTS):
         raise UsageError(sentence("tailscale_ports"))
     if kind is Kind.SSH and (target is None or url is None or not re.fullmatch(r"[^\s-]\S*", target)):

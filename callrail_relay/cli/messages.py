@@ -1,14 +1,14 @@
 """``messages``: the texts as people and programs read them, and a person's word on them."""
 
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import command, given, output, progress, say, show
+from callrail_relay.cli.console import command, given, output, progress, say, sentence, show
 from callrail_relay.clock import SystemClock
 from callrail_relay.domain.message import (
     ANONYMOUS,
@@ -18,11 +18,13 @@ from callrail_relay.domain.message import (
     Message,
     MessageFilter,
     Status,
+    Verb,
     as_json,
 )
 from callrail_relay.domain.printable import guarded, lines, printable
 from callrail_relay.domain.routing import Route
-from callrail_relay.errors import UsageError, Waiting
+from callrail_relay.domain.views import MessageSummary
+from callrail_relay.errors import NotAllowed, UsageError, Waiting
 from callrail_relay.sentences import explain, explain_all, plural
 
 if TYPE_CHECKING:
@@ -31,13 +33,9 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="List, review and resend texts.")
 
 
-Decide = Callable[[str, Actor], Awaitable[Sequence[Message]]]
-FindAlike = Callable[..., Awaitable[list[str]]]
-
-
 @command(app, "messages list")
 async def list_messages(
-    status: list[str] | None = None,
+    status: list[Status] | None = None,
     recipient: str | None = None,
     since: str | None = None,
     search: str | None = None,
@@ -57,7 +55,7 @@ async def list_messages(
 async def export(
     file: str = "-",
     form: Literal["csv", "jsonl"] | None = None,
-    status: list[str] | None = None,
+    status: list[Status] | None = None,
     recipient: str | None = None,
     since: str | None = None,
     search: str | None = None,
@@ -106,8 +104,10 @@ async def approve(
         ids = await relay.operations.full_ids(ids)
         chosen, opted_out = ids, 0
         if same_wording:
-            chosen = await _with_alike(relay.operations.held_alike, ids, approvable=True)
-            opted_out = len(await _with_alike(relay.operations.held_alike, ids)) - len(chosen)
+            alike = await _alike(relay, ids)
+            if not (chosen := [one.id for one in alike if not one.opted_out]):
+                raise NotAllowed(sentence("all_opted_out"))
+            opted_out = len(alike) - len(chosen)
         found = [message for id_ in chosen for message in await relay.operations.find(id_)]
         if restored := {one for text in found for one in text.reasons if one.code == "restored"}:
             for reason in restored:
@@ -115,7 +115,7 @@ async def approve(
             if not console.confirmed("Send what is not in CallRail's conversation?", yes=yes):
                 say("Nothing was sent.")
                 return
-        await _decide(relay.operations.approve, chosen, note)
+        await _decide(relay, Verb.APPROVE, chosen, note)
     if opted_out:
         say(f"{plural(opted_out, 'text')} like it stay on hold: these people opted out.")
 
@@ -124,7 +124,7 @@ async def approve(
 async def remap(ids: list[str], note: str | None = None, _yes: bool = False) -> int:
     async with console.opened_relay() as relay:
         ids = await relay.operations.full_ids(ids)
-        changed = await _decide(relay.operations.remap, ids, note)
+        changed = await _decide(relay, Verb.REMAP, ids, note)
     held = [message for message in changed if message.status is Status.HELD]
     for message in held:
         say(f"On hold: {message.id}: {explain_all(message.reasons)}")
@@ -139,14 +139,14 @@ async def resend(ids: list[str], note: str | None = None, yes: bool = False) -> 
         if await _any_is(relay, ids, RESENDABLE) and not console.confirmed(question, yes=yes):
             say("Nothing was sent.")
             return
-        await _decide(relay.operations.resend, ids, note)
+        await _decide(relay, Verb.RESEND, ids, note)
 
 
 @command(app, "messages mark-sent")
 async def mark_sent(ids: list[str], note: str | None = None, _yes: bool = False) -> None:
     async with console.opened_relay() as relay:
         ids = await relay.operations.full_ids(ids)
-        await _decide(relay.operations.mark_sent, ids, note)
+        await _decide(relay, Verb.MARK_SENT, ids, note)
 
 
 @command(app, "messages cancel")
@@ -155,12 +155,12 @@ async def cancel(
 ) -> None:
     async with console.opened_relay() as relay:
         ids = await relay.operations.full_ids(ids)
-        chosen = await _with_alike(relay.operations.held_alike, ids) if same_wording else ids
+        chosen = [one.id for one in await _alike(relay, ids)] if same_wording else ids
         question = f"Cancel {len(chosen)} for good?"
         if await _any_is(relay, chosen, CANCELLABLE) and not console.confirmed(question, yes=yes):
             say("Nothing was canceled.")
             return
-        await _decide(relay.operations.cancel, chosen, note)
+        await _decide(relay, Verb.CANCEL, chosen, note)
 
 
 async def _any_is(relay: "Relay", ids: list[str], statuses: Collection[Status]) -> bool:
@@ -169,12 +169,13 @@ async def _any_is(relay: "Relay", ids: list[str], statuses: Collection[Status]) 
     return any(message.status in statuses for message in found)
 
 
-async def _with_alike(find: FindAlike, ids: list[str], **approvable: bool) -> list[str]:
-    """The ids, and those of all texts that are held as one mass text together with one of them."""
-    return list(dict.fromkeys([other for id_ in ids for other in await find(id_, **approvable)]))
+async def _alike(relay: "Relay", ids: list[str]) -> list[MessageSummary]:
+    """All texts that are held as one mass text together with one of these, the first to come first."""
+    alike = {one.id: one for id_ in ids for one in await relay.operations.held_alike(id_)}
+    return sorted(alike.values(), key=lambda one: one.seq)
 
 
-async def _decide(decide: Decide, ids: list[str], note: str | None) -> list[Message]:
+async def _decide(relay: "Relay", verb: Verb, ids: list[str], note: str | None) -> list[Message]:
     import getpass
 
     try:
@@ -182,20 +183,18 @@ async def _decide(decide: Decide, ids: list[str], note: str | None) -> list[Mess
     except (OSError, KeyError, ImportError):
         # A user without a name, as in some containers.
         name = ANONYMOUS.name
-    changed = [message for id_ in ids for message in await decide(id_, Actor(name=name, note=note))]
+    decide, actor = relay.operations.decide, Actor(name=name, note=note)
+    changed = [message for id_ in ids for message in await decide(verb, id_, actor)]
     shown = [f"{message.status:<10} {message.id}" for message in changed]
     show([message_document(message) for message in changed], "\n".join(shown))
     return changed
 
 
 def _filter(
-    status: list[str] | None, recipient: str | None, since: str | None, search: str | None, *, limit: int
+    status: list[Status] | None, recipient: str | None, since: str | None, search: str | None, *, limit: int
 ) -> MessageFilter:
-    for name in status or ():
-        if name.lower() not in set(Status):
-            raise UsageError(f"There is no status {name}; the statuses are {', '.join(Status)}.")
     return MessageFilter(
-        statuses=tuple(Status(name.lower()) for name in status or ()),
+        statuses=tuple(status or ()),
         recipient=None if recipient is None else console.read_number(recipient, "--recipient"),
         since=None if since is None else read_since(since),
         words=() if search is None else (search,),

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from callrail_relay import sentences
-from callrail_relay.cli.console import catalog, echo, given, json_text, split_remedy
+from callrail_relay.cli.console import WORDS, echo, given, json_text, split_remedy
 from callrail_relay.clock import Clock
 from callrail_relay.domain import events
 from callrail_relay.domain.delivery import AccountStatus
@@ -28,16 +28,15 @@ from callrail_relay.sentences import MOST_SHOWN, explain, explain_all, local, pl
 from callrail_relay.service.health import RELAY, HealthReport
 from callrail_relay.service.operations import StatusReport
 
-STYLES: dict[str, str] = catalog("words")["styles"]
-_PLAIN = str.maketrans("✓✗█░…“”\u2019", '+x#.~""\'')
+STYLES: dict[str, str] = WORDS["styles"]
 _TIME_WIDTH = 19  # of a date and a time to the second
-_MARKS: dict[str, tuple[str, str]] = catalog("words")["marks"]
+_MARKS: dict[str, tuple[str, str]] = WORDS["marks"]
 SHORT_ID = 8  # characters of an id's end that a table shows
 _WIDE = 100  # columns of a terminal that has room for people's names in a table
 _LONGEST_NAME = 20
 _GAUGE = 20  # characters of a full gauge
 _TIGHT, _FULL = 0.7, 0.9  # the shares of a budget at which its gauge turns yellow, and red
-_LEVEL_STYLES: dict[str, str] = catalog("words")["levels"]
+_LEVEL_STYLES: dict[str, str] = WORDS["levels"]
 
 
 class _SafeConsole(Console):
@@ -45,10 +44,7 @@ class _SafeConsole(Console):
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
-            text = printable(segment.text)
-            if not self.encoding.startswith("utf"):  # a code page of Windows
-                text = text.translate(_PLAIN)
-            yield segment if segment.control else Segment(text, segment.style)
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
@@ -113,18 +109,14 @@ def print_message(message: Message) -> None:
         ("Account", f"{route.account_id}, company {route.company_id}" if route else "-"),
         ("Received", f"{local(message.received_at)} by {message.source}"),
         ("Sent", local(message.sent_at)),
-    ]
-    more = [
         ("Seller", message.seller),
         ("Opportunity", message.opportunity_id),
         ("Sender", message.sender_id),
         ("Team", message.team_id),
         ("Conversation", message.conversation_id),
+        ("Text", message.text or "-"),
     ]
-    facts += [(name, value) for name, value in more if value]
-    _columns(
-        out, ((safe(name, "bold"), safe(value)) for name, value in [*facts, ("Text", message.text or "-")])
-    )
+    _columns(out, ((safe(name, "bold"), safe(value)) for name, value in facts if value))
     for decision in message.decisions:
         why = f": {decision.actor.note}" if decision.actor.note else ""
         over = f" (over {', '.join(decision.overridden)})" if decision.overridden else ""
@@ -186,9 +178,9 @@ def print_status(report: StatusReport) -> None:
 def _lines(report: StatusReport) -> Iterator[Text]:
     facts = report.facts
     head, *others = points = judge(facts)
-    yield Text(sentence(head, facts), style=f"bold {_LEVEL_STYLES[head.level]}")
+    yield Text(sentence(head, facts), style=f"bold {_LEVEL_STYLES[head.code.level]}")
     for point in others[: MOST_SHOWN - 1]:
-        yield Text(sentence(point, facts), style=_LEVEL_STYLES[point.level])
+        yield Text(sentence(point, facts), style=_LEVEL_STYLES[point.code.level])
     yield from _not_shown(len(points), "notice")
     for node in facts.running.nodes:
         name = f"{node.name}: running" if len(facts.running.nodes) > 1 else "Running"
@@ -207,7 +199,10 @@ def _lines(report: StatusReport) -> Iterator[Text]:
         if count
     ]
     yield Text(", ").join(counts) if counts else Text("No texts yet.")
-    yield Text(_queue_words(facts))
+    if facts.drains_at is not None:
+        yield Text(f"The queue will be empty at {local(facts.drains_at)}.")
+    elif not any(standing.pending for standing in facts.standings):
+        yield Text("The queue is empty.")
 
 
 def _not_shown(count: int, word: str) -> Iterator[Text]:
@@ -215,7 +210,7 @@ def _not_shown(count: int, word: str) -> Iterator[Text]:
         yield Text(words, style="dim")
 
 
-SENTENCES: dict[Code, str] = {Code[name]: words for name, words in catalog("words")["points"].items()}
+SENTENCES: dict[Code, str] = {Code[name]: words for name, words in WORDS["points"].items()}
 
 
 def checklist_lines(items: Sequence[Item]) -> Iterator[Text]:
@@ -237,18 +232,6 @@ def sentence(point: Point, facts: Facts) -> str:
 
 def _why(reason: Reason | None) -> str:
     return "" if reason is None else explain(reason)
-
-
-def _queue_words(facts: Facts) -> str:
-    if facts.drains_at is not None:
-        return f"The queue will be empty at {local(facts.drains_at)}."
-    if not any(standing.pending for standing in facts.standings):
-        return "The queue is empty."
-    if not facts.running:
-        return "The queue won't shrink while no relay is running."
-    if any(standing.pending and standing.account.paused_since is not None for standing in facts.standings):
-        return "The queue won't shrink while an account is paused."
-    return "The queue won't shrink until CallRail can be reached."
 
 
 def _standing_lines(standing: AccountStatus) -> Iterator[Text]:
@@ -276,31 +259,22 @@ def _standing_lines(standing: AccountStatus) -> Iterator[Text]:
 
 async def watch_status(read: Callable[[], Awaitable[StatusReport]], stopped: asyncio.Event) -> None:
     """Show the status every second until *stopped*; as JSON or without a terminal, only what changed."""
-    out = console()
-    if out.is_terminal and not given.as_json:
-        with Live(console=out, auto_refresh=False) as live:
-            while not stopped.is_set():
-                live.update(Group(*_lines(await read())), refresh=True)
-                await _pause(stopped)
-    shown = None
-    while not stopped.is_set():
-        report = await read()
-        # Compared as it is shown: the time of the look alone is no change.
-        if given.as_json:
-            text = json_text(report.document())
-        else:
-            with out.capture() as captured:
-                out.print(Group(*_lines(report)), end="")
-            text = captured.get().rstrip("\n")
-        if text != shown:
-            echo(text)
-            shown = text
-        await _pause(stopped)
-
-
-async def _pause(stopped: asyncio.Event) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stopped.wait(), 1)
+    out, shown = console(), None
+    is_live = out.is_terminal and not given.as_json
+    with Live(console=out, auto_refresh=False) if is_live else contextlib.nullcontext() as live:
+        while not stopped.is_set():
+            report = await read()
+            lines = list(_lines(report))
+            if live is not None:
+                live.update(Group(*lines), refresh=True)
+            else:
+                text = json_text(report.document()) if given.as_json else "\n".join(map(str, lines))
+                # Compared as it is shown: the time of the look alone is no change.
+                if text != shown:
+                    echo(text)
+                shown = text
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), 1)
 
 
 _COLORS = {"warning": "yellow", "error": "red"}

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import catalog, echo, given, load_context, print_json, say, sentence
+from callrail_relay.cli.console import WORDS, echo, given, load_context, print_json, say, sentence
 from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.message import Message, Reason, Status
 from callrail_relay.domain.printable import shortened
@@ -172,7 +172,7 @@ async def _send_saved(relay: "Relay", found: "Sequence[SavedFile]", *, force: bo
         for row in rows:
             reason = f": {row['reason']}" if row["reason"] and row["status"] != "sent" else ""
             echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {row['id']}{reason}")
-        counts = Counter(catalog("words")["ended"].get(row["status"], row["status"]) for row in rows)
+        counts = Counter(WORDS["ended"].get(row["status"], row["status"]) for row in rows)
         say(f"{', '.join(f'{count} {what}' for what, count in counts.items())}.")
     codes = {ending.exit_code for ending in endings}
     return next((code for code in _GRAVEST_FIRST if code in codes), 0)
@@ -206,16 +206,16 @@ def _duplicate_row(earlier: Message) -> dict[str, Any]:
 
 async def _plan_summary(relay: "Relay", planned: "Sequence[Planned]", earlier: Sequence[Message]) -> str:
     """Return what the run would do; *earlier* are the messages for which texts would be left out."""
-    words, new = catalog("words"), [one.message for one in planned if one.is_new]
+    new = [one.message for one in planned if one.is_new]
     held = [message for message in new if message.status is Status.HELD]
     parts = [f"{len(new) - len(held) or 'None'} will be sent"]
     if held:
         codes = (message.reasons[0].code for message in held)
-        why = Counter(words["on_hold"].get(code, code.replace("_", " ")) for code in codes)
+        why = Counter(WORDS["on_hold"].get(code, code.replace("_", " ")) for code in codes)
         reasons = [f"{count} {reason}" if len(why) > 1 else reason for reason, count in why.items()]
         parts.append(f"{len(held)} on hold: {' and '.join(reasons)}")
     for status, count in Counter(message.status for message in earlier).items():
-        parts.append(f"{count} already {words['already'].get(status, status)}")
+        parts.append(f"{count} already {WORDS['already'].get(status, status)}")
     if repeats := sum(one.repeats for one in planned):
         parts.append(f"{repeats} twice in these files")
     return " ".join((f"{', '.join(parts)}.", *await _limits(relay, new)))

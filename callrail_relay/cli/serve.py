@@ -15,7 +15,7 @@ from callrail_relay.cli import console
 from callrail_relay.cli.console import given, load_context, say, sentence, show, stop_signal
 from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.message import OPEN, Status
-from callrail_relay.errors import AlreadyRunning, NotFound, Unavailable
+from callrail_relay.errors import AlreadyRunning, Unavailable
 from callrail_relay.sentences import explain_all, when
 
 if TYPE_CHECKING:
@@ -48,15 +48,13 @@ async def serve(
         try:
             await _serve(context, sandbox=sandbox, show_hook_url=sandbox and not token)
         except AlreadyRunning as error:
-            since = "" if error.since is None else f" since {when(error.since, context.clock.now())}"
-            process = "" if error.pid is None else f" (process {error.pid})"
             if error.by != "serve":
-                raise Unavailable(
-                    sentence("database_used", by=error.by, since=since, process=process)
-                ) from error
+                raise
+            since = "" if error.since is None else f" since {when(error.since, context.clock.now())}"
             what = sentence("sandbox_beside" if sandbox else "open_dashboard")
             more = what if sandbox or error.has_dashboard else ""
-            raise Unavailable(sentence("relay_runs", since=since, process=process, more=more)) from error
+            words = sentence("relay_runs", since=since, process=error.process, more=more)
+            raise Unavailable(words) from error
 
 
 async def _serve(context: "AppContext", *, show_hook_url: bool, sandbox: bool) -> None:
@@ -127,14 +125,11 @@ async def _narrating(narrator: "Narrator", relay: "Relay") -> AsyncIterator[None
         telling.cancel()
 
 
-async def sandbox(port: int = 8789, faults: Path | None = None) -> None:
+async def sandbox(port: int = 8789, faults: str | None = None) -> None:
     from callrail_relay.bootstrap.sandbox import open_sandbox
 
-    try:
-        text = None if faults is None else faults.read_text(encoding="utf-8")  # noqa: ASYNC240 - nothing runs yet
-    except (OSError, UnicodeDecodeError) as error:
-        raise NotFound(sentence("no_faults_file", faults=faults)) from error
-    async with open_sandbox(port=port, faults=text) as box, stop_signal() as stopped:
+    document = None if faults is None else console.read_input(faults)
+    async with open_sandbox(port=port, faults=document) as box, stop_signal() as stopped:
         lines = [f"{name:<16} {value}" for name, value in box.document().items()]
         show(box.document(), "\n".join(lines))
         if not given.as_json:
@@ -167,7 +162,7 @@ async def demo(keep: bool = False) -> None:
         running = asyncio.create_task(worker.run())
         url = hook_url(context.settings, await require_hook_token(context), base=listening.public_url)
         say(sentence("demo_up"))
-        payload = console.catalog("words")["demo"]
+        payload = console.WORDS["demo"]
         say(f"2. InvestorFuse posts a text to the relay's webhook:\n     {json.dumps(payload['message'])}")
         try:
             async with (

@@ -4,7 +4,6 @@ import signal
 import sys
 from collections.abc import Iterable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import asdict
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ import typer
 from callrail_relay.cli import console
 from callrail_relay.cli.console import command, given, load_context, say, sentence, show
 from callrail_relay.clock import SystemClock
+from callrail_relay.domain.message import as_json
 from callrail_relay.errors import NotFound, RelayError, Unavailable, UsageError
 from callrail_relay.sentences import local
 
@@ -38,7 +38,7 @@ async def install(
     wrote, fault = await _install(chosen, yes=yes)
     if given.as_json:
         state = service_setup.read_state(chosen, service_setup.load_for(chosen, given.config))
-        console.print_json({**_document(state), "wrote": wrote})
+        console.print_json({**as_json(state), "wrote": wrote})
     if fault is not None:
         raise Unavailable(sentence("installed_fault", fault=fault))
     if not given.as_json:
@@ -110,14 +110,10 @@ async def status(system: bool = False) -> int:
     with suppress(RelayError):  # the service may still run with what it has read
         context = load_context() if kind != "systemd-system" else None
     state = service_setup.read_state(kind, context)
-    show(_document(state), _sentence(state))
+    show(as_json(state), _sentence(state))
     if state.running:
         return 0
     return Unavailable.exit_code if state.installed else NotFound.exit_code
-
-
-def _document(state: "ServiceState") -> dict[str, object]:
-    return asdict(state) | {"since": state.since and state.since.isoformat()}
 
 
 def _sentence(state: "ServiceState") -> str:
@@ -180,7 +176,7 @@ async def restart(system: bool = False) -> None:
         state, fault = await service_setup.restart(kind, given.config)
     if fault is not None:
         raise Unavailable(sentence("restarted_fault", fault=fault))
-    show(_document(state), sentence("service_runs"))
+    show(as_json(state), sentence("service_runs"))
 
 
 async def offer() -> None:

@@ -150,11 +150,8 @@ class _Environment(EnvSettingsSource):
     """What *variables* set: one key each, or a whole table as JSON, whose keys the others overrule."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
-        self._variables = variables
         super().__init__(_EnvironmentNames)
-
-    def _load_env_vars(self) -> Mapping[str, str | None]:
-        return {name.lower(): value for name, value in self._variables.items()}
+        self.env_vars = {name.lower(): value for name, value in variables.items()}
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ANN401, ARG002 - pydantic's
         """A list or table as JSON, or a list as words between commas."""

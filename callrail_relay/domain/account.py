@@ -35,33 +35,25 @@ class Window:
 
     @property
     def share(self) -> float:
-        return min(1.0, self.used / self.allowed) if self.allowed else 1.0
+        return min(1.0, self.used / self.allowed)
 
     def lacks(self, needed: int) -> int:
         """How many uses have to run out before *needed* more fit; 0 when they fit now."""
         return max(0, self.used + needed - self.allowed)
 
 
-def drains_at(now: datetime, *, pending: int, counted: Sequence[datetime], limits: Limits) -> datetime | None:
+def drains_at(now: datetime, *, pending: int, counted: Sequence[datetime], limits: Limits) -> datetime:
     """Return when the last of *pending* segments can be sent; *counted* are the uses so far, oldest first."""
-    if pending <= 0 or min(limits.per_hour, limits.per_day) <= 0:
-        return None
     windows = (limits.per_hour, HOUR), (limits.per_day, DAY)
-    used = [sum(instant > now - length for instant in counted) for _, length in windows]
-    at_once = min(pending, max(0, min(limits.per_hour - used[0], limits.per_day - used[1])))
-    departures = [*counted, *[now] * at_once]
-    left, alike, rounds = pending - at_once, 0, 0
     allowed, length = max(windows, key=lambda window: window[1] / window[0])
-    while left:
-        full = [window for window in windows if len(departures) >= window[0]]
-        departure = max([now, *(departures[-most] + span for most, span in full)])
-        repeats = len(departures) >= allowed and departure == departures[-allowed] + length
-        alike = alike + 1 if repeats else 0
-        departures.append(departure)
-        left -= 1
-        if alike == max(limits.per_hour, limits.per_day):
-            # Each departure follows from as many before it, so from here on all of them repeat.
-            rounds, left = divmod(left, allowed)
+    # After so many, the uses so far no longer matter: each departure follows *length* after the one that is
+    # *allowed* before it.
+    settled = 2 * (limits.per_hour + limits.per_day)
+    rounds, rest = divmod(max(0, pending - settled), allowed)
+    departures = [*counted]
+    for _ in range(min(pending, settled) + rest):
+        full = [departures[-most] + span for most, span in windows if len(departures) >= most]
+        departures.append(max([now, *full]))
     return departures[-1] + rounds * length
 
 

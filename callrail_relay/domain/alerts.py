@@ -177,8 +177,7 @@ def _findings(facts: AlertFacts, known: Mapping[str, Incident], policy: AlertPol
     for standing in facts.health.standings:
         for name, window in (("hour", standing.hour), ("day", standing.day)):
             key = f"{Code.LIMIT}:{standing.account.id}:{name}"
-            if window.allowed > 0:
-                yield _limit(key, window, known.get(key), policy)
+            yield _limit(key, window, known.get(key), policy)
     yield _review(facts, known.get(Code.REVIEW), policy)
     burst = facts.failures >= policy.failures or (None if facts.failures else False)
     yield _Finding(key=Code.FAILURES, wrong=burst, parameters={"count": facts.failures})

@@ -1,7 +1,7 @@
 """What happened, as frozen records for a hook. None holds the words of a text, a key or a full number."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, dataclass_transform
@@ -15,6 +15,7 @@ from callrail_relay.domain.outcome import OutcomeKind
 class Event:
     """Base of all events, frozen dataclasses. ``action``, the name in the logs, comes from the class's."""
 
+    kinds: ClassVar[dict[object, type["Event"]]] = {}  # by action
     action: ClassVar[str] = "event"
     default_level: ClassVar[str] = "info"
 
@@ -22,6 +23,7 @@ class Event:
         dataclass(frozen=True, kw_only=True)(cls)
         cls.action = re.sub("(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
         cls.default_level = level
+        cls.kinds[cls.action] = cls
 
     @property
     def level(self) -> str:
@@ -226,16 +228,10 @@ class ProgramFailed(Event, level="error"):
 
 def read_event(line: Mapping[str, Any]) -> Event | None:
     """The event of a line of the log, its values as JSON has them; None for what is no event."""
-    kind = next((one for one in _kinds(Event) if one.action == line.get("action")), None)
+    kind = Event.kinds.get(line.get("action"))
     if kind is None or not line.keys() >= {one.name for one in fields(kind)}:
         return None
     return kind(**{one.name: line[one.name] for one in fields(kind)})
-
-
-def _kinds(base: type[Event]) -> Iterator[type[Event]]:
-    for kind in base.__subclasses__():
-        yield kind
-        yield from _kinds(kind)
 
 
 EventHook = Callable[[Event], None]

@@ -163,10 +163,6 @@ class Point:
     detail: str = ""
     reason: Reason | None = None
 
-    @property
-    def level(self) -> Level:
-        return self.code.level
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreStats:

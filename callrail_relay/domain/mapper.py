@@ -65,7 +65,7 @@ def map_webhook(
     try:
         entries = read_request(body, content_type=content_type, query=query)
     except Exception as error:  # noqa: BLE001 - a request with the right secret is never refused for its content
-        return [_failed(error)]
+        return [failed(error)]
     return [_safely(partial(map_entry, entry, table)) for entry in entries]
 
 
@@ -82,10 +82,11 @@ def _safely(map_one: Callable[[], MappedText]) -> MappedText:
     try:
         return map_one()
     except Exception as error:  # noqa: BLE001 - as above
-        return _failed(error)
+        return failed(error)
 
 
-def _failed(error: Exception) -> MappedText:
+def failed(error: Exception) -> MappedText:
+    """What is held because of a fault of the program's own."""
     return MappedText(reasons=(Reason("internal", {"error": type(error).__name__}),))
 
 
@@ -188,7 +189,12 @@ class NewMessage:
 
     @property
     def fingerprint(self) -> bytes | None:
-        return fingerprint(self.draft)
+        """16 bytes that are equal for the same words to the same person from the same tracking number."""
+        draft = self.draft
+        if draft.route is None or draft.recipient is None or draft.text is None:
+            return None
+        parts = (draft.route.tracking_number, draft.recipient, draft.text)
+        return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,41 +239,6 @@ class SavedPayloads:
     skipped: tuple[Reason, ...]
 
 
-class Mapper:
-    def __init__(self, policy: MappingPolicy, new_id: Callable[[], str]) -> None:
-        self.policy = policy
-        self._new_id = new_id
-        self.woke_at: datetime | None = None  # when the machine woke the last time, if that is known
-
-    def __call__(self, raw: RawSubmission) -> NewSubmission:
-        """What a request to the webhook holds; a ping has no messages. It never fails."""
-        try:
-            return self._submission(Source.WEBHOOK, raw, _map_request(raw, self.policy.routes))
-        except Exception as error:  # noqa: BLE001 - as above
-            return self.give_up(raw, error)
-
-    def give_up(self, raw: RawSubmission, error: Exception) -> NewSubmission:
-        """*raw* with one message, held because of a fault of the program's own."""
-        return self._submission(Source.WEBHOOK, raw, [_failed(error)])
-
-    def direct(self, id_: str, draft: MappedText) -> NewSubmission:
-        raw = RawSubmission(id=id_, body=(draft.text or "").encode())
-        return self._submission(Source.SEND, raw, [draft])
-
-    def saved(self, id_: str, document: bytes, drafts: Iterable[MappedText], *, force: bool) -> NewSubmission:
-        """The texts of a saved file; what the store knows already is to be left out unless *force*."""
-        new = self._submission(Source.REPLAY, RawSubmission(id=id_, body=document), drafts)
-        approved = ("duplicate",) if force else ()
-        messages = (replace(one, skip_identical=not force, approved=approved) for one in new.messages)
-        return replace(new, messages=tuple(messages))
-
-    def _submission(self, source: Source, raw: RawSubmission, drafts: Iterable[MappedText]) -> NewSubmission:
-        messages = tuple(new_message(self._new_id(), draft, self.policy) for draft in drafts)
-        known: dict[str, Any] = {name: getattr(raw, name) for name in RawSubmission.__slots__}
-        guards, woke_at = self.policy.guards, self.woke_at
-        return NewSubmission(**known, source=source, messages=messages, guards=guards, woke_at=woke_at)
-
-
 def is_ping(body: bytes, query: str) -> bool:
     """Whether it is plain without a further look that a request holds nothing."""
     return not query and body.strip() in (b"", b"{}", b"[]")
@@ -278,10 +249,10 @@ def map_stored(stored: StoredSubmission, policy: MappingPolicy) -> list[MappedTe
         return []
     if stored.source is Source.REPLAY:
         return list(map_saved(stored.body, policy.routes).drafts)
-    return _map_request(stored, policy.routes)
+    return map_request(stored, policy.routes)
 
 
-def _map_request(raw: RawSubmission, routes: Routes) -> list[MappedText]:
+def map_request(raw: RawSubmission, routes: Routes) -> list[MappedText]:
     return map_webhook(raw.body, content_type=raw.content_type, query=raw.query or "", routes=routes)
 
 
@@ -299,6 +270,19 @@ def map_saved(
         drafts=tuple(drafts),
         skipped=tuple(entry.faults[0] for entry in entries if isinstance(entry, Unreadable)),
     )
+
+
+def new_submission(
+    raw: RawSubmission,
+    source: Source,
+    drafts: Iterable[MappedText],
+    policy: MappingPolicy,
+    new_id: Callable[[], str],
+    woke_at: datetime | None = None,
+) -> NewSubmission:
+    messages = tuple(new_message(new_id(), draft, policy) for draft in drafts)
+    known: dict[str, Any] = {name: getattr(raw, name) for name in RawSubmission.__slots__}
+    return NewSubmission(**known, source=source, messages=messages, guards=policy.guards, woke_at=woke_at)
 
 
 def new_message(id_: str, draft: MappedText, policy: MappingPolicy) -> NewMessage:
@@ -364,11 +348,3 @@ def repeat_key(key: str, body: bytes, query: str) -> bytes:
         digest.update(len(part).to_bytes(8))
         digest.update(part)
     return digest.digest()
-
-
-def fingerprint(draft: MappedText) -> bytes | None:
-    """16 bytes that are equal for the same words to the same person from the same tracking number."""
-    if draft.route is None or draft.recipient is None or draft.text is None:
-        return None
-    parts = (draft.route.tracking_number, draft.recipient, draft.text)
-    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).digest()

@@ -32,7 +32,7 @@ class Refusal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    hour_allowed: int | None = None  # by the x-rate-limit-* headers, None if one is absent
+    hour_allowed: int | None = None  # by the x-rate-limit-* headers, 1 at least; None if one is absent
     hour_used: int | None = None
     day_allowed: int | None = None
     day_used: int | None = None

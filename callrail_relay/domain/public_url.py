@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from callrail_relay.domain import read_table
 from callrail_relay.domain.printable import printable_line
+from callrail_relay.errors import SettingsError
 
 EXAMPLE = "https://texts.example.com"
 
@@ -27,8 +28,11 @@ _TAILSCALE = ipaddress.ip_network("100.64.0.0/10")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-class BadPublicUrl(ValueError):
+class BadPublicUrl(SettingsError):
     """A public URL that IF3 can't use. The words say why, and show the right form."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"The public URL isn't valid. {why}")
 
 
 def read_public_url(text: str, *, for_now: bool = False) -> str:

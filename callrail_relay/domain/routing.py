@@ -67,17 +67,12 @@ def local_url(host: str, port: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class AccountEntry:
+class NamedEntry:
+    """An account, or a company."""
+
     id: str
     name: str
-    numeric_id: str | None  # the nine-digit number that CallRail's pages show
-
-
-@dataclass(frozen=True, slots=True)
-class CompanyEntry:
-    id: str
-    name: str
-    time_zone: str | None
+    numeric_id: str | None = None  # of an account, the nine-digit number that CallRail's pages show
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +86,8 @@ class NumberEntry:
 class Discovery(Protocol):
     """Asks CallRail for these. Every method raises RefusedByCallRail and Unavailable."""
 
-    async def accounts(self) -> list[AccountEntry]: ...
+    async def accounts(self) -> list[NamedEntry]: ...
 
-    async def companies(self, account_id: str) -> list[CompanyEntry]: ...
+    async def companies(self, account_id: str) -> list[NamedEntry]: ...
 
     async def numbers(self, account_id: str, company_id: str | None = None) -> list[NumberEntry]: ...

@@ -26,7 +26,6 @@ from callrail_relay.outbox.rows import (
     latest,
     look_at_all,
     message_status,
-    of_pair,
     write_account,
 )
 from callrail_relay.outbox.shadow import lock_shadow, require_live
@@ -37,7 +36,6 @@ from callrail_relay.outbox.tables import (
     decisions,
     is_open,
     messages,
-    opt_outs,
     possible_opt_outs,
     segments,
     submissions,
@@ -79,10 +77,8 @@ def approve(connection: sa.Connection, now: datetime, message_id: str, actor: Ac
     return True
 
 
-def held_alike(
-    connection: sa.Connection, now: datetime, message_id: str, *, approvable: bool = False
-) -> list[str]:
-    """The ids of all held as one mass text with this one; *approvable* ones are to no one who opted out."""
+def held_alike(connection: sa.Connection, now: datetime, message_id: str) -> list[str]:
+    """The ids of all held as one mass text with this one."""
     one = connection.execute(sa.select(messages).where(messages.c.id == message_id)).one_or_none()
     words = None if one is None or one.text is None else similarity_words(one.text, one.seller)
     if one is None or words is None:
@@ -90,9 +86,6 @@ def held_alike(
     query = sa.select(messages).where(
         messages.c.account_id == one.account_id, messages.c.status == Status.HELD
     )
-    if approvable:
-        to_them = of_pair(opt_outs, messages.c.tracking_number, messages.c.recipient)
-        query = query.where(~sa.exists().where(*to_them))
     return [
         row.id
         for row in connection.execute(query.order_by(messages.c.seq))

@@ -36,6 +36,7 @@ from callrail_relay.outbox.tables import (
 )
 
 MEDIAN_OF = 500  # the newest sent texts of which the median time to send is taken
+FAILED_LATELY = timedelta(days=1)  # how long a failed text counts as waiting for a person
 PILE = 10  # texts of one kind that are read to be shown; the others are only counted
 
 _TO_THEM = of_pair(opt_outs, messages.c.tracking_number, messages.c.recipient)
@@ -110,12 +111,10 @@ _FOR_PERSON = sa.select(HELD.count + UNKNOWN.count + FAILED.count)
 _QUEUED, _SENT = sa.select(_tallied(*OPEN)), sa.select(_tallied(Status.SENT))
 
 
-def read_waiting(
-    connection: sa.Connection, now: datetime, failed_since: datetime, shown: int = PILE
-) -> views.Waiting:
-    """What waits for a person or by itself, and what failed since *failed_since*; *shown* rows of each."""
+def read_waiting(connection: sa.Connection, now: datetime, shown: int = PILE) -> views.Waiting:
+    """What waits for a person or by itself; *shown* rows of each kind that waits for a person."""
     found = _pile(connection, LOOKED_UP)
-    first = first_since(connection, failed_since)
+    first = first_since(connection, now - FAILED_LATELY)
     return views.Waiting(
         held=_pile(connection, HELD, shown),
         unknown=_pile(connection, UNKNOWN, shown),
@@ -135,9 +134,9 @@ def _pile(
     return views.Bucket(count=int(count or 0), rows=rows)
 
 
-def count_for_person(connection: sa.Connection, now: datetime, failed_since: datetime) -> int:
+def count_for_person(connection: sa.Connection, now: datetime) -> int:
     """How many texts wait for a person, as ``read_waiting`` counts them."""
-    first = first_since(connection, failed_since)
+    first = first_since(connection, now - FAILED_LATELY)
     return int(connection.scalar(_FOR_PERSON, {"first": first}) or 0)
 
 

@@ -55,9 +55,10 @@ class CheckWarning(RelayError):
 
 # Answers with a sentence when all is well; raises CheckWarning, or another RelayError, when not.
 Check = Callable[[], Awaitable[str]]
+Checks = Sequence[tuple[str, Check]]  # by name
 
 
-async def run_checks(checks: Sequence[tuple[str, Check]]) -> HealthReport:
+async def run_checks(checks: Checks) -> HealthReport:
     """Run every check, whatever the ones before it found."""
     findings = []
     for name, check in checks:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from random import Random
 
 from callrail_relay.clock import Clock
@@ -50,16 +51,13 @@ class Intake:
         hook: EventHook = ignore,
     ) -> None:
         self.store = store
+        self.policy = policy  # of what comes from now on
         # This machine's own: a database whose clock jumps did not send the machine to sleep.
         clock = clock or store.clock
         self._hook = hook
         self._new_id: Callable[[], str] = lambda: uuid7(clock.now(), random)
-        self._mapper = mapper.Mapper(policy, self._new_id)
+        self._woke_at: datetime | None = None  # when the machine woke the last time, if that is known
         self.sleep = SleepDetector(clock, self._woke)
-
-    def follow(self, policy: mapper.MappingPolicy) -> None:
-        """Map and judge what comes from now on by *policy*."""
-        self._mapper.policy = policy
 
     async def accept_request(
         self, body: bytes, *, content_type: str | None, query: str = "", idempotency_key: str | None = None
@@ -78,14 +76,15 @@ class Intake:
             query=query or None,
             repeat_key=mapper.repeat_key(idempotency_key, body, query) if idempotency_key else None,
         )
-        submission = self._mapper(raw)
         try:
             try:
+                drafts = mapper.map_request(raw, self.policy.routes)
+                submission = self._submission(raw, Source.WEBHOOK, drafts)
                 accepted = await self.store.accept(submission)
             except Unavailable:
                 raise
             except Exception as error:  # noqa: BLE001 - a request with the right secret is never refused for its content
-                submission = self._mapper.give_up(raw, error)
+                submission = self._submission(raw, Source.WEBHOOK, [mapper.failed(error)])
                 accepted = await self.store.accept(submission)
         except Unavailable as error:
             raise NotStored(raw, str(error)) from error
@@ -100,11 +99,19 @@ class Intake:
 
     def direct(self, draft: mapper.MappedText) -> list[mapper.NewSubmission]:
         """One text from the command line, to be accepted or planned."""
-        return [self._mapper.direct(self._new_id(), draft)]
+        raw = mapper.RawSubmission(id=self._new_id(), body=(draft.text or "").encode())
+        return [self._submission(raw, Source.SEND, [draft])]
 
     def saved(self, files: Iterable[SavedFile], *, force: bool) -> list[mapper.NewSubmission]:
         """Saved files, to be accepted or planned; texts of the store are left out, unless *force*."""
-        return [self._mapper.saved(self._new_id(), body, drafts, force=force) for body, drafts in files]
+        approved = ("duplicate",) if force else ()
+        batch = []
+        for body, drafts in files:
+            raw = mapper.RawSubmission(id=self._new_id(), body=body)
+            new = self._submission(raw, Source.REPLAY, drafts)
+            messages = (replace(one, skip_identical=not force, approved=approved) for one in new.messages)
+            batch.append(replace(new, messages=tuple(messages)))
+        return batch
 
     async def accept(self, batch: Sequence[mapper.NewSubmission]) -> list[Receipt]:
         """Store all of *batch*, or nothing. Raises Unavailable."""
@@ -114,8 +121,13 @@ class Intake:
     async def plan(self, batch: Sequence[mapper.NewSubmission]) -> list[mapper.Planned]:
         """Return what ``accept`` would make of *batch* now. Raises Unavailable."""
         results = await self.store.rehearse(accept.accept, batch)
-        most = self._mapper.policy.max_characters
+        most = self.policy.max_characters
         return mapper.plan(batch, results, max_characters=most, now=self.store.clock.now())
+
+    def _submission(
+        self, raw: mapper.RawSubmission, source: Source, drafts: Iterable[mapper.MappedText]
+    ) -> mapper.NewSubmission:
+        return mapper.new_submission(raw, source, drafts, self.policy, self._new_id, self._woke_at)
 
     def _received(self, submission: mapper.NewSubmission, accepted: Sequence[mapper.Accepted]) -> Receipt:
         id_, source = submission.id, submission.source
@@ -132,4 +144,4 @@ class Intake:
 
     def _woke(self, _slept: Slept) -> None:
         """Tell the guards that senders may repeat what got no answer."""
-        self._mapper.woke_at = self.store.clock.now() - guards.NOTICED_WITHIN
+        self._woke_at = self.store.clock.now() - guards.NOTICED_WITHIN

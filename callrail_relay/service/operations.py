@@ -5,8 +5,9 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from callrail_relay import __version__
 from callrail_relay.domain.delivery import AccountStatus
@@ -28,6 +29,7 @@ from callrail_relay.domain.message import (
     instant,
 )
 from callrail_relay.domain.opt_outs import OptOut
+from callrail_relay.domain.views import MessageSummary
 from callrail_relay.errors import NotAllowed, NotFound, UsageError
 from callrail_relay.outbox import decisions, history, lists, opt_outs, presence, queries
 from callrail_relay.outbox.shadow import read_shadow
@@ -39,7 +41,6 @@ _PART_OF_AN_ID = re.compile("[0-9A-Fa-f-]{1,35}")
 _MATCHES = 8  # how many ids a sentence names at most
 PORTION = 200  # people of an imported list, or texts of an export, that share a transaction
 WRITING = timedelta(minutes=10)  # longer than it takes to write a decision on any number of texts
-FAILED_LATELY = timedelta(days=1)  # how long a failed text counts as waiting for a person
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,24 @@ def _standing_document(standing: AccountStatus) -> dict[str, Any]:
     }
 
 
+class _Decision(NamedTuple):
+    """How the store does what a person decides on a text, and the words if its status doesn't allow that."""
+
+    statement: Callable[..., bool]
+    done: str
+    wanted: str
+
+
+DECISIONS = {
+    Verb.APPROVE: _Decision(decisions.approve, "approved", "held"),
+    Verb.CANCEL: _Decision(
+        partial(decisions.cancel, statuses=CANCELLABLE), "cancelled", "held, queued, unknown or failed"
+    ),
+    Verb.RESEND: _Decision(decisions.resend, "sent again", "unknown, failed or cancelled"),
+    Verb.MARK_SENT: _Decision(decisions.mark_sent, "marked as sent", "unknown"),
+}
+
+
 @dataclass(eq=False)
 class Operations:
     store: Store
@@ -93,7 +112,7 @@ class Operations:
                 now=now,
                 running=Running(),
                 standings=queries.read_standings(connection, now, ids, limits),
-                waiting=history.read_waiting(connection, now, now - FAILED_LATELY),
+                waiting=history.read_waiting(connection, now),
                 any_sent=history.any_sent(connection, now),
                 contacts=presence.read_contacts(connection, now, ids),
                 last_from_if3=history.last_from_if3(connection, now),
@@ -138,35 +157,30 @@ class Operations:
             full.append(ids[0] if ids else part)
         return full
 
-    async def held_alike(self, id_: str, *, approvable: bool = False) -> list[str]:
-        """The ids of all texts held as one mass text with this one; *approvable* leaves out opt-outs."""
-        found = await self.find(id_)
+    async def held_alike(self, id_: str) -> list[MessageSummary]:
+        """All texts held as one mass text with this one, newest first. Raises NotFound, NotAllowed."""
+        found = [await self.store.read(decisions.held_alike, one.id) for one in await self.find(id_)]
+        if not (ids := list(dict.fromkeys(chain.from_iterable(found)))):
+            raise NotAllowed(sentence("not_bulk", id=id_))
+        return await self.store.read(history.read_rows, ids)
 
-        async def alike(*, approvable: bool) -> list[str]:
-            read, held = self.store.read, decisions.held_alike
-            ids = [await read(held, message.id, approvable=approvable) for message in found]
-            return list(dict.fromkeys(chain.from_iterable(ids)))
+    async def decide(self, verb: Verb, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
+        """
+        Do what a person decides on a text, or on each of a submission. Raises NotFound, NotAllowed.
 
-        if not (all_alike := await alike(approvable=False)):
-            raise NotAllowed(sentence("not_bulk", id=found[0].id))
-        if not (chosen := await alike(approvable=True) if approvable else all_alike):
-            raise NotAllowed(sentence("all_opted_out"))
-        return chosen
-
-    async def approve(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
-        """Let held texts be sent, overriding exactly the reasons shown. Raises NotFound, NotAllowed."""
-        check = self._require_approvable
-        return await self._decide(id_, "approved", "held", decisions.approve, actor, check=check)
-
-    async def cancel(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
-        """Cancel texts that weren't sent, and stop looking them up. Raises NotFound, NotAllowed."""
-        wanted = "held, queued, unknown or failed"
-        return await self._decide(id_, "cancelled", wanted, decisions.cancel, CANCELLABLE, actor)
-
-    async def resend(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
-        """Send unknown, failed or cancelled texts again. Raises NotFound, NotAllowed."""
-        wanted, check = "unknown, failed or cancelled", _require_complete
-        return await self._decide(id_, "sent again", wanted, decisions.resend, actor, check=check)
+        APPROVE overrides exactly the reasons shown. MARK_SENT takes a person's word that CallRail has them.
+        """
+        if verb is Verb.REMAP:
+            return await self._remap(id_, actor)
+        statement, done, wanted = DECISIONS[verb]
+        for message in await self.find(id_):
+            if verb in (Verb.APPROVE, Verb.RESEND) and not message.is_complete:
+                raise NotAllowed(sentence("incomplete", id=message.id, why=explain_all(message.reasons)))
+            if verb is Verb.APPROVE:
+                await self._require_approvable(message)
+            if not await self.store.write(statement, message.id, actor=actor):
+                raise _not_allowed(message, done, wanted)
+        return await self.find(id_)
 
     async def edit(self, id_: str, *, text: str, to: str, actor: Actor) -> Message:
         """Change a held text or its person, to be judged anew. Raises NotFound, NotAllowed, UsageError."""
@@ -197,39 +211,13 @@ class Operations:
         """
         write, delay = self.store.write, actor.delay
         actor = replace(actor, delay=max(delay, WRITING)) if delay else actor
-        decide: dict[Verb, Callable[[str], Awaitable[bool]]] = {
-            Verb.APPROVE: lambda id_: write(decisions.approve, id_, actor),
-            Verb.RESEND: lambda id_: write(decisions.resend, id_, actor),
-            Verb.CANCEL: lambda id_: write(decisions.cancel, id_, CANCELLABLE, actor),
-        }
         try:
-            return await _count(ids, decide[verb])
+            return await _count(ids, lambda id_: write(DECISIONS[verb].statement, id_, actor=actor))
         finally:
             if delay:
                 await write(decisions.send_after, actor.batch or "", delay)
 
-    async def mark_sent(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
-        """Take a person's word that CallRail has these texts. Raises NotFound, NotAllowed."""
-        return await self._decide(id_, "marked as sent", "unknown", decisions.mark_sent, actor)
-
-    async def _decide(
-        self,
-        id_: str,
-        verb: str,
-        wanted: str,
-        decide: Callable[..., bool],
-        *arguments: object,
-        check: Callable[[Message], Awaitable[None]] | None = None,
-    ) -> list[Message]:
-        for message in await self.find(id_):
-            if check is not None:
-                await check(message)
-            if not await self.store.write(decide, message.id, *arguments):
-                raise _not_allowed(message, verb, wanted)
-        return await self.find(id_)
-
     async def _require_approvable(self, message: Message) -> None:
-        await _require_complete(message)
         needed = len(planned_segments(message.text, self.mapping.max_characters))
         most = min(self.mapping.limits.per_hour, self.mapping.limits.per_day)
         if needed > most:
@@ -245,9 +233,9 @@ class Operations:
             if message.route is None or message.recipient is None:
                 raise _not_allowed(message, "answered so", "complete")
             await self.opt_out(message.recipient, message.route.tracking_number, reason)
-        return await self.cancel(id_, actor)
+        return await self.decide(Verb.CANCEL, id_, actor)
 
-    async def remap(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
+    async def _remap(self, id_: str, actor: Actor) -> list[Message]:
         """Map held texts again that lack something; what still can't be mapped stays held. Returns them."""
         found = await self.find(id_)
         lacking = [one for one in found if one.status is Status.HELD and not one.is_complete]
@@ -374,11 +362,6 @@ def _not_remappable(message: Message) -> NotAllowed:
     if message.status is not Status.HELD:
         return _not_allowed(message, "retried", "held")
     return NotAllowed(sentence("no_retry", id=message.id, why=explain_all(message.reasons)))
-
-
-async def _require_complete(message: Message) -> None:
-    if not message.is_complete:
-        raise NotAllowed(sentence("incomplete", id=message.id, why=explain_all(message.reasons)))
 
 
 def _not_allowed(message: Message, verb: str, wanted: str) -> NotAllowed:

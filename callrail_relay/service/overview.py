@@ -14,7 +14,6 @@ from callrail_relay.domain.health import Facts, StoreStats
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import decisions, history, opt_outs, queries, shadow
 from callrail_relay.outbox.store import P, Statement, Store, T
-from callrail_relay.service.operations import FAILED_LATELY
 
 PLOTTED = timedelta(days=31)  # more than the longest plot shows
 RECENT = timedelta(hours=26)
@@ -39,6 +38,7 @@ class History:
         self._kept = Cached(self._read_kept, KEPT_LASTS, store.clock)
         self.conversation = _reader(store, history.read_conversation)
         self.counts = _reader(store, queries.count_by_status)
+        self.for_person = _reader(store, history.count_for_person)
         self.frees_at = _reader(store, history.read_frees_at)
         self.marker = _reader(store, history.read_marker)  # a text that differs after every change
         self.opt_outs = _reader(store, opt_outs.list_opt_outs)
@@ -47,6 +47,7 @@ class History:
         self.requests_in_shadow = _reader(store, shadow.count_requests)
         self.rows = _reader(store, history.read_rows)
         self.shadow = _reader(store, shadow.read_shadow)
+        self.waiting = _reader(store, history.read_waiting)
 
     async def arrivals(self) -> tuple[views.Arrivals, ...]:
         """What came in. Of what did more than RECENT ago little changes: it is counted once in PAST_LASTS."""
@@ -64,13 +65,6 @@ class History:
 
     async def _read_kept(self) -> views.Kept:
         return await self._store.read(history.read_kept, self._store.clock.now() - KEPT_SINCE)
-
-    async def waiting(self, shown: int) -> views.Waiting:
-        """What waits for a person, with up to *shown* rows of each kind."""
-        return await self._store.read(history.read_waiting, self._store.clock.now() - FAILED_LATELY, shown)
-
-    async def for_person(self) -> int:
-        return await self._store.read(history.count_for_person, self._store.clock.now() - FAILED_LATELY)
 
 
 OPT_OUTS_AGE = timedelta(minutes=5)  # how old the number of opt-outs may be: counting reads the whole list

@@ -10,7 +10,7 @@ from callrail_relay.domain import public_url
 from callrail_relay.domain.events import PublicAddressChecked, TunnelEnded, TunnelStarted
 from callrail_relay.domain.health import PublicUrl
 from callrail_relay.domain.tunnels import LOST, WAYS, Tunnel, TunnelState, explain, find_address, is_connected
-from callrail_relay.errors import RelayError, SettingsError, Unavailable
+from callrail_relay.errors import RelayError, Unavailable
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.background import PeriodicTask
@@ -92,10 +92,7 @@ class PublicAddress:
             raise Unavailable(LOST)
         if self.url is None:
             raise CheckWarning(says("no_public_url"))
-        try:
-            url = public_url.read_public_url(self.url, for_now=self.for_now)
-        except public_url.BadPublicUrl as error:
-            raise SettingsError(says("wrong_public_url", error=error)) from error
+        url = public_url.read_public_url(self.url, for_now=self.for_now)
         secret = await self.store.write(relay_secrets.read_relay_secret, new_token())
         nonce = secrets.token_urlsafe(24)
         try:

@@ -21,7 +21,6 @@ IDLE = timedelta(hours=12)  # with nothing done, a session ends; a page that upd
 LONGEST = timedelta(days=7)
 RENEW_EVERY = timedelta(minutes=5)  # the cookie, while a person works
 LINK_LASTS = timedelta(minutes=10)  # of one that was asked for later; that of the start is good until used
-MOST_LINKS = 20
 MOST_NOTICES = 200
 MOST_SIGNED_OUT = 1000
 LIVE_HEADER = "x-live"  # marks the requests that a page makes by itself
@@ -65,7 +64,6 @@ class Login:
         self.people = people
         self._key = key or new_token()
         self._links: dict[str, float] = {}
-        self._ended = 0  # how often all links were ended
         self._signed_out: OrderedDict[str, None] = OrderedDict()
         self._notices: OrderedDict[tuple[str, str], Notice] = OrderedDict()
         self.token = self.new_token(timedelta.max)
@@ -74,14 +72,11 @@ class Login:
         """Return the token of one more link, good once."""
         token = new_token()
         self._links[token] = self._clock.monotonic() + lasts.total_seconds()
-        while len(self._links) > MOST_LINKS:
-            self._links.pop(next(iter(self._links)))
         return token
 
     def end_links(self) -> None:
         """End all links that are not used yet."""
         self._links.clear()
-        self._ended += 1
 
     async def enter(self, given: str) -> Session | None:
         """Open a session for a good token, which is used up; None for any other."""
@@ -95,14 +90,8 @@ class Login:
         """Add a person for a good token, and open their session. Raises UsageError, NotAllowed."""
         if (token := self.find_link(given)) is None:
             return None
-        until, ended = self._links.pop(token), self._ended  # first: one link makes one person
-        try:
-            person = await self.people.add(name, password)
-        except BaseException:
-            if ended == self._ended:
-                self._links[token] = until
-            raise
-        if ended != self._ended:  # while the password was hashed
+        person = await self.people.add(name, password)
+        if self._links.pop(token, None) is None:  # it was used or ended while the password was hashed
             await self.people.remove(person.name)
             return None
         return self.open(person)

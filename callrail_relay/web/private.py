@@ -5,6 +5,7 @@ import hmac
 import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
@@ -27,7 +28,6 @@ from callrail_relay.web.public import FailedSecrets, client_address, network
 HEADERS: dict[str, str] = read_table(__package__, "headers")
 CACHE = "no-store"
 CACHE_STATIC = "private, max-age=31536000, immutable"  # scripts and style: each content has its own address
-MOST_STREAMS = 50
 
 # Takes what the caller accepts; answers with the metrics and their content type.
 Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
@@ -103,7 +103,7 @@ class Access:
         form, login = await frame.read_form(request), self._dashboard.login
         token, name, password = (form.get(field, "") for field in ("token", "name", "password"))
         try:
-            if "name" not in form or (token and not login.find_link(token)):
+            if "name" not in form:
                 session = await login.enter(token)
             elif token:
                 session = await login.enter_as(token, name, password)
@@ -113,7 +113,7 @@ class Access:
                     return frame.render("login.html", 401, form=form, fault=say("wrong"))
                 session = login.open(person)
         except TooManyTries as error:
-            return frame.later(frame.render("login.html", 429, form=form, fault=error), error.wait)
+            return frame.later(frame.render("login.html", form=form, fault=error), error.wait)
         except (UsageError, NotAllowed) as error:
             return frame.render("login.html", 422, form=form, fault=error)
         if session is None:
@@ -141,7 +141,6 @@ class Access:
 async def end_others(visit: Visit) -> Response:
     """Sign out every other browser: this session goes on with a new stamp."""
     session = replace(visit.session, stamp=await visit.dashboard.login.people.end_sessions())
-    visit.dashboard.signal()
     response = visit.back(say("others_out"))
     set_cookie(response, session)
     return response
@@ -154,38 +153,26 @@ async def leave(visit: Visit) -> Response:
     return response
 
 
-class Events:
+async def events(dashboard: Dashboard, request: Request) -> Response:
     """One stream for each page that is open, which tells it to look again."""
+    session = await dashboard.login.session(request)
+    if session is None:
+        return PlainTextResponse("Signed out", 401)
+    # After a break the page says which version it saw last.
+    known = request.headers.get("last-event-id") or request.query_params.get("since", "")
+    return StreamingResponse(event_lines(dashboard, session, known), media_type="text/event-stream")
 
-    def __init__(self, dashboard: Dashboard) -> None:
-        self._dashboard = dashboard
-        self._open = 0
 
-    async def stream(self, request: Request) -> Response:
-        session = await self._dashboard.login.session(request)
-        if session is None:
-            return PlainTextResponse("Signed out", 401)
-        if self._open >= MOST_STREAMS:
-            return PlainTextResponse("Too Many Streams", 503, {"Retry-After": "30"})
-        # After a break the page says which version it saw last.
-        known = request.headers.get("last-event-id") or request.query_params.get("since", "")
-        return StreamingResponse(self._lines(session, known), media_type="text/event-stream")
-
-    async def _lines(self, session: Session, known: str) -> AsyncIterator[str]:
-        self._open += 1
-        try:
-            yield ": connected\n\n"
-            async for version in self._dashboard.feed.versions(known):
-                if not await self._dashboard.login.goes_on(session):
-                    yield "event: ended\ndata: signed out\n\n"
-                    return
-                changed = f"id: {version}\nevent: changed\ndata: {version}\n\n"
-                yield ": still here\n\n" if version == known else changed
-                known = version
-        except Unavailable:
-            return  # the page asks again
-        finally:
-            self._open -= 1
+async def event_lines(dashboard: Dashboard, session: Session, known: str) -> AsyncIterator[str]:
+    yield ": connected\n\n"
+    with contextlib.suppress(Unavailable):  # the page asks again
+        async for version in dashboard.feed.versions(known):
+            if not await dashboard.login.goes_on(session):
+                yield "event: ended\ndata: signed out\n\n"
+                return
+            changed = f"id: {version}\nevent: changed\ndata: {version}\n\n"
+            yield ": still here\n\n" if version == known else changed
+            known = version
 
 
 PAGES: dict[str, frame.Page] = {
@@ -271,7 +258,7 @@ def create_private_app(dashboard: Dashboard, scrape: Scrape, *, host: str, loopb
             Route("/login", access.enter, methods=["POST"]),
             Route("/login/links", access.link, methods=["POST"]),
             Route("/icon.svg", frame.icon, methods=["GET"]),
-            Route("/events", Events(dashboard).stream, methods=["GET"]),
+            Route("/events", partial(events, dashboard), methods=["GET"]),
             *(Route(path, frame.page(dashboard, show), methods=["GET"]) for path, show in PAGES.items()),
             *(Route(path, frame.page(dashboard, act), methods=["POST"]) for path, act in FORMS.items()),
             Route("/readyz", monitored(readyz)),

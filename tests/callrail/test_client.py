@@ -25,7 +25,7 @@ from callrail_relay.domain.events import AttemptFinished, AttemptStarted
 from callrail_relay.domain.message import Message as Text
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Sent, Unknown
-from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry, Route
+from callrail_relay.domain.routing import NamedEntry, NumberEntry, Route
 from callrail_relay.errors import RefusedByCallRail, RelayError, Unavailable
 from callrail_relay.sentences import explain_all
 from callrail_relay.service.delivery import LEASE_CHECK, Delivery
@@ -948,15 +948,15 @@ async def test_discovery_finds_what_can_text(simulator: Simulator) -> None:
     second = add_tracker(simulator, name="Second")
     async with asking(simulator) as callrail:
         assert [
-            AccountEntry(
+            NamedEntry(
                 simulator.account_id,
                 "Example Account",
                 str(simulator.accounts[simulator.account_id].numeric_id),
             )
         ] == (await callrail.accounts())
         assert [
-            CompanyEntry(simulator.company_id, "Example Co", "America/Chicago"),
-            CompanyEntry(other.id, "Other", "America/Chicago"),
+            NamedEntry(simulator.company_id, "Example Co"),
+            NamedEntry(other.id, "Other"),
         ] == await callrail.companies(simulator.account_id)
         numbers = await callrail.numbers(simulator.account_id, simulator.company_id)
 

@@ -1,6 +1,8 @@
 import json
+from collections.abc import Iterable
 from datetime import timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,7 +19,7 @@ from callrail_relay.domain.outcome import (
     Unknown,
     Usage,
 )
-from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry
+from callrail_relay.domain.routing import NamedEntry, NumberEntry
 from tests.support.clock import START
 from tests.support.factories import RECIPIENT, make_route
 
@@ -62,7 +64,13 @@ def tracker(**changes: object) -> dict[str, object]:
 
 
 def numbers(*trackers: object) -> list[NumberEntry]:
-    return wire.read_numbers(json.dumps({"trackers": trackers}).encode())
+    return wire.read_numbers(listed("trackers", trackers))
+
+
+def listed(name: str, entries: Iterable[object]) -> list[dict[str, Any]]:
+    """The entries of a list, as they are read from an answer."""
+    found, _ = wire.read_page(json.dumps({name: [*entries]}).encode(), name, 1)
+    return found
 
 
 def test_request_is_in_callrails_words() -> None:
@@ -437,24 +445,19 @@ def test_nobody_allows_nothing() -> None:
 
 def test_lists_are_read() -> None:
     """Accounts and companies by what the docs name; what has no id is passed over."""
-    accounts = {
-        "accounts": [{"id": "ACC1", "name": "A", "numeric_id": 123456789}, {"id": "ACC2"}, {"name": "x"}, 7]
-    }
-    companies = {
-        "companies": [
-            {"id": "COM1", "name": "C", "status": "active", "time_zone": "America/Chicago"},
-            {"id": "COM2", "name": "D", "status": "disabled"},
-            {"id": "COM3"},
-        ]
-    }
+    accounts = [{"id": "ACC1", "name": "A", "numeric_id": 123456789}, {"id": "ACC2"}, {"name": "x"}, 7]
+    companies = [
+        {"id": "COM1", "name": "C", "status": "active", "time_zone": "America/Chicago"},
+        {"id": "COM2", "name": "D", "status": "disabled"},
+        {"id": "COM3"},
+    ]
 
-    assert [AccountEntry("ACC1", "A", "123456789"), AccountEntry("ACC2", "ACC2", None)] == wire.read_accounts(
-        json.dumps(accounts).encode()
+    assert [NamedEntry("ACC1", "A", "123456789"), NamedEntry("ACC2", "ACC2")] == wire.read_named(
+        listed("accounts", accounts)
     )
-    assert [CompanyEntry("COM1", "C", "America/Chicago"), CompanyEntry("COM3", "COM3", None)] == (
-        wire.read_companies(json.dumps(companies).encode())
+    assert [NamedEntry("COM1", "C"), NamedEntry("COM3", "COM3")] == (
+        wire.read_named(listed("companies", companies))
     )
-    assert not wire.is_last_page(json.dumps(accounts).encode(), "accounts", 1)
 
 
 def test_numbers_are_those_that_can_text() -> None:
@@ -495,7 +498,7 @@ def test_no_tracker_breaks_the_list(fields: dict[str, object]) -> None:
 def test_what_is_no_list_is_a_fault(body: bytes) -> None:
     """A page of something else is not an empty list."""
     with pytest.raises(ValueError, match="no list of trackers"):
-        wire.read_numbers(body)
+        wire.read_page(body, "trackers", 1)
 
 
 def page(count: int, **figures: object) -> bytes:
@@ -518,7 +521,9 @@ def page(count: int, **figures: object) -> bytes:
 )
 def test_last_page_is_told_by_what_there_is(body: bytes, number: int, *, last: bool) -> None:
     """By the number of pages, else by a page that is not full, else by an empty one."""
-    assert last == wire.is_last_page(body, "messages", number)
+    _, is_last = wire.read_page(body, "messages", number)
+
+    assert last == is_last
 
 
 def test_conversations_are_asked_for_by_company_and_day() -> None:
@@ -538,7 +543,7 @@ def test_conversations_are_those_with_that_person_on_that_number() -> None:
     Company, person and number all fit, each in any spelling; the number may be the first or the present one.
     """
     route = make_route()
-    fits = {
+    fits: dict[str, object] = {
         "id": "c0nv1",
         "company_id": route.company_id,
         "customer_phone_number": "202-555-0122",
@@ -556,14 +561,14 @@ def test_conversations_are_those_with_that_person_on_that_number() -> None:
         fits | {"customer_phone_number": "+12025550199"},
         fits | {"current_tracking_number": "+12025550177"},
     ]
-    body = json.dumps({"conversations": [fits, moved, *others]}).encode()
+    found = wire.read_conversation_ids([fits, moved, *others], route=route, recipient=RECIPIENT)
 
-    assert ["c0nv1", "c0nv2"] == wire.read_conversation_ids(body, route=route, recipient=RECIPIENT)
+    assert ["c0nv1", "c0nv2"] == found
 
 
 def test_texts_are_those_that_went_out_at_a_known_time() -> None:
     """In UTC, whatever the offset; what has no time proves nothing."""
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"direction": "outgoing", "content": "One", "created_at": "2026-03-02T10:00:00.953-05:00"},
         {"direction": "incoming", "content": "Two", "created_at": "2026-03-02T10:00:00-05:00"},
         {"direction": "outgoing", "content": None, "created_at": "2026-03-02T15:00:00Z"},
@@ -572,7 +577,7 @@ def test_texts_are_those_that_went_out_at_a_known_time() -> None:
             for created_at in (None, "", 7, "soon", "2026-03-02T15:00:00", "0001-01-01T00:00:00+23:00")
         ),
     ]
-    found = wire.read_texts(json.dumps({"messages": messages}).encode())
+    found = wire.read_texts(messages)
 
     assert [("One", START + timedelta(milliseconds=953)), ("", START)] == [
         (text.content, text.created_at) for text in found
@@ -584,7 +589,7 @@ def test_any_json_is_a_conversation_or_none(value: object) -> None:
     """Other shapes are told as such, and strange messages are passed over."""
     for document in (value, {"messages": value}, {"messages": [value, {"direction": "outgoing"}]}):
         try:
-            wire.read_texts(json.dumps(document).encode())
+            wire.read_texts(wire.read_page(json.dumps(document).encode(), "messages", 1)[0])
         except ValueError as error:
             assert "no list of messages" in str(error)  # noqa: PT017 - both ends are fine
 
@@ -611,6 +616,6 @@ def test_what_no_database_keeps_is_marked() -> None:
     assert isinstance(sent, Sent)
     assert "a\ufffdb" == sent.conversation_id
     message = {"direction": "incoming", "content": "Yes\ud800", "created_at": START.isoformat()}
-    listed = {"id": "a\x00b", "company_id": "C\x00", "customer_phone_number": RECIPIENT}
-    [reply] = wire.replies_of(listed, json.dumps({"messages": [message]}).encode(), since=START)
+    conversation = {"id": "a\x00b", "company_id": "C\x00", "customer_phone_number": RECIPIENT}
+    [reply] = wire.replies_of(conversation, [message], START)
     assert ("a\ufffdb", "C\ufffd", "Yes\ufffd") == (reply.conversation_id, reply.company_id, reply.content)

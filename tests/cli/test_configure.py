@@ -391,21 +391,21 @@ def test_option_mends_what_is_wrong_in_the_file(configured: str, api_url: str, c
 
 
 @pytest.mark.parametrize(
-    "address",
+    ("flag", "address", "name"),
     [
-        ("--api-url", "http://api.example.com"),
-        ("--public-url", "texts.example.com"),
-        ("--public-url", "http://127.0.0.1:8787"),
-        ("--public-url", "https://texts.example.com/hooks/if3/secret"),
+        ("--api-url", "http://api.example.com", "--api-url"),
+        ("--public-url", "texts.example.com", "The public URL"),
+        ("--public-url", "http://127.0.0.1:8787", "The public URL"),
+        ("--public-url", "https://texts.example.com/hooks/if3/secret", "The public URL"),
     ],
 )
-def test_bad_address_is_told_with_its_flag(
-    address: tuple[str, str], config: Path, memory: MemoryKeyring
+def test_bad_address_is_told_with_its_name(
+    flag: str, address: str, name: str, config: Path, memory: MemoryKeyring
 ) -> None:
-    done = run(config, *ACCEPTED, *address)
+    done = run(config, *ACCEPTED, flag, address)
 
     assert 3 == done.exit_code
-    assert address[0] in done.stderr
+    assert name in done.stderr
 
 
 def test_unverified_values_are_stored_as_given(config: Path, memory: MemoryKeyring) -> None:

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from callrail_relay.cli import app
-from tests.support.factories import RECIPIENT, TRACKING_NUMBER
+from tests.support.factories import RECIPIENT, TRACKING_NUMBER, recipient
 from tests.web.posting import payload
 
 HEADER = "tracking_number,recipient,reason,created_at\n"
@@ -203,3 +203,22 @@ def test_canceling_is_spelled_as_in_the_us(monkeypatch: pytest.MonkeyPatch) -> N
 
     assert (0, True) == (left.exit_code, "Nothing was canceled." in left.stderr)
     assert f"cancelled  {message['id']}\n" == done.stdout
+
+
+def test_texts_of_one_wording_are_approved_together() -> None:
+    """But for people who opted out; when all of them did, there is nothing to approve."""
+    for n in range(1, 9):
+        words = f"Hi Pat, are you still thinking of selling {n} Oak St?"
+        run("send", "--to", recipient(n), "--message", words, "--no-wait")
+    held = json.loads(run("messages", "list", "--status", "held", "--json").stdout)
+    newest, *others = held
+    run("opt-outs", "add", "--recipient", newest["recipient"])
+
+    shown = run("messages", "approve", newest["id"], "--same-wording")
+    assert (0, len(others)) == (shown.exit_code, shown.stdout.count("queued"))
+    assert "1 text like it stay on hold: these people opted out." in shown.stderr
+    none = run("messages", "approve", newest["id"], "--same-wording")
+    assert 4 == none.exit_code
+    assert "all of the people opted out" in none.stderr
+    dropped = run("messages", "cancel", newest["id"], "--same-wording", "--yes")
+    assert (0, f"cancelled  {newest['id']}\n") == (dropped.exit_code, dropped.stdout)

@@ -161,7 +161,7 @@ def test_service_is_installed_answers_and_goes(programs: ServicePrograms, unit: 
         "installed": True,
         "enabled": True,
         "running": True,
-        "since": "2026-11-29T11:14:28+00:00",
+        "since": "2026-11-29T11:14:28.000Z",
         "path": str(unit),
         "kind": "systemd",
     } == json.loads(status.stdout)

@@ -174,12 +174,6 @@ def test_hour_and_day_and_accounts_are_apart() -> None:
     assert 3 == len(Owner().see(facts))
 
 
-def test_a_limit_of_nothing_is_no_alarm() -> None:
-    none = replace(standing(), hour=Window(0, 0), day=Window(0, 0))
-
-    assert not decide(accounts(none), [], POLICY)
-
-
 def held(*minutes_ago: int, now: datetime = START, unknown: int = 0) -> AlertFacts:
     instants = [now - minutes * MINUTE for minutes in minutes_ago]
     undecided = Undecided(held=tuple(instants[unknown:]), unknown=tuple(instants[:unknown]))

@@ -140,7 +140,7 @@ def test_the_worst_comes_first() -> None:
         Code.SCHEDULED,
     ] == [point.code for point in points]
     assert [Level.BAD, Level.BAD, Level.BAD, Level.ASK, Level.NOTE, Level.NOTE] == [
-        point.level for point in points
+        point.code.level for point in points
     ]
 
 

@@ -3,11 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callrail_relay.domain.mapper import MappedText, NewMessage, fingerprint
+from callrail_relay.domain.mapper import MappedText
 from callrail_relay.domain.routing import Route
 from tests.support.factories import make_draft, make_message, make_route
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+
+
+def fingerprint(draft: MappedText) -> bytes | None:
+    return make_message(draft=draft).fingerprint
 
 
 def test_the_same_words_to_the_same_person_have_one_fingerprint() -> None:
@@ -43,10 +47,3 @@ def test_what_is_not_complete_has_no_fingerprint() -> None:
     assert fingerprint(MappedText(recipient="+12025550122", text="Hello")) is None
     assert fingerprint(make_draft(recipient=None)) is None
     assert fingerprint(make_draft(text=None)) is None
-
-
-def test_a_new_message_has_the_fingerprint_of_its_draft() -> None:
-    """It is stored beside it."""
-    message: NewMessage = make_message()
-
-    assert fingerprint(message.draft) == message.fingerprint

@@ -24,7 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from callrail_relay.domain.account import DAY, HOUR, Limits
 from callrail_relay.domain.delivery import Claim, ClaimResult, RecordResult
 from callrail_relay.domain.guards import Mode
-from callrail_relay.domain.mapper import Mapper, MappingPolicy, RawSubmission
+from callrail_relay.domain.mapper import MappingPolicy, RawSubmission
 from callrail_relay.domain.message import CANCELLABLE, Actor, Status
 from callrail_relay.domain.outcome import (
     NotSent,
@@ -62,6 +62,7 @@ from callrail_relay.outbox.tables import (
 from callrail_relay.outbox.tables import (
     opt_outs as opt_out_table,
 )
+from tests.outbox.requests import make_mapper
 from tests.outbox.worker import accept_one, words
 from tests.support.clock import START, ManualClock
 from tests.support.factories import (
@@ -90,7 +91,7 @@ NODES = ("node-1", "node-2")
 
 LIMITS = Limits(5, 12)
 POLICY = make_policy(limits=LIMITS, max_characters=150)
-MAPPER = Mapper(
+MAPPER = make_mapper(
     MappingPolicy(
         # The team of a webhook says which number it is sent from.
         routes=Routes(
@@ -99,8 +100,7 @@ MAPPER = Mapper(
         guards=guard_policy(duplicate=Mode.OFF, mass_text=Mode.OFF),
         max_characters=POLICY.max_characters,
         limits=LIMITS,
-    ),
-    make_id,
+    )
 )
 FAILED = Lookup(requests=1, fault="CallRail answered 500.")
 AGAIN = (Status.UNKNOWN, Status.FAILED, Status.CANCELLED)

@@ -1,23 +1,36 @@
 """Requests to the webhook, and what maps them."""
 
 import json
+from collections.abc import Callable
 
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.guards import Mode
-from callrail_relay.domain.mapper import Mapper, MappingPolicy, RawSubmission
+from callrail_relay.domain.mapper import (
+    MappingPolicy,
+    NewSubmission,
+    RawSubmission,
+    map_request,
+    new_submission,
+)
+from callrail_relay.domain.message import Source
 from callrail_relay.domain.routing import Routes
 from tests.support.factories import RECIPIENT, make_id, make_route
 from tests.support.policies import guard_policy
 
 
-def make_mapper() -> Mapper:
-    policy = MappingPolicy(
+def make_mapper(policy: MappingPolicy | None = None) -> Callable[[RawSubmission], NewSubmission]:
+    """What the intake makes of a request to the webhook."""
+    known = policy or MappingPolicy(
         routes=Routes(default=make_route()),
         guards=guard_policy(mass_text=Mode.OFF),
         max_characters=140,
         limits=Limits(150, 1000),
     )
-    return Mapper(policy, make_id)
+
+    def mapped(raw: RawSubmission) -> NewSubmission:
+        return new_submission(raw, Source.WEBHOOK, map_request(raw, known.routes), known, make_id)
+
+    return mapped
 
 
 def make_raw(text: str = "Hello", *, to: str = RECIPIENT) -> RawSubmission:

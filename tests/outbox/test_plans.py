@@ -260,13 +260,13 @@ async def look_at_pages(outbox: Store, clock: ManualClock, message_id: str) -> N
     await outbox.read(history.any_sent)
     await outbox.read(history.read_arrivals, hour_ago, None)
     await outbox.read(history.read_arrivals, hour_ago, clock.now())
-    await outbox.read(history.read_waiting, hour_ago)
-    await outbox.read(history.read_waiting, hour_ago, 200)
+    await outbox.read(history.read_waiting)
+    await outbox.read(history.read_waiting, 200)
     await outbox.read(history.read_rows, [message_id])
     await outbox.read(history.read_today, hour_ago)
     await outbox.read(history.read_kept, hour_ago)
     await outbox.read(history.last_from_if3)
-    await outbox.read(history.count_for_person, hour_ago)
+    await outbox.read(history.count_for_person)
     pages: tuple[dict[str, Any], ...] = (
         {},
         {"recipient": recipient(10)},
@@ -292,8 +292,7 @@ async def tend(outbox: Store, clock: ManualClock, message_id: str) -> None:
     await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, recipient(1), "Asked by phone.")
     await outbox.write(opt_outs.add_opt_outs, await outbox.read(opt_outs.list_opt_outs))
     await outbox.write(opt_outs.remove_opt_out, recipient(1), None)
-    for approvable in (False, True):
-        await outbox.read(decisions.held_alike, message_id, approvable=approvable)
+    await outbox.read(decisions.held_alike, message_id)
     await outbox.write(
         opt_outs.remember_number, Route(ACCOUNT, "COM2", "+12025550144"), {TRACKING_NUMBER, "+12025550145"}
     )

@@ -78,9 +78,9 @@ def test_second_serve_learns_of_the_first(holding: Holding, sqlite_path: Path) -
     with pytest.raises(AlreadyRunning) as refused:
         second.take(SERVE, START)
 
-    assert (SERVE, first.pid, START, False) == (
+    assert (SERVE, f" (process {first.pid})", START, False) == (
         refused.value.by,
-        refused.value.pid,
+        refused.value.process,
         refused.value.since,
         refused.value.has_dashboard,
     )

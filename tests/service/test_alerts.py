@@ -13,6 +13,7 @@ import pytest
 
 from callrail_relay.domain.alerts import Level
 from callrail_relay.domain.events import AlertFailed, AlertTold, ProgramFailed
+from callrail_relay.domain.message import Verb
 from callrail_relay.errors import SettingsError, Unavailable
 from callrail_relay.outbox import alerts as store_alerts
 from callrail_relay.service.alerts import LONGEST_RETRY, Alerts
@@ -126,7 +127,7 @@ async def test_each_week_begins_with_a_summary_of_the_last_one(tmp_path: Path, r
         await node().turn()
         await rig.accept("Hello")
         await rig.work(rig.delivery())
-        await rig.operations.cancel(await rig.accept("Hello {{name}}"))
+        await rig.operations.decide(Verb.CANCEL, await rig.accept("Hello {{name}}"))
         await at(rig, "2026-12-07T07:59")
         await node().turn()
         assert [] == receiver.titles

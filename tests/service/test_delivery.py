@@ -28,7 +28,7 @@ from callrail_relay.domain.events import (
     SentTwice,
     StoreFailed,
 )
-from callrail_relay.domain.message import Status
+from callrail_relay.domain.message import Status, Verb
 from callrail_relay.domain.outcome import Outcome, OutcomeKind, Sent
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import Unavailable
@@ -666,7 +666,7 @@ async def test_text_that_was_taken_twice_is_told(tmp_path: Path) -> None:
         await first.until_kept(1)
         rig.clock.advance(rig.claim.lease)
         await other.turn()
-        await rig.operations.resend(id_)
+        await rig.operations.decide(Verb.RESEND, id_)
         rig.clock.advance(1)
         await other.turn()
         await second.until_kept(1)

@@ -9,7 +9,7 @@ import pytest
 
 from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.domain.account import Limits
-from callrail_relay.domain.message import Status
+from callrail_relay.domain.message import Status, Verb
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.errors import (
     NotAllowed,
@@ -151,7 +151,7 @@ async def test_cancelled_text_ends_with_4(tmp_path: Path) -> None:
     """A person decided otherwise while it waited."""
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
-        await rig.operations.cancel(id_)
+        await rig.operations.decide(Verb.CANCEL, id_)
         assert_ends(await ending(rig, id_), NotAllowed, 4, "canceled")
 
 

@@ -12,7 +12,7 @@ from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.events import LookupFailed, OutcomeFound, SentTwice
 from callrail_relay.domain.mapper import MappingPolicy, map_direct
-from callrail_relay.domain.message import Message, Status
+from callrail_relay.domain.message import Message, Status, Verb
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import OnUnknown
 from callrail_relay.domain.routing import Route, Routes
@@ -360,7 +360,7 @@ async def test_a_text_sent_again_that_had_arrived_is_told_loudly(tmp_path: Path)
         rig.simulator.fault(Fault(Kind.DROP_ANSWER, position=1), Fault(Kind.DROP, on="read"))
         id_ = await send(rig)
         await climb(rig, most=timedelta(minutes=20))
-        await rig.operations.resend(id_)
+        await rig.operations.decide(Verb.RESEND, id_)
         await rig.work(rig.delivery(), turns=3, step=60)
         assert (Status.SENT, 2) == ((await rig.message(id_)).status, len(rig.simulator.texts))
         rig.simulator.faults.clear()
@@ -378,7 +378,7 @@ async def test_a_resend_is_withdrawn_when_the_first_is_found(tmp_path: Path) -> 
         rig.simulator.fault(Fault(Kind.DROP_ANSWER, position=1))
         id_ = await send(rig)
         await rig.operations.pause(None, "Lunch.")
-        await rig.operations.resend(id_)
+        await rig.operations.decide(Verb.RESEND, id_)
         await climb(rig)
         await rig.operations.resume(None)
         await rig.work(rig.delivery(), turns=5, step=60)
@@ -388,8 +388,8 @@ async def test_a_resend_is_withdrawn_when_the_first_is_found(tmp_path: Path) -> 
         assert [] == rig.events.of(SentTwice)
 
 
-@pytest.mark.parametrize(("word", "status"), [("mark_sent", Status.SENT), ("cancel", Status.CANCELLED)])
-async def test_a_persons_word_ends_the_waiting(tmp_path: Path, word: str, status: Status) -> None:
+@pytest.mark.parametrize(("verb", "status"), [(Verb.MARK_SENT, Status.SENT), (Verb.CANCEL, Status.CANCELLED)])
+async def test_a_persons_word_ends_the_waiting(tmp_path: Path, verb: Verb, status: Status) -> None:
     """The text is what they say, and the next one is sent at once."""
     async with counted_rig(tmp_path) as (rig, _):
         rig.simulator.fault(Fault(Kind.DROP, position=1))
@@ -397,7 +397,7 @@ async def test_a_persons_word_ends_the_waiting(tmp_path: Path, word: str, status
         later = await rig.accept("Later")
         await rig.work(rig.delivery(), turns=3)
         assert Status.QUEUED == (await rig.message(later)).status
-        await getattr(rig.operations, word)(id_)
+        await rig.operations.decide(verb, id_)
         await rig.work(rig.delivery(), turns=3)
 
         assert status == (await rig.message(id_)).status

@@ -12,7 +12,7 @@ from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.events import SentTwice
-from callrail_relay.domain.message import MessageFilter, Reason, Source, Status
+from callrail_relay.domain.message import MessageFilter, Reason, Source, Status, Verb
 from callrail_relay.errors import NotAllowed, NotFound
 from callrail_relay.outbox import history
 from callrail_relay.sentences import explain_all
@@ -202,7 +202,7 @@ async def test_approved_text_leaves(tmp_path: Path) -> None:
     """A person's word overrides exactly the reasons shown."""
     async with open_rig(tmp_path) as rig:
         id_ = await held(rig)
-        [message] = await rig.operations.approve(id_)
+        [message] = await rig.operations.decide(Verb.APPROVE, id_)
         assert (Status.QUEUED, ()) == (message.status, message.reasons)
 
         await rig.work(rig.delivery())
@@ -213,12 +213,12 @@ async def test_approval_overrides_nothing_else(tmp_path: Path) -> None:
     """What was approved for its words can still be too old, and then be approved for that."""
     async with open_rig(tmp_path) as rig:
         id_ = await held(rig)
-        await rig.operations.approve(id_)
+        await rig.operations.decide(Verb.APPROVE, id_)
         rig.clock.advance(timedelta(hours=5))
         await rig.work(rig.delivery())
         assert ["too_old"] == [reason.code for reason in (await rig.message(id_)).reasons]
 
-        await rig.operations.approve(id_)
+        await rig.operations.decide(Verb.APPROVE, id_)
         await rig.work(rig.delivery())
         assert [Status.SENT] == await statuses(rig, id_)
 
@@ -228,7 +228,7 @@ async def test_text_without_a_person_cannot_be_approved(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         id_ = await unmapped(rig)
         with pytest.raises(NotAllowed, match="Cancel it, and send it again from IF3"):
-            await rig.operations.approve(id_)
+            await rig.operations.decide(Verb.APPROVE, id_)
         assert [Status.HELD] == await statuses(rig, id_)
 
 
@@ -237,18 +237,18 @@ async def test_only_held_texts_can_be_approved(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
         with pytest.raises(NotAllowed, match="is queued and cannot be approved; only texts that are held"):
-            await rig.operations.approve(id_)
+            await rig.operations.decide(Verb.APPROVE, id_)
         await rig.work(rig.delivery())
         with pytest.raises(NotAllowed, match="is sent"):
-            await rig.operations.approve(id_)
+            await rig.operations.decide(Verb.APPROVE, id_)
 
 
 async def test_cancelled_text_does_not_leave(tmp_path: Path) -> None:
     """Held and queued ones can be cancelled; the next to the same person flows."""
     async with open_rig(tmp_path) as rig:
         first, second, third = await held(rig), await rig.accept("Second"), await rig.accept("Third")
-        await rig.operations.cancel(first)
-        await rig.operations.cancel(second)
+        await rig.operations.decide(Verb.CANCEL, first)
+        await rig.operations.decide(Verb.CANCEL, second)
         await rig.work(rig.delivery(), turns=3)
 
         assert [Status.CANCELLED, Status.CANCELLED, Status.SENT] == await statuses(rig, first, second, third)
@@ -261,13 +261,12 @@ async def test_failed_text_is_let_rest(tmp_path: Path) -> None:
         rig.simulator.fault(Fault(Kind.STATUS, status=422, position=1))
         failed = await rig.accept("Failed")
         await rig.work(rig.delivery())
-        since = rig.clock.now() - timedelta(days=1)
-        assert 1 == await rig.outbox.read(history.count_for_person, since)
+        assert 1 == await rig.outbox.read(history.count_for_person)
 
-        await rig.operations.cancel(failed)
+        await rig.operations.decide(Verb.CANCEL, failed)
         assert [Status.CANCELLED] == await statuses(rig, failed)
-        assert 0 == await rig.outbox.read(history.count_for_person, since)
-        await rig.operations.resend(failed)
+        assert 0 == await rig.outbox.read(history.count_for_person)
+        await rig.operations.decide(Verb.RESEND, failed)
         await rig.work(rig.delivery())
         assert [Status.SENT] == await statuses(rig, failed)
 
@@ -283,7 +282,7 @@ async def test_what_left_cannot_be_cancelled(tmp_path: Path) -> None:
         await rig.clock.until_asleep()
         for id_, status in ((sent, "sent"), (under_way, "sending")):
             with pytest.raises(NotAllowed, match=f"is {status} and cannot be cancelled"):
-                await rig.operations.cancel(id_)
+                await rig.operations.decide(Verb.CANCEL, id_)
         rig.clock.advance(10)
         await delivery.settle()
 
@@ -306,7 +305,7 @@ async def test_unknown_text_can_be_given_up(tmp_path: Path) -> None:
         await rig.work(rig.delivery(), turns=3)
         assert [Status.UNKNOWN, Status.QUEUED] == await statuses(rig, id_, later)
 
-        await rig.operations.cancel(id_)
+        await rig.operations.decide(Verb.CANCEL, id_)
         await rig.work(rig.delivery(), turns=3, step=60)
         await rig.reconciliation().turn()
         assert [Status.CANCELLED, Status.SENT] == await statuses(rig, id_, later)
@@ -317,7 +316,7 @@ async def test_unknown_text_is_sent_again_on_a_persons_word(tmp_path: Path) -> N
     async with open_rig(tmp_path) as rig:
         id_ = await unknown(rig, "First", taken=False)
         later = await rig.accept("Later")
-        [message] = await rig.operations.resend(id_)
+        [message] = await rig.operations.decide(Verb.RESEND, id_)
         assert Status.QUEUED == message.status
         await rig.work(rig.delivery(), turns=4)
 
@@ -329,7 +328,7 @@ async def test_text_that_arrives_twice_is_told(tmp_path: Path) -> None:
     """A person had it sent again, and the first one had arrived after all: that is looked up, and shown."""
     async with open_rig(tmp_path) as rig:
         id_ = await unknown(rig, taken=True)
-        await rig.operations.resend(id_)
+        await rig.operations.decide(Verb.RESEND, id_)
         await rig.work(rig.delivery(), turns=3, step=60)
         await rig.reconciliation().turn()
 
@@ -347,9 +346,9 @@ async def test_failed_and_cancelled_texts_can_be_sent_again(tmp_path: Path) -> N
         failed = await rig.accept("Failed", to=recipient(1))
         await rig.work(rig.delivery())
         cancelled = await rig.accept("Cancelled", to=recipient(2))
-        await rig.operations.cancel(cancelled)
+        await rig.operations.decide(Verb.CANCEL, cancelled)
         for id_ in (failed, cancelled):
-            await rig.operations.resend(id_)
+            await rig.operations.decide(Verb.RESEND, id_)
         await rig.work(rig.delivery(), turns=2)
 
         assert [Status.SENT, Status.SENT] == await statuses(rig, failed, cancelled)
@@ -364,9 +363,9 @@ async def test_sent_text_cannot_be_sent_again(tmp_path: Path) -> None:
         queued, kept = await rig.accept("Queued", to=recipient(2)), await held(rig)
         for id_ in (sent, queued, kept):
             with pytest.raises(NotAllowed, match="cannot be sent again; only texts that are"):
-                await rig.operations.resend(id_)
+                await rig.operations.decide(Verb.RESEND, id_)
         with pytest.raises(NotAllowed, match="can't be sent"):
-            await rig.operations.resend(await unmapped(rig))
+            await rig.operations.decide(Verb.RESEND, await unmapped(rig))
 
 
 async def test_unknown_text_is_sent_on_a_persons_word(tmp_path: Path) -> None:
@@ -374,7 +373,7 @@ async def test_unknown_text_is_sent_on_a_persons_word(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         id_ = await unknown(rig, taken=False)
         later = await rig.accept("Later")
-        [message] = await rig.operations.mark_sent(id_)
+        [message] = await rig.operations.decide(Verb.MARK_SENT, id_)
         assert (Status.SENT, ()) == (message.status, message.reasons)
         await rig.work(rig.delivery(), turns=3)
 
@@ -391,7 +390,7 @@ async def test_rest_of_a_text_that_was_marked_as_sent_follows(tmp_path: Path) ->
         id_ = await rig.accept("word " * 60)
         await rig.work(rig.delivery(), turns=5)
         assert 2 == len(rig.simulator.texts)
-        await rig.operations.mark_sent(id_)
+        await rig.operations.decide(Verb.MARK_SENT, id_)
         await rig.work(rig.delivery(), turns=3)
 
         assert [Status.SENT] == await statuses(rig, id_)
@@ -414,10 +413,10 @@ async def test_opted_out_people_are_listed_and_taken_off(tmp_path: Path) -> None
         id_ = await rig.accept(to=recipient(1))
         await rig.work(rig.delivery())
         with pytest.raises(NotAllowed, match="opted out"):
-            await rig.operations.approve(id_)
+            await rig.operations.decide(Verb.APPROVE, id_)
 
         assert 1 == await rig.operations.remove_opt_out(recipient(1), None)
-        await rig.operations.approve(id_)
+        await rig.operations.decide(Verb.APPROVE, id_)
         await rig.work(rig.delivery())
         assert [Status.SENT] == await statuses(rig, id_)
         with pytest.raises(NotFound, match="not on the list"):
@@ -428,7 +427,7 @@ async def test_only_unknown_texts_can_be_marked_as_sent(tmp_path: Path) -> None:
     """Everything else is known."""
     async with open_rig(tmp_path) as rig:
         with pytest.raises(NotAllowed, match="is held and cannot be marked as sent"):
-            await rig.operations.mark_sent(await held(rig))
+            await rig.operations.decide(Verb.MARK_SENT, await held(rig))
 
 
 async def test_texts_are_found_by_their_own_id_and_by_that_of_their_submission(tmp_path: Path) -> None:
@@ -449,7 +448,7 @@ async def test_word_on_a_submission_is_a_word_on_all_its_texts(tmp_path: Path) -
     async with open_rig(tmp_path) as rig:
         body = b'[{"message": "One", "seller_phone": "2025550122"}, {"message": "Two"}]'
         receipt = await rig.intake.accept_request(body, content_type=None)
-        cancelled = await rig.operations.cancel(receipt.submission_id)
+        cancelled = await rig.operations.decide(Verb.CANCEL, receipt.submission_id)
 
         assert [Status.CANCELLED, Status.CANCELLED] == [message.status for message in cancelled]
 
@@ -524,8 +523,8 @@ async def test_text_that_waits_for_the_budget_says_so(tmp_path: Path) -> None:
         ) == (await rig.message(id_)).reasons
 
 
-async def test_texts_of_one_wording_to_people_who_opted_out_are_not_approvable(tmp_path: Path) -> None:
-    """Bulk approval passes over them, and says why where nothing else is left."""
+async def test_texts_of_one_wording_say_who_opted_out(tmp_path: Path) -> None:
+    """Bulk approval passes over them."""
     async with open_rig(tmp_path, guards=guard_policy()) as rig:
         ids = [
             await rig.accept(f"Hi Pat, are you still thinking of selling {n} Oak St?", to=recipient(n))
@@ -534,12 +533,11 @@ async def test_texts_of_one_wording_to_people_who_opted_out_are_not_approvable(t
         held = [id_ for id_ in ids if (await rig.message(id_)).status is Status.HELD]
         await rig.operations.opt_out(str((await rig.message(held[0])).recipient), None, "By phone.")
 
-        assert held == await rig.operations.held_alike(held[0])
-        assert held[1:] == await rig.operations.held_alike(held[0], approvable=True)
-        for id_ in held[1:]:
-            await rig.operations.opt_out(str((await rig.message(id_)).recipient), None, "By phone.")
-        with pytest.raises(NotAllowed, match="all of the people opted out"):
-            await rig.operations.held_alike(held[0], approvable=True)
+        alike = await rig.operations.held_alike(held[0])
+        assert held[::-1] == [one.id for one in alike]
+        assert held[:1] == [one.id for one in alike if one.opted_out]
+        with pytest.raises(NotAllowed, match="isn't on hold as a bulk message"):
+            await rig.operations.held_alike(await rig.accept("Hello {{name}}"))
 
 
 async def test_opting_out_the_person_of_a_text_cancels_it(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from callrail_relay.domain.mapper import MappingPolicy, map_saved
-from callrail_relay.domain.message import Message, Status
+from callrail_relay.domain.message import Message, Status, Verb
 from callrail_relay.domain.routing import RouteRule, Routes
 from callrail_relay.errors import NotAllowed, NotFound
 from callrail_relay.service.intake import Intake
@@ -56,7 +56,7 @@ async def test_a_text_leaves_once_there_is_a_route(tmp_path: Path) -> None:
         [later] = await accept(rig, payload(message="Second"), teams(rig, "42"))
         assert ["no_route"] == codes(await rig.message(id_))
 
-        [mapped] = await operations(rig, teams(rig, "42")).remap(id_)
+        [mapped] = await operations(rig, teams(rig, "42")).decide(Verb.REMAP, id_)
         await rig.work(rig.delivery(), turns=2)
 
         assert (Status.QUEUED, []) == (mapped.status, codes(mapped))
@@ -75,15 +75,15 @@ async def test_one_of_several_is_mapped_alone(tmp_path: Path) -> None:
         first, second, third = await accept(rig, body, teams(rig, "2"))
         now = operations(rig, teams(rig, "1", "2", "3"))
 
-        [mapped] = await now.remap(third)
+        [mapped] = await now.decide(Verb.REMAP, third)
         assert (third, "Text 3", recipient(3)) == (mapped.id, mapped.text, mapped.recipient)
         assert None is (await rig.message(first)).route
-        [mapped] = await now.remap(mapped.submission_id)
+        [mapped] = await now.decide(Verb.REMAP, mapped.submission_id)
         assert (first, "Text 1") == (mapped.id, mapped.text)
         with pytest.raises(NotAllowed, match="cannot be retried"):
-            await now.remap(second)
+            await now.decide(Verb.REMAP, second)
         with pytest.raises(NotAllowed, match="on hold for a reason that a retry can't fix"):
-            await now.remap(await rig.accept("Hello {{name}}"))
+            await now.decide(Verb.REMAP, await rig.accept("Hello {{name}}"))
 
 
 async def test_what_still_lacks_something_says_what(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ async def test_what_still_lacks_something_says_what(tmp_path: Path) -> None:
         [id_] = await accept(rig, payload(seller_phone_non_international="123", seller_phone=...), teams(rig))
         assert {"bad_phone", "no_route"} == set(codes(await rig.message(id_)))
 
-        [held] = await operations(rig, teams(rig, "42")).remap(id_)
+        [held] = await operations(rig, teams(rig, "42")).decide(Verb.REMAP, id_)
 
         assert (Status.HELD, ["bad_phone"]) == (held.status, codes(held))
 
@@ -100,10 +100,10 @@ async def test_the_guards_are_asked_again(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         [id_] = await accept(rig, payload(message="Hi {{name}}"), teams(rig))
 
-        [held] = await operations(rig, teams(rig, "42")).remap(id_)
+        [held] = await operations(rig, teams(rig, "42")).decide(Verb.REMAP, id_)
 
         assert (Status.HELD, ["merge_tag"]) == (held.status, codes(held))
-        [approved] = await rig.operations.approve(id_)
+        [approved] = await rig.operations.decide(Verb.APPROVE, id_)
         assert Status.QUEUED is approved.status
 
 
@@ -111,7 +111,7 @@ async def test_an_unreadable_request_stays_what_it_is(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         receipt = await rig.intake.accept_request(b"\xff\xfe\x00", content_type=None)
 
-        [held] = await rig.operations.remap(receipt.submission_id)
+        [held] = await rig.operations.decide(Verb.REMAP, receipt.submission_id)
 
         assert (Status.HELD, ["unreadable"]) == (held.status, codes(held))
 
@@ -126,24 +126,24 @@ async def test_a_saved_file_is_mapped_again_only_as_a_whole(tmp_path: Path) -> N
         [again] = await intake.accept(intake.saved([(document, drafts)], force=False))
         [_, whole], [_, partly] = first.accepted, again.accepted
 
-        [mapped] = await operations(rig, teams(rig, "7", "42")).remap(whole.message_id)
+        [mapped] = await operations(rig, teams(rig, "7", "42")).decide(Verb.REMAP, whole.message_id)
 
         assert (Status.QUEUED, "B") == (mapped.status, mapped.text)
         with pytest.raises(NotAllowed, match="the same number of texts"):
-            await operations(rig, teams(rig, "7", "42")).remap(partly.message_id)
+            await operations(rig, teams(rig, "7", "42")).decide(Verb.REMAP, partly.message_id)
 
 
 async def test_only_held_texts_are_mapped_again(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         queued = await rig.accept()
         [id_] = await accept(rig, payload(), teams(rig))
-        await rig.operations.cancel(id_)
+        await rig.operations.decide(Verb.CANCEL, id_)
 
         for other in (queued, id_):
             with pytest.raises(NotAllowed, match="cannot be retried"):
-                await rig.operations.remap(other)
+                await rig.operations.decide(Verb.REMAP, other)
         with pytest.raises(NotFound):
-            await rig.operations.remap("nothing")
+            await rig.operations.decide(Verb.REMAP, "nothing")
 
 
 async def test_without_routes_the_text_stays_as_it_is(tmp_path: Path) -> None:
@@ -152,6 +152,6 @@ async def test_without_routes_the_text_stays_as_it_is(tmp_path: Path) -> None:
         [id_] = await accept(rig, payload(), teams(rig))
         bare = operations(rig, teams(rig))
 
-        [held] = await bare.remap(id_)
+        [held] = await bare.decide(Verb.REMAP, id_)
 
         assert ["no_route"] == codes(held)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from callrail_relay.domain.message import MessageFilter, Status
+from callrail_relay.domain.message import MessageFilter, Status, Verb
 from callrail_relay.outbox import lists, opt_outs
 from callrail_relay.service.background import STEP, Retention
 from tests.service.rig import Rig, open_rig
@@ -63,7 +63,7 @@ async def test_what_somebody_has_to_decide_on_stays(tmp_path: Path) -> None:
         await retention(rig).turn()
         assert "Hi {{name}}" == (await rig.message(id_)).text
 
-        await rig.operations.cancel(id_)
+        await rig.operations.decide(Verb.CANCEL, id_)
         await retention(rig).turn()
         assert (await rig.message(id_)).text is None
 
@@ -83,7 +83,7 @@ async def test_many_go_in_small_steps(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         for number in range(STEP + 3):
             id_ = await rig.accept(f"Text {number}", to=recipient(number))
-            await rig.operations.cancel(id_)
+            await rig.operations.decide(Verb.CANCEL, id_)
         rig.clock.advance(AFTER + timedelta(days=1))
 
         assert rig.clock.now() == await retention(rig).turn()

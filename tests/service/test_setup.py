@@ -2,7 +2,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry
+from callrail_relay.domain.routing import NamedEntry, NumberEntry
 from callrail_relay.errors import RefusedByCallRail, SecretError
 from callrail_relay.service.setup import (
     Choice,
@@ -15,9 +15,9 @@ from callrail_relay.service.setup import (
 
 pytestmark = pytest.mark.anyio
 
-FIRST = AccountEntry("ACC1a", "First Account", "123456789")
-SECOND = AccountEntry("ACC2b", "Second Account", None)
-COMPANY = CompanyEntry("COM1", "Example Co", None)
+FIRST = NamedEntry("ACC1a", "First Account", "123456789")
+SECOND = NamedEntry("ACC2b", "Second Account", None)
+COMPANY = NamedEntry("COM1", "Example Co")
 MAIN = NumberEntry("+12025550133", "Main line", "COM1", pooled=False)
 POOLED = NumberEntry("+12025550134", "Visitors", "COM1", pooled=True)
 
@@ -26,14 +26,14 @@ POOLED = NumberEntry("+12025550134", "Visitors", "COM1", pooled=True)
 class Scripted:
     """A CallRail that offers this."""
 
-    all_accounts: tuple[AccountEntry, ...] = (FIRST, SECOND)
-    all_companies: tuple[CompanyEntry, ...] = (COMPANY,)
+    all_accounts: tuple[NamedEntry, ...] = (FIRST, SECOND)
+    all_companies: tuple[NamedEntry, ...] = (COMPANY,)
     all_numbers: tuple[NumberEntry, ...] = (MAIN, POOLED)
 
-    async def accounts(self) -> list[AccountEntry]:
+    async def accounts(self) -> list[NamedEntry]:
         return list(self.all_accounts)
 
-    async def companies(self, account_id: str) -> list[CompanyEntry]:
+    async def companies(self, account_id: str) -> list[NamedEntry]:
         return list(self.all_companies) if account_id == FIRST.id else []
 
     async def numbers(self, account_id: str, company_id: str | None = None) -> list[NumberEntry]:

@@ -11,12 +11,14 @@ import httpx2
 
 from callrail_relay.bootstrap.context import AppContext, load_context
 from callrail_relay.bootstrap.editing import Editor
+from callrail_relay.clock import Clock
 from callrail_relay.config.saving import update
 from callrail_relay.domain.guards import GuardPolicy
-from callrail_relay.domain.health import CheckResult, Condition
+from callrail_relay.domain.health import Condition
 from callrail_relay.domain.shadow import ShadowReport
+from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import presence
-from callrail_relay.service.health import HealthReport
+from callrail_relay.service.health import CheckWarning, Remembered
 from callrail_relay.service.overview import ChangeSignal, History, stats_reader
 from callrail_relay.service.people import People
 from callrail_relay.service.setup import Names, read_names
@@ -32,20 +34,25 @@ LINK_SECRET = "secret-of-the-link-desk"
 HOOK_URL = "https://texts.example.com/hooks/if3/secret-of-the-hook"
 
 
-class Examination:
-    """Checks whose result a test chooses, and how often they were made."""
+class Examination(Remembered):
+    """A check whose result a test chooses, and how often it was made, and was to ask CallRail anew."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(self, clock)
         self.condition = Condition.OK
         self.made = 0
         self.made_anew = 0
 
-    async def __call__(self, *, anew: bool) -> HealthReport:
+    async def __call__(self) -> str:
         self.made += 1
-        self.made_anew += anew
-        code = 8 if self.condition is Condition.FAILED else 0
-        finding = CheckResult(name="store", condition=self.condition, detail="Words.", exit_code=code)
-        return HealthReport(findings=(finding,))
+        if self.condition is Condition.WARNING:
+            raise CheckWarning("Words.")
+        if self.condition is Condition.FAILED:
+            raise Unavailable("Words.")
+        return "Words."
+
+    def expire(self) -> None:
+        self.made_anew += 1
 
 
 class Private:
@@ -54,7 +61,7 @@ class Private:
     def __init__(self, rig: Rig, *, host: str, loopback: bool) -> None:
         self.rig = rig
         self.login = Login(rig.clock, People(rig.outbox, rig.clock))
-        self.examination = Examination()
+        self.examination = Examination(rig.clock)
         self.signal = ChangeSignal()
         self.woken = 0
         self.taken_up: list[AppContext] = []
@@ -69,7 +76,7 @@ class Private:
             mapping=rig.mapping,
             login=self.login,
             clock=rig.clock,
-            examine=self.examination,
+            checks=[("store", self.examination)],
             compare=self._compare,
             read_url=self._read_url,
             public_url=lambda: None,

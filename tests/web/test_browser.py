@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, Route, StorageState, ViewportSize
 from callrail_relay.bootstrap.context import AppContext
 from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.clock import SystemClock
-from callrail_relay.domain.message import Status
+from callrail_relay.domain.message import Status, Verb
 from callrail_relay.outbox import decisions
 from tests.web.browser import new_page, sign_in
 from tests.web.made_up import Office, SentByZap, a_day, beside_a_zap, person
@@ -505,7 +505,7 @@ def test_action_that_came_too_late_says_so(
     page = open_page("/setup")
     page.context.route("**/events*", lambda route: route.abort())
     page.goto(f"{relay.url}/texts/{id_}")
-    relay.call(relay.relay.operations.cancel, id_)
+    relay.call(relay.relay.operations.decide, Verb.CANCEL, id_)
     page.get_by_role("button", name="Send anyway").click()
 
     expect(page.locator("#notice")).to_contain_text("cannot be approved")

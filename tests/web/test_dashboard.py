@@ -18,13 +18,12 @@ from callrail_relay.bootstrap.context import load_context
 from callrail_relay.bootstrap.credentials import FILE, ask_for_link, open_desk
 from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.domain.health import Condition
-from callrail_relay.domain.message import Actor, MessageFilter, Status
+from callrail_relay.domain.message import Actor, MessageFilter, Status, Verb
 from callrail_relay.domain.views import MessageSummary, Page
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox import decisions
 from callrail_relay.sentences import clock_time
 from callrail_relay.service import operations
-from callrail_relay.service.health import HealthReport
+from callrail_relay.service.health import Remembered
 from callrail_relay.web.dashboard.frame import AGAIN, FRESH, Examiner
 from callrail_relay.web.server import Listener
 from tests.outbox.told import POLICY, ingest_one, make_told
@@ -287,15 +286,16 @@ async def test_what_was_decided_before_a_failure_is_sent_all_the_same(
     async with visiting(tmp_path, guards=guard_policy()) as (rig, visitor):
         held = await hold_alike(rig, 3)
         monkeypatch.setattr(operations, "PORTION", 2)
-        approve, decided = decisions.approve, list[str]()
+        approve, decided = operations.DECISIONS[Verb.APPROVE], list[str]()
 
         def fail_at_last(connection: sa.Connection, now: datetime, id_: str, actor: Actor) -> bool:
             if len(decided) == 2:
                 raise Unavailable("The disk is full.")
             decided.append(id_)
-            return approve(connection, now, id_, actor)
+            return approve.statement(connection, now, id_, actor)
 
-        monkeypatch.setattr(decisions, "approve", fail_at_last)
+        failing = approve._replace(statement=fail_at_last)
+        monkeypatch.setitem(operations.DECISIONS, Verb.APPROVE, failing)
         await visitor.post("/review", verb="approve", sure="yes", id=" ".join(held))
         rig.clock.advance(8)
 
@@ -507,15 +507,25 @@ async def test_checks_that_several_people_ask_for_at_once_are_made_once() -> Non
     """CallRail is asked once; but checks that began before what a person changed are made again."""
     clock, may_end, made = ManualClock(), asyncio.Event(), list[bool]()
 
-    async def examine(*, anew: bool) -> HealthReport:
-        made.append(anew)
-        await may_end.wait()
-        return HealthReport(findings=())
+    class Check(Remembered):
+        anew = False
 
-    examiner = Examiner(examine, clock, lambda: None)
+        async def __call__(self) -> str:
+            made.append(self.anew)
+            self.anew = False
+            await may_end.wait()
+            return "Words."
+
+        def expire(self) -> None:
+            self.anew = True
+
+    async def words() -> str:
+        return "Words."
+
+    examiner = Examiner([("CallRail", Check(words, clock))], clock, lambda: None)
     examiner.latest()
     await asyncio.sleep(0)
-    pressed = [asyncio.create_task(examiner.again()) for _ in range(3)]
+    pressed = [asyncio.create_task(examiner.anew.get()) for _ in range(3)]
     await asyncio.sleep(0)
     may_end.set()
     await asyncio.gather(*pressed)
@@ -523,9 +533,9 @@ async def test_checks_that_several_people_ask_for_at_once_are_made_once() -> Non
 
     may_end.clear()
     clock.advance(AGAIN)
-    pressed = [asyncio.create_task(examiner.again()) for _ in range(2)]
+    pressed = [asyncio.create_task(examiner.anew.get()) for _ in range(2)]
     await asyncio.sleep(0)
-    pressed.append(asyncio.create_task(examiner.again()))
+    pressed.append(asyncio.create_task(examiner.anew.get()))
     may_end.set()
     await asyncio.gather(*pressed)
     assert [False, True, True] == made

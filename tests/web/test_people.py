@@ -20,7 +20,7 @@ from callrail_relay.outbox.store import Store
 from callrail_relay.service import people
 from callrail_relay.service.people import COST, People
 from callrail_relay.web.auth import COOKIE
-from callrail_relay.web.private import Events
+from callrail_relay.web.private import event_lines
 from tests.service.rig import Rig
 from tests.web.private import Private, Visitor, private_rig, visiting
 from tests.web.running import running
@@ -373,7 +373,7 @@ async def test_a_stream_ends_while_the_store_is_away(tmp_path: Path) -> None:
         cookie = f"{COOKIE}={sam.client.cookies[COOKIE]}".encode()
         session = await private.login.session(Request({"type": "http", "headers": [(b"cookie", cookie)]}))
         assert session is not None
-        lines = Events(private.dashboard)._lines(session, "")  # noqa: SLF001 - no client here reads a stream
+        lines = event_lines(private.dashboard, session, "")
         assert ": connected" in await anext(lines)
         with closing(sqlite3.connect(rig.path)) as connection:
             connection.execute("ALTER TABLE people RENAME TO elsewhere")

@@ -195,7 +195,7 @@ def test_bars_hold_what_came_in() -> None:
         (timedelta(days=3), Status.SENT, 5),
         (timedelta(days=40), Status.SENT, 7),
     )
-    hours, days = plots.last_hours(came, NOW), plots.last_days(came, NOW)
+    hours, days = plots.plot("24h", came, NOW), plots.plot("30d", came, NOW)
     assert {"sent": 3, "queued": 1} == hours.bars[-1].counts
     assert {"failed": 2} == hours.bars[-2].counts
     assert 6 == hours.total
@@ -209,7 +209,7 @@ def test_bars_hold_what_came_in() -> None:
 def test_pieces_stand_on_each_other() -> None:
     """From the ground up, and never higher than the scale."""
     came = arrivals((timedelta(), Status.SENT, 6), (timedelta(), Status.HELD, 2))
-    plot = plots.last_hours(came, NOW)
+    plot = plots.plot("24h", came, NOW)
     assert 10 == plot.top
     drawn = frame.templates().get_template("plot.html").module.plot_figure(plot)  # type: ignore[attr-defined]  # a macro of it
     assert [("sent", "40.0", "60.0"), ("held", "20.0", "20.0")] == re.findall(
@@ -221,12 +221,12 @@ def test_pieces_stand_on_each_other() -> None:
     ("most", "top"), [(0, 2), (1, 2), (2, 2), (3, 4), (5, 10), (11, 20), (99, 100), (101, 200)]
 )
 def test_scale_ends_at_a_round_number(most: int, top: int) -> None:
-    plot = plots.last_hours(arrivals((timedelta(), Status.SENT, most)), NOW)
+    plot = plots.plot("24h", arrivals((timedelta(), Status.SENT, most)), NOW)
     assert top == plot.top
 
 
 def test_nothing_came_in() -> None:
-    plot = plots.last_days([], NOW)
+    plot = plots.plot("30d", [], NOW)
     assert 0 == plot.total
     assert {} == plot.totals
 

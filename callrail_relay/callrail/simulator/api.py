@@ -377,11 +377,11 @@ def create_app(simulator: Simulator) -> Starlette:
     async def refuse(_request: Request, exc: Exception) -> Response:
         if isinstance(exc, HTTPException):
             return JSONResponse({"error": exc.detail.capitalize()}, exc.status_code, exc.headers)
-        return Response(status_code=400)  # which no one reads: the client has gone
+        return JSONResponse({"error": str(exc)}, 400)  # which no one reads if the client has gone
 
     return Starlette(
         routes=[*routes(simulator), *sandbox_routes(simulator)],
-        exception_handlers={HTTPException: refuse, ClientDisconnect: refuse},
+        exception_handlers={HTTPException: refuse, RelayError: refuse, ClientDisconnect: refuse},
     )
 
 
@@ -391,14 +391,11 @@ def sandbox_routes(simulator: Simulator) -> list[Route]:
     def endpoint(status: int, handler: Control) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             if not _is_local(request):
-                return JSONResponse({"error": "The sandbox is controlled from its own machine only."}, 403)
-            try:
-                posts = request.method == "POST"
-                body = read_asked(pydantic.Json[object], await request.body(), "body") if posts else None
-                document = handler(simulator, body)
-                simulator.webhooks.start()
-            except RelayError as exc:
-                return JSONResponse({"error": str(exc)}, 400)
+                raise HTTPException(403, "The sandbox is controlled from its own machine only.")
+            posts = request.method == "POST"
+            body = read_asked(pydantic.Json[object], await request.body(), "body") if posts else None
+            document = handler(simulator, body)
+            simulator.webhooks.start()
             return Response(status_code=status) if status == 204 else JSONResponse(document, status)
 
         return answer

@@ -249,10 +249,10 @@ def _broken(error: type[ConnectionError], answer: Response | None = None) -> ASG
     return app
 
 
-def load_faults(text: str) -> list[Fault]:
+def load_faults(document: str | bytes) -> list[Fault]:
     """The faults of a JSON file: a list of objects, or one object. Raises UsageError."""
     try:
-        return read_faults(json.loads(text))
+        return read_faults(json.loads(document))
     except (ValueError, RecursionError) as exc:
         raise UsageError("The faults are not JSON. Write a list of objects with a kind each.") from exc
 

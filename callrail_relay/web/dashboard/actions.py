@@ -31,10 +31,11 @@ async def ask(visit: Visit) -> Response:
 
 async def act(visit: Visit) -> Response:
     verb, id_ = _verb(visit), visit.request.path_params["id"]
-    actor = verb.actor(visit.who)
-    messages = await verb.act(visit.dashboard.operations, id_, actor=actor)
-    visit.dashboard.wake()
-    visit.dashboard.signal()
+    actor, operations = verb.actor(visit.who), visit.dashboard.operations
+    if verb.decides is None:
+        messages = await operations.opt_out_recipient(id_, say("read_in_reply"), actor)
+    else:
+        messages = await operations.decide(verb.decides, id_, actor)
     is_held = verb is REMAP and not messages[-1].is_complete
     return visit.back(say("remapped_held") if is_held else verb.done, undo=actor.batch)
 
@@ -42,7 +43,6 @@ async def act(visit: Visit) -> Response:
 async def undo(visit: Visit) -> Response:
     """Take back what one click decided, unless something came of it already."""
     undone, late = await visit.dashboard.operations.undo(visit.form.get("batch", ""), Actor(name=visit.who))
-    visit.dashboard.signal()
     if not undone:
         raise NotAllowed(say("undo_late"))
     words = say("undone") if undone == 1 else say("undone_many", messages=plural(undone, "message"))
@@ -68,8 +68,6 @@ async def edit(visit: Visit) -> Response:
         message = await visit.dashboard.operations.edit(id_, text=text, to=to, actor=actor)
     except UsageError as error:
         return await show_edit(visit, fault=str(error))
-    visit.dashboard.wake()
-    visit.dashboard.signal()
     if message.status is Status.HELD:
         return visit.go(f"/texts/{id_}", say("edited_held"))
     return visit.back(say("edited"), undo=actor.batch)
@@ -77,32 +75,26 @@ async def edit(visit: Visit) -> Response:
 
 async def pause(visit: Visit) -> Response:
     await visit.dashboard.operations.pause(visit.form.get("account") or None, visit.reason("pause"))
-    return _done(visit, say("paused"))
+    return visit.back(say("paused"))
 
 
 async def resume(visit: Visit) -> Response:
     await visit.dashboard.operations.resume(visit.form.get("account") or None)
     visit.dashboard.examiner.expire()
-    visit.dashboard.wake()
-    return _done(visit, say("resumed"))
+    return visit.back(say("resumed"))
 
 
 async def opt_out(visit: Visit) -> Response:
     number, reason = visit.form.get("tracking_number") or None, visit.reason("opt_out")
     if not await visit.dashboard.operations.opt_out(_recipient(visit), number, reason):
         raise NotAllowed(say("no_number"))
-    return _done(visit, say("opted_out"))
+    return visit.back(say("opted_out"))
 
 
 async def lift(visit: Visit) -> Response:
     number = visit.form.get("tracking_number") or None
     await visit.dashboard.operations.remove_opt_out(_recipient(visit), number)
-    return _done(visit, say("lifted"))
-
-
-def _done(visit: Visit, words: str) -> Response:
-    visit.dashboard.signal()
-    return visit.back(words)
+    return visit.back(say("lifted"))
 
 
 def _recipient(visit: Visit) -> str:

@@ -2,15 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, NamedTuple
 
 from starlette.responses import Response
 
-from callrail_relay.bootstrap.editing import unused
+from callrail_relay.bootstrap.editing import Saved, unused
 from callrail_relay.domain import read_table
-from callrail_relay.errors import NotFound, RelayError, SettingsError
+from callrail_relay.errors import RelayError, SettingsError
 from callrail_relay.web.dashboard.frame import Visit
 from callrail_relay.web.dashboard.words import WORDS, say
 
@@ -40,17 +40,6 @@ class Form:
     fields: Sequence[Field]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
-    """What a person typed that wasn't saved, and why."""
-
-    form: str
-    typed: Mapping[str, str]
-    faults: Mapping[str, str] = field(default_factory=dict)
-    fault: str = ""
-    lines: str = ""
-
-
 class Change(NamedTuple):
     """What a form changes, by key; *lines* are shown instead of it if the file can't be written."""
 
@@ -67,7 +56,7 @@ def forms() -> Mapping[str, Form]:
     }
 
 
-def values(visit: Visit, page: str, refused: Refused | None) -> dict[str, Any]:
+def values(visit: Visit, page: str, refused: Saved | None) -> dict[str, Any]:
     """What the template of a settings page needs. It reads the file: in a thread."""
     editor = visit.dashboard.settings
     broken, waiting, settings = "", tuple[str, ...](), editor.context.settings
@@ -77,20 +66,21 @@ def values(visit: Visit, page: str, refused: Refused | None) -> dict[str, Any]:
     except SettingsError as error:
         broken = str(error)
 
-    def shown(one: Field, form: str) -> dict[str, object]:
+    typed = visit.form if refused else {}
+
+    def shown(one: Field) -> dict[str, object]:
         value, fixed, fault = editor.text(one.key, settings), editor.fixed_by(one.key), ""
-        if refused and refused.form == form and one.key in refused.typed and not fixed:
-            value = refused.typed[one.key] + refused.typed.get(f"{one.key}.unit", "")
+        if refused and one.key in typed and not fixed:
+            value = typed[one.key] + typed.get(f"{one.key}.unit", "")
             fault = _named(refused.faults.get(one.key, ""))
         return {"field": one, "value": value, "fixed_by": fixed, "fault": fault}
 
     return {
         "forms": [
-            (form, [shown(one, form.name) for one in form.fields])
-            for form in forms().values()
-            if form.page == page
+            (form, [shown(one) for one in form.fields]) for form in forms().values() if form.page == page
         ],
         "refused": refused,
+        "typed": typed,
         "stamp": "" if broken else editor.stamp(),
         "file": editor.place,
         "why_not": editor.why_not(),
@@ -99,15 +89,8 @@ def values(visit: Visit, page: str, refused: Refused | None) -> dict[str, Any]:
     }
 
 
-def named(visit: Visit) -> Form:
-    """The form that was posted. Raises NotFound."""
-    if (form := forms().get(visit.request.path_params["form"])) is None:
-        raise NotFound(say("no_page"))
-    return form
-
-
 async def save(
-    visit: Visit, form: str, change: Callable[[], Change], show: Callable[..., Awaitable[Response]]
+    visit: Visit, change: Callable[[], Change], show: Callable[..., Awaitable[Response]]
 ) -> Response:
     """Save what a form changes, and *show* its page again: with what was typed, if that was refused."""
     stamp, fields = visit.form.get("stamp", ""), {"alerts.urls", *visit.form}
@@ -115,14 +98,11 @@ async def save(
         values, lines = await asyncio.to_thread(change)
         saved = await visit.dashboard.settings.save(values, stamp, visit.who, lines=lines)
     except RelayError as error:
-        return await show(visit, refused=Refused(form=form, typed=visit.form, fault=str(error)))
+        return await show(visit, refused=Saved(why=str(error)))
     if saved.faults or saved.lines:
         # One that no field is to blame for, such as of a line that a person wrote meanwhile.
         others = " ".join(f"{key} {words}" for key, words in saved.faults.items() if key not in fields)
-        refused = Refused(
-            form=form, typed=visit.form, faults=saved.faults, fault=others or saved.why, lines=saved.lines
-        )
-        return await show(visit, refused=refused)
+        return await show(visit, refused=replace(saved, why=others or saved.why))
     done = say("saved_restart") if saved.waits else say("saved")
     return visit.back(done if saved.keys else say("unchanged"))
 

@@ -5,9 +5,9 @@ import contextlib
 import hashlib
 import hmac
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
@@ -23,7 +23,7 @@ from callrail_relay.domain.printable import printable, shortened
 from callrail_relay.domain.shadow import ShadowReport
 from callrail_relay.errors import NotFound, RelayError, Unavailable
 from callrail_relay.sentences import at, phone, plural, says, when
-from callrail_relay.service.health import HealthReport
+from callrail_relay.service.health import Checks, HealthReport, Remembered, run_checks
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.overview import ChangeFeed, ChangeSignal, History
@@ -61,9 +61,6 @@ KEPT = timedelta(days=1)
 RECENT = timedelta(days=30)
 """How long after the relay took over pages still lead to the report."""
 
-Examine = Callable[..., Awaitable[HealthReport]]
-"""Makes the checks; with ``anew`` also those that ask CallRail, whose good answers are kept for a while."""
-
 
 class _Background:
     """One task at a time that no page waits for to its end; *made* is called when it is done."""
@@ -96,11 +93,11 @@ class _Background:
 class Examiner(_Background):
     """The latest result of the checks."""
 
-    def __init__(self, examine: Examine, clock: Clock, made: Callable[[], None]) -> None:
+    def __init__(self, checks: Checks, clock: Clock, made: Callable[[], None]) -> None:
         super().__init__(made)
-        self._examine = examine
-        self._anew = self._is_anew = False  # what is asked for next, and what the last or present checks are
-        self.report = Cached(self._make, FRESH, clock)
+        self._checks = checks
+        self.report = Cached(partial(run_checks, checks), FRESH, clock)
+        self.anew = Cached(self._make_anew, AGAIN, clock)  # asks CallRail, too
 
     def latest(self) -> Cached[HealthReport]:
         """The report, which is renewed meanwhile if it is old."""
@@ -109,19 +106,19 @@ class Examiner(_Background):
         return self.report
 
     def expire(self) -> None:
-        """Have all checks made again: a person changed what they are about, or asks for it."""
-        self._anew = True
+        """Have all checks made again: a person changed what they are about."""
+        self.anew.expire()
+        self._expire_answers()
+
+    async def _make_anew(self) -> HealthReport:
+        self._expire_answers()
+        return await self.report.get()
+
+    def _expire_answers(self) -> None:
+        for _, check in self._checks:
+            if isinstance(check, Remembered):
+                check.expire()
         self.report.expire()
-
-    async def again(self) -> None:
-        """Have all checks made, unless they just were. Who asks while they are waits for the same ones."""
-        if self.report.is_old(AGAIN) and not (self.report.is_reading and self._is_anew):
-            self.expire()
-        await self.report.get()
-
-    async def _make(self) -> HealthReport:
-        self._is_anew, self._anew = self._anew, False
-        return await self._examine(anew=self._is_anew)
 
 
 class Comparison(_Background):
@@ -168,7 +165,7 @@ class Dashboard:
     mapping: MappingPolicy
     login: Login
     clock: Clock
-    examine: Examine
+    checks: Checks
     compare: Callable[[], Awaitable[ShadowReport]]
     read_url: Callable[[], Awaitable[str]]  # for IF3; raises SecretError
     public_url: Callable[[], PublicUrl | None]
@@ -183,7 +180,7 @@ class Dashboard:
         self._names: Names | None = None
         self._names_due = float("-inf")
         self.feed = ChangeFeed(self.signal, self.history.marker, self.clock)
-        self.examiner = Examiner(self.examine, self.clock, self.signal)
+        self.examiner = Examiner(self.checks, self.clock, self.signal)
         self.comparison = Comparison(self.compare, self.clock, self.signal)
 
     async def names(self) -> Names | None:
@@ -211,7 +208,7 @@ class Visit:
     request: Request
     session: Session
     form: Mapping[str, str]
-    version: str | None = None
+    version: str  # of what is shown
 
     @property
     def who(self) -> str:
@@ -227,7 +224,7 @@ class Visit:
         dashboard, request, now = self.dashboard, self.request, self.dashboard.clock.now()
         shadow = await dashboard.history.shadow()
         frame = {
-            "version": self.version or await dashboard.feed.version(),
+            "version": self.version,
             "now": now,
             "shadow": shadow,
             "has_shadow": shadow.is_on or (shadow.since is not None and now - shadow.since < RECENT),
@@ -265,15 +262,17 @@ def page(dashboard: Dashboard, show: Page) -> Endpoint:
             return await signed_out(dashboard, request)
         posted = request.method == "POST"
         form = await read_form(request, LARGEST_FORM) if posted else {}
-        visit = Visit(dashboard=dashboard, request=request, session=session, form=form)
+        # Read before what is shown: else a change between the two would stay unseen.
+        version = await dashboard.feed.version()
+        visit = Visit(dashboard=dashboard, request=request, session=session, form=form, version=version)
         try:
             if posted and not hmac.compare_digest(form.get("csrf", "").encode(), session.csrf.encode()):
                 response = plain("foreign_form", 403)
-            elif posted:
-                response = await show(visit)
             else:
-                # Read before what is shown: else a change between the two would stay unseen.
-                response = await show(replace(visit, version=await dashboard.feed.version()))
+                response = await show(visit)
+                if posted:  # it may let any text be sent, and concern every page that is open
+                    dashboard.wake()
+                    dashboard.signal()
         except Unavailable:
             raise  # for the app, which answers with `away`
         except RelayError as error:
@@ -300,6 +299,8 @@ async def away(_request: Request, error: Exception) -> Response:
 
 
 def later(response: Response, seconds: int) -> Response:
+    """Too many tries: the page says so, and that they go on in *seconds*."""
+    response.status_code = 429
     response.headers["Retry-After"] = str(seconds)
     return response
 

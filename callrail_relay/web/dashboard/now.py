@@ -102,7 +102,7 @@ def _point(finding: Finding, facts: Facts) -> Point:
     }
     words, detail = (Markup(text).format(**parameters).strip() for text in (point.words, point.detail))  # noqa: S704 - ours
     resume = finding.account_id if finding.code is Code.PAUSED else ""
-    return replace(point, words=words, detail=detail, level=finding.level, resume=resume)
+    return replace(point, words=words, detail=detail, level=finding.code.level, resume=resume)
 
 
 def _kinds(waiting: Waiting) -> str:

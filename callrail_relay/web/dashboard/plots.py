@@ -14,15 +14,13 @@ from callrail_relay.sentences import clock_time
 from callrail_relay.web.dashboard.words import WORDS, say
 
 RANGES: dict[str, str] = WORDS["ranges"]
-HOURS = 24
-DAYS = 30
-WEEK = 7
+BARS = {"24h": 24, "7d": 7, "30d": 30}
 SERIES = (Status.SENT, Status.QUEUED, Status.HELD, Status.UNKNOWN, *ENDED[1:])
 """From the bottom of a bar to its top; what is being sent counts as queued."""
 
 
 class Bar(NamedTuple):
-    """One hour or day: what came in, what became of it, and how much usually comes then."""
+    """One hour or day: what came in, what became of it, and how much usually comes that day of the week."""
 
     name: str
     tick: str
@@ -49,37 +47,57 @@ class Plot:
 
 def plot(wanted: str, arrivals: Sequence[Arrivals], now: datetime) -> Plot:
     """The plot of one of RANGES; of the last day for anything else."""
-    return {"30d": last_days, "7d": last_week}.get(wanted, last_hours)(arrivals, now)
-
-
-def last_hours(arrivals: Sequence[Arrivals], now: datetime) -> Plot:
+    range_ = wanted if wanted in BARS else "24h"
     hour = now.astimezone().replace(minute=0, second=0, microsecond=0)
-    edges = [hour - timedelta(hours=back) for back in reversed(range(-1, HOURS))]
-    ticks = [clock_time(edge).replace(":00", "") if edge.hour % 3 == 0 else "" for edge in edges]
-    names = [f"{clock_time(edge)} to {clock_time(edge + timedelta(hours=1))}" for edge in edges]
-    return _plot("24h", "Hour", arrivals, edges, names, ticks)
+    edges = [
+        hour - timedelta(hours=back) if range_ == "24h" else midnight(now, back)
+        for back in range(BARS[range_] - 1, -2, -1)
+    ]  # the last one is where the last bar ends
+    counts = [Counter[Status]() for _ in edges]
+    # Instants of one time zone are compared without asking what the clock showed.
+    begins = [edge.astimezone(UTC) for edge in edges]
+    for one in arrivals:
+        if one.begins >= begins[0]:
+            status = Status.QUEUED if one.status is Status.SENDING else one.status
+            counts[bisect_right(begins, one.begins) - 1][status] += one.count
+    means = _usual(arrivals, edges[:-1]) if range_ == "7d" else [None] * BARS[range_]
+    bars = [
+        Bar(*_labels(range_, begin, end, now), count, _link(range_, begin, end), mean)
+        for begin, end, count, mean in zip(edges, edges[1:], counts, means, strict=False)
+    ]
+    totals = {status: sum(count[status] for count in counts) for status in SERIES}
+    return Plot(
+        range=range_,
+        title=say("range", range=RANGES[range_]),
+        unit="Hour" if range_ == "24h" else "Day",
+        bars=bars,
+        top=_nice(max(*(count.total() for count in counts), *(round(mean or 0) for mean in means))),
+        totals={status: total for status, total in totals.items() if total},
+    )
 
 
-def last_days(arrivals: Sequence[Arrivals], now: datetime) -> Plot:
-    edges = [midnight(now, back) for back in reversed(range(-1, DAYS))]
-    ticks = [f"{edge:%b} {edge.day}" if edge.weekday() == 0 else "" for edge in edges]
-    return _plot("30d", "Day", arrivals, edges, _days(edges), [*ticks[:-4], "", "", say("today"), ""])
-
-
-def last_week(arrivals: Sequence[Arrivals], now: datetime) -> Plot:
-    """Each day beside the mean of the same day in the weeks before, as far as those are known."""
-    edges = [midnight(now, back) for back in reversed(range(-1, WEEK))]
-    ticks = [f"{edge:%a}" for edge in edges[:-2]]
+def _usual(arrivals: Sequence[Arrivals], edges: list[datetime]) -> list[float | None]:
+    """The mean of the same day in the weeks before each, as far as those are known."""
     days = Counter[date]()
     for one in arrivals:
         days[one.begins.astimezone().date()] += one.count
-    weeks = [[days[edge.date() - timedelta(weeks=back)] for back in (1, 2, 3)] for edge in edges[:-1]]
-    usual = [sum(counts) / len(counts) if any(counts) else None for counts in weeks]
-    return _plot("7d", "Day", arrivals, edges, _days(edges), [*ticks, say("today"), ""], usual)
+    weeks = [[days[edge.date() - timedelta(weeks=back)] for back in (1, 2, 3)] for edge in edges]
+    return [sum(counts) / len(counts) if any(counts) else None for counts in weeks]
 
 
-def _days(edges: list[datetime]) -> list[str]:
-    return [f"{edge:%a}, {edge:%b} {edge.day}" for edge in edges]
+def _labels(range_: str, begin: datetime, end: datetime, now: datetime) -> tuple[str, str]:
+    """What a bar is called, and the words below it if they have room."""
+    if range_ == "24h":
+        hour = clock_time(begin)
+        return f"{hour} to {clock_time(end)}", hour.replace(":00", "") if begin.hour % 3 == 0 else ""
+    day = f"{begin:%b} {begin.day}"
+    if begin.date() == now.astimezone().date():
+        tick = say("today")
+    elif range_ == "7d":
+        tick = f"{begin:%a}"
+    else:
+        tick = day if begin.weekday() == 0 and begin < midnight(now, 2) else ""
+    return f"{begin:%a}, {day}", tick
 
 
 def midnight(now: datetime, days_ago: int = 0) -> datetime:
@@ -88,43 +106,11 @@ def midnight(now: datetime, days_ago: int = 0) -> datetime:
     return datetime.combine(day, time()).astimezone()
 
 
-def _plot(
-    range_: str,
-    unit: str,
-    arrivals: Sequence[Arrivals],
-    edges: list[datetime],
-    names: list[str],
-    ticks: list[str],
-    usual: Sequence[float | None] = (),
-) -> Plot:
-    """The last of *edges* is where the last bar ends."""
-    counts = [Counter[Status]() for _ in edges]
-    # Instants of one time zone are compared without asking what the clock showed.
-    begins = [edge.astimezone(UTC) for edge in edges]
-    for one in arrivals:
-        if one.begins >= begins[0]:
-            status = Status.QUEUED if one.status is Status.SENDING else one.status
-            counts[bisect_right(begins, one.begins) - 1][status] += one.count
-    means = [*usual, *[None] * (len(edges) - len(usual))]
-    top = _nice(max([*(count.total() for count in counts), *(round(one or 0) for one in means)]))
-    bars = [
-        Bar(name, tick, count, _link(begin, end, unit), mean)
-        for name, tick, count, mean, begin, end in zip(
-            names[:-1], ticks[:-1], counts, means, edges, edges[1:], strict=False
-        )
-    ]
-    totals = {status: sum(count[status] for count in counts) for status in SERIES}
-    occur = {status: total for status, total in totals.items() if total}
-    return Plot(
-        range=range_, title=say("range", range=RANGES[range_]), unit=unit, bars=bars, top=top, totals=occur
-    )
-
-
-def _link(begin: datetime, end: datetime, unit: str) -> str:
+def _link(range_: str, begin: datetime, end: datetime) -> str:
     """The messages of one bar."""
     day = {"from": begin.date(), "to": begin.date()}
     hour = {"from": f"{begin:%Y-%m-%dT%H:%M}", "to": f"{end:%Y-%m-%dT%H:%M}"}
-    return f"/texts?{urlencode(day if unit == 'Day' else hour)}"
+    return f"/texts?{urlencode(hour if range_ == '24h' else day)}"
 
 
 def _nice(most: int) -> int:

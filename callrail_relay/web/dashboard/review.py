@@ -11,7 +11,7 @@ from callrail_relay.domain.views import MessageSummary
 from callrail_relay.errors import NotAllowed
 from callrail_relay.sentences import plural
 from callrail_relay.web.dashboard.frame import Visit, own_address
-from callrail_relay.web.dashboard.verbs import APPROVE, CANCEL, RESEND, Verb, codes, in_bulk, is_out
+from callrail_relay.web.dashboard.verbs import VERBS, Verb, codes, in_bulk, is_out
 from callrail_relay.web.dashboard.words import WORDS, say
 
 SHOWN = 60
@@ -19,9 +19,6 @@ SHOWN = 60
 
 MOST_UNTYPED = 10
 """A decision on more texts wants their number typed."""
-
-MANY = (APPROVE, RESEND, CANCEL)
-"""What can be decided on many at once."""
 
 
 Group = list[MessageSummary]  # texts of one wording that wait for the same reason, the newest first
@@ -63,8 +60,8 @@ async def show(visit: Visit) -> Response:
 
 async def act(visit: Visit) -> Response:
     """Ask how many texts it is about, and do it once the person has said so."""
-    wanted, like = visit.form.get("verb", ""), visit.form.get("like", "")
-    if (verb := next((one for one in MANY if one.name == wanted), None)) is None:
+    verb, like = VERBS.get(visit.form.get("verb", "")), visit.form.get("like", "")
+    if verb is None or not verb.many:
         raise NotAllowed(say("bulk_no_verb"))
     rows, left_out = await _chosen(visit, verb, like)
     if not rows:
@@ -86,8 +83,6 @@ async def act(visit: Visit) -> Response:
         )
     actor, ids = verb.actor(visit.who), [row.id for row in rows]
     done = await visit.dashboard.operations.decide_all(Decided(verb.name), ids, actor)
-    visit.dashboard.wake()
-    visit.dashboard.signal()
     words = verb.done_many.format(messages=plural(done, "message"))
     others = say("bulk_others", others=plural(len(ids) - done, "other")) if done < len(ids) else ""
     return visit.back(words + others, undo=actor.batch)
@@ -95,11 +90,11 @@ async def act(visit: Visit) -> Response:
 
 async def _chosen(visit: Visit, verb: Verb, like: str) -> tuple[Sequence[MessageSummary], int]:
     """The texts that are meant and may be changed so, and how many are left out for an opt-out."""
-    ids = visit.form["id"].split()
     if like:
-        ids = await visit.dashboard.operations.held_alike(like)
-    elif not ids:
+        found = await visit.dashboard.operations.held_alike(like)
+    elif ids := visit.form["id"].split():
+        found = await visit.dashboard.history.rows(list(dict.fromkeys(ids)))
+    else:
         raise NotAllowed(say("bulk_no_ids"))
-    found = await visit.dashboard.history.rows(list(dict.fromkeys(ids)))
     left_out = sum(map(is_out, found)) if verb.sends else 0
     return [row for row in found if verb in in_bulk(row)], left_out

@@ -9,16 +9,17 @@ from typing import Any
 
 from starlette.responses import Response
 
+from callrail_relay.bootstrap.editing import Saved
 from callrail_relay.domain.mapper import map_direct
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.opt_outs import BadLine, read_list, write_list
 from callrail_relay.domain.people import Person, TooManyTries
 from callrail_relay.domain.routing import Route, Routes
-from callrail_relay.errors import NotAllowed, RelayError, UsageError
+from callrail_relay.errors import NotAllowed, NotFound, RelayError, UsageError
 from callrail_relay.sentences import plural, says
 from callrail_relay.web.auth import set_cookie
 from callrail_relay.web.dashboard import forms
-from callrail_relay.web.dashboard.forms import Change, Refused
+from callrail_relay.web.dashboard.forms import Change
 from callrail_relay.web.dashboard.frame import UTF8_MARK, Visit, csv_file, later
 from callrail_relay.web.dashboard.words import say
 
@@ -27,16 +28,13 @@ MOST_BAD_LINES = 20
 MOST_OPT_OUTS = 200
 
 
-async def _draw(
-    visit: Visit, page: str, refused: Refused | None = None, status: int = 0, **more: object
-) -> Response:
+async def _draw(visit: Visit, page: str, refused: Saved | None = None, **more: object) -> Response:
     bad = bool(refused or more.get("fault"))
     frame: dict[str, object] = {"here": f"/setup/{page}".rstrip("/"), "tab": page}
     frame |= await asyncio.to_thread(forms.values, visit, page, refused)
     if bad or page in STILL:
         frame["still"] = True  # nothing takes away what a person types
-    status = status or (422 if bad else 200)
-    return await visit.draw(f"settings-{page or 'health'}.html", status, **frame | more)
+    return await visit.draw(f"settings-{page or 'health'}.html", 422 if bad else 200, **frame | more)
 
 
 async def show(visit: Visit, *, fault: str = "") -> Response:
@@ -56,7 +54,7 @@ async def show(visit: Visit, *, fault: str = "") -> Response:
 
 
 async def check(visit: Visit) -> Response:
-    await visit.dashboard.examiner.again()
+    await visit.dashboard.examiner.anew.get()
     return visit.back(say("checked"))
 
 
@@ -71,21 +69,21 @@ async def send(visit: Visit) -> Response:
         [accepted] = (await dashboard.intake.accept(dashboard.intake.direct(draft)))[0].accepted
     except RelayError as error:
         return await show(visit, fault=str(error))
-    dashboard.wake()
     words = say("test_held") if accepted.status is Status.HELD else say("test_queued")
     return visit.go(f"/texts/{accepted.message_id}", words)
 
 
-async def show_sending(visit: Visit, *, refused: Refused | None = None) -> Response:
+async def show_sending(visit: Visit, *, refused: Saved | None = None) -> Response:
     return await _draw(visit, "sending", refused)
 
 
 async def save(visit: Visit) -> Response:
     """Save one of the forms that are made from data."""
-    form = forms.named(visit)
+    if (form := forms.forms().get(visit.request.path_params["form"])) is None:
+        raise NotFound(say("no_page"))
     change = Change({one.key: one.typed(visit.form) for one in form.fields if one.key in visit.form})
     show_page = {"sending": show_sending, "alerts": show_alerts}[form.page]
-    return await forms.save(visit, form.name, lambda: change, show_page)
+    return await forms.save(visit, lambda: change, show_page)
 
 
 async def show_webhook(visit: Visit, *, url: str | None = None) -> Response:
@@ -98,7 +96,7 @@ async def reveal(visit: Visit) -> Response:
     return await show_webhook(visit, url=await visit.dashboard.read_url())
 
 
-async def show_numbers(visit: Visit, *, refused: Refused | None = None) -> Response:
+async def show_numbers(visit: Visit, *, refused: Saved | None = None) -> Response:
     """Which number each person or team texts from, by the names that CallRail gives them."""
     names, editor = await visit.dashboard.names(), visit.dashboard.settings
     routes = await asyncio.to_thread(_routes, visit)
@@ -119,7 +117,7 @@ async def change_numbers(visit: Visit) -> Response:
     """Add or remove a rule, or choose the number of all others."""
     names = await visit.dashboard.names()
     change = partial(_changed_numbers, visit, names.numbers if names else ())
-    return await forms.save(visit, "numbers", change, show_numbers)
+    return await forms.save(visit, change, show_numbers)
 
 
 def _changed_numbers(visit: Visit, known: Iterable[Route]) -> Change:
@@ -165,7 +163,6 @@ async def import_opt_outs(visit: Visit) -> Response:
         added = await visit.dashboard.operations.import_opt_outs(read.people, lambda _: None)
     except RelayError as error:
         return await show_opt_outs(visit, fault=str(error))
-    visit.dashboard.signal()
     words = say("imported", lines=plural(len(read.people), "line"), added=added)
     if read.bad_lines:
         fault = f"{words} {say('import_rest')}"
@@ -178,7 +175,7 @@ async def download_opt_outs(visit: Visit) -> Response:
     return csv_file("opt-outs.csv", [UTF8_MARK, write_list(await visit.dashboard.operations.opt_outs())])
 
 
-async def show_alerts(visit: Visit, *, refused: Refused | None = None) -> Response:
+async def show_alerts(visit: Visit, *, refused: Saved | None = None) -> Response:
     editor, more = visit.dashboard.settings, dict[str, Any]()
     try:
         channels = await asyncio.to_thread(editor.channels)
@@ -200,7 +197,7 @@ async def change_channels(visit: Visit) -> Response:
         lines = f"[alerts]\nurls = [..., {json.dumps(address)}]" if urls else None
         return Change({"alerts.urls": [*urls, address]}, lines)
 
-    return await forms.save(visit, "channels", change, show_alerts)
+    return await forms.save(visit, change, show_alerts)
 
 
 async def try_alerts(visit: Visit) -> Response:
@@ -209,9 +206,9 @@ async def try_alerts(visit: Visit) -> Response:
     return visit.back(say("test_sent"))
 
 
-async def show_security(visit: Visit, *, fault: str = "", status: int = 0) -> Response:
+async def show_security(visit: Visit, *, fault: str = "") -> Response:
     people = await visit.dashboard.login.people.all()
-    return await _draw(visit, "security", status=status, me=visit.session.person, people=people, fault=fault)
+    return await _draw(visit, "security", me=visit.session.person, people=people, fault=fault)
 
 
 async def add_person(visit: Visit) -> Response:
@@ -226,7 +223,6 @@ async def add_person(visit: Visit) -> Response:
 async def remove_person(visit: Visit) -> Response:
     """Remove a person, whose browsers are signed out by that."""
     await visit.dashboard.login.people.remove(visit.form.get("name", ""))
-    visit.dashboard.signal()
     return visit.back(say("person_removed"))
 
 
@@ -236,7 +232,7 @@ async def change_password(visit: Visit) -> Response:
     try:
         person = await visit.dashboard.login.people.change_password(visit.session.person, password, new)
     except TooManyTries as error:
-        return later(await show_security(visit, fault=str(error), status=429), error.wait)
+        return later(await show_security(visit, fault=str(error)), error.wait)
     except RelayError as error:
         return await show_security(visit, fault=str(error))
     return _goes_on(visit, person, say("password_changed"))
@@ -244,7 +240,6 @@ async def change_password(visit: Visit) -> Response:
 
 def _goes_on(visit: Visit, person: Person, words: str) -> Response:
     """Let this browser's session go on as that of *person*."""
-    visit.dashboard.signal()
     response = visit.back(words)
     set_cookie(response, replace(visit.session, person=person.name, stamp=person.stamp))
     return response

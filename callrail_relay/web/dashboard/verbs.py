@@ -1,15 +1,13 @@
 """What a person can do with a text on a page, with one or with many, and which of it stands out."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from secrets import token_urlsafe
 
-from callrail_relay.domain.message import CANCELLABLE, RESENDABLE, Actor, Message, Source, Status
+from callrail_relay.domain.message import CANCELLABLE, RESENDABLE, Actor, Source, Status
+from callrail_relay.domain.message import Verb as Decided
 from callrail_relay.domain.views import MessageSummary
-from callrail_relay.service.operations import Operations
-from callrail_relay.web.dashboard.words import WORDS, say
+from callrail_relay.web.dashboard.words import WORDS
 
 UNDO_TIME = timedelta(seconds=8)
 """How long nothing is sent after a click that sends; the store keeps it, and until then it can be undone."""
@@ -20,7 +18,7 @@ class Verb:
     """One thing to do with a text; ``question`` is asked first of one that may be sent, or was."""
 
     name: str
-    act: Callable[..., Awaitable[list[Message]]]
+    decides: Decided | None  # None opts the person out
     statuses: tuple[Status, ...]
     label: str
     done: str
@@ -39,7 +37,7 @@ class Verb:
 
     @property
     def sends(self) -> bool:
-        return self.act in (Operations.approve, Operations.resend)
+        return self.decides in (Decided.APPROVE, Decided.RESEND)
 
     def actor(self, who: str) -> Actor:
         """The person who clicks on it; a click that can be undone has its own mark, and time for that."""
@@ -52,18 +50,17 @@ def one_click(who: str, delay: timedelta = UNDO_TIME) -> Actor:
     return Actor(name=who, batch=token_urlsafe(16), delay=delay)
 
 
-def _verb(name: str, act: Callable[..., Awaitable[list[Message]]], *statuses: Status) -> Verb:
-    return Verb(name, act, statuses, **WORDS["verbs"][name])
+def _verb(name: str, decides: Decided | None, *statuses: Status) -> Verb:
+    return Verb(name, decides, statuses, **WORDS["verbs"][name])
 
 
-APPROVE = _verb("approve", Operations.approve, Status.HELD)
-APPROVE_RESTORED = _verb("approve-restored", Operations.approve, Status.HELD)
-REMAP = _verb("remap", Operations.remap, Status.HELD)
-RESEND = _verb("resend", Operations.resend, *RESENDABLE)
-MARK_SENT = _verb("mark-sent", Operations.mark_sent, Status.UNKNOWN)
-CANCEL = _verb("cancel", Operations.cancel, *CANCELLABLE)
-_READ = partial(Operations.opt_out_recipient, reason=say("read_in_reply"))
-OPT_OUT = _verb("opt-out", _READ, Status.HELD)
+APPROVE = _verb("approve", Decided.APPROVE, Status.HELD)
+APPROVE_RESTORED = _verb("approve-restored", Decided.APPROVE, Status.HELD)
+REMAP = _verb("remap", Decided.REMAP, Status.HELD)
+RESEND = _verb("resend", Decided.RESEND, *RESENDABLE)
+MARK_SENT = _verb("mark-sent", Decided.MARK_SENT, Status.UNKNOWN)
+CANCEL = _verb("cancel", Decided.CANCEL, *CANCELLABLE)
+OPT_OUT = _verb("opt-out", None, Status.HELD)
 VERBS = {verb.name: verb for verb in (APPROVE, APPROVE_RESTORED, OPT_OUT, RESEND, MARK_SENT, REMAP, CANCEL)}
 DOUBTFUL = {"merge_tag", "mass_text", "bulk", "maybe_opted_out", "opt_out", "restored"}
 """Reasons beside which *Send anyway* is never the button that stands out."""
