@@ -91,9 +91,7 @@ async def open_listeners(
         if settings.enabled:
             dashboard = _dashboard(relay, worker, hook, signal or ChangeSignal(), link_secret := new_token())
             host, port = settings.host, settings.port
-            app = create_private_app(
-                dashboard, wiring.scrape(relay, metrics), host=host, loopback=is_loopback(host)
-            )
+            app = create_private_app(dashboard, wiring.scrape(relay, metrics), host=host)
             private = Listener(app, host=host, port=port, setting="dashboard.port", refused=refused)
             await stack.enter_async_context(private)
             private_url, login_url = private.url, f"{private.url}/login?token={dashboard.login.token}"
@@ -126,7 +124,6 @@ def _dashboard(
         operations=relay.operations,
         history=History(relay.store),
         intake=relay.intake,
-        mapping=context.mapping,
         login=Login(context.clock, relay.people, credentials.session_key(context)),
         clock=context.clock,
         checks=checks(relay),
@@ -146,9 +143,8 @@ def _dashboard(
 
 def _take_up(changed: AppContext, relay: wiring.Relay, worker: TaskGroup, dashboard: Dashboard) -> None:
     """Use the settings of *changed* from now on. Each claim and each request reads its policy once."""
-    relay.context, policy = changed, changed.mapping
-    dashboard.mapping = relay.operations.mapping = policy
-    relay.intake.policy = policy
+    relay.context = changed
+    relay.operations.mapping = relay.intake.policy = changed.mapping
     for task in worker.tasks:
         match task:
             case Delivery():

@@ -105,7 +105,7 @@ def resend(connection: sa.Connection, now: datetime, message_id: str, actor: Act
     _keep(connection, now, row, Verb.RESEND, actor)
     unknown = attempts.c.outcome == OutcomeKind.UNKNOWN
     _set_attempts(connection, row, unknown, next_lookup_at=now + AUDIT_AFTER, blocks_until=None)
-    requeue(connection, now, row)
+    requeue(connection, row)
     approved = sorted({*row.approved, "too_old"})
     change(connection, messages, row.seq, approved=approved, not_before=now + actor.delay)
     return True

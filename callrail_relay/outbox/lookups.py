@@ -324,16 +324,16 @@ def _resend_once(connection: sa.Connection, now: datetime, attempt: Row) -> list
     # Looked up once more afterwards, to tell a person if the first one arrived after all.
     change(connection, attempts, attempt.id, next_lookup_at=now + AUDIT_AFTER)
     message = message_of(connection, attempt.message_seq)
-    status = requeue(connection, now, message)
+    status = requeue(connection, message)
     return [Settled(message_id=message.id, status=status, detail=detail)]
 
 
-def requeue(connection: sa.Connection, now: datetime, message: Row) -> Status:
+def requeue(connection: sa.Connection, message: Row) -> Status:
     """Queue the unknown, failed or cancelled segments of a message again."""
     _queue_again(connection, message.seq, (Status.UNKNOWN, Status.FAILED, Status.CANCELLED))
     status = message_status(connection, message.seq)
     reasons = [reason for reason in message.reasons if reason.code == "sent_twice"]
-    change(connection, messages, message.seq, status=status, reasons=reasons, not_before=now)
+    change(connection, messages, message.seq, status=status, reasons=reasons)
     return status
 
 

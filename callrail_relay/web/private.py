@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from callrail_relay.domain import read_table
 from callrail_relay.domain.people import TooManyTries
+from callrail_relay.domain.routing import is_loopback
 from callrail_relay.errors import NotAllowed, NotFound, Unavailable, UsageError
 from callrail_relay.web.auth import COOKIE, Session, set_cookie
 from callrail_relay.web.dashboard import actions, frame, now, review, setup, shadow, texts
@@ -222,7 +223,7 @@ FORMS: dict[str, frame.Page] = {
 }
 
 
-def create_private_app(dashboard: Dashboard, scrape: Scrape, *, host: str, loopback: bool) -> Starlette:
+def create_private_app(dashboard: Dashboard, scrape: Scrape, *, host: str) -> Starlette:
     async def readyz(_request: Request) -> Response:
         report = await dashboard.examiner.report.get()
         return JSONResponse(report.document(), 503 if report.exit_code else 200)
@@ -235,7 +236,7 @@ def create_private_app(dashboard: Dashboard, scrape: Scrape, *, host: str, loopb
         """For programs: on loopback without a login, anywhere else with one."""
 
         async def endpoint(request: Request) -> Response:
-            if loopback or await dashboard.login.session(request) is not None:
+            if is_loopback(host) or await dashboard.login.session(request) is not None:
                 return await answer(request)
             return PlainTextResponse("Unauthorized", 401)
 

@@ -58,7 +58,7 @@ class Examination(Remembered):
 class Private:
     """The private app of one relay; ``woken`` counts how often delivery was woken."""
 
-    def __init__(self, rig: Rig, *, host: str, loopback: bool) -> None:
+    def __init__(self, rig: Rig, *, host: str) -> None:
         self.rig = rig
         self.login = Login(rig.clock, People(rig.outbox, rig.clock))
         self.examination = Examination(rig.clock)
@@ -73,7 +73,6 @@ class Private:
             operations=rig.operations,
             history=History(rig.outbox),
             intake=rig.intake,
-            mapping=rig.mapping,
             login=self.login,
             clock=rig.clock,
             checks=[("store", self.examination)],
@@ -87,7 +86,7 @@ class Private:
             settings=Editor(self._context(), self._take_up, rig.events),
             read_names=self._read_names,
         )
-        self.app = create_private_app(self.dashboard, self._scrape, host=host, loopback=loopback)
+        self.app = create_private_app(self.dashboard, self._scrape, host=host)
 
     async def _scrape(self, accept: str) -> tuple[bytes, str]:
         read = stats_reader(self.rig.outbox, self.rig.operations.facts)
@@ -156,11 +155,11 @@ class Visitor:
 
 @asynccontextmanager
 async def private_rig(
-    folder: Path, *, host: str = "127.0.0.1", loopback: bool = True, guards: GuardPolicy | None = None
+    folder: Path, *, host: str = "127.0.0.1", guards: GuardPolicy | None = None
 ) -> AsyncIterator[tuple[Rig, Private]]:
     async with open_rig(folder, guards=guards, serves=True) as rig:
         await rig.outbox.write(presence.note_contacts, [rig.account_id], answered=True)
-        private = Private(rig, host=host, loopback=loopback)
+        private = Private(rig, host=host)
         yield rig, private
         await private.dashboard.close()
 

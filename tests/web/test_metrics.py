@@ -28,7 +28,7 @@ async def test_loopback_needs_no_login(tmp_path: Path) -> None:
 
 async def test_any_other_address_needs_one(tmp_path: Path) -> None:
     async with (
-        private_rig(tmp_path, host="192.0.2.7", loopback=False) as (_, private),
+        private_rig(tmp_path, host="192.0.2.7") as (_, private),
         private.client("http://192.0.2.7:8788") as asking,
     ):
         assert 401 == (await asking.get("/metrics")).status_code

@@ -389,7 +389,7 @@ async def test_all_nodes_know_the_same_people(tmp_path: Path) -> None:
     """What one changes holds for the other at once."""
     async with with_sam(tmp_path) as (rig, one, sam):
         store = await Store.open(f"sqlite:///{rig.path.as_posix()}", rig.clock)
-        other = Private(rig, host="127.0.0.1", loopback=True)
+        other = Private(rig, host="127.0.0.1")
         other.login.people = People(store, rig.clock)
         try:
             async with other.client() as there, one.client() as link:

@@ -18,7 +18,6 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 from callrail_relay.bootstrap.editing import Editor
 from callrail_relay.clock import Cached, Clock
 from callrail_relay.domain.health import PublicUrl
-from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.printable import printable, shortened
 from callrail_relay.domain.shadow import ShadowReport
 from callrail_relay.errors import NotFound, RelayError, Unavailable
@@ -162,7 +161,6 @@ class Dashboard:
     operations: Operations
     history: History
     intake: Intake
-    mapping: MappingPolicy
     login: Login
     clock: Clock
     checks: Checks

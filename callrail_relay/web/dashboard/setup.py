@@ -63,7 +63,9 @@ async def send(visit: Visit) -> Response:
     dashboard = visit.dashboard
     to, sender, text = (visit.form.get(name, "") for name in ("to", "from", "message"))
     try:
-        draft = map_direct(to=to, text=text, sender=sender or None, routes=dashboard.mapping.routes)
+        draft = map_direct(
+            to=to, text=text, sender=sender or None, routes=dashboard.operations.mapping.routes
+        )
         if draft.reasons:
             raise UsageError(" ".join(says(reason) for reason in draft.reasons))
         [accepted] = (await dashboard.intake.accept(dashboard.intake.direct(draft)))[0].accepted
@@ -246,7 +248,7 @@ def _goes_on(visit: Visit, person: Person, words: str) -> Response:
 
 
 def _numbers(visit: Visit) -> list[str]:
-    return list(dict.fromkeys(route.tracking_number for route in visit.dashboard.mapping.routes))
+    return list(dict.fromkeys(route.tracking_number for route in visit.dashboard.operations.mapping.routes))
 
 
 def _routes(visit: Visit) -> Routes:
@@ -254,7 +256,7 @@ def _routes(visit: Visit) -> Routes:
     try:
         return visit.dashboard.settings.read().routes_table()
     except RelayError:
-        return visit.dashboard.mapping.routes
+        return visit.dashboard.operations.mapping.routes
 
 
 def _parts(route: Route) -> dict[str, str]:
