@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx2
+
 from callrail_relay.bootstrap.context import AppContext, listener_url, load_context, sentence
 from callrail_relay.bootstrap.wiring import open_callrail, open_relay
 from callrail_relay.callrail.wire import read_webhook, verify
@@ -24,6 +26,7 @@ from callrail_relay.domain.inbound import HookUrls, Registration
 from callrail_relay.domain.message import as_json
 from callrail_relay.errors import RelayError, SecretError, SettingsError, Unavailable
 from callrail_relay.machine.notes import read_note, write_note
+from callrail_relay.network import find_network
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.store import Store
 from callrail_relay.service import tokens
@@ -291,13 +294,13 @@ def open_desk(data: Path, url: str, secret: str) -> Iterator[None]:
 
 async def ask_for_link(context: AppContext, *, only: bool = False) -> str:
     """A one-time link of the relay that runs here, the *only* one if asked. Raises Unavailable without it."""
-    import httpx2  # noqa: PLC0415 - the relay that answers imports this file as well
-
     data = context.data
     try:
         desk = json.loads((data / FILE).read_text(encoding="utf-8"))
         headers = {"Authorization": f"Bearer {desk['secret']}"}
-        async with httpx2.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
+        # It listens on this computer, by plain http: no proxy is between, and no certificates are asked for.
+        transport = find_network("http://127.0.0.1").transport(httpx2.Limits())
+        async with httpx2.AsyncClient(timeout=TIMEOUT, trust_env=False, transport=transport) as client:
             answer = await client.post(f"{desk['url']}/login/links{'?only' if only else ''}", headers=headers)
         link: str = answer.raise_for_status().json()["url"]
     except PermissionError as error:

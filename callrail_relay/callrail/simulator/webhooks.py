@@ -28,6 +28,8 @@ from callrail_relay.callrail.simulator.records import (
 )
 from callrail_relay.callrail.wire import sign
 from callrail_relay.clock import Clock
+from callrail_relay.errors import SettingsError
+from callrail_relay.network import find_network
 
 # Seconds; how long CallRail waits for an answer is not documented.
 _PATIENCE = 10.0
@@ -101,8 +103,9 @@ class Webhooks:
             "User-Agent": "CallRail Webhook/1.0",
             "Signature": telling.signature,
         }
-        async with httpx2.AsyncClient(timeout=_PATIENCE, trust_env=False, transport=self.transport) as client:
-            with suppress(httpx2.HTTPError):
+        with suppress(httpx2.HTTPError, SettingsError):
+            transport = self.transport or find_network(telling.url).transport(httpx2.Limits())
+            async with httpx2.AsyncClient(timeout=_PATIENCE, trust_env=False, transport=transport) as client:
                 response = await client.post(telling.url, content=telling.body, headers=headers)
                 telling.status = response.status_code
 
