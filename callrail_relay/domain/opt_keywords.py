@@ -128,7 +128,7 @@ def _is_signed(text: str) -> bool:
 
 
 _SLIPS = {"stop": 1, "cancel": 1, "remove": 1, "remove me": 1, "opt out": 1, "quit": 1, "quite": 0}
-_SLIPS |= {"unsubscribe": 3, "desabonner": 2}
+_SLIPS |= {"unsubscribe": 3, "unsubscribe me": 3, "desabonner": 2}
 
 
 def _distance(one: str, other: str) -> int:
