@@ -18,22 +18,25 @@ class OptKeyword(StrEnum):
     YES = "yes"  # the same when CallRail asks it of a person who had opted out; else an ordinary answer
 
 
-def _read_rules() -> dict[str, str]:
-    """The sections of ``opt_keywords.txt``, each as a pattern that matches what any of its rules matches."""
+def _read_rules() -> tuple[dict[str, str], dict[str, str]]:
+    """The short forms in ``opt_keywords.txt``, and each of its sections as one pattern of all its rules."""
     text = files(__package__).joinpath("opt_keywords.txt").read_text(encoding="utf-8")
     text = re.sub(r"^#.*\n|\n {4}", "", text, flags=re.MULTILINE)
     sections = dict(re.findall(r"^\[(\w+)\]\n(.*?)\n+(?=\[\w+\]\n|\Z)", text, re.MULTILINE | re.DOTALL))
-    named = dict(line.split(" = ", 1) for line in sections.pop("names").splitlines())
+    short, named = (
+        dict(line.split(" = ", 1) for line in sections.pop(name).splitlines())
+        for name in ("shorthand", "names")
+    )
     patterns = {}
     for name, rules in sections.items():
         pattern = rules.replace("\n", "|")
         while (longer := re.sub("[A-Z]{2,}", lambda found: named[found[0]], pattern)) != pattern:
             pattern = longer
         patterns[name] = pattern
-    return patterns
+    return short, patterns
 
 
-_RULES = _read_rules()
+_SHORT, _RULES = _read_rules()
 _CLEAR, _DOUBTFUL = (re.compile(_RULES[name]) for name in ("clear", "doubtful"))
 
 _LONGEST = 2000  # characters that are read: CallRail delivers 1,600
@@ -44,7 +47,7 @@ _QUOTED = re.compile(r'[“«"][^“”«»"\s]*+\s[^“”«»"\s]*+\s[^“”�
 _TO_OPT_OUT = r"(stop|unsubscribe|opt ?out|cancel|end|quit|leave|remove)"
 # What other businesses' automatic replies tell *us* to do.
 _INSTRUCTION = re.compile(
-    rf"\b(reply|text|txt|send|type|respond|answer) (with )?{_TO_OPT_OUT}( (to|for|if|2) .*)?(?= \||$)"
+    rf"\b(reply|text|txt|send|type|respond|answer) (with )?{_TO_OPT_OUT}(?P<why> (to|for|if|2) .*)?(?= \||$)"
 )
 _NEGATED = re.compile(rf"\b(?:{_RULES['negations']})(?: ever| to)? (?:{_RULES['negated']})\b")
 _FILLERS = re.compile(rf"\b(?:{_RULES['fillers']})\b ?")
@@ -75,9 +78,11 @@ def _bars(words: str) -> str:
 
 def _gist(words: str) -> str:
     """The same without what changes nothing, what is denied, and what only quotes an instruction."""
-    plain = re.sub(r"\b(?:[a-z] ){2,}[a-z]\b", lambda found: found[0].replace(" ", ""), words)  # "S T O P"
+    # "S T O P", "S.T.O.P."
+    plain = re.sub(r"\b(?:[a-z](?: \|)? ){2,}[a-z]\b", lambda found: re.sub(r"\W", "", found[0]), words)
     if all(part.isalnum() for part in plain.split(" | ")):
         plain = plain.replace(" | ", " ")  # "Quit. Texting. Me."
+    plain = re.sub("[a-z]+", lambda found: _SHORT.get(found[0], found[0]), plain)
     return _bars(_NEGATED.sub("unsaid", _INSTRUCTION.sub("", _FILLERS.sub("", plain))))
 
 
@@ -123,7 +128,7 @@ def _is_signed(text: str) -> bool:
 
 
 _SLIPS = {"stop": 1, "cancel": 1, "remove": 1, "remove me": 1, "opt out": 1, "quit": 1, "quite": 0}
-_SLIPS |= {"unsubscribe": 3, "desabonner": 2}
+_SLIPS |= {"unsubscribe": 3, "unsubscribe me": 3, "desabonner": 2}
 
 
 def _distance(one: str, other: str) -> int:
@@ -157,6 +162,8 @@ def read_opt_keyword(content: str | None) -> OptKeyword | None:
         return OptKeyword.STOP
     # A slip of the finger: "stpo", "st0p", "unsubcribe".
     is_slip = len(core) <= 14 and any(_distance(core, word) <= most for word, most in _SLIPS.items())
-    if is_slip or _DOUBTFUL.search(gist) or (content and not words and _STOP_SIGNS & set(content)):
+    is_sign = content and not words and _STOP_SIGNS & set(content)
+    is_told = not gist and (told := _INSTRUCTION.search(words)) and not told["why"]  # "text stop"
+    if is_slip or is_sign or is_told or _DOUBTFUL.search(gist):
         return OptKeyword.MAYBE_STOP
     return None

@@ -20,17 +20,20 @@ _PERSONAL = re.compile("5(?:00|2[1-9]|3[23]|44|66|77|88)|6(?:00|22|33)")
 
 _PLAIN = re.compile(r"(?:\+?1)?([2-9][0-9]{9})")
 _NATIONAL = re.compile("[2-9](?!11)[0-9]{2}[2-9][0-9]{6}")
+_LOCAL = re.compile("[2-9][0-9]{6}")
 
 # Marks that come along unseen when a number is copied: soft hyphen, zero-width characters, directions, BOM.
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 _DOTS = re.compile("(?<=[0-9])[\u00b7\u2022\u2027\u2219_](?=[0-9])")
-_ESCAPED_PLUS = re.compile("%2B(?=[0-9])", re.IGNORECASE)
+_ESCAPED = re.compile("%(20|2[89BDE])", re.IGNORECASE)  # white space and ()+-. as a link has them
+_NUMBER_SIGN = re.compile(r"^n[or]\. ?(?=[+(0-9])", re.IGNORECASE)
 # The prefix for calls abroad as dialed from Europe; the library knows the North American one, 011.
 _DIALED_PLUS = re.compile(r"^00(?=[\s.-]*1[\s(.-]*[2-9])")
 _DOUBLED_ONE = re.compile(r"\+1[\s(.-]*(?=\+1)")
 
 _AROUND = re.compile(
-    "[\\s'\"`\u2018\u2019\u201c\u201d()\\[\\]<>.,:;=/|+\u260e\u260f\U0001f4de\U0001f4f1\ufe0f-]+"
+    "[\\s'\"`\u2018\u2019\u201c\u201d()\\[\\]<>.,:;=/|+#\u260e\u260f\u2706\U0001f4de\U0001f4f1\U0001f4f2\ufe0f-]+"
+    "|\U0001f1fa\U0001f1f8|\U0001f1e8\U0001f1e6"  # the flags of the US and Canada
 )
 
 _LONGEST = 64
@@ -46,7 +49,8 @@ class BadPhone(ValueError):
     def __init__(self, problem: str, raw: str = "", **more: str | int) -> None:
         self.problem = problem
         self.reason = Reason("bad_phone", {"problem": problem, "typed": _shown(raw), **more})
-        super().__init__(f"“{_shown(raw)}” is not a phone number that CallRail can text ({problem})")
+        why = problem.replace("_", " ")
+        super().__init__(f"“{_shown(raw)}” is not a phone number that CallRail can text ({why})")
 
 
 def normalize(raw: str) -> str:
@@ -54,7 +58,7 @@ def normalize(raw: str) -> str:
     plain = _PLAIN.fullmatch(raw)
     national = plain[1] if plain else _national_number(raw)
     if not _NATIONAL.fullmatch(national):
-        raise BadPhone("invalid", raw)
+        raise BadPhone("no_area_code" if _LOCAL.fullmatch(national) else "invalid", raw)
     country = _COUNTRIES.get(national[:3])
     if country is not None:
         raise BadPhone("country", raw, country=country)
@@ -101,7 +105,8 @@ def _national_number(raw: str) -> str:
 
 def _cleaned(raw: str) -> str:
     """*raw* without what sheets, forms and copying do to a number."""
-    text = _DOTS.sub("-", " ".join(_UNSEEN.sub("", raw).split()))
+    text = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), _UNSEEN.sub("", raw))
+    text = _NUMBER_SIGN.sub("", _DOTS.sub("-", " ".join(text.split())))
     text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
     if not text:
         raise BadPhone("empty")
@@ -113,7 +118,7 @@ def _cleaned(raw: str) -> str:
         raise BadPhone("rounded", raw)
     if whole != number:
         return whole
-    return _DOUBLED_ONE.sub("", _DIALED_PLUS.sub("+", _ESCAPED_PLUS.sub("+", text)))
+    return _DOUBLED_ONE.sub("", _DIALED_PLUS.sub("+", text))
 
 
 def _shown(raw: str) -> str:
