@@ -299,10 +299,10 @@ async def _settle_pause(*, ask: bool) -> None:
     async with console.opened_relay() as relay:
         if not any(one.account.paused_since for one in await relay.operations.standings()):
             return
-        if not ask:
-            say(sentence("still_paused"))
-        elif confirmed(sentence("ask_resume"), yes=False):
+        if ask and confirmed(sentence("ask_resume"), yes=False):
             await relay.operations.resume(None)
+        else:
+            say(sentence("still_paused"))
 
 
 async def _restart() -> None:
