@@ -1,7 +1,7 @@
 """What each reason says to people: ``sentences.toml`` has a row for each, and docs/reference/payloads.md."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from string import Formatter
@@ -177,7 +177,7 @@ def totals(report: "ShadowReport", late_after: timedelta) -> str:
     days = max(1, round((report.until - (report.since or report.until)) / timedelta(days=1)))
     late = "a minute" if late_after == timedelta(minutes=1) else span(late_after.total_seconds())
     parts = [words.format(f"{counts[name]:,}", late=late) for name, words in _DONE.items() if counts[name]]
-    did = " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
+    did = listed(parts)
     if not did and sent:
         did = "made no mistakes" if sent == texts else "sent the others as they came"
     said = [f"{plural(texts, 'text')} in {plural(days, 'day')}."]
@@ -192,6 +192,11 @@ def not_forwarded(requests: Mapping[str, int]) -> list[str]:
     """Return what became of the requests that the old URL did not take."""
     found = ((words, requests[state]) for state, words in _NOT_FORWARDED.items())
     return [words.format(plural(count, "request")) for words, count in found if count]
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Return what is listed as people say it: one, two and three."""
+    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
 
 
 def plural(count: int, word: str) -> str:

@@ -179,10 +179,11 @@ def test_wrong_usage_is_told_as_other_errors_are() -> None:
         ("service logs -n -3", '--lines is "-3" and must be 0 or more.'),
         ("send --timeout -1", '--timeout is "-1" and must be 0 or more.'),
         ("expose wireguard", "WAY: 'wireguard' is not one of 'tailscale'"),
+        ("send --to 1 --message Hi there", "Got unexpected extra argument(s) (there). Put words with spaces"),
     ],
 )
 def test_wrong_value_is_told_as_in_the_settings(typed: str, sentence: str) -> None:
-    """What it is, and what it must be."""
+    """What it is, and what it must be or needs."""
     with pytest.raises(typer.TyperException) as fault:
         app(typed.split(), "callrail-relay", standalone_mode=False)
 

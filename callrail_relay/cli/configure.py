@@ -21,7 +21,7 @@ from callrail_relay.errors import (
     SettingsError,
     UsageError,
 )
-from callrail_relay.sentences import STEPS
+from callrail_relay.sentences import STEPS, listed
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
@@ -58,7 +58,7 @@ async def configure(
         return
     missing = [f"--{name}".replace("_", "-") for name, value in route_options.items() if value is None]
     if no_verify and missing:
-        raise UsageError(sentence("nothing_looked_up", options=", ".join(missing)))
+        raise UsageError(sentence("nothing_looked_up", options=listed(missing)))
     public_url = None if public_url is None else read_public_url(public_url)
     overrides: dict[str, dict[str, object]] = {
         "callrail": {"api_url": api_url, **(route_options if no_verify else {})},
@@ -280,16 +280,29 @@ async def _lead_to_address(*, ask: bool, has_address: bool, is_changed: bool) ->
         await (_restart() if has_former else offer())
         if not has_address:
             await _settle_address()
+        await _settle_pause(ask=True)
         return
     if has_former:
         say(f"{sentence('former_settings')} {sentence('restart_later')}")
     say(f"{sentence('unproven')}\n{sentence('next')}")
+    await _settle_pause(ask=False)
 
 
 async def _runs() -> bool:
     """Whether a relay runs on the store of the settings."""
     async with console.opened_relay() as relay:
         return bool(await relay.store.running())
+
+
+async def _settle_pause(*, ask: bool) -> None:
+    """Resume sending if the person agrees, or say how: a set-up alone ends no pause."""
+    async with console.opened_relay() as relay:
+        if not any(one.account.paused_since for one in await relay.operations.standings()):
+            return
+        if ask and confirmed(sentence("ask_resume"), yes=False):
+            await relay.operations.resume(None)
+        else:
+            say(sentence("still_paused"))
 
 
 async def _restart() -> None:

@@ -47,7 +47,8 @@ def explain_usage(error: typer.TyperException) -> int:
     context = getattr(error, "ctx", None)
     if words := _value_words(error) or error.format_message().strip():
         path = "callrail-relay" if context is None else context.command_path
-        complain(f"{words.rstrip('.')}{'' if words[-1] == '?' else '.'} Run `{path} --help`.")
+        quotes = "Put words with spaces in quotes. " if "extra argument" in words else ""
+        complain(f"{words.rstrip('.')}{'' if words[-1] == '?' else '.'} {quotes}Run `{path} --help`.")
     return error.exit_code
 
 

@@ -24,7 +24,7 @@ from callrail_relay.domain.message import Attempt, Message, Reason, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.printable import printable, shortened
 from callrail_relay.errors import RelayError
-from callrail_relay.sentences import MOST_SHOWN, explain, explain_all, local, plural, says, when
+from callrail_relay.sentences import MOST_SHOWN, at, explain, explain_all, local, plural, says, when
 from callrail_relay.service.health import RELAY, HealthReport
 from callrail_relay.service.operations import StatusReport
 
@@ -190,7 +190,7 @@ def _lines(report: StatusReport) -> Iterator[Text]:
     yield from checklist_lines(checklist(facts))
     for standing in most_pressing(facts.standings, MOST_SHOWN):
         yield Text()
-        yield from _standing_lines(standing)
+        yield from _standing_lines(standing, facts.now)
     yield from _not_shown(len(facts.standings), "account")
     yield Text()
     counts = [
@@ -200,7 +200,7 @@ def _lines(report: StatusReport) -> Iterator[Text]:
     ]
     yield Text(", ").join(counts) if counts else Text("No texts yet.")
     if facts.drains_at is not None:
-        yield Text(f"The queue will be empty at {local(facts.drains_at)}.")
+        yield Text(f"The queue will be empty {at(facts.drains_at, facts.now)}.")
     elif not any(standing.pending for standing in facts.standings):
         yield Text("The queue is empty.")
 
@@ -234,14 +234,14 @@ def _why(reason: Reason | None) -> str:
     return "" if reason is None else explain(reason)
 
 
-def _standing_lines(standing: AccountStatus) -> Iterator[Text]:
+def _standing_lines(standing: AccountStatus, now: datetime) -> Iterator[Text]:
     account = standing.account
     yield safe(account.id, "bold")
     for name, window in ("hour", standing.hour), ("day", standing.day):
         # Rounded down but for the first: a gauge is full when the budget is, and not empty when it is not.
         filled = max(math.floor(window.share * _GAUGE), 1 if window.used else 0)
         style = "red" if window.share >= _FULL else "yellow" if window.share >= _TIGHT else "green"
-        room = f", available again at {local(window.free_at)}" if window.free_at else ""
+        room = f", available again {at(window.free_at, now)}" if window.free_at else ""
         yield Text.assemble(
             f"  {name:<5} ",
             ("█" * filled, style),
@@ -249,9 +249,9 @@ def _standing_lines(standing: AccountStatus) -> Iterator[Text]:
             f" {window.used} of {window.allowed} used{room}",
         )
     if account.paused_since is not None:
-        yield safe(f"  paused since {local(account.paused_since)}: {_why(account.paused_reason)}", "red")
+        yield Text(f"  paused since {when(account.paused_since, now)}", "red")
     if account.wait_until is not None:
-        yield safe(f"  waits until {local(account.wait_until)}: {_why(account.wait_reason)}", "yellow")
+        yield safe(f"  waits until {when(account.wait_until, now)}: {_why(account.wait_reason)}", "yellow")
     if standing.pending:
         waits = "part is waiting" if standing.pending == 1 else "parts are waiting"
         yield Text(f"  {standing.pending} {waits} to be sent")

@@ -63,7 +63,8 @@ async def send(
     if ending.fault is not None:
         raise ending.fault
     if not given.as_json:
-        echo(f"{ending.message.status.capitalize()}: text {ending.message.id} to {ending.message.recipient}.")
+        sent = ending.message
+        echo(f"{sent.status.capitalize()}: message {sent.id} to {sent.recipient}.")
 
 
 _OPTIONS = {"bad_phone": "--to", "no_text": "--message", "bad_text": "--message", "bad_sender": "--from"}

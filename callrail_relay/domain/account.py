@@ -63,7 +63,7 @@ FIREWALLED_MESSAGES = 3  # if this many messages in a row are refused, their wor
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     id: str
-    paused_since: datetime | None = None  # nothing is sent until a person, or a successful set-up, resumes it
+    paused_since: datetime | None = None  # nothing is sent until a person resumes it
     paused_reason: Reason | None = None
     wait_until: datetime | None = None  # nothing is sent before; afterwards one probe goes alone
     wait_reason: Reason | None = None

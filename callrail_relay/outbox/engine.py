@@ -251,11 +251,11 @@ def translated(engine: sa.Engine) -> Iterator[None]:
 _SQLITE_WORDS = (
     ("database is locked", "is locked by another program; end it, or try again in a moment"),
     ("readonly", "is read-only; let this user write to the file and its directory"),
-    ("database or disk is full", "cannot grow: the disk is full; free some space"),
+    ("database or disk is full", "can't grow: the disk is full; free some space"),
     ("not a database", "is not a database, or is damaged; move it away, or put a backup in its place"),
     ("malformed", "is damaged; put a backup in its place, or run `sqlite3 FILE .recover`"),
-    ("unable to open", "cannot be opened; check that its directory exists and this user can write there"),
-    ("disk I/O error", "cannot be read or written; check the disk"),
+    ("unable to open", "can't be opened; check that its directory exists and this user can write there"),
+    ("disk I/O error", "can't be read or written; check the disk"),
 )
 
 
@@ -282,4 +282,4 @@ def _words(engine: sa.Engine, error: exc.SQLAlchemyError) -> str:
     for words, sentence in _SQLITE_WORDS:
         if words in cause:
             return f"The database {describe(engine)} {sentence}."
-    return f"The database {describe(engine)} cannot be used ({cause})."
+    return f"The database {describe(engine)} can't be used ({cause})."

@@ -58,7 +58,7 @@ def node_name(directory: Path) -> Iterator[str]:
         except OSError as error:
             lock.release()
             raise Unavailable(
-                f"The directory {directory} cannot be written ({error.strerror}); free some space if "
+                f"The directory {directory} can't be written ({error.strerror}); free some space if "
                 "the disk is full, let this user write to it, or set CALLRAIL_RELAY_DATA or "
                 "database.url to another one."
             ) from error

@@ -466,7 +466,7 @@ def test_an_expired_certificate_is_told(configured: Program, tmp_path: Path) -> 
             config(configured).symlink_to("/proc/self/timers")  # empty, and not even root can write there
             shown = configured.run("expose", "ngrok", HOST)
             assert 3 == shown.returncode
-            assert "cannot be written" in shown.stderr
+            assert "can't be written" in shown.stderr
 
 
 def test_without_a_relay_nothing_is_tried(home: Program, tmp_path: Path) -> None:

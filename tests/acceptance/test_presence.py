@@ -39,7 +39,7 @@ def test_status_says_whether_a_relay_is_running(configured: Program, sandbox: Sa
     idle = configured.run("status").stdout
     assert idle.startswith("No relay is running")
     assert "will be empty" not in idle
-    assert "First run: 1 of 5 steps done\n  1 API key\n    Start the relay with" in idle
+    assert "First run: 1 of 5 steps done\n  1 API key\n    This step needs a running relay." in idle
     assert {"running": False, "since": None, "nodes": []} == configured.json("status")["relay"]
 
     with configured.serving():

@@ -160,6 +160,27 @@ def test_fault_of_a_later_step_is_said_and_asked_again(
     assert config.exists()
 
 
+def test_second_run_resumes_sending_if_the_person_agrees(
+    program: Program, simulator: Simulator, api_url: str, config: Path
+) -> None:
+    """A key that couldn't send has paused it; the test text of the second run would only wait."""
+    set_up_second_company(program, api_url, config)
+    simulator.read_only = True
+    program.run("send", "--config", str(config), "--to", "+12025550122", "--message", "Hello")
+    simulator.read_only = False
+    second = Wizard(program, config)
+    second.answer("paste it):", "")
+    second.answer("Which company?", "")
+    second.answer("Which tracking number?", "")
+    second.answer("Public URL", "")
+    second.answer("Sending is still paused. Resume it now?", "y")
+    second.answer("for a test text", "202-555-0122")
+    code, seen = second.end()
+
+    assert 0 == code, seen
+    assert "✓ Test text" in seen
+
+
 def test_a_running_relay_needs_a_restart_to_use_another_number(
     program: Program, api_url: str, config: Path
 ) -> None:

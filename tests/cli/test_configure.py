@@ -333,6 +333,17 @@ def test_second_run_keeps_what_was_chosen(configured: str, config: Path, simulat
     assert "Tracking number: +12025550133  Main line, as in the settings." in done.stderr
 
 
+def test_second_run_says_that_sending_is_still_paused(configured: str, config: Path) -> None:
+    """Only a person ends a pause: a running relay keeps the old key, and a new one may be read-only."""
+    CliRunner().invoke(app, ["pause", "--config", str(config)])
+    paused = run(config, *ACCEPTED)
+    CliRunner().invoke(app, ["resume", "--config", str(config)])
+
+    words = "Sending is still paused. When the relay uses these settings, run `callrail-relay resume`."
+    assert words in paused.stderr
+    assert words not in run(config, *ACCEPTED).stderr
+
+
 def test_number_that_went_away_is_not_kept(configured: str, config: Path, simulator: Simulator) -> None:
     for tracker_id in list(simulator.trackers):
         change_tracker(simulator, tracker_id, status="disabled")
@@ -426,7 +437,7 @@ def test_unverified_values_must_all_be_given(config: Path, memory: MemoryKeyring
     done = run(config, *ACCEPTED, "--no-verify", "--account-id", "123456789")
 
     assert 2 == done.exit_code
-    assert "give --company-id, --tracking-number as well" in done.stderr
+    assert "give --company-id and --tracking-number as well" in done.stderr
 
 
 def test_unverified_values_must_make_sense(config: Path, memory: MemoryKeyring) -> None:

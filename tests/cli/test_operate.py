@@ -48,7 +48,7 @@ def test_no_channel(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = run(monkeypatch)
 
     assert 3 == shown.exit_code
-    assert "alerts.urls has no channels" in shown.stderr
+    assert "There is no alert channel yet" in shown.stderr
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,7 +154,7 @@ def test_unreadable_file_is_told(config: Write) -> None:
     """With the words of the system, and not as a missing file."""
     path = config("") / "config.toml"
 
-    assert fault(path).startswith(f"The settings file {path} cannot be read: Not a directory. Let the user")
+    assert fault(path).startswith(f"The settings file {path} can't be read: Not a directory. Let the user")
 
 
 def test_other_encodings_are_told(tmp_path: Path) -> None:

@@ -410,7 +410,7 @@ def test_unreadable_credential_is_told(config: Path, tmp_path: Path) -> None:
     (tmp_path / "callrail-api-key").mkdir()
     secrets = Secrets(config, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
 
-    with pytest.raises(SecretError, match="systemd credential callrail-api-key cannot be read"):
+    with pytest.raises(SecretError, match="systemd credential callrail-api-key can't be read"):
         find(secrets)
 
 
@@ -451,10 +451,10 @@ def test_file_that_cannot_be_used_is_told(config: Path) -> None:
     """Neither read nor written: the words name the file."""
     config.with_name("secrets.toml").mkdir()
 
-    with pytest.raises(SecretError, match=r"secrets.toml cannot be read"):
+    with pytest.raises(SecretError, match=r"secrets.toml can't be read"):
         find(Secrets(config, {}))
 
     other = config.parent / "other" / "config.toml"
-    with full_disk(), pytest.raises(SecretError, match=r"secrets.toml cannot be written: "):
+    with full_disk(), pytest.raises(SecretError, match=r"secrets.toml can't be written: "):
         store(Secrets(other, {}), "x", use_file=True)
     assert [] == list(other.parent.iterdir())

@@ -205,7 +205,7 @@ def test_full_disk_is_told(tmp_path: Path) -> None:
 
     with (
         full_disk(),
-        pytest.raises(SettingsError, match=r"The settings file .*config\.toml cannot be written: "),
+        pytest.raises(SettingsError, match=r"The settings file .*config\.toml can't be written: "),
     ):
         update(path, {"limits": {"per_hour": 2}})
 

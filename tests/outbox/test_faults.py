@@ -161,7 +161,7 @@ async def test_a_directory_that_is_a_file(tmp_path: Path, clock: ManualClock) ->
 
 async def test_a_store_that_is_a_directory(tmp_path: Path, clock: ManualClock) -> None:
     """Nothing is removed to make room."""
-    with pytest.raises(Unavailable, match="cannot be opened"):
+    with pytest.raises(Unavailable, match="can't be opened"):
         await open_store(tmp_path, clock)
 
 
@@ -208,7 +208,7 @@ async def test_a_full_disk(sqlite_path: Path, clock: ManualClock, request: pytes
     request.getfixturevalue("small_disk")
     outbox = await open_store(sqlite_path, clock)
 
-    with pytest.raises(Unavailable, match="cannot grow: the disk is full; free some space"):
+    with pytest.raises(Unavailable, match="can't grow: the disk is full; free some space"):
         await accept_one(outbox, make_submission(body=b"x" * 1_000_000))
 
     assert 1 == len(await outbox.read(lists.list_messages, MessageFilter()))
@@ -252,7 +252,7 @@ async def test_a_fault_without_a_name(store: Store, sqlite_path: Path) -> None:
     with closing(sqlite3.connect(sqlite_path)) as other:
         other.execute("DROP TABLE probe")
 
-    with pytest.raises(Unavailable, match=r"relay\.db cannot be used \(no such table: probe\)"):
+    with pytest.raises(Unavailable, match=r"relay\.db can't be used \(no such table: probe\)"):
         await store.write_probe()
 
 

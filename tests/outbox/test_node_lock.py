@@ -126,7 +126,7 @@ def test_a_directory_that_cannot_be_written() -> None:
         folder.chmod(0o555)
         with (
             ordinary_user(),
-            pytest.raises(Unavailable, match=r"cannot be written \(Permission denied\);.* let this user"),
+            pytest.raises(Unavailable, match=r"can't be written \(Permission denied\);.* let this user"),
             node_name(folder),
         ):
             pass

@@ -236,7 +236,7 @@ async def test_only_held_texts_can_be_approved(tmp_path: Path) -> None:
     """Every other status is named."""
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
-        with pytest.raises(NotAllowed, match="is queued and cannot be approved; only texts that are held"):
+        with pytest.raises(NotAllowed, match="is queued and can't be approved; only texts that are held"):
             await rig.operations.decide(Verb.APPROVE, id_)
         await rig.work(rig.delivery())
         with pytest.raises(NotAllowed, match="is sent"):
@@ -281,7 +281,7 @@ async def test_what_left_cannot_be_cancelled(tmp_path: Path) -> None:
         await delivery.turn()
         await rig.clock.until_asleep()
         for id_, status in ((sent, "sent"), (under_way, "sending")):
-            with pytest.raises(NotAllowed, match=f"is {status} and cannot be cancelled"):
+            with pytest.raises(NotAllowed, match=f"is {status} and can't be cancelled"):
                 await rig.operations.decide(Verb.CANCEL, id_)
         rig.clock.advance(10)
         await delivery.settle()
@@ -362,7 +362,7 @@ async def test_sent_text_cannot_be_sent_again(tmp_path: Path) -> None:
         await rig.work(rig.delivery())
         queued, kept = await rig.accept("Queued", to=recipient(2)), await held(rig)
         for id_ in (sent, queued, kept):
-            with pytest.raises(NotAllowed, match="cannot be sent again; only texts that are"):
+            with pytest.raises(NotAllowed, match="can't be sent again; only texts that are"):
                 await rig.operations.decide(Verb.RESEND, id_)
         with pytest.raises(NotAllowed, match="can't be sent"):
             await rig.operations.decide(Verb.RESEND, await unmapped(rig))
@@ -426,7 +426,7 @@ async def test_opted_out_people_are_listed_and_taken_off(tmp_path: Path) -> None
 async def test_only_unknown_texts_can_be_marked_as_sent(tmp_path: Path) -> None:
     """Everything else is known."""
     async with open_rig(tmp_path) as rig:
-        with pytest.raises(NotAllowed, match="is held and cannot be marked as sent"):
+        with pytest.raises(NotAllowed, match="is held and can't be marked as sent"):
             await rig.operations.decide(Verb.MARK_SENT, await held(rig))
 
 

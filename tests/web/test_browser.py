@@ -508,7 +508,7 @@ def test_action_that_came_too_late_says_so(
     relay.call(relay.relay.operations.decide, Verb.CANCEL, id_)
     page.get_by_role("button", name="Send anyway").click()
 
-    expect(page.locator("#notice")).to_contain_text("cannot be approved")
+    expect(page.locator("#notice")).to_contain_text("can't be approved")
     expect(page.locator(".title .badge")).to_have_text("Canceled")
     complaints.clear()  # of the stream that was cut
 

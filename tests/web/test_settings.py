@@ -301,7 +301,7 @@ async def test_alert_address_is_added_tried_and_removed(tmp_path: Path, receiver
         await save(visitor, "alerts/channels", "alerts", remove="0")
         assert "No one yet." in await visitor.page("/setup/alerts")
         assert not visitor.private.taken_up[-1].settings.alerts.urls
-        assert "alerts.urls has no channels" in (await visitor.post("/setup/alerts/test")).text
+        assert "There is no alert channel yet" in (await visitor.post("/setup/alerts/test")).text
         keys = [one.keys for one in rig.events.of(SettingsChanged)]
         assert [("alerts.urls",), ("alerts.urls",)] == keys
 
