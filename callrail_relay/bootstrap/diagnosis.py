@@ -181,11 +181,11 @@ async def _check_guards(context: AppContext) -> str:
 
 
 async def _check_callrail(context: AppContext) -> str:
-    context.require_route()
-    await context.secrets.require(SecretName.API_KEY)
     try:
+        context.require_route()
+        await context.secrets.require(SecretName.API_KEY)
         find_network(context.settings.callrail.api_url)
-    except SettingsError as fault:
+    except (SettingsError, SecretError) as fault:
         raise CheckWarning(says("not_tried")) from fault
     async with wiring.open_callrail(context) as callrail:
         return await health.check_routes(callrail, list(context.routes))
