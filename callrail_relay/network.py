@@ -29,33 +29,47 @@ class Network:
     """The proxy and the certificates for one address, and in words where they come from."""
 
     proxy: httpx2.Proxy | None
+    way: str
     certificates: ssl.SSLContext
-    words: str
+    source: str = ""
+
+    @property
+    def words(self) -> str:
+        certificates = f"; certificates: {self.source}" if self.source else ""
+        return f"{self.way[0].upper()}{self.way[1:]}{certificates}."
 
     def transport(self, limits: httpx2.Limits) -> httpx2.AsyncBaseTransport:
         """A transport that uses these and nothing else of the environment."""
-        return _Transport(verify=self.certificates, proxy=self.proxy, limits=limits, trust_env=False)
+        transport = _Transport(verify=self.certificates, proxy=self.proxy, limits=limits, trust_env=False)
+        transport.through = f", {self.way}" if self.proxy else ""
+        return transport
 
 
 class _Transport(httpx2.AsyncHTTPTransport):
+    through = ""
+
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         try:
             return await super().handle_async_request(request)
         except SOCKSError as error:
             # httpcore2 doesn't translate it. It happens in the greeting, before a byte of the request.
-            raise httpx2.ProxyError("The proxy does not speak SOCKS5") from error
+            raise httpx2.ProxyError(f"The proxy does not speak SOCKS5{self.through}") from error
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
+            if not self.through:
+                raise
+            raise type(error)(f"{str(error) or type(error).__name__}{self.through}") from error
 
 
 def find_network(address: str) -> Network:
     """How to reach *address* from here. Raises SettingsError, which names the variable that can't be used."""
     url = httpx2.URL(address)
     # A proxy is for the way out: it must not be handed what is meant for this machine.
-    proxy, way = (None, "No proxy") if is_loopback(url.host) else _find_proxy(url)
+    proxy, way = (None, "no proxy") if is_loopback(url.host) else _find_proxy(url)
     if url.scheme != "https":
         # Without TLS nothing is looked up in it.
-        return Network(proxy=proxy, certificates=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), words=f"{way}.")
+        return Network(proxy=proxy, way=way, certificates=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     certificates, source = _load_certificates()
-    return Network(proxy=proxy, certificates=certificates, words=f"{way}; certificates: {source}.")
+    return Network(proxy=proxy, way=way, certificates=certificates, source=source)
 
 
 # The proxy
@@ -65,14 +79,14 @@ def _find_proxy(url: httpx2.URL) -> tuple[httpx2.Proxy | None, str]:
     proxies = getproxies()
     scheme = next((scheme for scheme in (url.scheme, "all") if proxies.get(scheme)), None)
     if scheme is None:
-        return None, "No proxy"
+        return None, "no proxy"
     variable = _variable(f"{scheme}_proxy")
     if _is_exempt(url, proxies.get("no", "")):
-        return None, f"No proxy for {url.host} ({_variable('no_proxy') or _OWN_SETTINGS})"
+        return None, f"no proxy for {url.host} ({_variable('no_proxy') or _OWN_SETTINGS})"
     source = variable or _OWN_SETTINGS
     raw = proxies[scheme].strip()
     proxy = _read_proxy(raw, f"The environment variable {variable}" if variable else f"What {source} name")
-    return proxy, f"Through the proxy {_without_credentials(str(proxy.url))} ({source})"
+    return proxy, f"through the proxy {_without_credentials(str(proxy.url))} ({source})"
 
 
 def _variable(name: str) -> str | None:
@@ -135,10 +149,10 @@ def _load_certificates() -> tuple[ssl.SSLContext, str]:
             fault = "holds no certificates (PEM)" if no_pem else f"cannot be read ({error.strerror})"
             raise _bad_certificates("SSL_CERT_FILE", file, fault) from error
     if folders:
-        paths = (path for folder in folders.split(os.pathsep) for path in Path(folder).glob("*"))
-        if not any(_HASHED.fullmatch(path.name) for path in paths):
-            fault = "holds no certificates that OpenSSL finds (`openssl rehash` makes them so)"
-            raise _bad_certificates("SSL_CERT_DIR", folders, fault)
+        found = [Path(folder) for folder in folders.split(os.pathsep) if os.path.isdir(folder)]  # noqa: PTH112 - Path's own raises for a closed one
+        if not any(_HASHED.fullmatch(path.name) for folder in found for path in folder.glob("*")):
+            unhashed = "holds no certificates that OpenSSL finds (`openssl rehash` makes them so)"
+            raise _bad_certificates("SSL_CERT_DIR", folders, unhashed if found else "isn't a directory")
         return ssl.create_default_context(capath=folders), f"{printable(folders)} (SSL_CERT_DIR)"
     # Windows' own list lacks what no program asked for yet, macOS' is not OpenSSL's; an office adds its own.
     certificates = ssl.create_default_context(cafile=certifi.where())

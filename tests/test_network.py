@@ -137,28 +137,29 @@ def test_nothing_of_it_counts_on_this_machine(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"),
+    ("variable", "value", "fault"),
     [
-        ("SSL_CERT_FILE", "/nonexistent.pem"),
-        ("SSL_CERT_FILE", "{folder}"),
-        ("SSL_CERT_FILE", "{folder}/empty.pem"),
-        ("SSL_CERT_DIR", "/nonexistent"),
-        ("SSL_CERT_DIR", "{folder}"),
-        ("SSLKEYLOGFILE", "{folder}/none/keys"),
+        ("SSL_CERT_FILE", "/nonexistent.pem", "cannot be read"),
+        ("SSL_CERT_FILE", "{folder}", "cannot be read"),
+        ("SSL_CERT_FILE", "{folder}/empty.pem", "holds no certificates (PEM). Correct it, or unset it"),
+        ("SSL_CERT_DIR", "/nonexistent", "isn't a directory"),
+        ("SSL_CERT_DIR", "{folder}/empty.pem", "isn't a directory"),
+        ("SSL_CERT_DIR", "{folder}", "rehash"),
+        ("SSL_CERT_DIR", "/nonexistent{pathsep}{folder}", "rehash"),
+        ("SSLKEYLOGFILE", "{folder}/none/keys", "cannot be written"),
     ],
 )
 def test_missing_certificates_are_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, value: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, value: str, fault: str
 ) -> None:
     """An environment of conda that is gone, a directory, a file without certificates."""
     (tmp_path / "empty.pem").touch()
-    named = value.format(folder=tmp_path)
-    monkeypatch.setenv(variable, named)
+    monkeypatch.setenv(variable, value.format(folder=tmp_path, pathsep=os.pathsep))
 
-    with pytest.raises(SettingsError, match="nset it"):
+    with pytest.raises(SettingsError, match="nset it") as caught:
         find_network(API)
-    with pytest.raises(SettingsError, match=variable):
-        find_network(API)
+    assert variable in str(caught.value)
+    assert fault in str(caught.value)
 
 
 def test_certificates_of_the_environment_are_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -219,9 +220,23 @@ async def test_what_is_no_socks_proxy_gets_no_request(
         monkeypatch.setenv("ALL_PROXY", f"socks5://127.0.0.1:{port}")
         network = find_network("http://api.example.invalid")
         async with httpx2.AsyncClient(transport=network.transport(LIMITS), trust_env=False) as client:
-            with pytest.raises(httpx2.ProxyError):
+            with pytest.raises(httpx2.ProxyError, match=rf"through the proxy socks5://127\.0\.0\.1:{port} "):
                 await client.get("http://api.example.invalid/")
         gc.collect()  # httpcore2 leaves the connection to it
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "address", ["socks5://user:sesame@{}", "http://user:sesame@{}", "https://user:sesame@{}"]
+)
+async def test_a_proxy_that_cannot_be_reached_is_named(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """It isn't CallRail that can't be reached, and without a proxy none is named."""
+    monkeypatch.setenv("ALL_PROXY", address.format("127.0.0.1:9"))
+    named = rf"through the proxy {address.format('127.0.0.1:9').replace('user:sesame@', '')} \(ALL_PROXY\)$"
+    for url, words in (("http://api.example.invalid/", named), ("http://127.0.0.1:9/", "attempts failed$")):
+        async with httpx2.AsyncClient(transport=find_network(url).transport(LIMITS)) as client:
+            with pytest.raises(httpx2.ConnectError, match=words):
+                await client.get(url)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import Found, SecretName
 from callrail_relay.domain.guards import Mode
 from callrail_relay.errors import RelayError, SecretError, SettingsError
-from callrail_relay.machine.files import HAS_MODES, files_in, links, network_drive, open_to_others
+from callrail_relay.machine.files import DOUBTFUL, HAS_MODES, files_in, links, network_drive, open_to_others
 from callrail_relay.network import find_network
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox import replies as store_replies
@@ -149,6 +149,8 @@ async def _check_place(context: AppContext) -> str:
         return says("database_server")
     if kind := network_drive(file):
         raise CheckWarning(says("network_drive", kind=kind))
+    if network_drive(file, DOUBTFUL):
+        raise CheckWarning(says("fuse"))
     return says("own_disk")
 
 
@@ -179,11 +181,11 @@ async def _check_guards(context: AppContext) -> str:
 
 
 async def _check_callrail(context: AppContext) -> str:
-    context.require_route()
-    await context.secrets.require(SecretName.API_KEY)
     try:
+        context.require_route()
+        await context.secrets.require(SecretName.API_KEY)
         find_network(context.settings.callrail.api_url)
-    except SettingsError as fault:
+    except (SettingsError, SecretError) as fault:
         raise CheckWarning(says("not_tried")) from fault
     async with wiring.open_callrail(context) as callrail:
         return await health.check_routes(callrail, list(context.routes))

@@ -301,7 +301,7 @@ def _key(facts: Facts) -> Todo | None:
     if not facts.standings:
         return Todo.CONFIGURE
     paused = (one.account.paused_reason for one in facts.standings)
-    if any(reason is not None and reason.code in ("unauthorized", "forbidden") for reason in paused):
+    if any(reason is not None and reason.code == "unauthorized" for reason in paused):
         return Todo.NEW_KEY
     if any(contact.answered_at is not None for contact in facts.contacts.values()):
         return None

@@ -56,7 +56,8 @@ def _decide_rejected(
 ) -> Consequence:
     match outcome.refusal:
         case Refusal.AUTHORIZATION:
-            reason = Reason("unauthorized" if outcome.http_status == 401 else "forbidden")
+            forbidden = Reason("forbidden", {"detail": outcome.detail})
+            reason = Reason("unauthorized") if outcome.http_status == 401 else forbidden
             return Consequence(Status.QUEUED, costs_budget=False, account=account.paused(now, reason))
         case Refusal.UNSENDABLE:
             reason = Reason("unsendable", {"detail": outcome.detail})

@@ -64,7 +64,7 @@ async def fetch(url: str, *, from_outside: bool = False, directly: bool = False)
         trouble, detail = _trouble(error)
         if network.proxy and trouble in (Trouble.REFUSED, Trouble.NO_NAME):
             # Only the proxy itself was connected to from here.
-            trouble = Trouble.PROXY
+            trouble, detail = Trouble.PROXY, str(error)
         raise NoAnswer(trouble, detail, addresses) from error
 
 

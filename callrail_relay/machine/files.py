@@ -21,11 +21,13 @@ HAS_MODES = os.name == "posix"
 
 _TABLES = read_table(__package__, "files")
 _REMOTE = re.compile("|".join(f"(?:{one})" for one in _TABLES["remote"]))
+DOUBTFUL = re.compile(_TABLES["doubtful"])
+"""The kinds of mounts that may be network drives or not."""
 _SYNCED = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in _TABLES["folders"].items()}
 _MARKS: dict[str, str] = _TABLES["marks"]
 
 
-def network_drive(path: Path) -> str | None:
+def network_drive(path: Path, kinds: re.Pattern[str] = _REMOTE) -> str | None:
     """The kind of network drive that *path* is on, such as ``nfs4``; None for a local disk, or if unknown."""
     real = os.path.realpath(path)
     with suppress(OSError, subprocess.SubprocessError):
@@ -37,8 +39,8 @@ def network_drive(path: Path) -> str | None:
             return "a network drive of Windows" if remote or is_unc(real) else None
         if sys.platform == "darwin":
             mounts = subprocess.check_output(["/sbin/mount"], stderr=subprocess.DEVNULL, timeout=5.0)
-            return remote_kind(real, mac_mounts(os.fsdecode(mounts)))
-        return remote_kind(real, linux_mounts(os.fsdecode(Path("/proc/self/mountinfo").read_bytes())))
+            return remote_kind(real, mac_mounts(os.fsdecode(mounts)), kinds)
+        return remote_kind(real, linux_mounts(os.fsdecode(Path("/proc/self/mountinfo").read_bytes())), kinds)
     return None
 
 
@@ -62,14 +64,14 @@ def mac_mounts(mounts: str) -> Iterator[tuple[str, str]]:
         yield place, "fuse.sshfs" if through_fuse else kind
 
 
-def remote_kind(path: str, mounts: Iterable[tuple[str, str]]) -> str | None:
-    """The kind of the mount that *path* is under, if it is a network mount."""
+def remote_kind(path: str, mounts: Iterable[tuple[str, str]], kinds: re.Pattern[str] = _REMOTE) -> str | None:
+    """The kind of the mount that *path* is under, if it is a network mount, or another of *kinds*."""
     place, kind = "", ""
     for one, its_kind in mounts:
         # What is mounted over another, at the same place, comes after it.
         if len(one) >= len(place) and (path == one or path.startswith(f"{one.rstrip('/')}/")):
             place, kind = one, its_kind
-    return kind if _REMOTE.fullmatch(kind) else None
+    return kind if kinds.fullmatch(kind) else None
 
 
 def is_unc(path: str) -> bool:
@@ -79,7 +81,7 @@ def is_unc(path: str) -> bool:
 
 def synced_by_name(folder: PurePath) -> str | None:
     """The program whose folder's name is in the path of *folder*."""
-    found = (name for part in folder.parts for name, pattern in _SYNCED.items() if pattern.fullmatch(part))
+    found = (name for name, pattern in _SYNCED.items() if any(map(pattern.fullmatch, folder.parts)))
     return next(found, None)
 
 

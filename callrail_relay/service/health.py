@@ -200,6 +200,8 @@ async def check_accounts(operations: Operations) -> str:
         if account.id not in operations.account_ids:
             waiting = plural(standing.pending, "segment")
             raise CheckWarning(says("foreign_account", segments=waiting, account=account.id))
+    if not operations.account_ids:
+        raise CheckWarning(says("not_tried"))
     accepted = await operations.store.read(queries.last_accepted, operations.account_ids)
     if accepted is None:
         return says("not_paused", proof=says("not_proven"))

@@ -76,6 +76,8 @@ async def test_other_events_are_told_in_a_sentence(
         narrator = Narrator(rig.clock)
         for event in (
             events.AccountPaused(account_id=ACCOUNT, reason="unauthorized"),
+            events.AccountPaused(account_id=ACCOUNT, reason="forbidden"),
+            events.AccountPaused(account_id=ACCOUNT, reason="firewalled"),
             events.MessageHeld(message_id="not stored", reasons=()),
             events.AttemptStarted(message_id="not stored", account_id=ACCOUNT, position=1),
             events.RequestsRefused(reason="wrong secret", count=3),
@@ -86,8 +88,10 @@ async def test_other_events_are_told_in_a_sentence(
         await narrator.run(rig.operations.find)
 
     said = re.sub(r"\d+:\d\d [AP]M ", "|", " ".join(capsys.readouterr().err.split()))
-    paused, *others = said.removeprefix("|").split("|")
+    paused, forbidden, firewalled, *others = said.removeprefix("|").split("|")
     assert paused.startswith("Sending is paused. CallRail doesn't recognize the API key (401).")
+    for unquoted in (forbidden, firewalled):
+        assert "(403). `callrail-relay status` shows its words" in unquoted
     assert ["Requests refused: wrong secret ", "Ping received."] == others
 
 

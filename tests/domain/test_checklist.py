@@ -37,6 +37,8 @@ POSTED = replace(REACHED, last_from_if3=NOW)
         (CONFIGURED, {"number"}, Todo.START),
         (STARTED, {"number"}, Todo.CHECK),
         (replace(CONNECTED, standings=account(Reason("unauthorized"))), {"number"}, Todo.NEW_KEY),
+        # It knows the key: what it said is in the verdict.
+        (replace(CONNECTED, standings=account(Reason("forbidden"))), {"key", "number"}, Todo.EXPOSE),
         (replace(CONNECTED, standings=account(Reason("by_hand"))), {"key", "number"}, Todo.EXPOSE),
         (replace(CONNECTED, running=Running()), {"key", "number"}, Todo.START),
         (CONNECTED, {"key", "number"}, Todo.EXPOSE),

@@ -124,12 +124,12 @@ def test_a_lost_answer_makes_the_account_wait() -> None:
     ("status", "words"),
     [
         (401, ["401", "callrail-relay configure", "callrail-relay resume"]),
-        (403, ["403", "read-only", "company", "10DLC", "isn't enabled", "callrail-relay resume"]),
+        (403, ["(403): No.", "read-only", "company", "10DLC", "isn't enabled", "callrail-relay resume"]),
     ],
 )
 def test_a_refused_key_pauses_the_account(status: int, words: list[str]) -> None:
-    """The causes are in order, with the commands that help; the text is not blamed."""
-    consequence = consequence_of(Rejected(status, "no", Refusal.AUTHORIZATION))
+    """CallRail's own words, then the usual causes in order, and the command; the text is not blamed."""
+    consequence = consequence_of(Rejected(status, "No", Refusal.AUTHORIZATION))
 
     assert (NOW, ()) == (consequence.account.paused_since, consequence.reasons)
     assert consequence.account.paused_reason is not None

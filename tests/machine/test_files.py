@@ -14,6 +14,7 @@ from callrail_relay.bootstrap.wiring import open_relay
 from callrail_relay.domain.health import Condition
 from callrail_relay.errors import SettingsError
 from callrail_relay.machine.files import (
+    DOUBTFUL,
     is_unc,
     linux_mounts,
     mac_mounts,
@@ -35,6 +36,7 @@ LINUX = r"""
 37 36 0:51 / /mnt/twice rw - tmpfs tmpfs rw
 38 22 0:52 / /data rw - overlay overlay rw
 39 22 8:2 / /mnt/disk rw - fuseblk /dev/sdc1 rw
+40 22 0:53 / /mnt/any rw - fuse storage rw
 """
 MAC = """\
 /dev/disk3s1s1 on / (apfs, sealed, local, read-only, journaled)
@@ -60,11 +62,27 @@ map auto_home on /System/Volumes/Data/home (autofs, automounted, nobrowse)
         ("/mnt/twice/relay.db", None),
         ("/data/relay.db", None),
         ("/mnt/disk/relay.db", None),
+        ("/mnt/any/relay.db", None),
     ],
 )
 def test_linux_tells_what_is_mounted(path: str, kind: str | None) -> None:
     """The longest path that fits counts, and of two at one place the later one."""
     assert kind == remote_kind(path, linux_mounts(LINUX))
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/mnt/any/relay.db", "fuse"),
+        ("/mnt/disk/relay.db", None),
+        ("/home/me/near/relay.db", None),
+        ("/home/me/far/relay.db", None),
+        ("/var/lib/relay.db", None),
+    ],
+)
+def test_a_mount_that_does_not_say_what_it_is_may_be_a_network_drive(path: str, kind: str | None) -> None:
+    """It isn't refused, and isn't called this computer's own disk."""
+    assert kind == remote_kind(path, linux_mounts(LINUX), DOUBTFUL)
 
 
 @pytest.mark.parametrize(
@@ -107,8 +125,19 @@ def test_windows_names_shares(path: str, *, remote: bool) -> None:
         (r"G:\My Drive\relay", "Google Drive"),
         ("/home/me/Dropbox (Personal)/relay", "Dropbox"),
         ("/home/me/Nextcloud/relay", "Nextcloud"),
+        ("/home/me/ownCloud/relay", "ownCloud"),
+        ("/Users/me/Box/relay", "Box"),
+        (r"c:\users\me\box sync\relay", "Box"),
+        ("/home/me/SynologyDrive/relay", "Synology Drive"),
+        ("/home/me/SeaDrive/relay", "SeaDrive"),
+        ("/home/me/Insync/me@example.com/relay", "Insync"),
+        (r"C:\Users\me\Documents\My Tresors\relay", "Tresorit"),
+        (r"C:\Users\me\Sync\relay", "Sync.com or Syncthing"),
+        ("/Users/me/Library/CloudStorage/Egnyte-acme/relay", "a cloud storage app"),
         ("/home/me/dropbox-exports/relay", None),
         ("/home/box/relay", None),
+        ("/home/sync/relay", None),
+        ("/mnt/box sets/synced/relay", None),
         (r"C:\Users\me\AppData\Local\callrail-relay", None),
     ],
 )
@@ -181,5 +210,5 @@ async def test_synced_folder_is_a_warning(
         pass
 
     assert Condition.WARNING == place.condition
-    assert "Dropbox syncs" in place.detail
-    assert "Dropbox syncs" in caplog.text
+    assert "Dropbox seems to sync" in place.detail
+    assert "Dropbox seems to sync" in caplog.text

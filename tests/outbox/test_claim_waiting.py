@@ -195,7 +195,8 @@ async def test_a_refused_key_pauses_the_account(outbox: Store, worker: Worker, h
 
     assert recorded.account_before.paused_since is None
     assert START == recorded.account.paused_since
-    assert recorded.account.paused_reason in (Reason("unauthorized"), Reason("forbidden"))
+    forbidden = Reason("forbidden", {"detail": "no"})
+    assert recorded.account.paused_reason in (Reason("unauthorized"), forbidden)
     assert [Status.QUEUED] * 3 == [await status_of(outbox, id_) for id_ in ids]
     assert await worker.waits() is None
     await outbox.write(decisions.resume, ACCOUNT)

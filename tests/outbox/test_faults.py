@@ -155,7 +155,7 @@ async def test_a_directory_that_is_a_file(tmp_path: Path, clock: ManualClock) ->
     """No directory can be made there."""
     (tmp_path / "data").write_text("not a directory", encoding="utf-8")
 
-    with pytest.raises(Unavailable, match=r"\)\. Check its directory and database\.url"):
+    with pytest.raises(Unavailable, match=r"\)\. Check its directory, or set CALLRAIL_RELAY_DATA"):
         await open_store(tmp_path / "data" / "relay.db", clock)
 
 

@@ -48,8 +48,8 @@ async def routes_checked(simulator: Simulator, *routes: Route, api_key: str = KE
 
 
 def elsewhere(rig: Rig) -> Operations:
-    """The operations after the account was taken out of the settings."""
-    return Operations(rig.outbox, account_ids=[], mapping=rig.mapping)
+    """The operations after the settings got another account."""
+    return Operations(rig.outbox, account_ids=["ACC9"], mapping=rig.mapping)
 
 
 async def test_store_that_can_be_written_is_well(tmp_path: Path) -> None:
