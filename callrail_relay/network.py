@@ -146,7 +146,7 @@ def _load_certificates() -> tuple[ssl.SSLContext, str]:
             return ssl.create_default_context(cafile=file), f"{printable(file)} (SSL_CERT_FILE)"
         except OSError as error:
             no_pem = isinstance(error, ssl.SSLError)
-            fault = "holds no certificates (PEM)" if no_pem else f"cannot be read ({error.strerror})"
+            fault = "holds no certificates (PEM)" if no_pem else f"can't be read ({error.strerror})"
             raise _bad_certificates("SSL_CERT_FILE", file, fault) from error
     if folders:
         found = [Path(folder) for folder in folders.split(os.pathsep) if os.path.isdir(folder)]  # noqa: PTH112 - Path's own raises for a closed one

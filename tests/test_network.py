@@ -139,14 +139,14 @@ def test_nothing_of_it_counts_on_this_machine(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("variable", "value", "fault"),
     [
-        ("SSL_CERT_FILE", "/nonexistent.pem", "cannot be read"),
-        ("SSL_CERT_FILE", "{folder}", "cannot be read"),
+        ("SSL_CERT_FILE", "/nonexistent.pem", "can't be read"),
+        ("SSL_CERT_FILE", "{folder}", "can't be read"),
         ("SSL_CERT_FILE", "{folder}/empty.pem", "holds no certificates (PEM). Correct it, or unset it"),
         ("SSL_CERT_DIR", "/nonexistent", "isn't a directory"),
         ("SSL_CERT_DIR", "{folder}/empty.pem", "isn't a directory"),
         ("SSL_CERT_DIR", "{folder}", "rehash"),
         ("SSL_CERT_DIR", "/nonexistent{pathsep}{folder}", "rehash"),
-        ("SSLKEYLOGFILE", "{folder}/none/keys", "cannot be written"),
+        ("SSLKEYLOGFILE", "{folder}/none/keys", "can't be written"),
     ],
 )
 def test_missing_certificates_are_named(

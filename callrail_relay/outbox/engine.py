@@ -141,7 +141,7 @@ def _open_sqlite(address: sa.URL) -> sa.Engine:
         os.close(patiently(lambda: os.open(path, os.O_RDONLY)))
     except OSError as error:
         raise Unavailable(
-            f"The database {path} cannot be opened ({error.strerror}). Check its directory, or set "
+            f"The database {path} can't be opened ({error.strerror}). Check its directory, or set "
             "CALLRAIL_RELAY_DATA or database.url to another place."
         ) from error
     engine = sa.create_engine(

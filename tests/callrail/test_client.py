@@ -1104,7 +1104,7 @@ async def test_unreachable_callrail_is_told(simulator: Simulator, fault: Fault) 
     """What is no answer is Unavailable, with the host's name."""
     simulator.fault(fault)
     async with asking(simulator) as callrail:
-        with pytest.raises(Unavailable, match=r"127\.0\.0\.1 cannot be reached"):
+        with pytest.raises(Unavailable, match=r"127\.0\.0\.1 can't be reached"):
             await callrail.accounts()
 
 

@@ -228,7 +228,7 @@ def test_a_key_that_may_not_write_is_refused(simulator: Simulator, config: Path)
     ("fault", "code", "words"),
     [
         (Fault(Kind.STATUS, on="read", status=503), 8, "CallRail is having problems (503)"),
-        (Fault(Kind.DROP, on="read"), 8, "cannot be reached"),
+        (Fault(Kind.DROP, on="read"), 8, "can't be reached"),
         (Fault(Kind.STATUS, on="read", status=401), 5, "doesn't recognize this API key"),
         # The second request is the one that changes something.
         (Fault(Kind.DROP_ANSWER, on="read", position=2), 8, "run the command again, which is safe"),

@@ -126,7 +126,7 @@ async def test_a_new_store_in_a_folder_that_is_read_only(folder: Path, clock: Ma
     """Neither the store nor a directory for it can be made."""
     allow(folder, 0o555)
     for path in (folder / "relay.db", folder / "data" / "relay.db"):
-        with ordinary_user(), pytest.raises(Unavailable, match=r"cannot be opened \(Permission denied\)"):
+        with ordinary_user(), pytest.raises(Unavailable, match=r"can't be opened \(Permission denied\)"):
             await open_store(path, clock)
 
 
@@ -138,7 +138,7 @@ async def test_a_store_of_another_user(folder: Path, clock: ManualClock) -> None
     allow(path, 0)
     with (
         ordinary_user(),
-        pytest.raises(Unavailable, match=r"cannot be opened \(Permission denied\)"),
+        pytest.raises(Unavailable, match=r"can't be opened \(Permission denied\)"),
     ):
         await open_store(path, clock)
 

@@ -145,7 +145,7 @@ async def test_unreachable_callrail_is_told() -> None:
     """That is another fault than a refusal."""
     simulator = make_simulator()
     simulator.fault(Fault(Kind.REFUSE, on="any"))
-    with pytest.raises(Unavailable, match="cannot be reached"):
+    with pytest.raises(Unavailable, match="can't be reached"):
         await routes_checked(simulator, route_of(simulator))
 
 

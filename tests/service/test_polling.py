@@ -275,7 +275,7 @@ async def test_a_page_may_have_many_long_conversations(rig: Rig) -> None:
     ("fault", "words"),
     [
         (Fault(Kind.STATUS, on="read", status=429), "CallRail's request limit is reached"),
-        (Fault(Kind.DROP, on="read"), "cannot be reached"),
+        (Fault(Kind.DROP, on="read"), "can't be reached"),
         (Fault(Kind.GARBAGE, on="read"), "not the way CallRail does"),
     ],
 )
