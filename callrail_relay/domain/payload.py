@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple, Self, TypeGuard
 
 from callrail_relay.domain import charset
@@ -336,7 +337,13 @@ _WRITTEN = frozenset({"message", "seller"})
 _NEVER_IN_FORMS = re.compile(r'[^!-~]|["<>\\^`{|}#\[\]]')
 _RAW = re.compile(rf"{_NEVER_IN_FORMS.pattern}|[=?]|://")
 _ESCAPED = re.compile(r"\+|%[0-9A-Fa-f]{2}")
+# JavaScript's encodeURI writes a space as %20 and leaves these and "&"; its escape() makes what no form has.
+_LEFT_BY_ENCODE_URI = re.compile("[,:;@$+]")
+_MADE_BY_ESCAPE = re.compile("%u[0-9A-Fa-f]{4}")
 _FIELD_NAME = re.compile(r"[\w.+~!*'()$%\[\]-]+", re.ASCII)
+_SPACE = r"(?:\+|%(?:20|0[9AaDd]))"
+# People put white space around an "&" and a "=". Behind an "&", only a field's name of two words has some.
+_AROUND_AMPERSAND = re.compile(rf"&{_SPACE}|{_SPACE}&[^=]*{_SPACE}|&[^=]*{_SPACE}={_SPACE}")
 _LONGEST_LINK = 2000
 
 
@@ -355,13 +362,15 @@ def form(text: str, content_type: str | None) -> Fields:
     if text.count("&") >= _MOST_FORM_FIELDS:
         raise UnparsedError("too_many_fields", limit=_MOST_FORM_FIELDS)
     labeled = charset.label(content_type)
-    return _fields(_pairs([_piece(raw, labeled) for raw in text.split("&")], labeled))
+    raws = text.split("&")
+    return _fields(_pairs([_piece(*pair, labeled) for pair in pairwise(["", *raws])], labeled))
 
 
-def _piece(raw: str, labeled: str | None) -> _Piece:
+def _piece(before: str, raw: str, labeled: str | None) -> _Piece:
     name, equals, value = raw.partition("=")
     plain = _plain_name(charset.unescape(name.replace("+", " "), labeled))
-    is_field = equals and (plain in IF3_FIELDS or _FIELD_NAME.fullmatch(name))
+    is_name = plain in IF3_FIELDS or _FIELD_NAME.fullmatch(name)
+    is_field = equals and is_name and not _AROUND_AMPERSAND.search(f"{before[-3:]}&{raw}")
     return _Piece(raw, plain if is_field else None, value)
 
 
@@ -383,31 +392,37 @@ def _pairs(pieces: Sequence[_Piece], labeled: str | None) -> Iterator[tuple[str,
 def _written(value: str, others: Sequence[_Piece], labeled: str | None, *, twice: bool) -> str:
     """*value* and what of *others* belongs to it: no form holds it, or it goes on with a link's query."""
     unescaped = (_NEVER_IN_FORMS.search(piece.value if piece.name else piece.raw) for piece in others)
-    raw = bool(_RAW.search(value)) or any(unescaped)
-    escaped = not raw and bool(_ESCAPED.search(value))
+    encode_uri = "%20" in value and _LEFT_BY_ENCODE_URI.search(value)
+    raw = bool(_RAW.search(value) or encode_uri) or any(unescaped)
+    escaped = bool(_ESCAPED.search(value))
     if not raw:
         last = max((i for i, piece in enumerate(others) if piece.raw and piece.name is None), default=-1)
         others = others[: last + 1]
     doubtful = raw and twice
     for piece in others:
         is_text = piece.name is None and piece.raw
-        doubtful |= escaped if is_text else not (raw and piece.raw and _is_in_query(value))
+        if is_text:
+            doubtful |= not raw and (escaped or "=" in piece.raw)
+        else:
+            doubtful |= not (raw and piece.raw and _is_in_query(value))
         value += f"&{piece.raw}"
     read = _value(value, labeled)
     if doubtful:
         return Doubtful(read, "loose_ampersand")
-    return Doubtful(read, "half_escaped") if re.search(r"\s", value) and read != value else read
+    half = (re.search(r"\s", value) and read != value) or ("%20" in value and "+" in value)
+    return Doubtful(read, "half_escaped") if half or _MADE_BY_ESCAPE.search(value) else read
 
 
 def _is_in_query(text: str) -> bool:
     """Whether *text* ends inside the query of a link."""
-    link, _, query = re.split(r"\s", text[-_LONGEST_LINK:])[-1].partition("?")
+    end = text[-_LONGEST_LINK:]
+    link, _, query = re.split(r"\s" if re.search(r"\s", end) else _SPACE, end)[-1].partition("?")
     return "=" in query and ("." in link or "/" in link)
 
 
 def _value(value: str, labeled: str | None) -> str:
-    """A value without its escapes. One with a plain space was not escaped, and a "+" in it is a plus."""
-    return charset.unescape(value if re.search(r"\s", value) else value.replace("+", " "), labeled)
+    """A value without its escapes. A "+" in it is a plus if its spaces are written in another way."""
+    return charset.unescape(value if re.search(r"\s|%20", value) else value.replace("+", " "), labeled)
 
 
 def _fields(pairs: Iterable[tuple[str, object]]) -> Fields:
