@@ -14,6 +14,7 @@ from callrail_relay.domain import charset
 from callrail_relay.domain.charset import UnparsedError, decode
 from callrail_relay.domain.message import Reason
 from callrail_relay.domain.printable import whole_number
+from callrail_relay.domain.routing import plain_id
 
 # https://investorfuse.document360.io/docs/callrail-api-v3
 IF3_FIELDS = frozenset((
@@ -191,7 +192,10 @@ class _Reader:
         routing = name in ("team_id", "sender_id")
         value = self._one(name, "bad_id" if routing else None)
         text = _text(value)
-        plain = None if text is None else whole_number(text.strip())
+        plain = None if text is None else plain_id(text)
+        if plain is not None and re.fullmatch("-?[0-9]+[.,][0-9]+", plain):  # as JSON's number would be
+            value = Number(plain.replace(",", "."))
+            text = plain = value.whole()
         if routing and text is None and value is not None:
             self._fault("bad_id", "not_text", field=name, kind=_kind(value))
         elif routing and text is not None and plain is None:

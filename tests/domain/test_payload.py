@@ -116,22 +116,31 @@ def test_a_phone_that_a_spreadsheet_rounded_is_a_fault() -> None:
         ("4.2e1", "42"),
         ('"4.2E+01"', "42"),
         ('"1,042"', "1042"),
+        ('"42,0"', "42"),
+        ('"+42"', "42"),
+        ('"#42"', "42"),
+        ('"\'42"', "42"),
+        ('"\\uff14\\uff12"', "42"),
         ('"0042"', "0042"),
-        ('"42.5"', "42.5"),
+        ('"-42"', "-42"),
+        ('"team 42"', "team 42"),
+        ('"#north"', "#north"),
+        ('"1.2.3"', "1.2.3"),
         ('"5e3"', "5e3"),
         ('"team-42.0"', "team-42.0"),
     ],
 )
-def test_an_id_that_a_float_wrote_is_the_whole_number(written: str, team_id: str) -> None:
+def test_an_id_that_a_person_or_a_float_wrote_is_the_whole_number(written: str, team_id: str) -> None:
     """Any other text is a separate id, one with leading zeros too."""
     payload = posted(f'{{"message":"Hi","seller_phone":"2025550122","team_id":{written}}}'.encode())
 
     assert (team_id, ()) == (payload.team_id, payload.faults)
 
 
-def test_an_id_that_a_spreadsheet_rounded_chooses_no_route() -> None:
-    """A wrong number would be worse than a text that waits."""
-    payload = posted(b'{"message":"Hi","seller_phone":"2025550122","team_id":"1.2E+05"}')
+@pytest.mark.parametrize("written", ["1.2E+05", "42.5", "42,5", "1.042", "-42.5"])
+def test_an_id_that_is_no_whole_number_chooses_no_route(written: str) -> None:
+    """A wrong number to send from would be worse than a text that waits."""
+    payload = posted(body(team_id=written))
 
     assert (None, ["bad_id"]) == (payload.team_id, [fault.code for fault in payload.faults])
 
