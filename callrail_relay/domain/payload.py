@@ -3,11 +3,12 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import NamedTuple, Self, TypeGuard
 
 from callrail_relay.domain import charset
@@ -105,7 +106,24 @@ def is_payload(value: object) -> TypeGuard[Fields]:
 
 def to_entry(value: object, *faults: Reason) -> Entry:
     """*value* as a payload that has these *faults* as well, or Unreadable if it is none."""
-    return _Reader(value).payload(faults) if is_payload(value) else no_payload()
+    if is_payload(value):
+        return _Reader(value).payload(faults)
+    # JSON that was posted as a form is the name of a field.
+    names = [*value] if isinstance(value, dict) else []
+    return no_payload() if dig([names, value]) is None else no_payload(problem="wrapped")
+
+
+def dig(value: object, levels: int = 8) -> Fields | None:
+    """The first payload in *value*: in what it holds, also in a text of JSON."""
+    if isinstance(value, str) and len(value) > len('{"message":') and value.lstrip()[:1] in ("{", "["):
+        with suppress(ValueError, RecursionError):
+            value = _DECODER.decode(value)
+    if is_payload(value):
+        return value
+    if levels == 0 or not isinstance(value, dict | list):
+        return None
+    inner = chain.from_iterable(value.values()) if isinstance(value, dict) else value
+    return next((found for one in inner if (found := dig(one, levels - 1)) is not None), None)
 
 
 def as_json(value: object) -> object:
@@ -141,10 +159,10 @@ def _from_list(values: list[object]) -> list[Entry]:
     bulk = (Reason("bulk", {"texts": payloads, "limit": MOST_PAYLOADS}),) if is_bulk else ()
     entries: list[Entry] = []
     unreadable = 0
-    for entry in (to_entry(value, *bulk) for value in values):
-        unreadable += isinstance(entry, Unreadable)
-        if isinstance(entry, Payload) or unreadable <= MOST_PAYLOADS:
-            entries.append(entry)
+    for value in values:
+        unreadable += not is_payload(value)
+        if is_payload(value) or unreadable <= MOST_PAYLOADS:
+            entries.append(to_entry(value, *bulk))
     if unreadable > MOST_PAYLOADS:
         entries.append(no_payload(problem="more", count=unreadable - MOST_PAYLOADS))
     return entries
