@@ -17,7 +17,10 @@ _IN_PRACTICE: dict[str, str] = _TABLES["in_practice"]
 # UTF-8's commonest sequences, or the beginnings that a cut leaves of them. People don't type what they are in
 # other character sets: a byte of the text is broken. Some of them are words in Cyrillic and Chinese.
 _BROKEN_UTF8 = re.compile(rb"\xe2\x80|\xf0\x9f(?![\xc0-\xff])")
-_BROKEN_UTF8_IN_LATIN = re.compile(rb"[\xc2\xc3][\x80-\xbf]|\xe2[\x80-\xbf]{2}")
+_BROKEN_UTF8_IN_LATIN = re.compile(
+    rb"[\xc2\xc3][\x80-\xbf]|\xe2[\x80-\xbf]{2}"
+    rb"|[a-z][\xc2\xc3]|(?<![A-Za-z\x80-\xff])[\xe2\xf0](?![A-Za-z\x80-\xff])"  # cut to one byte
+)
 _CONTROLS = re.compile("[\x80-\x9f]")  # what bytes of no use in a text become: the label is wrong
 
 # The only one of them whose text decodes as UTF-8 as well: it shifts between character sets by escapes.
