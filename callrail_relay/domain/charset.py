@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import suppress
 from encodings.aliases import aliases
 from urllib.parse import unquote, unquote_to_bytes
 
@@ -10,10 +11,17 @@ from callrail_relay.domain.message import Reason
 
 _TABLES = read_table(__package__, "charset")
 _CHARACTER_SETS = frozenset(_TABLES["character_sets"].split())
+_LATIN = frozenset(_TABLES["latin"].split())
 _IN_PRACTICE: dict[str, str] = _TABLES["in_practice"]
 
-# UTF-8's commonest sequences. People don't type what they are in Windows-1252: a byte of the text is broken.
-_BROKEN_UTF8 = re.compile(rb"\xc3[\x80-\xbf]|\xe2\x80[\x80-\xbf]|\xf0\x9f[\x80-\xbf]{2}")
+# UTF-8's commonest sequences, or the beginnings that a cut leaves of them. People don't type what they are in
+# other character sets: a byte of the text is broken. Some of them are words in Cyrillic and Chinese.
+_BROKEN_UTF8 = re.compile(rb"\xe2\x80|\xf0\x9f(?![\xc0-\xff])")
+_BROKEN_UTF8_IN_LATIN = re.compile(
+    rb"[\xc2\xc3][\x80-\xbf]|\xe2[\x80-\xbf]{2}"
+    rb"|[a-z][\xc2\xc3]|(?<![A-Za-z\x80-\xff])[\xe2\xf0](?![A-Za-z\x80-\xff])"  # cut to one byte
+)
+_CONTROLS = re.compile("[\x80-\x9f]")  # what bytes of no use in a text become: the label is wrong
 
 # The only one of them whose text decodes as UTF-8 as well: it shifts between character sets by escapes.
 _SEVEN_BIT = "iso2022_jp"
@@ -50,12 +58,9 @@ def decode(body: bytes, content_type: str | None) -> str:
     try:
         return body.decode()
     except UnicodeDecodeError as exc:
-        text = _by_label(body, labeled)
-        if text is not None:
-            return text
-        if labeled is None:
+        if labeled is None or _is_broken_utf8(body, labeled):
             raise UnparsedError("not_utf8", byte=exc.start + 1) from exc
-        raise UnparsedError("not_encoding", byte=exc.start + 1, encoding=_shown(labeled)) from exc
+        return _decode(body, labeled)
 
 
 def unescape(text: str, labeled: str | None) -> str:
@@ -68,26 +73,32 @@ def unescape(text: str, labeled: str | None) -> str:
         except UnicodeDecodeError:
             pass
     # Escapes are single bytes, whatever the form around them is written in.
-    if labeled and not labeled.startswith("utf_") and _by_label(unquote_to_bytes(text), labeled) is not None:
-        return unquote(text, encoding=labeled)
+    data = unquote_to_bytes(text)
+    if labeled and not labeled.startswith("utf_") and not _is_broken_utf8(data, labeled):
+        with suppress(UnparsedError):
+            _decode(data, labeled)
+            return unquote(text, encoding=labeled)
     return unquote(text, errors="surrogateescape")
 
 
-def _by_label(data: bytes, labeled: str | None) -> str | None:
-    """*data*, which is not UTF-8, as its label says, or None if it cannot be that either."""
-    if labeled is None or (labeled == "cp1252" and _BROKEN_UTF8.search(data)):
-        return None
-    try:
-        return data.decode(labeled)
-    except UnicodeDecodeError:
-        return None
+def _is_broken_utf8(data: bytes, labeled: str) -> bool:
+    """Whether *data*, which is not UTF-8, is that but for a few bytes, whatever its label says."""
+    if _BROKEN_UTF8.search(data) or (labeled in _LATIN and _BROKEN_UTF8_IN_LATIN.search(data)):
+        return True
+    text = data.decode(errors="replace")
+    broken = text.count("\ufffd")
+    return sum(map("\x7f".__lt__, text)) > 3 * broken  # more than two characters for each broken place
 
 
 def _decode(data: bytes, encoding: str) -> str:
     try:
-        return data.decode(encoding)
+        text = data.decode(encoding)
     except UnicodeDecodeError as exc:
         raise UnparsedError("not_encoding", byte=exc.start + 1, encoding=_shown(encoding)) from exc
+    if not encoding.startswith("utf") and (control := _CONTROLS.search(text)):
+        byte = len(text[: control.start()].encode(encoding)) + 1
+        raise UnparsedError("not_encoding", byte=byte, encoding=_shown(encoding))
+    return text
 
 
 def _shown(encoding: str) -> str:

@@ -3,16 +3,19 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
+from itertools import chain, pairwise
 from typing import NamedTuple, Self, TypeGuard
 
 from callrail_relay.domain import charset
 from callrail_relay.domain.charset import UnparsedError, decode
 from callrail_relay.domain.message import Reason
 from callrail_relay.domain.printable import whole_number
+from callrail_relay.domain.routing import plain_id
 
 # https://investorfuse.document360.io/docs/callrail-api-v3
 IF3_FIELDS = frozenset((
@@ -103,7 +106,24 @@ def is_payload(value: object) -> TypeGuard[Fields]:
 
 def to_entry(value: object, *faults: Reason) -> Entry:
     """*value* as a payload that has these *faults* as well, or Unreadable if it is none."""
-    return _Reader(value).payload(faults) if is_payload(value) else no_payload()
+    if is_payload(value):
+        return _Reader(value).payload(faults)
+    # JSON that was posted as a form is the name of a field.
+    names = [*value] if isinstance(value, dict) else []
+    return no_payload() if dig([names, value]) is None else no_payload(problem="wrapped")
+
+
+def dig(value: object, levels: int = 8) -> Fields | None:
+    """The first payload in *value*: in what it holds, also in a text of JSON."""
+    if isinstance(value, str) and len(value) > len('{"message":') and value.lstrip()[:1] in ("{", "["):
+        with suppress(ValueError, RecursionError):
+            value = _DECODER.decode(value)
+    if is_payload(value):
+        return value
+    if levels == 0 or not isinstance(value, dict | list):
+        return None
+    inner = chain.from_iterable(value.values()) if isinstance(value, dict) else value
+    return next((found for one in inner if (found := dig(one, levels - 1)) is not None), None)
 
 
 def as_json(value: object) -> object:
@@ -139,10 +159,10 @@ def _from_list(values: list[object]) -> list[Entry]:
     bulk = (Reason("bulk", {"texts": payloads, "limit": MOST_PAYLOADS}),) if is_bulk else ()
     entries: list[Entry] = []
     unreadable = 0
-    for entry in (to_entry(value, *bulk) for value in values):
-        unreadable += isinstance(entry, Unreadable)
-        if isinstance(entry, Payload) or unreadable <= MOST_PAYLOADS:
-            entries.append(entry)
+    for value in values:
+        unreadable += not is_payload(value)
+        if is_payload(value) or unreadable <= MOST_PAYLOADS:
+            entries.append(to_entry(value, *bulk))
     if unreadable > MOST_PAYLOADS:
         entries.append(no_payload(problem="more", count=unreadable - MOST_PAYLOADS))
     return entries
@@ -190,7 +210,10 @@ class _Reader:
         routing = name in ("team_id", "sender_id")
         value = self._one(name, "bad_id" if routing else None)
         text = _text(value)
-        plain = None if text is None else whole_number(text.strip())
+        plain = None if text is None else plain_id(text)
+        if plain is not None and re.fullmatch("-?[0-9]+[.,][0-9]+", plain):  # as JSON's number would be
+            value = Number(plain.replace(",", "."))
+            text = plain = value.whole()
         if routing and text is None and value is not None:
             self._fault("bad_id", "not_text", field=name, kind=_kind(value))
         elif routing and text is not None and plain is None:
@@ -336,7 +359,13 @@ _WRITTEN = frozenset({"message", "seller"})
 _NEVER_IN_FORMS = re.compile(r'[^!-~]|["<>\\^`{|}#\[\]]')
 _RAW = re.compile(rf"{_NEVER_IN_FORMS.pattern}|[=?]|://")
 _ESCAPED = re.compile(r"\+|%[0-9A-Fa-f]{2}")
+# JavaScript's encodeURI writes a space as %20 and leaves these and "&"; its escape() makes what no form has.
+_LEFT_BY_ENCODE_URI = re.compile("[,:;@$+]")
+_MADE_BY_ESCAPE = re.compile("%u[0-9A-Fa-f]{4}")
 _FIELD_NAME = re.compile(r"[\w.+~!*'()$%\[\]-]+", re.ASCII)
+_SPACE = r"(?:\+|%(?:20|0[9AaDd]))"
+# People put white space around an "&" and a "=". Behind an "&", only a field's name of two words has some.
+_AROUND_AMPERSAND = re.compile(rf"&{_SPACE}|{_SPACE}&[^=]*{_SPACE}|&[^=]*{_SPACE}={_SPACE}")
 _LONGEST_LINK = 2000
 
 
@@ -355,13 +384,15 @@ def form(text: str, content_type: str | None) -> Fields:
     if text.count("&") >= _MOST_FORM_FIELDS:
         raise UnparsedError("too_many_fields", limit=_MOST_FORM_FIELDS)
     labeled = charset.label(content_type)
-    return _fields(_pairs([_piece(raw, labeled) for raw in text.split("&")], labeled))
+    raws = text.split("&")
+    return _fields(_pairs([_piece(*pair, labeled) for pair in pairwise(["", *raws])], labeled))
 
 
-def _piece(raw: str, labeled: str | None) -> _Piece:
+def _piece(before: str, raw: str, labeled: str | None) -> _Piece:
     name, equals, value = raw.partition("=")
     plain = _plain_name(charset.unescape(name.replace("+", " "), labeled))
-    is_field = equals and (plain in IF3_FIELDS or _FIELD_NAME.fullmatch(name))
+    is_name = plain in IF3_FIELDS or _FIELD_NAME.fullmatch(name)
+    is_field = equals and is_name and not _AROUND_AMPERSAND.search(f"{before[-3:]}&{raw}")
     return _Piece(raw, plain if is_field else None, value)
 
 
@@ -383,31 +414,37 @@ def _pairs(pieces: Sequence[_Piece], labeled: str | None) -> Iterator[tuple[str,
 def _written(value: str, others: Sequence[_Piece], labeled: str | None, *, twice: bool) -> str:
     """*value* and what of *others* belongs to it: no form holds it, or it goes on with a link's query."""
     unescaped = (_NEVER_IN_FORMS.search(piece.value if piece.name else piece.raw) for piece in others)
-    raw = bool(_RAW.search(value)) or any(unescaped)
-    escaped = not raw and bool(_ESCAPED.search(value))
+    encode_uri = "%20" in value and _LEFT_BY_ENCODE_URI.search(value)
+    raw = bool(_RAW.search(value) or encode_uri) or any(unescaped)
+    escaped = bool(_ESCAPED.search(value))
     if not raw:
         last = max((i for i, piece in enumerate(others) if piece.raw and piece.name is None), default=-1)
         others = others[: last + 1]
     doubtful = raw and twice
     for piece in others:
         is_text = piece.name is None and piece.raw
-        doubtful |= escaped if is_text else not (raw and piece.raw and _is_in_query(value))
+        if is_text:
+            doubtful |= not raw and (escaped or "=" in piece.raw)
+        else:
+            doubtful |= not (raw and piece.raw and _is_in_query(value))
         value += f"&{piece.raw}"
     read = _value(value, labeled)
     if doubtful:
         return Doubtful(read, "loose_ampersand")
-    return Doubtful(read, "half_escaped") if re.search(r"\s", value) and read != value else read
+    half = (re.search(r"\s", value) and read != value) or ("%20" in value and "+" in value)
+    return Doubtful(read, "half_escaped") if half or _MADE_BY_ESCAPE.search(value) else read
 
 
 def _is_in_query(text: str) -> bool:
     """Whether *text* ends inside the query of a link."""
-    link, _, query = re.split(r"\s", text[-_LONGEST_LINK:])[-1].partition("?")
+    end = text[-_LONGEST_LINK:]
+    link, _, query = re.split(r"\s" if re.search(r"\s", end) else _SPACE, end)[-1].partition("?")
     return "=" in query and ("." in link or "/" in link)
 
 
 def _value(value: str, labeled: str | None) -> str:
-    """A value without its escapes. One with a plain space was not escaped, and a "+" in it is a plus."""
-    return charset.unescape(value if re.search(r"\s", value) else value.replace("+", " "), labeled)
+    """A value without its escapes. A "+" in it is a plus if its spaces are written in another way."""
+    return charset.unescape(value if re.search(r"\s|%20", value) else value.replace("+", " "), labeled)
 
 
 def _fields(pairs: Iterable[tuple[str, object]]) -> Fields:

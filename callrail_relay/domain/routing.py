@@ -1,6 +1,8 @@
 """Which account, company and tracking number a message is sent from, and which numbers can text."""
 
 import ipaddress
+import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,6 +19,11 @@ class Route:
     tracking_number: str
 
 
+def plain_id(written: str) -> str | None:
+    """*written* as ids are compared, a whole number in plain digits; None if it was rounded."""
+    return whole_number(re.sub("^[#+']+(?=[0-9])", "", unicodedata.normalize("NFKC", written).strip()))
+
+
 @dataclass(frozen=True, slots=True)
 class RouteRule:
     """The *route* of one team, one sender, or one sender of one team; without ids it always matches."""
@@ -26,11 +33,11 @@ class RouteRule:
     sender_id: str | int | None = None
 
     def matches(self, *, team_id: str | None, sender_id: str | None) -> bool:
-        # Ids are compared as text: 0042 is not 42, but the 42.0 that a spreadsheet or a float writes is.
+        # Ids are compared as text: 0042 is not 42, but a person's #42 and the 42.0 of a spreadsheet are.
         for wanted, given in ((self.team_id, team_id), (self.sender_id, sender_id)):
             if wanted is None:
                 continue
-            if given is None or whole_number(str(wanted).strip()) != whole_number(given.strip()):
+            if given is None or plain_id(str(wanted)) != plain_id(given):
                 return False
         return True
 

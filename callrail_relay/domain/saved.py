@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import chain, groupby
+from itertools import groupby
 
 from callrail_relay.domain import payload, read_table
 from callrail_relay.domain.charset import UnparsedError, decode
@@ -54,10 +54,12 @@ def _documents(text: str) -> Iterator[tuple[int, object]]:
 
 
 def _document_at(text: str, start: int, end_of_line: int) -> tuple[object, int]:
-    """The JSON document at *start*, and the end of its last line; Unreadable if it has a mistake."""
+    """The JSON document at *start*, and the end of its last line; Unreadable or None if it can't be read."""
     try:
         value, end = payload.json_at(text, start)
     except UnparsedError as fault:
+        if fault.reason.parameters["problem"] == "json_text":  # a row of CSV, as a rule
+            return None, end_of_line
         # Its texts must not come out of it one by one, out of order. As programs write JSON, the lines of the
         # rest are indented, or only close a bracket.
         end = end_of_line
@@ -130,7 +132,6 @@ def _content_type(envelope: Fields) -> str | None:
 _ENDS, _TIMES = (_TABLES["history"][name] for name in ("ends", "times"))
 _SUCCESS = re.compile(r"(?:success|succeeded|completed?\b|done\b|sent\b)", re.IGNORECASE)
 _STEP = re.compile(r"^(?:(?:\d+|step|data|inputs?|outputs?|trigger|catch_hook|querystring|body)[._]+)+")
-_DEEPEST = 8
 
 
 def _task(value: Fields) -> Entry | None:
@@ -139,26 +140,13 @@ def _task(value: Fields) -> Entry | None:
     ended = next((one for one in ends if isinstance(one, str)), None)
     if ended is None or not times:
         return None
-    found = _dig(value, _DEEPEST)
+    found = payload.dig(value)
     if found is None:
         return payload.no_payload()
     came_at = next((at for one in times if (at := _instant(one)) is not None), None)
     sent = [Reason("sent_by_zapier", {"written_at": instant(came_at)} if came_at else {})]
     entry = payload.to_entry(found, *(sent if _SUCCESS.match(ended.strip()) else ()))
     return replace(entry, came_at=came_at) if isinstance(entry, Payload) else entry
-
-
-def _dig(value: object, levels: int) -> Fields | None:
-    """The first payload in *value*: in what it holds, also in a text of JSON."""
-    if is_payload(value):
-        return value
-    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
-        with suppress(UnparsedError):
-            value = payload.parse(value, None)
-    if levels == 0 or not isinstance(value, dict | list):
-        return None
-    inner = chain.from_iterable(value.values()) if isinstance(value, dict) else value
-    return next((found for one in inner if (found := _dig(one, levels - 1)) is not None), None)
 
 
 def _csv_rows(text: str) -> list[Fields]:

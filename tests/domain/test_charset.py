@@ -62,15 +62,27 @@ def test_utf_8_is_utf_8_under_any_label(text: str, name: str) -> None:
     ("name", "encoding", "text"),
     [
         ("ISO-8859-1", "cp1252", "“Café”, 5 €"),
+        ("ISO-8859-1", "cp1252", "« Café »… “José”… ½ acre, 50°, „viel Spaß“"),
         ("latin1", "cp1252", "Señor"),
         ("iso-8859-15", "iso8859_15", "5 € à Genève"),
         ("windows-1251", "cp1251", "Привет"),
         ("koi8-r", "koi8_r", "Привет"),
+        ("koi8-r", "koi8_r", "ребёнок"),
+        ("windows-1251", "cp1251", "Гёте"),
+        ("windows-1251", "cp1251", "срџба"),
+        ("iso-8859-5", "iso8859_5", "ГОТОВ"),
+        ("windows-1256", "cp1256", "آپ کا گھر"),
+        ("windows-1250", "cp1250", "Příliš, „żółć“"),
+        ("windows-1250", "cp1250", "ROMÂNĂ, dacă"),
+        ("iso-8859-9", "cp1254", "İyi günler, hâlâ Şeyma"),
+        ("iso-8859-1", "cp1252", "AMANHÃ, São Paulo, Það er"),
+        ("tis-620", "cp874", "สวัสดีครับ"),
         ("macintosh", "mac_roman", "Café"),
         ("shift_jis", "cp932", "こんにちは"),
         ("x-sjis", "cp932", "こんにちは"),
         ("iso-2022-jp", "iso2022_jp", "こんにちは"),
         ("gb2312", "gb18030", "你好"),
+        ("gb2312", "gb18030", "什么时候方便"),
         ("euc-kr", "cp949", "안녕하세요"),
     ],
 )
@@ -101,8 +113,9 @@ def test_wide_text_is_told_by_its_nuls(encoding: str, content_type: str) -> None
         (
             b'{"message":"Don\xe2\x80\x99t","seller":"\xe9"}',
             "application/json; charset=latin1",
-            "valid CP1252",
+            "valid UTF-8 from byte 32 on",
         ),
+        (b'{"message":"Caf\xe9 Don\x92t"}', "application/json; charset=iso-8859-15", "15 from byte 21 on"),
         (b"message=Don%E2%80%99t+%E9", f"{FORM}; charset=latin1", "broken"),
         (b"message=Caf%E9", FORM, "broken"),
         (b"\xff\xfe{", "application/json", "valid UTF-16"),
@@ -110,10 +123,47 @@ def test_wide_text_is_told_by_its_nuls(encoding: str, content_type: str) -> None
     ],
 )
 def test_what_is_neither_is_on_hold(data: bytes, content_type: str, words: str) -> None:
-    """
-    Never as mojibake: also UTF-8 with one broken byte is not taken for Windows-1252. The reason is true.
-    """
+    """The reason is true, and names the byte to look at."""
     assert words in faults(data, content_type)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["iso-8859-1", "windows-1250", "windows-1254", "iso-8859-9", "iso-8859-15", "macintosh", "gbk", "koi8-r"],
+)
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"Don\xe2\x80\x99t worry \xf0\x9f",
+        b"cut emoji \xf0\x9f\x98",
+        b"cut dash \xe2\x80",
+        "Вы ещё продаёте дом".encode()[:-1],
+        "您还想卖房子吗".encode()[:-1],
+    ],
+)
+def test_broken_utf_8_is_not_taken_for_its_label(name: str, words: bytes) -> None:
+    """A program that cuts a text by its bytes leaves a part of a character, and never mojibake."""
+    escaped = quote(words).encode()
+
+    assert "UTF-8" in faults(b'{"message":"' + words + b'"}', f"application/json; charset={name}")
+    assert "broken" in faults(b"message=" + escaped + b"&seller_phone=1", f"{FORM}; charset={name}")
+
+
+@pytest.mark.parametrize("name", ["windows-1252", "windows-1250", "iso-8859-15", "macintosh"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"Price\xc2\xa05 \xc2\xbd acre caf\xe9",
+        b"Se\xc3\xb1or caf\xe9",
+        b"\xe2\x98\x85 \xe9",
+        b"Buenos d\xc3",
+        b"Bye! \xf0",
+        b"Offer \xe2 today",
+    ],
+)
+def test_utf_8_in_part_is_on_hold(name: str, words: bytes) -> None:
+    """Two programs wrote it, or one byte is left of a character, where no letter of a word can be."""
+    assert "UTF-8" in faults(b'{"message":"' + words + b'"}', f"application/json; charset={name}")
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,9 @@ def sample(name: str) -> bytes:
     return (SAMPLES / name).read_bytes()
 
 
+RAW = {"message": "Hi", "seller_phone": "2025550122"}
+
+
 def body(**values: object) -> bytes:
     return json.dumps({"message": TEXT, "seller_phone": "2025550122", **values}).encode()
 
@@ -116,22 +119,31 @@ def test_a_phone_that_a_spreadsheet_rounded_is_a_fault() -> None:
         ("4.2e1", "42"),
         ('"4.2E+01"', "42"),
         ('"1,042"', "1042"),
+        ('"42,0"', "42"),
+        ('"+42"', "42"),
+        ('"#42"', "42"),
+        ('"\'42"', "42"),
+        ('"\\uff14\\uff12"', "42"),
         ('"0042"', "0042"),
-        ('"42.5"', "42.5"),
+        ('"-42"', "-42"),
+        ('"team 42"', "team 42"),
+        ('"#north"', "#north"),
+        ('"1.2.3"', "1.2.3"),
         ('"5e3"', "5e3"),
         ('"team-42.0"', "team-42.0"),
     ],
 )
-def test_an_id_that_a_float_wrote_is_the_whole_number(written: str, team_id: str) -> None:
+def test_an_id_that_a_person_or_a_float_wrote_is_the_whole_number(written: str, team_id: str) -> None:
     """Any other text is a separate id, one with leading zeros too."""
     payload = posted(f'{{"message":"Hi","seller_phone":"2025550122","team_id":{written}}}'.encode())
 
     assert (team_id, ()) == (payload.team_id, payload.faults)
 
 
-def test_an_id_that_a_spreadsheet_rounded_chooses_no_route() -> None:
-    """A wrong number would be worse than a text that waits."""
-    payload = posted(b'{"message":"Hi","seller_phone":"2025550122","team_id":"1.2E+05"}')
+@pytest.mark.parametrize("written", ["1.2E+05", "42.5", "42,5", "1.042", "-42.5"])
+def test_an_id_that_is_no_whole_number_chooses_no_route(written: str) -> None:
+    """A wrong number to send from would be worse than a text that waits."""
+    payload = posted(body(team_id=written))
 
     assert (None, ["bad_id"]) == (payload.team_id, [fault.code for fault in payload.faults])
 
@@ -459,6 +471,23 @@ def test_what_is_no_text_from_if3_is_reported(data: bytes) -> None:
     assert ["not_a_payload"] == codes(entry)
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        json.dumps([json.dumps(RAW)]),
+        json.dumps({"body": json.dumps(RAW)}),
+        json.dumps({"data": RAW}),
+        json.dumps({"data": [{"json": RAW}]}),
+        urlencode({json.dumps(RAW): ""}),
+    ],
+)
+def test_a_text_that_is_wrapped_is_said_to_be(data: str) -> None:
+    """The reason is true, and says what the sender has to change."""
+    (entry,) = read_request(data.encode(), content_type=None)
+
+    assert (["not_a_payload"], "inside another") == (codes(entry), explain(entry.faults[0])[17:31])
+
+
 @pytest.mark.parametrize("value", ["[]", '["Hi"]', "{}", "true", "1.5", "NaN", "-Infinity", "1e400"])
 def test_values_of_other_kinds_are_faults_of_their_field(value: str) -> None:
     """A message, a phone and an id that chooses the route must be text or whole numbers."""
@@ -607,7 +636,6 @@ def zapier(content: object, **more: object) -> dict[str, object]:
     }
 
 
-RAW = {"message": "Hi", "seller_phone": "2025550122"}
 FORM = "message=Hi&seller_phone=2025550122"
 HI = Payload(message="Hi", seller_phone="2025550122")
 
@@ -727,6 +755,14 @@ def test_saved_lines_are_read_one_by_one() -> None:
     assert [Payload, *[Unreadable] * 2, Payload, Unreadable, Payload, Unreadable] == shapes(entries)
     details = " ".join(explain(fault) for entry in entries for fault in entry.faults)
     assert ["Line 2", "line 4", "Line 6", "Lines 8 to 9"] == re.findall(r"[Ll]ines? \d+(?: to \d+)?", details)
+
+
+@pytest.mark.parametrize("head", ["message,seller_phone", '"message","seller_phone"'])
+def test_a_file_of_plain_csv_is_neither_json_nor_a_form(head: str) -> None:
+    """Also if a row begins with a quote, as a string of JSON does."""
+    (entry,) = read_saved(f'{head}\n"Hi, ""you""",+12025550122\n"two\nlines",+12025550123\n'.encode())
+
+    assert "Lines 1 to 4 are neither" in explain(entry.faults[0])
 
 
 def test_saved_document_with_a_mistake_is_not_read_in_part() -> None:

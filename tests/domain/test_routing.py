@@ -28,6 +28,7 @@ RULES = (
         (None, None, MAIN),
         ("0042", None, MAIN),
         ("42.0", "789.0", BOTH),
+        ("#42", "+789", BOTH),
     ],
 )
 def test_first_match_wins(team_id: str | None, sender_id: str | None, route: Route) -> None:

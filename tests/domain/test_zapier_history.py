@@ -50,6 +50,7 @@ def test_a_csv_file_is_read_with_its_times() -> None:
             "steps": [{"output": TEXT}, {"input": {"content": "x"}}],
         },
         {"status": "success", "timestamp": "11/23/2026 2:00 PM", "data": json.dumps({"body": TEXT})},
+        {"status": "success", "date": "2026-11-23 14:00", "data": json.dumps(TEXT)},
         {"status": "success", "date": "2026-11-23 14:00", **TEXT},
     ],
 )
