@@ -15,7 +15,7 @@ from callrail_relay.domain.outcome import OutcomeKind
 class Event:
     """Base of all events, frozen dataclasses. ``action``, the name in the logs, comes from the class's."""
 
-    kinds: ClassVar[dict[object, type["Event"]]] = {}  # by action
+    kinds: ClassVar[dict[str, type["Event"]]] = {}  # by action
     action: ClassVar[str] = "event"
     default_level: ClassVar[str] = "info"
 
@@ -228,7 +228,7 @@ class ProgramFailed(Event, level="error"):
 
 def read_event(line: Mapping[str, Any]) -> Event | None:
     """The event of a line of the log, its values as JSON has them; None for what is no event."""
-    kind = Event.kinds.get(line.get("action"))
+    kind = Event.kinds.get(str(line.get("action")))
     if kind is None or not line.keys() >= {one.name for one in fields(kind)}:
         return None
     return kind(**{one.name: line[one.name] for one in fields(kind)})

@@ -366,6 +366,7 @@ _FIELD_NAME = re.compile(r"[\w.+~!*'()$%\[\]-]+", re.ASCII)
 _SPACE = r"(?:\+|%(?:20|0[9AaDd]))"
 # People put white space around an "&" and a "=". Behind an "&", only a field's name of two words has some.
 _AROUND_AMPERSAND = re.compile(rf"&{_SPACE}|{_SPACE}&[^=]*{_SPACE}|&[^=]*{_SPACE}={_SPACE}")
+_SPACED_AMPERSAND = re.compile(rf"{_SPACE}&{_SPACE}")
 _LONGEST_LINK = 2000
 
 
@@ -373,6 +374,7 @@ class _Piece(NamedTuple):
     raw: str
     name: str | None  # None if it cannot be a field of any form
     value: str
+    is_words: bool  # whether it goes on with a text that is before it
 
 
 def form(text: str, content_type: str | None) -> Fields:
@@ -391,9 +393,12 @@ def form(text: str, content_type: str | None) -> Fields:
 def _piece(before: str, raw: str, labeled: str | None) -> _Piece:
     name, equals, value = raw.partition("=")
     plain = _plain_name(charset.unescape(name.replace("+", " "), labeled))
-    is_name = plain in IF3_FIELDS or _FIELD_NAME.fullmatch(name)
-    is_field = equals and is_name and not _AROUND_AMPERSAND.search(f"{before[-3:]}&{raw}")
-    return _Piece(raw, plain if is_field else None, value)
+    joint = f"{before[-3:]}&{raw}"
+    is_field = equals and (
+        plain in IF3_FIELDS or (_FIELD_NAME.fullmatch(name) and not _AROUND_AMPERSAND.search(joint))
+    )
+    is_words = not is_field or bool(_SPACED_AMPERSAND.search(joint))
+    return _Piece(raw, plain if is_field else None, value, is_words)
 
 
 def _pairs(pieces: Sequence[_Piece], labeled: str | None) -> Iterator[tuple[str, str]]:
@@ -404,7 +409,10 @@ def _pairs(pieces: Sequence[_Piece], labeled: str | None) -> Iterator[tuple[str,
     while at < len(pieces):
         piece, at = pieces[at], at + 1
         if piece.name in _WRITTEN:
-            end = next((i for i in range(at, len(pieces)) if pieces[i].name in IF3_FIELDS), len(pieces))
+            ends = (
+                i for i in range(at, len(pieces)) if pieces[i].name in IF3_FIELDS and not pieces[i].is_words
+            )
+            end = next(ends, len(pieces))
             yield piece.name, _written(piece.value, pieces[at:end], labeled, twice=twice)
             at = end
         elif piece.name is not None:
@@ -418,11 +426,11 @@ def _written(value: str, others: Sequence[_Piece], labeled: str | None, *, twice
     raw = bool(_RAW.search(value) or encode_uri) or any(unescaped)
     escaped = bool(_ESCAPED.search(value))
     if not raw:
-        last = max((i for i, piece in enumerate(others) if piece.raw and piece.name is None), default=-1)
+        last = max((i for i, piece in enumerate(others) if piece.raw and piece.is_words), default=-1)
         others = others[: last + 1]
     doubtful = raw and twice
     for piece in others:
-        is_text = piece.name is None and piece.raw
+        is_text = piece.is_words and piece.raw
         if is_text:
             doubtful |= not raw and (escaped or "=" in piece.raw)
         else:

@@ -1,13 +1,12 @@
 """Phone numbers. What is known to be abroad or to take no texts is refused; unknown area codes are texted."""
 
 import re
-import unicodedata
 
 from phonenumbers import Leniency, PhoneNumberMatcher
 
 from callrail_relay.domain import read_table
 from callrail_relay.domain.message import Reason
-from callrail_relay.domain.printable import whole_number
+from callrail_relay.domain.printable import plain_digits, whole_number
 
 _TABLES = read_table(__package__, "phone")
 _COUNTRIES: dict[str, str] = _TABLES["countries"]  # by area code
@@ -107,7 +106,7 @@ def _cleaned(raw: str) -> str:
     """*raw* without what sheets, forms and copying do to a number."""
     text = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), _UNSEEN.sub("", raw))
     text = _NUMBER_SIGN.sub("", _DOTS.sub("-", " ".join(text.split())))
-    text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
+    text = plain_digits(text)
     if not text:
         raise BadPhone("empty")
     if len(text) > _LONGEST:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 
 # Controls steer a terminal, directions and unseen marks make words look like others, separators and
@@ -88,6 +89,11 @@ def _quoted(cell: str) -> str:
     if any(mark in cell for mark in ',;\t"\r\n'):
         return '"' + cell.replace('"', '""') + '"'
     return cell
+
+
+def plain_digits(text: str) -> str:
+    """*text* with the digits of every script as 0 to 9."""
+    return "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
 
 
 def whole_number(text: str) -> str | None:

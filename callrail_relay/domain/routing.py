@@ -2,12 +2,11 @@
 
 import ipaddress
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from callrail_relay.domain.printable import whole_number
+from callrail_relay.domain.printable import plain_digits, whole_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,7 @@ class Route:
 
 def plain_id(written: str) -> str | None:
     """*written* as ids are compared, a whole number in plain digits; None if it was rounded."""
-    return whole_number(re.sub("^[#+']+(?=[0-9])", "", unicodedata.normalize("NFKC", written).strip()))
+    return whole_number(re.sub("^[#+']+(?=[0-9])", "", plain_digits(written).strip()))
 
 
 @dataclass(frozen=True, slots=True)

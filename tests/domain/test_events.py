@@ -50,3 +50,9 @@ def test_whoever_does_not_want_to_know_is_told_nothing() -> None:
     hook: events.EventHook = ignore
 
     hook(events.AccountWaits(account_id="ACC1", until=datetime(2026, 3, 2, tzinfo=UTC), reason="429"))
+
+
+@pytest.mark.parametrize("action", [["attempt_started"], {"a": 1}, None, 7, "nothing_of_ours"])
+def test_a_line_of_another_program_is_no_event(action: object) -> None:
+    """Whatever its action is: `service logs` shows such lines as they are."""
+    assert events.read_event({"action": action}) is None

@@ -29,6 +29,7 @@ RULES = (
         ("0042", None, MAIN),
         ("42.0", "789.0", BOTH),
         ("#42", "+789", BOTH),
+        ("4\u00b2", "789", SENDER),
     ],
 )
 def test_first_match_wins(team_id: str | None, sender_id: str | None, route: Route) -> None:
