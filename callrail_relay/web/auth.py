@@ -64,6 +64,7 @@ class Login:
         self.people = people
         self._key = key or new_token()
         self._links: dict[str, float] = {}
+        self._ended = 0  # how often all links were ended
         self._signed_out: OrderedDict[str, None] = OrderedDict()
         self._notices: OrderedDict[tuple[str, str], Notice] = OrderedDict()
         self.token = self.new_token(timedelta.max)
@@ -77,6 +78,7 @@ class Login:
     def end_links(self) -> None:
         """End all links that are not used yet."""
         self._links.clear()
+        self._ended += 1
 
     async def enter(self, given: str) -> Session | None:
         """Open a session for a good token, which is used up; None for any other."""
@@ -90,8 +92,14 @@ class Login:
         """Add a person for a good token, and open their session. Raises UsageError, NotAllowed."""
         if (token := self.find_link(given)) is None:
             return None
-        person = await self.people.add(name, password)
-        if self._links.pop(token, None) is None:  # it was used or ended while the password was hashed
+        until, ended = self._links.pop(token), self._ended  # first: one link makes one person
+        try:
+            person = await self.people.add(name, password)
+        except BaseException:
+            if ended == self._ended:
+                self._links[token] = until
+            raise
+        if ended != self._ended:  # while the password was hashed
             await self.people.remove(person.name)
             return None
         return self.open(person)
