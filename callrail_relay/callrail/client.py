@@ -132,7 +132,7 @@ class CallRail:
     async def companies(self, account_id: str) -> list[NamedEntry]:
         """The active companies of an account."""
         entries = await self._requests().pages(wire.companies_path(account_id), "companies")
-        return wire.read_named(entries)
+        return wire.read_companies(entries)
 
     async def numbers(self, account_id: str, company_id: str | None = None) -> list[NumberEntry]:
         """The numbers of a company, or of the account, that can text; those of source trackers first."""

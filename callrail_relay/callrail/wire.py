@@ -86,12 +86,16 @@ def trackers_path(account_id: str, company_id: str | None) -> str:
 
 
 def read_named(entries: Iterable[Json]) -> list[NamedEntry]:
-    """Accounts, or the active ones of companies."""
+    """Accounts, or companies."""
     return [
         NamedEntry(str(entry["id"]), str(entry.get("name") or entry["id"]), _text(entry.get("numeric_id")))
         for entry in _with_id(entries)
-        if entry.get("status", "active") == "active"
     ]
+
+
+def read_companies(entries: Iterable[Json]) -> list[NamedEntry]:
+    """The active companies."""
+    return read_named(one for one in _with_id(entries) if one.get("status", "active") == "active")
 
 
 def read_numbers(entries: Iterable[Json]) -> list[NumberEntry]:

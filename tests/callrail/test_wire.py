@@ -445,7 +445,12 @@ def test_nobody_allows_nothing() -> None:
 
 def test_lists_are_read() -> None:
     """Accounts and companies by what the docs name; what has no id is passed over."""
-    accounts = [{"id": "ACC1", "name": "A", "numeric_id": 123456789}, {"id": "ACC2"}, {"name": "x"}, 7]
+    accounts = [
+        {"id": "ACC1", "name": "A", "numeric_id": 123456789},
+        {"id": "ACC2", "status": "trial"},
+        {"name": "x"},
+        7,
+    ]
     companies = [
         {"id": "COM1", "name": "C", "status": "active", "time_zone": "America/Chicago"},
         {"id": "COM2", "name": "D", "status": "disabled"},
@@ -456,7 +461,7 @@ def test_lists_are_read() -> None:
         listed("accounts", accounts)
     )
     assert [NamedEntry("COM1", "C"), NamedEntry("COM3", "COM3")] == (
-        wire.read_named(listed("companies", companies))
+        wire.read_companies(listed("companies", companies))
     )
 
 
