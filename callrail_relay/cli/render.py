@@ -29,6 +29,7 @@ from callrail_relay.service.health import RELAY, HealthReport
 from callrail_relay.service.operations import StatusReport
 
 STYLES: dict[str, str] = WORDS["styles"]
+_PLAIN = str.maketrans("✓✗█░…“”\u2019", '+x#.~""\'')
 _TIME_WIDTH = 19  # of a date and a time to the second
 _MARKS: dict[str, tuple[str, str]] = WORDS["marks"]
 SHORT_ID = 8  # characters of an id's end that a table shows
@@ -44,7 +45,10 @@ class _SafeConsole(Console):
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+            text = printable(segment.text)
+            if not self.encoding.startswith("utf"):  # a terminal of another character set
+                text = text.translate(_PLAIN)
+            yield segment if segment.control else Segment(text, segment.style)
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError

@@ -3,6 +3,7 @@
 import ast
 import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import structlog
 from typer.testing import CliRunner, Result
 
 import callrail_relay
-from callrail_relay.cli import app
+from callrail_relay.cli import app, render
 from callrail_relay.cli.console import working
 from callrail_relay.telemetry import logs
 
@@ -125,3 +126,12 @@ def test_results_go_through_one_function() -> None:
             if isinstance(node, ast.Call)
         }
         assert file.name in own or not {"typer.echo", "print", "sys.stdout.write"} & calls, file.name
+
+
+def test_a_terminal_of_another_character_set_gets_plain_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not the escapes that Python would write for what it does not have."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="iso-8859-1", write_through=True))
+    render.console().print("✓ ██░ “It\u2019s Núñez”…")
+
+    assert written.getvalue().strip() == '+ ##. "It\'s Núñez"~'.encode("iso-8859-1")
