@@ -27,7 +27,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "domain": {"errors"},
     "sentences": {"domain"},
     **{adapter: {"", "network", *GROUND} for adapter in ADAPTERS},
-    "config": {"", "network", "sentences", *GROUND},
     "telemetry": {"", "sentences", *GROUND},
     "service": {"", "outbox", "sentences", *GROUND},
     "bootstrap": {"", "network", "sentences", "service", "web", *GROUND, *ADAPTERS},

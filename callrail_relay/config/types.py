@@ -17,7 +17,6 @@ from callrail_relay.domain import read_table, teller
 from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.phone import BadPhone, normalize
 from callrail_relay.domain.routing import is_loopback
-from callrail_relay.sentences import says
 
 must = teller(__package__, "types")
 _TABLES = read_table(__package__, "types")
@@ -101,8 +100,7 @@ def _tracking_number(raw: object) -> str:
     try:
         return normalize(_text(raw))
     except BadPhone as fault:
-        typed = fault.reason.parameters["typed"]
-        raise ValueError(says(fault.reason).removeprefix(f"“{typed}” ").removesuffix(".")) from fault
+        raise ValueError(must("tracking_number")) from fault
 
 
 def _time_zone(raw: object) -> str:
