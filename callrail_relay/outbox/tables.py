@@ -356,7 +356,7 @@ _index("ix_forwards_received_at", forwards, "received_at")
 callrail_texts = _table(
     "callrail_texts",
     sa.Column("resource_id", sa.String(64), primary_key=True),  # CallRail's id, by which repeats are known
-    sa.Column("direction", Code(4), nullable=False),  # "in" from the person, "out" to the person
+    sa.Column("direction", Code(4), nullable=False),
     sa.Column("written_at", Instant, nullable=False),
     sa.Column("received_at", Instant, nullable=False, index=True),
     sa.Column("account_id", sa.String(64)),
