@@ -188,4 +188,5 @@ async def _check_callrail(context: AppContext) -> str:
     except (SettingsError, SecretError) as fault:
         raise CheckWarning(says("not_tried")) from fault
     async with wiring.open_callrail(context) as callrail:
-        return await health.check_routes(callrail, list(context.routes))
+        words = await health.check_routes(callrail, list(context.routes))
+        return health.check_clock(words, await callrail.ahead())
