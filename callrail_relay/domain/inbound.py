@@ -11,6 +11,7 @@ from callrail_relay.domain.reconcile import Settled
 from callrail_relay.domain.retry import doubled
 
 SAME_TEXT = timedelta(minutes=2)  # how far apart CallRail's webhook and conversation may date the same text
+SAME_MOMENT = timedelta(seconds=3)  # no one writes STOP, START and STOP again so soon
 
 
 class Direction(StrEnum):
@@ -128,7 +129,7 @@ class Forward:
 
     @property
     def title(self) -> str:
-        return f"Text from {self.seller or self.recipient or 'a number that CallRail masks'}"
+        return f"Text from {self.seller or self.recipient or 'an unknown number'}"
 
     @property
     def words(self) -> str:
