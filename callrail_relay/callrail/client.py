@@ -127,12 +127,6 @@ class CallRail:
             answer.status, answer.headers, answer.body, recipient=recipient, content=content
         )
 
-    async def ahead(self) -> timedelta:
-        """How far CallRail's clock is ahead of ours."""
-        requests = self._requests()
-        await requests.page(wire.ACCOUNTS_PATH, "accounts", 1)
-        return requests.ahead
-
     async def accounts(self) -> list[NamedEntry]:
         """The accounts that the key can see."""
         return wire.read_named(await self._requests().pages(wire.ACCOUNTS_PATH, "accounts"))
@@ -233,7 +227,7 @@ class CallRail:
         except (RefusedByCallRail, Unavailable) as error:
             fault = str(error)
         conversations = tuple(replies for replies in found.values() if replies)
-        return SeenReplies(conversations, requests.made, fault, is_last)
+        return SeenReplies(conversations, requests.made, fault, is_last, requests.ahead)
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,7 @@ class SeenReplies:
     requests: int = 0
     fault: str | None = None  # why not all could be read
     is_last: bool = True  # whether no page follows
+    ahead: timedelta = timedelta()  # how far CallRail's clock is ahead of ours
 
 
 ReadText = Callable[[bytes, str | None], CallRailText | None]  # None if it has no text
