@@ -155,7 +155,7 @@ class Operations:
                 names = f"{', '.join(ids[:_MATCHES])}{' and more' if len(ids) > _MATCHES else ''}"
                 raise NotFound(sentence("several_texts", part=part, names=names))
             full.append(ids[0] if ids else part)
-        return full
+        return list(dict.fromkeys(full))
 
     async def held_alike(self, id_: str) -> list[MessageSummary]:
         """All texts held as one mass text with this one, newest first. Raises NotFound, NotAllowed."""
