@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -132,21 +132,11 @@ async def replay(
     files: list[str], dry_run: bool = False, force: bool = False, yes: bool = False, timeout: float = 120.0
 ) -> int:
     from callrail_relay.bootstrap.wiring import open_relay
-    from callrail_relay.domain.mapper import map_saved
 
-    documents = [console.read_input(file) for file in files]
+    documents = {file: console.read_input(file) for file in files}
     context = load_context()
     context.require_route()
-    found: list[SavedFile] = []
-    for file, document in zip(files, documents, strict=True):
-        now, policy = context.clock.now(), context.guards
-        saved = map_saved(document, context.mapping.routes, now=now, policy=policy)
-        for reason in saved.skipped:
-            say(f"Skipped in {file}: {explain(reason)}")
-        if saved.drafts:
-            found.append((document, saved.drafts))
-    if not found:
-        raise NotFound(sentence("no_saved_text", files=", ".join(files)))
+    found = _read_saved(context, documents)
     count = sum(len(drafts) for _, drafts in found)
     if not dry_run:
         context.require_terms()
@@ -167,6 +157,25 @@ async def replay(
         return await _send_saved(relay, found, force=force, timeout=timeout)
 
 
+def _read_saved(context: "AppContext", documents: Mapping[str, bytes]) -> "list[SavedFile]":
+    """The files that hold texts; of the others, and of what else is in them, say why. Raises NotFound."""
+    from callrail_relay.domain.mapper import map_saved
+
+    found: list[SavedFile] = []
+    for file, document in documents.items():
+        now, policy = context.clock.now(), context.guards
+        saved = map_saved(document, context.mapping.routes, now=now, policy=policy)
+        for reason in saved.skipped:
+            say(f"Skipped in {file}: {explain(reason)}")
+        if saved.drafts:
+            found.append((document, saved.drafts))
+        elif not saved.skipped and len(documents) > 1:
+            say(f"Skipped {file}: it is empty.")
+    if not found:
+        raise NotFound(sentence("no_saved_text", files=", ".join(documents)))
+    return found
+
+
 async def _send_saved(relay: "Relay", found: "Sequence[SavedFile]", *, force: bool, timeout: float) -> int:
     from callrail_relay.bootstrap.wiring import open_worker
     from callrail_relay.service.dispatch import DeliveryResult, deliver
@@ -179,7 +188,7 @@ async def _send_saved(relay: "Relay", found: "Sequence[SavedFile]", *, force: bo
         new = [one.message_id for one in accepted if one.duplicate_of is None]
         # A run that was interrupted left texts in the queue: they are sent when it is run again.
         known = dict.fromkeys(one.duplicate_of for one in accepted if one.duplicate_of)
-        left = [id_ for id_ in known if (await relay.operations.find(id_))[0].status in OPEN]
+        left = [one.id for one in await relay.operations.find(*known) if one.status in OPEN]
         if ids := list(dict.fromkeys([*new, *left])):
             span = timedelta(seconds=timeout)
             with _stays_queued(), console.progress("Sending", len(ids)) as advance:
@@ -189,15 +198,15 @@ async def _send_saved(relay: "Relay", found: "Sequence[SavedFile]", *, force: bo
         for ending in endings:
             row = sent[ending.message.id]
             row["reason"] = row["reason"] or (ending.fault and str(ending.fault))
+        earlier = {one.id: one for one in await relay.operations.find(*known)}
         rows, counts = [], Counter[str]()
         for one in accepted:
             if one.duplicate_of is None:
                 rows.append(sent[one.message_id])
                 counts[WORDS["ended"].get(rows[-1]["status"], rows[-1]["status"])] += 1
             else:
-                earlier = (await relay.operations.find(one.duplicate_of))[0]
-                rows.append(_duplicate_row(earlier))
-                counts[_already(earlier.status)] += 1
+                rows.append(_duplicate_row(earlier[one.duplicate_of]))
+                counts[_already(earlier[one.duplicate_of].status)] += 1
     if given.as_json:
         print_json(rows)
     else:
@@ -211,10 +220,12 @@ async def _send_saved(relay: "Relay", found: "Sequence[SavedFile]", *, force: bo
 
 async def _show_plan(relay: "Relay", planned: "Sequence[Planned]", *, dry_run: bool) -> None:
     """Show the rows that the run itself would print; with a question to come, JSON waits for its end."""
+    known = dict.fromkeys(one.duplicate_of for one in planned if one.duplicate_of)
+    found = {one.id: one for one in await relay.operations.find(*known)}
     rows, earlier = [], []
     for one in planned:
         if one.duplicate_of is not None:
-            earlier.append((await relay.operations.find(one.duplicate_of))[0])
+            earlier.append(found[one.duplicate_of])
             rows.append(_duplicate_row(earlier[-1]))
             continue
         rows.append(message_document(one.message))

@@ -232,7 +232,7 @@ def test_replay_reads_zapier_and_knows_what_was_sent(configured: Program, sandbo
 
     assert ["sent"] == [row["status"] for row in first]
     assert [("duplicate", first[0]["id"])] == [(row["status"], row["id"]) for row in second]
-    assert ["sent"] == [row["status"] for row in configured.json("replay", file, "--force")]
+    assert ["sent"] == [row["status"] for row in configured.json("replay", file, file, "--force")]
     assert 2 == len(sandbox.texts())
 
 
