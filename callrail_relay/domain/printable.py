@@ -89,10 +89,10 @@ def lines(rows: Iterable[Iterable[str]]) -> str:
     return "".join(",".join(_quoted(cell) for cell in row) + "\n" for row in rows)
 
 
-def rows_of(text: str) -> "Reader":
+def rows_of(text: str, *, strict: bool = False) -> "Reader":
     """Return the rows of CSV, by the separator of its first line: Excel writes the one of its country."""
     head = text.lstrip().partition("\n")[0]
-    return csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
+    return csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count), strict=strict)
 
 
 def _quoted(cell: str) -> str:

@@ -25,9 +25,8 @@ def read_saved(document: bytes) -> list[Entry]:
         text = decode(document, None)
     except UnparsedError as fault:
         return [Unreadable((Reason("unreadable", {**fault.reason.parameters, "problem": "file"}),))]
-    if rows := _csv_rows(text):
-        return [_task(row) or payload.to_entry(row) for row in rows]
-    entries: list[Entry] = []
+    if entries := _csv_entries(text):
+        return entries
     for is_read, documents in groupby(_documents(text), key=lambda one: one[1] is not None):
         if is_read:
             for _, value in documents:
@@ -160,17 +159,33 @@ def _task(value: Fields) -> Entry | None:
     return replace(entry, came_at=came_at) if isinstance(entry, Payload) else entry
 
 
-def _csv_rows(text: str) -> list[Fields]:
-    """The rows of a CSV file of Zapier's history; none if it is no such file."""
-    rows = rows_of(text.lstrip("\ufeff"))
-    with suppress(csv.Error, StopIteration):
-        names = [_STEP.sub("", re.sub(r"[\W_]+", "_", one.strip().lower())) for one in next(rows)]
-        if {*names} & {*_ENDS} and {*names} & {*_TIMES}:
-            # A run without a time is a run as well. The trigger's cells come first, and win.
-            no_time: Fields = {name: [""] for name in names if name in _TIMES}
-            filled = (reversed([*zip(names, row, strict=False)]) for row in rows if any(row))
-            return [no_time | {name: [cell] for name, cell in one if cell} for one in filled]
-    return []
+def _csv_entries(text: str) -> list[Entry]:
+    """The texts in a CSV file of Zapier's history; none if it is no such file."""
+    entries: list[Entry] = []
+    names: list[str] = []
+    rows = rows_of(text.lstrip("\ufeff"), strict=True)
+    try:
+        header = next((row for row in rows if any(row)), [])
+        names = [_STEP.sub("", re.sub(r"[\W_]+", "_", one.strip().lower())) for one in header]
+        if not ({*names} & {*_ENDS} and {*names} & {*_TIMES}):
+            return []
+        # A run without a time is a run as well. The trigger's cells come first, and win.
+        no_time: Fields = {name: [""] for name in names if name in _TIMES}
+        for row in rows:
+            cells = reversed([*zip(names, row, strict=False)])
+            run = no_time | {name: [cell] for name, cell in cells if cell}
+            if any(row[len(names) :]):  # a text is cut there
+                entries.append(_unreadable("cells", rows.line_num))
+            elif any(row):
+                entries.append(_task(run) or payload.to_entry(run))
+    except csv.Error:
+        if names:
+            return [_unreadable("csv", rows.line_num)]
+    return entries
+
+
+def _unreadable(problem: str, line: int) -> Unreadable:
+    return Unreadable((Reason("unreadable", {"problem": problem, "line": line}),))
 
 
 def _instant(value: object) -> datetime | None:

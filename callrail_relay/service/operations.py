@@ -145,7 +145,7 @@ class Operations:
         return await self._shown(found) if ids else []
 
     async def full_ids(self, parts: Sequence[str]) -> list[str]:
-        """The ids that these parts stand for, each once; what fits none stays. Raises NotFound if several fit."""
+        """The ids that parts stand for, each once; what fits none stays. Raises NotFound if several fit."""
         full = []
         for part in parts:
             ids = []

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from callrail_relay.domain.mapper import map_saved
-from callrail_relay.domain.payload import Payload
+from callrail_relay.domain.payload import Payload, Unreadable
 from callrail_relay.domain.routing import Routes
 from callrail_relay.domain.saved import read_saved
+from callrail_relay.sentences import explain
 from tests.support.factories import make_route
 from tests.support.policies import guard_policy
 
@@ -63,6 +64,22 @@ def test_a_run_is_found_wherever_its_text_is(run: dict[str, object]) -> None:
         assert [("Hi Dana", ["sent_by_zapier"]), ("Hi Dana", [])] == codes(json.dumps(document))
     lines = "\n".join(json.dumps(one) for one in (run, failed))
     assert [("Hi Dana", ["sent_by_zapier"]), ("Hi Dana", [])] == codes(lines)
+
+
+@pytest.mark.parametrize(
+    ("rows", "texts", "remedy"),
+    [
+        ("held,,+12025550122,Is 9, or 10, good?\nheld,,+12025550123,Yes", 1, "Line 3 has more cells"),
+        ('held,,+12025550122,"Is 9 good?\nheld,,+12025550123,Yes', 0, "left over"),
+        ('held,,+12025550122,"Is ""9"" "good?\nheld,,+12025550123,Yes', 0, "left over"),
+    ],
+)
+def test_a_csv_file_without_its_quotes_sends_no_part_of_a_text(rows: str, texts: int, remedy: str) -> None:
+    """A comma that isn't in quotes would cut the text, a missing quote would add the next row to it."""
+    saved = read_saved(f"\r\nStatus,Date,Seller Phone,Message\n{rows}\n".encode())
+    skipped = [one for one in saved if isinstance(one, Unreadable)]
+    assert (texts, 1) == (len(saved) - len(skipped), len(skipped))
+    assert remedy in explain(skipped[0].faults[0])
 
 
 @pytest.mark.parametrize("separator", [";", "\t"])
