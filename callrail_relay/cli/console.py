@@ -115,6 +115,9 @@ def _exit_code(coroutine: Coroutine[Any, Any, int | None], *, long_running: bool
     except Exception as error:
         if os.environ.get("CALLRAIL_RELAY_LOG__LEVEL", "").lower() == "debug":
             raise
+        if isinstance(error, OSError) and error.errno:  # such as a disk that is full: no fault of the program
+            complain(sentence("system", why=error.strerror))
+            return Unavailable.exit_code
         complain(sentence("internal", error=type(error).__name__))
         return 1
 
@@ -221,12 +224,10 @@ def has_terminal() -> bool:
 
 def ask(question: str, *, default: str | None = "", hidden: bool = False) -> str:
     """What a person answers, *default* for an empty line; None asks again. Raises KeyboardInterrupt."""
-    # At Ctrl-C asyncio's handler would leave the command waiting for an answer.
-    former = signal.signal(signal.SIGINT, signal.default_int_handler)
     # Typer prints the end of its question on standard output, which may be a file or a pipe.
     aside = contextlib.nullcontext() if sys.stdout.isatty() else contextlib.redirect_stdout(sys.stderr)
     try:
-        with aside:
+        with _interruptible(), aside:
             answer = typer.prompt(
                 printable(question), default=default, show_default=False, hide_input=hidden, err=True
             )
@@ -234,9 +235,17 @@ def ask(question: str, *, default: str | None = "", hidden: bool = False) -> str
         if not hidden:  # there it is done already
             say("")
         raise KeyboardInterrupt from None
+    return str(answer).strip()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """End what reads at Ctrl-C: asyncio's own handler would leave it waiting."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
     finally:
         signal.signal(signal.SIGINT, former)
-    return str(answer).strip()
 
 
 def confirmed(question: str, *, yes: bool) -> bool:
@@ -260,9 +269,10 @@ def read_number(raw: str, option: str | None = None) -> str:
 
 
 def read_input(name: str) -> bytes:
-    """All of a file. Raises NotFound."""
+    """All of a file; ``-`` is standard input. Raises NotFound."""
     try:
-        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        with _interruptible():
+            return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
         raise NotFound(sentence("unreadable", name=name, why=error.strerror)) from error
 

@@ -183,10 +183,16 @@ async def _decide(relay: "Relay", verb: Verb, ids: list[str], note: str | None) 
     except (OSError, KeyError, ImportError):
         # A user without a name, as in some containers.
         name = ANONYMOUS.name
-    decide, actor = relay.operations.decide, Actor(name=name, note=note)
-    changed = [message for id_ in ids for message in await decide(verb, id_, actor)]
-    shown = [f"{message.status:<10} {message.id}" for message in changed]
-    show([message_document(message) for message in changed], "\n".join(shown))
+    actor = Actor(name=name, note=note)
+    changed: list[Message] = []
+    try:
+        for id_ in ids:
+            changed += await relay.operations.decide(verb, id_, actor)
+    finally:
+        # If one of them is refused, those before it are changed all the same.
+        shown = [f"{message.status:<10} {message.id}" for message in changed]
+        if shown:
+            show([message_document(message) for message in changed], "\n".join(shown))
     return changed
 
 

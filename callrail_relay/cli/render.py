@@ -83,6 +83,7 @@ def print_messages(messages: Sequence[Message], now: datetime) -> None:
     table = Table(*names, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in table.columns[:4]:
         column.no_wrap = True
+    table.columns[0].min_width = SHORT_ID  # cut, it could not be given to a command
     for message in messages:
         at = message.received_at.astimezone()
         day = "" if at.date() == now.astimezone().date() else f"{at.month}/{at.day} "

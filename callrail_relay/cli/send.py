@@ -1,7 +1,9 @@
 """``send``, one text from the command line, and ``replay``, those of saved requests."""
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -9,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from callrail_relay.cli import console
 from callrail_relay.cli.console import WORDS, echo, given, load_context, print_json, say, sentence
 from callrail_relay.cli.messages import message_document
-from callrail_relay.domain.message import Message, Reason, Status
+from callrail_relay.domain.charset import UnparsedError, decode
+from callrail_relay.domain.message import OPEN, Message, Reason, Status
 from callrail_relay.domain.printable import shortened
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import NotFound, SettingsError, UsageError
@@ -36,6 +39,8 @@ async def send(
     from callrail_relay.domain.mapper import map_direct
     from callrail_relay.service.dispatch import DeliveryResult, deliver
 
+    if message == "-":
+        message = _read_words()
     context = load_context()
     route = None if sender is None else await _sender(context, to, sender)
     draft = map_direct(to=to, text=message, routes=context.mapping.routes, sender=route)
@@ -52,9 +57,10 @@ async def send(
     async with open_relay(context) as relay, open_worker(relay) as worker:
         [accepted] = (await relay.intake.accept(relay.intake.direct(draft)))[0].accepted
         if wait:
-            await _poll_now(worker)
             span, ids = timedelta(seconds=timeout), [accepted.message_id]
-            [ending] = await deliver(relay.operations, worker, ids, timeout=span)
+            with _stays_queued():
+                await _poll_now(worker)
+                [ending] = await deliver(relay.operations, worker, ids, timeout=span)
         else:
             [stored] = await relay.operations.find(accepted.message_id)
             ending = DeliveryResult(message=stored)
@@ -68,6 +74,25 @@ async def send(
 
 
 _OPTIONS = {"bad_phone": "--to", "no_text": "--message", "bad_text": "--message", "bad_sender": "--from"}
+
+
+def _read_words() -> str:
+    """The text on standard input, without the line break that ends it there."""
+    try:
+        return decode(console.read_input("-"), None).rstrip("\r\n")
+    except UnparsedError as error:
+        broken = Reason("bad_text", {"problem": "broken_character"})
+        raise UsageError(f"--message can't be used: {says(broken)}") from error
+
+
+@contextmanager
+def _stays_queued() -> Iterator[None]:
+    """At Ctrl-C, say what becomes of texts that are stored and not sent yet."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        say(sentence("stays_queued"))
+        raise
 
 
 def _require_complete(reasons: Iterable[Reason]) -> None:
@@ -107,21 +132,11 @@ async def replay(
     files: list[str], dry_run: bool = False, force: bool = False, yes: bool = False, timeout: float = 120.0
 ) -> int:
     from callrail_relay.bootstrap.wiring import open_relay
-    from callrail_relay.domain.mapper import map_saved
 
-    documents = [console.read_input(file) for file in files]
+    documents = {file: console.read_input(file) for file in files}
     context = load_context()
     context.require_route()
-    found: list[SavedFile] = []
-    for file, document in zip(files, documents, strict=True):
-        now, policy = context.clock.now(), context.guards
-        saved = map_saved(document, context.mapping.routes, now=now, policy=policy)
-        for reason in saved.skipped:
-            say(f"Skipped in {file}: {explain(reason)}")
-        if saved.drafts:
-            found.append((document, saved.drafts))
-    if not found:
-        raise NotFound(sentence("no_saved_text", files=", ".join(files)))
+    found = _read_saved(context, documents)
     count = sum(len(drafts) for _, drafts in found)
     if not dry_run:
         context.require_terms()
@@ -142,6 +157,25 @@ async def replay(
         return await _send_saved(relay, found, force=force, timeout=timeout)
 
 
+def _read_saved(context: "AppContext", documents: Mapping[str, bytes]) -> "list[SavedFile]":
+    """The files that hold texts; of the others, and of what else is in them, say why. Raises NotFound."""
+    from callrail_relay.domain.mapper import map_saved
+
+    found: list[SavedFile] = []
+    for file, document in documents.items():
+        now, policy = context.clock.now(), context.guards
+        saved = map_saved(document, context.mapping.routes, now=now, policy=policy)
+        for reason in saved.skipped:
+            say(f"Skipped in {file}: {explain(reason)}")
+        if saved.drafts:
+            found.append((document, saved.drafts))
+        elif not saved.skipped and len(documents) > 1:
+            say(f"Skipped {file}: it is empty.")
+    if not found:
+        raise NotFound(sentence("no_saved_text", files=", ".join(documents)))
+    return found
+
+
 async def _send_saved(relay: "Relay", found: "Sequence[SavedFile]", *, force: bool, timeout: float) -> int:
     from callrail_relay.bootstrap.wiring import open_worker
     from callrail_relay.service.dispatch import DeliveryResult, deliver
@@ -152,28 +186,33 @@ async def _send_saved(relay: "Relay", found: "Sequence[SavedFile]", *, force: bo
         receipts = await relay.intake.accept(relay.intake.saved(found, force=force))
         accepted = [one for receipt in receipts for one in receipt.accepted]
         new = [one.message_id for one in accepted if one.duplicate_of is None]
-        if new:
-            await _poll_now(worker)
+        # A run that was interrupted left texts in the queue: they are sent when it is run again.
+        known = dict.fromkeys(one.duplicate_of for one in accepted if one.duplicate_of)
+        left = [one.id for one in await relay.operations.find(*known) if one.status in OPEN]
+        if ids := list(dict.fromkeys([*new, *left])):
             span = timedelta(seconds=timeout)
-            with console.progress("Sending", len(new)) as advance:
-                endings = await deliver(relay.operations, worker, new, timeout=span, told=advance)
+            with _stays_queued(), console.progress("Sending", len(ids)) as advance:
+                await _poll_now(worker)
+                endings = await deliver(relay.operations, worker, ids, timeout=span, told=advance)
         sent = {ending.message.id: message_document(ending.message) for ending in endings}
         for ending in endings:
             row = sent[ending.message.id]
             row["reason"] = row["reason"] or (ending.fault and str(ending.fault))
-        rows = [
-            sent[one.message_id]
-            if one.duplicate_of is None
-            else _duplicate_row((await relay.operations.find(one.duplicate_of))[0])
-            for one in accepted
-        ]
+        earlier = {one.id: one for one in await relay.operations.find(*known)}
+        rows, counts = [], Counter[str]()
+        for one in accepted:
+            if one.duplicate_of is None:
+                rows.append(sent[one.message_id])
+                counts[WORDS["ended"].get(rows[-1]["status"], rows[-1]["status"])] += 1
+            else:
+                rows.append(_duplicate_row(earlier[one.duplicate_of]))
+                counts[_already(earlier[one.duplicate_of].status)] += 1
     if given.as_json:
         print_json(rows)
     else:
         for row in rows:
             reason = f": {row['reason']}" if row["reason"] and row["status"] != "sent" else ""
             echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {row['id']}{reason}")
-        counts = Counter(WORDS["ended"].get(row["status"], row["status"]) for row in rows)
         say(f"{', '.join(f'{count} {what}' for what, count in counts.items())}.")
     codes = {ending.exit_code for ending in endings}
     return next((code for code in _GRAVEST_FIRST if code in codes), 0)
@@ -181,10 +220,12 @@ async def _send_saved(relay: "Relay", found: "Sequence[SavedFile]", *, force: bo
 
 async def _show_plan(relay: "Relay", planned: "Sequence[Planned]", *, dry_run: bool) -> None:
     """Show the rows that the run itself would print; with a question to come, JSON waits for its end."""
+    known = dict.fromkeys(one.duplicate_of for one in planned if one.duplicate_of)
+    found = {one.id: one for one in await relay.operations.find(*known)}
     rows, earlier = [], []
     for one in planned:
         if one.duplicate_of is not None:
-            earlier.append((await relay.operations.find(one.duplicate_of))[0])
+            earlier.append(found[one.duplicate_of])
             rows.append(_duplicate_row(earlier[-1]))
             continue
         rows.append(message_document(one.message))
@@ -205,18 +246,25 @@ def _duplicate_row(earlier: Message) -> dict[str, Any]:
     return {**message_document(earlier), "status": "duplicate", "reason": reason}
 
 
+def _already(status: Status) -> str:
+    return f"already {WORDS['already'].get(status, status)}"
+
+
 async def _plan_summary(relay: "Relay", planned: "Sequence[Planned]", earlier: Sequence[Message]) -> str:
     """Return what the run would do; *earlier* are the messages for which texts would be left out."""
     new = [one.message for one in planned if one.is_new]
     held = [message for message in new if message.status is Status.HELD]
-    parts = [f"{len(new) - len(held) or 'None'} will be sent"]
+    left = {message.id for message in earlier if message.status in OPEN}
+    parts = [f"{len(new) - len(held) + len(left) or 'None'} will be sent"]
+    if left:
+        parts.append(f"{len(left)} of them already queued")
     if held:
         codes = (message.reasons[0].code for message in held)
         why = Counter(WORDS["on_hold"].get(code, code.replace("_", " ")) for code in codes)
         reasons = [f"{count} {reason}" if len(why) > 1 else reason for reason, count in why.items()]
         parts.append(f"{len(held)} on hold: {' and '.join(reasons)}")
-    for status, count in Counter(message.status for message in earlier).items():
-        parts.append(f"{count} already {WORDS['already'].get(status, status)}")
+    for status, count in Counter(one.status for one in earlier if one.id not in left).items():
+        parts.append(f"{count} {_already(status)}")
     if repeats := sum(one.repeats for one in planned):
         parts.append(f"{repeats} twice in these files")
     return " ".join((f"{', '.join(parts)}.", *await _limits(relay, new)))

@@ -1,7 +1,6 @@
 """Opt-outs, and their list as a CSV file: written for a spreadsheet, read from what one made of it."""
 
 import csv
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from callrail_relay.domain import teller
 from callrail_relay.domain.charset import UnparsedError, decode
 from callrail_relay.domain.message import as_json, instant, read_instant
 from callrail_relay.domain.phone import BadPhone, normalize
-from callrail_relay.domain.printable import guarded, lines, unguarded
+from callrail_relay.domain.printable import guarded, lines, rows_of, unguarded
 from callrail_relay.errors import UsageError
 
 
@@ -105,8 +104,7 @@ def _text(document: bytes) -> str:
 
 def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
     """The rows that hold anything, each with the number of its first line."""
-    head = text.lstrip().partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
+    reader = rows_of(text)
     ended = 0
     try:
         for cells in reader:

@@ -1,9 +1,15 @@
 """Words from outside, made safe to show on a terminal and in the cells of a spreadsheet, and its numbers."""
 
+import csv
+import io
 import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 # Controls steer a terminal, directions and unseen marks make words look like others, separators and
 # surrogates break lines or the output. Line breaks, tabs, joiners (U+200C, U+200D) and selectors stay.
@@ -81,6 +87,12 @@ def unguarded(cell: str) -> str:
 def lines(rows: Iterable[Iterable[str]]) -> str:
     """*rows* as lines of CSV (RFC 4180, with the line ends of the programs that read a pipe)."""
     return "".join(",".join(_quoted(cell) for cell in row) + "\n" for row in rows)
+
+
+def rows_of(text: str, *, strict: bool = False) -> "Reader":
+    """Return the rows of CSV, by the separator of its first line: Excel writes the one of its country."""
+    head = text.lstrip().partition("\n")[0]
+    return csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count), strict=strict)
 
 
 def _quoted(cell: str) -> str:

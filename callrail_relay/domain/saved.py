@@ -1,20 +1,21 @@
 """Reads saved texts of IF3's: files of JSON or forms, envelopes of other programs, and Zapier's history."""
 
 import csv
-import io
 import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import groupby, product
 
 from callrail_relay.domain import payload, read_table
 from callrail_relay.domain.charset import UnparsedError, decode
 from callrail_relay.domain.message import Reason, instant, read_instant
-from callrail_relay.domain.payload import Entry, Fields, Payload, Unreadable, first, is_payload
+from callrail_relay.domain.payload import Entry, Fields, Payload, Unreadable, first, is_blank, is_payload
+from callrail_relay.domain.printable import rows_of
 
 _MOST_LEVELS = 3
+_OPEN_LIST = re.compile(r".*\[|\[\s*[\[{].*[^\]]")
 _TABLES = read_table(__package__, "saved")
 
 
@@ -23,10 +24,9 @@ def read_saved(document: bytes) -> list[Entry]:
     try:
         text = decode(document, None)
     except UnparsedError as fault:
-        return [Unreadable((fault.reason,))]
-    if rows := _csv_rows(text):
-        return [_task(row) or payload.to_entry(row) for row in rows]
-    entries: list[Entry] = []
+        return [Unreadable((Reason("unreadable", {**fault.reason.parameters, "problem": "file"}),))]
+    if entries := _csv_entries(text):
+        return entries
     for is_read, documents in groupby(_documents(text), key=lambda one: one[1] is not None):
         if is_read:
             for _, value in documents:
@@ -61,13 +61,18 @@ def _document_at(text: str, start: int, end_of_line: int) -> tuple[object, int]:
         if fault.reason.parameters["problem"] == "json_text":  # a row of CSV, as a rule
             return None, end_of_line
         # Its texts must not come out of it one by one, out of order. As programs write JSON, the lines of the
-        # rest are indented, or only close a bracket.
-        end = end_of_line
-        while end < len(text) and (text[end].isspace() or text[end] in "]}"):
-            end = _line_end(text, end)
+        # rest are indented, or only close a bracket; a person may write the texts of a list one to a line.
+        end, in_list = end_of_line, _OPEN_LIST.fullmatch(text[start:end_of_line].rstrip())
+        while end < len(text) and (in_list or text[end].isspace() or text[end] in "]}"):
+            begin, end = end, _line_end(text, end)
+            line = text[begin:end].rstrip()
+            if line.startswith("]") or (line.endswith("]") and not line[0].isspace()):
+                in_list = None
         return Unreadable((fault.reason,)), end
     end_of_last = _line_end(text, end)
-    return (None, end_of_line) if text[end:end_of_last].strip() else (value, end_of_last)
+    # The texts of a list are often kept without its brackets.
+    rest = text[end:end_of_last].strip().strip(",;")
+    return (None, end_of_line) if rest else (value, end_of_last)
 
 
 def _line_end(text: str, start: int) -> int:
@@ -130,7 +135,9 @@ def _content_type(envelope: Fields) -> str | None:
 
 
 _ENDS, _TIMES = (_TABLES["history"][name] for name in ("ends", "times"))
-_SUCCESS = re.compile(r"(?:success|succeeded|completed?\b|done\b|sent\b)", re.IGNORECASE)
+_SUCCESS = re.compile(
+    r"(?!.*\b(?:not|never)\b).*\b(?:success|succeeded|(?:completed?|done|finished|sent)\b)", re.IGNORECASE
+)
 _STEP = re.compile(r"^(?:(?:\d+|step|data|inputs?|outputs?|trigger|catch_hook|querystring|body)[._]+)+")
 
 
@@ -144,30 +151,50 @@ def _task(value: Fields) -> Entry | None:
     if found is None:
         return payload.no_payload()
     came_at = next((at for one in times if (at := _instant(one)) is not None), None)
-    sent = [Reason("sent_by_zapier", {"written_at": instant(came_at)} if came_at else {})]
-    entry = payload.to_entry(found, *(sent if _SUCCESS.match(ended.strip()) else ()))
+    is_unclear = came_at is None and any(one and not is_blank(one) for one in times)
+    faults = [Reason("bad_time")] if is_unclear else []
+    if _SUCCESS.match(ended):
+        faults = [Reason("sent_by_zapier", {"written_at": instant(came_at)} if came_at else {})]
+    entry = payload.to_entry(found, *faults)
     return replace(entry, came_at=came_at) if isinstance(entry, Payload) else entry
 
 
-def _csv_rows(text: str) -> list[Fields]:
-    """The rows of a CSV file of Zapier's history; none if it is no such file."""
-    rows = csv.reader(io.StringIO(text.lstrip("\ufeff"), newline=""))
-    with suppress(csv.Error, StopIteration):
-        names = [_STEP.sub("", re.sub(r"[\W_]+", "_", one.strip().lower())) for one in next(rows)]
-        if {*names} & {*_ENDS} and {*names} & {*_TIMES}:
-            # The trigger's cells come before those of later steps, and win.
-            cells = (reversed([*zip(names, row, strict=False)]) for row in rows if any(row))
-            return [{name: [cell] for name, cell in one if cell} for one in cells]
-    return []
+def _csv_entries(text: str) -> list[Entry]:
+    """The texts in a CSV file of Zapier's history; none if it is no such file."""
+    entries: list[Entry] = []
+    names: list[str] = []
+    rows = rows_of(text.lstrip("\ufeff"), strict=True)
+    try:
+        header = next((row for row in rows if any(row)), [])
+        names = [_STEP.sub("", re.sub(r"[\W_]+", "_", one.strip().lower())) for one in header]
+        if not ({*names} & {*_ENDS} and {*names} & {*_TIMES}):
+            return []
+        # A run without a time is a run as well. The trigger's cells come first, and win.
+        no_time: Fields = {name: [""] for name in names if name in _TIMES}
+        for row in rows:
+            cells = reversed([*zip(names, row, strict=False)])
+            run = no_time | {name: [cell] for name, cell in cells if cell}
+            if any(row[len(names) :]):  # a text is cut there
+                entries.append(_unreadable("cells", rows.line_num))
+            elif any(row):
+                entries.append(_task(run) or payload.to_entry(run))
+    except csv.Error:
+        if names:
+            return [_unreadable("csv", rows.line_num)]
+    return entries
+
+
+def _unreadable(problem: str, line: int) -> Unreadable:
+    return Unreadable((Reason("unreadable", {"problem": problem, "line": line}),))
 
 
 def _instant(value: object) -> datetime | None:
     """When a run was, in UTC unless it says otherwise; None if it can't be read."""
-    written = str(value).strip()
+    written = " ".join(re.sub(r",|\bat\b|\b(?:UTC|GMT)$", " ", str(value)).split())
     if re.fullmatch(r"\d{10}(?:\d{3})?(?:\.\d+)?", written):
         seconds = float(written)
         return datetime.fromtimestamp(seconds / 1000 if seconds > 1e11 else seconds, UTC)
-    for form in _TABLES["history"]["forms"]:
+    for day, time in product(_TABLES["history"]["days"], _TABLES["history"]["times_of_day"]):
         with suppress(ValueError):
-            return read_instant(datetime.strptime(written, form), UTC)  # noqa: DTZ007 - its zone is added
+            return read_instant(datetime.strptime(written, day + time), UTC)  # noqa: DTZ007 - its zone is added
     return read_instant(written, UTC)

@@ -41,10 +41,13 @@ from callrail_relay.outbox.tables import (
 SHORTEST_END = 6  # characters of an id's end that stand for it, if only one message has them
 
 
-def find_messages(connection: sa.Connection, now: datetime, id_: str) -> list[Message]:
-    """The message with this id, or all messages of the submission with this id, in order."""
-    query = sa.select(messages).where(sa.or_(messages.c.id == id_, messages.c.submission_id == id_))
-    return with_segments(connection, now, connection.execute(query.order_by(messages.c.seq)).all())
+def find_messages(connection: sa.Connection, now: datetime, *ids: str) -> list[Message]:
+    """The messages with these ids, and all messages of the submissions with these ids, in order."""
+    rows: list[Row] = []
+    for some in portions(ids):
+        query = sa.select(messages).where(sa.or_(messages.c.id.in_(some), messages.c.submission_id.in_(some)))
+        rows += connection.execute(query)
+    return with_segments(connection, now, sorted(rows, key=lambda row: row.seq))
 
 
 def find_ids(connection: sa.Connection, now: datetime, part: str, *, limit: int) -> list[str]:

@@ -64,7 +64,8 @@ async def deliver(
 async def _read(
     operations: Operations, message_ids: Sequence[str]
 ) -> list[tuple[Message, AccountStatus | None]]:
-    messages = [(await operations.find(id_))[0] for id_ in message_ids]
+    found = {one.id: one for one in await operations.find(*message_ids)}
+    messages = [found[id_] for id_ in message_ids]
     standings = {one.account.id: one for one in await operations.standings()}
     return [(one, standings.get(one.route.account_id) if one.route else None) for one in messages]
 

@@ -138,14 +138,14 @@ class Operations:
             yield await self._shown(found)
             found, place = await self.store.read(lists.read_portion, export, after=place, size=PORTION)
 
-    async def find(self, id_: str) -> list[Message]:
-        """The message with this id, or those of the submission with this id. Raises NotFound."""
-        if not (found := await self.store.read(queries.find_messages, id_)):
-            raise NotFound(sentence("no_text", id=id_))
-        return await self._shown(found)
+    async def find(self, *ids: str) -> list[Message]:
+        """The messages with these ids, or of submissions with them. Raises NotFound if there are none."""
+        if ids and not (found := await self.store.read(queries.find_messages, *ids)):
+            raise NotFound(sentence("no_text", id=ids[0]))
+        return await self._shown(found) if ids else []
 
     async def full_ids(self, parts: Sequence[str]) -> list[str]:
-        """The id that each part of one stands for; what fits none stays. Raises NotFound if several fit."""
+        """The ids that parts stand for, each once; what fits none stays. Raises NotFound if several fit."""
         full = []
         for part in parts:
             ids = []
@@ -155,7 +155,7 @@ class Operations:
                 names = f"{', '.join(ids[:_MATCHES])}{' and more' if len(ids) > _MATCHES else ''}"
                 raise NotFound(sentence("several_texts", part=part, names=names))
             full.append(ids[0] if ids else part)
-        return full
+        return list(dict.fromkeys(full))
 
     async def held_alike(self, id_: str) -> list[MessageSummary]:
         """All texts held as one mass text with this one, newest first. Raises NotFound, NotAllowed."""

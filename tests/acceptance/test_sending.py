@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.acceptance.program import HOOK_TOKEN, PAYLOAD, Program, Sandbox, Started
+from tests.acceptance.program import HOOK_TOKEN, PAYLOAD, Program, Sandbox, Started, wait_until
 
 PERSON = "+12025550122"
 KILL = signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL
@@ -232,8 +232,37 @@ def test_replay_reads_zapier_and_knows_what_was_sent(configured: Program, sandbo
 
     assert ["sent"] == [row["status"] for row in first]
     assert [("duplicate", first[0]["id"])] == [(row["status"], row["id"]) for row in second]
-    assert ["sent"] == [row["status"] for row in configured.json("replay", file, "--force")]
+    assert ["sent"] == [row["status"] for row in configured.json("replay", file, file, "--force")]
     assert 2 == len(sandbox.texts())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no Ctrl-C for another process")
+def test_replay_that_was_interrupted_is_run_again(configured: Program, sandbox: Sandbox) -> None:
+    """What the first run left in the queue is sent by the second one, and said before."""
+    lines = "\n".join(json.dumps(PAYLOAD | {"message": f"Text {number}"}) for number in range(3))
+    file = configured.folder / "saved.jsonl"
+    file.write_text(lines)
+    slow = {"CALLRAIL_RELAY_LIMITS__RECIPIENT_INTERVAL": "5"}
+    with configured.started("replay", str(file), "--yes", env=slow) as first:
+        wait_until(lambda: bool(sandbox.texts()))
+        code, told = first.stop(signal.SIGINT)
+    assert (130, True) == (code, "stays queued" in told)
+    left = 3 - len(sandbox.texts())
+
+    plan = configured.run("replay", str(file), "--dry-run")
+    again = configured.run("replay", str(file), "--yes")
+
+    assert f"{left} will be sent, {left} of them already queued" in plan.stderr
+    assert (0, "3 already sent.\n") == (again.returncode, again.stderr)
+    assert ["Text 0", "Text 1", "Text 2"] == [text["content"] for text in sandbox.texts()]
+
+
+def test_send_takes_the_text_from_standard_input(configured: Program, sandbox: Sandbox) -> None:
+    """As `echo` gives it; what is no text is refused."""
+    send = ("send", "--to", PERSON, "--message", "-")
+    assert 0 == configured.run(*send, stdin="Hi José 😀,\nsee you\n").returncode
+    assert 2 == configured.run(*send, stdin="\n").returncode
+    assert ["Hi José 😀,\nsee you"] == [text["content"] for text in sandbox.texts()]
 
 
 def test_replay_of_many_asks_first(configured: Program, sandbox: Sandbox) -> None:
@@ -283,7 +312,8 @@ def test_held_text_waits_for_a_person(configured: Program, sandbox: Sandbox) -> 
         configured.wait_for("sent", 1)
     other = configured.json("send", "--to", PERSON, "--message", "Hi {{first}}")["id"]
     assert 2 == configured.run("messages", "cancel", other).returncode
-    assert 0 == configured.run("messages", "cancel", other, "--yes").returncode
+    refused = configured.run("messages", "cancel", other, other, held, "--yes")
+    assert (4, f"cancelled  {other}\n") == (refused.returncode, refused.stdout)
     assert ["Hi {{name}}"] == [text["content"] for text in sandbox.texts()]
 
 

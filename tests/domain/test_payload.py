@@ -775,6 +775,23 @@ def test_saved_document_with_a_mistake_is_not_read_in_part() -> None:
     assert "line 9, column 4: remove the comma before ]" in explain(broken.faults[0])
 
 
+@pytest.mark.parametrize("wrap", ["[\n{},\n]", "[{},\n]", '{{"results": [\n{},\n]}}', "[\n\n{}\n\n,]"])
+def test_list_with_a_text_on_each_line_is_not_read_in_part(wrap: str) -> None:
+    """As a person writes it; the mistake is before its end. A log line in brackets begins no list."""
+    texts = ",\n".join([json.dumps(RAW)] * 3)
+    broken, whole = read_saved(f"{wrap.format(texts)}\n{json.dumps(RAW)}".encode())
+    assert (["unreadable"], HI) == (codes(broken), whole)
+
+    log = "".join(f"[2026-11-23 10:00] took\n{json.dumps(RAW)}\n" for _ in range(2))
+    assert [Unreadable, Payload] * 2 == shapes(read_saved(log.encode()))
+
+
+@pytest.mark.parametrize("document", ["{0},\n{0},\n{0}", "[{0},\n{0},\n{0}\n];", "{0};\n{0}; \n\n{0},"])
+def test_saved_texts_may_have_separators_behind_them(document: str) -> None:
+    """The last one, which has none, would overtake the others."""
+    assert [HI] * 3 == read_saved(document.format(json.dumps(RAW)).encode())
+
+
 def test_saved_document_that_breaks_off_is_reported_once() -> None:
     """A pretty-printed export cut in the middle is one thing that cannot be read."""
     document = json.dumps(zapier({"team_id": 42, "message": "Hi"}), indent=2)[:-10]
@@ -784,4 +801,6 @@ def test_saved_document_that_breaks_off_is_reported_once() -> None:
 
 def test_saved_bytes_that_are_no_text_are_reported() -> None:
     """An image, say."""
-    assert [Unreadable] == shapes(read_saved(b"\x89PNG\xff"))
+    for document in (b"\x89PNG\xff", FORM.replace("Hi", "José").encode("cp1252")):
+        (entry,) = read_saved(document)
+        assert "Save it as UTF-8" in explain(entry.faults[0])

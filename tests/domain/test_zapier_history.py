@@ -1,14 +1,17 @@
 """Zapier's task history: what it shows as sent is not sent again unseen, and what is old is known as old."""
 
+import csv
+import io
 import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from callrail_relay.domain.mapper import map_saved
-from callrail_relay.domain.payload import Payload
+from callrail_relay.domain.payload import Payload, Unreadable
 from callrail_relay.domain.routing import Routes
 from callrail_relay.domain.saved import read_saved
+from callrail_relay.sentences import explain
 from tests.support.factories import make_route
 from tests.support.policies import guard_policy
 
@@ -63,11 +66,76 @@ def test_a_run_is_found_wherever_its_text_is(run: dict[str, object]) -> None:
     assert [("Hi Dana", ["sent_by_zapier"]), ("Hi Dana", [])] == codes(lines)
 
 
-def test_a_time_that_cannot_be_read_does_no_harm() -> None:
-    """The text is read without its age."""
-    assert [("Hi Dana", ["sent_by_zapier"])] == codes(
-        json.dumps({"status": "success", "date": "soon", **TEXT})
-    )
+@pytest.mark.parametrize(
+    ("rows", "texts", "remedy"),
+    [
+        ("held,,+12025550122,Is 9, or 10, good?\nheld,,+12025550123,Yes", 1, "Line 3 has more cells"),
+        ('held,,+12025550122,"Is 9 good?\nheld,,+12025550123,Yes', 0, "left over"),
+        ('held,,+12025550122,"Is ""9"" "good?\nheld,,+12025550123,Yes', 0, "left over"),
+    ],
+)
+def test_a_csv_file_without_its_quotes_sends_no_part_of_a_text(rows: str, texts: int, remedy: str) -> None:
+    """A comma that isn't in quotes would cut the text, a missing quote would add the next row to it."""
+    saved = read_saved(f"\r\nStatus,Date,Seller Phone,Message\n{rows}\n".encode())
+    skipped = [one for one in saved if isinstance(one, Unreadable)]
+    assert (texts, 1) == (len(saved) - len(skipped), len(skipped))
+    assert remedy in explain(skipped[0].faults[0])
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_csv_file_may_have_the_separators_of_another_country(separator: str) -> None:
+    """Excel writes semicolons where the comma is the decimal point, and tabs as "Unicode text"."""
+    rows = csv.reader(io.StringIO(CSV))
+    written = "\r\n".join(separator.join(f'"{cell}"' for cell in row) for row in rows)
+    assert codes(CSV) == codes(f"\ufeff{written}".encode("utf-16-le"))
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        ("Success", "sent_by_zapier"),
+        ("Zap run successful", "sent_by_zapier"),
+        ("Run completed", "sent_by_zapier"),
+        ("Finished", "sent_by_zapier"),
+        ("Unsuccessful", None),
+        ("not sent", None),
+        ("Incomplete", None),
+        ("Filtered", None),
+    ],
+)
+def test_how_a_run_ended(status: str, code: str | None) -> None:
+    """In whatever words; a run whose time is empty is a run as well."""
+    for time in ("2026-11-23T14:50:00Z", ""):
+        rows = f"Status,Timestamp,Message,Seller Phone\n{status},{time},Hi,+12025550122\n"
+        assert [("Hi", [code] if code else [])] == codes(rows)
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "11/23/2026 14:50:00",
+        "11/23/2026 2:50:00 PM",
+        "11/23/26 14:50",
+        "Nov 23, 2026 02:50:12 PM",
+        "Nov 23, 2026 at 2:50pm",
+        "11/23/2026, 2:50\u202fPM",
+        "2026-11-23 14:50:00 UTC",
+    ],
+)
+def test_times_are_read_as_programs_write_them(time: str) -> None:
+    """Zapier, Excel and Google Sheets; what is old is known as old."""
+    for day, expected in ("23", []), ("21", ["too_old"]):
+        run = {"status": "held", "date": time.replace("23", day, 1), **TEXT}
+        assert [("Hi Dana", expected)] == codes(json.dumps(run))
+
+
+@pytest.mark.parametrize("time", ["soon", "23/11/2026 14:50", "46349.62", "5 hours ago"])
+def test_a_time_that_cannot_be_read_is_for_a_person(time: str) -> None:
+    """The text may be old; one without a time counts as new."""
+    assert [("Hi Dana", ["sent_by_zapier"])] == codes(json.dumps({"status": "success", "date": time, **TEXT}))
+    assert [("Hi Dana", ["bad_time"])] == codes(json.dumps({"status": "held", "date": time, **TEXT}))
+    for none in (" ", None):
+        assert [("Hi Dana", [])] == codes(json.dumps({"status": "held", "date": none, **TEXT}))
 
 
 def test_a_run_without_a_text_is_said_to_have_none() -> None:
