@@ -635,6 +635,23 @@ async def test_name_that_turns_the_writing_around_stays_by_itself(tmp_path: Path
     assert r"<title>Message to Dana \u202egpj" in page
 
 
+async def test_what_changed_before_many_were_confirmed_is_told(tmp_path: Path) -> None:
+    async with visiting(tmp_path) as (rig, visitor):
+        ids = [await rig.accept(f"Held {{{{name}}}} {number}") for number in range(3)]
+        await rig.operations.decide(Verb.CANCEL, ids[0])
+        done = await visitor.post("/review", verb="cancel", id=" ".join(ids), sure="yes")
+        assert "2 messages canceled. 1 other changed in the meantime." in done.text
+
+
+async def test_form_that_is_too_large_is_named(tmp_path: Path) -> None:
+    """Nothing of it is read."""
+    async with visiting(tmp_path) as (_, visitor):
+        answer = await visitor.post("/setup/opt-outs/import", list="2025550122\n" * 200_000)
+        assert 413 == answer.status_code
+        assert "too large" in answer.text
+        assert "No opt-outs yet" in await visitor.page("/setup/opt-outs")
+
+
 async def test_only_what_a_person_saw_is_sent(tmp_path: Path) -> None:
     """A page may be old: another person changed the words, or the rules found more."""
     async with visiting(tmp_path) as (rig, visitor):

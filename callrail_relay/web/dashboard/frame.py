@@ -264,7 +264,9 @@ def page(dashboard: Dashboard, show: Page) -> Endpoint:
         version = await dashboard.feed.version()
         visit = Visit(dashboard=dashboard, request=request, session=session, form=form, version=version)
         try:
-            if posted and not hmac.compare_digest(form.get("csrf", "").encode(), session.csrf.encode()):
+            if posted and not form:
+                response = plain("too_large", 413)
+            elif posted and not hmac.compare_digest(form.get("csrf", "").encode(), session.csrf.encode()):
                 response = plain("foreign_form", 403, typed=_typed(form))
             else:
                 response = await show(visit)
