@@ -167,7 +167,8 @@ async def events(dashboard: Dashboard, request: Request) -> Response:
         return PlainTextResponse("Signed out", 401)
     # After a break the page says which version it saw last.
     known = request.headers.get("last-event-id") or request.query_params.get("since", "")
-    return StreamingResponse(event_lines(dashboard, session, known), media_type="text/event-stream")
+    lines, unbuffered = event_lines(dashboard, session, known), {"X-Accel-Buffering": "no"}  # by nginx
+    return StreamingResponse(lines, media_type="text/event-stream", headers=unbuffered)
 
 
 async def event_lines(dashboard: Dashboard, session: Session, known: str) -> AsyncIterator[str]:

@@ -719,6 +719,7 @@ async def test_stream_tells_of_a_change(tmp_path: Path) -> None:
         await private.enter(client)
         async with client.stream("GET", "/events", headers={"Last-Event-ID": "old"}) as stream:
             assert "text/event-stream; charset=utf-8" == stream.headers["content-type"]
+            assert "no" == stream.headers["x-accel-buffering"]  # nginx would keep the events for itself
             assert "no-store" == stream.headers["cache-control"]
             lines = stream.aiter_lines()
             assert [": connected", ""] == [await anext(lines) for _ in range(2)]
