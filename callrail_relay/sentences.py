@@ -165,7 +165,8 @@ def asleep(node: "Node", now: datetime) -> str:
     if (slept := node.slept) is None:
         return ""
     who, lasted = node.name if node.pid is None else "This computer", roughly(slept.seconds)
-    return f"{who} was asleep for {lasted} until {when(slept.woke_at, now)}, and couldn't receive texts."
+    until = when(slept.woke_at, now)
+    return f"{who} was asleep or suspended for {lasted} until {until}, and couldn't receive texts."
 
 
 def totals(report: "ShadowReport", late_after: timedelta) -> str:

@@ -29,6 +29,7 @@ from callrail_relay.bootstrap.diagnosis import checks, diagnose
 from callrail_relay.bootstrap.listeners import Listening, open_listeners
 from callrail_relay.bootstrap.sandbox import Sandbox, demonstration, open_sandbox
 from callrail_relay.bootstrap.wiring import Relay, log_events, open_callrail, open_relay, open_worker
+from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.config.secrets import Found, SecretName
 from callrail_relay.domain.events import AttemptFinished, ComputerSlept, MessageAccepted, PingReceived
 from callrail_relay.domain.guards import Mode
@@ -746,6 +747,17 @@ async def test_paused_account_is_a_finding(tmp_path: Path) -> None:
 
         assert Condition.FAILED == findings(report)["accounts"]
         assert 7 == report.exit_code
+
+
+async def test_conversations_that_cannot_be_read_are_a_finding(tmp_path: Path) -> None:
+    """Texts are sent all the same; the lists of accounts, companies and numbers can be read."""
+    async with demonstrated(tmp_path) as (context, sandbox), open_relay(context) as relay:
+        sandbox.simulator.fault(Fault(Kind.STATUS, on="read", position=4, status=403))
+        report = await run_checks(checks(relay))
+
+        assert Condition.WARNING == findings(report)["CallRail"]
+        assert "But conversations can't be read" in detail(report, "CallRail")
+        assert "doesn't let this API key see that (403)" in detail(report, "CallRail")
 
 
 async def test_store_that_cannot_be_opened_is_a_finding_among_others(

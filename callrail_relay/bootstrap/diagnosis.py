@@ -1,6 +1,7 @@
 """The checks that `doctor` and the dashboard run."""
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 from callrail_relay.bootstrap import wiring
@@ -188,4 +189,11 @@ async def _check_callrail(context: AppContext) -> str:
     except (SettingsError, SecretError) as fault:
         raise CheckWarning(says("not_tried")) from fault
     async with wiring.open_callrail(context) as callrail:
-        return await health.check_routes(callrail, list(context.routes))
+        words = await health.check_routes(callrail, list(context.routes))
+        since, ahead = context.clock.now(), timedelta()
+        for company in dict.fromkeys((route.account_id, route.company_id) for route in context.routes):
+            seen = await callrail.find_replies(*company, since=since)
+            if seen.fault is not None:
+                raise CheckWarning(says("unreadable", words=words, why=seen.fault))
+            ahead = seen.ahead
+    return health.check_clock(words, ahead)

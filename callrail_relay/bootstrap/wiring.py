@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from callrail_relay.bootstrap.context import AppContext, listener_url, sentence
 from callrail_relay.callrail.client import CallRail
-from callrail_relay.clock import SystemClock
+from callrail_relay.clock import Clock, SystemClock
 from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
 from callrail_relay.config.types import check_database_url
@@ -127,7 +127,7 @@ async def open_worker(
     context, store = relay.context, relay.store
     file = context.store_file
     names = private_directory(context.data) if file is None else names_of_store(file)
-    async with open_callrail(context) as callrail:
+    async with open_callrail(context, clock=store.clock) as callrail:
         with node_name(names) as node, contextlib.closing(KeepAwake()) as keep_awake:
             await store.require_not_copied()
             await cover_new_numbers(store, context.tracking_numbers)
@@ -193,7 +193,9 @@ def _free_bytes(folder: Path) -> int | None:
 
 
 @asynccontextmanager
-async def open_callrail(context: AppContext, api_key: str | None = None) -> AsyncIterator[CallRail]:
+async def open_callrail(
+    context: AppContext, api_key: str | None = None, clock: Clock | None = None
+) -> AsyncIterator[CallRail]:
     """CallRail's API for *api_key*, or for the stored one. Raises SecretError."""
     delivery = context.settings.delivery
     async with CallRail.open(
@@ -203,6 +205,7 @@ async def open_callrail(context: AppContext, api_key: str | None = None) -> Asyn
         read_timeout=delivery.read_timeout.total_seconds(),
         # One more than can be sending: a look-up must not take the place of a text.
         connections=delivery.concurrency + 1,
+        clock=clock or context.clock,
     ) as callrail:
         yield callrail
 
@@ -210,7 +213,7 @@ async def open_callrail(context: AppContext, api_key: str | None = None) -> Asyn
 @asynccontextmanager
 async def open_conversations(relay: Relay) -> AsyncIterator[Conversations]:
     """CallRail's conversations, read within the limit of requests. Raises SecretError."""
-    async with open_callrail(relay.context) as callrail:
+    async with open_callrail(relay.context, clock=relay.store.clock) as callrail:
         yield Conversations(
             relay.store, callrail.find_replies, relay.context.settings.limits.lookups_per_hour
         )

@@ -4,11 +4,13 @@ import codecs
 import json
 import re
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from html import unescape
 from typing import Any, TypeVar
 
 from callrail_relay.domain import read_table
+from callrail_relay.domain.account import DAY
 from callrail_relay.domain.outcome import Outcome, RateLimited, Refusal, Rejected, Sent, Unknown, Usage
 from callrail_relay.domain.payload import storable
 from callrail_relay.domain.phone import mask_all
@@ -194,6 +196,17 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
     except (ValueError, TypeError):
         return None
     return seconds if 1 <= seconds <= LONGEST_RETRY_AFTER else None
+
+
+def read_ahead(headers: Mapping[str, str], asked: datetime, answered: datetime) -> timedelta:
+    """How far the server's clock is ahead of ours, at least; it answered between these instants of ours."""
+    try:
+        told = parsedate_to_datetime(headers.get("date", ""))
+        # It tells whole seconds.
+        ahead = told - min(max(told, asked - timedelta(seconds=1)), answered)
+    except (ValueError, TypeError):
+        return timedelta()
+    return ahead if abs(ahead) <= DAY else timedelta()
 
 
 def read_object(body: bytes) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from callrail_relay.callrail import answers, sentence, wire
+from callrail_relay.clock import Clock, SystemClock
 from callrail_relay.domain.inbound import Change, HookUrls, Registration, SeenReplies, WebhookIntegration
 from callrail_relay.domain.mapper import send_parameters
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown, Unsendable
@@ -51,9 +52,9 @@ class CallRail:
             outcome = await callrail.send_text(route, "+12025550122", "Is Tuesday at 9 good for you?")
     """
 
-    def __init__(self, http: httpx2.AsyncClient, *, deadline: float) -> None:
+    def __init__(self, http: httpx2.AsyncClient, *, deadline: float, clock: Clock | None = None) -> None:
         self._http = http
-        self._requests = partial(_Requests, http, deadline)
+        self._requests = partial(_Requests, http, deadline, clock or SystemClock())
 
     @classmethod
     @asynccontextmanager
@@ -66,6 +67,7 @@ class CallRail:
         read_timeout: float = 60.0,
         connections: int = 4,
         transport: httpx2.AsyncBaseTransport | None = None,
+        clock: Clock | None = None,
     ) -> AsyncIterator["CallRail"]:
         """
         Open a client for *api_key*, closed at the end of the ``async with``. The time-outs are in seconds.
@@ -92,7 +94,7 @@ class CallRail:
             transport=transport or find_network(api_url).transport(limits),
         )
         async with http:
-            yield cls(http, deadline=connect_timeout + read_timeout + MARGIN)
+            yield cls(http, deadline=connect_timeout + read_timeout + MARGIN, clock=clock)
 
     async def send_text(self, route: Route, recipient: str, content: str) -> Outcome:
         """
@@ -184,7 +186,7 @@ class CallRail:
     async def find_texts(
         self, route: Route, recipient: str, *, since: datetime, conversation_id: str | None
     ) -> Lookup:
-        """The texts sent to *recipient* from the number of *route*, at least those since then."""
+        """The texts sent to *recipient* from the number of *route* since then, dated by our clock."""
         requests, texts = self._requests(), dict[str, list[FoundText]]()
         try:
             if conversation_id is not None:
@@ -203,24 +205,29 @@ class CallRail:
     async def find_replies(
         self, account_id: str, company_id: str, *, since: datetime, pages: range = REPLY_PAGES
     ) -> SeenReplies:
-        """What people wrote to a company's numbers since then, and what was sent, newest activity first."""
+        """
+        What people wrote to a company's numbers since then, and what was sent, newest activity first.
+
+        All of it is dated by CallRail's clock, as its webhooks are, but never later than by ours.
+        """
         requests, found, fault = self._requests(), dict[str, wire.Replies](), None
         path = wire.conversations_path(account_id, company_id, _day_before(since))
         is_last = False
         try:
             for page in pages:
                 entries, ends = await requests.page(path, "conversations", page)
-                seen = wire.read_replies(entries, since=since)
+                ahead = requests.ahead
+                seen = wire.read_replies(entries, since=since + ahead, ahead=ahead)
                 found.update(seen.replies)
                 for id_, conversation in seen.cut.items():
                     messages, _ = await requests.page(wire.conversation_path(account_id, id_), "messages", 1)
-                    found[id_] = wire.replies_of(conversation, messages, since)
+                    found[id_] = wire.replies_of(conversation, messages, since + ahead, ahead)
                 if is_last := ends or seen.reaches_back:
                     break
         except (RefusedByCallRail, Unavailable) as error:
             fault = str(error)
         conversations = tuple(replies for replies in found.values() if replies)
-        return SeenReplies(conversations, requests.made, fault, is_last)
+        return SeenReplies(conversations, requests.made, fault, is_last, requests.ahead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,27 +235,36 @@ class _Answer:
     status: int
     headers: httpx2.Headers
     body: bytes
+    moved_to: httpx2.Request | None
 
 
 class _Requests:
-    """Requests for one purpose, and how many were ``made``: CallRail limits those that read, too."""
+    """
+    Requests for one purpose, and how many were ``made``: CallRail limits those that read, too.
 
-    def __init__(self, http: httpx2.AsyncClient, deadline: float) -> None:
+    CallRail's clock is ``ahead`` of ours by so much: that of a computer may be wrong by hours.
+    """
+
+    def __init__(self, http: httpx2.AsyncClient, deadline: float, clock: Clock) -> None:
         self._http = http
         self._deadline = deadline
+        self._clock = clock
         self.made = 0
+        self.ahead = timedelta()
 
     async def exchange(self, request: httpx2.Request, *, largest: int = LARGEST_ANSWER) -> _Answer:
+        asked = self._clock.now()
         async with (
             asyncio.timeout(self._deadline),
             aclosing(await self._http.send(request, stream=True)) as response,
         ):
+            self.ahead = answers.read_ahead(response.headers, asked, self._clock.now())
             body = bytearray()
             async for piece in response.aiter_bytes():
                 body += piece
                 if len(body) > largest:
                     raise AnswerTooLarge
-            return _Answer(response.status_code, response.headers, bytes(body))
+            return _Answer(response.status_code, response.headers, bytes(body), response.next_request)
 
     async def ask(self, method: str, path: str, body: object = None) -> bytes:
         """What a request other than a send was answered with. Raises RefusedByCallRail or Unavailable."""
@@ -256,6 +272,10 @@ class _Requests:
         try:
             request = self._http.build_request(method, path, json=body)
             answer = await self.exchange(request, largest=LARGEST_LIST)
+            # CallRail redirects some paths with an account's number to its id. To another server goes no key.
+            if not writes and (moved := answer.moved_to) and "Authorization" in moved.headers:
+                self.made += 1
+                answer = await self.exchange(moved, largest=LARGEST_LIST)
         except (httpx2.RequestError, TimeoutError, AnswerTooLarge) as error:
             named = {"host": self._http.base_url.host, "cause": _cause(error)}
             raise Unavailable(sentence("change_unsure" if writes else "unreachable", **named)) from error
@@ -294,7 +314,8 @@ class _Requests:
 
     async def texts_of(self, account_id: str, conversation_id: str) -> list[FoundText]:
         path = wire.conversation_path(account_id, conversation_id)
-        return wire.read_texts(await self.pages(path, "messages"))
+        texts = wire.read_texts(await self.pages(path, "messages"))
+        return [replace(text, created_at=text.created_at - self.ahead) for text in texts]
 
 
 def _day_before(since: datetime) -> date:

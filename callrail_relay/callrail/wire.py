@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from operator import itemgetter
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -157,9 +157,11 @@ def read_texts(messages: Iterable[Json]) -> list[FoundText]:
     ]
 
 
-def read_replies(conversations: Iterable[Json], *, since: datetime) -> RepliesPage:
+def read_replies(conversations: Iterable[Json], *, since: datetime, ahead: timedelta) -> RepliesPage:
     """
     What people wrote since then, and what was sent, on one page of a list, newest activity first.
+
+    Both *since* and the list are by CallRail's clock, which is *ahead* of ours by so much.
 
     How many texts a list shows of one conversation isn't documented: one may have more if all that are shown
     came since then, and no other shows more.
@@ -175,7 +177,7 @@ def read_replies(conversations: Iterable[Json], *, since: datetime) -> RepliesPa
     }
     oldest: Json = next(reversed(entries.values()), {})
     return RepliesPage(
-        replies={id_: replies_of(entry, shown[id_], since) for id_, entry in entries.items()},
+        replies={id_: replies_of(entry, shown[id_], since, ahead) for id_, entry in entries.items()},
         cut=cut,
         reaches_back=(read_instant(oldest.get("last_message_at")) or since) < since,
     )
@@ -184,7 +186,7 @@ def read_replies(conversations: Iterable[Json], *, since: datetime) -> RepliesPa
 _DIRECTIONS = {"incoming": Direction.IN, "outgoing": Direction.OUT}
 
 
-def replies_of(conversation: Json, messages: Iterable[Json], since: datetime) -> Replies:
+def replies_of(conversation: Json, messages: Iterable[Json], since: datetime, ahead: timedelta) -> Replies:
     """The same among *messages* of a *conversation* of such a list."""
     ours = _our_numbers(conversation) - {None}
     # CallRail doesn't say which of several numbers a text came to.
@@ -202,7 +204,8 @@ def replies_of(conversation: Json, messages: Iterable[Json], since: datetime) ->
                 content=storable(str(message.get("content") or "")),
                 source=person if direction is Direction.IN else number,
                 destination=number if direction is Direction.IN else person,
-                written_at=written_at,
+                # A webhook about it isn't dated later than it came.
+                written_at=written_at - max(ahead, timedelta()),
                 direction=direction,
                 conversation_id=storable(id_),
                 thread_id=thread_of(message),

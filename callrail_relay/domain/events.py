@@ -165,7 +165,7 @@ class MaybeOptedOut(ReplyEvent, level="warning"):
     people: int
 
 
-class OptOutUnplaced(ReplyEvent, level="error"): ...  # its number is masked, and fits no one who was texted
+class OptOutUnplaced(ReplyEvent, level="error"): ...  # its number, masked or not, fits no one who was texted
 
 
 class OptedIn(ReplyEvent): ...

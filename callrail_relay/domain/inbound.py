@@ -11,6 +11,7 @@ from callrail_relay.domain.reconcile import Settled
 from callrail_relay.domain.retry import doubled
 
 SAME_TEXT = timedelta(minutes=2)  # how far apart CallRail's webhook and conversation may date the same text
+SAME_MOMENT = timedelta(seconds=3)  # no one writes STOP, START and STOP again so soon
 
 
 class Direction(StrEnum):
@@ -103,6 +104,7 @@ class SeenReplies:
     requests: int = 0
     fault: str | None = None  # why not all could be read
     is_last: bool = True  # whether no page follows
+    ahead: timedelta = timedelta()  # how far CallRail's clock is ahead of ours
 
 
 ReadText = Callable[[bytes, str | None], CallRailText | None]  # None if it has no text
@@ -128,7 +130,7 @@ class Forward:
 
     @property
     def title(self) -> str:
-        return f"Text from {self.seller or self.recipient or 'a number that CallRail masks'}"
+        return f"Text from {self.seller or self.recipient or 'an unknown number'}"
 
     @property
     def words(self) -> str:

@@ -65,7 +65,14 @@ class Settled:
 
 BEFORE = timedelta(minutes=2)  # how far CallRail's clock may be behind ours
 AFTER = timedelta(minutes=10)  # how late CallRail may write down a text that it took
-_QUOTES = str.maketrans("\u2018\u2019\u201c\u201d\u2013\u2014", "''\"\"--") | {ord("\u2026"): "..."}
+# Carriers' gateways put plain marks in place of these, and drop what isn't seen.
+_PLAIN = {
+    **dict.fromkeys(map(ord, "\u2018\u2019\u201a\u201b\u2032"), "'"),
+    **dict.fromkeys(map(ord, "\u201c\u201d\u201e\u201f\u2033"), '"'),
+    **dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"), "-"),
+    **dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufe0e\ufe0f\ufeff")),
+    ord("\u2026"): "...",
+}
 _OPT_OUT_WORDING = re.compile(
     read_table(__package__, "reconcile")["opt_out_wording"], re.IGNORECASE | re.VERBOSE
 )
@@ -160,7 +167,7 @@ def _give(number: int, fitting: Sequence[Sequence[int]], owners: dict[int, int],
 
 def normalize(content: str) -> str:
     """A text without the differences that CallRail's history makes."""
-    return " ".join(unicodedata.normalize("NFC", content).translate(_QUOTES).split())
+    return " ".join(unicodedata.normalize("NFC", content.translate(_PLAIN)).split())
 
 
 def _fitting(sendings: Sequence[Sending], found: Sequence[FoundText]) -> list[list[int]]:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from callrail_relay.domain import views
 from callrail_relay.domain.account import DAY, HOUR
+from callrail_relay.domain.inbound import Direction
 from callrail_relay.domain.message import OPEN, MessageFilter, Source, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.outbox.lists import find_page, first_since
@@ -155,7 +156,7 @@ def read_today(connection: sa.Connection, now: datetime, midnight: datetime) -> 
         attempts.c.account_id.in_(sa.select(accounts.c.id)), attempts.c.counted_at >= midnight - DAY
     )
     sent = (messages.c.seq.in_(tried), messages.c.sent_at >= midnight)
-    replied = (callrail_texts.c.direction == "in", callrail_texts.c.received_at >= midnight)
+    replied = (callrail_texts.c.direction == Direction.IN, callrail_texts.c.received_at >= midnight)
     latest_sent = sa.select(messages.c.received_at, messages.c.sent_at).where(
         messages.c.sent_at.is_not(None), messages.c.received_at > now - DAY
     )
@@ -223,7 +224,7 @@ def read_conversation(
     written_at = callrail_texts.c.written_at
     theirs = sa.select(written_at, callrail_texts.c.direction, callrail_texts.c.content).where(
         *of_pair(callrail_texts, tracking_number, recipient),
-        sa.or_(callrail_texts.c.direction == "in", callrail_texts.c.attempt_id.is_(None)),
+        sa.or_(callrail_texts.c.direction == Direction.IN, callrail_texts.c.attempt_id.is_(None)),
     )
     if before is not None:
         ours, theirs = ours.where(messages.c.received_at < before), theirs.where(written_at < before)
@@ -234,7 +235,7 @@ def read_conversation(
         for row in connection.execute(ours.order_by(messages.c.seq.desc()).limit(limit + 1))
     ]
     said += [
-        views.ChatMessage(at=row.written_at, inbound=row.direction == "in", content=row.content)
+        views.ChatMessage(at=row.written_at, inbound=row.direction == Direction.IN, content=row.content)
         for row in connection.execute(theirs.order_by(written_at.desc()).limit(limit + 1))
     ]
     said.sort(key=lambda one: one.at)

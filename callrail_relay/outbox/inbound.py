@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.account import DAY
 from callrail_relay.domain.inbound import (
+    SAME_MOMENT,
     SAME_TEXT,
     CallRailText,
     Direction,
@@ -81,7 +82,7 @@ def _ingest(
         taken.add(known.resource_id)
         if known.resource_id != text.key:
             changes: dict[str, object] = {} if text.seen else {"resource_id": text.key}
-            if keyword is OptKeyword.STOP and known.written_at < written_at:
+            if keyword is OptKeyword.STOP and known.written_at + SAME_MOMENT < written_at:
                 # Perhaps another of the same words, after a START. The known one is dated by it, so that it
                 # says nothing new when it is seen again: one that was removed by hand meanwhile stays so.
                 _stop(connection, people, text.content, written_at)

@@ -7,11 +7,15 @@ Instants are stored as microseconds since 1970 in UTC: one type that both databa
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.sql.operators import OperatorType
 
-from callrail_relay.domain.message import Reason
+from callrail_relay.domain.inbound import Direction
+from callrail_relay.domain.message import Reason, Status
+from callrail_relay.domain.shadow import State
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -58,6 +62,28 @@ class StoredReasons(sa.types.TypeDecorator[tuple[Reason, ...]]):
         return tuple(Reason(**reason) for reason in value or ())
 
 
+class Code(sa.types.TypeDecorator[str]):
+    """
+    One of our own words, such as a status. What it is compared with is written into the statement.
+
+    The partial indexes hold the rows of some words alone. PostgreSQL may plan a statement before it sees a
+    parameter, and SQLite prepares one anew each time if a parameter may decide whether such an index fits.
+    """
+
+    impl = sa.String
+    cache_ok = True
+
+    class comparator_factory(sa.String.Comparator[str]):  # noqa: N801 - SQLAlchemy's name
+        def operate(self, op: OperatorType, *other: Any, **options: Any) -> sa.ColumnElement[Any]:  # noqa: ANN401
+            return super().operate(op, *map(_written_out, other), **options)
+
+
+def _written_out(value: object) -> object:
+    if isinstance(value, StrEnum):
+        return sa.literal_column(f"'{value}'")
+    return [_written_out(one) for one in value] if isinstance(value, list | tuple | frozenset) else value
+
+
 Condition = sa.ColumnElement[bool]
 ACCOUNT_ID = sa.bindparam("account_id", type_=sa.String)
 NOW = sa.bindparam("now", type_=Instant)
@@ -86,7 +112,7 @@ def _index(
 submissions = _table(
     "submissions",
     sa.Column("id", sa.String(36), primary_key=True),
-    sa.Column("source", sa.String(16), nullable=False),
+    sa.Column("source", Code(16), nullable=False),
     sa.Column("received_at", Instant, nullable=False),
     sa.Column("content_type", sa.Text),
     sa.Column("query", sa.Text),
@@ -109,8 +135,8 @@ messages = _table(
     sa.Column("seq", Sequence, primary_key=True, autoincrement=True),  # arrival order, which sending keeps
     sa.Column("id", sa.String(36), nullable=False, unique=True),
     sa.Column("submission_id", sa.ForeignKey("submissions.id"), nullable=False, index=True),
-    sa.Column("status", sa.String(16), nullable=False),
-    sa.Column("source", sa.String(16), nullable=False),
+    sa.Column("status", Code(16), nullable=False),
+    sa.Column("source", Code(16), nullable=False),
     sa.Column("received_at", Instant, nullable=False),
     sa.Column("not_before", Instant, nullable=False),
     sa.Column("recipient", sa.String(16)),
@@ -138,8 +164,7 @@ messages = _table(
 
 def is_open(table: sa.FromClause = messages) -> Condition:
     """Whether a message is queued or under way, written exactly as in the partial indexes."""
-    # A database that plans a statement before it sees the parameters could not use these indexes otherwise.
-    return table.c.status.in_([sa.literal_column("'queued'"), sa.literal_column("'sending'")])
+    return table.c.status.in_([Status.QUEUED, Status.SENDING])
 
 
 _index("ix_messages_open", messages, "account_id status seq", where=is_open())
@@ -166,8 +191,7 @@ def accounts_in_order(*which: Condition) -> Condition:
 
 def is_released_by_itself(table: sa.FromClause = messages) -> Condition:
     """Whether a message is held until an instant, written exactly as in the partial index."""
-    held = table.c.status == sa.literal_column("'held'")
-    return sa.and_(held, table.c.release_at.is_not(None))
+    return sa.and_(table.c.status == Status.HELD, table.c.release_at.is_not(None))
 
 
 _index("ix_messages_release", messages, "account_id release_at", where=is_released_by_itself())
@@ -177,7 +201,7 @@ _index("ix_messages_release", messages, "account_id release_at", where=is_releas
 tallies = _table(
     "tallies",
     sa.Column("account_id", sa.String(64), primary_key=True),
-    sa.Column("status", sa.String(16), primary_key=True),
+    sa.Column("status", Code(16), primary_key=True),
     sa.Column("messages", sa.BigInteger, nullable=False),
     sa.Column("segments", sa.BigInteger, nullable=False),
 )
@@ -188,7 +212,7 @@ decisions = _table(
     sa.Column("id", Sequence, primary_key=True, autoincrement=True),
     sa.Column("message_seq", sa.ForeignKey("messages.seq"), nullable=False, index=True),
     sa.Column("decided_at", Instant, nullable=False),
-    sa.Column("verb", sa.String(16), nullable=False),
+    sa.Column("verb", Code(16), nullable=False),
     sa.Column("person", sa.Text, nullable=False),
     sa.Column("note", sa.Text),
     sa.Column("reasons", sa.JSON, nullable=False),
@@ -203,7 +227,7 @@ segments = _table(
     sa.Column("message_seq", sa.ForeignKey("messages.seq"), nullable=False),
     sa.Column("position", sa.Integer, nullable=False),
     sa.Column("content", sa.Text, nullable=False),
-    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("status", Code(16), nullable=False),
     sa.Column("replaces", sa.ForeignKey("segments.id")),  # the longer one, refused, of which this is a piece
     sa.UniqueConstraint("message_seq", "position"),
 )
@@ -221,7 +245,7 @@ attempts = _table(
     sa.Column("lease_until", Instant, nullable=False),
     sa.Column("finished_at", Instant),
     sa.Column("counted_at", Instant),  # from when it counts in the budget; null if it costs nothing
-    sa.Column("outcome", sa.String(16)),
+    sa.Column("outcome", Code(16)),
     sa.Column("http_status", sa.Integer),
     sa.Column("detail", sa.Text),
     # Of an unknown outcome: when to look it up next, how often that was answered, and until when later
@@ -279,7 +303,7 @@ opt_outs = _table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("created_at", Instant, nullable=False),
     # Who put it there: the person by a "reply", CallRail by a "refusal", or a user "by hand".
-    sa.Column("origin", sa.String(16), nullable=False, server_default="by hand"),
+    sa.Column("origin", Code(16), nullable=False, server_default="by hand"),
 )
 
 # Replies that may ask for no more texts: the next text to the person is held, and the owner decides.
@@ -303,7 +327,7 @@ numbers = _table(
 shadow = _table(
     "shadow",
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("mode", sa.String(8), nullable=False),
+    sa.Column("mode", Code(8), nullable=False),
     sa.Column("since", Instant, nullable=False),
     sa.Column("forward_to", sa.Text, nullable=False),
 )
@@ -313,7 +337,7 @@ forwards = _table(
     "forwards",
     sa.Column("id", Sequence, primary_key=True, autoincrement=True),
     sa.Column("submission_id", sa.ForeignKey("submissions.id"), nullable=False, unique=True),
-    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("state", Code(16), nullable=False),
     sa.Column("received_at", Instant, nullable=False),
     sa.Column("tries", sa.Integer, nullable=False),
     sa.Column("lease_until", Instant),  # of a try under way: when it counts as one that may have arrived
@@ -322,7 +346,7 @@ forwards = _table(
 
 def is_unfinished(table: sa.FromClause = forwards) -> Condition:
     """Whether nothing final is known of a request, written exactly as in the partial index."""
-    return table.c.state.in_([sa.literal_column("'waiting'"), sa.literal_column("'passing'")])
+    return table.c.state.in_([State.WAITING, State.PASSING])
 
 
 _index("ix_forwards_unfinished", forwards, "id", where=is_unfinished())
@@ -332,7 +356,7 @@ _index("ix_forwards_received_at", forwards, "received_at")
 callrail_texts = _table(
     "callrail_texts",
     sa.Column("resource_id", sa.String(64), primary_key=True),  # CallRail's id, by which repeats are known
-    sa.Column("direction", sa.String(4), nullable=False),  # "in" from the person, "out" to the person
+    sa.Column("direction", Code(4), nullable=False),
     sa.Column("written_at", Instant, nullable=False),
     sa.Column("received_at", Instant, nullable=False, index=True),
     sa.Column("account_id", sa.String(64)),
@@ -348,9 +372,7 @@ callrail_texts = _table(
     sa.Column("forward_tries", sa.Integer, nullable=False, server_default="0"),
 )
 # Written exactly as in the partial index, as above.
-is_by_others = sa.and_(
-    callrail_texts.c.direction == sa.literal_column("'out'"), callrail_texts.c.attempt_id.is_(None)
-)
+is_by_others = sa.and_(callrail_texts.c.direction == Direction.OUT, callrail_texts.c.attempt_id.is_(None))
 _index("ix_callrail_texts_budget", callrail_texts, "account_id written_at", where=is_by_others)
 _index("ix_callrail_texts_person", callrail_texts, "tracking_number recipient written_at")
 # No two texts are linked to one attempt.
@@ -376,7 +398,7 @@ _index("ix_polls_company", polls, "account_id company_id began_at")
 incidents = _table(
     "incidents",
     sa.Column("key", sa.String(160), primary_key=True),
-    sa.Column("level", sa.String(16), nullable=False),
+    sa.Column("level", Code(16), nullable=False),
     sa.Column("detail", sa.Text, nullable=False),
     sa.Column("opened_at", Instant, nullable=False),
     sa.Column("telling_until", Instant),  # until when one node has it in hand to tell people

@@ -210,6 +210,8 @@ HOLD_AGAIN = timedelta(minutes=5)  # Linux lets a computer be kept awake while i
 class SleepDetector:
     """Looked at before a text is taken or sent; all of *woken* are called after a sleep."""
 
+    every = float("inf")  # seconds between two looks at most, unless something stopped this process
+
     def __init__(self, clock: Clock, *woken: Callable[[Slept], None]) -> None:
         self._clock = clock
         self._last = clock.now(), clock.awake()
@@ -218,7 +220,7 @@ class SleepDetector:
     def look(self) -> None:
         (last, awake), self._last = self._last, (self._clock.now(), self._clock.awake())
         now, still_awake = self._last
-        passed, awake = now - last, still_awake - awake
+        passed, awake = now - last, min(still_awake - awake, self.every)
         if guards.slept(passed, awake):
             slept = Slept(round(passed.total_seconds() - awake), now)
             for tell in self.woken:
@@ -241,6 +243,7 @@ class SleepWatch(PeriodicTask):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.detector.woken.append(self._woke)
+        self.detector.every = self.look.total_seconds()
 
     async def turn(self) -> None:
         self.detector.look()

@@ -147,6 +147,14 @@ async def check_routes(discovery: Discovery, routes: Sequence[Route]) -> str:
     return says("callrail", numbers=plural(len(routes), "number"))
 
 
+def check_clock(words: str, ahead: timedelta) -> str:
+    """The clock of this computer, which CallRail's is *ahead* of, is right, as *words* say."""
+    if abs(ahead) > CLOCK_MARGIN:
+        minutes, way = round(abs(ahead).total_seconds() / 60), "slow" if ahead > timedelta() else "fast"
+        raise CheckWarning(says("clock_is_off", words=words, minutes=minutes, way=way))
+    return words
+
+
 class Remembered(Cached[str]):
     """A check that asks CallRail, made again only when its good answer is ANSWER_AGE old."""
 

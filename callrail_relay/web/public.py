@@ -166,8 +166,10 @@ class IF3Hook(Webhook):
     _in_shadow = False  # the last one; then delivery has nothing to claim, and would hold up the next
 
     def allows(self, address: str) -> bool:
-        networks, parsed = self._parts.allow_addresses, read_address(address)
-        return not networks or (parsed is not None and any(parsed in network for network in networks))
+        if not (networks := self._parts.allow_addresses):
+            return True
+        parsed = read_address(address)
+        return parsed is not None and any(parsed in network for network in networks)
 
     async def take(self, request: Request, body: bytes) -> Response:
         if self._parts.passing_on.mark in request.headers.get("via", ""):

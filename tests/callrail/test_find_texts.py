@@ -3,15 +3,18 @@
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import httpx2
 import pytest
 
+from callrail_relay.callrail.answers import read_ahead
 from callrail_relay.callrail.simulator import Fault, Kind, Simulator
 from callrail_relay.domain.reconcile import Lookup
 from callrail_relay.domain.routing import Route
-from tests.callrail.simulated import StandingClock, make_simulator
+from callrail_relay.errors import RefusedByCallRail
+from tests.callrail.simulated import NOON, StandingClock, make_simulator
 from tests.service.rig import KEY, open_callrail
 from tests.support.factories import RECIPIENT, recipient
 from tests.support.simulator import InProcessTransport, add_tracker
@@ -215,6 +218,108 @@ async def test_a_conversation_that_is_gone_is_searched_for(simulator: Simulator)
     lookup = await find(simulator, conversation_id="gone")
 
     assert ([HELLO], 3) == (contents(lookup), lookup.requests)
+
+
+@pytest.mark.parametrize("by_id", [True, False])
+async def test_a_redirect_to_the_same_server_is_followed(simulator: Simulator, *, by_id: bool) -> None:
+    """As one conversation is redirected from an account's number to its id; the request counts."""
+    simulator.write(RECIPIENT, HELLO)
+    id_, numeric = conversation_id(simulator), str(simulator.accounts[simulator.account_id].numeric_id)
+    inner = Changed(simulator)
+
+    async def moved(request: httpx2.Request) -> httpx2.Response:
+        if numeric in request.url.path and id_ in request.url.path:
+            location = str(request.url).replace(numeric, simulator.account_id)
+            return httpx2.Response(302, headers={"Location": location})
+        return await inner.handle_async_request(request)
+
+    route = Route(numeric, simulator.company_id, simulator.tracking_number)
+    async with open_callrail(transport=httpx2.MockTransport(moved), api_key=KEY) as callrail:
+        known = id_ if by_id else None
+        lookup = await callrail.find_texts(
+            route, RECIPIENT, since=simulator.clock.now() - timedelta(minutes=1), conversation_id=known
+        )
+
+    assert ([HELLO], 2 if by_id else 3, None) == (contents(lookup), lookup.requests, lookup.fault)
+
+
+async def test_a_redirect_to_another_server_is_not_followed(simulator: Simulator) -> None:
+    """What it answers isn't CallRail's, and the key stays here."""
+    asked = []
+
+    def moved(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request.url.host)
+        return httpx2.Response(302, headers={"Location": "https://callrail.example/v3/a.json"})
+
+    async with open_callrail(transport=httpx2.MockTransport(moved), api_key=KEY) as callrail:
+        with pytest.raises(RefusedByCallRail, match=r"\(302\)"):
+            await callrail.accounts()
+
+    assert ["127.0.0.1"] == asked
+
+
+# --- its clock, and ours -----------------------------------------------------------------------------------
+
+
+class Dated(InProcessTransport):
+    """The simulator with the date of its clock in each answer, as any server has it, or with another one."""
+
+    def __init__(self, simulator: Simulator, date: str | None = None) -> None:
+        super().__init__(simulator)
+        self._date = date
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        response = await super().handle_async_request(request)
+        response.headers["Date"] = self._date or format_datetime(self._clock.now(), usegmt=True)
+        return response
+
+
+@pytest.mark.parametrize("minutes", [-12 * 60, -60, -11, -3, 0, 3, 11, 60, 12 * 60])
+async def test_a_clock_of_ours_that_is_wrong_hides_nothing(
+    simulator: Simulator, clock: StandingClock, minutes: int
+) -> None:
+    """Texts are dated by ours, replies never later; both are asked for as far back as if it were right."""
+    ahead = timedelta(minutes=minutes)
+    ours = StandingClock(clock.now() - ahead)
+    simulator.receive(recipient(9), "Long ago")
+    for each in (clock, ours):
+        each.pass_time(20 * 60)
+    since = ours.now() - timedelta(minutes=1)
+    simulator.write(RECIPIENT, HELLO)
+    clock.pass_time(1)
+    simulator.receive(RECIPIENT, "Yes")
+    route = Route(simulator.account_id, simulator.company_id, simulator.tracking_number)
+
+    async with open_callrail(transport=Dated(simulator), api_key=KEY, clock=ours) as callrail:
+        lookup = await callrail.find_texts(route, RECIPIENT, since=since, conversation_id=None)
+        seen = await callrail.find_replies(simulator.account_id, simulator.company_id, since=since)
+
+    assert abs(seen.ahead - ahead) < timedelta(seconds=2)
+    [text] = lookup.texts
+    assert abs(text.created_at - ours.now()) < timedelta(seconds=2)
+    [(_, reply)] = seen.conversations
+    assert reply.written_at is not None
+    assert ("Yes", True) == (reply.content, reply.written_at < ours.now() + timedelta(seconds=2))
+
+
+@pytest.mark.parametrize(
+    "date",
+    ["soon", "Wed, 08 Apr 2026 02:25:04", "Wed, 08 Apr 2026 02:25:04 -0000", "Wed, 21 Oct 2015 07:28:00 GMT"],
+)
+async def test_a_date_that_cannot_be_right_moves_nothing(
+    simulator: Simulator, clock: StandingClock, date: str
+) -> None:
+    async with open_callrail(transport=Dated(simulator, date), api_key=KEY, clock=clock) as callrail:
+        seen = await callrail.find_replies(simulator.account_id, simulator.company_id, since=clock.now())
+    assert (timedelta(), None) == (seen.ahead, seen.fault)
+
+
+def test_what_passes_while_callrail_answers_is_no_difference() -> None:
+    """The request took long, or this program was stopped meanwhile."""
+    told = {"date": "Wed, 08 Apr 2026 02:25:04 GMT"}
+    asked = NOON - timedelta(minutes=5)
+    assert timedelta() == read_ahead(told, asked, NOON + timedelta(hours=1))
+    assert timedelta(minutes=4) > read_ahead(told, asked, asked + timedelta(minutes=1)) > timedelta(minutes=3)
 
 
 # --- reading it --------------------------------------------------------------------------------------------

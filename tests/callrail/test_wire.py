@@ -622,5 +622,5 @@ def test_what_no_database_keeps_is_marked() -> None:
     assert "a\ufffdb" == sent.conversation_id
     message = {"direction": "incoming", "content": "Yes\ud800", "created_at": START.isoformat()}
     conversation = {"id": "a\x00b", "company_id": "C\x00", "customer_phone_number": RECIPIENT}
-    [reply] = wire.replies_of(conversation, [message], START)
+    [reply] = wire.replies_of(conversation, [message], START, timedelta())
     assert ("a\ufffdb", "C\ufffd", "Yes\ufffd") == (reply.conversation_id, reply.company_id, reply.content)

@@ -42,7 +42,8 @@ def test_a_row_has_a_cell_for_each_key() -> None:
         "seller": "Dana, of 12 Oak St",
         "received_at": "2026-03-02T15:00:00.000Z",
         "sent_at": "",
-        "reason": "This person opted out. You can't text them from this number.",
+        "reason": "This person opted out. You can't text them from this number until they reply START or "
+        "you remove the opt-out.",
     }.items() <= row.items()
 
 

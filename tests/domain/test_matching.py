@@ -49,6 +49,8 @@ def matched(sendings: list[Sending], *texts: FoundText) -> list[int]:
         (" around \t", "around"),
         ("no\u00a0break", "no break"),
         ("Thanks \U0001f64f\U0001f3fd", "Thanks \U0001f64f\U0001f3fd"),
+        ("\u2764\ufe0f non\u2011stop, 5\u20326\u2033", "\u2764 non-stop, 5'6\""),
+        ("soft\u00ad \u200bhidden\ufeff e\u200b\u0301", "soft hidden \u00e9"),
     ],
 )
 def test_a_text_is_known_again_as_callrail_shows_it(ours: str, shown: str) -> None:

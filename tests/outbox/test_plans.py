@@ -412,6 +412,9 @@ async def test_nothing_reads_through_a_table_that_grows(
         fault for statement, parameters in asked.items() for fault in scans(store_url, statement, parameters)
     ]
     assert not faults, "\n\n".join(faults)
+    bound = re.compile(r"\b(?:status|outcome|state|direction) (?:=|!=|IN) \(?(?:\?|%\()")
+    # SQLite would prepare these anew each time, since a partial index may fit or not.
+    assert not [statement for statement in asked if bound.search(statement)]
 
 
 async def test_a_claim_reads_the_texts_of_its_account_alone(sqlite_path: Path, clock: ManualClock) -> None:

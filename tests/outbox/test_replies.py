@@ -307,16 +307,18 @@ async def test_a_second_stop_counts_that_only_a_look_shows(outbox: Store, clock:
     assert await is_opted_out(outbox), "an old START came once more"
 
 
-async def test_a_look_says_nothing_new_of_a_stop_that_it_showed_before(
-    outbox: Store, clock: ManualClock
+@pytest.mark.parametrize(("later", "was_seen"), [(10, True), (2, True), (2, False), (0.05, False)])
+async def test_a_look_says_nothing_new_of_a_stop_that_is_known(
+    outbox: Store, clock: ManualClock, later: float, *, was_seen: bool
 ) -> None:
     """
     CallRail's conversation dates it otherwise than its webhook did; the office took the person off the list.
     """
     clock.advance(MINUTE)
     await tell(outbox, "STOP", written_at=START)
-    seen = make_told("STOP", key="seen:1", seen=True, written_at=START + timedelta(seconds=2))
-    await outbox.write(inbound.ingest, [seen], POLICY)
+    seen = make_told("STOP", key="seen:1", seen=True, written_at=START + timedelta(seconds=later))
+    if was_seen:
+        await outbox.write(inbound.ingest, [seen], POLICY)
 
     await outbox.write(opt_outs.remove_opt_out, RECIPIENT, None)
     await outbox.write(inbound.ingest, [seen], POLICY)

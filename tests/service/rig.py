@@ -16,6 +16,7 @@ import pytest
 
 from callrail_relay.callrail.client import CallRail
 from callrail_relay.callrail.simulator import Simulator
+from callrail_relay.clock import Clock
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.delivery import ClaimPolicy
 from callrail_relay.domain.events import Event
@@ -254,6 +255,7 @@ async def open_callrail(
     connections: int = 4,
     transport: httpx2.AsyncBaseTransport | None = None,
     api_key: str = KEY,
+    clock: Clock | None = None,
 ) -> AsyncIterator[CallRail]:
     async with CallRail.open(
         api_key,
@@ -262,6 +264,7 @@ async def open_callrail(
         read_timeout=READ_TIMEOUT.total_seconds(),
         connections=connections,
         transport=transport,
+        clock=clock,
     ) as callrail:
         yield callrail
 

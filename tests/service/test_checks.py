@@ -17,6 +17,7 @@ from callrail_relay.service.health import (
     Remembered,
     StoreProbe,
     check_accounts,
+    check_clock,
     check_relay,
     check_replies,
     check_routes,
@@ -50,6 +51,18 @@ async def routes_checked(simulator: Simulator, *routes: Route, api_key: str = KE
 def elsewhere(rig: Rig) -> Operations:
     """The operations after the settings got another account."""
     return Operations(rig.outbox, account_ids=["ACC9"], mapping=rig.mapping)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(-3600, "60 min fast"), (61, "1 min slow"), (59, None), (-59, None)]
+)
+def test_a_clock_that_is_wrong_is_told(seconds: int, words: str | None) -> None:
+    """CallRail's is taken for right."""
+    if words is None:
+        assert "Fine." == check_clock("Fine.", timedelta(seconds=seconds))
+    else:
+        with pytest.raises(CheckWarning, match=rf"^Fine\. But this computer's clock is {words}, compared"):
+            check_clock("Fine.", timedelta(seconds=seconds))
 
 
 async def test_store_that_can_be_written_is_well(tmp_path: Path) -> None:

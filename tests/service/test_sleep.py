@@ -94,7 +94,7 @@ async def test_it_is_said_how_long_the_computer_slept(
 ) -> None:
     """In the log, and to every command by the note beside the store; a moment is no sleep."""
     watch = watch_of(rig)
-    rig.clock.advance(3600)
+    rig.clock.advance(30)
     await watch.turn()
     rig.clock.suspend(timedelta(seconds=5))
     await watch.turn()
@@ -112,12 +112,22 @@ async def test_it_is_said_how_long_the_computer_slept(
     assert slept == node.slept
     report = await rig.operations.status()
     [shown] = report.document()["relay"]["nodes"]
-    assert {"seconds": 28800, "woke_at": "2026-03-03T00:00:07.000Z"} == shown["slept"]
-    words = "This computer was asleep for 8 hours until"
+    assert {"seconds": 28800, "woke_at": "2026-03-02T23:00:37.000Z"} == shown["slept"]
+    words = "This computer was asleep or suspended for 8 hours until"
     monkeypatch.setattr(console(), "width", 200, raising=False)
     print_status(report)
     assert words in capsys.readouterr().out
     assert words in running_words(report.facts)
+
+
+async def test_a_relay_that_something_stopped_is_told(rig: Rig) -> None:
+    """As `docker pause` does: the computer was awake, and nobody looked."""
+    watch = watch_of(rig)
+    rig.clock.advance(3600)
+    rig.intake.sleep.look()
+    await watch.turn()
+
+    assert [3590] == [event.seconds for event in rig.events.of(ComputerSlept)]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +135,7 @@ async def test_it_is_said_how_long_the_computer_slept(
 )
 async def test_a_sleep_is_told_in_round_words(seconds: int, words: str) -> None:
     node = Node(name="office", slept=Slept(seconds, START))
-    assert f"office was asleep for {words} until {when(START, START)}" in asleep(node, START)
+    assert f"office was asleep or suspended for {words} until {when(START, START)}" in asleep(node, START)
 
 
 async def test_computer_that_cannot_be_kept_awake_is_told_once(rig: Rig) -> None:

@@ -21,6 +21,7 @@ from callrail_relay.domain.health import Condition
 from callrail_relay.domain.message import Actor, MessageFilter, Status, Verb
 from callrail_relay.domain.views import MessageSummary, Page
 from callrail_relay.errors import Unavailable
+from callrail_relay.outbox.inbound import ingest
 from callrail_relay.sentences import clock_time
 from callrail_relay.service import operations
 from callrail_relay.service.health import Remembered
@@ -57,6 +58,18 @@ async def test_texts_are_shown_as_words(tmp_path: Path) -> None:
             assert "<script>alert" not in page
             assert "&lt;script&gt;" in page
             assert "<b>" not in page
+
+
+async def test_a_reply_without_words_is_no_empty_message(tmp_path: Path) -> None:
+    """It was a picture or the like."""
+    async with visiting(tmp_path) as (rig, visitor):
+        await rig.accept("Do you have a photo?")
+        number = rig.simulator.tracking_number
+        await rig.outbox.write(ingest, [make_told("", ours=number)], rig.inbound)
+        page = await visitor.page(f"/people/{RECIPIENT}/{number}")
+
+    assert "No words: a picture, or another file" in page
+    assert "Empty message" not in page
 
 
 async def test_first_sentence_follows_what_happens(tmp_path: Path) -> None:

@@ -389,7 +389,7 @@ def test_since_when_it_runs_is_shown() -> None:
     shown = now.running_words(facts(nodes=(one, Node(name="two", since=NOW))))
     assert (
         "Running on 2 servers: one since yesterday 3:30 PM, two since 3:30 PM. "
-        "one was asleep for 60 minutes until 3:30 PM, and couldn't receive texts."
+        "one was asleep or suspended for 60 minutes until 3:30 PM, and couldn't receive texts."
     ) == shown
 
 
