@@ -151,8 +151,11 @@ def read_rows(connection: sa.Connection, now: datetime, ids: Sequence[str]) -> l
 
 def read_today(connection: sa.Connection, now: datetime, midnight: datetime) -> views.Today:
     """What was sent and answered since *midnight*."""
-    # What was sent today came in yesterday at the earliest, but for the few that a person decided on.
-    came = (messages.c.received_at >= midnight - DAY, messages.c.sent_at >= midnight)
+    # What was sent today was tried since yesterday, however long a person let it wait.
+    tried = sa.select(attempts.c.message_seq).where(
+        attempts.c.account_id.in_(sa.select(accounts.c.id)), attempts.c.counted_at >= midnight - DAY
+    )
+    sent = (messages.c.seq.in_(tried), messages.c.sent_at >= midnight)
     replied = (callrail_texts.c.direction == Direction.IN, callrail_texts.c.received_at >= midnight)
     latest_sent = sa.select(messages.c.received_at, messages.c.sent_at).where(
         messages.c.sent_at.is_not(None), messages.c.received_at > now - DAY
@@ -160,7 +163,7 @@ def read_today(connection: sa.Connection, now: datetime, midnight: datetime) -> 
     newest = connection.execute(latest_sent.order_by(messages.c.received_at.desc()).limit(MEDIAN_OF))
     took = [(sent_at - came_at).total_seconds() for came_at, sent_at in newest]
     return views.Today(
-        sent=count(connection, messages, *came),
+        sent=count(connection, messages, *sent),
         replies=count(connection, callrail_texts, *replied),
         median_seconds=median(took) if took else None,
     )

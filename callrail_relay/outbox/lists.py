@@ -1,5 +1,6 @@
 """Lists of messages that a filter narrows: pages, newest first, and exports, oldest first."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -8,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from callrail_relay.domain.message import Export, Message, MessageFilter
+from callrail_relay.domain.phone import BadPhone, normalize
 from callrail_relay.domain.views import Page
 from callrail_relay.outbox.queries import with_segments
 from callrail_relay.outbox.rows import Row, count, latest
@@ -72,9 +74,16 @@ def _conditions(connection: sa.Connection, wanted: MessageFilter) -> Iterator[Co
         yield messages.c.received_at < wanted.until
     if wanted.name is not None:
         yield _contains(connection, messages.c.seller, wanted.name)
-    for word in wanted.words:
+    if wanted.words:
         columns = (messages.c.text, messages.c.seller)
-        yield sa.or_(*(_contains(connection, column, word) for column in columns))
+        found = (sa.or_(*(_contains(connection, one, word) for one in columns)) for word in wanted.words)
+        yield sa.or_(sa.and_(*found), *_to_number(" ".join(wanted.words)))
+
+
+def _to_number(words: str) -> Iterator[Condition]:
+    """Whether a message went to this phone number, if it is one."""
+    with contextlib.suppress(BadPhone):
+        yield messages.c.recipient == normalize(words)
 
 
 def _contains(connection: sa.Connection, column: sa.Column[str | None], words: str) -> Condition:

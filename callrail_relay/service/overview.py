@@ -114,8 +114,9 @@ class ChangeFeed:
         self._closed = False
 
     async def version(self) -> str:
-        count = self.signal.count
-        return f"{await self.read_marker()}-{count}"
+        # And every minute: limits get free, and what was well may not be, without a change.
+        count, minute = self.signal.count, int(self.clock.now().timestamp() // 60)
+        return f"{await self.read_marker()}-{count}-{minute}"
 
     async def versions(self, known: str) -> AsyncGenerator[str]:
         """Each version after *known* as soon as it is there; after HEARTBEAT the known one again."""

@@ -16,7 +16,7 @@ from callrail_relay.domain.people import Person
 from callrail_relay.service.people import People
 from callrail_relay.service.tokens import new_token
 
-COOKIE = "callrail_relay_session"
+COOKIE = "callrail_relay_session"  # and the port: browsers send cookies to all ports of a host
 IDLE = timedelta(hours=12)  # with nothing done, a session ends; a page that updates itself doesn't count
 LONGEST = timedelta(days=7)
 RENEW_EVERY = timedelta(minutes=5)  # the cookie, while a person works
@@ -118,7 +118,8 @@ class Login:
     async def session(self, request: Request) -> Session | None:
         """Return the session of a request, if it goes on. Raises Unavailable."""
         try:
-            id_, began, seen, person, stamp = _serializer(self._key).loads(request.cookies.get(COOKIE, ""))
+            cookie = request.cookies.get(cookie_name(request), "")
+            id_, began, seen, person, stamp = _serializer(self._key).loads(cookie)
         except (BadData, ValueError):  # ValueError: an earlier version signed it
             return None
         session = Session(id_, began, seen, person, stamp, self._key)
@@ -140,7 +141,7 @@ class Login:
         now = self._clock.now().timestamp()
         is_due = now - session.seen >= RENEW_EVERY.total_seconds()
         if is_due and LIVE_HEADER not in request.headers and "set-cookie" not in response.headers:
-            set_cookie(response, replace(session, seen=now))
+            set_cookie(request, response, replace(session, seen=now))
 
     def sign_out(self, session: Session) -> None:
         """End a session. A copy of its cookie is refused until the relay restarts."""
@@ -160,8 +161,14 @@ class Login:
         return self._notices.pop((session.id, name), None)
 
 
-def set_cookie(response: Response, session: Session) -> None:
-    response.set_cookie(COOKIE, session.cookie, httponly=True, samesite="strict", path="/")
+def cookie_name(request: Request) -> str:
+    """The name of the session's cookie: another one for each port of a host."""
+    port = request.headers.get("host", "").rpartition(":")[2]
+    return f"{COOKIE}_{port}" if port.isdecimal() else COOKIE
+
+
+def set_cookie(request: Request, response: Response, session: Session) -> None:
+    response.set_cookie(cookie_name(request), session.cookie, httponly=True, samesite="strict", path="/")
 
 
 def _serializer(key: str) -> URLSafeSerializer:

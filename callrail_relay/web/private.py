@@ -20,7 +20,7 @@ from callrail_relay.domain import read_table
 from callrail_relay.domain.people import TooManyTries
 from callrail_relay.domain.routing import is_loopback
 from callrail_relay.errors import NotAllowed, NotFound, Unavailable, UsageError
-from callrail_relay.web.auth import COOKIE, Session, set_cookie
+from callrail_relay.web.auth import Session, cookie_name, set_cookie
 from callrail_relay.web.dashboard import actions, frame, now, review, setup, shadow, texts
 from callrail_relay.web.dashboard.frame import STATIC, Dashboard, Visit
 from callrail_relay.web.dashboard.words import say
@@ -45,6 +45,9 @@ class PrivateGate:
         request = Request(scope)
         if not _is_own_host(request.headers.get("host", ""), self._host):
             await PlainTextResponse("Misdirected Request", 421)(scope, receive, send)
+            return
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:  # PostgreSQL has no such texts
+            await PlainTextResponse("Bad Request", 400)(scope, receive, send)
             return
         changes = request.method not in ("GET", "HEAD")
         foreign = request.headers.get("sec-fetch-site", "same-origin") != "same-origin"
@@ -96,7 +99,7 @@ class Access:
         token = self._dashboard.login.find_link(given)
         people = await self._dashboard.login.people.all()
         if token is None and (given or not people):
-            return self._refused(request)
+            return await self._refused(request)
         return frame.render("login.html", form={"token": token or ""}, people=people)
 
     async def enter(self, request: Request) -> Response:
@@ -118,22 +121,25 @@ class Access:
         except (UsageError, NotAllowed) as error:
             return frame.render("login.html", 422, form=form, fault=error)
         if session is None:
-            return self._refused(request)
+            return await self._refused(request)
         response = RedirectResponse(frame.own_address(form.get("back", "")), 303)
-        set_cookie(response, session)
+        set_cookie(request, response, session)
         return response
 
     async def link(self, request: Request) -> Response:
         """A new link, for the secret of this run."""
         given = request.headers.get("authorization", "").encode("latin-1")
         if not hmac.compare_digest(given, f"Bearer {self._dashboard.link_secret}".encode()):
-            return self._refused(request)
+            return await self._refused(request)
         if "only" in request.query_params:
             self._dashboard.login.end_links()
         token = self._dashboard.login.new_token()
         return JSONResponse({"url": str(request.url.replace(path="/login", query=f"token={token}"))})
 
-    def _refused(self, request: Request) -> Response:
+    async def _refused(self, request: Request) -> Response:
+        """The link doesn't work; or it has, for this browser, by the first of two clicks."""
+        if await self._dashboard.login.session(request) is not None:
+            return RedirectResponse("/", 303)
         if self._failed.too_many(client_address(request), self._dashboard.clock.monotonic()):
             return frame.later(frame.plain("too_many_links", 429), 60)
         return frame.plain("used_link", 403)
@@ -143,14 +149,14 @@ async def end_others(visit: Visit) -> Response:
     """Sign out every other browser: this session goes on with a new stamp."""
     session = replace(visit.session, stamp=await visit.dashboard.login.people.end_sessions())
     response = visit.back(say("others_out"))
-    set_cookie(response, session)
+    set_cookie(visit.request, response, session)
     return response
 
 
 async def leave(visit: Visit) -> Response:
     visit.dashboard.login.sign_out(visit.session)
-    response = await frame.signed_out(visit.dashboard, visit.request, 200)
-    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    response = await frame.signed_out(visit.dashboard, visit.request, {}, 200)
+    response.delete_cookie(cookie_name(visit.request), httponly=True, samesite="strict")
     return response
 
 
@@ -161,7 +167,8 @@ async def events(dashboard: Dashboard, request: Request) -> Response:
         return PlainTextResponse("Signed out", 401)
     # After a break the page says which version it saw last.
     known = request.headers.get("last-event-id") or request.query_params.get("since", "")
-    return StreamingResponse(event_lines(dashboard, session, known), media_type="text/event-stream")
+    lines, unbuffered = event_lines(dashboard, session, known), {"X-Accel-Buffering": "no"}  # by nginx
+    return StreamingResponse(lines, media_type="text/event-stream", headers=unbuffered)
 
 
 async def event_lines(dashboard: Dashboard, session: Session, known: str) -> AsyncIterator[str]:
@@ -251,9 +258,12 @@ def create_private_app(dashboard: Dashboard, scrape: Scrape, *, host: str) -> St
                 return await frame.page(dashboard, missing)(request)
         return frame.plain("no_page", 404)
 
+    async def not_allowed(_request: Request, _error: Exception) -> Response:
+        return frame.plain("no_page", 405)
+
     access = Access(dashboard)
     app = Starlette(
-        exception_handlers={404: not_found, Unavailable: frame.away},
+        exception_handlers={404: not_found, 405: not_allowed, Unavailable: frame.away},
         routes=[
             Route("/login", access.page, methods=["GET"]),
             Route("/login", access.enter, methods=["POST"]),

@@ -86,6 +86,10 @@ async def test_page_is_narrowed(outbox: Store, worker: Worker, clock: ManualCloc
     assert 2 == len(await texts_of(outbox, MessageFilter(since=START + timedelta(hours=1))))
     assert [] == await texts_of(outbox, MessageFilter(since=START + timedelta(days=2)))
     assert [] == await texts_of(outbox, MessageFilter(until=START))
+    # As people type a number; a part of one is a word like any other.
+    number = f"({recipient(2)[2:5]}) {recipient(2)[5:8]}-{recipient(2)[8:]}"
+    assert ["100% sure_ and/or"] == await texts_of(outbox, MessageFilter(words=tuple(number.split())))
+    assert [] == await texts_of(outbox, MessageFilter(words=(number[-4:],)))
 
 
 async def test_search_stops_and_goes_on(

@@ -8,9 +8,11 @@ import pytest
 from callrail_relay.errors import Unavailable
 from callrail_relay.service import overview
 from callrail_relay.service.overview import LOOK, PAUSE, ChangeFeed, ChangeSignal
-from tests.support.clock import ManualClock
+from tests.support.clock import START, ManualClock
 
 pytestmark = pytest.mark.anyio
+
+MINUTE = int(START.timestamp()) // 60
 
 
 class Store:
@@ -45,7 +47,7 @@ async def test_change_in_this_process_is_told_at_once(clock: ManualClock) -> Non
     signal()
     signal()
 
-    assert "a-2" == await coming
+    assert f"a-2-{MINUTE}" == await coming
     await feed.close()
 
 
@@ -53,7 +55,7 @@ async def test_change_by_others_is_seen_by_looking(clock: ManualClock) -> None:
     """Also after a while in which the store could not be read."""
     store = Store()
     feed = ChangeFeed(ChangeSignal(), store, clock)
-    coming = asyncio.ensure_future(anext(feed.versions("a-0")))
+    coming = asyncio.ensure_future(anext(feed.versions(f"a-0-{MINUTE}")))
     await clock.until_asleep()
     store.broken = True
     for _ in range(4):
@@ -64,7 +66,21 @@ async def test_change_by_others_is_seen_by_looking(clock: ManualClock) -> None:
         clock.advance(LOOK)
         await clock.until_asleep()
 
-    assert "b-0" == await coming
+    assert f"b-0-{MINUTE}" == await coming
+    await feed.close()
+
+
+async def test_page_looks_again_every_minute(clock: ManualClock) -> None:
+    """Without a change, limits get free, and what was well may not be any more."""
+    feed = ChangeFeed(ChangeSignal(), Store(), clock)
+    coming = asyncio.ensure_future(anext(feed.versions(await feed.version())))
+    await clock.until_asleep()
+    while not coming.done():
+        clock.advance(LOOK)
+        await clock.until_asleep()
+
+    assert f"a-0-{MINUTE + 1}" == await coming
+    assert clock.now() - START <= timedelta(minutes=1) + LOOK
     await feed.close()
 
 
@@ -73,7 +89,7 @@ async def test_nobody_looks_when_nobody_listens(clock: ManualClock) -> None:
     store = Store()
     feed = ChangeFeed(ChangeSignal(), store, clock)
     stream = feed.versions("old")
-    assert "a-0" == await anext(stream)
+    assert f"a-0-{MINUTE}" == await anext(stream)
     await stream.aclose()
     while clock.wake_ats:
         clock.advance(LOOK)
@@ -84,7 +100,7 @@ async def test_nobody_looks_when_nobody_listens(clock: ManualClock) -> None:
     assert asked == store.asked
 
     store.marker = "b"
-    assert "b-0" == await anext(feed.versions("a-0"))
+    assert f"b-0-{MINUTE + 1}" == await anext(feed.versions(f"a-0-{MINUTE}"))
     await feed.close()
 
 
@@ -96,7 +112,7 @@ async def test_closing_ends_every_stream(clock: ManualClock) -> None:
 
     await feed.close()
 
-    assert [["a-0"]] * 3 == await asyncio.gather(*waiting)
+    assert [[f"a-0-{MINUTE}"]] * 3 == await asyncio.gather(*waiting)
 
 
 async def _last(feed: ChangeFeed) -> list[str]:

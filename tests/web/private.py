@@ -24,12 +24,15 @@ from callrail_relay.service.people import People
 from callrail_relay.service.setup import Names, read_names
 from callrail_relay.service.shadow import Conversations, make_report
 from callrail_relay.telemetry.metrics import Metrics
-from callrail_relay.web.auth import Login
+from callrail_relay.web.auth import COOKIE, Login
 from callrail_relay.web.dashboard.frame import Dashboard
 from callrail_relay.web.private import create_private_app
 from tests.service.rig import Rig, open_rig
 
 ORIGIN = "http://127.0.0.1:8788"
+SESSION = f"{COOKIE}_8788"
+"""The session's cookie at ORIGIN."""
+
 LINK_SECRET = "secret-of-the-link-desk"
 HOOK_URL = "https://texts.example.com/hooks/if3/secret-of-the-hook"
 

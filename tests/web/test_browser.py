@@ -323,12 +323,40 @@ def test_text_is_edited_and_sent(open_page: OpenPage, relay: Running) -> None:
     page.get_by_label("Message", exact=True).fill("Hi Pat, do you still want to sell?")
     expect(page.get_by_text("34 characters")).to_be_visible()
     page.get_by_role("button", name="Save and send").click()
-    expect(page.get_by_text("queued to send in 8 seconds")).to_be_visible()
+    expect(page.get_by_text("queued to send. You have 8 seconds")).to_be_visible()
     expect(page).to_have_url(re.compile("/review"))
     until(
         lambda: [text.content for text in relay.simulator.texts],
         lambda all_: any("do you still want" in one for one in all_),
     )
+
+
+def test_second_click_changes_nothing(browser: Browser, open_page: OpenPage, relay: Running) -> None:
+    """It is no second form: the answer is that to the first. The link to sign in stands it as well."""
+    page = new_page(browser)
+    page.goto(relay.new_link())
+    page.get_by_role("button", name="Open the dashboard").dblclick(delay=30)
+    page.wait_for_url("**/")
+    page.context.close()
+    id_ = hold(relay, "Two Clicks", 433)
+    page = open_page(f"/texts/{id_}/edit")
+    page.get_by_label("Message", exact=True).fill("Hi Pat, once is enough.")
+    page.get_by_role("button", name="Save and send").dblclick(delay=30)
+    expect(page.locator("#notice")).to_contain_text("Saved, and queued to send.")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("Undone: nothing was sent")).to_be_visible()
+
+
+def test_tab_in_the_background_takes_no_connection(open_page: OpenPage) -> None:
+    """A browser has six for one address: a seventh tab would stay empty."""
+    page = open_page("/review")
+    page.context.add_init_script("Object.defineProperty(document, 'hidden', {get: () => !window.seen})")
+    with page.expect_event("requestfinished", lambda request: "/static/htmx" in request.url):
+        page.reload()
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.body.dataset.live === undefined")
+    page.evaluate("window.seen = true; document.dispatchEvent(new Event('visibilitychange'))")
+    live(page)
 
 
 def test_many_are_chosen_and_decided(open_page: OpenPage, relay: Running) -> None:
@@ -357,10 +385,10 @@ def test_many_are_chosen_and_decided(open_page: OpenPage, relay: Running) -> Non
     expect(page.get_by_role("link", name="Chosen 10", exact=True)).to_be_visible()
 
 
-def test_keys_lead_through_the_pages(open_page: OpenPage) -> None:
+def test_keys_lead_through_the_pages(open_page: OpenPage, relay: Running) -> None:
     """And can be turned off; none is taken from a field in which a person types."""
     page = live(open_page("/review"))
-    here = page.locator(".here")
+    here = page.locator("[data-row]:focus-within")
     page.keyboard.press("j")
     expect(here).to_have_count(1)
     while not here.get_by_role("checkbox").count():  # the newest may be a group, which has none
@@ -368,6 +396,9 @@ def test_keys_lead_through_the_pages(open_page: OpenPage) -> None:
     address = here.get_by_role("link").first.get_attribute("href") or ""
     page.keyboard.press("x")
     expect(here.get_by_role("checkbox")).to_be_checked()
+    # A message that comes meanwhile doesn't lead back to the first.
+    hold(relay, "While Walking", 461)
+    expect(page.get_by_role("link", name="While Walking", exact=True)).to_be_visible(timeout=SENDING)
     chosen = here.get_by_role("checkbox", checked=True)
     page.keyboard.press("j")
     expect(chosen).to_have_count(0)
@@ -846,13 +877,20 @@ def test_people_sign_in_by_name_and_password(browser: Browser, tmp_path: Path) -
         pat.get_by_role("button", name="Sign in").click()
         pat.wait_for_url("**/texts")
         live(pat)
+        pat.goto(f"{relay.url}/texts/{relay.ids('held')[0]}/edit")
+        pat.get_by_label("Message", exact=True).fill("Words that took a while.")
+        live(pat)
         sam.get_by_label("Current password").fill("correct horse")
         sam.get_by_label("New password").fill("another horse")
         sam.get_by_role("button", name="Change my password").click()
         expect(sam.get_by_text("Password changed.")).to_be_visible()
         live(sam)
         sam.get_by_role("button", name="Remove Pat").click()
-        expect(pat.get_by_role("button", name="Sign in")).to_be_visible(timeout=SENDING)
+        # What Pat typed isn't taken away: it stays on the page, and on the one that comes on a click.
+        expect(pat.get_by_text("Copy what you typed, then reload")).to_be_visible(timeout=SENDING)
+        pat.get_by_role("button", name="Save and send").click()
+        expect(pat.get_by_label("This wasn't saved")).to_have_value("Words that took a while.")
+        expect(pat.get_by_role("button", name="Sign in")).to_be_visible()
 
         sam.goto(f"{relay.url}/texts/{relay.ids('held')[0]}")
         sam.get_by_role("button", name="Cancel").click()

@@ -385,8 +385,13 @@ async def test_text_on_hold_is_edited_and_sent(tmp_path: Path) -> None:
         still = await visitor.post(f"/texts/{id_}/edit", message="Hi {{first}}", to="(202) 555-0122")
         assert "still on hold" in still.text
 
+        await rig.operations.decide(Verb.CANCEL, other := await rig.accept("Hi {{name}}"))
+        late = await visitor.post(f"/texts/{other}/edit", message="Typed meanwhile", to="(202) 555-0122")
+        assert 409 == late.status_code
+        assert "Typed meanwhile</textarea>" in late.text
+
         saved = await visitor.post(f"/texts/{id_}/edit", message="Hi Dana", to="(202) 555-0199")
-        assert "queued to send in 8 seconds" in saved.text
+        assert "queued to send. You have 8 seconds" in saved.text
         assert "Before: “Hi {{name}}” to (202) 555-0122" in saved.text
         delivery = rig.delivery()
         await rig.work(delivery, turns=7)
@@ -447,6 +452,14 @@ async def test_figures_come_from_the_store(tmp_path: Path) -> None:
         assert "Done: Test text" in page
         assert "Sent today 1 since midnight" in page
         assert "Lost 0 0 duplicates in 30 days" in page
+        old = await rig.accept("Held {{name}}")
+        await rig.operations.decide(Verb.CANCEL, old)
+        rig.clock.advance(timedelta(days=3))
+        await visitor.private.enter(visitor.client, visitor.private.login.new_token())
+        await rig.operations.decide(Verb.RESEND, old)
+        await rig.work(rig.delivery(), turns=2)
+        page = " ".join(re.sub("<[^>]*>", " ", await visitor.page()).split())
+        assert "Sent today 1 since midnight" in page  # however long it waited
 
 
 async def test_text_of_an_opted_out_person_has_no_approve_button(tmp_path: Path) -> None:
@@ -635,6 +648,48 @@ async def test_name_that_turns_the_writing_around_stays_by_itself(tmp_path: Path
     assert r"<title>Message to Dana \u202egpj" in page
 
 
+async def test_what_changed_before_many_were_confirmed_is_told(tmp_path: Path) -> None:
+    async with visiting(tmp_path) as (rig, visitor):
+        ids = [await rig.accept(f"Held {{{{name}}}} {number}") for number in range(3)]
+        await rig.operations.decide(Verb.CANCEL, ids[0])
+        done = await visitor.post("/review", verb="cancel", id=" ".join(ids), sure="yes")
+        assert "2 messages canceled. 1 other changed in the meantime." in done.text
+
+
+async def test_form_that_is_too_large_is_named(tmp_path: Path) -> None:
+    """Nothing of it is read."""
+    async with visiting(tmp_path) as (_, visitor):
+        answer = await visitor.post("/setup/opt-outs/import", list="2025550122\n" * 200_000)
+        assert 413 == answer.status_code
+        assert "too large" in answer.text
+        assert "No opt-outs yet" in await visitor.page("/setup/opt-outs")
+
+
+async def test_only_what_a_person_saw_is_sent(tmp_path: Path) -> None:
+    """A page may be old: another person changed the words, or the rules found more."""
+    async with visiting(tmp_path) as (rig, visitor):
+        id_ = await rig.accept("Held {{name}}")
+        [seen] = re.findall(
+            r'name="seen" value="([^"]+)"[^>]*>\s*<button[^>]*>Send anyway', await visitor.page("/review")
+        )
+        await visitor.post(f"/texts/{id_}/edit", message="Held {{first}}", to="(202) 555-0122")
+        late = await visitor.post(f"/texts/{id_}/approve", seen=seen)
+        assert "was changed after your page showed it" in late.text
+        assert "held" == (await rig.message(id_)).status
+        [seen] = re.findall(
+            r'name="seen" value="([^"]+)"[^>]*>\s*<button[^>]*>Send anyway', await visitor.page("/review")
+        )
+        for done in ("Queued to send", "is queued and can&#39;t be approved"):
+            assert done in (await visitor.post(f"/texts/{id_}/approve", seen=seen)).text
+
+
+async def test_parts_of_a_text_on_hold_are_not_queued(tmp_path: Path) -> None:
+    async with visiting(tmp_path) as (rig, visitor):
+        page = await visitor.page(f"/texts/{await rig.accept('Held {{name}}' + 20 * ' and more')}")
+        assert "<h3>2 parts</h3>" in page
+        assert 'class="badge queued"' not in page
+
+
 async def test_url_for_if3_is_shown_to_whoever_asks_by_a_form(tmp_path: Path) -> None:
     async with visiting(tmp_path) as (_, visitor):
         assert HOOK_URL not in await visitor.page("/setup/webhook")
@@ -677,6 +732,7 @@ async def test_stream_tells_of_a_change(tmp_path: Path) -> None:
         await private.enter(client)
         async with client.stream("GET", "/events", headers={"Last-Event-ID": "old"}) as stream:
             assert "text/event-stream; charset=utf-8" == stream.headers["content-type"]
+            assert "no" == stream.headers["x-accel-buffering"]  # nginx would keep the events for itself
             assert "no-store" == stream.headers["cache-control"]
             lines = stream.aiter_lines()
             assert [": connected", ""] == [await anext(lines) for _ in range(2)]

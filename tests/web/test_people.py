@@ -22,7 +22,7 @@ from callrail_relay.service.people import COST, People
 from callrail_relay.web.auth import COOKIE
 from callrail_relay.web.private import event_lines
 from tests.service.rig import Rig
-from tests.web.private import Private, Visitor, private_rig, visiting
+from tests.web.private import SESSION, Private, Visitor, private_rig, visiting
 from tests.web.running import running
 
 pytestmark = pytest.mark.anyio
@@ -153,7 +153,7 @@ async def test_no_one_else_gets_in(tmp_path: Path, name: str, password: str) -> 
         assert 401 == answer.status_code
         assert WRONG in answer.text
         assert "<script>alert" not in answer.text
-        assert COOKIE not in answer.cookies
+        assert SESSION not in answer.cookies
         assert not await is_in(client)
 
 
@@ -360,7 +360,7 @@ async def test_who_is_removed_is_out(tmp_path: Path) -> None:
         assert not await is_in(client)
         assert 401 == (await client.get("/events")).status_code
         assert 401 == (await sign_in(client, "Pat", TEMPORARY)).status_code
-        client.cookies.set(COOKIE, "", domain="127.0.0.1")
+        client.cookies.set(SESSION, "", domain="127.0.0.1")
         await sam.post("/setup/people", name="Pat", password=TEMPORARY)
         assert not await is_in(client)
         assert await is_in(sam.client)
@@ -370,7 +370,7 @@ async def test_a_stream_ends_while_the_store_is_away(tmp_path: Path) -> None:
     """The page asks again, and no one is signed out by that."""
     async with with_sam(tmp_path) as (rig, private, sam):
         await sam.page()
-        cookie = f"{COOKIE}={sam.client.cookies[COOKIE]}".encode()
+        cookie = f"{COOKIE}={sam.client.cookies[SESSION]}".encode()
         session = await private.login.session(Request({"type": "http", "headers": [(b"cookie", cookie)]}))
         assert session is not None
         lines = event_lines(private.dashboard, session, "")

@@ -8,11 +8,11 @@ import httpx2
 import pytest
 
 from callrail_relay.domain.health import Condition
-from callrail_relay.web.auth import COOKIE, IDLE, LINK_LASTS, LIVE_HEADER, LONGEST, Login
+from callrail_relay.web.auth import IDLE, LINK_LASTS, LIVE_HEADER, LONGEST, Login
 from callrail_relay.web.dashboard.frame import FRESH, STATIC, _static_address
 from callrail_relay.web.public import MOST_FAILURES
 from callrail_relay.web.server import Listener
-from tests.web.private import private_rig, visiting
+from tests.web.private import SESSION, private_rig, visiting
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +27,7 @@ async def test_page_wants_a_login(tmp_path: Path) -> None:
     async with private_rig(tmp_path) as (rig, private), private.client() as client:
         await rig.accept("Secret words")
         for value in (b"", b"x", b"\xe9", private.login.token.encode()):
-            response = await client.get("/", headers={b"Cookie": COOKIE.encode() + b"=" + value})
+            response = await client.get("/", headers={b"Cookie": SESSION.encode() + b"=" + value})
             assert 401 == response.status_code
             assert FORBIDDEN_WORDS in response.text
 
@@ -78,7 +78,8 @@ async def test_wrong_links_are_limited_and_the_right_one_never(tmp_path: Path) -
         assert (429, "60") == (late.status_code, late.headers["Retry-After"])
         assert 429 == (await client.get("/login?token=wrong")).status_code
 
-        assert 303 == (await private.enter(client)).status_code
+        async with private.client() as other:
+            assert 303 == (await private.enter(other)).status_code
         rig.clock.advance(60)
         assert 403 == (await private.enter(client, "wrong")).status_code
 
@@ -92,6 +93,38 @@ async def test_cookie_is_for_this_browser_alone(tmp_path: Path) -> None:
         assert {"httponly", "samesite=strict", "path=/"} <= set(parts)
         assert not any(part.startswith("domain=") for part in parts)
         assert private.login.token not in cookie
+
+
+async def test_relays_on_several_ports_keep_one_browser_signed_in(tmp_path: Path) -> None:
+    """Browsers send a host's cookies to all of its ports."""
+    async with private_rig(tmp_path) as (_, private), private.client() as client:
+        names = set()
+        for port in ("", ":80", ":8788", ":8799"):
+            entered = await client.post(
+                "/login",
+                data={"token": private.login.new_token()},
+                headers={"Host": f"127.0.0.1{port}", "Origin": f"http://127.0.0.1{port}"},
+            )
+            assert 303 == entered.status_code
+            names.add(entered.headers["set-cookie"].partition("=")[0])
+        assert 4 == len(names)
+
+
+async def test_link_opens_the_dashboard_again_where_it_was_used(tmp_path: Path) -> None:
+    """A second click on its button, or on the link, isn't refused by the first; other browsers are."""
+    async with private_rig(tmp_path) as (_, private), private.client() as client, private.client() as other:
+        for _ in range(2):
+            assert "/" == (await private.enter(client)).headers["location"]
+        assert "/" == (await client.get(private.link)).headers["location"]
+        assert 403 == (await private.enter(other)).status_code
+        assert 403 == (await other.get(private.link)).status_code
+
+
+@pytest.mark.parametrize("path", ["/texts?search=%00", "/texts/%00", "/people/%00/1", "/login?token=%00"])
+async def test_nul_is_in_no_address(tmp_path: Path, path: str) -> None:
+    """PostgreSQL takes it in no text."""
+    async with visiting(tmp_path) as (_, visitor):
+        assert 400 == (await visitor.client.get(path)).status_code
 
 
 async def test_every_start_has_another_link(tmp_path: Path) -> None:
@@ -158,11 +191,27 @@ async def test_signing_out_ends_the_session(tmp_path: Path) -> None:
     """Even with a copy of the cookie."""
     async with visiting(tmp_path) as (_, visitor):
         await visitor.page()
-        cookie = {"Cookie": f"{COOKIE}={visitor.client.cookies[COOKIE]}"}
+        cookie = {"Cookie": f"{SESSION}={visitor.client.cookies[SESSION]}"}
         left = await visitor.post("/logout")
         assert 200 == left.status_code
         assert FORBIDDEN_WORDS in left.text
         assert 401 == (await visitor.client.get("/", headers=cookie)).status_code
+
+
+async def test_what_was_typed_outlives_the_session(tmp_path: Path) -> None:
+    """It can be copied from the page that comes instead."""
+    async with visiting(tmp_path) as (rig, visitor):
+        id_ = await rig.accept("Held {{name}}")
+        await visitor.page()
+        typed = {"message": "\nTyped & <b>long</b>", "to": "12"}
+        assert "<textarea" not in (await visitor.client.get("/logout")).text
+        old = await visitor.client.post(f"/texts/{id_}/edit", data={"csrf": "of another", **typed})
+        await visitor.post("/logout")
+        out = await visitor.post(f"/texts/{id_}/edit", **typed)
+        for answer, status in ((old, 403), (out, 401)):
+            assert status == answer.status_code
+            assert ">\n\nTyped &amp; &lt;b&gt;long&lt;/b&gt;</textarea>" in answer.text
+        assert "Held {{name}}" == (await rig.message(id_)).text
 
 
 @pytest.mark.parametrize("csrf", ["", "wrong", None])

@@ -1,9 +1,12 @@
 """What the pages make of values: words, plots, the first sentence, and the way of a text."""
 
 import re
+import sys
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -204,6 +207,27 @@ def test_bars_hold_what_came_in() -> None:
     assert {"sent": 5} == days.bars[-4].counts
     assert 11 == days.total
     assert [("sent", 8), ("queued", 1), ("failed", 2)] == [*days.totals.items()]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="time.tzset is of POSIX")
+@pytest.mark.parametrize("day", ["2026-03-08", "2026-11-01", "2026-11-02"])
+def test_bar_opens_its_hour_when_clocks_change(monkeypatch: pytest.MonkeyPatch, day: str) -> None:
+    """Also those from before; the hour that comes twice is opened as a whole by both of its bars."""
+    monkeypatch.setenv("TZ", "America/Chicago")
+    time.tzset()
+    try:
+        now = datetime.fromisoformat(f"{day}T18:30+00:00")
+        for back, bar in enumerate(reversed(plots.plot("24h", [], now).bars)):
+            span = read_filter(dict(parse_qsl(urlsplit(bar.link).query))).wanted
+            begin = now.replace(minute=0) - timedelta(hours=back)
+            twice = day == "2026-11-01" and bar.name.startswith("1:00 AM")
+            begins = (begin, begin - timedelta(hours=1)) if twice else (begin,)
+            length = timedelta(hours=2 if twice else 1)
+            assert span.since in begins
+            assert span.until == (span.since or begin) + length
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_pieces_stand_on_each_other() -> None:

@@ -7,7 +7,7 @@ from callrail_relay.domain.phone import BadPhone, normalize
 from callrail_relay.errors import NotAllowed, NotFound, UsageError
 from callrail_relay.sentences import phone, plural, says
 from callrail_relay.web.dashboard.frame import Visit, own_address
-from callrail_relay.web.dashboard.verbs import REMAP, VERBS, Verb, editable, one_click
+from callrail_relay.web.dashboard.verbs import REMAP, VERBS, Verb, editable, one_click, seen
 from callrail_relay.web.dashboard.words import say
 
 
@@ -32,6 +32,9 @@ async def ask(visit: Visit) -> Response:
 async def act(visit: Visit) -> Response:
     verb, id_ = _verb(visit), visit.request.path_params["id"]
     actor, operations = verb.actor(visit.who), visit.dashboard.operations
+    rows = await visit.dashboard.history.rows([id_]) if verb.sends and "seen" in visit.form else []
+    if any(row.status in verb.statuses and seen(row) != visit.form["seen"] for row in rows):
+        raise NotAllowed(say("changed"))
     if verb.decides is None:
         messages = await operations.opt_out_recipient(id_, say("read_in_reply"), actor)
     else:
@@ -58,7 +61,8 @@ async def show_edit(visit: Visit, *, fault: str = "") -> Response:
     back = (visit.form or visit.request.query_params).get("back", "")
     asked_from = own_address(back, f"/texts/{text.id}")
     status = 422 if fault else 200
-    return await visit.draw("edit.html", status, text=text, form=form, fault=fault, asked_from=asked_from)
+    values = {"text": text, "form": form, "fault": fault, "asked_from": asked_from}
+    return await visit.draw("edit.html", status, still=True, **values)  # nothing takes what a person types
 
 
 async def edit(visit: Visit) -> Response:
@@ -68,6 +72,8 @@ async def edit(visit: Visit) -> Response:
         message = await visit.dashboard.operations.edit(id_, text=text, to=to, actor=actor)
     except UsageError as error:
         return await show_edit(visit, fault=str(error))
+    except NotAllowed as error:  # another person decided on it meanwhile
+        return await visit.draw("problem.html", 409, still=True, missing=False, words=str(error), typed=text)
     if message.status is Status.HELD:
         return visit.go(f"/texts/{id_}", say("edited_held"))
     return visit.back(say("edited"), undo=actor.batch)

@@ -256,16 +256,18 @@ def page(dashboard: Dashboard, show: Page) -> Endpoint:
 
     async def endpoint(request: Request) -> Response:
         session = await dashboard.login.session(request)
-        if session is None:
-            return await signed_out(dashboard, request)
         posted = request.method == "POST"
-        form = await read_form(request, LARGEST_FORM) if posted else {}
+        form = await read_form(request, LARGEST_FORM if session else LARGEST_BODY) if posted else {}
+        if session is None:
+            return await signed_out(dashboard, request, form)
         # Read before what is shown: else a change between the two would stay unseen.
         version = await dashboard.feed.version()
         visit = Visit(dashboard=dashboard, request=request, session=session, form=form, version=version)
         try:
-            if posted and not hmac.compare_digest(form.get("csrf", "").encode(), session.csrf.encode()):
-                response = plain("foreign_form", 403)
+            if posted and not form:
+                response = plain("too_large", 413)
+            elif posted and not hmac.compare_digest(form.get("csrf", "").encode(), session.csrf.encode()):
+                response = plain("foreign_form", 403, typed=_typed(form))
             else:
                 response = await show(visit)
                 if posted:  # it may let any text be sent, and concern every page that is open
@@ -289,7 +291,7 @@ def page(dashboard: Dashboard, show: Page) -> Endpoint:
 def plain(name: str, status: int, **values: object) -> Response:
     """A page for a browser that isn't signed in, or when nothing else can be drawn."""
     title, words = WORDS["plain"][name]
-    return render("plain.html", status, title=title, words=words.format(**values))
+    return render("plain.html", status, title=title, words=words.format(**values), **values)
 
 
 async def away(_request: Request, error: Exception) -> Response:
@@ -309,12 +311,18 @@ def csv_file(name: str, content: Iterable[str] | AsyncIterable[str]) -> Response
     return StreamingResponse(content, media_type="text/csv; charset=utf-8", headers=headers)
 
 
-async def signed_out(dashboard: Dashboard, request: Request, status: int = 401) -> Response:
-    """The page to sign in, or how to get in if no one has a password."""
+async def signed_out(
+    dashboard: Dashboard, request: Request, form: Mapping[str, str], status: int = 401
+) -> Response:
+    """The page to sign in, or how to get in if no one has a password; what was typed isn't lost."""
     if await dashboard.login.people.all():
-        back = _here(request) if request.method == "GET" else "/"
-        return render("login.html", status, form={"back": back})
-    return plain("signed_out", status)
+        back = own_address(form.get("back", "")) if request.method == "POST" else _here(request)
+        return render("login.html", status, form={"back": back}, typed=_typed(form))
+    return plain("signed_out", status, typed=_typed(form))
+
+
+def _typed(form: Mapping[str, str]) -> str:
+    return form.get("message") or form.get("list", "")
 
 
 def render(template: str, status: int = 200, **values: object) -> Response:
@@ -389,6 +397,7 @@ def templates() -> "Environment":
         "allowed": verbs.allowed,
         "in_bulk": verbs.in_bulk,
         "editable": verbs.editable,
+        "seen": verbs.seen,
         "standout": verbs.standout,
         "plural": plural,
         "status_words": words.STATUS_WORDS,

@@ -48,9 +48,9 @@ class Plot:
 def plot(wanted: str, arrivals: Sequence[Arrivals], now: datetime) -> Plot:
     """The plot of one of RANGES; of the last day for anything else."""
     range_ = wanted if wanted in BARS else "24h"
-    hour = now.astimezone().replace(minute=0, second=0, microsecond=0)
+    hour = now.astimezone().replace(minute=0, second=0, microsecond=0).astimezone(UTC)
     edges = [
-        hour - timedelta(hours=back) if range_ == "24h" else midnight(now, back)
+        (hour - timedelta(hours=back)).astimezone() if range_ == "24h" else midnight(now, back)
         for back in range(BARS[range_] - 1, -2, -1)
     ]  # the last one is where the last bar ends
     counts = [Counter[Status]() for _ in edges]
@@ -109,7 +109,10 @@ def midnight(now: datetime, days_ago: int = 0) -> datetime:
 def _link(range_: str, begin: datetime, end: datetime) -> str:
     """The messages of one bar."""
     day = {"from": begin.date(), "to": begin.date()}
-    hour = {"from": f"{begin:%Y-%m-%dT%H:%M}", "to": f"{end:%Y-%m-%dT%H:%M}"}
+    # An hour by the clock: on a day of 25 hours it shows one of them twice.
+    since, until = begin.replace(tzinfo=None), end.replace(tzinfo=None)
+    until = max(until, since + timedelta(hours=1))
+    hour = {"from": f"{since:%Y-%m-%dT%H:%M}", "to": f"{until:%Y-%m-%dT%H:%M}"}
     return f"/texts?{urlencode(hour if range_ == '24h' else day)}"
 
 

@@ -84,7 +84,8 @@ async def act(visit: Visit) -> Response:
     actor, ids = verb.actor(visit.who), [row.id for row in rows]
     done = await visit.dashboard.operations.decide_all(Decided(verb.name), ids, actor)
     words = verb.done_many.format(messages=plural(done, "message"))
-    others = say("bulk_others", others=plural(len(ids) - done, "other")) if done < len(ids) else ""
+    missed = (len(visit.form["id"].split()) or len(ids)) - done  # of those that the person confirmed
+    others = say("bulk_others", others=plural(missed, "other")) if missed else ""
     return visit.back(words + others, undo=actor.batch)
 
 

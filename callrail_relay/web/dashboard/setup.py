@@ -243,7 +243,7 @@ async def change_password(visit: Visit) -> Response:
 def _goes_on(visit: Visit, person: Person, words: str) -> Response:
     """Let this browser's session go on as that of *person*."""
     response = visit.back(words)
-    set_cookie(response, replace(visit.session, person=person.name, stamp=person.stamp))
+    set_cookie(visit.request, response, replace(visit.session, person=person.name, stamp=person.stamp))
     return response
 
 

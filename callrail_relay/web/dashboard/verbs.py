@@ -1,5 +1,6 @@
 """What a person can do with a text on a page, with one or with many, and which of it stands out."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
 from secrets import token_urlsafe
@@ -88,6 +89,12 @@ def in_bulk(text: MessageSummary) -> list[Verb]:
     if text.status is Status.UNKNOWN:
         verbs.discard(RESEND)
     return [verb for verb in allowed(text) if verb in verbs]
+
+
+def seen(text: MessageSummary) -> str:
+    """A mark of what a page shows of a text: another one for other words, another person, other reasons."""
+    shown = repr((text.recipient, text.text, sorted(codes(text))))
+    return hashlib.blake2b(shown.encode(), digest_size=8).hexdigest()
 
 
 def is_out(text: MessageSummary) -> bool:

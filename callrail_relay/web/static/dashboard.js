@@ -11,10 +11,23 @@ const late = setTimeout(begin, 1000);
 function begin() {
   drawn.disconnect();
   clearTimeout(late);
+  if (!address) return; // a page to sign in
   const script = document.createElement("script");
   script.src = address;
   document.head.append(script);
 }
+
+// A browser opens six connections to one address: a tab that isn't looked at yet must not take one.
+function connect() {
+  if (document.hidden || document.body.dataset.live) return;
+  document.body.dataset.live = "no";
+  htmx.trigger("#stream", "reconnect");
+}
+const ready = () => {
+  document.addEventListener("visibilitychange", connect);
+  connect();
+};
+document.addEventListener("htmx:after:process", ready, { once: true });
 
 const connection = () => document.getElementById("connection");
 const question = () => document.getElementById("ask");
@@ -90,12 +103,14 @@ document.addEventListener("htmx:after:init", ({ target: form }) => {
   if (fields.some(([name, value]) => value !== (shown.get(name) ?? ""))) htmx.trigger(form, "change");
 });
 
-function showLost(status) {
-  showConnection(
-    status === 401
-      ? "You've been signed out. Reload to sign in."
-      : "Can't reach the server. Reconnecting…",
+const typed = () =>
+  [...document.querySelectorAll("#main :is(textarea, form:not([method=get]) input)")].some(
+    (field) => field.value !== field.defaultValue,
   );
+
+function showLost(status) {
+  const signIn = typed() ? "Copy what you typed, then reload to sign in." : "Reload to sign in.";
+  showConnection(status === 401 ? `You've been signed out. ${signIn}` : "Can't reach the server. Reconnecting…");
 }
 
 document.addEventListener("htmx:sse:after:connection", () => showConnection(""));
@@ -111,7 +126,17 @@ for (const name of ["htmx:error", "htmx:response:error"]) {
   });
 }
 // This browser itself may have changed its session, and the answer to that is on its way.
-document.addEventListener("ended", () => setTimeout(() => location.reload(), 1000));
+document.addEventListener("ended", () => setTimeout(() => typed() || location.reload(), 1000));
+
+// --- a second click posts no form again ---
+
+document.addEventListener("submit", ({ target: form }) => {
+  if (!form.matches("[method=post]:not([hx-post])")) return;
+  const lock = (locked) => form.querySelectorAll("button").forEach((button) => (button.disabled = locked));
+  // Not at once: the button that was pressed is part of what is posted.
+  setTimeout(lock, 0, true);
+  addEventListener("pageshow", () => lock(false));
+});
 
 // --- undo: the server keeps the time; the page only shows how much of it is left ---
 
@@ -224,10 +249,8 @@ let going = false;
 function step(by) {
   const rows = [...document.querySelectorAll("[data-row]")].filter((row) => row.offsetParent);
   if (!rows.length) return;
-  const now = rows.findIndex((row) => row.classList.contains("here"));
+  const now = rows.findIndex((row) => row.contains(document.activeElement));
   const next = rows[Math.max(0, Math.min(rows.length - 1, now < 0 ? 0 : now + by))];
-  rows[now]?.classList.remove("here");
-  next.classList.add("here");
   next.querySelector("[data-open]").focus({ preventScroll: true });
   next.scrollIntoView({ block: "nearest" });
 }
@@ -237,7 +260,7 @@ const ACTIONS = {
   "?": () => keys.showModal(),
   j: () => step(1),
   k: () => step(-1),
-  x: () => document.querySelector(".here input[name=id]")?.click(),
+  x: () => document.querySelector("[data-row]:focus-within input[name=id]")?.click(),
   g: () => (going = true),
 };
 
