@@ -66,13 +66,11 @@ def approve(connection: sa.Connection, now: datetime, message_id: str, actor: Ac
         messages,
         row.seq,
         status=message_status(connection, row.seq),
-        # The reason names the date of the backup, so the person knows how old its texts are.
-        approved=sorted({*row.approved, *codes, *(["too_old"] if is_restored(row.reasons) else [])}),
+        approved=sorted({*row.approved, *codes}),
         # That it was sent twice is news, and no reason to hold it.
         reasons=[reason for reason in row.reasons if reason.code == "sent_twice"],
         not_before=now + actor.delay,
-        # A text that was kept for the night begins to age now.
-        release_at=now if "quiet_hours" in codes else None,
+        release_at=now,  # it begins to age now: the person who wants it sent knows how old it is
     )
     return True
 

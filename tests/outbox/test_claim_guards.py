@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from callrail_relay.domain.guards import Mode
-from callrail_relay.domain.message import Status
+from callrail_relay.domain.guards import Mode, Verdict
+from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.outcome import Refusal, Rejected
 from callrail_relay.outbox import decisions, opt_outs
 from callrail_relay.outbox.store import Store
@@ -26,6 +26,7 @@ pytestmark = pytest.mark.anyio
 
 MAX_AGE = timedelta(hours=4)
 MOMENT = timedelta(microseconds=1)
+MERGE_TAG = Reason("merge_tag", {"placeholder": "{first_name}"})
 OPTED_OUT = Rejected(400, "recipient has opted out", Refusal.OPTED_OUT)
 
 
@@ -146,6 +147,28 @@ async def test_an_opt_out_cannot_be_approved_away(outbox: Store, worker: Worker,
 
     assert await worker.waits() is None
     assert Status.HELD == await status_of(outbox, id_)
+
+
+async def test_an_approved_text_ages_from_then(outbox: Store, worker: Worker, clock: ManualClock) -> None:
+    """Whoever approves a text on Monday need not do so again because it came on Friday."""
+    id_ = await put_message(outbox, make_message(verdict=Verdict(holds=(MERGE_TAG,))))
+    clock.advance(timedelta(days=3))
+    await outbox.write(decisions.approve, id_)
+    clock.advance(MAX_AGE)
+
+    await worker.take()
+
+
+async def test_an_approved_text_that_waits_too_long_is_held(
+    outbox: Store, worker: Worker, clock: ManualClock
+) -> None:
+    """A word given long ago is no longer one."""
+    id_ = await put_message(outbox, make_message(verdict=Verdict(holds=(MERGE_TAG,))))
+    await outbox.write(decisions.approve, id_)
+    clock.advance(MAX_AGE + MOMENT)
+
+    assert await worker.waits() is None
+    assert ["too_old"] == await codes_of(outbox, id_)
 
 
 async def test_an_opt_out_stops_a_text_under_way(outbox: Store, worker: Worker, clock: ManualClock) -> None:
