@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 
@@ -108,7 +109,7 @@ async def hook_tokens(context: AppContext, store: Store | None = None) -> HookTo
 
 def hook_url(settings: Settings, token: str, base: str | None = None) -> str:
     public = base or settings.server.public_url or listener_url(settings.server)
-    return f"{public.rstrip('/')}/hooks/if3/{token}"
+    return f"{public.rstrip('/')}/hooks/if3/{quote(token, safe='')}"
 
 
 MOST_KEYS = 20  # former keys are kept while they may still sign something, but not forever
