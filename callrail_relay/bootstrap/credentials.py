@@ -235,6 +235,7 @@ class SavedSetup:
     token_place: str
     overruled: Sequence[str]
     outranks_key: str | None
+    is_new_url: bool  # of a set-up that had one, perhaps in a keyring that is locked now
     is_changed: bool  # a relay that runs still uses other settings, or another key
 
 
@@ -260,6 +261,7 @@ async def save_setup(
         key_place=places[SecretName.API_KEY],
         token_place=places[SecretName.HOOK_TOKEN],
         overruled=overruled(path, changes),
+        is_new_url=token is None and former is not None,
         outranks_key=secrets.shadowed_by(SecretName.API_KEY) if SecretName.API_KEY in kept else None,
         is_changed=new_key is not None or read_text(path) != former,
     )
