@@ -617,6 +617,13 @@ def test_url_for_if3(server: dict[str, object], base: str | None, url: str) -> N
     assert url == hook_url(context.settings, "t", base)
 
 
+def test_url_can_hold_every_secret() -> None:
+    """Also one that a person made with `openssl rand -base64`, or quoted in a file for Docker."""
+    url = hook_url(load_context(None).settings, '"a b/c?d+e="')
+
+    assert "http://127.0.0.1:8787/hooks/if3/%22a%20b%2Fc%3Fd%2Be%3D%22" == url
+
+
 # --- the checks ------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 
@@ -108,7 +109,7 @@ async def hook_tokens(context: AppContext, store: Store | None = None) -> HookTo
 
 def hook_url(settings: Settings, token: str, base: str | None = None) -> str:
     public = base or settings.server.public_url or listener_url(settings.server)
-    return f"{public.rstrip('/')}/hooks/if3/{token}"
+    return f"{public.rstrip('/')}/hooks/if3/{quote(token, safe='')}"
 
 
 MOST_KEYS = 20  # former keys are kept while they may still sign something, but not forever
@@ -234,6 +235,7 @@ class SavedSetup:
     token_place: str
     overruled: Sequence[str]
     outranks_key: str | None
+    is_new_url: bool  # of a set-up that had one, perhaps in a keyring that is locked now
     is_changed: bool  # a relay that runs still uses other settings, or another key
 
 
@@ -259,6 +261,7 @@ async def save_setup(
         key_place=places[SecretName.API_KEY],
         token_place=places[SecretName.HOOK_TOKEN],
         overruled=overruled(path, changes),
+        is_new_url=token is None and former is not None,
         outranks_key=secrets.shadowed_by(SecretName.API_KEY) if SecretName.API_KEY in kept else None,
         is_changed=new_key is not None or read_text(path) != former,
     )

@@ -212,12 +212,13 @@ async def _find_node(tunnel: Tunnel) -> Tunnel:
     """Tailscale's tunnel with the address of this computer. Raises Unavailable if its port is taken."""
     _, lines = await tunnels.output([tunnel.program, "status", "--json", "--peers=false"])
     status = _read_json(lines)
-    if status.get("BackendState") != "Running":
-        raise Unavailable(explain(tunnel, lines))
+    name = str((status.get("Self") or {}).get("DNSName", "")).rstrip(".")
+    if status.get("BackendState") != "Running" or not name:
+        raise Unavailable(explain(tunnel, [line for line in lines if "BackendState" in line] or lines))
     if (taken := await _funnel_target(tunnel)) not in (None, tunnel.target):
         raise Unavailable(sentence("port_taken", port=tunnel.remote_port, taken=taken))
     port = "" if tunnel.remote_port == 443 else f":{tunnel.remote_port}"
-    return replace(tunnel, address=f"https://{status['Self']['DNSName'].rstrip('.')}{port}")
+    return replace(tunnel, address=f"https://{name}{port}")
 
 
 async def _funnel_target(tunnel: Tunnel) -> str | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from callrail_relay.cli import console
 from callrail_relay.cli.console import confirmed, given, load_context, say, sentence, show
 from callrail_relay.domain.message import instant
-from callrail_relay.errors import Unavailable
+from callrail_relay.errors import KeyringError, Unavailable
 from callrail_relay.sentences import local, plural
 
 
@@ -24,7 +24,11 @@ async def backup(file: Path, with_api_key: bool = False) -> None:
 async def restore(file: Path, secrets_file: bool = False) -> None:
     from callrail_relay.bootstrap import backups
 
-    restored = await backups.restore(given.config, file, use_file=secrets_file)
+    try:
+        restored = await backups.restore(given.config, file, use_file=secrets_file)
+    except KeyringError as error:
+        why, _ = console.split_remedy(str(error))  # `configure` would leave no room for what is restored
+        raise KeyringError(f"{why} {sentence('restore_secrets')}") from error
     context, made = restored.context, restored.backup
     say(f"Restored the backup of {local(made.made_at)}. Settings: {context.config_path}")
     for name, place in restored.places.items():

@@ -91,6 +91,8 @@ async def configure(
     settings = load_context().settings
     begin_step("webhook")
     say(why_not_for_if3(settings.server.public_url) or sentence("paste_url"))
+    if saved.is_new_url:
+        say(sentence("new_url"))
     url = hook_url(settings, saved.token)
     document |= {"hook_url": url, "secrets": {"api_key": saved.key_place, "hook_token": saved.token_place}}
     show(document, url)

@@ -155,8 +155,8 @@ async def opened_relay(*, with_route: bool = False) -> AsyncIterator["Relay"]:
 # Where a sentence stops saying what happened and begins to say what to do.
 _REMEDY = re.compile(
     r"(?<=[.;?)]) (?=(?:`callrail-relay|(?:accept|add|answer|ask|cancel|change|check|choose|copy|end|fix|"
-    r"free|give|keep|leave|look|make|move|name|open|pipe|press|put|read|review|run|see|set|start|stop|take|unset|use|"
-    r"wait|write)\b))",
+    r"free|give|install|keep|leave|look|make|move|name|open|pipe|press|put|read|review|run|see|set|start|stop|take|"
+    r"unlock|unset|use|wait|write)\b))",
     re.IGNORECASE,
 )
 

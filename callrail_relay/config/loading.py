@@ -32,6 +32,11 @@ _SOUNDS_SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
 _MAY_BE_SECRET = re.compile(rf"[0-9A-Za-z_+/=-]{{20,}}|@|(?i:{_SOUNDS_SECRET.pattern})")
 _NEVER_SHOWN = {"url", "urls", "heartbeat_url"}
 _TABLE = re.compile(r"\s*(\[\[?)\s*([\w-]+)\s*\]")
+_QUOTES = sentence("toml_quotes")
+_REMEDIES = {  # by what tomllib says
+    r"hex value|'\\'": sentence("toml_backslash"),
+    "twice|overwrite": sentence("toml_twice"),
+}
 _KEY = re.compile(r"""\s*["']?([\w-]+)["']?\s*=""")
 
 Values = dict[str, Any]
@@ -122,10 +127,9 @@ def parse(path: Path, text: str) -> Values:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        words = str(error)
-        raise SettingsError(
-            sentence("not_toml", path=path, first=words[:1].lower(), rest=words[1:])
-        ) from error
+        why = f"{str(error)[:1].lower()}{str(error)[1:]}"
+        remedy = next((words for known, words in _REMEDIES.items() if re.search(known, why)), _QUOTES)
+        raise SettingsError(sentence("not_toml", path=path, why=why, remedy=remedy)) from error
 
 
 def _merged(below: object, above: object) -> Any:  # noqa: ANN401 - whatever a source holds

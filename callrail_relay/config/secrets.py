@@ -267,7 +267,7 @@ class Secrets:
             return keyring
         if not use_file and not self.file_in_use:
             variable = f", or set {name.variable}" if name.variable else ""
-            raise SecretError(sentence("keyring_missing", name=name.words, variable=variable))
+            raise KeyringError(sentence("keyring_missing", name=name.words, variable=variable))
         self._file.set(name.key, secret.get_secret_value())
         await self._delete_from_keyring(name)
         return self._file.words

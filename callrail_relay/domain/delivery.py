@@ -19,6 +19,7 @@ class AccountStatus:
     day: Window
     pending: int
     drains_at: datetime | None
+    foreign: bool = False  # texts wait for it, but it isn't in the settings, so none is sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,6 +100,10 @@ class Facts:
     shadow: Shadow = field(default_factory=Shadow)
 
     @property
+    def is_set_up(self) -> bool:
+        return not all(one.foreign for one in self.standings)
+
+    @property
     def drains_at(self) -> datetime | None:
         """When the last queued text can be sent; None when nothing waits, or something doesn't get sent."""
         waiting = [one for one in self.standings if one.pending]
@@ -131,6 +135,7 @@ class Code(IntEnum):  # in order of urgency
     UNREACHABLE = auto()
     NOT_REACHABLE_FROM_OUTSIDE = auto()
     NEEDS_REVIEW = auto()
+    FOREIGN_ACCOUNT = auto()
     NEEDS_RESTART = auto()
     SHADOW = auto()
     WAITS = auto()
@@ -148,7 +153,7 @@ class Code(IntEnum):  # in order of urgency
     def level(self) -> Level:
         if self <= Code.NOT_REACHABLE_FROM_OUTSIDE:
             return Level.BAD
-        if self in (Code.NEEDS_REVIEW, Code.NEEDS_RESTART):
+        if self in (Code.NEEDS_REVIEW, Code.FOREIGN_ACCOUNT, Code.NEEDS_RESTART):
             return Level.ASK
         return Level.WELL if self in (Code.NO_PUBLIC_URL, Code.WELL) else Level.NOTE
 
@@ -210,7 +215,7 @@ def is_well(facts: Facts) -> bool:
 
 
 def _troubles(facts: Facts) -> Iterator[Point]:
-    if not facts.standings:
+    if not facts.is_set_up:
         yield Point(code=Code.NOT_SET_UP)
     if not facts.running:
         yield Point(code=Code.NOT_RUNNING, count=facts.waiting.queued)
@@ -218,8 +223,9 @@ def _troubles(facts: Facts) -> Iterator[Point]:
         yield Point(code=Code.CHECK_FAILED, name=check.name, detail=check.detail)
     for standing in facts.standings:
         account = standing.account
-        if account.paused_since is not None:
-            yield Point(code=Code.PAUSED, account_id=account.id, reason=account.paused_reason)
+        if account.paused_since is not None or standing.foreign:
+            code = Code.FOREIGN_ACCOUNT if account.paused_since is None else Code.PAUSED
+            yield Point(code=code, account_id=account.id, name=account.id, reason=account.paused_reason)
     # Without a relay nothing comes in by any URL.
     public = facts.public_url
     if facts.running and public is not None and not public.answered:
@@ -237,7 +243,7 @@ def _in_progress(facts: Facts) -> Iterator[Point]:
     """What keeps messages from being sent now and ends by itself while a relay is running."""
     for standing in facts.standings:
         account, contact = standing.account, facts.contacts.get(standing.account.id)
-        if account.paused_since is not None:
+        if account.paused_since is not None or standing.foreign:
             continue
         if facts.is_unreachable(standing):
             yield Point(code=Code.UNREACHABLE, account_id=account.id)
@@ -286,7 +292,7 @@ def checklist(facts: Facts) -> tuple[Item, ...]:
         return ()
     todos = {
         Step.KEY: _key(facts),
-        Step.NUMBER: None if facts.standings else Todo.CONFIGURE,
+        Step.NUMBER: None if facts.is_set_up else Todo.CONFIGURE,
         Step.ADDRESS: _address(facts),
         Step.WEBHOOK: None if facts.last_from_if3 is not None else Todo.PASTE,
         Step.TEXT: None if facts.any_sent else Todo.SEND,
@@ -298,7 +304,7 @@ def checklist(facts: Facts) -> tuple[Item, ...]:
 
 
 def _key(facts: Facts) -> Todo | None:
-    if not facts.standings:
+    if not facts.is_set_up:
         return Todo.CONFIGURE
     paused = (one.account.paused_reason for one in facts.standings)
     if any(reason is not None and reason.code == "unauthorized" for reason in paused):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import sqlite3
 import stat
@@ -253,8 +254,11 @@ _SQLITE_WORDS = (
     ("database is locked", "is locked by another program; end it, or try again in a moment"),
     ("readonly", "is read-only; let this user write to the file and its directory"),
     ("database or disk is full", "can't grow: the disk is full; free some space"),
-    ("not a database", "is not a database, or is damaged; move it away, or put a backup in its place"),
-    ("malformed", "is damaged; put a backup in its place, or run `sqlite3 FILE .recover`"),
+    (
+        "not a database",
+        "is not a database, or is damaged; move it away, or `callrail-relay restore` a backup",
+    ),
+    ("malformed", "is damaged; `callrail-relay restore` a backup, or run `sqlite3 FILE .recover`"),
     ("unable to open", "can't be opened; check that its directory exists and this user can write there"),
     ("disk I/O error", "can't be read or written; check the disk"),
 )
@@ -271,9 +275,11 @@ def _words(engine: sa.Engine, error: exc.SQLAlchemyError) -> str:
     if "unsupported startup parameter" in cause:  # what PgBouncer says to what a session asks for
         return POOLED
     if not is_sqlite(engine):
+        found = re.search(r"FATAL: +(.+)", cause) or re.search(r".*(?:failed: |(?=failed to ))(.+)", cause)
+        why = f" ({found[1]})" if found else ""
         return (
-            f"The database {describe(engine)} doesn't answer as it should; check that PostgreSQL runs, that "
-            "database.url is right, and that the user may use the database."
+            f"The database {describe(engine)} doesn't answer as it should{why}; check that PostgreSQL runs, "
+            "that database.url is right, and that the user may use the database."
         )
     with contextlib.suppress(OSError):
         # Without room for its side files, SQLite says only that the disk failed.

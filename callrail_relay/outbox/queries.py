@@ -144,12 +144,14 @@ def read_standings(
     waiting = connection.scalars(_WAITED_FOR).all()
     known = {row.id: row for row in connection.execute(_KNOWN, windows_since(now))}
     return [
-        _standing(connection, now, known.get(account_id) or account_id, limits)
-        for account_id in dict.fromkeys([*account_ids, *sorted(waiting)])
+        _standing(connection, now, known.get(id_) or id_, limits, foreign=id_ not in account_ids)
+        for id_ in dict.fromkeys([*account_ids, *sorted(waiting)])
     ]
 
 
-def _standing(connection: sa.Connection, now: datetime, found: Row | str, limits: Limits) -> AccountStatus:
+def _standing(
+    connection: sa.Connection, now: datetime, found: Row | str, limits: Limits, *, foreign: bool
+) -> AccountStatus:
     """How an account stands that was *found*, or of which nothing but texts by others is known."""
     if isinstance(found, str):
         account, so_far, pending = Account(id=found), count_used(connection, now, found), 0
@@ -159,13 +161,15 @@ def _standing(connection: sa.Connection, now: datetime, found: Row | str, limits
     hour, day = read_windows(connection, now, account, limits, used=so_far)
     account = account.current(now)
     begin = account.wait_until or now
-    ends = None if account.paused_since is not None or pending <= 0 else begin
+    ends = None if foreign or account.paused_since is not None or pending <= 0 else begin
     if ends is not None and pending > min(hour.room, day.room):
         known = connection.scalars(_KNOWN_USES, {"account_id": account.id, "since": now - DAY}).all()
         allowed = limits.lowered(hour_allowed=account.hour_allowed, day_allowed=account.day_allowed)
         counted = sorted([*known, *account.used_by_others()])
         ends = drains_at(begin, pending=pending, counted=counted, limits=allowed)
-    return AccountStatus(account=account, hour=hour, day=day, pending=pending, drains_at=ends)
+    return AccountStatus(
+        account=account, hour=hour, day=day, pending=pending, drains_at=ends, foreign=foreign
+    )
 
 
 _OPEN_TALLY = tallies.c.status.in_(OPEN)

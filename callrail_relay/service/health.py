@@ -205,9 +205,8 @@ async def check_accounts(operations: Operations) -> str:
         if account.paused_since is not None:
             why = "" if account.paused_reason is None else explain(account.paused_reason)
             raise Waiting(says("paused", account=account.id, why=why))
-        if account.id not in operations.account_ids:
-            waiting = plural(standing.pending, "segment")
-            raise CheckWarning(says("foreign_account", segments=waiting, account=account.id))
+        if standing.foreign:
+            raise CheckWarning(says("foreign_account", account=account.id))
     if not operations.account_ids:
         raise CheckWarning(says("not_tried"))
     accepted = await operations.store.read(queries.last_accepted, operations.account_ids)

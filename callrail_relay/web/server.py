@@ -299,10 +299,11 @@ def _bind(host: str, port: int, setting: str) -> socket.socket:
     except OSError as error:
         # socket.create_server adds the address, which the sentence has already.
         why = (error.strerror or str(error)).partition(" (while attempting")[0]
-        raise Unavailable(
-            f"Port {port} on {host} can't be used ({why}). Stop the program that uses it, or set "
-            f"{setting} to another port."
-        ) from error
+        remedy = f"Stop the program that uses it, or set {setting} to another port."
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):  # such as the public name
+            table = setting.partition(".")[0]
+            remedy = f"Set {table}.host to an address of this computer, such as 127.0.0.1."
+        raise Unavailable(f"Port {port} on {host} can't be used ({why}). {remedy}") from error
     # An answer's body goes out at once behind its head, and does not wait 40 ms for the other end to
     # acknowledge that. asyncio sets this only for sockets that it opens.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

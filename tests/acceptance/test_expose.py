@@ -414,12 +414,20 @@ def test_tailscale_is_switched_on_for_one_port(home: Program, running: Started, 
     assert {} == settings(home).get("server", {})
 
 
+def node(state: str) -> str:
+    """What Tailscale prints of a computer without a name: its state is many lines before the end."""
+    itself = {"HostName": "office", "DNSName": ""} | {f"More{number}": None for number in range(25)}
+    return json.dumps({"BackendState": state, "Self": itself, "Health": [], "Peer": None}, indent=2)
+
+
 @pytest.mark.parametrize(
     ("name", "command", "words", "remedy"),
     [
         ("ngrok", "any", "ERROR:  ERR_NGROK_4018", "ngrok config add-authtoken"),
         ("cloudflared", "tunnel create", "Error locating origin cert: x", "cloudflared tunnel login"),
-        ("tailscale", "status --json", '{"BackendState": "NeedsLogin", "Self": {}}', "Run `tailscale up`"),
+        ("tailscale", "status --json", node("NeedsLogin"), "Run `tailscale up`"),
+        ("tailscale", "status --json", node("Starting"), "Tailscale isn't ready (Starting)."),
+        ("tailscale", "status --json", node("Running"), "turn on MagicDNS"),
     ],
 )
 def test_a_program_that_is_not_signed_in_is_told(

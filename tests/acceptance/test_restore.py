@@ -95,6 +95,12 @@ def test_nothing_goes_out_twice(old: Program, sandbox: Sandbox, tmp_path: Path) 
     file, new = tmp_path / "relay.backup", fresh(old, tmp_path / "new")
     before = live_on(old, sandbox, file)
 
+    refused = new.run("restore", str(file))
+    assert 3 == refused.returncode
+    assert (
+        "no OS keyring here to keep the webhook secret in. Run this again with --secrets-file"
+        in refused.stderr
+    )
     restored = new.json("restore", str(file), "--secrets-file")
 
     assert {"not_final": 8, "not_looked_up": 0} == {

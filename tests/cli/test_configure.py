@@ -289,6 +289,23 @@ def test_locked_keyring_is_what_the_file_is_for(api_url: str, config: Path, memo
     assert 3 == refused.exit_code
     assert "configure --secrets-file" in refused.stderr
     assert 0 == done.exit_code, done.stderr
+    assert "This webhook URL is new" not in done.stderr
+
+
+def test_url_that_replaces_one_in_a_locked_keyring_is_called_new(
+    configured: str, config: Path, memory: MemoryKeyring
+) -> None:
+    """IF3 still has the other one, whose texts the relay would refuse."""
+
+    def refuse() -> None:
+        raise KeyringLocked
+
+    memory.before = refuse
+    done = run(config, *ACCEPTED, "--secrets-file")
+
+    assert (0, True) == (done.exit_code, done.stdout != configured)
+    assert "This webhook URL is new. If IF3 has an earlier one, paste this one" in done.stderr
+    assert "This webhook URL is new" not in run(config, "--secrets-file").stderr
 
 
 def test_file_takes_over_from_the_keyring(configured: str, config: Path, memory: MemoryKeyring) -> None:

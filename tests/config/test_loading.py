@@ -173,12 +173,24 @@ def test_marks_of_windows_are_no_fault(tmp_path: Path) -> None:
     assert 4 == load(path).limits.per_hour
 
 
-def test_wrong_syntax_is_told_with_its_place(config: Write) -> None:
-    """Line and column."""
-    path = config("[limits]\nper_hour = ten\n")
+@pytest.mark.parametrize(
+    ("text", "words", "remedy"),
+    [
+        ("[limits]\nper_hour = ten\n", "invalid value (at line 2, column 12)", "Text needs quotes."),
+        ("[limits]\nper_hour = 1,000\n", "expected newline", "Text needs quotes."),
+        ('[log]\nfile = "C:\\Users\\me"\n', "invalid hex value", "Write a Windows path in single quotes"),
+        ('[log]\nfile = "C:\\Me"\n', "unescaped '\\'", "Write a Windows path in single quotes"),
+        ("[log]\n[log]\n", "cannot declare", "Put what belongs to it in one place."),
+        ("[log]\na = 1\na = 2\n", "cannot overwrite a value", "Put what belongs to it in one place."),
+        ("[log.a]\n[log]\nb = 1\n[log.a]\n", "cannot declare", "Put what belongs to it in one place."),
+    ],
+)
+def test_wrong_syntax_is_told_with_its_place(config: Write, text: str, words: str, remedy: str) -> None:
+    """Line and column, and what people mostly do to cause it."""
+    path = config(text)
 
-    words = f"The settings file {path} is not valid TOML: invalid value (at line 2, column 12)."
-    assert f"{words} Text needs quotes." == fault(path)
+    assert fault(path).startswith(f"The settings file {path} is not valid TOML: {words}")
+    assert remedy in fault(path)
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,9 @@ STANDING = AccountStatus(
 PAUSED = replace(
     STANDING, account=make_account().paused(START, Reason("by_hand", {"note": "Lunch."})), pending=3
 )
+FOREIGN = replace(
+    STANDING, account=make_account("ACC-OLD"), pending=3, foreign=True, hour=Window(150, 150, SOON)
+)
 QUEUED = replace(STANDING, pending=3, drains_at=SOON)
 ANSWERED = Contact(answered_at=START)
 URL = PublicUrl(url="https://texts.example.com")
@@ -108,6 +111,7 @@ def test_all_is_well_only_as_far_as_is_known() -> None:
         (facts(waiting=waiting("held")), Code.NEEDS_REVIEW),
         (facts(waiting=waiting("unknown")), Code.NEEDS_REVIEW),
         (facts(waiting=waiting("failed")), Code.NEEDS_REVIEW),
+        (facts(standings=(STANDING, FOREIGN)), Code.FOREIGN_ACCOUNT),
         (facts(unused_settings=("callrail.tracking_number",)), Code.NEEDS_RESTART),
         (facts(waiting=waiting("looked_up")), Code.LOOKED_UP),
         (facts(public_url=URL), Code.PUBLIC_URL_UNCHECKED),
@@ -117,6 +121,13 @@ def test_all_is_well_only_as_far_as_is_known() -> None:
 def test_one_thing_amiss_is_enough(found: Facts, code: Code) -> None:
     """It alone is said, and never that all is well."""
     assert [code] == codes(found)
+
+
+def test_an_account_that_is_not_in_the_settings_is_no_set_up() -> None:
+    """Its texts wait for a person, so nothing tells when the queue will be empty."""
+    assert [Code.NOT_SET_UP, Code.FOREIGN_ACCOUNT] == codes(facts(FOREIGN))
+    assert SOON == facts(QUEUED).drains_at
+    assert facts(standings=(QUEUED, FOREIGN)).drains_at is None
 
 
 def test_the_worst_comes_first() -> None:

@@ -186,7 +186,9 @@ async def test_a_damaged_store(sqlite_path: Path, clock: ManualClock) -> None:
     await make_store(sqlite_path, clock)
     damage(sqlite_path)
 
-    with pytest.raises(Unavailable, match=r"is damaged; put a backup in its place, or run `sqlite3 FILE"):
+    with pytest.raises(
+        Unavailable, match=r"is damaged; `callrail-relay restore` a backup, or run `sqlite3 FILE"
+    ):
         await make_store(sqlite_path, clock)
 
 
@@ -267,9 +269,14 @@ async def test_a_postgresql_that_does_not_run(clock: ManualClock) -> None:
 
 
 async def test_a_database_that_does_not_exist(postgres_url: str, clock: ManualClock) -> None:
-    """The server runs, the rest is wrong."""
-    with pytest.raises(Unavailable, match=r"check that PostgreSQL runs, that database\.url is right"):
-        await Store.open(postgres_url + "_other", clock)
+    """The server runs, the rest is wrong; its own words say what."""
+    other = f"{postgres_url}_other"
+    with pytest.raises(
+        Unavailable, match=r"as it should \(database \"\w+_other\" does not exist\); check that"
+    ):
+        await Store.open(other, clock)
+    with pytest.raises(Unavailable, match=r"\(failed to resolve host 'db\.example\.invalid'.*\); check that"):
+        await Store.open("postgresql://relay:s3cret-word@db.example.invalid/relay", clock)
 
 
 async def test_postgresql_without_its_driver(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:

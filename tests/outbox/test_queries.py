@@ -180,12 +180,13 @@ async def test_an_account_without_texts_stands_well(worker: Worker) -> None:
 
 
 async def test_accounts_that_texts_wait_for_are_told_as_well(outbox: Store, worker: Worker) -> None:
-    """Those of the settings come first."""
+    """Those of the settings come first; no text of the others is sent, so their queue has no end."""
     await put(outbox, "foreign", account_id="ACC-OLD")
 
     standings = await outbox.read(queries.read_standings, [ACCOUNT], worker.policy.limits)
 
     assert [(ACCOUNT, 0), ("ACC-OLD", 1)] == [(one.account.id, one.pending) for one in standings]
+    assert [(False, None), (True, None)] == [(one.foreign, one.drains_at) for one in standings]
 
 
 async def test_pending_counts_the_segments_still_to_leave(

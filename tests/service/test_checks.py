@@ -206,7 +206,7 @@ async def test_texts_of_a_forgotten_account_are_told(tmp_path: Path) -> None:
     """Texts that wait for an account which the settings no longer name."""
     async with open_rig(tmp_path) as rig:
         await rig.accept()
-        with pytest.raises(CheckWarning, match=r"1 segment for account ACC.*not in the settings"):
+        with pytest.raises(CheckWarning, match=r"Messages wait for account ACC.*isn't in the settings"):
             await check_accounts(elsewhere(rig))
 
 

@@ -739,10 +739,13 @@ async def test_port_in_use_is_told() -> None:
     assert 1 == str(caught.value).count("127.0.0.1")
 
 
-async def test_address_of_another_machine_is_told() -> None:
-    """The same sentence for a host that is not ours."""
-    with pytest.raises(Unavailable, match=r"Port 0 on 192\.0\.2\.1 can't be used"):
-        Listener(hello, host="192.0.2.1", port=0, setting="server.port")
+@pytest.mark.parametrize("host", ["192.0.2.1", "texts.example.invalid"])
+async def test_address_of_another_machine_is_told(host: str) -> None:
+    """No program uses it: the public name, for instance, is no address to listen at."""
+    with pytest.raises(
+        Unavailable, match=rf"{host} can't be used \(.*\)\. Set server\.host to an address of this"
+    ):
+        Listener(hello, host=host, port=0, setting="server.port (--port)")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost"])
