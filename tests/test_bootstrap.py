@@ -16,6 +16,7 @@ from unittest.mock import patch
 import httpx2
 import pytest
 import structlog
+from keyring.errors import KeyringLocked
 
 from callrail_relay.bootstrap.context import LEASE_MARGIN, AppContext, load_context, read_duration
 from callrail_relay.bootstrap.credentials import (
@@ -55,6 +56,7 @@ from tests.config.test_places import posix_only
 from tests.service.rig import Events
 from tests.support.clock import START, ManualClock
 from tests.support.factories import RECIPIENT, TEXT
+from tests.support.memory_keyring import MemoryKeyring
 from tests.support.pgbouncer import running_pgbouncer
 from tests.support.postgres import PostgresCluster
 from tests.support.public_way import PUBLIC, proving, public_way
@@ -521,6 +523,35 @@ async def test_leaked_secret_is_ended_at_once(tmp_path: Path) -> None:
                 await tokens.opens(token) for token in ("first", second, rotation.token)
             ]
         assert [HookToken(value=rotation.token)] == await read_hook_tokens(context)
+
+
+async def test_secret_made_while_the_keyring_was_locked_opens_as_well(
+    memory: MemoryKeyring, tmp_path: Path
+) -> None:
+    """IF3 may have the URL of either, until a rotation ends both."""
+
+    def refuse() -> None:
+        raise KeyringLocked
+
+    context = replace(load_context(tmp_path / "config.toml", must_exist=False), clock=ManualClock())
+    clock = context.clock
+    assert isinstance(clock, ManualClock)
+    await context.secrets.store(SecretName.HOOK_TOKEN, "in keyring", use_file=False)
+    with patch.object(memory, "before", refuse):
+        await context.secrets.store(SecretName.HOOK_TOKEN, "in file", use_file=True)
+
+    assert ["in keyring", "in file"] == [one.value for one in await read_hook_tokens(context)]
+    async with open_relay(context) as relay:
+        running = await hook_tokens(context, relay.store)
+        second = (await rotate_hook_token(context)).token
+        clock.advance(10)
+        opened = [await running.opens(one) for one in ("in keyring", "in file", second)]
+        assert [True, True, True] == opened
+
+        await rotate_hook_token(context, at_once=True)
+        clock.advance(REREAD)
+        opened = [await running.opens(one) for one in ("in keyring", "in file", second)]
+        assert [False, False, False] == opened
 
 
 async def test_two_rotations_in_one_day_keep_both_promises(tmp_path: Path) -> None:

@@ -39,12 +39,21 @@ from callrail_relay.service.tokens import HookToken, HookTokens, SigningKeys, di
 
 async def read_hook_tokens(context: AppContext) -> Sequence[HookToken]:
     """The tokens that open the webhook, the current one first; empty if none is set. Raises SecretError."""
-    current = await context.secrets.find(SecretName.HOOK_TOKEN)
+    current = await _stored_tokens(context)
     try:
         former = await _former_tokens(context)
     except SecretError:  # a keyring that does not answer must not keep the current one from working
         former = []
-    return [*([] if current is None else [HookToken(value=current.reveal())]), *former]
+    return [*(HookToken(value=one) for one in current), *former]
+
+
+async def _stored_tokens(context: AppContext) -> list[str]:
+    """The current token, and one that went into the file while the keyring was locked; IF3 has either."""
+    current, in_file = await context.secrets.find(SecretName.HOOK_TOKEN), None
+    if current is not None and not current.outside:
+        with contextlib.suppress(SecretError):  # a damaged file must not keep the keyring's from working
+            in_file = context.secrets.in_file(SecretName.HOOK_TOKEN)
+    return list(dict.fromkeys(one.reveal() for one in (current, in_file) if one is not None))
 
 
 async def wait_for_keyring() -> None:
@@ -80,12 +89,14 @@ async def rotate_hook_token(context: AppContext, *, at_once: bool = False) -> Ro
     secrets = context.secrets
     if (owner := secrets.shadowed_by(SecretName.HOOK_TOKEN)) is not None:
         raise SecretError(sentence("secret_elsewhere", owner=owner))
-    current, token = await require_hook_token(context), new_token()
+    await require_hook_token(context)
+    current, token = await _stored_tokens(context), new_token()
     async with open_relay(context) as relay:
         store = relay.store
         now = await store.now()
         until = now + tokens.GRACE
-        former = [HookToken(value=current, valid_until=until), *await _former_tokens(context)]
+        ending = [HookToken(value=one, valid_until=until) for one in current]
+        former = [*ending, *await _former_tokens(context)]
         # The former one first: whatever happens in between, it keeps working, or is known to be ended still.
         previous, use_file = tokens.write_former(former, now), secrets.file_in_use
         await secrets.store(SecretName.HOOK_TOKEN_PREVIOUS, previous, use_file=use_file)
@@ -95,7 +106,7 @@ async def rotate_hook_token(context: AppContext, *, at_once: bool = False) -> Ro
             await store.write(relay_secrets.end_tokens, [digest(one.value) for one in former])
             await secrets.remove(SecretName.HOOK_TOKEN_PREVIOUS)
         else:
-            await store.write(relay_secrets.end_tokens, [digest(current)], until)
+            await store.write(relay_secrets.end_tokens, [digest(one) for one in current], until)
     return Rotation(token=token, place=place, former_until=None if at_once else until)
 
 

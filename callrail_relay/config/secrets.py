@@ -245,7 +245,10 @@ class Secrets:
         except SecretError:
             if not (use_file or self.file_in_use):
                 raise
-        return found or _found(self._file.get(name.key), self._file.words)
+        return found or self.in_file(name)
+
+    def in_file(self, name: SecretName) -> Found | None:
+        return _found(self._file.get(name.key), self._file.words)
 
     async def require(self, name: SecretName) -> Found:
         """The secret; if no place has it, SecretError says how to set it."""
