@@ -350,13 +350,12 @@ def test_second_click_changes_nothing(browser: Browser, open_page: OpenPage, rel
 def test_form_can_be_posted_again_if_its_answer_is_not_awaited(open_page: OpenPage, relay: Running) -> None:
     """A person stops what takes too long, and the page with their words stays."""
     page = open_page(f"/texts/{hold(relay, 'No Answer', 434)}/edit")
-    page.route("**/edit", lambda _: None)
     page.clock.install()
     save = page.get_by_role("button", name="Save and send")
-    save.click(no_wait_after=True)
+    page.evaluate("addEventListener('submit', (event) => event.preventDefault())")  # it never gets anywhere
+    save.click()
     page.clock.run_for(1)
     expect(save).to_be_disabled()
-    page.evaluate("window.stop()")
     page.clock.run_for(10_000)
     expect(save).to_be_enabled()
 
