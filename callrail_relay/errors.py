@@ -40,7 +40,7 @@ class SecretError(RelayError):
 
 
 class KeyringError(SecretError):
-    """Raised when the OS keyring can't be read now, such as while it is locked."""
+    """Raised when the OS keyring can't be used, such as while it is locked."""
 
 
 class NotFound(RelayError):

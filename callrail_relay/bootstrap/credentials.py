@@ -119,8 +119,11 @@ async def hook_tokens(context: AppContext, store: Store | None = None) -> HookTo
 
 
 def hook_url(settings: Settings, token: str, base: str | None = None) -> str:
-    public = base or settings.server.public_url or listener_url(settings.server)
-    return f"{public.rstrip('/')}/hooks/if3/{quote(token, safe='')}"
+    return _address(base or settings.server.public_url or listener_url(settings.server), "if3", token)
+
+
+def _address(base: str, hook: str, token: str) -> str:
+    return f"{base.rstrip('/')}/hooks/{hook}/{quote(token, safe='')}"
 
 
 MOST_KEYS = 20  # former keys are kept while they may still sign something, but not forever
@@ -173,9 +176,8 @@ async def register_webhooks(context: AppContext, *, use_file: bool) -> Registere
     public_url = context.settings.server.public_url
     if public_url is None:
         raise SettingsError(sentence("no_public_url"))
-    base = f"{public_url}/hooks/callrail/"
-    url = f"{base}{await require_hook_token(context)}?{EVENT}="
-    urls = HookUrls(base=base, received=f"{url}received", sent=f"{url}sent")
+    url = f"{_address(public_url, 'callrail', await require_hook_token(context))}?{EVENT}="
+    urls = HookUrls(base=_address(public_url, "callrail", ""), received=f"{url}received", sent=f"{url}sent")
     await _require_answer(context)
     async with open_callrail(context) as callrail:
         registrations = [await callrail.register_webhooks(*one, urls) for one in context.companies]
@@ -202,11 +204,11 @@ async def remove_webhooks(context: AppContext, api_key: str | None = None) -> li
 async def find_webhooks(context: AppContext, api_key: str | None, *, remove: bool = False) -> list[str]:
     """The companies that have URLs of ours at CallRail, and *remove* them there."""
     context.require_route()
-    paths = [f"/hooks/callrail/{one.value}" for one in await read_hook_tokens(context)]
+    paths = [_address("", "callrail", one.value) for one in await read_hook_tokens(context)]
     public_url = context.settings.server.public_url
 
     def is_ours(url: str) -> bool:
-        by_address = public_url is not None and url.startswith(f"{public_url}/hooks/callrail/")
+        by_address = public_url is not None and url.startswith(_address(public_url, "callrail", ""))
         return by_address or any(path in url for path in paths)
 
     async with open_callrail(context, api_key) as callrail:

@@ -32,12 +32,12 @@ _SOUNDS_SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
 _MAY_BE_SECRET = re.compile(rf"[0-9A-Za-z_+/=-]{{20,}}|@|(?i:{_SOUNDS_SECRET.pattern})")
 _NEVER_SHOWN = {"url", "urls", "heartbeat_url"}
 _TABLE = re.compile(r"\s*(\[\[?)\s*([\w-]+)\s*\]")
-_QUOTES = sentence("toml_quotes")
-_REMEDIES = {  # by what tomllib says
-    r"hex value|'\\'": sentence("toml_backslash"),
-    "twice|overwrite": sentence("toml_twice"),
-}
 _KEY = re.compile(r"""\s*["']?([\w-]+)["']?\s*=""")
+_REMEDIES = {  # the first that fits what tomllib says
+    r"hex value|'\\'": sentence("toml_backslash"),
+    "twice|overwrite|immutable|duplicate": sentence("toml_twice"),
+    "": sentence("toml_quotes"),
+}
 
 Values = dict[str, Any]
 Location = tuple[int | str, ...]
@@ -128,7 +128,7 @@ def parse(path: Path, text: str) -> Values:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         why = f"{str(error)[:1].lower()}{str(error)[1:]}"
-        remedy = next((words for known, words in _REMEDIES.items() if re.search(known, why)), _QUOTES)
+        remedy = next(words for known, words in _REMEDIES.items() if re.search(known, why))
         raise SettingsError(sentence("not_toml", path=path, why=why, remedy=remedy)) from error
 
 

@@ -155,16 +155,24 @@ def check_clock(words: str, ahead: timedelta) -> str:
     return words
 
 
-class Remembered(Cached[str]):
-    """A check that asks CallRail, made again only when its good answer is ANSWER_AGE old."""
+class Remembered(Cached[str | CheckWarning]):
+    """A check that asks CallRail, made again after a failure, or when what it found is ANSWER_AGE old."""
 
     def __init__(self, check: Check, clock: Clock) -> None:
-        super().__init__(check, ANSWER_AGE, clock)
+        async def find() -> str | CheckWarning:
+            try:
+                return await check()
+            except CheckWarning as warning:
+                return warning
+
+        super().__init__(find, ANSWER_AGE, clock)
 
     async def __call__(self) -> str:
-        if self.is_old():
-            return await self.get()
-        return says("asked", answer=self.value, at=self.read_at)
+        is_new, found = self.is_old(), await self.get()
+        words = str(found) if is_new else says("asked", answer=found, at=self.read_at)
+        if isinstance(found, CheckWarning):
+            raise CheckWarning(words)
+        return words
 
 
 def check_replies(

@@ -258,8 +258,10 @@ def create_private_app(dashboard: Dashboard, scrape: Scrape, *, host: str) -> St
                 return await frame.page(dashboard, missing)(request)
         return frame.plain("no_page", 404)
 
-    async def not_allowed(_request: Request, _error: Exception) -> Response:
-        return frame.plain("no_page", 405)
+    async def not_allowed(_request: Request, error: Exception) -> Response:
+        response = frame.plain("no_page", 405)
+        response.headers.update(getattr(error, "headers", None) or {})  # the methods that are
+        return response
 
     access = Access(dashboard)
     app = Starlette(

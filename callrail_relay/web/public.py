@@ -141,9 +141,9 @@ class Webhook(ABC):
     async def _refusal(self, request: Request) -> Response | None:
         """The answer to a request that has not the secret in its path, or is no POST."""
         address = client_address(request)
-        token = request.path_params["token"].rstrip(AFTER_TOKEN)
+        token, opens = request.path_params["token"], self._parts.tokens.opens
         allowed = self.allows(address)
-        if not allowed or not await self._parts.tokens.opens(token):
+        if not allowed or not (await opens(token.rstrip(AFTER_TOKEN)) or await opens(token)):
             self._parts.refused("wrong secret" if allowed else "not in server.allow_addresses")
             if self._failed.too_many(address, self._parts.clock.monotonic()):
                 return PlainTextResponse("Too Many Requests", 429, {"Retry-After": "60"} | CLOSE)

@@ -268,6 +268,19 @@ def test_a_key_that_callrail_does_not_tell_is_asked_for(simulator: Simulator, co
     assert [CONFIG] == configs(simulator)
 
 
+def test_url_at_callrail_can_hold_every_secret(
+    simulator: Simulator, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the one for IF3 can; and it is found at a former address."""
+    monkeypatch.setenv("CALLRAIL_RELAY_HOOK_TOKEN", "a b/c?d")
+    path = "/hooks/callrail/a%20b%2Fc%3Fd"
+    add_integration(simulator, {"sms_received_webhook": [f"https://old.example.com{path}"]})
+    assert 0 == register(config).exit_code
+    assert [[f"{PUBLIC}{path}?event=sent"]] == [one["sms_sent_webhook"] for one in configs(simulator)]
+    CliRunner().invoke(app, ["configure", "--remove-webhooks", "--config", str(config)])
+    assert [{"sms_received_webhook": [], "sms_sent_webhook": []}] == configs(simulator)
+
+
 def test_webhooks_are_removed_and_those_of_others_stay(
     simulator: Simulator, config: Path, memory: MemoryKeyring
 ) -> None:

@@ -183,6 +183,8 @@ def test_marks_of_windows_are_no_fault(tmp_path: Path) -> None:
         ("[log]\n[log]\n", "cannot declare", "Put what belongs to it in one place."),
         ("[log]\na = 1\na = 2\n", "cannot overwrite a value", "Put what belongs to it in one place."),
         ("[log.a]\n[log]\nb = 1\n[log.a]\n", "cannot declare", "Put what belongs to it in one place."),
+        ("log = { a = 1 }\nlog.b = 2\n", "cannot mutate", "Put what belongs to it in one place."),
+        ("log = { a = 1, a = 2 }\n", "duplicate", "Put what belongs to it in one place."),
     ],
 )
 def test_wrong_syntax_is_told_with_its_place(config: Write, text: str, words: str, remedy: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from callrail_relay.callrail.simulator import Fault, Kind, Simulator
-from callrail_relay.domain.health import LITTLE_SPACE
+from callrail_relay.domain.health import LITTLE_SPACE, Condition
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import RefusedByCallRail, Unavailable, Waiting
 from callrail_relay.sentences import at
@@ -24,6 +24,7 @@ from callrail_relay.service.health import (
     check_space,
     check_store,
     check_waiting,
+    run_checks,
 )
 from callrail_relay.service.operations import Operations
 from tests.callrail.simulated import make_simulator
@@ -256,22 +257,31 @@ def test_replies_are_heard_of() -> None:
         checked(every=None)
 
 
-async def test_an_answer_of_callrail_that_is_kept_says_when_it_was_asked() -> None:
+@pytest.mark.parametrize("condition", [Condition.OK, Condition.WARNING])
+async def test_an_answer_of_callrail_that_is_kept_says_when_it_was_asked(condition: Condition) -> None:
     """It is asked again when that is long ago, and at once when a person wants it anew."""
     clock, asked = ManualClock(), 0
 
     async def ask() -> str:
         nonlocal asked
         asked += 1
+        if condition is Condition.WARNING:
+            raise CheckWarning("The key is valid.")
         return "The key is valid."
 
     check = Remembered(ask, clock)
+
+    async def found() -> str:
+        [finding] = (await run_checks([("CallRail", check)])).findings
+        assert condition is finding.condition
+        return finding.detail
+
     asked_at = clock.now()
-    assert "The key is valid." == await check()
+    assert "The key is valid." == await found()
     clock.advance(ANSWER_AGE - timedelta(seconds=1))
-    assert f"The key is valid. Checked at {asked_at:%Y-%m-%d %H:%M} UTC." == await check()
+    assert f"The key is valid. Checked at {asked_at:%Y-%m-%d %H:%M} UTC." == await found()
     check.expire()
-    assert "The key is valid." == await check()
+    assert "The key is valid." == await found()
     clock.advance(ANSWER_AGE)
-    assert "The key is valid." == await check()
+    assert "The key is valid." == await found()
     assert 3 == asked

@@ -347,6 +347,19 @@ def test_second_click_changes_nothing(browser: Browser, open_page: OpenPage, rel
     expect(page.get_by_text("Undone: nothing was sent")).to_be_visible()
 
 
+def test_form_can_be_posted_again_if_its_answer_is_not_awaited(open_page: OpenPage, relay: Running) -> None:
+    """A person stops what takes too long, and the page with their words stays."""
+    page = open_page(f"/texts/{hold(relay, 'No Answer', 434)}/edit")
+    page.clock.install()
+    save = page.get_by_role("button", name="Save and send")
+    page.evaluate("addEventListener('submit', (event) => event.preventDefault())")  # it never gets anywhere
+    save.click()
+    page.clock.run_for(1)
+    expect(save).to_be_disabled()
+    page.clock.run_for(10_000)
+    expect(save).to_be_enabled()
+
+
 def test_tab_in_the_background_takes_no_connection(open_page: OpenPage) -> None:
     """A browser has six for one address: a seventh tab would stay empty."""
     page = open_page("/review")

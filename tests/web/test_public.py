@@ -471,6 +471,14 @@ async def test_what_stands_behind_the_right_secret_does_no_harm(tmp_path: Path, 
         assert [(1,)] == rig.stored("count(*)", "submissions")
 
 
+async def test_secret_may_end_like_what_stands_behind_one(tmp_path: Path) -> None:
+    """As one of `openssl rand -base64 48` does at times."""
+    async with open_rig(tmp_path) as rig:
+        async with client_of(public_app(rig, tokens=[HookToken(value="secret/?")])) as client:
+            posted = [await client.post(f"/hooks/if3/secret%2F%3F{after}") for after in ("", "x")]
+        assert [200, 404] == [answer.status_code for answer in posted]
+
+
 @pytest.mark.parametrize("announced", [{"Content-Length": "12"}, {"Transfer-Encoding": "chunked"}])
 @pytest.mark.parametrize("path", [HOOK, CALLRAIL_HOOK, f"{HOOK}?message=Hi&seller_phone=2025550122"])
 async def test_request_that_lost_its_body_is_no_ping(

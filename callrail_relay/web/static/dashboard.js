@@ -38,7 +38,7 @@ function showConnection(words) {
   // Only while it is connected does a page change by itself.
   document.body.dataset.live = words ? "no" : "yes";
   line.hidden = !words;
-  line.textContent = words;
+  if (line.textContent !== words) line.textContent = words; // else a screen reader says it with each try
 }
 
 // A notice is shown once: a person who reloads the page has read it.
@@ -135,6 +135,8 @@ document.addEventListener("submit", ({ target: form }) => {
   const lock = (locked) => form.querySelectorAll("button").forEach((button) => (button.disabled = locked));
   // Not at once: the button that was pressed is part of what is posted.
   setTimeout(lock, 0, true);
+  // The page stays if a person stops what takes long, and is there again if they come back.
+  setTimeout(lock, 10000, false);
   addEventListener("pageshow", () => lock(false));
 });
 
