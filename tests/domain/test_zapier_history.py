@@ -70,6 +70,7 @@ def test_a_run_is_found_wherever_its_text_is(run: dict[str, object]) -> None:
     ("rows", "texts", "remedy"),
     [
         ("held,,+12025550122,Is 9, or 10, good?\nheld,,+12025550123,Yes", 1, "Line 3 has more cells"),
+        ("held,,+12025550122,Is 9 good?,\nheld,,+12025550123,Yes\n,,,,,,", 1, "Line 3 has more cells"),
         ('held,,+12025550122,"Is 9 good?\nheld,,+12025550123,Yes', 0, "left over"),
         ('held,,+12025550122,"Is ""9"" "good?\nheld,,+12025550123,Yes', 0, "left over"),
     ],
@@ -108,6 +109,17 @@ def test_how_a_run_ended(status: str, code: str | None) -> None:
     for time in ("2026-11-23T14:50:00Z", ""):
         rows = f"Status,Timestamp,Message,Seller Phone\n{status},{time},Hi,+12025550122\n"
         assert [("Hi", [code] if code else [])] == codes(rows)
+
+
+@pytest.mark.parametrize("ended", [{"status": None}, {"status": ""}, {"status": "", "run_status": "held"}])
+def test_a_run_may_not_say_how_it_ended(ended: dict[str, object]) -> None:
+    """It is as old as it says, and sent if another of its columns says so."""
+    run = {**ended, "date": "2026-11-20 08:00", **TEXT}
+    assert [("Hi Dana", ["too_old"])] == codes(json.dumps(run))
+    assert [("Hi Dana", ["sent_by_zapier", "too_old"])] == codes(json.dumps(run | {"task_status": "success"}))
+    columns = ",".join([*ended, "Date,Message,Seller Phone"])
+    cells = ",".join([*(str(one or "") for one in ended.values()), "2026-11-20 08:00,Hi Dana,+12025550122"])
+    assert [("Hi Dana", ["too_old"])] == codes(f"{columns}\n{cells}\n")
 
 
 @pytest.mark.parametrize(
