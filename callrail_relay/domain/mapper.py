@@ -244,11 +244,11 @@ def is_ping(body: bytes, query: str) -> bool:
     return not query and body.strip() in (b"", b"{}", b"[]")
 
 
-def map_stored(stored: StoredSubmission, policy: MappingPolicy) -> list[MappedText]:
+def map_stored(stored: StoredSubmission, policy: MappingPolicy, now: datetime) -> list[MappedText]:
     if stored.source is Source.SEND:  # what is mapped wrong there is never stored
         return []
     if stored.source is Source.REPLAY:
-        return list(map_saved(stored.body, policy.routes).drafts)
+        return list(map_saved(stored.body, policy.routes, now=now, policy=policy.guards).drafts)
     return map_request(stored, policy.routes)
 
 

@@ -252,7 +252,7 @@ class Operations:
         if not lacking:
             raise _not_remappable(found[0])
         stored = await self.store.read(decisions.read_submission, lacking[0].submission_id)
-        drafts = map_stored(stored, self.mapping)
+        drafts = map_stored(stored, self.mapping, await self.store.now())
         if len(drafts) != len(stored.message_ids):
             raise NotAllowed(sentence("other_request", id=lacking[0].id))
         by_id, guards = dict(zip(stored.message_ids, drafts, strict=True)), self.mapping.guards
