@@ -15,7 +15,7 @@ from callrail_relay.domain.payload import Entry, Fields, Payload, Unreadable, fi
 from callrail_relay.domain.printable import rows_of
 
 _MOST_LEVELS = 3
-_OPEN_LIST = re.compile(r".*\[|\[\s*[\[{].*[^\]]")
+_OPEN_LIST = re.compile(r"(?:.*\[|\[\s*[\[{].*[^\]\s])[ \t\r]*\n\s*^(?=\S)", re.MULTILINE)
 _TABLES = read_table(__package__, "saved")
 
 
@@ -61,8 +61,8 @@ def _document_at(text: str, start: int, end_of_line: int) -> tuple[object, int]:
         if fault.reason.parameters["problem"] == "json_text":  # a row of CSV, as a rule
             return None, end_of_line
         # Its texts must not come out of it one by one, out of order. As programs write JSON, the lines of the
-        # rest are indented, or only close a bracket; a person may write the texts of a list one to a line.
-        end, in_list = end_of_line, _OPEN_LIST.fullmatch(text[start:end_of_line].rstrip())
+        # rest are indented, or only close a bracket; a person may begin a line with each text of a list.
+        end, in_list = end_of_line, _OPEN_LIST.match(text, start)
         while end < len(text) and (in_list or text[end].isspace() or text[end] in "]}"):
             begin, end = end, _line_end(text, end)
             line = text[begin:end].rstrip()
