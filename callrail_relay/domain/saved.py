@@ -195,7 +195,9 @@ def _instant(value: object) -> datetime | None:
     if re.fullmatch(r"\d{10}(?:\d{3})?(?:\.\d+)?", written):
         seconds = float(written)
         return datetime.fromtimestamp(seconds / 1000 if seconds > 1e11 else seconds, UTC)
+    if (at := read_instant(written, UTC)) is not None:
+        return at
     for day, time in product(_TABLES["history"]["days"], _TABLES["history"]["times_of_day"]):
         with suppress(ValueError):
             return read_instant(datetime.strptime(written, day + time), UTC)  # noqa: DTZ007 - its zone is added
-    return read_instant(written, UTC)
+    return None
