@@ -163,8 +163,7 @@ def _read_saved(context: "AppContext", documents: Mapping[str, bytes]) -> "list[
 
     found: list[SavedFile] = []
     for file, document in documents.items():
-        now, policy = context.clock.now(), context.guards
-        saved = map_saved(document, context.mapping.routes, now=now, policy=policy)
+        saved = map_saved(document, context.mapping, context.clock.now())
         for reason in saved.skipped:
             say(f"Skipped in {file}: {explain(reason)}")
         if saved.drafts:

@@ -133,7 +133,7 @@ def _try(tried: Input, report: Report) -> object:
             report.slowest, report.slowest_input = seconds, tried
         if seconds > report.limit:
             report.faults.append(f"took {seconds * 1000:.0f} ms: {tried}")
-        saved = map_saved(tried.body, POLICY.routes)
+        saved = map_saved(tried.body, POLICY, START)
         stored = StoredSubmission(
             id="id",
             source=Source.WEBHOOK,

@@ -3,17 +3,19 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from callrail_relay.domain.mapper import map_saved
+from callrail_relay.domain.guards import Mode
+from callrail_relay.domain.mapper import MappingPolicy, map_saved
 from callrail_relay.domain.payload import Payload, Unreadable
 from callrail_relay.domain.routing import Routes
 from callrail_relay.domain.saved import read_saved
 from callrail_relay.sentences import explain
 from tests.support.factories import make_route
-from tests.support.policies import guard_policy
+from tests.support.policies import DEFAULT, guard_policy
 
 NOW = datetime(2026, 11, 23, 15, tzinfo=UTC)
 TEXT = {"message": "Hi Dana", "seller_phone": "+12025550122", "team_id": 42}
@@ -25,9 +27,12 @@ CSV = (
 )
 
 
-def codes(document: str | bytes) -> list[tuple[str | None, list[str]]]:
+MAPPING = replace(DEFAULT.mapping, routes=Routes(default=make_route()))
+
+
+def codes(document: str | bytes, mapping: MappingPolicy = MAPPING) -> list[tuple[str | None, list[str]]]:
     raw = document.encode() if isinstance(document, str) else document
-    saved = map_saved(raw, Routes(default=make_route()), now=NOW, policy=guard_policy())
+    saved = map_saved(raw, mapping, NOW)
     return [(one.text, [reason.code for reason in one.reasons]) for one in saved.drafts]
 
 
@@ -150,10 +155,17 @@ def test_a_time_that_cannot_be_read_is_for_a_person(time: str) -> None:
         assert [("Hi Dana", [])] == codes(json.dumps({"status": "held", "date": none, **TEXT}))
 
 
+@pytest.mark.parametrize("mode", [Mode.OFF, Mode.WARN])
+def test_an_age_that_holds_no_text_need_not_be_known(mode: Mode) -> None:
+    """Neither what is old nor what may be old is held then."""
+    mapping = replace(MAPPING, guards=guard_policy(too_old=mode))
+    for time in ("soon", "2026-01-01 08:00"):
+        assert [("Hi Dana", [])] == codes(json.dumps({"status": "held", "date": time, **TEXT}), mapping)
+
+
 def test_a_run_without_a_text_is_said_to_have_none() -> None:
     """Nothing else in it is taken for one."""
     saved = map_saved(
-        json.dumps({"status": "success", "date": "2026-11-23", "input": {"a": 1}}).encode(),
-        Routes(default=make_route()),
+        json.dumps({"status": "success", "date": "2026-11-23", "input": {"a": 1}}).encode(), MAPPING, NOW
     )
     assert (0, ["not_a_payload"]) == (len(saved.drafts), [one.code for one in saved.skipped])
