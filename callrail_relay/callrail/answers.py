@@ -183,6 +183,9 @@ def _count(value: str | None, *, least: int = 0) -> int | None:
     return int(value) if int(value) >= least else None
 
 
+_NOT_SANE = (ValueError, TypeError, OverflowError)  # what a date in a header raises, or one without a zone
+
+
 def read_retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait, from a ``Retry-After`` of seconds or of a date; None if it's absent or not sane."""
     value = headers.get("retry-after", "").strip()
@@ -193,7 +196,7 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
             # Measured on the server's own clock: the difference is right even if ours is wrong.
             now = parsedate_to_datetime(headers.get("date", ""))
             seconds = (parsedate_to_datetime(value) - now).total_seconds()
-    except (ValueError, TypeError):
+    except _NOT_SANE:
         return None
     return seconds if 1 <= seconds <= LONGEST_RETRY_AFTER else None
 
@@ -201,10 +204,12 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
 def read_ahead(headers: Mapping[str, str], asked: datetime, answered: datetime) -> timedelta:
     """How far the server's clock is ahead of ours, at least; it answered between these instants of ours."""
     try:
-        told = parsedate_to_datetime(headers.get("date", ""))
+        # A cache says how long it has kept the answer.
+        age = timedelta(seconds=float(headers.get("age", "0")))
+        told = parsedate_to_datetime(headers.get("date", "")) + age
         # It tells whole seconds.
         ahead = told - min(max(told, asked - timedelta(seconds=1)), answered)
-    except (ValueError, TypeError):
+    except _NOT_SANE:
         return timedelta()
     return ahead if abs(ahead) <= DAY else timedelta()
 

@@ -133,9 +133,9 @@ async def remap(ids: list[str], note: str | None = None, _yes: bool = False) -> 
 
 @command(app, "messages resend")
 async def resend(ids: list[str], note: str | None = None, yes: bool = False) -> None:
-    question = f"Send {len(ids)} again? An unconfirmed text may have arrived."
     async with console.opened_relay() as relay:
         ids = await relay.operations.full_ids(ids)
+        question = f"Send {len(ids)} again? An unconfirmed text may have arrived."
         if await _any_is(relay, ids, RESENDABLE) and not console.confirmed(question, yes=yes):
             say("Nothing was sent.")
             return

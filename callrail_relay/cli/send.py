@@ -49,7 +49,7 @@ async def send(
         async with open_relay(context) as relay:
             [planned] = await relay.intake.plan(relay.intake.direct(draft))
             print_json(message_document(planned.message)) if given.as_json else print_message(planned.message)
-            say(await _plan_summary(relay, [planned], []))
+            say(await _plan_summary(relay, [planned.message]))
         say("Nothing was sent: this was a dry run.")
         return
     context.require_terms()
@@ -163,8 +163,7 @@ def _read_saved(context: "AppContext", documents: Mapping[str, bytes]) -> "list[
 
     found: list[SavedFile] = []
     for file, document in documents.items():
-        now, policy = context.clock.now(), context.guards
-        saved = map_saved(document, context.mapping.routes, now=now, policy=policy)
+        saved = map_saved(document, context.mapping, context.clock.now())
         for reason in saved.skipped:
             say(f"Skipped in {file}: {explain(reason)}")
         if saved.drafts:
@@ -186,9 +185,9 @@ async def _send_saved(relay: "Relay", found: "Sequence[SavedFile]", *, force: bo
         receipts = await relay.intake.accept(relay.intake.saved(found, force=force))
         accepted = [one for receipt in receipts for one in receipt.accepted]
         new = [one.message_id for one in accepted if one.duplicate_of is None]
-        # A run that was interrupted left texts in the queue: they are sent when it is run again.
         known = dict.fromkeys(one.duplicate_of for one in accepted if one.duplicate_of)
-        left = [one.id for one in await relay.operations.find(*known) if one.status in OPEN]
+        # A run that was interrupted left texts in the queue: they are sent when it is run again.
+        left = [one.id for one in await relay.operations.left_to_send(*known)]
         if ids := list(dict.fromkeys([*new, *left])):
             span = timedelta(seconds=timeout)
             with _stays_queued(), console.progress("Sending", len(ids)) as advance:
@@ -201,12 +200,13 @@ async def _send_saved(relay: "Relay", found: "Sequence[SavedFile]", *, force: bo
         earlier = {one.id: one for one in await relay.operations.find(*known)}
         rows, counts = [], Counter[str]()
         for one in accepted:
-            if one.duplicate_of is None:
-                rows.append(sent[one.message_id])
-                counts[WORDS["ended"].get(rows[-1]["status"], rows[-1]["status"])] += 1
+            if row := sent.pop(one.duplicate_of or one.message_id, {}):
+                rows.append(row)
+                counts[WORDS["ended"].get(row["status"], row["status"])] += 1
             else:
-                rows.append(_duplicate_row(earlier[one.duplicate_of]))
-                counts[_already(earlier[one.duplicate_of].status)] += 1
+                message = earlier[one.duplicate_of or ""]
+                rows.append(_duplicate_row(message))
+                counts[_already(message.status)] += 1
     if given.as_json:
         print_json(rows)
     else:
@@ -221,16 +221,19 @@ async def _send_saved(relay: "Relay", found: "Sequence[SavedFile]", *, force: bo
 async def _show_plan(relay: "Relay", planned: "Sequence[Planned]", *, dry_run: bool) -> None:
     """Show the rows that the run itself would print; with a question to come, JSON waits for its end."""
     known = dict.fromkeys(one.duplicate_of for one in planned if one.duplicate_of)
-    found = {one.id: one for one in await relay.operations.find(*known)}
-    rows, earlier = [], []
+    left = {one.id: one for one in await relay.operations.left_to_send(*known)}
+    found = {one.id: one for one in await relay.operations.find(*known) if one.id not in left}
+    rows, going, earlier = [], list[Message](), list[Message]()
     for one in planned:
-        if one.duplicate_of is not None:
-            earlier.append(found[one.duplicate_of])
-            rows.append(_duplicate_row(earlier[-1]))
-            continue
-        rows.append(message_document(one.message))
-        if one.repeats:
-            rows[-1] |= {"status": "duplicate", "reason": "The same text comes earlier in these files."}
+        if one.is_new or one.duplicate_of in left:
+            going.append(left.pop(one.duplicate_of or "", one.message))
+            rows.append(message_document(going[-1]))
+        elif message := found.get(one.duplicate_of or ""):
+            earlier.append(message)
+            rows.append(_duplicate_row(message))
+        else:
+            repeats = {"status": "duplicate", "reason": "The same text comes earlier in these files."}
+            rows.append(message_document(one.message) | repeats)
     if not given.as_json:
         for row in rows:
             echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {shortened(row['text'] or '-', 54)}")
@@ -238,7 +241,8 @@ async def _show_plan(relay: "Relay", planned: "Sequence[Planned]", *, dry_run: b
                 echo(f"           {row['reason']}")
     elif dry_run:
         print_json(rows)
-    say(await _plan_summary(relay, planned, earlier))
+    twice = len(planned) - len(going) - len(earlier)
+    say(await _plan_summary(relay, going, earlier, twice))
 
 
 def _duplicate_row(earlier: Message) -> dict[str, Any]:
@@ -250,36 +254,44 @@ def _already(status: Status) -> str:
     return f"already {WORDS['already'].get(status, status)}"
 
 
-async def _plan_summary(relay: "Relay", planned: "Sequence[Planned]", earlier: Sequence[Message]) -> str:
+async def _plan_summary(
+    relay: "Relay", going: Sequence[Message], earlier: Sequence[Message] = (), twice: int = 0
+) -> str:
     """Return what the run would do; *earlier* are the messages for which texts would be left out."""
-    new = [one.message for one in planned if one.is_new]
-    held = [message for message in new if message.status is Status.HELD]
-    left = {message.id for message in earlier if message.status in OPEN}
-    parts = [f"{len(new) - len(held) + len(left) or 'None'} will be sent"]
-    if left:
-        parts.append(f"{len(left)} of them already queued")
+    held = [message for message in going if message.status is Status.HELD]
+    parts = [f"{len(going) - len(held) or 'None'} will be sent"]
+    if left := sum(_is_left(message) for message in going):
+        parts.append(f"{left} of them already queued")
     if held:
         codes = (message.reasons[0].code for message in held)
         why = Counter(WORDS["on_hold"].get(code, code.replace("_", " ")) for code in codes)
         reasons = [f"{count} {reason}" if len(why) > 1 else reason for reason, count in why.items()]
         parts.append(f"{len(held)} on hold: {' and '.join(reasons)}")
-    for status, count in Counter(one.status for one in earlier if one.id not in left).items():
+    for status, count in Counter(one.status for one in earlier).items():
         parts.append(f"{count} {_already(status)}")
-    if repeats := sum(one.repeats for one in planned):
-        parts.append(f"{repeats} twice in these files")
-    return " ".join((f"{', '.join(parts)}.", *await _limits(relay, new)))
+    if twice:
+        parts.append(f"{twice} twice in these files")
+    return " ".join((f"{', '.join(parts)}.", *await _limits(relay, going)))
 
 
-async def _limits(relay: "Relay", new: Sequence[Message]) -> list[str]:
+def _is_left(message: Message) -> bool:
+    """Whether a text that would be sent is in the queue already, and not only planned."""
+    return bool(message.id) and message.status in OPEN
+
+
+async def _limits(relay: "Relay", going: Sequence[Message]) -> list[str]:
     """Return what makes texts wait that no rule holds: a pause, or the sending limits."""
-    parts: Counter[str] = Counter()
-    for message in new:
-        if message.status is Status.QUEUED and message.route is not None:
-            parts[message.route.account_id] += len(message.segments)
+    parts, pending = Counter[str](), Counter[str]()
+    for message in going:
+        if message.status is not Status.HELD and message.route is not None:
+            unsent = sum(segment.status is Status.QUEUED for segment in message.segments)
+            parts[message.route.account_id] += unsent
+            pending[message.route.account_id] += unsent * _is_left(message)
     sentences = []
     for standing in await relay.operations.standings():
         account, wanted = standing.account, parts[standing.account.id]
-        room = max(0, min(standing.hour.room, standing.day.room) - standing.pending)
+        others = standing.pending - pending[account.id]
+        room = max(0, min(standing.hour.room, standing.day.room) - others)
         if wanted and account.paused_since is not None:
             sentences.append(sentence("account_paused", account=account.id))
         elif wanted > room:

@@ -129,7 +129,7 @@ def judge(
     age = too_old(around.waiting_since, around.now, policy.max_age)
     answers = [around.same_text, mass_text(around.people), age]
     for mode, reason in zip((policy.duplicate, policy.mass_text, policy.too_old), answers, strict=True):
-        if reason is not None and reason.code not in approved:
+        if reason is not None and reason.code not in (*approved, *(hold.code for hold in verdict.holds)):
             verdict = verdict.joined(mode, reason)
     if around.opted_out:  # which no approval overrides
         verdict = verdict.joined(policy.opt_out, Reason("opt_out"))

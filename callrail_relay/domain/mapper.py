@@ -244,11 +244,11 @@ def is_ping(body: bytes, query: str) -> bool:
     return not query and body.strip() in (b"", b"{}", b"[]")
 
 
-def map_stored(stored: StoredSubmission, policy: MappingPolicy) -> list[MappedText]:
+def map_stored(stored: StoredSubmission, policy: MappingPolicy, now: datetime) -> list[MappedText]:
     if stored.source is Source.SEND:  # what is mapped wrong there is never stored
         return []
     if stored.source is Source.REPLAY:
-        return list(map_saved(stored.body, policy.routes).drafts)
+        return list(map_saved(stored.body, policy, now).drafts)
     return map_request(stored, policy.routes)
 
 
@@ -256,16 +256,18 @@ def map_request(raw: RawSubmission, routes: Routes) -> list[MappedText]:
     return map_webhook(raw.body, content_type=raw.content_type, query=raw.query or "", routes=routes)
 
 
-def map_saved(
-    document: bytes, routes: Routes, *, now: datetime | None = None, policy: GuardPolicy | None = None
-) -> SavedPayloads:
+_OF_AGE = ("bad_time", "too_old")
+
+
+def map_saved(document: bytes, policy: MappingPolicy, now: datetime) -> SavedPayloads:
     """The texts of a saved file; those of a history are judged by their age at *now*."""
     entries, drafts = read_saved(document), []
+    holds_old = policy.guards.too_old is guards.Mode.HOLD
     for entry in (one for one in entries if isinstance(one, Payload)):
-        draft, old = map_entry(entry, routes), None
-        if now is not None and policy is not None and policy.too_old is guards.Mode.HOLD:
-            old = guards.too_old(entry.came_at, now, policy.max_age)
-        drafts.append(replace(draft, reasons=(*draft.reasons, old)) if old else draft)
+        draft = map_entry(entry, policy.routes)
+        found = (*draft.reasons, guards.too_old(entry.came_at, now, policy.guards.max_age))
+        reasons = tuple(one for one in found if one and (holds_old or one.code not in _OF_AGE))
+        drafts.append(replace(draft, reasons=reasons))
     return SavedPayloads(
         drafts=tuple(drafts),
         skipped=tuple(entry.faults[0] for entry in entries if isinstance(entry, Unreadable)),

@@ -15,7 +15,7 @@ from callrail_relay.domain.payload import Entry, Fields, Payload, Unreadable, fi
 from callrail_relay.domain.printable import rows_of
 
 _MOST_LEVELS = 3
-_OPEN_LIST = re.compile(r".*\[|\[\s*[\[{].*[^\]]")
+_OPEN_LIST = re.compile(r"(?:.*\[|\[\s*[\[{].*[^\]\s])[ \t\r]*\n\s*^(?=\S)", re.MULTILINE)
 _TABLES = read_table(__package__, "saved")
 
 
@@ -61,8 +61,8 @@ def _document_at(text: str, start: int, end_of_line: int) -> tuple[object, int]:
         if fault.reason.parameters["problem"] == "json_text":  # a row of CSV, as a rule
             return None, end_of_line
         # Its texts must not come out of it one by one, out of order. As programs write JSON, the lines of the
-        # rest are indented, or only close a bracket; a person may write the texts of a list one to a line.
-        end, in_list = end_of_line, _OPEN_LIST.fullmatch(text[start:end_of_line].rstrip())
+        # rest are indented, or only close a bracket; a person may begin a line with each text of a list.
+        end, in_list = end_of_line, _OPEN_LIST.match(text, start)
         while end < len(text) and (in_list or text[end].isspace() or text[end] in "]}"):
             begin, end = end, _line_end(text, end)
             line = text[begin:end].rstrip()
@@ -144,8 +144,8 @@ _STEP = re.compile(r"^(?:(?:\d+|step|data|inputs?|outputs?|trigger|catch_hook|qu
 def _task(value: Fields) -> Entry | None:
     """The text of a run in Zapier's history, wherever it is in there; None if it is no such run."""
     ends, times = ([first(value, name) for name in names if name in value] for names in (_ENDS, _TIMES))
-    ended = next((one for one in ends if isinstance(one, str)), None)
-    if ended is None or not times:
+    ended = [one or "" for one in ends if isinstance(one, str | None)]
+    if not ended or not times:
         return None
     found = payload.dig(value)
     if found is None:
@@ -153,7 +153,7 @@ def _task(value: Fields) -> Entry | None:
     came_at = next((at for one in times if (at := _instant(one)) is not None), None)
     is_unclear = came_at is None and any(one and not is_blank(one) for one in times)
     faults = [Reason("bad_time")] if is_unclear else []
-    if _SUCCESS.match(ended):
+    if any(map(_SUCCESS.match, ended)):
         faults = [Reason("sent_by_zapier", {"written_at": instant(came_at)} if came_at else {})]
     entry = payload.to_entry(found, *faults)
     return replace(entry, came_at=came_at) if isinstance(entry, Payload) else entry
@@ -163,24 +163,25 @@ def _csv_entries(text: str) -> list[Entry]:
     """The texts in a CSV file of Zapier's history; none if it is no such file."""
     entries: list[Entry] = []
     names: list[str] = []
-    rows = rows_of(text.lstrip("\ufeff"), strict=True)
+    reader = rows_of(text.lstrip("\ufeff"), strict=True)
+    rows = filter(any, reader)
     try:
-        header = next((row for row in rows if any(row)), [])
+        header = next(rows, [])
         names = [_STEP.sub("", re.sub(r"[\W_]+", "_", one.strip().lower())) for one in header]
         if not ({*names} & {*_ENDS} and {*names} & {*_TIMES}):
             return []
-        # A run without a time is a run as well. The trigger's cells come first, and win.
-        no_time: Fields = {name: [""] for name in names if name in _TIMES}
+        # A run without an end or a time is a run as well. The trigger's cells come first, and win.
+        blank: Fields = {name: [""] for name in names if name in (*_ENDS, *_TIMES)}
         for row in rows:
             cells = reversed([*zip(names, row, strict=False)])
-            run = no_time | {name: [cell] for name, cell in cells if cell}
-            if any(row[len(names) :]):  # a text is cut there
-                entries.append(_unreadable("cells", rows.line_num))
-            elif any(row):
+            run = blank | {name: [cell] for name, cell in cells if cell}
+            if len(row) > len(names):  # a text may be cut there, whether or not the last cell is empty
+                entries.append(_unreadable("cells", reader.line_num))
+            else:
                 entries.append(_task(run) or payload.to_entry(run))
     except csv.Error:
         if names:
-            return [_unreadable("csv", rows.line_num)]
+            return [_unreadable("csv", reader.line_num)]
     return entries
 
 
@@ -194,7 +195,9 @@ def _instant(value: object) -> datetime | None:
     if re.fullmatch(r"\d{10}(?:\d{3})?(?:\.\d+)?", written):
         seconds = float(written)
         return datetime.fromtimestamp(seconds / 1000 if seconds > 1e11 else seconds, UTC)
+    if (at := read_instant(written, UTC)) is not None:
+        return at
     for day, time in product(_TABLES["history"]["days"], _TABLES["history"]["times_of_day"]):
         with suppress(ValueError):
             return read_instant(datetime.strptime(written, day + time), UTC)  # noqa: DTZ007 - its zone is added
-    return read_instant(written, UTC)
+    return None

@@ -47,6 +47,15 @@ def next_due(
 _SINCE = sa.bindparam("since", type_=Instant)
 
 
+def with_opt_outs() -> sa.Select[Any]:
+    """Messages, and what the guards have to know of the person whenever they judge one."""
+    return sa.select(
+        messages,
+        sa.exists().where(*_to_the_same(opt_outs)).label("is_opted_out"),
+        sa.exists().where(*_to_the_same(possible_opt_outs)).label("is_doubted"),
+    )
+
+
 def _turn(status: Status, *conditions: Condition) -> sa.Select[Any]:
     """The first messages in the order of arrival that are due, with nothing just sent to that person."""
     just_sent = sa.exists().where(
@@ -55,12 +64,8 @@ def _turn(status: Status, *conditions: Condition) -> sa.Select[Any]:
     # As an expression, so that no index by time is taken: the one by arrival gives the first without sorting.
     is_due = sa.literal_column("messages.not_before + 0", Instant) <= NOW
     return (
-        sa.select(
-            messages,
-            sa.exists().where(*_to_the_same(opt_outs)).label("is_opted_out"),
-            sa.exists().where(*_to_the_same(possible_opt_outs)).label("is_doubted"),
-            sa.exists().where(segments.c.message_seq == messages.c.seq).label("is_cut"),
-        )
+        with_opt_outs()
+        .add_columns(sa.exists().where(segments.c.message_seq == messages.c.seq).label("is_cut"))
         .where(messages.c.account_id == ACCOUNT_ID, is_open(), messages.c.status == status, is_due)
         .where(*conditions, ~just_sent)
         .order_by(messages.c.seq)

@@ -1,6 +1,6 @@
 """Taking the next segment for sending, within the budget: the attempts are its ledger."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, Held
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.segmentation import split_text
 from callrail_relay.outbox.budget import read_windows, used, windows_since
-from callrail_relay.outbox.candidates import candidates, next_due
+from callrail_relay.outbox.candidates import candidates, next_due, with_opt_outs
 from callrail_relay.outbox.opt_outs import read_opt_outs
 from callrail_relay.outbox.rows import (
     Row,
@@ -22,6 +22,7 @@ from callrail_relay.outbox.rows import (
     change,
     last_of,
     lock_account,
+    portions,
     route_of,
     soonest,
 )
@@ -383,7 +384,19 @@ _DUE = _due(sa.select(accounts.c.id.label("account_id"), accounts.c.due_at))
 _DUE_WITH_FACTS = _due(_FACTS)
 
 
-def _judge(connection: sa.Connection, now: datetime, policy: ClaimPolicy, row: Row) -> guards.Verdict:
+def would_hold(
+    connection: sa.Connection, now: datetime, policy: guards.GuardPolicy, ids: Iterable[str]
+) -> dict[str, guards.Verdict]:
+    """Which of these open messages the guards would hold if their turn came now; to be rehearsed only."""
+    verdicts = {
+        row.id: _judge(connection, now, policy, row)
+        for some in portions(ids)
+        for row in connection.execute(with_opt_outs().where(messages.c.id.in_(some), is_open())).all()
+    }
+    return {id_: verdict for id_, verdict in verdicts.items() if verdict.holds}
+
+
+def _judge(connection: sa.Connection, now: datetime, policy: guards.GuardPolicy, row: Row) -> guards.Verdict:
     """Ask the guards whose answer may change; a message under way is stopped by an opt-out alone."""
     around = guards.Circumstances(now=now, opted_out=row.is_opted_out)
     if row.status == Status.QUEUED:
@@ -394,7 +407,7 @@ def _judge(connection: sa.Connection, now: datetime, policy: ClaimPolicy, row: R
             waiting_since=_waiting_since(row),
             recipient=row.recipient,
         )
-    verdict = guards.judge(policy.guards, around, approved=row.approved)
+    verdict = guards.judge(policy, around, approved=row.approved)
     new = [warning for warning in verdict.warnings if warning not in row.reasons]
     if new:
         change(connection, messages, row.seq, reasons=(*row.reasons, *new))
@@ -419,7 +432,7 @@ def _begin(batch: _Batch, account: Account, row: Row, facts: _Facts) -> _Look:
     Else say when it will fit; until then those behind it wait as well.
     """
     connection, now, policy = batch.connection, batch.now, batch.policy
-    verdict = _judge(connection, now, policy, row)
+    verdict = _judge(connection, now, policy.guards, row)
     if verdict.holds:
         return _hold(connection, row, verdict)
     waiting: list[tuple[int, str]] = []

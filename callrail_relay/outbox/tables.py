@@ -148,7 +148,7 @@ messages = _table(
     # How many segments it will have; the segments themselves are made when it is first claimed.
     sa.Column("segment_count", sa.Integer, nullable=False),
     sa.Column("cut_to", sa.Integer),  # the length to cut to, if CallRail refused a longer segment
-    sa.Column("release_at", Instant),  # when it is queued by itself, or was; null if it waits for a person
+    sa.Column("release_at", Instant),  # when it is, or was, queued again; null if it waits for a person
     sa.Column("reasons", StoredReasons, nullable=False),
     sa.Column("approved", sa.JSON, nullable=False),  # codes of the reasons that a person overrode
     sa.Column("opportunity_id", sa.Text),

@@ -31,7 +31,7 @@ from callrail_relay.domain.message import (
 from callrail_relay.domain.opt_outs import OptOut
 from callrail_relay.domain.views import MessageSummary
 from callrail_relay.errors import NotAllowed, NotFound, UsageError
-from callrail_relay.outbox import decisions, history, lists, opt_outs, presence, queries
+from callrail_relay.outbox import claim, decisions, history, lists, opt_outs, presence, queries
 from callrail_relay.outbox.shadow import read_shadow
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain_all, says
@@ -144,6 +144,16 @@ class Operations:
             raise NotFound(sentence("no_text", id=ids[0]))
         return await self._shown(found) if ids else []
 
+    async def left_to_send(self, *ids: str) -> list[Message]:
+        """Those of these messages that are still to be sent, on hold if a rule would hold them now."""
+        found = [one for one in await self.find(*ids) if one.status in OPEN]
+        left = [one for one in found if one.route and one.route.account_id in self.account_ids]
+        held = await self.store.rehearse(claim.would_hold, self.mapping.guards, [one.id for one in left])
+        return [
+            replace(one, status=Status.HELD, reasons=held[one.id].holds) if one.id in held else one
+            for one in left
+        ]
+
     async def full_ids(self, parts: Sequence[str]) -> list[str]:
         """The ids that parts stand for, each once; what fits none stays. Raises NotFound if several fit."""
         full = []
@@ -242,7 +252,7 @@ class Operations:
         if not lacking:
             raise _not_remappable(found[0])
         stored = await self.store.read(decisions.read_submission, lacking[0].submission_id)
-        drafts = map_stored(stored, self.mapping)
+        drafts = map_stored(stored, self.mapping, await self.store.now())
         if len(drafts) != len(stored.message_ids):
             raise NotAllowed(sentence("other_request", id=lacking[0].id))
         by_id, guards = dict(zip(stored.message_ids, drafts, strict=True)), self.mapping.guards

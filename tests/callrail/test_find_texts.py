@@ -11,6 +11,7 @@ import pytest
 
 from callrail_relay.callrail.answers import read_ahead
 from callrail_relay.callrail.simulator import Fault, Kind, Simulator
+from callrail_relay.domain.message import read_instant
 from callrail_relay.domain.reconcile import Lookup
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import RefusedByCallRail
@@ -304,7 +305,13 @@ async def test_a_clock_of_ours_that_is_wrong_hides_nothing(
 
 @pytest.mark.parametrize(
     "date",
-    ["soon", "Wed, 08 Apr 2026 02:25:04", "Wed, 08 Apr 2026 02:25:04 -0000", "Wed, 21 Oct 2015 07:28:00 GMT"],
+    [
+        "soon",
+        "Wed, 08 Apr 2026 02:05:04",
+        "Wed, 08 Apr 2026 02:05:04 -0000",
+        "Wed, 21 Oct 2015 07:28:00 GMT",
+        "Wed, 08 Apr 99999999999 02:25:04 GMT",
+    ],
 )
 async def test_a_date_that_cannot_be_right_moves_nothing(
     simulator: Simulator, clock: StandingClock, date: str
@@ -312,6 +319,15 @@ async def test_a_date_that_cannot_be_right_moves_nothing(
     async with open_callrail(transport=Dated(simulator, date), api_key=KEY, clock=clock) as callrail:
         seen = await callrail.find_replies(simulator.account_id, simulator.company_id, since=clock.now())
     assert (timedelta(), None) == (seen.ahead, seen.fault)
+
+
+def test_an_answer_that_a_cache_kept_is_as_old_as_it_says() -> None:
+    told = {"date": "Wed, 08 Apr 2026 02:25:04 GMT"}
+    answered = read_instant("2026-04-08T02:36:04+00:00")
+    assert answered is not None
+    assert timedelta(minutes=-10) > read_ahead(told, answered, answered) > timedelta(minutes=-12)
+    for age, ahead in (("660", 0), ("1e400", 0), ("nan", 0), ("soon", 0), ("780", 120)):
+        assert timedelta(seconds=ahead) == read_ahead(told | {"age": age}, answered, answered)
 
 
 def test_what_passes_while_callrail_answers_is_no_difference() -> None:

@@ -157,6 +157,39 @@ def test_a_text_is_mapped_again_after_the_settings_changed(
     assert 4 == run("messages", "remap", "nothing").exit_code
 
 
+def test_a_replay_tells_what_becomes_of_texts_that_are_queued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of those that a run left: a pause, an opt-out and their age count before it is run again."""
+    monkeypatch.setenv("CALLRAIL_RELAY_CALLRAIL__API_URL", "http://127.0.0.1:9")
+    people = [recipient(1), recipient(2), recipient(2)]
+    lines = (json.dumps({"message": "Hi", "seller_phone": person}) for person in people)
+    (tmp_path / "saved.jsonl").write_text("\n".join(lines), "utf-8")
+    replay = ("replay", "saved.jsonl", "--yes", "--timeout", "0")
+    run(*replay)
+    run("pause")
+
+    plan = run("replay", "saved.jsonl", "--dry-run")
+    done = run(*replay)
+
+    told = "2 will be sent, 2 of them already queued, 1 twice in these files. Sending is paused for account"
+    assert told in plan.stderr
+    assert (7, "2 queued, 1 already queued.") == (done.exit_code, done.stderr.splitlines()[-1])
+    assert 2 == done.stdout.count("Sending is paused.")
+
+    run("resume")
+    run("opt-outs", "add", "--recipient", recipient(1))
+    plan = run("replay", "saved.jsonl", "--dry-run")
+    assert "1 will be sent, 1 of them already queued, 1 on hold: opted out, 1 twice in these" in plan.stderr
+    monkeypatch.setenv("CALLRAIL_RELAY_GUARDS__OPT_OUT", "off")
+    monkeypatch.setenv("CALLRAIL_RELAY_DELIVERY__MAX_AGE", "0.001s")
+    plan = run("replay", "saved.jsonl", "--dry-run", "--json")
+    assert ["held", "held", "duplicate"] == [row["status"] for row in json.loads(plan.stdout)]
+    monkeypatch.delenv("CALLRAIL_RELAY_DELIVERY__MAX_AGE")
+    monkeypatch.setenv("CALLRAIL_RELAY_CALLRAIL__ACCOUNT_ID", "ACC2")
+    assert "None will be sent, 3 already queued." in run("replay", "saved.jsonl", "--dry-run").stderr
+
+
 ZONES = ("America/Los_Angeles", "Asia/Tokyo")
 AT_AN_END = ("9999-12-31T23:59", "9999-12-31T23:59-05:00", "0001-01-01", "0001-01-01T00:00+05:00")
 

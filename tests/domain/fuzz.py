@@ -35,6 +35,7 @@ from callrail_relay.domain.payload import MOST_ENTRIES, is_storable
 from callrail_relay.domain.routing import Route, RouteRule, Routes
 from callrail_relay.sentences import explain
 from callrail_relay.web.public import LARGEST_BODY
+from tests.support.clock import START
 from tests.support.policies import guard_policy
 
 SAMPLES = Path(__file__).parent.parent / "data" / "if3"
@@ -132,7 +133,7 @@ def _try(tried: Input, report: Report) -> object:
             report.slowest, report.slowest_input = seconds, tried
         if seconds > report.limit:
             report.faults.append(f"took {seconds * 1000:.0f} ms: {tried}")
-        saved = map_saved(tried.body, POLICY.routes)
+        saved = map_saved(tried.body, POLICY, START)
         stored = StoredSubmission(
             id="id",
             source=Source.WEBHOOK,
@@ -141,7 +142,7 @@ def _try(tried: Input, report: Report) -> object:
             query=tried.query,
             message_ids=(),
         )
-        again = map_stored(stored, POLICY)
+        again = map_stored(stored, POLICY, START)
         repeat_key(tried.query, tried.body, tried.query)
     except Exception as error:  # noqa: BLE001 - that is what is looked for
         report.faults.append(f"{type(error).__name__}: {error}: {tried}")

@@ -782,6 +782,9 @@ def test_list_with_a_text_on_each_line_is_not_read_in_part(wrap: str) -> None:
     broken, whole = read_saved(f"{wrap.format(texts)}\n{json.dumps(RAW)}".encode())
     assert (["unreadable"], HI) == (codes(broken), whole)
 
+    indented = '{ "results": [\n    {0},\n    {0},\n  ]\n}\n{0}'.replace("{0}", json.dumps(RAW))
+    assert [Unreadable, Payload] == shapes(read_saved(indented.encode()))
+
     log = "".join(f"[2026-11-23 10:00] took\n{json.dumps(RAW)}\n" for _ in range(2))
     assert [Unreadable, Payload] * 2 == shapes(read_saved(log.encode()))
 

@@ -3,17 +3,19 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from callrail_relay.domain.mapper import map_saved
+from callrail_relay.domain.guards import Mode
+from callrail_relay.domain.mapper import MappingPolicy, map_saved
 from callrail_relay.domain.payload import Payload, Unreadable
 from callrail_relay.domain.routing import Routes
 from callrail_relay.domain.saved import read_saved
 from callrail_relay.sentences import explain
 from tests.support.factories import make_route
-from tests.support.policies import guard_policy
+from tests.support.policies import DEFAULT, guard_policy
 
 NOW = datetime(2026, 11, 23, 15, tzinfo=UTC)
 TEXT = {"message": "Hi Dana", "seller_phone": "+12025550122", "team_id": 42}
@@ -25,9 +27,12 @@ CSV = (
 )
 
 
-def codes(document: str | bytes) -> list[tuple[str | None, list[str]]]:
+MAPPING = replace(DEFAULT.mapping, routes=Routes(default=make_route()))
+
+
+def codes(document: str | bytes, mapping: MappingPolicy = MAPPING) -> list[tuple[str | None, list[str]]]:
     raw = document.encode() if isinstance(document, str) else document
-    saved = map_saved(raw, Routes(default=make_route()), now=NOW, policy=guard_policy())
+    saved = map_saved(raw, mapping, NOW)
     return [(one.text, [reason.code for reason in one.reasons]) for one in saved.drafts]
 
 
@@ -70,6 +75,7 @@ def test_a_run_is_found_wherever_its_text_is(run: dict[str, object]) -> None:
     ("rows", "texts", "remedy"),
     [
         ("held,,+12025550122,Is 9, or 10, good?\nheld,,+12025550123,Yes", 1, "Line 3 has more cells"),
+        ("held,,+12025550122,Is 9 good?,\nheld,,+12025550123,Yes\n,,,,,,", 1, "Line 3 has more cells"),
         ('held,,+12025550122,"Is 9 good?\nheld,,+12025550123,Yes', 0, "left over"),
         ('held,,+12025550122,"Is ""9"" "good?\nheld,,+12025550123,Yes', 0, "left over"),
     ],
@@ -110,6 +116,17 @@ def test_how_a_run_ended(status: str, code: str | None) -> None:
         assert [("Hi", [code] if code else [])] == codes(rows)
 
 
+@pytest.mark.parametrize("ended", [{"status": None}, {"status": ""}, {"status": "", "run_status": "held"}])
+def test_a_run_may_not_say_how_it_ended(ended: dict[str, object]) -> None:
+    """It is as old as it says, and sent if another of its columns says so."""
+    run = {**ended, "date": "2026-11-20 08:00", **TEXT}
+    assert [("Hi Dana", ["too_old"])] == codes(json.dumps(run))
+    assert [("Hi Dana", ["sent_by_zapier", "too_old"])] == codes(json.dumps(run | {"task_status": "success"}))
+    columns = ",".join([*ended, "Date,Message,Seller Phone"])
+    cells = ",".join([*(str(one or "") for one in ended.values()), "2026-11-20 08:00,Hi Dana,+12025550122"])
+    assert [("Hi Dana", ["too_old"])] == codes(f"{columns}\n{cells}\n")
+
+
 @pytest.mark.parametrize(
     "time",
     [
@@ -138,10 +155,17 @@ def test_a_time_that_cannot_be_read_is_for_a_person(time: str) -> None:
         assert [("Hi Dana", [])] == codes(json.dumps({"status": "held", "date": none, **TEXT}))
 
 
+@pytest.mark.parametrize("mode", [Mode.OFF, Mode.WARN])
+def test_an_age_that_holds_no_text_need_not_be_known(mode: Mode) -> None:
+    """Neither what is old nor what may be old is held then."""
+    mapping = replace(MAPPING, guards=guard_policy(too_old=mode))
+    for time in ("soon", "2026-01-01 08:00"):
+        assert [("Hi Dana", [])] == codes(json.dumps({"status": "held", "date": time, **TEXT}), mapping)
+
+
 def test_a_run_without_a_text_is_said_to_have_none() -> None:
     """Nothing else in it is taken for one."""
     saved = map_saved(
-        json.dumps({"status": "success", "date": "2026-11-23", "input": {"a": 1}}).encode(),
-        Routes(default=make_route()),
+        json.dumps({"status": "success", "date": "2026-11-23", "input": {"a": 1}}).encode(), MAPPING, NOW
     )
     assert (0, ["not_a_payload"]) == (len(saved.drafts), [one.code for one in saved.skipped])

@@ -141,6 +141,7 @@ async def live(outbox: Store, clock: ManualClock) -> None:
         found = Lookup(texts=(FoundText(content="Lost and found", created_at=clock.now()),), requests=2)
         await outbox.write(lookups.record_lookup, due, found, LOOKUPS)
     held = await put(outbox, "Hello", to=recipient(30))
+    await outbox.rehearse(store_claim.would_hold, worker.policy.guards, [held])
     await outbox.write(decisions.cancel, held, (Status.QUEUED,))
     await outbox.write(decisions.resend, held)
     await worker.take_all()

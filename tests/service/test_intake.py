@@ -28,7 +28,7 @@ from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain, explain_all
 from callrail_relay.service.intake import Intake
 from tests.service.rig import Rig, open_rig
-from tests.support.clock import ManualClock
+from tests.support.clock import START, ManualClock
 from tests.support.factories import RECIPIENT, TEXT, make_draft, make_route
 from tests.support.policies import guard_policy
 from tests.web.posting import DATA, WORDS, encoded, payload
@@ -267,7 +267,7 @@ def test_direct_text_needs_a_number_to_send_from() -> None:
 @pytest.mark.parametrize("name", sorted(path.name for path in DATA.iterdir()))
 def test_every_saved_shape_is_read(name: str) -> None:
     """V1, V2, V12, V13 and V15 as saved files on disk."""
-    saved = map_saved((DATA / name).read_bytes(), make_mapping().routes)
+    saved = map_saved((DATA / name).read_bytes(), make_mapping(), START)
 
     assert () == saved.skipped
     assert [(RECIPIENT, WORDS, ())] == [
@@ -278,7 +278,7 @@ def test_every_saved_shape_is_read(name: str) -> None:
 def test_raw_hook_is_read() -> None:
     """V14: the body as a string."""
     saved = map_saved(
-        encoded({"raw_body": encoded(payload()).decode(), "headers": {}}), make_mapping().routes
+        encoded({"raw_body": encoded(payload()).decode(), "headers": {}}), make_mapping(), START
     )
 
     assert [WORDS] == [draft.text for draft in saved.drafts]
@@ -287,7 +287,7 @@ def test_raw_hook_is_read() -> None:
 def test_what_holds_no_text_is_reported() -> None:
     """The payloads of a file go on without it."""
     document = encoded(payload()) + b"\n" + encoded({"status": "success"}) + b"\n" + encoded(payload())
-    saved = map_saved(document, make_mapping().routes)
+    saved = map_saved(document, make_mapping(), START)
 
     assert 2 == len(saved.drafts)
     assert ["not_a_payload"] == [reason.code for reason in saved.skipped]
@@ -355,7 +355,7 @@ def test_text_that_no_budget_ever_takes_is_held() -> None:
 
 def test_faults_of_a_draft_hold_it() -> None:
     """With everything else that is wrong with it."""
-    [held] = map_saved(encoded(payload(message="{{x}}", team_id={})), make_mapping().routes).drafts
+    [held] = map_saved(encoded(payload(message="{{x}}", team_id={})), make_mapping(), START).drafts
 
     assert "merge_tag" in codes(held, make_mapping())
     assert len(codes(held, make_mapping())) >= 2

@@ -1,17 +1,19 @@
 """Mapping held texts again, after the settings changed."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from callrail_relay.domain.mapper import MappingPolicy, map_saved
-from callrail_relay.domain.message import Message, Status, Verb
+from callrail_relay.domain.message import Message, Status, Verb, instant
 from callrail_relay.domain.routing import RouteRule, Routes
 from callrail_relay.errors import NotAllowed, NotFound
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from tests.service.rig import Rig, open_rig
+from tests.support.clock import START
 from tests.support.factories import recipient
 from tests.support.policies import guard_policy
 from tests.web.posting import payload
@@ -116,12 +118,28 @@ async def test_an_unreadable_request_stays_what_it_is(tmp_path: Path) -> None:
         assert (Status.HELD, ["unreadable"]) == (held.status, codes(held))
 
 
+@pytest.mark.parametrize("later", [timedelta(), timedelta(days=1)])
+async def test_an_old_text_of_a_history_is_still_old(tmp_path: Path, later: timedelta) -> None:
+    """It came to the Zap last week, and to the relay just now or too long ago as well."""
+    async with open_rig(tmp_path) as rig:
+        run = {"status": "held", "date": instant(START - timedelta(days=7)), **payload()}
+        document, none, one = json.dumps(run).encode(), teams(rig), teams(rig, "42")
+        drafts = map_saved(document, none, START).drafts
+        intake = Intake(rig.outbox, none, random=rig.random)
+        [receipt] = await intake.accept(intake.saved([(document, drafts)], force=False))
+        rig.clock.advance(later)
+
+        [held] = await operations(rig, one).decide(Verb.REMAP, receipt.accepted[0].message_id)
+
+        assert (Status.HELD, ["too_old"]) == (held.status, codes(held))
+
+
 async def test_a_saved_file_is_mapped_again_only_as_a_whole(tmp_path: Path) -> None:
     """Where a text of it was left out, nothing says which of the others is which."""
     async with open_rig(tmp_path) as rig:
         document = json.dumps([payload(message="A"), payload(message="B", team_id=7)]).encode()
         intake = Intake(rig.outbox, teams(rig, "42"), random=rig.random)
-        drafts = map_saved(document, teams(rig, "42").routes).drafts
+        drafts = map_saved(document, teams(rig, "42"), START).drafts
         [first] = await intake.accept(intake.saved([(document, drafts)], force=False))
         [again] = await intake.accept(intake.saved([(document, drafts)], force=False))
         [_, whole], [_, partly] = first.accepted, again.accepted
