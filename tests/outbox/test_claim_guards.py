@@ -150,7 +150,7 @@ async def test_an_opt_out_cannot_be_approved_away(outbox: Store, worker: Worker,
 
 
 async def test_an_approved_text_ages_from_then(outbox: Store, worker: Worker, clock: ManualClock) -> None:
-    """Whoever approves a text on Monday need not do so again because it came on Friday."""
+    """A text that came on Friday and is approved on Monday isn't held again."""
     id_ = await put_message(outbox, make_message(verdict=Verdict(holds=(MERGE_TAG,))))
     clock.advance(timedelta(days=3))
     await outbox.write(decisions.approve, id_)

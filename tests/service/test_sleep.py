@@ -121,7 +121,7 @@ async def test_it_is_said_how_long_the_computer_slept(
 
 
 async def test_a_relay_that_something_stopped_is_told(rig: Rig) -> None:
-    """As `docker pause` does: the computer was awake, and nobody looked."""
+    """As `docker pause` does: the computer was awake, but the relay was not."""
     watch = watch_of(rig)
     rig.clock.advance(3600)
     rig.intake.sleep.look()
