@@ -74,7 +74,7 @@ class Code(sa.types.TypeDecorator[str]):
     cache_ok = True
 
     class comparator_factory(sa.String.Comparator[str]):  # noqa: N801 - SQLAlchemy's name
-        def operate(self, op: OperatorType, *other: Any, **options: Any) -> sa.ColumnElement[Any]:  # noqa: ANN401
+        def operate(self, op: OperatorType, *other: Any, **options: Any) -> sa.ColumnElement[Any]:  # noqa: ANN401 - of any operator
             return super().operate(op, *map(_written_out, other), **options)
 
 
