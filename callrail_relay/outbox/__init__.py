@@ -1,6 +1,6 @@
 """
-The outbox: what came in, what is to be sent, and what became of it, on disk.
+The outbox: what came in, what is to be sent, and what happened to it, on disk.
 
-``tables`` defines what is stored, ``engine`` opens SQLite or PostgreSQL, the other files hold the statements,
-each with a sentence on what it guarantees, and ``store`` runs them, one transaction each.
+``tables`` defines the tables, ``engine`` opens SQLite or PostgreSQL, and ``store`` runs each statement in a
+transaction. The other files hold the statements, each with a sentence about what it guarantees.
 """

@@ -1,4 +1,4 @@
-"""Storing what came in."""
+"""Stores submissions, and decides what happens to each of their messages."""
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
@@ -28,26 +28,26 @@ from callrail_relay.outbox.tables import (
     submissions,
 )
 
-KEY_LASTS = timedelta(hours=24)  # a key that comes again later is a fixed header, and no repeat
+KEY_LASTS = timedelta(hours=24)  # later, the same key is taken for a fixed header, not for a repeat
 
 
 @dataclass(frozen=True, slots=True)
 class InShadow:
     accepted: list[Accepted]
-    pass_on: PassOn | None  # None if it waits behind others
+    pass_on: PassOn | None  # None while earlier requests are in front of it
 
 
-Stored = list[Accepted] | Repeated | InShadow  # what became of a submission
+Stored = list[Accepted] | Repeated | InShadow  # the result of storing a submission
 
 
 def store(
     connection: sa.Connection, now: datetime, awaited: Callable[[], Sequence[NewSubmission]]
 ) -> list[Stored]:
     """
-    Store what was not stored before under the same key, or nothing; say what became of each.
+    Store the submissions that weren't stored before under the same key, all or none of them.
 
-    *awaited* is called when the mode is locked, and gives those whose senders still wait: others have heard
-    that theirs is not stored, and may have been passed on before the mode changed.
+    *awaited* is called once the mode is locked. It returns the submissions whose senders are still waiting:
+    the others were told that theirs isn't stored, and may have been passed on before the mode changed.
     """
     mode = shadow.lock_shadow(connection)
     batch = awaited()
@@ -64,10 +64,10 @@ def _repeated(
     connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]
 ) -> list[Repeated | None]:
     """
-    Find what came before under the same key, and take the keys of the rest.
+    Find submissions that were stored before under the same key, and claim the keys of the rest.
 
-    Of two nodes that store the same request at once, the second waits here for the first one's commit. Keys
-    are taken in one order and before any account is locked, so that no two nodes wait for each other.
+    If two nodes store the same request at once, the second one waits here until the first commits. Keys are
+    claimed in one order and before any account is locked, so nodes can't deadlock.
     """
     new = {one.repeat_key: one.id for one in reversed(batch) if one.repeat_key is not None}
     if not new:
@@ -84,7 +84,7 @@ def _repeated(
 
 
 def _take_over(connection: sa.Connection, key: bytes, old: str, new: str) -> str:
-    """Give an expired key to the submission *new*; return whose it is: another node may have been first."""
+    """Give an expired key to the submission *new* and return its owner: another node may have been first."""
     of_key = repeat_keys.c.digest == key
     change = sa.update(repeat_keys).where(of_key, repeat_keys.c.submission_id == old)
     if connection.execute(change.values(submission_id=new)).rowcount:
@@ -102,9 +102,9 @@ _OF_KEYS = (
 
 def accept(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> list[list[Accepted]]:
     """
-    Store all of *batch*, or none of it; its texts see each other, and earlier ones of other nodes.
+    Store all of *batch*, or none of it. Each text is compared with earlier ones of the batch and the store.
 
-    In shadow nothing may be queued, except what a person says is to be sent all the same.
+    In shadow mode nothing may be queued, except a replayed text that a person wants sent all the same.
     """
     in_shadow = shadow.lock_shadow(connection).is_on
     decided = _accept(connection, now, batch)
@@ -123,7 +123,7 @@ def _accept(
     _lock_accounts(connection, now, batch)
     facts = _read_facts(connection, now, batch)
     decided = [[_decide(now, facts, text, one) for text in one.messages] for one in batch]
-    if in_shadow:  # another system sends it; what would have held it here stays with it
+    if in_shadow:  # another system sends it; what would have held it is kept for comparison
         decided = [
             [replace(one, status=Status.SHADOW, verdict=guards.Verdict(one.verdict.holds)) for one in texts]
             for texts in decided
@@ -133,18 +133,18 @@ def _accept(
 
 
 def _lock_accounts(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> None:
-    """Lock the accounts of *batch*, since something new is in them, and add those that are missing."""
+    """Lock the accounts of *batch* and make them due, since they have new texts; add the missing ones."""
     routes = (message.draft.route for item in batch for message in item.messages)
     ids = {route.account_id for route in routes if route is not None}
     asked = {"account_ids": list(ids), "now": now}
     if ids and (missing := ids - set(connection.scalars(_LOCK_ACCOUNTS, asked))):
         for account_id in sorted(missing):
             ensure_account(connection, account_id)
-        # Again, with those that were made just now.
+        # Once more, with the ones that were just added.
         connection.execute(_LOCK_ACCOUNTS, asked)
 
 
-# An account with something new is looked at now, or once it is not closed, unless it is due before.
+# A new text makes its account due now, or when the account opens again, unless it's due earlier.
 _OPENS_AT = sa.case((accounts.c.closed_until > NOW, accounts.c.closed_until), else_=NOW)
 _LOCK_ACCOUNTS = (
     sa.update(accounts)
@@ -155,18 +155,18 @@ _LOCK_ACCOUNTS = (
 
 
 def ensure_account(connection: sa.Connection, account_id: str) -> None:
-    """Make the account's row if it is missing; safe against another node doing the same."""
+    """Add the account's row if it's missing. Safe when another node does the same."""
     connection.execute(insert_into(connection, accounts).values(id=account_id).on_conflict_do_nothing())
 
 
-_Earlier = tuple[str, datetime]  # the id of a message, and when it came
+_Earlier = tuple[str, datetime]  # the id of a message, and when it came in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Facts:
-    """What is known of earlier texts, and of those of the batch that were decided on already."""
+    """What is known about earlier texts, including the ones of this batch that are decided."""
 
-    earlier: dict[bytes, _Earlier]  # the latest message with each fingerprint
+    earlier: dict[bytes, _Earlier]  # the latest message per fingerprint
     recent: dict[str, deque[guards.RecentText]]  # what each account sent lately
     opted_out: set[tuple[str, str]]  # tracking number and person
     possible_opt_outs: dict[tuple[str, str], PossibleOptOut]
@@ -177,7 +177,7 @@ def _since(submission: NewSubmission, now: datetime) -> datetime:
 
 
 def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> _Facts:
-    """What has to be known of earlier texts for all messages of *batch*."""
+    """Read what must be known about earlier texts to decide about *batch*."""
     new = [message for submission in batch for message in submission.messages]
     recent = {one.fingerprint for one in new if one.fingerprint is not None and not one.skip_identical}
     ever = {one.fingerprint for one in new if one.fingerprint is not None and one.skip_identical}
@@ -192,7 +192,7 @@ def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSub
         for message in submission.messages
         if message.draft.route is not None and message.draft.similarity_words() is not None
     }
-    # The newest texts come first, and the oldest make room: a large batch costs no more than a small one.
+    # Newest first; the oldest drop out, so a large batch costs no more than a small one.
     newest = partial(deque[guards.RecentText], maxlen=guards.RECENT_TEXTS)
     since = now - guards.MASS_TEXT_WINDOW
     opted_out, possible = read_opt_outs(connection, recipients)
@@ -205,7 +205,7 @@ def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSub
 
 
 def read_recent(connection: sa.Connection, account_id: str, since: datetime) -> list[guards.RecentText]:
-    """The newest texts of an account since then that are long enough to be compared; RECENT_TEXTS at most."""
+    """Return an account's texts since *since* that are long enough to compare, the newest RECENT_TEXTS."""
     rows = connection.execute(_RECENT, {"account_id": account_id, "since": since}).all()
     return [
         guards.RecentText(recipient, words)
@@ -230,7 +230,7 @@ _RECENT = (
 def _earlier(
     connection: sa.Connection, fingerprints: set[bytes], since: datetime, unsent_at: datetime | None = None
 ) -> dict[bytes, _Earlier]:
-    """The latest message with each of *fingerprints* since then; with *unsent_at*, unsent ones as of that."""
+    """Find the latest message per fingerprint since *since*. Unsent ones count as of *unsent_at*."""
     found: dict[bytes, _Earlier] = {}
     for portion in portions(fingerprints):
         for row in connection.execute(_EARLIER, {"fingerprints": portion, "since": since}):
@@ -256,7 +256,7 @@ _EARLIER = (
 
 
 def _decide(now: datetime, facts: _Facts, message: NewMessage, submission: NewSubmission) -> Accepted:
-    """What becomes of one message, by what it is and by *facts*, in which it is counted then."""
+    """Decide what happens to one message, and add it to *facts* for the ones after it."""
     earlier_id, came_at = facts.earlier.get(message.fingerprint or b"", (None, EPOCH))
     if message.skip_identical and earlier_id is not None:
         return Accepted(
@@ -296,7 +296,7 @@ def _insert(
     *,
     with_empty: bool,
 ) -> None:
-    """Write what is new; a replay in which nothing was new leaves nothing behind."""
+    """Insert what is new. A replay that brings nothing new leaves no row."""
     new_submissions: list[dict[str, object]] = []
     new_messages: list[dict[str, object]] = []
     for submission, accepted in zip(batch, decided, strict=True):
@@ -333,7 +333,7 @@ _FROM_ROUTE = ("account_id", "company_id", "tracking_number")
 
 
 def mapped_columns(message: NewMessage) -> dict[str, object]:
-    """The columns of a message that follow from its draft."""
+    """Return the columns of a message that come from its draft."""
     return {
         "fingerprint": message.fingerprint,
         "segment_count": message.segment_count,

@@ -1,4 +1,4 @@
-"""What is wrong, as the store shows it, and the open incidents: one node at a time reports one."""
+"""Problems that the store shows, and open incidents, each reported by one node."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -13,11 +13,11 @@ from callrail_relay.outbox.history import read_kept
 from callrail_relay.outbox.rows import Row, count, from_row, insert_into
 from callrail_relay.outbox.tables import Condition, attempts, decisions, incidents, messages, segments
 
-_MOST = 10_000  # undecided texts that are read, newest first; more than a person would ever review
+_MOST = 10_000  # undecided texts to read, newest first; more than anyone would review
 
 
 def read_undecided(connection: sa.Connection, now: datetime, longer_than: timedelta) -> Undecided:
-    """When texts began to wait for a person, if that is at least *longer_than* ago: held and unknown ones."""
+    """Return since when held and unknown texts have waited for a person, if at least *longer_than*."""
     before = now - longer_than
     held = sa.select(messages.c.received_at).where(
         messages.c.status == Status.HELD, messages.c.release_at.is_(None), messages.c.received_at <= before
@@ -38,10 +38,10 @@ def read_undecided(connection: sa.Connection, now: datetime, longer_than: timede
 
 
 def count_failures(connection: sa.Connection, now: datetime, account_ids: Iterable[str]) -> int:
-    """Count segments of these accounts that were refused, or became unknown, within FAILURE_WINDOW."""
+    """Count the segments of these accounts that were rejected or became unknown within FAILURE_WINDOW."""
     number = sa.select(sa.func.count(sa.distinct(attempts.c.segment_id)))
     query = number.join(segments, segments.c.id == attempts.c.segment_id).where(
-        # Both cost budget, so that its index finds them. What CallRail was not asked for is no fault there.
+        # Both use budget, so its index finds them. What never reached CallRail isn't counted.
         attempts.c.account_id.in_(tuple(account_ids)),
         attempts.c.counted_at > now - FAILURE_WINDOW,
         attempts.c.outcome.in_([OutcomeKind.REJECTED, OutcomeKind.UNKNOWN]),
@@ -51,9 +51,9 @@ def count_failures(connection: sa.Connection, now: datetime, account_ids: Iterab
 
 
 def read_week(connection: sa.Connection, now: datetime, since: datetime, decision: int | None) -> Week:
-    """What happened since *since*, and what people decided on after *decision*, if there was one."""
+    """Summarize what was sent since *since*, and what people decided after *decision*, if given."""
     newest: int = connection.scalar(sa.select(sa.func.max(decisions.c.id))) or 0
-    # What was sent since then came in a month before at the earliest.
+    # What was sent since then came in at most a month earlier.
     sent = (messages.c.received_at >= since - timedelta(days=30), messages.c.sent_at >= since)
     decided = sa.select(decisions.c.message_seq, decisions.c.verb).order_by(decisions.c.id)
     decided = decided.where(
@@ -72,7 +72,7 @@ def read_week(connection: sa.Connection, now: datetime, since: datetime, decisio
 
 
 def read_incidents(connection: sa.Connection, now: datetime) -> list[Incident]:
-    """Every incident that is not over, or whose end was not reported."""
+    """Return every incident that is open, or whose end wasn't reported yet."""
     query = sa.select(incidents).order_by(incidents.c.opened_at, incidents.c.key)
     return [_incident(row) for row in connection.execute(query)]
 
@@ -83,7 +83,7 @@ def _incident(row: Row) -> Incident:
 
 
 def change_incidents(connection: sa.Connection, now: datetime, changes: Iterable[Change]) -> None:
-    """Make these changes, except where another node made one meanwhile."""
+    """Apply these changes, except to incidents that another node changed meanwhile."""
     for change in changes:
         before, after = change.before, change.after
         if after is None:
@@ -94,7 +94,7 @@ def change_incidents(connection: sa.Connection, now: datetime, changes: Iterable
             "level": after.level,
             "detail": json.dumps(dict(after.parameters)),
             "opened_at": after.opened_at,
-            # An alert may have been sent before: that stays known.
+            # An alert may have been sent before; that stays on record.
             "telling_until": now if after.in_hand else None,
             "told_at": after.told_at,
         }
@@ -106,7 +106,7 @@ def change_incidents(connection: sa.Connection, now: datetime, changes: Iterable
 
 
 def claim_alerts(connection: sa.Connection, now: datetime, lease: timedelta) -> list[Incident]:
-    """Take every alert that is to be sent; no other process takes it before *lease* is over."""
+    """Claim every alert that is due; no other process takes it before *lease* is over."""
     free = sa.or_(incidents.c.telling_until.is_(None), incidents.c.telling_until <= now)
     query = sa.select(incidents).where(incidents.c.told_at.is_(None), free)
     query = query.order_by(incidents.c.opened_at, incidents.c.key).with_for_update(skip_locked=True)
@@ -116,13 +116,13 @@ def claim_alerts(connection: sa.Connection, now: datetime, lease: timedelta) -> 
 
 
 def put_off(connection: sa.Connection, now: datetime, claimed: Iterable[Incident], until: datetime) -> None:
-    """Keep every process from sending these before *until*."""
+    """Keep all processes from sending these before *until*."""
     for one in claimed:
         connection.execute(sa.update(incidents).where(_same(one)).values(telling_until=until))
 
 
 def mark_told(connection: sa.Connection, now: datetime, claimed: Sequence[Incident]) -> None:
-    """Note that these were reported, and delete what is over; what changed meanwhile is reported again."""
+    """Mark these as reported and delete those that ended; one that changed meanwhile is reported again."""
     for one in claimed:
         if one.level is Level.OVER:
             connection.execute(sa.delete(incidents).where(_same(one)))
@@ -131,7 +131,7 @@ def mark_told(connection: sa.Connection, now: datetime, claimed: Sequence[Incide
 
 
 def _same(incident: Incident) -> Condition:
-    """Whether the incident is unchanged since it was read, whichever node is about to report it."""
+    """Whether the incident is unchanged since it was read, no matter which node is about to report it."""
     return sa.and_(
         incidents.c.key == incident.key,
         incidents.c.level == incident.level,

@@ -1,4 +1,4 @@
-"""Copying a SQLite store beside a running relay, and holding back what such a copy can't know about."""
+"""Copies a SQLite store beside a running relay, and holds the texts whose fate such a copy can't know."""
 
 import sqlite3
 from contextlib import closing
@@ -19,12 +19,12 @@ from callrail_relay.outbox.schema import migrate
 from callrail_relay.outbox.tables import accounts, attempts, forwards, is_unfinished, messages, segments
 
 NOT_FINAL = (Status.HELD, Status.QUEUED, Status.SENDING, Status.UNKNOWN)
-# What doesn't hold any more: a restored text is not sent by itself, and its outcome is looked up anew.
+# No longer true in a restored store: it sends nothing by itself, and looks outcomes up again.
 _OVER = ("restored", "quiet_hours", "unknown")
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy a SQLite store as it is at one instant, while others write to it. Raises Unavailable."""
+    """Copy a SQLite store as of one instant, while others write to it. Raises Unavailable."""
     try:
         with (
             closing(sqlite3.connect(source, timeout=BUSY_TIMEOUT)) as store,
@@ -36,7 +36,7 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 def prepare(store: Path, backup: str, made_at: datetime, now: datetime, max_characters: int) -> int:
-    """Bring the tables of a copied store up to date, and hold back its texts. Raises Unavailable."""
+    """Migrate a copied store, and hold its texts. Raises Unavailable."""
     engine = open_engine(f"sqlite:///{store}")
     try:
         with translated(engine):
@@ -46,7 +46,7 @@ def prepare(store: Path, backup: str, made_at: datetime, now: datetime, max_char
             migrate(engine)
             with engine.connect().execution_options(writes=True) as connection, connection.begin():
                 held = hold_back(connection, now, backup, made_at, max_characters)
-            empty_log(engine)  # the file alone is moved to its place
+            empty_log(engine)  # only the main file is moved into place
             return held
     finally:
         engine.dispose()
@@ -56,21 +56,21 @@ def hold_back(
     connection: sa.Connection, now: datetime, backup: str, made_at: datetime, max_characters: int
 ) -> int:
     """
-    Hold all texts that may have been sent since *made_at*, and have them looked up; returns how many.
+    Hold all texts that may have been sent since *made_at*, and have them looked up; return how many.
 
-    For each segment there is an attempt of the former relay, made at any time between the backup and now.
+    Each of their segments gets an attempt by the former relay, made any time between the backup and now.
     """
     unfinished = sa.update(attempts).where(attempts.c.finished_at.is_(None))
     detail = "The backup was made while the text was being sent."
     connection.execute(unfinished.values(outcome=OutcomeKind.UNKNOWN, finished_at=now, detail=detail))
-    # A request that waited for the old URL may have been passed on since, and so may its texts be sent.
+    # A request that waited for the old URL may have been passed on since then, and its texts sent.
     waited = sa.select(forwards.c.submission_id).where(is_unfinished(), forwards.c.state == State.WAITING)
     is_open = sa.or_(messages.c.status.in_(NOT_FINAL), messages.c.submission_id.in_(waited))
     rows = connection.execute(sa.select(messages).where(is_open).order_by(messages.c.seq)).all()
     over = sa.case((forwards.c.state == State.WAITING, State.HELD), else_=State.UNKNOWN)
     connection.execute(sa.update(forwards).where(is_unfinished()).values(state=over, lease_until=None))
     for row in rows:
-        # Later texts to the person need not wait: nothing that is looked up here is sent by itself.
+        # Later texts to the person needn't wait: nothing that is looked up here is sent by itself.
         unknown = (attempts.c.message_seq == row.seq, attempts.c.outcome == OutcomeKind.UNKNOWN)
         looked_up = {"next_lookup_at": now, "look_until": None, "blocks_until": None}
         connection.execute(sa.update(attempts).where(*unknown).values(**looked_up))
@@ -87,7 +87,7 @@ def hold_back(
 def _add_attempts(
     connection: sa.Connection, row: Row, made_at: datetime, now: datetime, max_characters: int
 ) -> None:
-    """Add an attempt of the former relay for each segment that CallRail may have by now."""
+    """Add an attempt by the former relay for each segment that CallRail may have received."""
     of_message = segments.c.message_seq == row.seq
     if connection.execute(sa.select(segments.c.id).where(of_message).limit(1)).first() is None:
         of_account = sa.select(accounts.c.max_characters).where(accounts.c.id == row.account_id)

@@ -1,4 +1,4 @@
-"""The budget of an account: what its attempts, and texts by others, use of the hour and the day."""
+"""The budget of an account: what our attempts, and texts by others, use of its hour and day."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,14 +17,14 @@ from callrail_relay.outbox.tables import (
 
 
 def windows_since(now: datetime) -> dict[str, datetime]:
-    """Where the hour and the day begin that end now, by the names that statements have for them."""
+    """Return where the current hour and day start, by the names of the statements' parameters."""
     return {"since_hour": now - HOUR, "since_day": now - DAY}
 
 
 def _ours_and_others(
     since: sa.ColumnElement[datetime], account_id: sa.ColumnElement[str] = ACCOUNT_ID
 ) -> tuple[tuple[Condition, ...], ...]:
-    """Which attempts, and which texts by others, count in the budget of *account_id* after *since*."""
+    """Conditions for our attempts, and texts by others, that count in an account's budget after *since*."""
     return (
         (attempts.c.account_id == account_id, attempts.c.counted_at > since),
         (callrail_texts.c.account_id == account_id, callrail_texts.c.written_at > since, is_by_others),
@@ -32,7 +32,7 @@ def _ours_and_others(
 
 
 def used(since: str, account_id: sa.ColumnElement[str] = ACCOUNT_ID) -> sa.ColumnElement[int]:
-    """The uses of the budget of *account_id* after the instant that is passed as *since*."""
+    """SQL for how much of an account's budget is used after the instant that is bound as *since*."""
     both = _ours_and_others(sa.bindparam(since, type_=Instant), account_id)
     ours, others = (sa.select(sa.func.count()).where(*which).scalar_subquery() for which in both)
     return ours + others
@@ -42,13 +42,13 @@ _USED = sa.select(used("since_hour").label("hour"), used("since_day").label("day
 
 
 def count_used(connection: sa.Connection, now: datetime, account_id: str) -> tuple[int, int]:
-    """Return the uses of the account's budget in the last hour and in the last day."""
+    """Return how much of the account's hour and day is used."""
     row = connection.execute(_USED, {"account_id": account_id, **windows_since(now)}).one()
     return row.hour, row.day
 
 
 def uses(*which: Condition) -> sa.Subquery:
-    """The instants (``at``) from which each use of the budget counts; by ``account_id`` and ``since``."""
+    """SQL for the instants (``at``) from which each use counts; it takes ``account_id`` and ``since``."""
     ours, others = _ours_and_others(sa.bindparam("since", type_=Instant))
     of_ours = sa.select(attempts.c.counted_at.label("at")).where(*ours, *which)
     return sa.union_all(of_ours, sa.select(callrail_texts.c.written_at.label("at")).where(*others)).subquery()
@@ -67,11 +67,11 @@ def read_windows(
     needed: int = 1,
     kept: int = 0,
 ) -> tuple[Window, Window]:
-    """The hour and the day, of *used* each; ``free_at`` is when *needed* more fit, beside *kept* reserved."""
+    """Return the hour and the day; ``free_at`` is when *needed* more fit, beside *kept* reserved ones."""
     allowed = limits.lowered(hour_allowed=account.hour_allowed, day_allowed=account.day_allowed)
 
     def window(length: timedelta, allowed: int, excess: int, own: int) -> Window:
-        # What CallRail counts beyond ours is known only in sum, so all of it counts until it is a window old.
+        # CallRail's count beyond ours is known only in total, so all of it counts until it's a window old.
         counts = account.excess_at is not None and account.excess_at + length > now
         others = [account.excess_at] * excess if counts else []
         found = Window(own + len(others), allowed)

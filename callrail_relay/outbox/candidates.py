@@ -1,4 +1,4 @@
-"""Whose turn it is: the messages of an account of which a segment may be sent now, and when others may be."""
+"""Finds the messages of an account that may be sent now, and when the next one may be."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -28,7 +28,7 @@ from callrail_relay.outbox.tables import (
 def candidates(
     connection: sa.Connection, now: datetime, policy: ClaimPolicy, account: Account, status: Status, most: int
 ) -> Sequence[Row]:
-    """The first messages of this status, *most* at most, whose turn it is: one to a person, in turn."""
+    """Return the first messages with this status that may be sent, *most* at most, one per person."""
     asked = {"account_id": account.id, "now": now, "since": now - policy.recipient_interval, "most": most}
     return connection.execute(_UNDER_WAY if status is Status.SENDING else _QUEUED, asked).all()
 
@@ -36,19 +36,19 @@ def candidates(
 def next_due(
     connection: sa.Connection, now: datetime, policy: ClaimPolicy, account: Account
 ) -> datetime | None:
-    """Return when a message that waits for its own time may be sent; None if all wait for something else."""
+    """Return when a message that waits for a time may be sent; None if all wait for something else."""
     asked = {"account_id": account.id, "now": now, "since": now - policy.recipient_interval}
     found = connection.execute(_NEXT, asked).one()
     just_sent = found.just_sent and found.just_sent + policy.recipient_interval
     return soonest(found.not_before, just_sent, found.looked_up, found.released)
 
 
-# The statements are put together once, since that takes longer than to carry them out. They ask by:
+# The statements are built once, because building one takes longer than running it. Their parameters:
 _SINCE = sa.bindparam("since", type_=Instant)
 
 
 def with_opt_outs() -> sa.Select[Any]:
-    """Messages, and what the guards have to know of the person whenever they judge one."""
+    """Messages, and what the guards must know about the person each time they judge one."""
     return sa.select(
         messages,
         sa.exists().where(*_to_the_same(opt_outs)).label("is_opted_out"),
@@ -57,11 +57,11 @@ def with_opt_outs() -> sa.Select[Any]:
 
 
 def _turn(status: Status, *conditions: Condition) -> sa.Select[Any]:
-    """The first messages in the order of arrival that are due, with nothing just sent to that person."""
+    """The first due messages in order of arrival, without people who were texted just now."""
     just_sent = sa.exists().where(
         *_to_the_same(attempts), attempts.c.finished_at > _SINCE, attempts.c.counted_at.is_not(None)
     )
-    # As an expression, so that no index by time is taken: the one by arrival gives the first without sorting.
+    # An expression, so that the index by arrival is used, which needs no sorting, and none by time.
     is_due = sa.literal_column("messages.not_before + 0", Instant) <= NOW
     return (
         with_opt_outs()
@@ -70,17 +70,17 @@ def _turn(status: Status, *conditions: Condition) -> sa.Select[Any]:
         .where(*conditions, ~just_sent)
         .order_by(messages.c.seq)
         .limit(sa.bindparam("most", type_=sa.Integer))
-        # The rows are locked, so that another node cannot cancel what is being claimed here.
+        # Lock the rows, so that another node can't cancel what is claimed here.
         .with_for_update(of=messages)
     )
 
 
 def _under_way() -> sa.Select[Any]:
     """
-    Messages of which some segments were sent, with nothing in flight to that person.
+    Partly sent messages with nothing in flight to that person.
 
-    There may be two to one person, if one was unknown while the other began: the one whose segment was sent
-    last goes on to its end, so that parts of one text stay together.
+    There can be two for one person, if one was unknown when the other began. The one whose segment was sent
+    last goes first, so that the parts of one text stay together.
     """
     in_flight = sa.exists().where(
         attempts.c.account_id == ACCOUNT_ID, attempts.c.finished_at.is_(None), *_to_the_same(attempts)
@@ -94,7 +94,7 @@ def _under_way() -> sa.Select[Any]:
 
 
 def _queued() -> sa.Select[Any]:
-    """Queued messages with nothing open before them to that person."""
+    """Queued messages with no earlier open message to that person."""
     other = messages.alias()
     blocked = sa.exists().where(
         _same_key(other),
@@ -105,13 +105,13 @@ def _queued() -> sa.Select[Any]:
 
 
 def _to_the_same(table: sa.FromClause) -> tuple[Condition, Condition]:
-    """Whether a row is about the person and the number of the message."""
+    """Match rows about the person and the number of the message."""
     return of_pair(table, messages.c.tracking_number, messages.c.recipient)
 
 
 def _same_key(other: sa.FromClause) -> Condition:
-    """Whether another open message goes to the same person from the same number."""
-    # A number belongs to one account: what waits for one that is not ours any more must not stop the others.
+    """Match other open messages to the same person from the same number."""
+    # Within the account: texts that wait for a number that is no longer ours must not block the others.
     return sa.and_(*_to_the_same(other), is_open(other), other.c.account_id == messages.c.account_id)
 
 
@@ -122,12 +122,12 @@ def _last_attempt(table: sa.FromClause) -> sa.ScalarSelect[int]:
 
 
 def _looked_up(*which: Condition) -> sa.Exists:
-    """Whether it is not known yet if an earlier text to the same person arrived."""
+    """Whether it's still unknown if an earlier text to the same person arrived."""
     return sa.exists().where(*_to_the_same(attempts), attempts.c.blocks_until > NOW, *which)
 
 
 def _next() -> sa.Select[datetime, datetime, datetime, datetime]:
-    """When what waits for its own time is due, by what it waits for."""
+    """When the next message that waits for a time is due, by what it waits for."""
     waiting = sa.exists().where(messages.c.account_id == ACCOUNT_ID, is_open(), *_to_the_same(attempts))
 
     def first(column: sa.Column[datetime], *which: Condition) -> sa.ScalarSelect[datetime]:
@@ -138,7 +138,7 @@ def _next() -> sa.Select[datetime, datetime, datetime, datetime]:
         first(messages.c.not_before, is_open(), messages.c.not_before > NOW).label("not_before"),
         first(attempts.c.finished_at, attempts.c.counted_at > _SINCE, waiting).label("just_sent"),
         first(attempts.c.blocks_until, attempts.c.blocks_until > NOW, waiting).label("looked_up"),
-        # What was held just now is released again, too.
+        # What was just held is released later, too.
         first(messages.c.release_at, is_released_by_itself(), messages.c.release_at > NOW).label("released"),
     )
 

@@ -1,4 +1,4 @@
-"""Taking the next segment for sending, within the budget: the attempts are its ledger."""
+"""Claims the next segments to send, within the budget. The attempts are its ledger."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -41,25 +41,25 @@ from callrail_relay.outbox.tables import (
     segments,
 )
 
-LOCKED_RETRY = timedelta(seconds=0.05)  # when to look again at an account that another node had locked
-LOOK_AGAIN = timedelta(seconds=1)  # when to look at what is behind texts that are on their way
-PAUSED_RETRY = timedelta(seconds=60)  # how long a text that comes in brings no look at a paused account
-ROOM_RETRY = timedelta(seconds=60)  # when to look again if there is room, but not enough for the next text
-AT_ONCE = 50  # texts held or released in one transaction: while it lasts, webhooks wait for the database
-_PORTION = 20  # due accounts that are read at a time
+LOCKED_RETRY = timedelta(seconds=0.05)  # when to retry an account that another node has locked
+LOOK_AGAIN = timedelta(seconds=1)  # when to look behind texts that are in flight
+PAUSED_RETRY = timedelta(seconds=60)  # how long a new text doesn't make a paused account due
+ROOM_RETRY = timedelta(seconds=60)  # when to look again if there's room, but not enough for the next text
+AT_ONCE = 50  # texts held or released per transaction, since webhooks wait meanwhile
+_PORTION = 20  # due accounts to read at a time
 
 
 def claim(
     connection: sa.Connection, now: datetime, node: str, policy: ClaimPolicy, *, most: int = 1
 ) -> ClaimResult:
     """
-    Take the next segments that may be sent, *most* at most, each with its attempt row and its place in the
+    Claim the next segments that may be sent, *most* at most, each with its attempt and its place in the
     budget.
 
-    At most one segment per tracking number and recipient is in flight, texts to one person are sent in the
-    order in which they came, and no window of any account is passed: all three hold because this transaction
-    reads and writes them together, with the account's row locked. Only accounts that are due are looked at,
-    in turn; one that another node has locked is left to it, so that many nodes claim at the same time.
+    At most one segment per tracking number and recipient is in flight, texts to one person are sent in order
+    of arrival, and no account exceeds its hour or day. All three hold because one transaction reads and
+    writes them, with the account's row locked. Only due accounts are examined, in turn. One that another node
+    has locked is left to that node, so many nodes can claim at once.
     """
     held: list[Held] = []
     put_off: dict[str, _Look] = {}
@@ -68,7 +68,7 @@ def claim(
     for account, facts in _lock_due(connection, now, policy, others, most):
         look = _claim_from(batch, account, facts)
         held.extend(look.held)
-        # One from which texts are on their way stays due: each outcome changes what may be claimed next.
+        # An account with texts in flight stays due: each outcome changes what may be claimed next.
         if look.due_at == now or not look.has_claimed:
             put_off[account.id] = look
         is_over = look.due_at == now
@@ -88,7 +88,7 @@ def claim(
 
 
 def take_up_forgotten(connection: sa.Connection, now: datetime) -> None:
-    """Have accounts looked at whose texts wait, and that are never due because of some fault."""
+    """Make accounts due that have texts waiting but, because of some fault, would never come due."""
     waits = sa.exists().where(messages.c.account_id == accounts.c.id, is_open())
     forgotten = accounts_in_order(accounts.c.due_at.is_(None), accounts.c.paused_since.is_(None), waits)
     connection.execute(sa.update(accounts).where(forgotten).values(due_at=now))
@@ -96,7 +96,7 @@ def take_up_forgotten(connection: sa.Connection, now: datetime) -> None:
 
 @dataclass(slots=True)
 class _Others:
-    """What isn't looked at now: accounts that another node has locked, and those that are due later."""
+    """What isn't examined now: accounts that another node has locked, and when the next one is due."""
 
     locked: list[str] = field(default_factory=list)
     next_due: datetime | None = None
@@ -106,10 +106,10 @@ def _lock_due(
     connection: sa.Connection, now: datetime, policy: ClaimPolicy, others: _Others, most: int
 ) -> "Iterator[tuple[Account, _Facts]]":
     """
-    Yield our due accounts, each locked in its turn; *others* gets what is known of the rest.
+    Yield our due accounts, each locked in turn; *others* gets what is known about the rest.
 
-    If all are, the first one is waited for. While one is locked here, none is waited for: two nodes would
-    come to wait for each other.
+    If other nodes have locked all of them, wait for the first one. Never wait while holding a lock: two nodes
+    could deadlock.
     """
     is_locked = connection.dialect.name == "sqlite"  # it has one writer at a time
     due = _DUE_WITH_FACTS if is_locked else _DUE
@@ -127,7 +127,7 @@ def _lock_due(
             else:
                 alone = False
                 yield account_of(found), _facts_of(found)
-        # If none is due, the only row has no account, nor an instant.
+        # If none is due, the only row has neither an account nor an instant.
         after, last = rows[-1].due_at if len(rows) == portion else None, rows[-1].account_id
     if alone and others.locked:
         found = _lock(connection, now, others.locked.pop(0), wait=True)
@@ -136,19 +136,19 @@ def _lock_due(
 
 
 def _lock(connection: sa.Connection, now: datetime, account_id: str, *, wait: bool) -> Row | None:
-    """Lock an account, then read it; None if another node has it and *wait* is False."""
+    """Lock an account and read it; None if another node has it and *wait* is False."""
     is_ours = lock_account(connection, account_id, wait=wait)
     return connection.execute(_WITH_FACTS, {**_at(now), "account_id": account_id}).one() if is_ours else None
 
 
 @dataclass(slots=True)
 class _Facts:
-    """What there is to know of an account before its texts are chosen, kept up to date with each claim."""
+    """What must be known about an account before texts are chosen, updated with each claim."""
 
     is_releasing: bool
     is_waiting: bool
     is_in_flight: bool
-    reserved: int  # segments still to be sent of messages that are under way
+    reserved: int  # unsent segments of partly sent messages
     hour: int
     day: int
 
@@ -159,7 +159,7 @@ class _Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Look:
-    """The result of a look at an account: whether something was claimed, or when to look again."""
+    """The result of examining an account: whether anything was claimed, or when to look again."""
 
     has_claimed: bool = False
     due_at: datetime | None = None
@@ -172,7 +172,7 @@ _Begun = tuple[Row, list[tuple[int, str]]]  # a message, and those of its segmen
 
 @dataclass(slots=True)
 class _Batch:
-    """What one transaction claims, of one or many accounts: gathered first, then written together."""
+    """The claims of one transaction, from one or more accounts: collected first, then written together."""
 
     connection: sa.Connection
     now: datetime
@@ -187,11 +187,11 @@ class _Batch:
         return self.most - len(self._begun) - len(self._claims)
 
     def add(self, row: Row, waiting: list[tuple[int, str]]) -> None:
-        """Claim the first of the segments of a message that are *waiting*."""
+        """Claim the first of a message's *waiting* segments."""
         self._begun.append((row, waiting))
 
     def write(self) -> tuple[Claim, ...]:
-        """Mark what was added as being sent, and write the attempts; return all claims so far."""
+        """Mark what was added as sending, and insert the attempts; return all claims so far."""
         begun, self._begun = self._begun, list[_Begun]()
         if begun:
             counts = [
@@ -229,7 +229,7 @@ class _Batch:
         return tuple(self._claims)
 
     def _take_segments(self, begun: list[_Begun]) -> dict[int, int]:
-        """Mark the first segments as being sent, or write them if there were none; their ids by message."""
+        """Mark the first segments as sending, inserting missing ones; return their ids by message."""
         first, later = [], []
         ids: dict[int, int] = {}
         for row, waiting in begun:
@@ -252,22 +252,22 @@ def _claim_from(batch: _Batch, account: Account, facts: _Facts) -> _Look:
     if facts.is_releasing and _release(connection, now, account.id) == AT_ONCE:
         return _Look(due_at=now)
     if account.paused_since is not None:
-        # It is looked at when it is resumed.
+        # `resume` makes it due again.
         return _Look(closed_until=now + PAUSED_RETRY)
     if facts.is_waiting and account.waits(now):
         return _Look(due_at=account.wait_until, closed_until=account.wait_until)
     if not facts.is_waiting or (account.strikes and facts.is_in_flight):
-        # One probe at a time; it is looked at when that has ended.
+        # One probe at a time; its outcome makes the account due again.
         return _Look()
     look = _claim_texts(batch, account, facts)
     if look.has_claimed or look.due_at == now:
         return look
-    # Even if the budget is used up, a text under way may have its room and its next segment soon due.
+    # Even with the budget used up, a partly sent text has room, and its next segment may be due soon.
     return replace(look, due_at=soonest(look.due_at, next_due(connection, now, batch.policy, account)))
 
 
 def _claim_texts(batch: _Batch, account: Account, facts: _Facts) -> _Look:
-    """Claim the first texts that may be sent, and hold those before them that may not, AT_ONCE at most."""
+    """Claim the first texts that may be sent, and hold those in front that may not, AT_ONCE at most."""
     connection, now, held = batch.connection, batch.now, list[Held]()
     room = batch.room
     least = room - 1 if account.strikes else 0  # one probe at a time
@@ -286,7 +286,7 @@ def _claim_texts(batch: _Batch, account: Account, facts: _Facts) -> _Look:
                 if look.held:
                     is_over = False  # those behind it may go now
                 if look.held and row.status == Status.SENDING:
-                    # The room that was kept for the rest of it is free.
+                    # The room reserved for the rest of it is free.
                     batch.write()
                     facts = _read_facts(connection, now, account.id)
             if is_over:
@@ -308,7 +308,7 @@ def _at(now: datetime) -> dict[str, datetime]:
 
 
 def _release(connection: sa.Connection, now: datetime, account_id: str) -> int:
-    """Queue what was held until now, AT_ONCE at most, and return how many; their guards are asked again."""
+    """Queue texts that were held until now, AT_ONCE at most; return how many. The guards judge them again."""
     released = connection.execute(_RELEASED, {"account_id": account_id, "now": now}).all()
     for row in released:
         others = [reason for reason in row.reasons if reason.code != "quiet_hours"]
@@ -333,11 +333,11 @@ _RELEASED = (
 
 
 def _with_facts() -> sa.Select[Any]:
-    """Accounts, and what there is to know of each before a text is chosen: all of it in one statement."""
+    """Accounts, with everything to know about each before a text is chosen, in one statement."""
     of_account = messages.c.account_id == accounts.c.id
     of_held = of_account, is_released_by_itself()
     in_flight = attempts.c.account_id == accounts.c.id, attempts.c.finished_at.is_(None)
-    # Segments still to be sent of messages that are under way: their room is not given to others.
+    # Unsent segments of partly sent messages: their room isn't given to others.
     reserved = (
         sa.select(sa.func.count())
         .join_from(messages, segments, segments.c.message_seq == messages.c.seq)
@@ -363,7 +363,7 @@ _WITH_FACTS = _FACTS.where(accounts.c.id == ACCOUNT_ID)
 
 
 def _due(query: sa.Select[Any]) -> sa.Select[Any]:
-    """The next due accounts, in turn, each with the next later time; only that time if none is due."""
+    """The next due accounts in turn, each with the next later due time; that time alone if none is due."""
     due = (
         query.where(accounts.c.due_at <= NOW, sa.tuple_(accounts.c.due_at, accounts.c.id) > _LAST)
         .order_by(accounts.c.due_at, accounts.c.id)
@@ -372,7 +372,7 @@ def _due(query: sa.Select[Any]) -> sa.Select[Any]:
     )
     first = sa.func.min(accounts.c.due_at).label("next_due")
     later = sa.select(first).where(accounts.c.due_at > NOW).subquery()
-    # Sorted by the database, too: ids compare by its collation, and the next page begins after the last one.
+    # Sorted by the database, too: ids compare by its collation, and the next page starts after the last one.
     return (
         sa.select(later, due)
         .select_from(later.outerjoin(due, sa.true()))
@@ -387,7 +387,7 @@ _DUE_WITH_FACTS = _due(_FACTS)
 def would_hold(
     connection: sa.Connection, now: datetime, policy: guards.GuardPolicy, ids: Iterable[str]
 ) -> dict[str, guards.Verdict]:
-    """Which of these open messages the guards would hold if their turn came now; to be rehearsed only."""
+    """Return which of these open messages the guards would hold if their turn came now. To be rehearsed."""
     verdicts = {
         row.id: _judge(connection, now, policy, row)
         for some in portions(ids)
@@ -397,7 +397,7 @@ def would_hold(
 
 
 def _judge(connection: sa.Connection, now: datetime, policy: guards.GuardPolicy, row: Row) -> guards.Verdict:
-    """Ask the guards whose answer may change; a message under way is stopped by an opt-out alone."""
+    """Ask the guards whose answer may change; only an opt-out stops a partly sent message."""
     around = guards.Circumstances(now=now, opted_out=row.is_opted_out)
     if row.status == Status.QUEUED:
         _, replies = read_opt_outs(connection, [row.recipient]) if row.is_doubted else (set(), {})
@@ -427,9 +427,9 @@ def _hold(connection: sa.Connection, row: Row, verdict: guards.Verdict) -> _Look
 
 def _begin(batch: _Batch, account: Account, row: Row, facts: _Facts) -> _Look:
     """
-    Claim the next segment of *row* if no guard holds it and its whole message fits both windows.
+    Claim the next segment of *row* if no guard holds it and the whole message fits both windows.
 
-    Else say when it will fit; until then those behind it wait as well.
+    Otherwise return when it will fit; until then, those behind it wait, too.
     """
     connection, now, policy = batch.connection, batch.now, batch.policy
     verdict = _judge(connection, now, policy.guards, row)
@@ -439,10 +439,10 @@ def _begin(batch: _Batch, account: Account, row: Row, facts: _Facts) -> _Look:
     if row.is_cut:
         waiting = [(at, content) for at, content in connection.execute(_WAITING_SEGMENTS, {"of": row.seq})]
     if not waiting:
-        # Cut when its turn comes, by the length that holds now.
+        # Split when its turn comes, by the length limit of now.
         limit = min(policy.max_characters, account.max_characters or policy.max_characters)
         waiting = list(enumerate(split_text(row.text, max_characters=limit), start=1))
-    # Of those that are under way themselves the room is kept already.
+    # A partly sent message has its room already.
     needed, kept = (1, 0) if row.status == Status.SENDING else (len(waiting), facts.reserved)
 
     def windows_for(needed: int) -> tuple[Window, Window]:
@@ -459,7 +459,7 @@ def _begin(batch: _Batch, account: Account, row: Row, facts: _Facts) -> _Look:
         room_at = last_of(*(window.free_at for window in windows_for(1)))
         if room_at is not None:
             return _Look(due_at=room_at, closed_until=room_at)
-        # A shorter one could be sent now, and may be once this one is too old, or is held.
+        # A shorter one could be sent now, and may be once this one is too old or held.
         too_old_at = _waiting_since(row) + policy.guards.max_age + MICROSECOND
         return _Look(due_at=soonest(free_at, now + ROOM_RETRY, too_old_at if too_old_at > now else None))
     batch.add(row, waiting)
@@ -483,7 +483,7 @@ _TAKE_MESSAGE = (
     .where(messages.c.seq == sa.bindparam("of"))
     .values(status=Status.SENDING, segment_count=sa.bindparam("count"))
 )
-# Each id comes with what it is of: databases give no order to the rows that they return.
+# Each id is returned with what it belongs to: databases return rows in no certain order.
 _INSERT_SEGMENTS = sa.insert(segments).returning(segments.c.message_seq, segments.c.id)
 _INSERT_ATTEMPTS = sa.insert(attempts).returning(attempts.c.segment_id, attempts.c.id)
 
@@ -493,10 +493,10 @@ Due = tuple[datetime | None, datetime | None]
 
 def newest_due(connection: sa.Connection, now: datetime) -> Due:
     """
-    When the account, and the look-up, that became due last did so.
+    Return when the account, and the look-up, that came due last did so.
 
-    Every change that lets a text be sent, or an outcome be looked up, records in the store when that is due.
-    So a process that sleeps asks this once a second, and needs no other one to wake it.
+    Every change that lets a text be sent, or an outcome be looked up, writes to the store when that is due.
+    So a sleeping process asks this once a second, and needs no other signal.
     """
     row = connection.execute(_NEWEST_DUE, {"now": now}).one()
     return row[0], row[1]

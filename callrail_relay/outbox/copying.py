@@ -1,4 +1,4 @@
-"""Copying one store into another, whichever databases they are on."""
+"""Copies one store into another, on whichever databases they are."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,21 +16,21 @@ from callrail_relay.outbox.schema import current_version, migrate
 from callrail_relay.outbox.tables import metadata
 from callrail_relay.outbox.times import database_now
 
-PORTION = 1_000  # rows that are read and written at a time
-ASKED_AGAIN = 10  # how often, a tenth of a second apart, PostgreSQL is asked who is connected
-KEPT_BY_THE_STORE = frozenset({"probe", "tallies", "nodes", "contacts"})  # each store writes these by itself
+PORTION = 1_000  # rows to read and write at a time
+ASKED_AGAIN = 10  # how often, a tenth of a second apart, to ask PostgreSQL who is connected
+KEPT_BY_THE_STORE = frozenset({"probe", "tallies", "nodes", "contacts"})  # each store writes these itself
 
-# Takes the number of rows to copy, and returns what is called with how many more were copied.
+# Takes the number of rows to copy, and returns a function that takes how many more were copied.
 Begin = Callable[[int], Callable[[int], None]]
 
 
 def copy_store(source_url: str, target_url: str, begin: Begin, *, now: datetime) -> dict[str, int]:
     """
-    Copy a store, as it is at one instant, into an empty database; return the rows of each table.
+    Copy a store, as of one instant, into an empty database; return the rows per table.
 
-    All of it is one transaction: if *begin* or what it returned raises, nothing was copied. Raises UsageError
-    if both are the same or the source is not a store, NotFound if there is no such file, NotAllowed if a
-    relay is running on either or the target holds anything, Unavailable.
+    It's one transaction: if *begin* or what it returned raises, nothing was copied. Raises UsageError if both
+    are the same or the source isn't a store, NotFound if there's no such file, NotAllowed if a relay is
+    running on either one or the target isn't empty, Unavailable.
     """
     if _place(source_url) == _place(target_url):
         raise UsageError("FROM and TO are the same database; name two different ones.")
@@ -58,7 +58,7 @@ def copy_store(source_url: str, target_url: str, begin: Begin, *, now: datetime)
 
 
 def _copy(source: sa.Connection, target: sa.Connection, begin: Begin) -> dict[str, int]:
-    # Each after those that it refers to.
+    # Each table comes after the ones it refers to.
     tables = [table for table in metadata.sorted_tables if table.name not in KEPT_BY_THE_STORE]
     if any(target.execute(sa.select(table).limit(1)).first() for table in tables):
         raise NotAllowed(f"{describe(target.engine)} isn't empty; copy into an empty database.")
@@ -76,7 +76,7 @@ def _copy(source: sa.Connection, target: sa.Connection, begin: Begin) -> dict[st
 
 
 def _advance(connection: sa.Connection, table: sa.Table) -> None:
-    """Let PostgreSQL's next number come after those that were copied, as SQLite does by itself."""
+    """Let PostgreSQL's sequences continue after the copied rows, as SQLite does by itself."""
     column = table.autoincrement_column
     if column is not None and not is_sqlite(connection.engine):
         sequence = sa.func.pg_get_serial_sequence(table.name, column.name)
@@ -99,7 +99,7 @@ def _opened(url: str, stack: ExitStack) -> sa.Engine:
 
 @contextmanager
 def _transaction(engine: sa.Engine, *, writes: bool) -> Iterator[sa.Connection]:
-    """A transaction that sees the store as it is now, however long it takes."""
+    """A transaction that sees the store as of now, however long it takes."""
     with engine.connect().execution_options(writes=writes) as connection:
         if not is_sqlite(engine):
             connection.execution_options(isolation_level="REPEATABLE READ")
@@ -112,7 +112,7 @@ def _transaction(engine: sa.Engine, *, writes: bool) -> Iterator[sa.Connection]:
 
 @contextmanager
 def _kept_from_relays(engine: sa.Engine, now: datetime) -> Iterator[None]:
-    """Raise NotAllowed if a relay is running on the store; keep relays from a SQLite store until the end."""
+    """Raise NotAllowed if a relay is running on the store; keep relays off a SQLite store until the end."""
     if not is_sqlite(engine):
         with translated(engine):
             _require_alone(engine)
@@ -126,13 +126,13 @@ def _kept_from_relays(engine: sa.Engine, now: datetime) -> Iterator[None]:
 
 
 def _require_alone(engine: sa.Engine) -> None:
-    """Raise NotAllowed if a `serve` has a row in PostgreSQL, or any other command is connected to it."""
+    """Raise NotAllowed if a `serve` has a row in PostgreSQL, or another command is connected to it."""
     with engine.connect() as connection:
         if is_served(connection, database_now(connection, AdjustedClock(SystemClock()))):
             raise _in_use(engine, SERVE)
-    # The server needs a moment to notice that a program which has just ended is gone.
+    # The server takes a moment to notice that a program has ended.
     for _ in range(ASKED_AGAIN):
-        # In a separate transaction, since PostgreSQL looks once in each.
+        # Each time in a new transaction, since PostgreSQL looks only once in each.
         with engine.connect() as connection:
             if not others_connected(connection):
                 return

@@ -1,4 +1,4 @@
-"""What people decide about texts, and mapping held texts again."""
+"""What people decide about texts, and remapping held texts."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -44,9 +44,10 @@ from callrail_relay.outbox.tables import (
 
 def approve(connection: sa.Connection, now: datetime, message_id: str, actor: Actor = ANONYMOUS) -> bool:
     """
-    Queue a held message, overriding the reasons it shows, to go on where it stopped; False if not held.
+    Queue a held message despite the reasons it shows, to continue where it stopped; False if it isn't held.
 
-    It isn't claimed before the actor's delay is over, which the store keeps: until then it can be undone.
+    The store keeps the actor's delay: it can't be claimed before that is over, and until then it can be
+    undone.
     """
     row = _locked(connection, now, message_id, (Status.HELD,))
     if row is None:
@@ -54,7 +55,7 @@ def approve(connection: sa.Connection, now: datetime, message_id: str, actor: Ac
     codes = [reason.code for reason in row.reasons]
     settled: PossibleOptOut | None = None
     if row.recipient is not None:
-        # The reply that held it is no opt-out; one that came later was not shown, and holds the next one.
+        # The reply that held it isn't an opt-out. A later one wasn't shown, and holds the next text.
         pair = (row.tracking_number, row.recipient)
         reply = read_opt_outs(connection, [row.recipient])[1].get(pair)
         if reply is not None and guards.maybe_opted_out(reply) in row.reasons:
@@ -67,16 +68,16 @@ def approve(connection: sa.Connection, now: datetime, message_id: str, actor: Ac
         row.seq,
         status=message_status(connection, row.seq),
         approved=sorted({*row.approved, *codes}),
-        # That it was sent twice is news, and no reason to hold it.
+        # That it was sent twice is news, not a reason to hold it.
         reasons=[reason for reason in row.reasons if reason.code == "sent_twice"],
         not_before=now + actor.delay,
-        release_at=now,  # it begins to age now: the person who wants it sent knows how old it is
+        release_at=now,  # its age counts from now: the person who wants it sent knows how old it is
     )
     return True
 
 
 def held_alike(connection: sa.Connection, now: datetime, message_id: str) -> list[str]:
-    """The ids of all held as one mass text with this one."""
+    """Return the ids of all messages held as one mass text with this one."""
     one = connection.execute(sa.select(messages).where(messages.c.id == message_id)).one_or_none()
     words = None if one is None or one.text is None else similarity_words(one.text, one.seller)
     if one is None or words is None:
@@ -90,7 +91,7 @@ def held_alike(connection: sa.Connection, now: datetime, message_id: str) -> lis
         if any(reason.code == "mass_text" for reason in row.reasons)
         and (other := similarity_words(row.text, row.seller)) is not None
         and are_similar(words, other)
-        and is_restored(row.reasons) == is_restored(one.reasons)  # else they are two questions
+        and is_restored(row.reasons) == is_restored(one.reasons)  # otherwise they're two questions
     ]
 
 
@@ -98,7 +99,7 @@ def resend(connection: sa.Connection, now: datetime, message_id: str, actor: Act
     """Queue an unknown, failed or cancelled message again; what was unknown is looked up once more later."""
     row = _locked(connection, now, message_id, RESENDABLE)
     if row is None or None in (row.text, row.recipient):
-        # Its words may have been removed since a person looked at it.
+        # Its text may have been removed since the person saw it.
         return False
     _keep(connection, now, row, Verb.RESEND, actor)
     unknown = attempts.c.outcome == OutcomeKind.UNKNOWN
@@ -110,12 +111,12 @@ def resend(connection: sa.Connection, now: datetime, message_id: str, actor: Act
 
 
 def mark_sent(connection: sa.Connection, now: datetime, message_id: str, actor: Actor = ANONYMOUS) -> bool:
-    """Record that CallRail has an unknown message, as a person says; False if not. The rest follows."""
+    """Mark an unknown message as sent, on a person's word; the rest follows. False if it isn't unknown."""
     row = _locked(connection, now, message_id, (Status.UNKNOWN,))
     if row is None:
         return False
     _keep(connection, now, row, Verb.MARK_SENT, actor)
-    # If it was sent again, only the last one counts as sent: it arrived, not twice.
+    # If it was sent again, only the last attempt counts as sent: it arrived once, not twice.
     latest_one = sa.select(sa.func.max(attempts.c.id)).group_by(segments.c.id)
     unknown = latest_one.join(segments, segments.c.id == attempts.c.segment_id).where(
         segments.c.message_seq == row.seq,
@@ -135,7 +136,7 @@ def cancel(
     statuses: Iterable[Status],
     actor: Actor = ANONYMOUS,
 ) -> bool:
-    """Cancel a message that has one of *statuses*; False if it has another by now."""
+    """Cancel a message that has one of *statuses*; False if it has another one by now."""
     row = _locked(connection, now, message_id, statuses, in_shadow=True)
     if row is None:
         return False
@@ -151,7 +152,7 @@ _AS_THEY_ARE = ("status", "approved", "text", "recipient", "segment_count")  # J
 def undo(
     connection: sa.Connection, now: datetime, message_id: str, batch: str, actor: Actor = ANONYMOUS
 ) -> bool:
-    """Take back the last decision on a message if it is of *batch*; False once something came of it."""
+    """Undo the last decision on a message if it's part of *batch*; False once something came of it."""
     lock_shadow(connection)  # before all other locks
     row = _locked(connection, now, message_id, (*OPEN, Status.CANCELLED), in_shadow=True)
     if row is None:
@@ -171,20 +172,20 @@ def undo(
         require_live(connection)
     then = dict(before.pop("segments"))
     may_be = (Status.QUEUED,) if last.verb == Verb.RESEND else ()
-    # One that was found at CallRail meanwhile, or cut anew, must not seem unsent again.
+    # A segment that was found at CallRail meanwhile, or split again, must not look unsent.
     if then.keys() != statuses.keys() or any(statuses[id_] not in (then[id_], *may_be) for id_ in then):
         return False
     _keep(connection, now, row, Verb.UNDO, actor)
     for id_, status in then.items():
         change(connection, segments, id_, status=status)
-    # Later texts to the person wait for the outcome again, and it is looked up as before.
+    # Later texts to the person wait for the outcome again, and it's looked up as before.
     for id_, *instants in before.pop("attempts"):
         next_lookup_at, blocks_until = map(_instant, instants)
         change(connection, attempts, id_, next_lookup_at=next_lookup_at, blocks_until=blocks_until)
     if (reply := before.pop("reply")) is not None:
         said = {"words": reply[0], "written_at": _instant(reply[1])}
         pair = {"tracking_number": row.tracking_number, "recipient": row.recipient}
-        # One that came meanwhile stays.
+        # A newer reply stays.
         again = insert_into(connection, possible_opt_outs).values(said | pair)
         connection.execute(again.on_conflict_do_nothing())
     before["reasons"] = tuple(Reason(**reason) for reason in before["reasons"])
@@ -195,7 +196,7 @@ def undo(
 
 
 def send_after(connection: sa.Connection, now: datetime, batch: str, delay: timedelta) -> None:
-    """Let what was decided with one click, and waits for longer, be sent after *delay* from now."""
+    """Shorten the wait of what one click decided, so that it's sent *delay* from now."""
     its_own = sa.select(decisions.c.message_seq).where(decisions.c.batch == batch)
     waits = (messages.c.seq.in_(its_own), is_open(), messages.c.not_before > now + delay)
     look_at_all(connection, now, accounts.c.id.in_(sa.select(messages.c.account_id).where(*waits)))
@@ -203,7 +204,7 @@ def send_after(connection: sa.Connection, now: datetime, batch: str, delay: time
 
 
 def ids_of_batch(connection: sa.Connection, now: datetime, batch: str) -> list[str]:
-    """The ids of the messages that were decided with one click."""
+    """Return the ids of the messages that one click decided."""
     query = sa.select(messages.c.id).join(decisions, decisions.c.message_seq == messages.c.seq)
     return list(connection.scalars(query.where(decisions.c.batch == batch).order_by(messages.c.seq)))
 
@@ -214,9 +215,9 @@ def _locked(
     message_id: str,
     statuses: Iterable[Status],
     *,
-    in_shadow: bool = False,  # True: also in shadow
+    in_shadow: bool = False,  # True: also in shadow mode
 ) -> Row | None:
-    """Lock a message that has one of *statuses*, its account first. Raises NotAllowed in shadow."""
+    """Lock a message that has one of *statuses*, its account first. Raises NotAllowed in shadow mode."""
     if not in_shadow:
         require_live(connection)
     account_id = connection.scalar(sa.select(messages.c.account_id).where(messages.c.id == message_id))
@@ -234,7 +235,7 @@ def _keep(
     actor: Actor,
     settled: PossibleOptOut | None = None,
 ) -> None:
-    """Keep who decided what on a message, and why; of what can be undone, how all of it was before."""
+    """Record who decided what about a message, and why; if it can be undone, also how it was before."""
     overridden = [reason.code for reason in row.reasons] if verb is Verb.APPROVE else []
     decided = {"message_seq": row.seq, "decided_at": now, "verb": verb, "reasons": overridden}
     before: dict[str, object] | None = None
@@ -272,14 +273,14 @@ def _segments(connection: sa.Connection, row: Row) -> list[list[Any]]:
 
 
 def _set_attempts(connection: sa.Connection, row: Row, which: Condition, **values: object) -> None:
-    """Change such attempts of a message; through its segments, which are indexed."""
+    """Change these attempts of a message, found through its segments, which have an index."""
     of_message = sa.select(segments.c.id).where(segments.c.message_seq == row.seq)
     query = sa.update(attempts).where(attempts.c.segment_id.in_(of_message), which)
     connection.execute(query.values(**values))
 
 
 def pause(connection: sa.Connection, now: datetime, account_id: str, reason: str) -> None:
-    """Stop sending from an account until it is resumed."""
+    """Stop sending from an account until it's resumed."""
     ensure_account(connection, account_id)
     account = change_account(connection, now, account_id)
     write_account(connection, account.paused(now, Reason("by_hand", {"note": reason})))
@@ -293,12 +294,12 @@ def resume(connection: sa.Connection, now: datetime, account_id: str) -> None:
 
 
 def known_accounts(connection: sa.Connection, _now: datetime) -> list[str]:
-    """Every account that the store has seen, by id."""
+    """Return the ids of all accounts that the store knows."""
     return list(connection.scalars(sa.select(accounts.c.id).order_by(accounts.c.id)))
 
 
 def read_submission(connection: sa.Connection, now: datetime, submission_id: str) -> StoredSubmission:
-    """A request as it came in; it never changes."""
+    """Return a request as it came in; it never changes."""
     row = connection.execute(sa.select(submissions).where(submissions.c.id == submission_id)).one()
     query = sa.select(messages.c.id).where(messages.c.submission_id == submission_id).order_by(messages.c.seq)
     ids = tuple(connection.scalars(query))
@@ -314,16 +315,16 @@ def rewrite(
     actor: Actor = ANONYMOUS,
 ) -> Status | None:
     """
-    Write a held message anew, as the guards judge it now; what comes from a backup stays held.
+    Rewrite a held message as the guards judge it now; one from a backup stays held.
 
-    REMAP completes one of which the mapping left something out. EDIT gives one of which nothing was sent
-    other words or another person: its age counts from now, and what was approved is void. None if the
-    message isn't like that any more.
+    REMAP completes a message that the mapping left incomplete. EDIT gives one of which nothing was sent other
+    words or another person: its age counts from now, and earlier approvals don't. None if the message has
+    changed meanwhile.
     """
     require_live(connection)
     route = new.draft.route
     if route is not None:
-        # The account is locked, as when a text is stored: of two equal ones, each sees the other.
+        # The account is locked, as when a text is stored, so that each of two equal texts sees the other.
         ensure_account(connection, route.account_id)
         change_account(connection, now, route.account_id)
     query = sa.select(messages).where(messages.c.id == new.id, messages.c.status == Status.HELD)
@@ -356,12 +357,12 @@ def _judged(
     policy: GuardPolicy,
     waiting_since: datetime,
 ) -> Verdict:
-    """What the guards say to a message that is written anew."""
+    """Return the guards' verdict on a rewritten message."""
     draft = new.draft
     if draft.route is None or draft.recipient is None or draft.text is None:
         return new.verdict
     pair = (draft.route.tracking_number, draft.recipient)
-    # The same text to the same person from just before, or from any time since.
+    # The same text to the same person, from just before or any time since.
     same_text = latest(
         messages.c.id,
         messages.c.fingerprint == new.fingerprint,

@@ -1,4 +1,4 @@
-"""Reading for the dashboard: each statement costs the same however many texts are kept."""
+"""Reads what the dashboard shows; each statement costs the same however many texts are stored."""
 
 import hashlib
 from collections.abc import Sequence
@@ -36,9 +36,9 @@ from callrail_relay.outbox.tables import (
     tallies,
 )
 
-MEDIAN_OF = 500  # the newest sent texts of which the median time to send is taken
+MEDIAN_OF = 500  # the newest sent texts, whose median time to send is shown
 FAILED_LATELY = timedelta(days=1)  # how long a failed text counts as waiting for a person
-PILE = 10  # texts of one kind that are read to be shown; the others are only counted
+PILE = 10  # texts of one kind to show; the others are only counted
 
 _TO_THEM = of_pair(opt_outs, messages.c.tracking_number, messages.c.recipient)
 _OPTED_OUT = sa.exists().where(*_TO_THEM).correlate(messages).label("opted_out")
@@ -49,7 +49,7 @@ _SUMMARIES: sa.Select[Any] = sa.select(*_COLUMNS, _OPTED_OUT).order_by(messages.
 def read_frees_at(
     connection: sa.Connection, now: datetime, account_ids: Sequence[str]
 ) -> dict[str, views.FreesAt]:
-    """When the oldest use of the hour and of the day of each account ends, if there is one."""
+    """Return when the oldest use of each account's hour and day ends, if there is one."""
 
     def frees_at(account_id: str, length: timedelta) -> datetime | None:
         first = connection.scalar(_OLDEST, {"account_id": account_id, "since": now - length})
@@ -68,7 +68,7 @@ def any_sent(connection: sa.Connection, now: datetime) -> bool:
 
 
 def last_from_if3(connection: sa.Connection, now: datetime) -> datetime | None:
-    """When IF3 posted the newest text, whether it could be sent or not."""
+    """Return when IF3 posted the newest text, whether or not it could be sent."""
     newest = sa.select(sa.func.max(submissions.c.received_at)).where(submissions.c.source == Source.WEBHOOK)
     found: datetime | None = connection.scalar(newest)
     return found
@@ -76,20 +76,20 @@ def last_from_if3(connection: sa.Connection, now: datetime) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """One kind of what waits: how the newest of them are read, and how they are counted."""
+    """One kind of waiting text: how to read the newest ones, and how to count them."""
 
     rows: sa.Select[Any]
     count: sa.ScalarSelect[int]
 
 
 def _kind(*which: Condition, count: sa.ScalarSelect[int] | None = None) -> _Kind:
-    """Texts that fulfill this; *count* is how many those are, if that is known without going through them."""
+    """Texts that meet these conditions; *count* is how many, if that's known without reading them."""
     rows = _SUMMARIES.where(*which).limit(sa.bindparam("shown"))
     return _Kind(rows, number(messages, *which) if count is None else count)
 
 
 def _tallied(*statuses: Status) -> sa.ScalarSelect[int]:
-    """How many texts have one of *statuses*, however many they are."""
+    """SQL for how many texts have one of *statuses*, from the tallies."""
     total = sa.cast(sa.func.coalesce(sa.func.sum(tallies.c.messages), 0), sa.BigInteger)
     return sa.select(total).where(tallies.c.status.in_(statuses)).scalar_subquery()
 
@@ -113,7 +113,7 @@ _QUEUED, _SENT = sa.select(_tallied(*OPEN)), sa.select(_tallied(Status.SENT))
 
 
 def read_waiting(connection: sa.Connection, now: datetime, shown: int = PILE) -> views.Waiting:
-    """What waits for a person or by itself; *shown* rows of each kind that waits for a person."""
+    """Read what waits for a person or by itself; *shown* rows of each kind that waits for a person."""
     found = _pile(connection, LOOKED_UP)
     first = first_since(connection, now - FAILED_LATELY)
     return views.Waiting(
@@ -136,13 +136,13 @@ def _pile(
 
 
 def count_for_person(connection: sa.Connection, now: datetime) -> int:
-    """How many texts wait for a person, as ``read_waiting`` counts them."""
+    """Count the texts that wait for a person, as ``read_waiting`` does."""
     first = first_since(connection, now - FAILED_LATELY)
     return int(connection.scalar(_FOR_PERSON, {"first": first}) or 0)
 
 
 def read_rows(connection: sa.Connection, now: datetime, ids: Sequence[str]) -> list[views.MessageSummary]:
-    """The messages with these ids, newest first; ids that there are not are left out."""
+    """Return the messages with these ids, newest first; unknown ids are left out."""
     found = [
         row for some in portions(ids) for row in connection.execute(_SUMMARIES.where(messages.c.id.in_(some)))
     ]
@@ -150,8 +150,8 @@ def read_rows(connection: sa.Connection, now: datetime, ids: Sequence[str]) -> l
 
 
 def read_today(connection: sa.Connection, now: datetime, midnight: datetime) -> views.Today:
-    """What was sent and answered since *midnight*."""
-    # What was sent today was tried since yesterday, however long a person let it wait.
+    """Count what was sent and answered since *midnight*."""
+    # What was sent today was attempted since yesterday, however long a person let it wait.
     tried = sa.select(attempts.c.message_seq).where(
         attempts.c.account_id.in_(sa.select(accounts.c.id)), attempts.c.counted_at >= midnight - DAY
     )
@@ -170,9 +170,9 @@ def read_today(connection: sa.Connection, now: datetime, midnight: datetime) -> 
 
 
 def read_kept(connection: sa.Connection, now: datetime, since: datetime) -> views.Kept:
-    """Whether every request since then has its message, and every segment went out once."""
+    """Whether every request since *since* has its message, and every segment was sent once."""
     message = sa.exists().where(messages.c.submission_id == submissions.c.id)
-    # In shadow also a request that brings no new text is kept, to be passed on.
+    # In shadow mode a request without new texts is stored as well, to be passed on.
     passed_on = sa.exists().where(forwards.c.submission_id == submissions.c.id)
     twice = sa.select(attempts.c.segment_id).where(
         attempts.c.account_id.in_(sa.select(accounts.c.id)),
@@ -190,7 +190,7 @@ def read_kept(connection: sa.Connection, now: datetime, since: datetime) -> view
 def read_arrivals(
     connection: sa.Connection, now: datetime, since: datetime, until: datetime | None
 ) -> tuple[views.Arrivals, ...]:
-    """Count the texts that came from *since* to before *until*, by quarter of an hour and by status."""
+    """Count the texts that came in from *since* to before *until*, by quarter hour and status."""
     length = sa.literal(views.QUARTER // MICROSECOND, sa.BigInteger, literal_execute=True)
     quarter = (sa.type_coerce(messages.c.received_at, sa.BigInteger) // length).label("quarter")
     query = sa.select(quarter, messages.c.status, sa.func.count()).where(messages.c.received_at >= since)
@@ -205,7 +205,7 @@ def read_arrivals(
 def read_page(
     connection: sa.Connection, now: datetime, wanted: MessageFilter
 ) -> views.Page[views.MessageSummary]:
-    """Return the next page; words are looked for in LOOKED_THROUGH texts at a time."""
+    """Return the next page; words are searched for in LOOKED_THROUGH texts at a time."""
     rows, older, searched_to = find_page(connection, _SUMMARIES, wanted)
     return views.Page(tuple(map(_summary, rows)), older, searched_to)
 
@@ -218,7 +218,7 @@ def read_conversation(
     before: datetime | None,
     limit: int,
 ) -> views.Conversation:
-    """The latest *limit* texts between a person and one of our numbers, before *before* if it is given."""
+    """Return the latest *limit* texts between a person and one of our numbers, before *before* if given."""
     ours = sa.select(messages).where(*of_pair(messages, tracking_number, recipient))
     # What the person wrote, and what others sent from our number.
     written_at = callrail_texts.c.written_at
@@ -251,7 +251,7 @@ def read_conversation(
 
 
 def read_marker(connection: sa.Connection, now: datetime) -> str:
-    """Return a value that changes with all that a page could show, from the ends of indexes alone."""
+    """Return a value that changes with everything a page could show, read from the ends of indexes."""
     stopped = [tuple(row) for row in connection.execute(_STOPPED)]
     seen = repr((tuple(connection.execute(_MARKER).one()), stopped))
     return hashlib.blake2b(seen.encode(), digest_size=8).hexdigest()
@@ -261,7 +261,7 @@ def _newest(column: sa.ColumnElement[Any]) -> sa.ScalarSelect[Any]:
     return sa.select(sa.func.max(column)).scalar_subquery()
 
 
-# Accounts of which a page says more than their limits.
+# Accounts of which a page shows more than their limits.
 _STOPPED = (
     sa.select(accounts)
     .where(sa.or_(accounts.c.paused_since.is_not(None), accounts.c.wait_until.is_not(None)))
@@ -273,7 +273,7 @@ _MARKER = sa.select(
     _newest(evidence.c.id),
     _newest(decisions.c.id),
     _newest(callrail_texts.c.received_at),
-    # By the account, so that the index of what is in flight is used.
+    # By account, so that the index of what is in flight is used.
     number(attempts, attempts.c.account_id > "", attempts.c.finished_at.is_(None)),
     number(opt_outs),
     *(

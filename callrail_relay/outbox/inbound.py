@@ -1,4 +1,4 @@
-"""Ingesting what CallRail's webhooks and conversations tell: replies, opt-outs, and texts that were sent."""
+"""Ingests what CallRail's webhooks and conversations report: replies, opt-outs, and texts that were sent."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -36,8 +36,8 @@ from callrail_relay.outbox.rows import (
 )
 from callrail_relay.outbox.tables import attempts, callrail_texts, messages, opt_outs
 
-E164_LENGTH = len("+12025550122")  # of all numbers that are texted: those of North America
-SEEN = "seen:"  # begins the keys of texts that were read in a conversation, which has no ids for them
+E164_LENGTH = len("+12025550122")  # all numbers that are texted are North American
+SEEN = "seen:"  # the keys of texts from a conversation, which has no ids for them, begin with it
 
 
 def ingest(
@@ -48,10 +48,10 @@ def ingest(
     hint: Direction | None = None,
 ) -> list[Ingested]:
     """
-    Keep texts that CallRail reports, each once, and act on them in the same transaction.
+    Store the texts that CallRail reports, each once, and act on them in the same transaction.
 
-    The account is locked first, so a later claim sees what they say. Those of a conversation come together:
-    each matches one stored text with the same words at about the same time, two for two.
+    The account is locked first, so a later claim sees what they say. Those of a conversation come together,
+    and each matches one stored text with the same words at about the same time: two match two.
     """
     policy = with_known_numbers(connection, now, policy)
     taken: set[str] = set()
@@ -74,7 +74,7 @@ def _ingest(
     keyword = read_opt_keyword(text.content) if direction is Direction.IN else None
     people = _people(connection, text, ends, keyword, policy.tracking_numbers)
     pair = people[0] if len(people) == 1 else None
-    # CallRail's clock may be ahead, and nothing was written in the future.
+    # CallRail's clock may be ahead, but nothing was written in the future.
     written_at = min(text.written_at or now, now)
     ingested = Ingested(key=text.key, direction=direction, is_new=False)
     known = _find_known(connection, text, direction, written_at, pair, taken)
@@ -83,8 +83,9 @@ def _ingest(
         if known.resource_id != text.key:
             changes: dict[str, object] = {} if text.seen else {"resource_id": text.key}
             if keyword is OptKeyword.STOP and known.written_at + SAME_MOMENT < written_at:
-                # Perhaps another of the same words, after a START. The known one is dated by it, so that it
-                # says nothing new when it is seen again: one that was removed by hand meanwhile stays so.
+                # It may be another one with the same words, after a START. The known one takes its date, so
+                # that it says nothing new when it's seen again: an opt-out that was removed by hand meanwhile
+                # stays removed.
                 _stop(connection, people, text.content, written_at)
                 changes["written_at"] = written_at
             if changes:
@@ -93,7 +94,7 @@ def _ingest(
     taken.add(text.key)
     texted_from = _account_of(connection, people)
     account_id = account_id or texted_from
-    # CallRail reports the texts of all the company's numbers; the words of the others are not for us.
+    # CallRail reports the texts of all the company's numbers; what was sent to the others isn't for us.
     may_be_ours = any(not ends.ours.excludes(number) for number in policy.tracking_numbers)
     of_ours = may_be_ours or texted_from is not None
     stored = insert_into(connection, callrail_texts).values(
@@ -129,7 +130,7 @@ def _find_known(
     pair: Pair | None,
     taken: set[str],
 ) -> Row | None:
-    """The stored text that this one is, not *taken* by another; a webhook's is known by a poll's as well."""
+    """Find the stored text that this one repeats and that isn't *taken*, also one from the other source."""
     by_key = sa.select(callrail_texts).where(callrail_texts.c.resource_id == text.key)
     found = connection.execute(by_key).one_or_none()
     if found is not None and text.key not in taken:
@@ -159,10 +160,10 @@ def _people(
     connection: sa.Connection, text: CallRailText, ends: Ends, keyword: OptKeyword | None, ours: Iterable[str]
 ) -> list[Pair]:
     """
-    Between whom a text was: one pair, unless CallRail masks the numbers; none if no one is known.
+    Return whom a text was between: one pair, more if CallRail masks the numbers, none if no one is known.
 
-    A masked number is found by the conversation. If that isn't known here either, everyone it may belong to
-    counts, but only if the text is a STOP, or may be one: to others it does nothing.
+    A masked number is found through the conversation. If that isn't known either, everyone it may belong to
+    counts, but only for a text that is or may be a STOP: others change nothing.
     """
     if ends.pair is not None:
         return [ends.pair]
@@ -177,7 +178,7 @@ def _people(
 
 
 def _of_conversation(connection: sa.Connection, text: CallRailText, ends: Ends) -> list[Pair]:
-    """The pairs of a conversation that are known here; of its thread alone if that is known."""
+    """Return the pairs that a conversation is known to be between; only those of its thread, if known."""
     if text.conversation_id is None:
         return []
     known = (
@@ -193,17 +194,17 @@ def _of_conversation(connection: sa.Connection, text: CallRailText, ends: Ends) 
 
 def _by_endings(connection: sa.Connection, text: CallRailText, ends: Ends) -> list[Pair]:
     """
-    Everyone texted from here whose number ends so, in the company if it is named.
+    Return everyone texted from here whose number ends like this, in the company if it's named.
 
-    No index holds numbers by their ends. So it goes from one beginning that occurs to the next, and asks for
-    the one number that has it and this end: that takes as many steps as there are exchanges, not texts.
+    No index covers the ends of numbers. So this steps from one existing beginning to the next, and looks for
+    the one number with that beginning and this end: as many steps as there are exchanges, not texts.
     """
     ending = ends.person.ending
     begins = E164_LENGTH - len(ending)
     if not ending or begins <= 0:
         return []
     of_next = sa.select(sa.func.min(messages.c.recipient).label("one"))
-    # Any of the people of an exchange; each step passes over all the others.
+    # Any number of an exchange; each step skips the rest of it.
     found = of_next.where(messages.c.recipient > "").cte("found", recursive=True)
     last_of_it = sa.func.substr(found.c.one, 1, begins).concat(sa.literal("9" * len(ending), sa.Text))
     step = of_next.where(messages.c.recipient > last_of_it).scalar_subquery()
@@ -217,13 +218,13 @@ def _by_endings(connection: sa.Connection, text: CallRailText, ends: Ends) -> li
 
 
 def _account_of(connection: sa.Connection, people: Iterable[Pair]) -> str | None:
-    """The account from which the latest text to these people was sent, if one was."""
+    """Return the account that sent the latest text to these people, if any."""
     ids = (connection.scalar(latest(messages.c.account_id, *of_pair(messages, *pair))) for pair in people)
     return next((id_ for id_ in ids if id_ is not None), None)
 
 
 def place_replies(connection: sa.Connection, now: datetime, message_seq: int) -> None:
-    """Give replies of an unknown person that of a message of their conversation, and do what they ask for."""
+    """Give replies by an unknown person the person of a message in their conversation, and act on them."""
     message = message_of(connection, message_seq)
     unplaced = sa.select(callrail_texts).where(
         callrail_texts.c.conversation_id == message.conversation_id, callrail_texts.c.recipient.is_(None)
@@ -243,7 +244,7 @@ def place_replies(connection: sa.Connection, now: datetime, message_seq: int) ->
 def _apply_opt_keyword(
     connection: sa.Connection, reply: Ingested, people: Sequence[Pair], content: str, written_at: datetime
 ) -> Ingested:
-    """Do what a reply asks for, to all who may be meant; an opt-out is removed only if that is certain."""
+    """Act on a reply's keyword for everyone it may be from; remove an opt-out only if that is certain."""
     if reply.keyword is OptKeyword.STOP:
         return replace(reply, opted_out=_stop(connection, people, content, written_at))
     if reply.keyword is OptKeyword.MAYBE_STOP:
@@ -266,7 +267,7 @@ def _stop(connection: sa.Connection, people: Sequence[Pair], content: str, writt
     stopped = [pair for pair in people if not _said(connection, pair, OptKeyword.START, after=written_at)]
     for pair in stopped:
         add_opt_out(connection, written_at, *pair, reason, origin)
-        # A later STOP is what an earlier START that comes late is compared with.
+        # A START that comes late must be compared with the latest STOP.
         later = (opt_outs.c.origin != Origin.BY_HAND, opt_outs.c.created_at < written_at)
         known = sa.update(opt_outs).where(*of_pair(opt_outs, *pair), *later)
         connection.execute(known.values(created_at=written_at, origin=origin))
@@ -275,17 +276,17 @@ def _stop(connection: sa.Connection, people: Sequence[Pair], content: str, writt
 
 def _start(connection: sa.Connection, pair: Pair, written_at: datetime, keyword: OptKeyword) -> bool:
     """
-    Remove an opt-out, unless it was added after that.
+    Remove an opt-out, unless it was added later.
 
-    YES undoes what CallRail did: by one of its keywords, or by refusing. Only START, which means nothing
-    else, also undoes what the person asked for in other words, or what the office added.
+    YES undoes what CallRail did: by one of its keywords, or by refusing. Only START, which has no other
+    meaning, also undoes what the person asked for in other words, or what the office added.
     """
     if keyword is OptKeyword.START:
         settle_possible_opt_out(connection, *pair, until=written_at)
     row = connection.execute(sa.select(opt_outs).where(*of_pair(opt_outs, *pair))).one_or_none()
     if row is None or _said(connection, pair, OptKeyword.STOP, after=written_at):
         return False
-    # What did not come by a reply is dated by our clock, and the reply by CallRail's.
+    # What didn't come from a reply is dated by our clock, and the reply by CallRail's.
     by_reply = row.origin in (Origin.REPLY, Origin.WORDS)
     is_later = row.created_at >= written_at if by_reply else row.created_at > written_at + BEFORE
     if is_later or (keyword is OptKeyword.YES and row.origin not in (Origin.REPLY, Origin.REFUSAL)):
@@ -295,7 +296,7 @@ def _start(connection: sa.Connection, pair: Pair, written_at: datetime, keyword:
 
 
 def _said(connection: sa.Connection, pair: Pair, keyword: OptKeyword, *, after: datetime) -> bool:
-    """Whether the person replied so after that; a STOP also at the very same time."""
+    """Whether the person replied so after that; for a STOP, also at the very same time."""
     written_at = callrail_texts.c.written_at
     query = sa.select(callrail_texts.c.content).where(
         *of_pair(callrail_texts, *pair),
@@ -309,10 +310,10 @@ def link_sent_text(
     connection: sa.Connection, now: datetime, text: Row, allows: Callable[[Pair], bool]
 ) -> Settled | None:
     """
-    Link a stored text that was sent to the attempt that it is, and settle that if its outcome is unknown.
+    Link a stored text that was sent to its attempt, and settle the attempt if its outcome is unknown.
 
-    *allows* says which pairs fit the numbers that CallRail shows. What links to no attempt, others sent: from
-    now on it counts in the budget by itself, and no more in what CallRail's own count had beyond ours.
+    *allows* says which pairs fit the numbers that CallRail shows. Others sent what has no attempt: from now
+    on it counts in the budget by itself, and no longer as part of CallRail's count beyond ours.
     """
     if text.account_id is None:
         return None
@@ -322,7 +323,7 @@ def link_sent_text(
         write_account(connection, account.explained(text.written_at))
         return None
     change(connection, callrail_texts, text.resource_id, attempt_id=attempt.id)
-    # Any other has arrived already, or is under way: its answer comes, or the lack of one is asked below.
+    # Any other one has arrived, or is in flight: its outcome comes, and `after_outcome` sees to it.
     is_unknown = attempt.outcome == OutcomeKind.UNKNOWN
     return _settle(connection, now, attempt.id, text) if is_unknown else None
 
@@ -331,10 +332,10 @@ def after_outcome(
     connection: sa.Connection, now: datetime, attempt_id: int, outcome: Outcome
 ) -> Settled | None:
     """
-    Bring together an outcome and what CallRail's webhook said before it was known.
+    Combine an outcome with what CallRail's webhook said before it was known.
 
-    An unknown one is settled by it. One that says that nothing was sent shows that the text was another's:
-    it may be that of another attempt with the same words.
+    An unknown outcome is settled. If nothing was sent, the reported text was another one: it may be that of
+    another attempt with the same words.
     """
     query = sa.select(callrail_texts).where(callrail_texts.c.attempt_id == attempt_id)
     text = connection.execute(query).one_or_none()
@@ -350,7 +351,7 @@ def after_outcome(
 def _attempt_of(
     connection: sa.Connection, now: datetime, text: Row, allows: Callable[[Pair], bool]
 ) -> Row | None:
-    """The attempt that a text is, by CallRail's clock and else by ours, which may differ more than usual."""
+    """Find the attempt of a text, by CallRail's clock or else by ours: they may differ more than usual."""
     if text.content is None or text.written_at < now - DAY:
         return None
     for instant in (text.written_at, text.received_at):
@@ -365,11 +366,11 @@ def _attempt_of(
 def _candidates(
     connection: sa.Connection, text: Row, instant: datetime, allows: Callable[[Pair], bool]
 ) -> list[Row]:
-    """Attempts of about that time that may have arrived, and that no other text is linked to."""
+    """Return attempts of about that time that may have arrived, and that no other text is linked to."""
     linked = callrail_texts.alias()
     query = SENDINGS.where(
         attempts.c.account_id == text.account_id,
-        # What began earlier counts from later on: this much of the index is enough.
+        # An attempt counts from its start or later, so this much of the index is enough.
         attempts.c.counted_at >= instant - AFTER,
         attempts.c.started_at.between(instant - AFTER, instant + BEFORE),
         ~sa.exists().where(linked.c.attempt_id == attempts.c.id),
@@ -387,15 +388,15 @@ def _candidates(
         if allows((row.tracking_number, row.recipient)) and len({row.conversation_id, id_} - {None}) < 2
     ]
     if id_ is not None and len({row.recipient for row in may_be}) > 1:
-        # CallRail masks the number: the text of one person must not make that of another look sent.
+        # CallRail masks the number: one person's text must not confirm another's.
         may_be = [row for row in may_be if id_ in (row.conversation_id, known_conversation(connection, row))]
     return may_be if len({row.recipient for row in may_be}) == 1 else []
 
 
 def _settle(connection: sa.Connection, now: datetime, attempt_id: int, text: Row) -> Settled | None:
-    """Take an unknown attempt for sent if it is certain whose text it is; else have it looked up now."""
+    """Settle an unknown attempt as sent if it's certain whose text it is; otherwise have it looked up now."""
     if text.recipient is None:
-        # Another person's may have the same last digits, and have been sent the same words by others.
+        # Another person's number may end the same, and others may have sent them the same words.
         change(connection, attempts, attempt_id, next_lookup_at=now)
         return None
     detail = f"CallRail's webhook says that it went out, at {text.written_at:%Y-%m-%dT%H:%M:%SZ}."

@@ -1,4 +1,4 @@
-"""Lists of messages that a filter narrows: pages, newest first, and exports, oldest first."""
+"""Lists of messages that match a filter: pages, newest first, and exports, oldest first."""
 
 import contextlib
 from collections.abc import Iterator
@@ -15,11 +15,11 @@ from callrail_relay.outbox.queries import with_segments
 from callrail_relay.outbox.rows import Row, count, latest
 from callrail_relay.outbox.tables import Condition, messages
 
-LOOKED_THROUGH = 30_000  # texts that one statement looks through for words
+LOOKED_THROUGH = 30_000  # texts in which one statement searches for words
 
 
 def find_page(connection: sa.Connection, query: sa.Select[Any], wanted: MessageFilter) -> Page[Row]:
-    """The next page of *query*, which reads messages from the newest on."""
+    """Return the next page of *query*, which reads messages newest first."""
     first = 1 if wanted.since is None else first_since(connection, wanted.since)
     if first is None:
         return Page([])
@@ -29,8 +29,8 @@ def find_page(connection: sa.Connection, query: sa.Select[Any], wanted: MessageF
         begin = max(first, min(end, _last_seq(connection) + 1) - LOOKED_THROUGH)
     query = query.where(messages.c.seq >= begin, messages.c.seq < end, *_conditions(connection, wanted))
     query = query.limit(wanted.limit + 1 if wanted.limit else None)
-    # By one status at a time: only so an index holds them in the order of the page. Beside a narrow condition
-    # no index of the status is used: without statistics all count as equally good, and it has all sent texts.
+    # One status at a time, because only then an index has them in the page's order. With a narrow condition,
+    # no status index is used: without statistics all seem equally good, and that one has all sent texts.
     narrow = any((wanted.recipient, wanted.opportunity_id, wanted.sender_id))
     column = sa.func.coalesce(messages.c.status, "") if narrow else messages.c.status
     queries = [query.where(column == status) for status in wanted.statuses] or [query]
@@ -44,11 +44,11 @@ def find_page(connection: sa.Connection, query: sa.Select[Any], wanted: MessageF
     return Page(found)
 
 
-_END = 2**63 - 1  # past every number
+_END = 2**63 - 1  # larger than every number
 
 
 def first_since(connection: sa.Connection, since: datetime) -> int | None:
-    """The number of the first message that came in since *since*, which every index has at its end."""
+    """Return the number of the first message received since *since*, which every index has at its end."""
     query = sa.select(messages.c.seq).where(messages.c.received_at >= since)
     return connection.scalar(query.order_by(messages.c.received_at, messages.c.seq).limit(1))
 
@@ -64,7 +64,7 @@ def _last_seq(connection: sa.Connection) -> int:
 
 
 def _conditions(connection: sa.Connection, wanted: MessageFilter) -> Iterator[Condition]:
-    """What a message has to meet to pass the filter, its status and number aside."""
+    """The filter's conditions on a message, except for status and number."""
     for name in ("recipient", "tracking_number", "opportunity_id", "sender_id"):
         if (value := getattr(wanted, name)) is not None:
             yield messages.c[name] == value
@@ -87,7 +87,7 @@ def _to_number(words: str) -> Iterator[Condition]:
 
 
 def _contains(connection: sa.Connection, column: sa.Column[str | None], words: str) -> Condition:
-    """Whether *column* contains *words* in any case, which SQLite's LIKE ignores by itself, twice as fast."""
+    """Whether *column* contains *words* in any case; SQLite's LIKE ignores case by itself, twice as fast."""
     pattern = "%" + "".join(f"/{letter}" if letter in "/%_" else letter for letter in words) + "%"
     if connection.dialect.name == "sqlite":
         return column.like(pattern, escape="/")
@@ -95,7 +95,7 @@ def _contains(connection: sa.Connection, column: sa.Column[str | None], words: s
 
 
 def list_messages(connection: sa.Connection, now: datetime, wanted: MessageFilter) -> list[Message]:
-    """The messages that pass the filter, newest first; words are looked for in all of them."""
+    """Return the messages that match the filter, newest first; words are searched for in all of them."""
     query = sa.select(messages).order_by(messages.c.seq.desc())
     page = find_page(connection, query, wanted)
     found = [*page.rows]
@@ -107,7 +107,7 @@ def list_messages(connection: sa.Connection, now: datetime, wanted: MessageFilte
 
 
 def plan_export(connection: sa.Connection, now: datetime, wanted: MessageFilter) -> Export:
-    """How many messages pass the filter now; what comes in later is not in the export."""
+    """Count the messages that match the filter now; the export has no later ones."""
     last = _last_seq(connection)
     where = _exported(connection, wanted)
     counts = [count(connection, messages, *where, *stretch) for stretch in _stretches(0, last)]
@@ -117,7 +117,7 @@ def plan_export(connection: sa.Connection, now: datetime, wanted: MessageFilter)
 def read_portion(
     connection: sa.Connection, now: datetime, export: Export, *, after: int, size: int
 ) -> tuple[list[Message], int]:
-    """The next *size* messages of *export* after the place *after*, and the place of the last."""
+    """Return the next *size* messages of *export* after the place *after*, and the place of the last one."""
     # Each portion is a transaction of its own, so that a long export doesn't block writes.
     query = sa.select(messages).where(*_exported(connection, export.wanted))
     query = query.order_by(messages.c.seq).limit(size)
@@ -128,7 +128,7 @@ def read_portion(
 
 
 def _stretches(after: int, last: int) -> Iterator[tuple[Condition, Condition]]:
-    """The parts to look for an export's messages in: no statement looks through more than that of a list."""
+    """The parts to search for an export's messages: no statement searches more than that of a list."""
     for begin in range(after, last, LOOKED_THROUGH):
         yield messages.c.seq > begin, messages.c.seq <= min(begin + LOOKED_THROUGH, last)
 

@@ -1,4 +1,4 @@
-"""Settling unknown outcomes by what CallRail's conversations show."""
+"""Settles unknown outcomes by what CallRail's conversations show."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -36,8 +36,8 @@ from callrail_relay.outbox.rows import (
 from callrail_relay.outbox.tables import NOW, attempts, evidence, messages, segments
 
 NO_REQUESTS_RETRY = timedelta(seconds=60)
-# The node of an attempt that another relay may have made at any time between this one's start and end: what
-# comes back from a backup may have been sent since.
+# The node of an attempt that another relay may have made any time between its start and end: what comes from
+# a backup may have been sent since.
 FORMER_RELAY = "former relay"
 
 
@@ -45,9 +45,9 @@ def claim_lookup(
     connection: sa.Connection, now: datetime, policy: LookupPolicy, begun: DueLookup | None = None
 ) -> DueLookup | None:
     """
-    Take the look-up that has been due longest, first of all *begun*, whose result could not be stored.
+    Claim the look-up that has been due longest, but first *begun*, whose result couldn't be stored.
 
-    No other process takes it while its lease lasts. None if none is due, or no requests are left for it.
+    No other process takes it during its lease. None if none is due, or no requests are left for it.
     """
     with_room = [
         account_id
@@ -85,7 +85,7 @@ def claim_lookup(
 
 
 _DUE_ACCOUNTS = sa.select(attempts.c.account_id).where(attempts.c.next_lookup_at <= NOW).distinct()
-# Another process may take a look-up when its lease ends: the process that began it may have died silently.
+# After its lease, another process may take a look-up: the one that began it may have died.
 _FREE_AT = sa.case((attempts.c.look_until > NOW, attempts.c.look_until), else_=attempts.c.next_lookup_at)
 _FREE_ATS = (
     sa.select(attempts.c.account_id, sa.func.min(_FREE_AT).label("free_at"))
@@ -95,7 +95,7 @@ _FREE_ATS = (
 
 
 def known_conversation(connection: sa.Connection, attempt: Row) -> str | None:
-    """The conversation of the latest text to the same person from the same number."""
+    """Return the conversation of the latest text to the same person from the same number."""
     to_them = of_pair(messages, attempt.tracking_number, attempt.recipient)
     known = messages.c.conversation_id.is_not(None)
     id_: str | None = connection.scalar(latest(messages.c.conversation_id, *to_them, known))
@@ -103,9 +103,9 @@ def known_conversation(connection: sa.Connection, attempt: Row) -> str | None:
 
 
 def next_lookup(connection: sa.Connection, now: datetime, policy: LookupPolicy) -> datetime | None:
-    """When the next look-up may be taken: one that is under way, when its lease ends. None without any."""
+    """Return when the next look-up may be claimed; one in progress, when its lease ends. None without any."""
     free_ats = [
-        # If the requests of the hour are used up, it is asked again in a while, and not all the time.
+        # If the hour's requests are used up, ask again in a while, not all the time.
         now + NO_REQUESTS_RETRY
         if row.free_at <= now and not has_requests(connection, now, row.account_id, policy.requests_per_hour)
         else row.free_at
@@ -121,8 +121,8 @@ def record_lookup(
     """
     Settle what the conversation proves, for this attempt and for others to the same person.
 
-    An attempt that is not found is looked up again by the ladder, then left to a person or, if the policy
-    says so, sent once more. One that was settled meanwhile stays as it is.
+    An attempt that isn't found is looked up again by the ladder, then left to a person or, if the policy says
+    so, sent once more. One that was settled meanwhile stays as it is.
     """
     change_account(connection, now, due.route.account_id)
     attempt = _attempt(connection, due.attempt_id)
@@ -131,9 +131,9 @@ def record_lookup(
     _note(connection, now, attempt, detail, requests)
     if attempt.outcome != OutcomeKind.UNKNOWN:
         return []
-    # Every attempt to the same person that could be a text found here: from any number of the company, as
-    # CallRail keeps them in one conversation, and does not say which number sent which. What is under way
-    # counts as certain, so that it lends its text to no older attempt.
+    # Every attempt to the same person that could be a text found here, from any number of the company:
+    # CallRail keeps them in one conversation, and doesn't say which number sent which. One in flight counts
+    # as certain, so that an older one can't take its text.
     query = SENDINGS.where(
         messages.c.company_id == due.route.company_id,
         messages.c.recipient == due.recipient,
@@ -144,7 +144,7 @@ def record_lookup(
     arrived = [(sending.attempt_id, words.format(text.created_at)) for sending, text in found.matches]
     settled = [settle_as_sent(connection, now, *one) for one in arrived]
     for sending, text in found.matches:
-        if sending.until is not None:  # it cost budget when it was sent, by whichever relay
+        if sending.until is not None:  # it used budget when it was sent, by whichever relay
             change(connection, attempts, sending.attempt_id, counted_at=text.created_at)
     if attempt.id not in dict(arrived):
         settled += _not_found(connection, now, attempt, policy, like_it=found.unclear.get(attempt.id, 0))
@@ -154,7 +154,7 @@ def record_lookup(
 def record_failed_lookup(
     connection: sa.Connection, now: datetime, due: DueLookup, lookup: Lookup, policy: LookupPolicy
 ) -> None:
-    """Note that CallRail could not be read, and try again later; after a day it is left to a person."""
+    """Record that CallRail couldn't be read, and try again later; after a day it's left to a person."""
     change_account(connection, now, due.route.account_id)
     attempt = _attempt(connection, due.attempt_id)
     _note(connection, now, attempt, lookup.fault or "", lookup.requests)
@@ -188,20 +188,20 @@ SENDINGS = (
 
 
 def sending_of(row: Row) -> Sending:
-    """An attempt of SENDINGS."""
+    """Return an attempt of SENDINGS."""
     certain = row.outcome != OutcomeKind.UNKNOWN
     known = {"content": row.content, "started_at": row.started_at, "until": _until(row)}
     return Sending(attempt_id=row.id, certain=certain, **known)
 
 
 def _until(attempt: Row) -> datetime | None:
-    """When an attempt of another relay began at the latest; None for one of ours, whose start is known."""
+    """Return when another relay's attempt began at the latest; None for ours, whose start is known."""
     return attempt.finished_at if attempt.node == FORMER_RELAY else None
 
 
 def settle_as_sent(connection: sa.Connection, now: datetime, attempt_id: int, detail: str) -> Settled:
     """
-    Record that an unknown attempt arrived, and withdraw a resend that was not sent yet.
+    Record that an unknown attempt arrived, and withdraw a resend that wasn't sent yet.
 
     If the resend was sent, the message is flagged as sent twice; if it was refused, the rest follows now.
     """
@@ -213,7 +213,7 @@ def settle_as_sent(connection: sa.Connection, now: datetime, attempt_id: int, de
     _note(connection, now, attempt, detail)
     if segment.status != Status.SENDING:
         change(connection, segments, segment.id, status=Status.SENT)
-        # If it was refused later, and cut into pieces, those aren't needed.
+        # If it was refused later and split, its pieces aren't needed.
         pieces = (segments.c.message_seq == segment.message_seq, segments.c.replaces == segment.id)
         waiting = sa.update(segments).where(*pieces, segments.c.status.not_in([Status.SENT, Status.SENDING]))
         connection.execute(waiting.values(status=Status.CANCELLED))
@@ -228,7 +228,7 @@ def settle_as_sent(connection: sa.Connection, now: datetime, attempt_id: int, de
         status = Status.SENT if status is Status.SENT else Status.HELD
         reasons = [] if status is Status.SENT else reasons
     elif status not in (Status.UNKNOWN, Status.FAILED):
-        # What kept it is over, and its remaining segments follow now.
+        # Nothing keeps it any longer, and its other segments follow.
         settled = ("unknown", "incomplete", "refused", "too_old")
         reasons = [reason for reason in reasons if reason.code not in settled]
     twice = _is_twice(connection, segment)
@@ -246,9 +246,9 @@ def settle_as_sent(connection: sa.Connection, now: datetime, attempt_id: int, de
 
 
 def _is_twice(connection: sa.Connection, segment: Row) -> bool:
-    """Whether CallRail took a segment more than once, in pieces or as a whole."""
+    """Whether CallRail accepted a segment more than once, whole or in pieces."""
     sent = (attempts.c.segment_id == segment.id, attempts.c.outcome == OutcomeKind.SENT)
-    # The longer one that it is a piece of, or a piece of it.
+    # The longer one that it's a piece of, or one of its pieces.
     other = (
         segments.c.message_seq == segment.message_seq,
         segments.c.status == Status.SENT,
@@ -258,7 +258,7 @@ def _is_twice(connection: sa.Connection, segment: Row) -> bool:
 
 
 def flagged_twice(reasons: Iterable[Reason]) -> list[Reason]:
-    """The reasons with the news that CallRail took the text twice."""
+    """Return the reasons, with the news that CallRail accepted the text twice."""
     return [*(reason for reason in reasons if reason.code != "sent_twice"), Reason("sent_twice")]
 
 
@@ -266,7 +266,7 @@ def _not_found(
     connection: sa.Connection, now: datetime, attempt: Row, policy: LookupPolicy, *, like_it: int
 ) -> list[Settled]:
     if attempt.node == FORMER_RELAY:
-        # Looked up once more at the end of the ladder: CallRail may show a text late.
+        # Looked up once more when the ladder ends: CallRail may show a text late.
         policy = replace(policy, ladder=policy.ladder[-1:])
         _tell_restored(connection, attempt, problem="not_shown")
     next_lookup_at = policy.next_look(attempt.finished_at, answered=True, now=now)
@@ -285,7 +285,7 @@ def _not_found(
 
 
 def _is_open_question(connection: sa.Connection, attempt: Row) -> bool:
-    """Whether a message is unknown because of this attempt's segment, and not settled by a later attempt."""
+    """Whether a message is unknown because of this attempt's segment, and no later attempt settled it."""
     query = sa.select(segments.c.status, messages.c.status).where(
         segments.c.id == attempt.segment_id, messages.c.seq == segments.c.message_seq
     )
@@ -293,19 +293,19 @@ def _is_open_question(connection: sa.Connection, attempt: Row) -> bool:
 
 
 def _leave_to_a_person(connection: sa.Connection, attempt: Row, **found: object) -> None:
-    """Say in the message what was found, so that a person decides."""
+    """Say in the message what was found, so that a person can decide."""
     message = message_of(connection, attempt.message_seq)
     others = [one for one in message.reasons if one.code != "unknown"]
     change(connection, messages, message.seq, reasons=[Reason("unknown", found), *others])
 
 
 def is_restored(reasons: Iterable[Reason]) -> bool:
-    """Whether a message came back from a backup, and waits for a person since."""
+    """Whether a message came from a backup, and has waited for a person since."""
     return any(reason.code == "restored" for reason in reasons)
 
 
 def _tell_restored(connection: sa.Connection, attempt: Row, **found: object) -> None:
-    """Say in a message of a backup what was found."""
+    """Say in a message from a backup what was found."""
     message = message_of(connection, attempt.message_seq)
     reasons = [
         Reason("restored", {**one.parameters, **found}) if one.code == "restored" else one
@@ -321,7 +321,7 @@ def _resend_once(connection: sa.Connection, now: datetime, attempt: Row) -> list
         return []
     detail = "CallRail doesn't show it, so it is sent once more, as delivery.on_unknown says."
     _note(connection, now, attempt, detail)
-    # Looked up once more afterwards, to tell a person if the first one arrived after all.
+    # Looked up once more later, to tell a person if the first one arrived after all.
     change(connection, attempts, attempt.id, next_lookup_at=now + AUDIT_AFTER)
     message = message_of(connection, attempt.message_seq)
     status = requeue(connection, message)
@@ -338,7 +338,7 @@ def requeue(connection: sa.Connection, message: Row) -> Status:
 
 
 def _queue_again(connection: sa.Connection, message_seq: int, statuses: Iterable[Status]) -> None:
-    """Queue a message's segments in one of *statuses*, unless replaced, or their longer one arrived."""
+    """Queue a message's segments in one of *statuses*, unless they were replaced, or their whole arrived."""
     piece, whole = segments.alias(), segments.alias()
     replaced = sa.exists().where(
         piece.c.message_seq == segments.c.message_seq, piece.c.replaces == segments.c.id

@@ -30,7 +30,7 @@ def add_opt_out(
     reason: str,
     origin: Origin = Origin.BY_HAND,
 ) -> None:
-    """Opt a person out, once; their accounts are looked at, since what waits behind may be sent."""
+    """Opt a person out, once, and make their accounts due: what waits behind them may be sent."""
     settle_possible_opt_out(connection, tracking_number, recipient)
     waiting = sa.select(messages.c.account_id).where(
         *of_pair(messages, tracking_number, recipient), is_open()
@@ -41,7 +41,7 @@ def add_opt_out(
 
 
 def add_opt_outs(connection: sa.Connection, now: datetime, entries: Sequence[OptOut]) -> int:
-    """The same for all *entries*, with the instants they bring; returns how many were not there before."""
+    """Add *entries* with their own dates; return how many are new."""
     look_at_all(connection, now)
     added = sum(_insert(connection, portion) for portion in portions(asdict(one) for one in entries))
     asked = possible_opt_outs.c
@@ -51,13 +51,13 @@ def add_opt_outs(connection: sa.Connection, now: datetime, entries: Sequence[Opt
 
 
 def _insert(connection: sa.Connection, entries: list[dict[str, object]]) -> int:
-    """Add those that are not there yet; returns how many those were."""
+    """Add the ones that are missing; return how many."""
     new = insert_into(connection, opt_outs).on_conflict_do_nothing().returning(opt_outs.c.recipient)
     return len(connection.execute(new, entries).all())
 
 
 def new_numbers(connection: sa.Connection, now: datetime, tracking_numbers: Collection[str]) -> list[str]:
-    """Those that nothing was sent from, and no one opted out of: they were added after the opt-outs were."""
+    """Return the numbers that sent nothing and have no opt-outs: they were added after the opt-outs."""
     used = [sa.exists().where(table.c.tracking_number == sa.bindparam("n")) for table in (attempts, opt_outs)]
     query = sa.select(sa.or_(*used))
     return [number for number in tracking_numbers if not connection.scalar(query, {"n": number})]
@@ -66,7 +66,7 @@ def new_numbers(connection: sa.Connection, now: datetime, tracking_numbers: Coll
 def copy_opt_outs(
     connection: sa.Connection, now: datetime, tracking_number: str, known: Collection[str]
 ) -> None:
-    """Opt those who opted out of all *known* numbers out of another that was not known then."""
+    """Opt those who opted out of all *known* numbers out of a new one."""
     if not known:
         return
     of_all = sa.select(opt_outs.c.recipient).where(opt_outs.c.tracking_number.in_(known))
@@ -82,7 +82,7 @@ def copy_opt_outs(
 def remove_opt_out(
     connection: sa.Connection, now: datetime, recipient: str, tracking_number: str | None
 ) -> int:
-    """Remove a person's opt-outs, of one tracking number or all; returns how many those were."""
+    """Remove a person's opt-outs, from one tracking number or all; return how many."""
     query = sa.delete(opt_outs).where(opt_outs.c.recipient == recipient)
     if tracking_number is not None:
         query = query.where(opt_outs.c.tracking_number == tracking_number)
@@ -95,7 +95,7 @@ def is_opted_out(connection: sa.Connection, now: datetime, tracking_number: str,
 
 
 def ask_about(connection: sa.Connection, tracking_number: str, recipient: str, reply: PossibleOptOut) -> bool:
-    """Have the owner asked about the latest such *reply*; False if the person opted out anyway."""
+    """Ask the owner about the latest such *reply*; False if the person has opted out anyway."""
     if is_opted_out(connection, reply.written_at, tracking_number, recipient):
         return False
     pair = {"tracking_number": tracking_number, "recipient": recipient}
@@ -107,7 +107,7 @@ def ask_about(connection: sa.Connection, tracking_number: str, recipient: str, r
 def read_opt_outs(
     connection: sa.Connection, recipients: Iterable[str]
 ) -> tuple[set[Pair], dict[Pair, PossibleOptOut]]:
-    """Who of these people opted out of which number, and their replies that the owner has to read."""
+    """Return who of these people opted out of which number, and the replies that the owner has to read."""
     opted_out: set[Pair] = set()
     possible: dict[Pair, PossibleOptOut] = {}
     for portion in portions(recipients):
@@ -134,13 +134,13 @@ _OPT_OUTS = sa.union_all(
 def settle_possible_opt_out(
     connection: sa.Connection, tracking_number: str, recipient: str, *, until: datetime | None = None
 ) -> None:
-    """Ask no more about what a person replied, up to *until* if it is given."""
+    """Stop asking about a person's replies, up to *until* if given."""
     which = sa.delete(possible_opt_outs).where(*of_pair(possible_opt_outs, tracking_number, recipient))
     connection.execute(which if until is None else which.where(possible_opt_outs.c.written_at <= until))
 
 
 def list_opt_outs(connection: sa.Connection, now: datetime, limit: int | None = None) -> list[OptOut]:
-    """All opt-outs, or the newest *limit* of them, newest first."""
+    """Return all opt-outs, or the newest *limit*, newest first."""
     order = (opt_outs.c.created_at.desc(), opt_outs.c.recipient, opt_outs.c.tracking_number)
     rows = connection.execute(sa.select(opt_outs).order_by(*order).limit(limit)).mappings()
     return [OptOut(**{**row, "origin": Origin(row["origin"])}) for row in rows]
@@ -149,20 +149,20 @@ def list_opt_outs(connection: sa.Connection, now: datetime, limit: int | None = 
 def remember_number(
     connection: sa.Connection, now: datetime, route: Route, known: Collection[str] = ()
 ) -> None:
-    """Keep a number of ours, for which the opt-outs of people hold who opted out of all *known* ones."""
+    """Remember a number of ours. Whoever opted out of all *known* ones is opted out of it, too."""
     found = {"account_id": route.account_id, "company_id": route.company_id}
     upsert(connection, numbers, {"tracking_number": route.tracking_number}, found)
     copy_opt_outs(connection, now, route.tracking_number, known)
 
 
 def known_numbers(connection: sa.Connection, now: datetime, account_ids: Collection[str]) -> list[Route]:
-    """The remembered numbers of these accounts."""
+    """Return the remembered numbers of these accounts."""
     query = sa.select(numbers).where(numbers.c.account_id.in_(account_ids))
     return [route_of(row) for row in connection.execute(query.order_by(numbers.c.tracking_number))]
 
 
 def with_known_numbers(connection: sa.Connection, now: datetime, policy: InboundPolicy) -> InboundPolicy:
-    """*policy* for the remembered numbers as well."""
+    """Return *policy*, with the remembered numbers."""
     known = known_numbers(connection, now, set(policy.accounts.values()))
     if not known:
         return policy
@@ -174,7 +174,7 @@ def with_known_numbers(connection: sa.Connection, now: datetime, policy: Inbound
 
 
 def with_known_companies(connection: sa.Connection, now: datetime, policy: PollPolicy) -> PollPolicy:
-    """*policy* for the companies of the remembered numbers as well."""
+    """Return *policy*, with the companies of the remembered numbers."""
     known = known_numbers(connection, now, {account_id for account_id, _ in policy.companies})
     companies = [*policy.companies, *((route.account_id, route.company_id) for route in known)]
     return replace(policy, companies=tuple(dict.fromkeys(companies)))

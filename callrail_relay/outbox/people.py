@@ -1,4 +1,4 @@
-"""The people who may use the dashboard, the same for all nodes."""
+"""The people who may use the dashboard, the same on all nodes."""
 
 from datetime import datetime
 
@@ -14,7 +14,7 @@ _PERSON = sa.select(people.c.name, people.c.password, people.c.stamp, people.c.c
 def add_person(
     connection: sa.Connection, now: datetime, name: str, password: str, stamp: str
 ) -> Person | None:
-    """Add a person with a hashed *password*; None, and nothing is changed, if the name is taken."""
+    """Add a person with a hashed *password*; None, with nothing changed, if the name is taken."""
     person = Person(name, password, stamp, now)
     row = insert_into(connection, people).values(key=name_key(name), **person._asdict())
     added = connection.scalar(row.on_conflict_do_nothing().returning(people.c.name))
@@ -27,7 +27,7 @@ def find_person(connection: sa.Connection, _now: datetime, name: str) -> Person 
 
 
 def read_people(connection: sa.Connection, _now: datetime) -> list[Person]:
-    """Everyone who has a name, by name."""
+    """Return everyone who has a name, by name."""
     named = _PERSON.where(people.c.key != "").order_by(people.c.key)
     return [Person(*row) for row in connection.execute(named)]
 
@@ -48,5 +48,5 @@ def remove(connection: sa.Connection, _now: datetime, name: str | None = None) -
 
 
 def end_sessions(connection: sa.Connection, _now: datetime, stamp: str) -> None:
-    """End all sessions but those that carry the new *stamp*."""
+    """End all sessions except those with the new *stamp*."""
     connection.execute(sa.update(people).values(stamp=stamp))

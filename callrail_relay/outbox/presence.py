@@ -1,8 +1,8 @@
 """
 Which ``serve`` is running on a store, the names of servers, and when CallRail last answered.
 
-A SQLite store is for one ``serve``, which holds a lock beside the file that the system releases however the
-process ends. PostgreSQL is for several: each keeps a row fresh.
+A SQLite store is for one ``serve``. It holds a lock beside the file, which the system releases however the
+process ends. PostgreSQL is for several: each one keeps a row fresh.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ _NODE = TypeAdapter(Node)
 
 
 def names_of_store(store: Path) -> Path:
-    """The directory with the names of those who work on a SQLite store, so that a copy can find them."""
+    """Return the directory with the names of processes on a SQLite store, so that a copy can find them."""
     # Through links: one store has one directory.
     return store.resolve().parent
 
@@ -42,10 +42,10 @@ def names_of_store(store: Path) -> Path:
 @contextmanager
 def node_name(directory: Path) -> Iterator[str]:
     """
-    The first name in *directory* that no living process holds; held until the end of the block.
+    Hold the first name in *directory* that no living process has, until the end of the block.
 
-    The operating system releases the lock when a process dies, however it dies. So a process that gets a name
-    knows that no process works on the attempts its former holder left open. Raises Unavailable.
+    The operating system releases the lock when a process dies, however it dies. So whoever gets a name knows
+    that no process is working on the attempts its former holder left open. Raises Unavailable.
     """
     for slot in range(MOST_NODES):
         lock = FileLock(directory / f"node-{slot}.lock", mode=0o600)
@@ -82,7 +82,7 @@ def has_workers(directory: Path) -> bool:
 
 
 def _name(path: Path) -> str:
-    """The name kept at *path*, made when there is none: unique among all machines that share a store."""
+    """Return the name stored at *path*, made if missing: unique on all machines that share a store."""
     name = ""
     with contextlib.suppress(FileNotFoundError):
         name = path.read_text(encoding="ascii").strip()
@@ -100,20 +100,20 @@ def _write_file(path: Path, content: str) -> None:
 
 
 SERVE, COPY = "serve", "database copy"
-COPYING = f"{APPLICATION} {COPY}"  # what PostgreSQL calls the connections of a copy
+COPYING = f"{APPLICATION} {COPY}"  # the name of a copy's connections in PostgreSQL
 
-TAKE_WITHIN = 1.0  # seconds to try for the lock: another program may be asking whether it is held
-ASK_WITHIN = 0.05  # seconds to test it: two that test at once must not take each other for its holder
+TAKE_WITHIN = 1.0  # seconds to try for the lock: another program may be testing it
+ASK_WITHIN = 0.05  # seconds to test it: two testers must not take each other for its holder
 
-BEAT = timedelta(seconds=10)  # how often a node of PostgreSQL says that it is there
-GONE = timedelta(seconds=30)  # how long a node that says nothing counts as running
+BEAT = timedelta(seconds=10)  # how often a PostgreSQL node reports that it's running
+GONE = timedelta(seconds=30)  # how long a silent node counts as running
 
 
 class StoreLock:
-    """The lock of a SQLite store, for one ``serve`` or one copy. Its holder is noted in a file beside it."""
+    """The lock of a SQLite store, for one ``serve`` or one copy. A file beside it names its holder."""
 
     def __init__(self, store: Path) -> None:
-        # However it is spelled, and through links: one store has one lock.
+        # However it's spelled, and through links: one store has one lock.
         self._store = store.resolve()
         self._path = self._store.with_name(f"{self._store.name}-serve.lock")
         self._note = self._store.with_name(f"{self._store.name}-serve.json")
@@ -151,19 +151,19 @@ class StoreLock:
         self._lock.release()
 
     def server(self) -> Node | None:
-        """The ``serve`` that holds the lock now. Raises Unavailable when that can't be known."""
+        """Return the ``serve`` that holds the lock. Raises Unavailable if that can't be known."""
         holder = self._holder()
         return holder if holder is not None and holder.by == SERVE else None
 
     def is_copied(self) -> bool:
-        """Whether a copy holds the lock now. Raises Unavailable when that can't be known."""
+        """Whether a copy holds the lock. Raises Unavailable if that can't be known."""
         holder = self._holder()
         return holder is not None and holder.by == COPY
 
     def _holder(self) -> Node | None:
         if self._node is not None:
             return self._node
-        # Asking makes no file: one that belongs to another user would keep `serve` out.
+        # Testing makes no file: one that belongs to another user would keep `serve` out.
         if not self._path.exists():
             return None
         lock = self._new_lock()
@@ -177,11 +177,11 @@ class StoreLock:
         return None
 
     def _new_lock(self) -> FileLock:
-        # The store's threads are several, and the lock is the process's.
+        # The lock belongs to the process, which uses the store from several threads.
         return FileLock(self._path, mode=0o600, thread_local=False, preserve_lock_file=True)
 
     def _read(self) -> Node:
-        """Who holds the lock, if its note says so yet: it is written after the lock is taken."""
+        """Return who holds the lock, if that's noted yet: the note is written after the lock is taken."""
         try:
             return _NODE.validate_json(self._note.read_bytes())
         except (OSError, ValueError):
@@ -189,8 +189,8 @@ class StoreLock:
 
     def _write(self, node: Node) -> None:
         self._node = node
-        # The lock counts; without the note only its holder is not named. It is written in place, because
-        # Windows doesn't let a program remove a file while another one reads it.
+        # The lock is what counts; without the note, only its holder is unknown. It's written in place,
+        # because Windows doesn't let a program remove a file that another one is reading.
         with contextlib.suppress(OSError):
             _write_file(self._note, _NODE.dump_json(node).decode())
 
@@ -203,11 +203,11 @@ class StoreLock:
 
 @contextmanager
 def kept(store: Path, by: str, now: datetime, busy: RelayError) -> Iterator[None]:
-    """Let no command but *by* use a SQLite store. Raises AlreadyRunning, or *busy* if a command sends."""
+    """Keep all commands except *by* off a SQLite store. Raises AlreadyRunning, or *busy* if one sends."""
     lock = StoreLock(store)
     lock.take(by, now)
     try:
-        # A `replay` sends from the store as well, and has no lock of its own.
+        # A `replay` sends from the store, too, and has no lock of its own.
         if has_workers(names_of_store(store)):
             raise busy
         yield
@@ -216,13 +216,13 @@ def kept(store: Path, by: str, now: datetime, busy: RelayError) -> Iterator[None
 
 
 def beat(connection: sa.Connection, now: datetime, id_: str, node: Node) -> datetime:
-    """Say that *node* is there, and forget those that are gone; returns since when it is there."""
+    """Report that *node* is running and forget those that are gone; return since when it has run."""
     since = node.since or now
     new = {"name": node.name, "since": since, "seen_at": now, "version": node.version}
     if node.slept is not None:
         new |= {"slept_seconds": node.slept.seconds, "woke_at": node.slept.woke_at}
     upsert(connection, nodes, {"id": id_}, new)
-    # Those that another node is just touching are left to it, so that no two wait for each other.
+    # Rows that another node is updating are left to it, so that nodes never wait for each other.
     gone = sa.select(nodes.c.id).where(nodes.c.seen_at <= now - GONE).with_for_update(skip_locked=True)
     connection.execute(sa.delete(nodes).where(nodes.c.id.in_(gone)))
     return since
@@ -234,7 +234,7 @@ def leave(connection: sa.Connection, now: datetime, id_: str) -> None:
 
 
 def others_connected(connection: sa.Connection, pattern: str = f"{APPLICATION}%") -> bool:
-    """Whether PostgreSQL has another connection whose application is LIKE *pattern*, to the same database."""
+    """Whether PostgreSQL has another connection to this database whose application is LIKE *pattern*."""
     query = sa.text(
         "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() "
         "AND application_name LIKE :pattern AND pid <> pg_backend_pid())"
@@ -244,9 +244,9 @@ def others_connected(connection: sa.Connection, pattern: str = f"{APPLICATION}%"
 
 def require_direct(connection: sa.Connection, now: datetime) -> None:
     """
-    Raise Unavailable if a pooler answers for PostgreSQL: it gives clients process ids of its own.
+    Raise Unavailable if a pooler answers for PostgreSQL: it makes up the process ids.
 
-    Behind it, what a session asked for doesn't hold: that its commits are on disk, and how long it may wait.
+    Behind one, what a session asked for doesn't hold: that its commits are on disk, and how long it may wait.
     """
     if connection.dialect.name == "sqlite":
         return
@@ -256,13 +256,13 @@ def require_direct(connection: sa.Connection, now: datetime) -> None:
 
 
 def is_served(connection: sa.Connection, now: datetime) -> bool:
-    """Whether a node is there, in tables of any release."""
+    """Whether a node is running, in tables of any release."""
     query = sa.select(nodes.c.id).where(nodes.c.seen_at > now - GONE)
     return sa.inspect(connection).has_table(nodes.name) and connection.execute(query).first() is not None
 
 
 def read_nodes(connection: sa.Connection, now: datetime) -> tuple[Node, ...]:
-    """The nodes that are there, the oldest first."""
+    """Return the nodes that are running, oldest first."""
     query = sa.select(nodes).where(nodes.c.seen_at > now - GONE).order_by(nodes.c.since, nodes.c.id)
     return tuple(
         from_row(Node, row, slept=None if row.woke_at is None else Slept(row.slept_seconds, row.woke_at))
@@ -273,14 +273,14 @@ def read_nodes(connection: sa.Connection, now: datetime) -> tuple[Node, ...]:
 def note_contacts(
     connection: sa.Connection, now: datetime, account_ids: Iterable[str], *, answered: bool
 ) -> None:
-    """Note that CallRail answered, or failed to answer, a request that was made only to learn that."""
+    """Record that CallRail answered, or failed to answer, a request that was made only to check."""
     for account_id in sorted(account_ids):
         at = {"answered_at" if answered else "failed_at": now}
         upsert(connection, contacts, {"account_id": account_id}, at)
 
 
 def read_contacts(connection: sa.Connection, now: datetime, account_ids: Sequence[str]) -> dict[str, Contact]:
-    """The contact of each account: by a text that was sent, by looks for replies, and by such requests."""
+    """Return each account's contact with CallRail: by texts sent, by polls, and by such checks."""
     rows = connection.execute(_CONTACTS, {"now": now, "since": now - DAY})
     known = {account_id: instants for account_id, *instants in rows}
 
@@ -292,7 +292,7 @@ def read_contacts(connection: sa.Connection, now: datetime, account_ids: Sequenc
 
 
 _SINCE = sa.bindparam("since", type_=Instant)
-# A look that a crash ended made no requests that are known, and tells nothing about CallRail.
+# A poll that a crash ended has no known requests, and says nothing about CallRail.
 _FAILED = sa.and_(polls.c.finished_at.is_(None), polls.c.lease_until <= NOW, polls.c.requests > 0)
 _LOOK_FAILED_AT = sa.case((_FAILED, polls.c.lease_until))
 _SENT_AT = sa.select(sa.func.max(attempts.c.counted_at)).where(

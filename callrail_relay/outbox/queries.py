@@ -1,4 +1,4 @@
-"""Reads messages by their ids, counts them, and says how each account stands."""
+"""Reads messages by their ids, counts them, and reads the status of accounts."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -38,11 +38,11 @@ from callrail_relay.outbox.tables import (
     tallies,
 )
 
-SHORTEST_END = 6  # characters of an id's end that stand for it, if only one message has them
+SHORTEST_END = 6  # characters of an id's end that can stand for it, if only one message has them
 
 
 def find_messages(connection: sa.Connection, now: datetime, *ids: str) -> list[Message]:
-    """The messages with these ids, and all messages of the submissions with these ids, in order."""
+    """Return the messages with these ids, and all messages of submissions with these ids, in order."""
     rows: list[Row] = []
     for some in portions(ids):
         query = sa.select(messages).where(sa.or_(messages.c.id.in_(some), messages.c.submission_id.in_(some)))
@@ -51,7 +51,7 @@ def find_messages(connection: sa.Connection, now: datetime, *ids: str) -> list[M
 
 
 def find_ids(connection: sa.Connection, now: datetime, part: str, *, limit: int) -> list[str]:
-    """Ids of messages whose own id, or that of their request, begins with *part* or ends with 6 or more."""
+    """Return ids of messages whose own or request's id starts with *part*, or ends with it (6 or more)."""
     patterns = [f"{part}%", *([f"%{part}"] if len(part) >= SHORTEST_END else [])]
     fits = [id_.like(one) for id_ in (messages.c.id, messages.c.submission_id) for one in patterns]
     query = sa.select(messages.c.id).where(sa.or_(*fits)).order_by(messages.c.seq.desc()).limit(limit)
@@ -68,12 +68,12 @@ _ACCEPTED = (
 
 
 def last_accepted(connection: sa.Connection, now: datetime, account_ids: Sequence[str]) -> datetime | None:
-    """When CallRail accepted the newest text of these accounts."""
+    """Return when CallRail accepted the newest text of these accounts."""
     return last_of(*(connection.scalar(_ACCEPTED, {"account_id": one}) for one in account_ids))
 
 
 def with_segments(connection: sa.Connection, now: datetime, rows: Sequence[Row]) -> list[Message]:
-    """The messages of these rows, in their order."""
+    """Return the messages of these rows, in their order."""
     of_message: dict[int, list[Segment]] = defaultdict(list)
     decided: dict[int, list[Decision]] = defaultdict(list)
     for seqs in portions(row.seq for row in rows):
@@ -106,7 +106,7 @@ def with_segments(connection: sa.Connection, now: datetime, rows: Sequence[Row])
 
 
 def _read_blocks(connection: sa.Connection, now: datetime) -> dict[tuple[str, str], datetime]:
-    """The people whose texts wait for an earlier one that is being looked up, and until when."""
+    """Return the people whose texts wait for the look-up of an earlier one, and until when."""
     key = (attempts.c.tracking_number, attempts.c.recipient)
     blocking = (attempts.c.blocks_until.is_not(None), attempts.c.blocks_until > now)
     query = sa.select(*key, sa.func.max(attempts.c.blocks_until)).where(*blocking).group_by(*key)
@@ -131,7 +131,7 @@ def _read_segments(connection: sa.Connection, seqs: list[int], of_message: dict[
 
 
 def count_by_status(connection: sa.Connection, now: datetime) -> dict[Status, int]:
-    """How many messages have each status; a status that none has counts 0."""
+    """Count the messages with each status, 0 if there are none."""
     query = sa.select(tallies.c.status, sa.func.sum(tallies.c.messages)).group_by(tallies.c.status)
     counted = {status: int(number) for status, number in connection.execute(query)}
     return {status: counted.get(status, 0) for status in Status}
@@ -140,7 +140,7 @@ def count_by_status(connection: sa.Connection, now: datetime) -> dict[Status, in
 def read_standings(
     connection: sa.Connection, now: datetime, account_ids: Sequence[str], limits: Limits
 ) -> list[AccountStatus]:
-    """How each of *account_ids* stands, and each other account that texts wait for."""
+    """Return the status of each of *account_ids*, and of other accounts that texts wait for."""
     waiting = connection.scalars(_WAITED_FOR).all()
     known = {row.id: row for row in connection.execute(_KNOWN, windows_since(now))}
     return [
@@ -152,7 +152,7 @@ def read_standings(
 def _standing(
     connection: sa.Connection, now: datetime, found: Row | str, limits: Limits, *, foreign: bool
 ) -> AccountStatus:
-    """How an account stands that was *found*, or of which nothing but texts by others is known."""
+    """Return the status of an account: *found* is its row, or its id if only others texted from it."""
     if isinstance(found, str):
         account, so_far, pending = Account(id=found), count_used(connection, now, found), 0
     else:
@@ -177,8 +177,8 @@ _WAITED_FOR = sa.select(tallies.c.account_id).where(_OPEN_TALLY, tallies.c.messa
 _PLANNED = sa.select(sa.func.sum(tallies.c.segments)).where(
     tallies.c.account_id == accounts.c.id, _OPEN_TALLY
 )
-# Of the queued messages only those that were cut again have finished segments. Their status is compared as an
-# expression, so that their own small index is used, and not that of thousands that wait.
+# Of queued messages, only those that were split again have finished segments. Their status is compared as an
+# expression, so that their own small index is used, not the one with thousands that wait.
 _GONE = [
     number(
         messages.join(segments, segments.c.message_seq == messages.c.seq),
@@ -191,8 +191,8 @@ _GONE = [
         sa.and_(messages.c.status.concat("") == Status.QUEUED, messages.c.cut_to.is_not(None)),
     )
 ]
-# All accounts in one statement: each index is asked once for each of them. Segments of open messages that
-# were not sent yet are those planned without those gone.
+# All accounts in one statement: each index is asked once per account. The unsent segments of open messages
+# are the planned ones without those gone.
 _KNOWN = sa.select(
     accounts,
     used("since_hour", accounts.c.id).label("hour"),
@@ -205,10 +205,10 @@ _KNOWN_USES = sa.select(uses(attempts.c.finished_at.is_not(None)).c.at)
 
 
 def read_counts(connection: sa.Connection, now: datetime) -> Counts:
-    """The texts that are not done, and those of the last day."""
+    """Count the texts that aren't done, and those of the last day."""
     undone = {status: count(connection, messages, messages.c.status == status) for status in UNDONE}
     oldest = {status: at for status in UNDONE if (at := _oldest(connection, status)) is not None}
-    # Ids are in the order of time, and have an index. To group them, SQLite would read all messages instead.
+    # Ids are in order of time, and indexed. With GROUP BY, SQLite would read all messages instead.
     query = sa.select(messages.c.status).where(messages.c.id >= first_id(now - RECENT))
     found = Counter(connection.scalars(query))
     return Counts(
@@ -226,5 +226,5 @@ def _oldest(connection: sa.Connection, status: Status) -> datetime | None:
 
 
 def count_opt_outs(connection: sa.Connection, now: datetime) -> int:
-    """How many entries the list of opt-outs has."""
+    """Count the opt-outs."""
     return count(connection, opt_outs)

@@ -1,4 +1,4 @@
-"""Recording the outcome of attempts, and settling those that no process finished."""
+"""Records the outcomes of attempts, and settles those that no process finished."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -56,17 +56,17 @@ def record(
     lookups: LookupPolicy | None = None,
 ) -> list[RecordResult | Settled | None]:
     """
-    Settle attempts, each once: its outcome, its segment, its message and its account change together.
+    Settle attempts, each once: outcome, segment, message and account change together.
 
-    One that was settled before, as when its lease ran out, is not settled again: a late result only shows an
-    unknown text to be sent, and changes nothing else (None).
+    One that is settled already, for example because its lease ran out, isn't settled again: a late result
+    only shows that an unknown text was sent, and changes nothing else (None).
     """
     results: dict[int, RecordResult | Settled | None] = {}
     while left := {id_: outcome for id_, outcome in outcomes.items() if id_ not in results}:
         batch = _Batch(connection, now, random, lookups)
         messages_seen = set[int]()
         for known in _read_known(connection, now, left):
-            # What one outcome of a message changes decides what another one of it means.
+            # What one outcome of a message changes may decide what another one means.
             if known.message_seq not in messages_seen:
                 messages_seen.add(known.message_seq)
                 batch.add(known, left[known.attempt_id])
@@ -75,7 +75,7 @@ def record(
 
 
 def _read_known(connection: sa.Connection, now: datetime, outcomes: Mapping[int, Outcome]) -> list[Row]:
-    """What is known of these attempts, in their order, with their accounts locked."""
+    """Read what is known about these attempts, in their order, with their accounts locked."""
     lock_accounts_of(connection, outcomes)
     asked = {
         "attempt_ids": [*outcomes],
@@ -87,7 +87,7 @@ def _read_known(connection: sa.Connection, now: datetime, outcomes: Mapping[int,
 
 
 def _known() -> sa.Select[Any]:
-    """Attempts with segment, message and account, and all that may make an outcome more than it seems."""
+    """Attempts with segment, message and account, and everything that may change what an outcome means."""
     of_conversation = callrail_texts.c.conversation_id.in_(sa.bindparam("conversation_ids", expanding=True))
     this, before, in_flight = (attempts.alias(name) for name in ("this", "before", "in_flight"))
     other, waiting = segments.alias("other"), messages.alias("waiting")
@@ -113,21 +113,21 @@ def _known() -> sa.Select[Any]:
             *account_columns(),
             used("since_hour", accounts.c.id).label("hour_used"),
             used("since_day", accounts.c.id).label("day_used"),
-            # An earlier attempt at it arrived.
+            # An earlier attempt at the segment arrived.
             whether("sent_before", before.c.segment_id == segments.c.id, was_sent),
-            # The longer segment that it is a piece of arrived, or the other way round.
+            # The longer segment that it's a piece of arrived, or one of its pieces did.
             whether("whole_arrived", other.c.id == segments.c.replaces, arrived),
             whether("piece_arrived", *same_message, other.c.replaces == segments.c.id, arrived),
-            # The statuses of the other segments of its message.
+            # The statuses of the message's other segments.
             sa.select(sa.func.aggregate_strings(other.c.status, " "))
             .where(*same_message)
             .scalar_subquery()
             .label("others"),
-            # Replies wait to learn whose the conversation of one of the outcomes is.
+            # Replies in the conversation of one of these outcomes wait for its person to be known.
             whether("is_awaited", of_conversation, callrail_texts.c.recipient.is_(None)),
-            # CallRail's webhook reported a text that is taken for this attempt.
+            # CallRail's webhook reported a text that is linked to this attempt.
             whether("is_told", callrail_texts.c.attempt_id == this.c.id),
-            # Another message of the account is to be sent, and no outcome of it will bring a look.
+            # Another message of the account waits, and no outcome of it will make the account due.
             sa.or_(
                 sa.exists().where(of_account, is_open(waiting), ~is_in_flight),
                 sa.exists().where(of_account, is_released_by_itself(waiting)),
@@ -162,13 +162,13 @@ class _Batch:
     random: Random
     lookups: LookupPolicy | None
     _accounts: dict[str, Account] = field(default_factory=dict)
-    _due: set[str] = field(default_factory=set)  # accounts of which something may be sent next
-    _freed: Counter[str] = field(default_factory=Counter)  # attempts that cost no budget after all
+    _due: set[str] = field(default_factory=set)  # accounts that may have something to send next
+    _freed: Counter[str] = field(default_factory=Counter)  # attempts that used no budget after all
     _decided: list[tuple[Row, Outcome, Consequence, RecordResult]] = field(default_factory=list)
     _late: list[tuple[Row, Outcome]] = field(default_factory=list)
 
     def add(self, known: Row, outcome: Outcome) -> None:
-        """Decide what follows from an outcome, as things are after those that were added before it."""
+        """Decide what follows from an outcome, given those that were added before."""
         id_ = known.account_id
         before = self._accounts.setdefault(id_, account_of(known))
         if known.finished_at is not None:
@@ -184,7 +184,7 @@ class _Batch:
             random=self.random,
         )
         if known.sent_before:
-            # An earlier sending turned out to have arrived while this one was under way: that is enough.
+            # An earlier attempt turned out to have arrived while this one was in flight: that's enough.
             consequence = replace(consequence, segment=Status.SENT, cut_to=None, reasons=())
         elif not isinstance(outcome, Sent) and known.whole_arrived:
             consequence = replace(consequence, segment=Status.CANCELLED, cut_to=None, reasons=())
@@ -207,10 +207,10 @@ class _Batch:
         self._decided.append((known, outcome, consequence, result))
 
     def _corrected(self, known: Row, outcome: Outcome, consequence: Consequence) -> Account:
-        """The account after the consequence, with what CallRail's own headers say of its limits and count."""
+        """Return the account after the consequence, corrected by CallRail's headers about its limits."""
         account = consequence.account
         if isinstance(outcome, Sent) and known.message_cut_to is not None:
-            # The shorter segment passed and the longer one did not, so the length was the reason.
+            # The shorter segment passed and the longer one didn't, so the length was the reason.
             account = replace(account, max_characters=known.message_cut_to)
         usage = getattr(outcome, "usage", Usage())
         if usage == Usage():
@@ -221,7 +221,7 @@ class _Batch:
         )
 
     def write(self) -> dict[int, RecordResult | Settled | None]:
-        """Write what was decided, then do what follows elsewhere; what became of each attempt."""
+        """Write what was decided, then what follows from it elsewhere; return what became of each attempt."""
         if self._decided:
             execute = self.connection.execute
             execute(_FINISH, [self._attempt(*one) for one in self._decided])
@@ -245,7 +245,7 @@ class _Batch:
         return results
 
     def _attempt(self, known: Row, outcome: Outcome, consequence: Consequence, _: RecordResult) -> Values:
-        # Later texts to that person wait for an unknown one.
+        # Later texts to the person wait while it's unknown.
         waits = self.lookups if isinstance(outcome, Unknown) else None
         return {
             "of": known.attempt_id,
@@ -291,7 +291,7 @@ class _Batch:
     def _follow(
         self, known: Row, outcome: Outcome, consequence: Consequence, result: RecordResult
     ) -> RecordResult:
-        """What an outcome changes beside its own segment, message and account."""
+        """Apply what an outcome changes beside its own segment, message and account."""
         connection, now = self.connection, self.now
         if consequence.cut_to is not None:
             _recut(connection, known, consequence.cut_to)
@@ -307,7 +307,7 @@ class _Batch:
         return replace(result, settled=settled)
 
     def _settle_late(self, known: Row, outcome: Outcome) -> Settled | None:
-        """What a result is worth that comes after its attempt was given up."""
+        """Use the result of an attempt that was already given up."""
         if not isinstance(outcome, Sent) or known.outcome != OutcomeKind.UNKNOWN:
             return None
         detail = "CallRail's answer came late: it accepted the text."
@@ -318,12 +318,12 @@ class _Batch:
 
 
 def _segment_status(consequence: Consequence) -> Status:
-    # Shorter ones replace a segment that was refused for its length.
+    # A segment that was refused for its length is replaced by shorter ones.
     return consequence.segment if consequence.cut_to is None else Status.CANCELLED
 
 
 def _others(known: Row) -> list[str]:
-    """The statuses of the other segments of a message."""
+    """Return the statuses of the message's other segments."""
     return (known.others or "").split()
 
 
@@ -335,7 +335,7 @@ def settle_abandoned(
     random: Random,
     lookups: LookupPolicy | None = None,
 ) -> list[RecordResult]:
-    """Settle attempts whose lease ran out as unknown; with *node*, which starts just now, all of its own."""
+    """Settle attempts whose lease ran out as unknown; with *node*, which is just starting, all of its own."""
     abandoned = attempts.c.lease_until <= now
     if node is not None:
         look_at_all(connection, now)
@@ -354,7 +354,7 @@ def settle_unsent(
     *,
     random: Random,
 ) -> list[RecordResult]:
-    """Record *outcome* for every open attempt of *node* but those it knows of."""
+    """Record *outcome* for every open attempt of *node* except the *known* ones."""
     open_ = _open_attempts(connection, attempts.c.node == node)
     unreported = [id_ for id_ in open_ if id_ not in known]
     return _record_alike(connection, now, unreported, outcome, random=random)
@@ -369,7 +369,7 @@ def _record_alike(
     random: Random,
     lookups: LookupPolicy | None = None,
 ) -> list[RecordResult]:
-    """Record the same outcome of attempts that are open."""
+    """Record the same outcome for several open attempts."""
     recorded = (
         record(connection, now, dict.fromkeys(some, outcome), random=random, lookups=lookups)
         for some in portions(attempt_ids)
@@ -384,14 +384,14 @@ def _open_attempts(connection: sa.Connection, which: Condition) -> Sequence[int]
 
 
 def next_lease_end(connection: sa.Connection, now: datetime) -> datetime | None:
-    """When the first attempt that is under way, on any node, is to be given up; None if there is none."""
+    """Return when the first attempt in flight, on any node, is to be given up; None if there is none."""
     query = sa.select(sa.func.min(attempts.c.lease_until)).where(attempts.c.finished_at.is_(None))
     end: datetime | None = connection.scalar(query)
     return end
 
 
 def _recut(connection: sa.Connection, refused: Row, limit: int) -> None:
-    """Replace a segment that was refused for its length, and those after it, by shorter ones."""
+    """Split a segment that was refused for its length, and those after it, into shorter ones."""
     queued = (segments.c.message_seq == refused.message_seq, segments.c.status == Status.QUEUED)
     query = sa.select(segments.c.content).where(*queued).order_by(segments.c.position)
     later = connection.scalars(query).all()

@@ -1,4 +1,4 @@
-"""What all nodes of one store agree on: which webhook secrets ended, and by which secret they are known."""
+"""What all nodes of a store share: which webhook secrets ended, and the secret that identifies the relay."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -12,7 +12,7 @@ from callrail_relay.outbox.tables import ended_tokens, relay_secret
 def end_tokens(
     connection: sa.Connection, now: datetime, digests: Iterable[str], at: datetime | None = None
 ) -> None:
-    """End the tokens for every node *at* that instant, None for now; one that ends sooner stays so."""
+    """End the tokens on every node *at* that instant, or now; one that ends sooner isn't changed."""
     ends_at = at or now
     for digest in sorted(digests):
         is_sooner = ended_tokens.c.ends_at > ends_at
@@ -20,7 +20,7 @@ def end_tokens(
 
 
 def read_ended_tokens(connection: sa.Connection, now: datetime) -> frozenset[str]:
-    """Return the digests of the tokens that have ended by the time of the store."""
+    """Return the digests of the tokens that have ended by the store's time."""
     query = sa.select(ended_tokens.c.digest).where(ended_tokens.c.ends_at <= now)
     return frozenset(connection.scalars(query))
 
@@ -30,7 +30,7 @@ def token_ends_at(connection: sa.Connection, _now: datetime, digest: str) -> dat
 
 
 def read_relay_secret(connection: sa.Connection, now: datetime, proposed: str) -> str:
-    """Return the secret of this relay; the first node to ask makes it what it *proposed*."""
+    """Return the relay's secret; the first node to ask sets it to what it *proposed*."""
     if find_relay_secret(connection, now) is None:
         first = insert_into(connection, relay_secret).values(id=1, value=proposed)
         connection.execute(first.on_conflict_do_nothing())

@@ -1,4 +1,4 @@
-"""The work on replies that nodes share: polling CallRail's conversations, and passing replies on."""
+"""The work on replies that nodes share: polling CallRail's conversations, and forwarding replies."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -16,18 +16,18 @@ from callrail_relay.outbox.tables import ACCOUNT_ID, EPOCH, callrail_texts, mess
 def claim_poll(
     connection: sa.Connection, now: datetime, company: Company, policy: PollPolicy
 ) -> DuePoll | None:
-    """Take the poll of a company if it is due, so that no other node does while its lease lasts."""
+    """Claim a company's poll if it's due; no other node does during its lease."""
     account_id, company_id = company
     ensure_account(connection, account_id)
     change_account(connection, now, account_id)
-    # Asked with the lock held: another node may have taken it.
+    # Asked again with the lock held: another node may have claimed it.
     if _due_at(connection, company, policy) > now:
         return None
     if not has_requests(connection, now, account_id, policy.requests_per_hour, to_poll=True):
         return None
     polled_at = _polled_at(connection, company)
     since = policy.since(now, polled_at)
-    # The requests of a day count, and the last poll that ended well says where the next one begins.
+    # The day's requests count, and the last poll that succeeded says where the next one starts.
     needless = polls.c.began_at < min(now - DAY, max(polled_at or EPOCH, now - LONGEST * 2))
     connection.execute(sa.delete(polls).where(*_OF_COMPANY, needless), _named(company))
     poll = sa.insert(polls).values(**_named(company), began_at=now, lease_until=now + policy.lease)
@@ -36,7 +36,7 @@ def claim_poll(
 
 
 def due_polls(connection: sa.Connection, now: datetime, policy: PollPolicy) -> tuple[list[Company], datetime]:
-    """The companies whose poll is due, and when the first poll is."""
+    """Return the companies whose poll is due, and when the next poll is."""
     policy = with_known_companies(connection, now, policy)
     due_ats = {company: _due_at(connection, company, policy) for company in policy.companies}
     due = [company for company, due_at in due_ats.items() if due_at <= now]
@@ -44,7 +44,7 @@ def due_polls(connection: sa.Connection, now: datetime, policy: PollPolicy) -> t
 
 
 def last_polls(connection: sa.Connection, now: datetime, policy: PollPolicy) -> Mapping[str, datetime]:
-    """Since when each account was polled: all of its companies, to the end. Without those never polled."""
+    """Return since when all companies of each account are polled, to the end; without those never polled."""
     policy = with_known_companies(connection, now, policy)
     polled: dict[str, list[datetime | None]] = {}
     for company in policy.companies:
@@ -57,19 +57,19 @@ def last_polls(connection: sa.Connection, now: datetime, policy: PollPolicy) -> 
 
 
 def last_poll(connection: sa.Connection, now: datetime, policy: PollPolicy) -> datetime | None:
-    """Since when all accounts were polled; None while one never was."""
+    """Return since when all accounts are polled; None if one never was."""
     polled = last_polls(connection, now, policy)
     return min(polled.values(), default=None) if policy.accounts <= polled.keys() else None
 
 
 def end_poll(connection: sa.Connection, now: datetime, poll_id: int, requests: int, *, well: bool) -> None:
-    """Note what a poll took; what one that did not end *well* should have covered is covered by the next."""
+    """Record the end of a poll. If it didn't end *well*, the next one covers its time again."""
     ended = {"requests": requests, "lease_until": now, "finished_at": now if well else None}
     connection.execute(sa.update(polls).where(polls.c.id == poll_id).values(ended))
 
 
 def _due_at(connection: sa.Connection, company: Company, policy: PollPolicy) -> datetime:
-    """When the next poll of a company is due; EPOCH if none counts yet."""
+    """Return when a company's next poll is due; EPOCH if none counts yet."""
     poll = connection.execute(_NEWEST, _named(company)).first()
     if poll is None or poll.began_at < (policy.not_before or EPOCH):
         return EPOCH
@@ -79,7 +79,7 @@ def _due_at(connection: sa.Connection, company: Company, policy: PollPolicy) -> 
 
 
 def _polled_at(connection: sa.Connection, company: Company) -> datetime | None:
-    """When the last poll of a company that ended well began."""
+    """Return when the company's last successful poll began."""
     return connection.scalar(_POLLED_AT, _named(company))
 
 
@@ -94,13 +94,13 @@ _POLLED_AT: sa.Select[datetime] = sa.select(sa.func.max(polls.c.began_at)).where
 
 
 def next_forward(connection: sa.Connection, now: datetime) -> datetime | None:
-    """When the next reply is to be passed on; None when none is."""
+    """Return when the next reply is to be forwarded; None if there is none."""
     due: sa.Select[datetime] = sa.select(sa.func.min(callrail_texts.c.forward_at))
     return connection.scalar(due.where(callrail_texts.c.forward_at.is_not(None)))
 
 
 def claim_forward(connection: sa.Connection, now: datetime, lease: timedelta) -> Forward | None:
-    """Take the reply that has waited longest, for as long as the lease lasts; None if none is due."""
+    """Claim the reply that has waited longest, for the length of the lease; None if none is due."""
     query = sa.select(callrail_texts).where(callrail_texts.c.forward_at <= now)
     query = query.order_by(callrail_texts.c.forward_at).limit(1).with_for_update(skip_locked=True)
     row = connection.execute(query).first()
@@ -108,7 +108,7 @@ def claim_forward(connection: sa.Connection, now: datetime, lease: timedelta) ->
         return None
     tries = row.forward_tries + 1
     change(connection, callrail_texts, row.resource_id, forward_at=now + lease, forward_tries=tries)
-    # The latest text to the person from the number that they wrote to names the opportunity in IF3.
+    # The latest text to the person from the number they wrote to names the opportunity in IF3.
     last = latest(messages, *of_pair(messages, row.tracking_number, row.recipient))
     message: Row | None = connection.execute(last).first()
     said = ("seller", "seller_id", "opportunity_id", "sender_id")
@@ -119,5 +119,5 @@ def claim_forward(connection: sa.Connection, now: datetime, lease: timedelta) ->
 def end_forward(
     connection: sa.Connection, now: datetime, resource_id: str, retry_at: datetime | None
 ) -> None:
-    """Note that a reply was passed on or given up, or when to retry; one with a new id is passed on again."""
+    """Record that a reply was forwarded or given up, or when to retry; with a new id it's forwarded again."""
     change(connection, callrail_texts, resource_id, forward_at=retry_at)

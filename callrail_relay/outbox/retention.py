@@ -1,5 +1,5 @@
 """
-Removing what is personal from texts that ended long ago: words, phones, names and raw bodies.
+Removes personal data from texts that ended long ago: words, phone numbers, names and raw bodies.
 
 Ids, instants, outcomes and opt-outs stay, and so does what is queued, held or unknown, however old it is.
 """
@@ -25,12 +25,12 @@ from callrail_relay.outbox.tables import (
     submissions,
 )
 
-# Why a person is on the list of opt-outs, once the words of the reply are removed.
+# The reason of an opt-out, once the words of the reply are removed.
 WITHOUT_WORDS = "The person replied that they don't want texts."
 
 
 def retire(connection: sa.Connection, now: datetime, before: datetime, most: int) -> int:
-    """Remove it from at most *most* submissions and CallRail texts from before *before*; return how many."""
+    """Remove it from at most *most* submissions and CallRail texts older than *before*; return how many."""
     return _retire_submissions(connection, now, before, most) + _remove_told(connection, before, most)
 
 
@@ -40,7 +40,7 @@ def _retire_submissions(connection: sa.Connection, now: datetime, before: dateti
         attempts.c.segment_id == segments.c.id,
         attempts.c.started_at >= before,
     )
-    # What was sent or failed just now is kept as well, however old it is: a person may have to see it.
+    # What was sent or failed just now is kept, however old it is: a person may have to see it.
     goes_on = sa.exists().where(
         messages.c.submission_id == submissions.c.id, sa.or_(messages.c.status.not_in(ENDED), tried_since)
     )
@@ -50,10 +50,10 @@ def _retire_submissions(connection: sa.Connection, now: datetime, before: dateti
     ids = connection.scalars(due.with_for_update(skip_locked=True, of=submissions)).all()
     if not ids:
         return 0
-    # Whatever their status: by that there would be an index as well, of nearly all messages there are.
+    # Whatever their status: the index by status covers nearly all messages.
     of_them = sa.select(messages.c.seq).where(messages.c.submission_id.in_(ids)).order_by(messages.c.seq)
     connection.scalars(of_them.with_for_update()).all()
-    # Asked again with the rows locked: a text that is sent again meanwhile keeps its words.
+    # Asked again with the rows locked: a text that is resent meanwhile keeps its words.
     ids = connection.scalars(sa.select(submissions.c.id).where(submissions.c.id.in_(ids), ~goes_on)).all()
     of_them = sa.select(messages.c.seq, messages.c.reasons).where(messages.c.submission_id.in_(ids))
     rows = connection.execute(of_them).all()
@@ -76,11 +76,11 @@ def _retire_submissions(connection: sa.Connection, now: datetime, before: dateti
 
 
 def _remove_told(connection: sa.Connection, before: datetime, most: int) -> int:
-    """Remove texts that CallRail reported before *before*; those still to be passed on stay."""
+    """Remove texts that CallRail reported before *before*; those still to be forwarded stay."""
     table = callrail_texts.c
     due = sa.select(table.resource_id).where(table.received_at < before, table.forward_at.is_(None))
     ids = connection.scalars(due.order_by(table.received_at).limit(most)).all()
-    # That a person has still to decide on it stays known.
+    # It stays known that a person has to decide about it.
     old = sa.and_(possible_opt_outs.c.written_at < before, possible_opt_outs.c.words != "")
     connection.execute(sa.update(possible_opt_outs).where(old).values(words=""))
     quoted = sa.and_(

@@ -1,4 +1,4 @@
-"""Rows of the store as the values of ``domain``, and the small statements that several files share."""
+"""Turns rows of the store into domain values, and holds small statements that several files share."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
@@ -32,7 +32,7 @@ Row = sa.Row[Any]
 
 
 def insert_into(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
-    """Return an insert that takes ON CONFLICT, in the dialect of the database."""
+    """Return the dialect's own insert, which supports ON CONFLICT."""
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 
@@ -43,19 +43,19 @@ def upsert(
     values: Mapping[str, object],
     where: Condition | None = None,
 ) -> None:
-    """Insert a row, or change the one with this primary key, if *where* is true of it."""
+    """Insert a row, or change the one with this primary key if *where* is true of it."""
     row = insert_into(connection, table).values({**key, **values})
     connection.execute(row.on_conflict_do_update(index_elements=[*key], set_=values, where=where))
 
 
 def of_pair(table: sa.FromClause, tracking_number: object, recipient: object) -> tuple[Condition, Condition]:
-    """Whether a row is about this person and this number of ours; either may be a column as well."""
+    """Match rows about this person and this number of ours; either may be a column, too."""
     return table.c.tracking_number == tracking_number, table.c.recipient == recipient
 
 
 def from_row(cls: type[V], row: Row, **values: object) -> V:
-    """A value of the columns that its fields are named for, and of *values*."""
-    names = cls.__dataclass_fields__  # type: ignore[attr-defined]  # those of its base, too
+    """Build a value from the columns named like its fields, and from *values*."""
+    names = cls.__dataclass_fields__  # type: ignore[attr-defined]  # inherited ones, too
     stored = {name: value for name, value in row._asdict().items() if name in names}
     return cls(**stored | values)
 
@@ -74,7 +74,7 @@ def latest(of: sa.Table | sa.Column[Any], *which: Condition) -> sa.Select[Any]:
 
 
 def number(table: sa.FromClause, *which: Condition) -> sa.ScalarSelect[int]:
-    """How many rows of *table* meet these conditions, as a part of a statement."""
+    """SQL for how many rows of *table* meet these conditions."""
     return sa.select(sa.func.count()).select_from(table).where(*which).scalar_subquery()
 
 
@@ -92,35 +92,35 @@ def soonest(*instants: datetime | None) -> datetime | None:
 
 
 def portions(values: Iterable[V]) -> Iterator[list[V]]:
-    """Split *values*, since databases limit the number of parameters of one statement."""
+    """Split *values*, since databases limit the parameters of a statement."""
     rest = iter(values)
     while portion := list(islice(rest, 500)):
         yield portion
 
 
 def change_account(connection: sa.Connection, now: datetime, account_id: str) -> Account:
-    """Lock the account, to change it or its texts; it is looked at next, after all that are due."""
+    """Lock the account, to change it or its texts; it comes due after all that are due already."""
     row = connection.execute(_CHANGE_ACCOUNT, {"of": account_id, "now": now}).one_or_none()
     return Account(id=account_id) if row is None else _account(row)
 
 
 def lock_account(connection: sa.Connection, account_id: str, *, wait: bool) -> bool:
-    """Lock the account until this transaction ends; False if another process has it and *wait* is False."""
+    """Lock the account until the transaction ends; False if another process has it and *wait* is False."""
     query = _LOCK_ACCOUNT if wait else _TRY_ACCOUNT
     return connection.scalar(query, {"account_id": account_id}) is not None
 
 
 def lock_accounts_of(connection: sa.Connection, attempt_ids: Iterable[int]) -> None:
-    """Lock the accounts of attempts until this transaction ends. SQLite has one writer at a time anyway."""
+    """Lock the accounts of attempts until the transaction ends; SQLite has one writer at a time anyway."""
     if connection.dialect.name != "sqlite":
         connection.execute(_LOCK_ACCOUNTS_OF, {"attempt_ids": [*attempt_ids]})
 
 
 def look_at_all(connection: sa.Connection, now: datetime, *which: Condition) -> None:
     """
-    Have these accounts looked at, or every one: what was found before need not hold any more.
+    Make these accounts due, or all of them: what was found before may no longer be true.
 
-    Of all, those are passed by that have nothing to send, and are open to what comes: they are most.
+    Without conditions, accounts that are open and have nothing to send are skipped: that's most of them.
     """
     news = sa.update(accounts).where(accounts_in_order(*which or [_IS_BUSY]))
     connection.execute(news.values(due_at=now, closed_until=None))
@@ -149,7 +149,7 @@ _FIELDS = tuple(Account.__annotations__)
 
 
 def account_columns() -> list[sa.Label[Any]]:
-    """The columns of an account in a row of something else, from which ``account_of`` makes it."""
+    """The columns of an account, in a row of something else, from which ``account_of`` builds it."""
     return [accounts.c[name].label(f"account_{name}") for name in _FIELDS]
 
 
@@ -169,7 +169,7 @@ def write_account(connection: sa.Connection, account: Account) -> None:
 def write_accounts(
     connection: sa.Connection, changed: Iterable[Account], due: Mapping[str, datetime | None]
 ) -> None:
-    """Write accounts that are locked, and when each is to be looked at next."""
+    """Write accounts that are locked, and when each is due next."""
     written = [_values(one) | {"due_at": due[one.id], "closed_until": None} for one in changed]
     connection.execute(_WRITE_ACCOUNT, written)
 
@@ -188,20 +188,20 @@ def change(connection: sa.Connection, table: sa.Table, key: int | str, /, **valu
 
 
 def message_status(connection: sa.Connection, message_seq: int) -> Status:
-    """The status that the segments of a message give it."""
+    """Return the status that a message gets from its segments."""
     query = sa.select(segments.c.status).where(segments.c.message_seq == message_seq)
     return status_of(connection.scalars(query).all())
 
 
 def status_of(segment_statuses: Iterable[str]) -> Status:
-    """The status of a message whose segments have these; cancelled ones were replaced by shorter ones."""
+    """Return the status of a message whose segments have these; cancelled ones were replaced."""
     present = {Status(status) for status in segment_statuses} - {Status.CANCELLED}
     for status in (Status.FAILED, Status.UNKNOWN, Status.SENDING):
         if status in present:
             return status
     if present == {Status.SENT}:
         return Status.SENT
-    # With some segments gone it stays under way; with none gone it waits for its turn as a whole.
+    # Partly sent, it's still being sent; with nothing sent, it waits for its turn as a whole.
     return Status.SENDING if Status.SENT in present else Status.QUEUED
 
 
@@ -209,10 +209,10 @@ def has_requests(
     connection: sa.Connection, now: datetime, account_id: str, per_hour: int, *, to_poll: bool = False
 ) -> bool:
     """
-    Whether an account may ask CallRail now: look-ups and polls share *per_hour*, and ten times that a day.
+    Whether an account may ask CallRail now: look-ups and polls share *per_hour*, and ten times that per day.
 
-    Polls take three quarters at most, so that look-ups always have room. CallRail's general limits have the
-    same ratio: 1,000 and 10,000 (https://apidocs.callrail.com/#rate-limiting).
+    Polls use three quarters at most, so look-ups always have room. CallRail's general limits have the same
+    ratio: 1,000 and 10,000 (https://apidocs.callrail.com/#rate-limiting).
     """
     for length, limit in ((HOUR, per_hour), (DAY, per_hour * 10)):
         row = connection.execute(_REQUESTS, {"account_id": account_id, "since": now - length}).one()
@@ -233,13 +233,13 @@ _REQUESTS = sa.select(_requests(evidence.c.noted_at), _requests(polls.c.began_at
 def note_requests(
     connection: sa.Connection, now: datetime, account_id: str, requests: int, purpose: str = ""
 ) -> None:
-    """Count requests to CallRail; of each page that was read for a *purpose* there is one such note."""
+    """Count requests to CallRail; each page that was read for a *purpose* has one such row."""
     at = {"began_at": now, "lease_until": now, "finished_at": now}
     noted = {"account_id": account_id, "company_id": purpose, "requests": requests, **at}
     connection.execute(sa.insert(polls).values(noted))
 
 
 def pages_read(connection: sa.Connection, now: datetime, account_id: str, purpose: str) -> int:
-    """How many pages were read for this *purpose* lately: after a day they show other conversations."""
+    """Count the pages read for *purpose* in the last day: after that, they show other conversations."""
     of_purpose = (polls.c.account_id == account_id, polls.c.company_id == purpose)
     return count(connection, polls, *of_purpose, polls.c.began_at > now - DAY)

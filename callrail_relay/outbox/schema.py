@@ -1,4 +1,4 @@
-"""Brings a database to the tables of the code, and refuses one that another version of the program made."""
+"""Creates and migrates the tables, and refuses those that another version of the program made."""
 
 import sqlite3
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from callrail_relay.outbox.engine import describe, is_sqlite
 from callrail_relay.outbox.migrations import EARLIER, HEAD
 from callrail_relay.outbox.tables import metadata
 
-# One arbitrary number, so that two nodes that start at once do not both create the tables.
+# An arbitrary number, so that two nodes that start at once don't both create the tables.
 _MIGRATION_LOCK = 7_287_245
 
 LONGEST_MIGRATION_MS = 120_000
@@ -19,35 +19,35 @@ LONGEST_MIGRATION_MS = 120_000
 
 def migrate(engine: sa.Engine, before: Callable[[sa.Connection], None] = lambda _: None) -> None:
     """
-    Create the tables in an empty database, or run the migrations that it lacks, in one transaction.
+    Create the tables in an empty database, or run its missing migrations, in one transaction.
 
     *before* is called before existing tables change, and may refuse. Raises Unavailable for a database that a
-    newer version made, or one too old to be brought over.
+    newer version made, or one too old to migrate.
     """
     with engine.connect() as connection:
         if current_version(connection) == HEAD:
             return
     with engine.connect().execution_options(writes=True) as connection:
         if is_sqlite(engine):
-            # Another process may migrate for longer than any other transaction takes. Set through the driver,
+            # Another process may migrate for longer than other transactions take. Set through the driver,
             # since SQLAlchemy would begin the transaction first.
             driver = connection.connection.dbapi_connection
-            assert isinstance(driver, sqlite3.Connection)  # noqa: S101 - what SQLite's engine has
+            assert isinstance(driver, sqlite3.Connection)  # noqa: S101 - SQLite's engine has it
             driver.execute(f"PRAGMA busy_timeout = {LONGEST_MIGRATION_MS}").close()
         with connection.begin():
             _migrate(connection, before)
-        connection.invalidate()  # the next connection has the usual time-out again
+        connection.invalidate()  # the next connection has the usual time-out
 
 
 def _migrate(connection: sa.Connection, before: Callable[[sa.Connection], None]) -> None:
     if not is_sqlite(connection.engine):
-        # Another node may migrate for longer than any other statement may take.
+        # Another node may migrate for longer than other statements take.
         for limit in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
             connection.exec_driver_sql(f"SET LOCAL {limit} = 0")
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
     version = current_version(connection)
     if version == HEAD:
-        # Another process did it while this one waited.
+        # Another process did it meanwhile.
         return
     if version in EARLIER:
         raise Unavailable(
@@ -56,7 +56,7 @@ def _migrate(connection: sa.Connection, before: Callable[[sa.Connection], None])
             "`callrail-relay messages export` and `callrail-relay opt-outs export`; then move the database "
             "away, start this version and import the opt-outs."
         )
-    # Imported only when the tables are to change: it takes 9 MB of memory and a tenth of a second.
+    # Imported only when tables change: it takes 9 MB of memory and a tenth of a second.
     from alembic import command  # noqa: PLC0415 - only when a migration is due
     from alembic.config import Config  # noqa: PLC0415 - only when a migration is due
     from alembic.script import ScriptDirectory  # noqa: PLC0415 - only when a migration is due
@@ -65,7 +65,7 @@ def _migrate(connection: sa.Connection, before: Callable[[sa.Connection], None])
     config.set_main_option("script_location", "callrail_relay.outbox:migrations")
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if version is None:
-        # The set has no order, and of two indexes that serve equally well SQLite takes the one made first.
+        # Sorted: the set has no order, and of two equally good indexes SQLite takes the one made first.
         for table in metadata.sorted_tables:
             connection.execute(CreateTable(table))
             for index in sorted(table.indexes, key=lambda index: str(index.name)):
@@ -83,7 +83,7 @@ def _migrate(connection: sa.Connection, before: Callable[[sa.Connection], None])
 
 
 def current_version(connection: sa.Connection) -> str | None:
-    """Return the revision of the database; None for an empty one."""
+    """Return the revision of the database; None if it's empty."""
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
     version: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
@@ -91,7 +91,7 @@ def current_version(connection: sa.Connection) -> str | None:
 
 
 def _create_triggers(connection: sa.Connection) -> None:
-    """Make the triggers that keep the tallies."""
+    """Create the triggers that keep the tallies."""
     if is_sqlite(connection.engine):
         for trigger in _SQLITE_TRIGGERS:
             connection.exec_driver_sql(trigger)
@@ -107,8 +107,8 @@ def _create_triggers(connection: sa.Connection) -> None:
         )
 
 
-# SQLite has a trigger for each row, PostgreSQL one for each statement: there, changing one row many times in
-# one transaction would take longer each time.
+# SQLite has a trigger per row, PostgreSQL one per statement: there, changing one row many times in one
+# transaction would take longer each time.
 _SQLITE_ADD = """
         INSERT INTO tallies (account_id, status, messages, segments)
         VALUES (coalesce(NEW.account_id, ''), NEW.status, 1, NEW.segment_count)

@@ -1,8 +1,8 @@
 """
-The mode, and the requests that are passed on while another system sends.
+Shadow mode, and the requests that are passed on while another system sends.
 
-Everything that depends on the mode reads it first and locks it, so that a change of the mode comes before or
-after each of them on all nodes: a request belongs to the old URL or to this relay, and never to both.
+Everything that depends on the mode locks it first, so on all nodes a change of the mode comes before or after
+it: a request belongs to the old URL or to this relay, never to both.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,18 +28,18 @@ from callrail_relay.outbox.tables import (
 
 
 def read_shadow(connection: sa.Connection, _now: datetime) -> Shadow:
-    """The mode, and how many requests wait to be passed on."""
+    """Return the mode, and how many requests wait to be passed on."""
     waiting = count(connection, forwards, is_unfinished(), forwards.c.state == State.WAITING)
     return _shadow(connection, _MODE, waiting=waiting)
 
 
 def lock_shadow(connection: sa.Connection) -> Shadow:
-    """The mode, which stays as it is until this transaction ends; to be called before all other locks."""
+    """Return the mode, locked until the transaction ends; call it before taking any other lock."""
     return _shadow(connection, _LOCK_MODE)
 
 
 def require_live(connection: sa.Connection) -> None:
-    """Raise NotAllowed in shadow, where nothing that would be sent may be queued."""
+    """Raise NotAllowed in shadow mode, where nothing may be queued."""
     if lock_shadow(connection).is_on:
         raise NotAllowed(
             "The relay runs in shadow mode, so it sends nothing. Run `callrail-relay shadow end` first."
@@ -47,7 +47,7 @@ def require_live(connection: sa.Connection) -> None:
 
 
 def start(connection: sa.Connection, now: datetime, forward_to: str) -> None:
-    """Pass on what comes in from now on; in shadow already, to this URL from now on."""
+    """Pass on what comes in from now on; in shadow mode already, to this URL from now on."""
     _lock_others_out(connection)
     before = _shadow(connection, _MODE)
     since = before.since if before.is_on else now
@@ -56,10 +56,10 @@ def start(connection: sa.Connection, now: datetime, forward_to: str) -> None:
 
 def switch(connection: sa.Connection, now: datetime, to: Mode) -> int | None:
     """
-    Change the mode; None if it is that already, or no old URL is known yet.
+    Change the mode; None if it's that already, or no old URL is known yet.
 
-    Once live, what was certainly not passed on is held: returns how many texts. What is being passed on at
-    this instant is settled when its try ends.
+    Going live holds what was certainly not passed on; returns how many texts. What is being passed on right
+    now is settled when its try ends.
     """
     _lock_others_out(connection)
     other = sa.update(shadow).where(shadow.c.id == 1, shadow.c.mode != to)
@@ -69,16 +69,16 @@ def switch(connection: sa.Connection, now: datetime, to: Mode) -> int | None:
 
 
 def _lock_others_out(connection: sa.Connection) -> None:
-    """Have those who lock the mode later wait: the row's lock alone would wait as long as others share it."""
+    """Make others wait to lock the mode: a lock on the row alone would wait as long as they share it."""
     if connection.dialect.name == "postgresql":
-        # It lets others read: pg_dump does that for as long as it runs.
+        # Others may still read: pg_dump does so for as long as it runs.
         connection.exec_driver_sql("LOCK TABLE shadow IN EXCLUSIVE MODE")
 
 
 def add(
     connection: sa.Connection, now: datetime, batch: Iterable[NewSubmission], forward_to: str
 ) -> list[PassOn | None]:
-    """Note new requests of one transaction; return what to pass on at once, None for each that waits."""
+    """Add new requests of one transaction; return what to pass on at once, None for each that waits."""
     is_down = connection.scalar(_IS_DOWN)
     passing: list[PassOn | None] = []
     for one in batch:
@@ -91,7 +91,7 @@ def add(
 
 def take_next(connection: sa.Connection, now: datetime, max_age: timedelta) -> PassOn | None:
     """
-    Take the request to pass on next; None if none may be.
+    Claim the request to pass on next; None if there is none.
 
     Tries whose lease ran out may have arrived. What waited longer than *max_age* is held.
     """
@@ -115,7 +115,7 @@ def _take(connection: sa.Connection, now: datetime, id_: int, forward_to: str) -
 
 
 def record(connection: sa.Connection, now: datetime, id_: int, tries: int, passed: Passed) -> None:
-    """Record what came of a try; if it didn't arrive and the shadow ended, its texts are held."""
+    """Record the result of a try; if it didn't arrive and shadow mode has ended, its texts are held."""
     mode = lock_shadow(connection)
     query = sa.select(forwards).where(forwards.c.id == id_).with_for_update()
     row = connection.execute(query).one_or_none()
@@ -126,14 +126,14 @@ def record(connection: sa.Connection, now: datetime, id_: int, tries: int, passe
 
 def record_unstored(connection: sa.Connection, now: datetime, ended: Mapping[str, Passed]) -> None:
     """
-    Record what came of passing on, by submission, what seemed not to be stored, if it is there after all.
+    Record the results of passing on, by submission, if what seemed not to be stored is there after all.
 
-    What was taken again since it was stored is left to that try.
+    What was claimed again since it was stored is left to that try.
     """
     mode = lock_shadow(connection)
     query = sa.select(forwards).where(forwards.c.submission_id.in_(ended), is_unfinished())
     for row in connection.execute(query.order_by(forwards.c.id).with_for_update()).all():
-        # Taken by the transaction that stored it, whose answer no one waited for.
+        # Claimed by the transaction that stored it, whose answer nobody waited for.
         if row.state == State.WAITING or row.lease_until == row.received_at + LEASE:
             _end_try(connection, now, mode, row, ended[row.submission_id])
 
@@ -145,7 +145,7 @@ def _end_try(connection: sa.Connection, now: datetime, mode: Shadow, row: Row, p
 
 
 def read_texts(connection: sa.Connection, now: datetime, since: datetime | None) -> list[Message]:
-    """The texts of requests that came in shadow since then, in their order."""
+    """Return the texts of requests that came in shadow mode since then, in order."""
     query = sa.select(messages).join(forwards, messages.c.submission_id == forwards.c.submission_id)
     query = query.where(forwards.c.received_at >= (since or EPOCH))
     rows = connection.execute(query.order_by(forwards.c.received_at, messages.c.seq)).all()
@@ -155,7 +155,7 @@ def read_texts(connection: sa.Connection, now: datetime, since: datetime | None)
 def count_requests(
     connection: sa.Connection, _now: datetime, since: datetime | None
 ) -> tuple[datetime | None, dict[str, int]]:
-    """When the first request since then came in shadow, and how many got how far."""
+    """Return when the first request since then came in shadow mode, and how many got how far."""
     query = sa.select(forwards.c.state, sa.func.count(), sa.func.min(forwards.c.received_at))
     query = query.where(forwards.c.received_at >= (since or EPOCH)).group_by(forwards.c.state)
     counts, first = dict.fromkeys(("forwarded", "refused", "unknown", "waiting"), 0), None
@@ -166,7 +166,7 @@ def count_requests(
 
 
 def _hold(connection: sa.Connection, now: datetime, rows: Sequence[Row]) -> int:
-    """Hold the texts of these requests for a person, who may let the relay send them; return how many."""
+    """Hold the texts of these requests until a person lets the relay send them; return how many."""
     ids = [row.submission_id for row in rows]
     if not ids:
         return 0
@@ -176,14 +176,14 @@ def _hold(connection: sa.Connection, now: datetime, rows: Sequence[Row]) -> int:
     for text in texts:
         others = [reason for reason in text.reasons if reason.code != "quiet_hours"]
         held = {"status": Status.HELD, "reasons": [Reason("not_passed_on"), *others]}
-        # A person's word on it is also one on its age.
+        # A person's decision on it covers its age, too.
         change(connection, messages, text.seq, **held, approved=["too_old"])
     connection.execute(sa.update(forwards).where(forwards.c.submission_id.in_(ids)).values(state=State.HELD))
     return len(texts)
 
 
 def _waiting(connection: sa.Connection) -> Sequence[Row]:
-    """The requests that wait, locked, so that one node at a time takes one of them."""
+    """Return the waiting requests, locked, so that only one node takes each."""
     query = sa.select(forwards).where(is_unfinished(), forwards.c.state == State.WAITING)
     return connection.execute(query.order_by(forwards.c.id).with_for_update()).all()
 
@@ -195,7 +195,7 @@ def _shadow(connection: sa.Connection, query: sa.Select[tuple[object]], waiting:
 
 _MODE = sa.select(shadow).where(shadow.c.id == 1)
 _LOCK_MODE = _MODE.with_for_update(read=True)
-# Requests that wait and have no earlier unfinished one with a text to the same person.
+# Waiting requests with no earlier unfinished one to the same person.
 _earlier, _theirs, _its = forwards.alias(), messages.alias(), messages.alias()
 _behind = sa.exists().where(
     is_unfinished(_earlier),
@@ -208,5 +208,5 @@ _FREE = sa.select(forwards.c.id).where(is_unfinished(), forwards.c.state == Stat
 _IS_FREE = _FREE.where(forwards.c.id == sa.bindparam("of"))
 _failed = forwards.c.tries > sa.case((forwards.c.state == State.PASSING, 1), else_=0)
 _IS_DOWN = sa.select(sa.exists().where(is_unfinished(), _failed))
-# Locked, as another node may take it: what that one took is looked at again, and doesn't wait any more.
+# Locked, because another node may take it; what that one took is looked at again, and waits no more.
 _NEXT = _FREE.order_by(forwards.c.id).limit(1).with_for_update(of=forwards)

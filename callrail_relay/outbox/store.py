@@ -1,4 +1,4 @@
-"""The store as the services use it: each statement of this folder runs in one transaction, in a thread."""
+"""The store as services use it: each statement of this folder runs in one transaction, in a thread."""
 
 import asyncio
 import contextlib
@@ -41,14 +41,14 @@ T = TypeVar("T")
 Statement = Callable[Concatenate[sa.Connection, datetime, P], T]
 Time = Callable[[sa.Connection], datetime]
 
-# Seconds until a sender, or a check of the store, gets the answer that the store is silent. The system takes
-# longer to notice that a database is cut off, and a sender that waits does not try another node.
+# Seconds until a sender, or a health check, is told that the database is silent. The system notices a cut
+# connection later than that, and a sender that waits doesn't try another node.
 ANSWER_IN = 10.0
 READERS = 2
 WRITERS_POSTGRESQL = 4
-BATCH = 500  # submissions that share one commit at most
-# Turns of the event loop before a commit begins, some microseconds: what is ready to run now may join it. So
-# a text that comes in while nothing else happens is claimed in the very commit that stores it.
+BATCH = 500  # submissions per commit, at most
+# Turns of the event loop before a commit starts, some microseconds, so that work that is ready joins it: a
+# text that comes in alone is claimed in the commit that stores it.
 JOINING = 4
 
 
@@ -56,21 +56,21 @@ class Store:
     """
     The store of one relay, on SQLite or PostgreSQL.
 
-    The drivers block, so each transaction runs in a thread. SQLite has one writer at a time by nature, and
-    gets one thread for it. Every method raises Unavailable when the database cannot do its part now; then
-    nothing of that transaction is stored.
+    The drivers block, so each transaction runs in a thread. SQLite has one writer at a time, and gets one
+    thread for it. Every method raises Unavailable if the database can't do its part now; then nothing of that
+    transaction is stored.
     """
 
     def __init__(self, engine: sa.Engine, time: Time, clock: Clock) -> None:
         self._engine = engine
         self._time = time
-        self.clock = clock  # the time by which this store counts, to wait until an instant that it named
+        self.clock = clock  # the store's time, to wait until an instant that it named
         self._file = file_identity(engine)
         self._latest: datetime | None = None
         writers = 1 if is_sqlite(engine) else WRITERS_POSTGRESQL
         self._writers = ThreadPoolExecutor(writers, "outbox-writer")
         self._readers = ThreadPoolExecutor(READERS, "outbox-reader")
-        self.write_failed = False  # whether a write failed, and no `write_probe` succeeded since
+        self.write_failed = False  # a write failed, and no `write_probe` has succeeded since
         self._commits = _SharedCommits(self._transact, share_all=is_sqlite(engine))
         self._lock = presence.StoreLock(Path(engine.url.database or "")) if is_sqlite(engine) else None
         self._node_id = str(uuid4())
@@ -81,11 +81,11 @@ class Store:
         cls, url: str, clock: Clock, *, database_time: bool = True, serves: bool = False
     ) -> "Store":
         """
-        Open the store at *url* and bring its tables up to date.
+        Open the store at *url*, and migrate its tables if that's due.
 
-        On PostgreSQL the database tells the time, so that nodes whose clocks differ agree; *database_time*
-        False leaves it to *clock*. With *serves* it is known to run until ``close``, and on SQLite no other
-        process may serve or copy the store. Raises AlreadyRunning, Unavailable.
+        On PostgreSQL the database tells the time, so that nodes whose clocks differ agree; with
+        *database_time* False, *clock* does. With *serves*, others see it running until ``close``, and on
+        SQLite no other process may serve or copy the store. Raises AlreadyRunning, Unavailable.
         """
         engine = open_engine(url)
         if database_time and not is_sqlite(engine):
@@ -109,7 +109,7 @@ class Store:
         return store
 
     def _require_none_older(self, connection: sa.Connection, *, serves: bool) -> None:
-        """Raise Unavailable if a relay uses the tables as they are before a migration."""
+        """Raise Unavailable if a relay is running on tables that are to be migrated."""
         if self._lock is None:
             served = presence.is_served(connection, self._time(connection))
         else:
@@ -124,7 +124,7 @@ class Store:
         """Finish what is being stored, and close the database."""
         await self._commits.finish()
         if self._node.since is not None:
-            # If that fails, the others forget this node a little later.
+            # If this fails, the others forget this node a little later.
             with contextlib.suppress(Unavailable):
                 await self.write(presence.leave, self._node_id)
         await asyncio.to_thread(self._writers.shutdown)
@@ -135,7 +135,7 @@ class Store:
 
     @property
     def shares_commits(self) -> bool:
-        """Whether all that is written at one time is in one commit, in the order in which it came."""
+        """Whether everything written at one time shares a commit, in the order in which it came."""
         return self._commits.share_all
 
     @property
@@ -145,11 +145,11 @@ class Store:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files of this store, also those that do not exist now; none for PostgreSQL."""
+        """The files of this store, whether or not they exist; none for PostgreSQL."""
         return store_files(Path(self.name)) if is_sqlite(self._engine) else ()
 
     async def read(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a statement that changes nothing; it is passed the connection and the store's time."""
+        """Run a statement that changes nothing; it gets the connection and the store's time."""
 
         def work() -> T:
             with self._engine.connect().execution_options(writes=False) as connection, connection.begin():
@@ -162,29 +162,29 @@ class Store:
         return await self._commits.write(lambda connection, now: statement(connection, now, *args, **kwargs))
 
     async def write_in_turn(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The same, once each submission that came before is stored, or failed."""
+        """The same, once every submission that came before is stored, or has failed."""
         return await self._commits.write(
             lambda connection, now: statement(connection, now, *args, **kwargs), in_turn=True
         )
 
     async def rehearse(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return what ``write`` would return now: the statement runs, and is rolled back."""
+        """Return what ``write`` would return now: run the statement, and roll it back."""
 
         def work(connection: sa.Connection, now: datetime) -> T:
             return statement(connection, now, *args, **kwargs)
 
         [result] = await self._in_thread(self._writers, self._writing, [work], keep=False)
-        return result  # type: ignore[no-any-return]  # what the work answered with
+        return result  # type: ignore[no-any-return]  # the statement's result
 
     async def accept(self, submission: NewSubmission) -> Stored:
         """
-        Store a submission; when this returns it is on disk. One that came before under its key is Repeated.
+        Store a submission; when this returns, it's on disk. One that came before under its key is Repeated.
 
-        Submissions that arrive while others are being stored share the next commit. Raises Unavailable after
-        ANSWER_IN seconds without an answer of the database; then it may be stored all the same.
+        Submissions that arrive during a commit share the next one. Raises Unavailable if the database doesn't
+        answer within ANSWER_IN seconds; then it may be stored all the same.
         """
         stored = self._commits.store(submission)
-        # A timer alone: asyncio.timeout costs more than the text's share of its commit.
+        # A plain timer: asyncio.timeout costs more than the text's share of the commit.
         timer = stored.get_loop().call_later(ANSWER_IN, self._give_up, stored)
         try:
             return await stored
@@ -196,7 +196,7 @@ class Store:
             stored.set_exception(self._silent())
 
     async def write_probe(self) -> None:
-        """Write one small row, to learn whether the store can be written. Raises Unavailable."""
+        """Write one small row, to check that the store can be written. Raises Unavailable."""
         try:
             async with asyncio.timeout(ANSWER_IN):
                 await self.write(lambda c, now: upsert(c, probe, {"id": 1}, {"written_at": now}))
@@ -211,33 +211,33 @@ class Store:
         )
 
     async def now(self) -> datetime:
-        """The time by which this store counts."""
+        """Return the store's time."""
         return await self.read(lambda _connection, now: now)
 
     async def empty_log(self) -> None:
-        """Empty SQLite's log of changes, which still holds what was deleted."""
+        """Empty SQLite's log, which still holds deleted data."""
         await self._in_thread(self._writers, empty_log, self._engine)
 
     @property
     def beats(self) -> bool:
-        """Whether a ``serve`` has to say again and again that it is running, by ``beat``."""
+        """Whether a ``serve`` has to report again and again, by ``beat``, that it's running."""
         return self._lock is None
 
     async def beat(self) -> None:
-        """Say that this ``serve`` is running; a lock says it by itself."""
+        """Report that this ``serve`` is running; on SQLite, its lock does."""
         if self.beats:
             since = await self.write(presence.beat, self._node_id, self._node)
             self._node = replace(self._node, since=since)
 
     async def note(self, **facts: object) -> None:
-        """Let others know more of this ``serve``: fields of Node; on PostgreSQL by the next ``beat``."""
+        """Publish facts about this ``serve`` (fields of Node); on PostgreSQL with the next ``beat``."""
         if self._lock is not None:
             await asyncio.to_thread(self._lock.note, **facts)
         else:
             self._node = replace(self._node, **facts)  # type: ignore[arg-type]  # fields of Node
 
     async def running(self) -> Running:
-        """Every ``serve`` that is running on this store now."""
+        """Return every ``serve`` that is running on this store."""
         if self._lock is None:
             return Running(await self.read(presence.read_nodes))
         server = await asyncio.to_thread(self._lock.server)
@@ -245,9 +245,11 @@ class Store:
 
     async def require_not_copied(self) -> None:
         """
-        Raise AlreadyRunning while the store is copied: what waits in it would be sent from the copy as well.
+        Raise AlreadyRunning while the store is being copied: what waits in it would be sent from the copy,
+        too.
 
-        Ask after this process can be seen to use the store, as a copy looks after it can be seen.
+        Ask once others can see that this process uses the store: a copy looks for users once it can be seen
+        itself.
         """
         if self._lock is not None:
             copied = await asyncio.to_thread(self._lock.is_copied)
@@ -268,7 +270,7 @@ class Store:
             self._engine.connect().execution_options(writes=True) as connection,
             connection.begin() as transaction,
         ):
-            # Read before the time, so that it is earlier whatever other threads write meanwhile.
+            # Read before the time, so that it's earlier, whatever other threads write meanwhile.
             latest = self._latest
             now = self._time(connection)
             if latest is None:
@@ -293,7 +295,7 @@ class Store:
         return await asyncio.get_running_loop().run_in_executor(threads, call)
 
 
-# What is done inside a transaction, and what does all works in one, in their order, or none of them.
+# Work that is done inside a transaction, and what does all works in one, in order, or none of them.
 _Work = Callable[[sa.Connection, datetime], Any]
 _Transact = Callable[[Sequence[_Work]], Awaitable[list[Any]]]
 _Waiting = tuple[_Work, "asyncio.Future[Any]"]
@@ -302,12 +304,12 @@ _Arriving = tuple[NewSubmission, "asyncio.Future[Stored]"]
 
 class _SharedCommits:
     """
-    One commit after the other, each with all that came while the one before it was made.
+    Makes one commit after another, each with everything that came during the one before.
 
-    A commit costs a forced write to the disk, whatever it holds. So submissions always share one; with
-    *share_all* everything else does as well, which is right if there is only one writer at a time anyway.
-    What arrives during a commit is split into two, submissions first: a sender that waits for its answer is
-    not in one commit with a claim. Each caller is answered after the commit that holds what it wrote.
+    A commit costs one forced write to disk, whatever it holds. So submissions always share one; with
+    *share_all*, so does everything else, which is right if there's only one writer at a time. If submissions
+    and other work came during a commit, the submissions get the next one to themselves: a sender that waits
+    for its answer doesn't wait for a claim. Each caller is answered after the commit with its work.
     """
 
     def __init__(self, transact: _Transact, *, share_all: bool) -> None:
@@ -318,7 +320,7 @@ class _SharedCommits:
         self._committing: asyncio.Task[None] | None = None
 
     def store(self, submission: NewSubmission) -> "asyncio.Future[Stored]":
-        """Store a submission; nothing is stored if the caller ends the future before its commit began."""
+        """Store a submission; nothing is stored if the caller ends the future before its commit begins."""
         stored: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
         self._arriving.append((submission, stored))
         self._begin()
@@ -327,14 +329,14 @@ class _SharedCommits:
     async def write(self, work: Callable[[sa.Connection, datetime], T], *, in_turn: bool = False) -> T:
         if not (self.share_all or in_turn):
             [result] = await self._transact([work])
-            return result  # type: ignore[no-any-return]  # what the work answered with
+            return result  # type: ignore[no-any-return]  # the statement's result
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append((work, done))
         self._begin()
         return await done
 
     async def finish(self) -> None:
-        """Return when nothing waits any more."""
+        """Return once nothing waits."""
         while self._committing is not None:
             with contextlib.suppress(Exception):
                 await self._committing
@@ -360,11 +362,11 @@ class _SharedCommits:
             self._committing = None
 
     async def _commit(self, arriving: list[_Arriving], waiting: list[_Waiting]) -> None:
-        """One commit with all of it."""
+        """Make one commit with all of it."""
         awaited: list[_Arriving] = []
 
         def look() -> list[NewSubmission]:
-            # A sender that does not wait any more got the answer that nothing is stored.
+            # A sender that stopped waiting was told that nothing is stored.
             awaited[:] = [one for one in arriving if not one[1].done()]
             return [submission for submission, _ in awaited]
 
@@ -373,7 +375,7 @@ class _SharedCommits:
             works.insert(0, lambda connection, now: accept.store(connection, now, look))
         try:
             results = await self._transact(works)
-        except Exception as error:  # noqa: BLE001 - handed to each that waits for it
+        except Exception as error:  # noqa: BLE001 - passed to each that waits for it
             await self._failed(error, arriving, waiting)
             return
         stored = results.pop(0) if arriving else []
@@ -382,7 +384,7 @@ class _SharedCommits:
                 future.set_result(answer)
 
     async def _failed(self, error: Exception, arriving: list[_Arriving], waiting: list[_Waiting]) -> None:
-        """One commit for each, if one piece of work may have made the shared one fail."""
+        """Make one commit for each, if one piece of work may have made the shared one fail."""
         if not isinstance(error, Unavailable) and len(arriving) + len(waiting) > 1:
             for submitted in arriving:
                 await self._commit([submitted], [])

@@ -1,7 +1,7 @@
 """
-The tables of the outbox, the same for SQLite and PostgreSQL.
+The tables of the outbox, the same on SQLite and PostgreSQL.
 
-Instants are stored as microseconds since 1970 in UTC: one type that both databases compare and index alike.
+Instants are stored as microseconds since 1970 in UTC, a type that both databases compare and index alike.
 """
 
 import json
@@ -22,7 +22,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 class Instant(sa.types.TypeDecorator[datetime]):
-    """An aware datetime, kept as whole microseconds since 1970."""
+    """An aware datetime, stored as microseconds since 1970."""
 
     impl = sa.BigInteger
     cache_ok = True
@@ -35,7 +35,7 @@ class Instant(sa.types.TypeDecorator[datetime]):
 
 
 class StoredReason(sa.types.TypeDecorator[Reason]):
-    """A reason, kept as JSON in a text."""
+    """A reason, stored as JSON text."""
 
     impl = sa.Text
     cache_ok = True
@@ -48,7 +48,7 @@ class StoredReason(sa.types.TypeDecorator[Reason]):
 
 
 class StoredReasons(sa.types.TypeDecorator[tuple[Reason, ...]]):
-    """Several of them."""
+    """Several reasons, stored as JSON."""
 
     impl = sa.JSON
     cache_ok = True
@@ -64,10 +64,11 @@ class StoredReasons(sa.types.TypeDecorator[tuple[Reason, ...]]):
 
 class Code(sa.types.TypeDecorator[str]):
     """
-    One of our own words, such as a status. What it is compared with is written into the statement.
+    One of our own codes, such as a status. What it's compared with is written into the SQL.
 
-    The partial indexes hold the rows of some words alone. PostgreSQL may plan a statement before it sees a
-    parameter, and SQLite prepares one anew each time if a parameter may decide whether such an index fits.
+    A partial index has the rows of certain codes only. PostgreSQL may plan a statement before it sees a
+    parameter, and SQLite prepares a statement anew each time if a parameter decides whether such an index
+    fits.
     """
 
     impl = sa.String
@@ -104,7 +105,7 @@ def _table(name: str, *columns: sa.Column[Any] | sa.UniqueConstraint) -> sa.Tabl
 def _index(
     name: str, table: sa.Table, columns: str, *, where: Condition | None = None, unique: bool = False
 ) -> None:
-    """Make an index on these columns, with *where* only of rows for which it is true."""
+    """Create an index on these columns; with *where*, only of rows for which it's true."""
     of = (table.c[column] for column in columns.split())
     sa.Index(name, *of, unique=unique, sqlite_where=where, postgresql_where=where)
 
@@ -117,13 +118,13 @@ submissions = _table(
     sa.Column("content_type", sa.Text),
     sa.Column("query", sa.Text),
     sa.Column("body", sa.LargeBinary, nullable=False),
-    sa.Column("retired_at", Instant),  # when its body, and what is personal in its messages, was removed
+    sa.Column("retired_at", Instant),  # when its body, and the personal data in its messages, was removed
 )
 _index("ix_submissions_kept", submissions, "received_at", where=submissions.c.retired_at.is_(None))
 _index("ix_submissions_source", submissions, "source received_at")
 
-# Requests that their senders marked with a key, as a digest of both: what comes again is not stored again.
-# The row is there before the submission.
+# Requests that their senders marked with a key, as a digest of both: one that comes again isn't stored again.
+# The row is there before the submission's.
 repeat_keys = _table(
     "repeat_keys",
     sa.Column("digest", sa.LargeBinary(16), primary_key=True),
@@ -132,7 +133,7 @@ repeat_keys = _table(
 
 messages = _table(
     "messages",
-    sa.Column("seq", Sequence, primary_key=True, autoincrement=True),  # arrival order, which sending keeps
+    sa.Column("seq", Sequence, primary_key=True, autoincrement=True),  # order of arrival, kept when sending
     sa.Column("id", sa.String(36), nullable=False, unique=True),
     sa.Column("submission_id", sa.ForeignKey("submissions.id"), nullable=False, index=True),
     sa.Column("status", Code(16), nullable=False),
@@ -144,10 +145,10 @@ messages = _table(
     sa.Column("account_id", sa.String(64)),
     sa.Column("company_id", sa.String(64)),
     sa.Column("tracking_number", sa.String(16)),
-    sa.Column("fingerprint", sa.LargeBinary(16), index=True),  # of number, person and text: finds it again
-    # How many segments it will have; the segments themselves are made when it is first claimed.
+    sa.Column("fingerprint", sa.LargeBinary(16), index=True),  # of number, person and text, to find it again
+    # How many segments it will have; they're made when it's first claimed.
     sa.Column("segment_count", sa.Integer, nullable=False),
-    sa.Column("cut_to", sa.Integer),  # the length to cut to, if CallRail refused a longer segment
+    sa.Column("cut_to", sa.Integer),  # the length to split to, if CallRail refused a longer segment
     sa.Column("release_at", Instant),  # when it is, or was, queued again; null if it waits for a person
     sa.Column("reasons", StoredReasons, nullable=False),
     sa.Column("approved", sa.JSON, nullable=False),  # codes of the reasons that a person overrode
@@ -163,7 +164,7 @@ messages = _table(
 
 
 def is_open(table: sa.FromClause = messages) -> Condition:
-    """Whether a message is queued or under way, written exactly as in the partial indexes."""
+    """Whether a message is queued or being sent, written exactly as in the partial indexes."""
     return table.c.status.in_([Status.QUEUED, Status.SENDING])
 
 
@@ -173,19 +174,19 @@ _index("ix_messages_open_key", messages, "tracking_number recipient seq", where=
 _index("ix_messages_cut_anew", messages, "account_id", where=messages.c.cut_to.is_not(None))
 _index("ix_messages_status_seq", messages, "status seq")
 _index("ix_messages_recipient_seq", messages, "recipient seq")
-# What an account sent lately, to find mass texts.
+# An account's recent texts, to find mass texts.
 _index("ix_messages_account", messages, "account_id received_at")
 # For the dashboard: texts by day, opportunity and sender.
 _index("ix_messages_received_at", messages, "received_at seq status")
 for _name in ("opportunity_id", "sender_id"):
     _index(f"ix_messages_{_name}", messages, f"{_name} seq", where=messages.c[_name].is_not(None))
-# CallRail's webhooks may mask phone numbers: the conversation tells whose they are.
+# CallRail's webhooks may mask phone numbers; then the conversation tells whose they are.
 _known = messages.c.conversation_id.is_not(None)
 _index("ix_messages_conversation_id", messages, "conversation_id", where=_known)
 
 
 def accounts_in_order(*which: Condition) -> Condition:
-    """Those accounts, for a statement that writes them: locked in one order, against deadlocks."""
+    """Match these accounts in a statement that writes them: locked in one order, against deadlocks."""
     return accounts.c.id.in_(sa.select(accounts.c.id).where(*which).order_by(accounts.c.id).with_for_update())
 
 
@@ -196,8 +197,8 @@ def is_released_by_itself(table: sa.FromClause = messages) -> Condition:
 
 _index("ix_messages_release", messages, "account_id release_at", where=is_released_by_itself())
 
-# How many messages each account has in each status, and how many segments those have. Triggers of the store
-# keep it, so that nothing that grows has to be counted. Without an account the id is "".
+# How many messages, and segments of them, each account has per status. Triggers keep the counts, so nothing
+# that grows has to be counted. Messages without an account count under "".
 tallies = _table(
     "tallies",
     sa.Column("account_id", sa.String(64), primary_key=True),
@@ -206,7 +207,7 @@ tallies = _table(
     sa.Column("segments", sa.BigInteger, nullable=False),
 )
 
-# A person's word on a message: what, who, why, and which reasons it overrode.
+# A person's decision about a message: what, who, why, and which reasons it overrode.
 decisions = _table(
     "decisions",
     sa.Column("id", Sequence, primary_key=True, autoincrement=True),
@@ -216,8 +217,8 @@ decisions = _table(
     sa.Column("person", sa.Text, nullable=False),
     sa.Column("note", sa.Text),
     sa.Column("reasons", sa.JSON, nullable=False),
-    sa.Column("batch", sa.String(36)),  # of all that was decided with one click
-    sa.Column("before", sa.JSON),  # what the message was, to undo it; of an edited one also its words
+    sa.Column("batch", sa.String(36)),  # of everything that one click decided
+    sa.Column("before", sa.JSON),  # the message as it was, for undo; of an edited one also its words
 )
 _index("ix_decisions_batch", decisions, "batch", where=decisions.c.batch.is_not(None))
 
@@ -228,7 +229,7 @@ segments = _table(
     sa.Column("position", sa.Integer, nullable=False),
     sa.Column("content", sa.Text, nullable=False),
     sa.Column("status", Code(16), nullable=False),
-    sa.Column("replaces", sa.ForeignKey("segments.id")),  # the longer one, refused, of which this is a piece
+    sa.Column("replaces", sa.ForeignKey("segments.id")),  # the longer one, refused, that this is a piece of
     sa.UniqueConstraint("message_seq", "position"),
 )
 
@@ -244,14 +245,14 @@ attempts = _table(
     sa.Column("started_at", Instant, nullable=False),
     sa.Column("lease_until", Instant, nullable=False),
     sa.Column("finished_at", Instant),
-    sa.Column("counted_at", Instant),  # from when it counts in the budget; null if it costs nothing
+    sa.Column("counted_at", Instant),  # from when it counts in the budget; null if it doesn't
     sa.Column("outcome", Code(16)),
     sa.Column("http_status", sa.Integer),
     sa.Column("detail", sa.Text),
-    # Of an unknown outcome: when to look it up next, how often that was answered, and until when later
-    # texts to the same person wait for it.
+    # Of an unknown outcome: when to look it up next, how often that was answered, and until when later texts
+    # to the same person wait for it.
     sa.Column("next_lookup_at", Instant),
-    sa.Column("look_until", Instant),  # while a process looks it up: when another one may take it over
+    sa.Column("look_until", Instant),  # during a look-up: when another process may take it over
     sa.Column("looks", sa.Integer, nullable=False, server_default="0"),
     sa.Column("blocks_until", Instant),
 )
@@ -263,7 +264,7 @@ _blocks = attempts.c.blocks_until.is_not(None)
 _index("ix_attempts_blocks", attempts, "tracking_number recipient blocks_until", where=_blocks)
 _index("ix_attempts_waits", attempts, "account_id blocks_until", where=_blocks)
 
-# What was learned about an attempt after its outcome was recorded, and the requests that learning it took.
+# What was learned about an attempt after its outcome was recorded, and the requests that took.
 evidence = _table(
     "evidence",
     sa.Column("id", Sequence, primary_key=True, autoincrement=True),
@@ -290,8 +291,8 @@ accounts = _table(
     sa.Column("excess_at", Instant),
     sa.Column("max_characters", sa.Integer),
     sa.Column("firewalled", sa.JSON),  # ids of messages that a firewall refused in a row; null for none
-    sa.Column("due_at", Instant),  # when to look next if something may be sent; null if only news decides
-    sa.Column("closed_until", Instant),  # until when nothing is sent: no budget, or it waits or is paused
+    sa.Column("due_at", Instant),  # when to look for something to send; null if only news decides
+    sa.Column("closed_until", Instant),  # until when nothing is sent: no budget, waiting, or paused
 )
 # In the order of their turns; all of them may be due at the same instant.
 _index("ix_accounts_due", accounts, "due_at id")
@@ -302,11 +303,11 @@ opt_outs = _table(
     sa.Column("recipient", sa.String(16), primary_key=True),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("created_at", Instant, nullable=False),
-    # Who put it there: the person by a "reply", CallRail by a "refusal", or a user "by hand".
+    # Who added it: the person by a "reply", CallRail by a "refusal", or a user "by hand".
     sa.Column("origin", Code(16), nullable=False, server_default="by hand"),
 )
 
-# Replies that may ask for no more texts: the next text to the person is held, and the owner decides.
+# Replies that may be opt-outs: the next text to the person is held, and the owner decides.
 possible_opt_outs = _table(
     "possible_opt_outs",
     sa.Column("tracking_number", sa.String(16), primary_key=True),
@@ -315,7 +316,7 @@ possible_opt_outs = _table(
     sa.Column("written_at", Instant, nullable=False),
 )
 
-# Numbers that were named with `send --from` and are not in the settings, as CallRail knows them.
+# Numbers named with `send --from` that aren't in the settings, as CallRail knows them.
 numbers = _table(
     "numbers",
     sa.Column("tracking_number", sa.String(16), primary_key=True),
@@ -323,7 +324,7 @@ numbers = _table(
     sa.Column("company_id", sa.String(64), nullable=False),
 )
 
-# One row, once the relay has run beside another system: who sends, since when, and where IF3 posted before.
+# One row, once shadow mode was used: who sends, since when, and where IF3 posted before.
 shadow = _table(
     "shadow",
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
@@ -332,7 +333,7 @@ shadow = _table(
     sa.Column("forward_to", sa.Text, nullable=False),
 )
 
-# The requests that came in shadow, in their order, and how far each was passed on to that URL.
+# The requests that came in shadow mode, in order, and how far each was passed on to that URL.
 forwards = _table(
     "forwards",
     sa.Column("id", Sequence, primary_key=True, autoincrement=True),
@@ -340,22 +341,22 @@ forwards = _table(
     sa.Column("state", Code(16), nullable=False),
     sa.Column("received_at", Instant, nullable=False),
     sa.Column("tries", sa.Integer, nullable=False),
-    sa.Column("lease_until", Instant),  # of a try under way: when it counts as one that may have arrived
+    sa.Column("lease_until", Instant),  # of a try in progress: when it counts as one that may have arrived
 )
 
 
 def is_unfinished(table: sa.FromClause = forwards) -> Condition:
-    """Whether nothing final is known of a request, written exactly as in the partial index."""
+    """Whether the end of a request isn't known yet, written exactly as in the partial index."""
     return table.c.state.in_([State.WAITING, State.PASSING])
 
 
 _index("ix_forwards_unfinished", forwards, "id", where=is_unfinished())
 _index("ix_forwards_received_at", forwards, "received_at")
 
-# What CallRail's webhooks, or its conversations, say that was written: replies, and texts that went out.
+# Texts that CallRail's webhooks or conversations report: replies, and what was sent.
 callrail_texts = _table(
     "callrail_texts",
-    sa.Column("resource_id", sa.String(64), primary_key=True),  # CallRail's id, by which repeats are known
+    sa.Column("resource_id", sa.String(64), primary_key=True),  # CallRail's id, which identifies repeats
     sa.Column("direction", Code(4), nullable=False),
     sa.Column("written_at", Instant, nullable=False),
     sa.Column("received_at", Instant, nullable=False, index=True),
@@ -366,22 +367,22 @@ callrail_texts = _table(
     sa.Column("conversation_id", sa.Text, index=True),
     sa.Column("thread_id", sa.Text),
     sa.Column("content", sa.Text),
-    # Of a text that went out: the attempt that it is; null if another program sent it, which costs budget.
+    # Of a text that was sent: its attempt; null if another program sent it, which uses budget.
     sa.Column("attempt_id", sa.ForeignKey("attempts.id")),
-    sa.Column("forward_at", Instant),  # of a reply: when it is passed on next; null if it is not to be
+    sa.Column("forward_at", Instant),  # of a reply: when to forward it next; null if it isn't to be
     sa.Column("forward_tries", sa.Integer, nullable=False, server_default="0"),
 )
-# Written exactly as in the partial index, as above.
+# Written exactly as in the partial index.
 is_by_others = sa.and_(callrail_texts.c.direction == Direction.OUT, callrail_texts.c.attempt_id.is_(None))
 _index("ix_callrail_texts_budget", callrail_texts, "account_id written_at", where=is_by_others)
 _index("ix_callrail_texts_person", callrail_texts, "tracking_number recipient written_at")
-# No two texts are linked to one attempt.
+# No attempt has two texts.
 _linked = callrail_texts.c.attempt_id.is_not(None)
 _index("ix_callrail_texts_attempt_id", callrail_texts, "attempt_id", unique=True, where=_linked)
 _forwarded = callrail_texts.c.forward_at.is_not(None)
 _index("ix_callrail_texts_forward", callrail_texts, "forward_at", where=_forwarded)
 
-# Looking into CallRail's conversations for replies: one row for each look, which only one node takes.
+# Polls of CallRail's conversations for replies: one row per poll, which only one node makes.
 polls = _table(
     "polls",
     sa.Column("id", Sequence, primary_key=True, autoincrement=True),
@@ -389,23 +390,23 @@ polls = _table(
     sa.Column("company_id", sa.String(64), nullable=False),
     sa.Column("began_at", Instant, nullable=False),
     sa.Column("lease_until", Instant, nullable=False),  # until when no other node takes it over
-    sa.Column("finished_at", Instant),  # when it succeeded; if it did not, the next poll covers its time
+    sa.Column("finished_at", Instant),  # when it succeeded; if it didn't, the next poll covers its time
     sa.Column("requests", sa.Integer, nullable=False, server_default="0"),
 )
 _index("ix_polls_company", polls, "account_id company_id began_at")
 
-# What an alert was sent for and is not over; one row for all nodes.
+# Open incidents that an alert was sent for; one row for all nodes.
 incidents = _table(
     "incidents",
     sa.Column("key", sa.String(160), primary_key=True),
     sa.Column("level", Code(16), nullable=False),
     sa.Column("detail", sa.Text, nullable=False),
     sa.Column("opened_at", Instant, nullable=False),
-    sa.Column("telling_until", Instant),  # until when one node has it in hand to tell people
+    sa.Column("telling_until", Instant),  # until when one node is busy reporting it
     sa.Column("told_at", Instant),
 )
 
-# The nodes that serve this store, on PostgreSQL alone: on SQLite a lock beside the file tells.
+# The nodes that serve this store, on PostgreSQL only: on SQLite, a lock beside the file tells.
 nodes = _table(
     "nodes",
     sa.Column("id", sa.String(36), primary_key=True),
@@ -417,7 +418,7 @@ nodes = _table(
     sa.Column("woke_at", Instant),
 )
 
-# When CallRail answered, and failed to answer, what it was asked only to learn whether it is there.
+# When CallRail answered, or failed to answer, requests made only to check that it does.
 contacts = _table(
     "contacts",
     sa.Column("account_id", sa.String(64), primary_key=True),
@@ -425,27 +426,27 @@ contacts = _table(
     sa.Column("failed_at", Instant),
 )
 
-# One row that is written to learn whether the store can be written.
+# One row, written to check that the store can be written.
 probe = _table(
     "probe", sa.Column("id", sa.Integer, primary_key=True), sa.Column("written_at", Instant, nullable=False)
 )
 
-# Webhook secrets that no node takes any more from an instant on, by their SHA-256.
+# Webhook secrets that no node accepts from an instant on, as SHA-256.
 ended_tokens = _table(
     "ended_tokens",
     sa.Column("digest", sa.String(64), primary_key=True),
     sa.Column("ends_at", Instant, nullable=False),
 )
 
-# One row: the secret under which all nodes of this store answer `/healthz?probe=`. It opens nothing,
-# and a person who knows a webhook's URL cannot answer for the relay.
+# One row: the secret by which all nodes of this store answer `/healthz?probe=`. It opens nothing, and whoever
+# knows a webhook URL can't answer for the relay.
 relay_secret = _table(
     "relay_secret",
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("value", sa.String(64), nullable=False),
 )
 
-# Who may use the dashboard. The empty key is for those who sign in by a link.
+# People who may use the dashboard. The empty key is for those who sign in by a link.
 people = _table(
     "people",
     sa.Column("key", sa.Text, primary_key=True),  # the name, as names are compared

@@ -1,9 +1,9 @@
 """
-The time of the store, and a clock that is set back.
+The store's time, and a clock that is set back.
 
-Instants that lie ahead once the clock was set back are moved by as much: each stays as far from now as it
-was. Counting them as now when they are read would not do: an hour's budget would not become free before the
-old time has come again, and a text that CallRail shows at the right time would not be found.
+When the clock was set back, instants that lie ahead move back by as much, so each stays as far from now as it
+was. Reading them as "now" wouldn't do: an hour's budget wouldn't free up before the old time came again, and
+a text that CallRail shows at the right time wouldn't be found.
 """
 
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ from callrail_relay.outbox.tables import (
 
 TOLERANCE = timedelta(seconds=2)  # clocks are corrected by less all the time, and no text waits long for it
 
-# The instants by which it is decided what happens when.
+# The instants that decide what happens when.
 _DECIDING = [
     metadata.tables[table].c[name]
     for table, names in {
@@ -45,7 +45,7 @@ _DECIDING = [
 
 
 def database_now(connection: sa.Connection, clock: AdjustedClock) -> datetime:
-    """PostgreSQL's own time, by which *clock* is set."""
+    """Return PostgreSQL's time, and set *clock* by it."""
     query = sa.select(sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger))
     microseconds: int = connection.execute(query).scalar_one()
     now = EPOCH + microseconds * MICROSECOND
@@ -54,7 +54,7 @@ def database_now(connection: sa.Connection, clock: AdjustedClock) -> datetime:
 
 
 def latest_instant(connection: sa.Connection, now: datetime) -> datetime:
-    """The latest instant at which something was written, by the newest rows; *now* if there are none."""
+    """Return when something was last written, by the newest rows; *now* if there are none."""
     newest = (
         sa.select(messages.c.received_at).order_by(messages.c.seq.desc()).limit(1),
         sa.select(attempts.c.started_at).order_by(attempts.c.id.desc()).limit(1),
@@ -67,19 +67,19 @@ def latest_instant(connection: sa.Connection, now: datetime) -> datetime:
 
 def bring_back(connection: sa.Connection, now: datetime, latest: datetime) -> None:
     """
-    Move what is after *now* by as much as the clock was set back from *latest*.
+    Move what is after *now* back by as much as the clock was set back from *latest*.
 
-    If another process saw it and came first, nothing is ahead any more. When accounts are to be looked at is
-    found anew in any case: it may have been written when nothing else was.
+    If another process saw it first, nothing is ahead any more. When accounts are due is found anew in any
+    case: it may have been written when nothing else was.
     """
     look_at_all(connection, now)
     newest = latest_instant(connection, now)
     if newest <= now + TOLERANCE:
         return
     # Another process may have seen a later time than this one. Everything moves by the same amount: if some
-    # instants moved by less, a use of the budget would be free again too early.
+    # instants moved by less, a use of the budget would end too early.
     back = ((newest if newest > latest + TOLERANCE else latest) - now) // MICROSECOND
-    # Such a poll may have begun after all that was written since: the next one covers its time again.
+    # Such a poll may have begun after everything written since: the next one covers its time again.
     connection.execute(sa.update(polls).where(polls.c.began_at > now).values(finished_at=None))
     for column in _DECIDING:
         stored = sa.type_coerce(column, sa.BigInteger)

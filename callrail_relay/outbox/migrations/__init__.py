@@ -1,4 +1,4 @@
-"""The migrations of the store, run by Alembic: each file in ``versions`` names the one before it."""
+"""The migrations of the store, run by Alembic; each file in ``versions`` names the one before it."""
 
 HEAD = "3"
 """The newest revision. A store that has it is opened without importing Alembic."""

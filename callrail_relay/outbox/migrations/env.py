@@ -1,4 +1,4 @@
-"""Run by Alembic: migrates inside the transaction of the connection that it is given."""
+"""Run by Alembic: migrates inside the transaction of the connection that it's given."""
 
 from alembic import context
 
