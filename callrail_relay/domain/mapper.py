@@ -233,34 +233,20 @@ class Repeated:
     submission_id: str  # of the first one
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SavedPayloads:
-    drafts: tuple[MappedText, ...]
-    skipped: tuple[Reason, ...]
-
-
-def is_ping(body: bytes, query: str) -> bool:
-    """Whether it is plain without a further look that a request holds nothing."""
-    return not query and body.strip() in (b"", b"{}", b"[]")
-
-
 def map_stored(stored: StoredSubmission, policy: MappingPolicy, now: datetime) -> list[MappedText]:
     if stored.source is Source.SEND:  # what is mapped wrong there is never stored
         return []
     if stored.source is Source.REPLAY:
-        return list(map_saved(stored.body, policy, now).drafts)
-    return map_request(stored, policy.routes)
-
-
-def map_request(raw: RawSubmission, routes: Routes) -> list[MappedText]:
-    return map_webhook(raw.body, content_type=raw.content_type, query=raw.query or "", routes=routes)
+        return map_saved(stored.body, policy, now)[0]
+    query, routes = stored.query or "", policy.routes
+    return map_webhook(stored.body, content_type=stored.content_type, query=query, routes=routes)
 
 
 _OF_AGE = ("bad_time", "too_old")
 
 
-def map_saved(document: bytes, policy: MappingPolicy, now: datetime) -> SavedPayloads:
-    """The texts of a saved file; those of a history are judged by their age at *now*."""
+def map_saved(document: bytes, policy: MappingPolicy, now: datetime) -> tuple[list[MappedText], list[Reason]]:
+    """The texts of a saved file, a history's judged by their age at *now*, and why the rest is skipped."""
     entries, drafts = read_saved(document), []
     holds_old = policy.guards.too_old is guards.Mode.HOLD
     for entry in (one for one in entries if isinstance(one, Payload)):
@@ -268,10 +254,7 @@ def map_saved(document: bytes, policy: MappingPolicy, now: datetime) -> SavedPay
         found = (*draft.reasons, guards.too_old(entry.came_at, now, policy.guards.max_age))
         reasons = tuple(one for one in found if one and (holds_old or one.code not in _OF_AGE))
         drafts.append(replace(draft, reasons=reasons))
-    return SavedPayloads(
-        drafts=tuple(drafts),
-        skipped=tuple(entry.faults[0] for entry in entries if isinstance(entry, Unreadable)),
-    )
+    return drafts, [entry.faults[0] for entry in entries if isinstance(entry, Unreadable)]
 
 
 def new_submission(
