@@ -1,7 +1,7 @@
 """Talking to CallRail. A send is exactly one request, never repeated or redirected; its end is an outcome."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -13,7 +13,7 @@ import httpx2
 
 from callrail_relay.callrail import answers, sentence, wire
 from callrail_relay.clock import Clock, SystemClock
-from callrail_relay.domain.inbound import Change, HookUrls, Registration, SeenReplies, WebhookIntegration
+from callrail_relay.domain.inbound import Change, SeenReplies, WebhookIntegration
 from callrail_relay.domain.mapper import send_parameters
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown, Unsendable
 from callrail_relay.domain.phone import normalize
@@ -143,45 +143,31 @@ class CallRail:
         mine = [number for number in numbers if company_id is None or number.company_id in ("", company_id)]
         return sorted(mine, key=lambda number: number.pooled)
 
-    async def register_webhooks(self, account_id: str, company_id: str, hook: HookUrls) -> Registration:
-        """Have CallRail post to our URLs too."""
-        requests = self._requests()
-        known = await self._integration(account_id, company_id)
-        config = wire.with_urls(known.config if known else {}, lambda url: url.startswith(hook.base), hook)
-        if known is None:
-            path = wire.integration_path(account_id, None)
-            await requests.ask("POST", path, wire.new_integration(company_id, config))
-            change = Change.CREATED
-        elif config == known.config:
-            change = Change.UNCHANGED
-        else:
-            await requests.ask("PUT", wire.integration_path(account_id, known.id), {"config": config})
-            change = Change.ADDED
-        if known is None or known.signing_key is None:
-            known = await self._integration(account_id, company_id)
-        return Registration(
-            company_id=company_id,
-            change=change,
-            signing_key=None if known is None else known.signing_key,
-            active=known is None or known.active,
-        )
-
-    async def find_webhooks(
-        self, account_id: str, company_id: str, is_ours: Callable[[str], bool], *, remove: bool
-    ) -> bool:
-        """Whether CallRail posts to our URLs; it does no more if they are to be *remove*d."""
-        known = await self._integration(account_id, company_id)
-        if known is None or (config := wire.with_urls(known.config, is_ours, None)) == known.config:
-            return False
-        if remove:
-            path = wire.integration_path(account_id, known.id)
-            await self._requests().ask("PUT", path, {"config": config})
-        return True
-
-    async def _integration(self, account_id: str, company_id: str) -> WebhookIntegration | None:
+    async def webhooks(self, account_id: str, company_id: str) -> WebhookIntegration:
+        """Where CallRail posts a company's texts."""
         path = wire.integrations_path(account_id, company_id)
         entries = await self._requests().pages(path, "integrations")
-        return next(iter(wire.read_integrations(entries)), None)
+        return next(iter(wire.read_integrations(entries)), WebhookIntegration())
+
+    async def change_webhooks(
+        self,
+        account_id: str,
+        company_id: str,
+        is_ours: Callable[[str], bool],
+        urls: Mapping[str, str],
+        *,
+        dry_run: bool = False,
+    ) -> Change:
+        """Have CallRail post to *urls*, by event, and to no others that are ours."""
+        known = await self.webhooks(account_id, company_id)
+        config = wire.with_urls(known.config, is_ours, urls)
+        if config == known.config:
+            return Change.UNCHANGED
+        if not dry_run:
+            new = wire.new_integration(company_id, config)
+            method, body = ("POST", new) if known.id is None else ("PUT", {"config": config})
+            await self._requests().ask(method, wire.integration_path(account_id, known.id), body)
+        return Change.CREATED if known.id is None else Change.ADDED
 
     async def find_texts(
         self, route: Route, recipient: str, *, since: datetime, conversation_id: str | None

@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode
 
 from callrail_relay.callrail.answers import items, last_ten_digits, read_object, thread_of
 from callrail_relay.domain.charset import UnparsedError, decode
-from callrail_relay.domain.inbound import CallRailText, Direction, HookUrls, ShownNumber, WebhookIntegration
+from callrail_relay.domain.inbound import CallRailText, Direction, ShownNumber, WebhookIntegration
 from callrail_relay.domain.message import read_instant
 from callrail_relay.domain.payload import Fields, Number, first, parse, storable
 from callrail_relay.domain.phone import BadPhone, normalize
@@ -221,7 +221,7 @@ def digest(words: str) -> str:
     return hashlib.blake2b(words.encode(), digest_size=16).hexdigest()
 
 
-_RECEIVED, _SENT = "sms_received_webhook", "sms_sent_webhook"
+_EVENTS = {"received": "sms_received_webhook", "sent": "sms_sent_webhook"}
 
 
 def integrations_path(account_id: str, company_id: str) -> str:
@@ -249,11 +249,11 @@ def read_integrations(entries: Iterable[Json]) -> list[WebhookIntegration]:
     ]
 
 
-def with_urls(config: Json, is_ours: Callable[[str], bool], hook: HookUrls | None) -> dict[str, Any]:
-    """A whole configuration, as a change replaces it: of our URLs only those of *hook*, beside all others."""
+def with_urls(config: Json, is_ours: Callable[[str], bool], ours: Mapping[str, str]) -> dict[str, Any]:
+    """A whole configuration, as a change replaces it: *ours*, by event, beside all that aren't ours."""
     changed = dict(config)
-    for name, url in ((_RECEIVED, hook and hook.received), (_SENT, hook and hook.sent)):
-        known = config.get(name)
+    for event, name in _EVENTS.items():
+        known, url = config.get(name), ours.get(event)
         urls = [known] if isinstance(known, str) and known else items(known, str)
         kept = [one for one in urls if one == url or not is_ours(one)]
         if url and url not in kept:
