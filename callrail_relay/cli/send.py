@@ -73,7 +73,7 @@ async def send(
         echo(f"{sent.status.capitalize()}: message {sent.id} to {sent.recipient}.")
 
 
-_OPTIONS = {"bad_phone": "--to", "no_text": "--message", "bad_text": "--message", "bad_sender": "--from"}
+_OPTIONS = {"bad_phone": "--to", "no_text": "--message", "bad_text": "--message"}
 
 
 def _read_words() -> str:

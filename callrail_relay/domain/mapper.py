@@ -110,8 +110,8 @@ def map_entry(entry: Entry, routes: Routes) -> MappedText:
 
 
 def map_direct(*, to: str, text: str, routes: Routes, sender: str | Route | None) -> MappedText:
-    """A text that a person types here; *sender* is the tracking number to send it from, or its route."""
-    recipient, faults = _given_phone(to, "bad_phone")
+    """A text that a person types here; *sender* is our number to send it from, as E.164, or its route."""
+    recipient, faults = _given_phone(to)
     if _shows_nothing(text):
         faults += (Reason("no_text"),)
     elif not payload.is_storable(text):
@@ -131,7 +131,7 @@ def _recipient(given: Payload) -> tuple[str | None, tuple[Reason, ...]]:
     faults = _faults(given, "bad_phone")
     valid: list[str] = []
     for raw in filter(None, (given.seller_phone_non_international, given.seller_phone)):
-        number, reasons = _given_phone(raw, "bad_phone")
+        number, reasons = _given_phone(raw)
         valid += [number] if number else []
         faults += reasons
     if not valid:
@@ -141,11 +141,11 @@ def _recipient(given: Payload) -> tuple[str | None, tuple[Reason, ...]]:
     return valid[0], ()
 
 
-def _given_phone(raw: str, code: str) -> tuple[str | None, tuple[Reason, ...]]:
+def _given_phone(raw: str) -> tuple[str | None, tuple[Reason, ...]]:
     try:
         return normalize(raw), ()
     except BadPhone as exc:
-        return None, (Reason(code, exc.reason.parameters),)
+        return None, (exc.reason,)
 
 
 def _given_route(routes: Routes, sender: str | None) -> tuple[Route | None, tuple[Reason, ...]]:
@@ -154,11 +154,8 @@ def _given_route(routes: Routes, sender: str | None) -> tuple[Route | None, tupl
     if not known:
         return None, (Reason("no_sender", {"problem": "none"}),)
     if sender is not None:
-        number, faults = _given_phone(sender, "bad_sender")
-        route = next((route for route in known if route.tracking_number == number), None)
-        if number is None or route is not None:
-            return route, faults
-        return None, (Reason("bad_sender", {"problem": "not_ours", "typed": number}),)
+        route = next((route for route in known if route.tracking_number == sender), None)
+        return route, () if route else (Reason("bad_sender", {"typed": sender}),)
     chosen = routes.choose(team_id=None, sender_id=None)
     if chosen is None and len(known) > 1:
         return None, (Reason("no_sender"),)

@@ -117,13 +117,6 @@ class Question:
         }
 
 
-def routes(simulator: Simulator) -> list[Route]:
-    return [
-        Route(f"/v3/{path}.json", _endpoint(simulator, method, handler), methods=[method])
-        for method, path, handler in _CALLS
-    ]
-
-
 def _endpoint(simulator: Simulator, method: str, handler: Handler) -> Callable[[Request], Awaitable[ASGIApp]]:
     sends = handler is send_text
     # CallRail documents 201 for a text and answers 200.
@@ -222,9 +215,9 @@ def show_conversation(question: Question) -> Json:
 def list_integrations(question: Question) -> Json:
     if "company_id" not in question.params:
         raise HTTPException(400, "company_id is required")
-    known = question.simulator.integrations.get(question.company(question.params["company_id"]).id)
-    mine = [] if known is None else [known]
-    return question.page("integrations", mine, lambda each: each.as_json(question.fields))
+    company = question.company(question.params["company_id"])
+    known = [one for one in question.simulator.integrations.values() if one.company.id == company.id]
+    return question.page("integrations", known, lambda each: each.as_json(question.fields))
 
 
 def create_integration(question: Question) -> Json:
@@ -378,8 +371,12 @@ def create_app(simulator: Simulator) -> Starlette:
             return JSONResponse({"error": exc.detail.capitalize()}, exc.status_code, exc.headers)
         return JSONResponse({"error": str(exc)}, 400)  # which no one reads if the client has gone
 
+    calls = [
+        Route(f"/v3/{path}.json", _endpoint(simulator, method, handler), methods=[method])
+        for method, path, handler in _CALLS
+    ]
     return Starlette(
-        routes=[*routes(simulator), *sandbox_routes(simulator)],
+        routes=[*calls, *sandbox_routes(simulator)],
         exception_handlers={HTTPException: refuse, RelayError: refuse, ClientDisconnect: refuse},
     )
 
