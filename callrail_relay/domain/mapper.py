@@ -12,7 +12,7 @@ from callrail_relay.domain import guards, payload
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.guards import GuardPolicy, Verdict, similarity_words
 from callrail_relay.domain.message import Message, Reason, Segment, Source, Status, if3_context
-from callrail_relay.domain.payload import Entry, Payload, Unreadable, read_request
+from callrail_relay.domain.payload import Entry, Payload, read_request
 from callrail_relay.domain.phone import BadPhone, normalize
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.domain.saved import read_saved
@@ -91,8 +91,8 @@ def failed(error: Exception) -> MappedText:
 
 
 def map_entry(entry: Entry, routes: Routes) -> MappedText:
-    if isinstance(entry, Unreadable):
-        return MappedText(reasons=entry.faults)
+    if isinstance(entry, Reason):
+        return MappedText(reasons=(entry,))
     recipient, phone_faults = _recipient(entry)
     bad_text, bad_id = _faults(entry, "bad_text"), _faults(entry, "bad_id")
     text = None if bad_text or _shows_nothing(entry.message or "") else entry.message
@@ -251,7 +251,7 @@ def map_saved(document: bytes, policy: MappingPolicy, now: datetime) -> tuple[li
         found = (*draft.reasons, guards.too_old(entry.came_at, now, policy.guards.max_age))
         reasons = tuple(one for one in found if one and (holds_old or one.code not in _OF_AGE))
         drafts.append(replace(draft, reasons=reasons))
-    return drafts, [entry.faults[0] for entry in entries if isinstance(entry, Unreadable)]
+    return drafts, [entry for entry in entries if isinstance(entry, Reason)]
 
 
 def new_submission(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from callrail_relay.domain.mapper import MappedText, map_direct, map_entry
 from callrail_relay.domain.message import Reason
-from callrail_relay.domain.payload import Payload, Unreadable
+from callrail_relay.domain.payload import Payload
 from callrail_relay.domain.routing import Route, RouteRule, Routes
 from callrail_relay.sentences import explain
 
@@ -165,9 +165,9 @@ def test_bulk_leaves_the_draft_complete() -> None:
 
 def test_unreadable_entry_keeps_its_faults() -> None:
     """And nothing else can be said of it."""
-    entry = Unreadable((Reason("unreadable", {"detail": "It is neither JSON nor a form."}),))
+    entry = Reason("unreadable", {"problem": "no_form"})
 
-    assert MappedText(reasons=entry.faults) == map_entry(entry, ROUTES)
+    assert MappedText(reasons=(entry,)) == map_entry(entry, ROUTES)
 
 
 payloads = st.builds(

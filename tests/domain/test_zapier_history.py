@@ -10,7 +10,8 @@ import pytest
 
 from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.mapper import MappingPolicy, map_saved
-from callrail_relay.domain.payload import Payload, Unreadable
+from callrail_relay.domain.message import Reason
+from callrail_relay.domain.payload import Payload
 from callrail_relay.domain.routing import Routes
 from callrail_relay.domain.saved import read_saved
 from callrail_relay.sentences import explain
@@ -83,9 +84,9 @@ def test_a_run_is_found_wherever_its_text_is(run: dict[str, object]) -> None:
 def test_a_csv_file_without_its_quotes_sends_no_part_of_a_text(rows: str, texts: int, remedy: str) -> None:
     """A comma that isn't in quotes would cut the text, a missing quote would add the next row to it."""
     saved = read_saved(f"\r\nStatus,Date,Seller Phone,Message\n{rows}\n".encode())
-    skipped = [one for one in saved if isinstance(one, Unreadable)]
+    skipped = [one for one in saved if isinstance(one, Reason)]
     assert (texts, 1) == (len(saved) - len(skipped), len(skipped))
-    assert remedy in explain(skipped[0].faults[0])
+    assert remedy in explain(skipped[0])
 
 
 @pytest.mark.parametrize("separator", [";", "\t"])
