@@ -162,9 +162,8 @@ class CallRail:
         if config == known.config:
             return Change.UNCHANGED
         if not dry_run:
-            new = wire.new_integration(company_id, config)
-            method, body = ("POST", new) if known.id is None else ("PUT", {"config": config})
-            await self._requests().ask(method, wire.integration_path(account_id, known.id), body)
+            change = wire.integration_change(account_id, company_id, known, config)
+            await self._requests().ask(*change)
         return Change.CREATED if known.id is None else Change.ADDED
 
     async def find_texts(

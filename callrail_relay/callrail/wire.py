@@ -213,13 +213,6 @@ def digest(words: str) -> str:
 _EVENTS = {"received": "sms_received_webhook", "sent": "sms_sent_webhook"}
 
 
-def integration_path(account_id: str, integration_id: str | None) -> str:
-    """The path of one integration, or of a new one."""
-    if integration_id is None:
-        return _path("a/{}/integrations", account_id)
-    return _path("a/{}/integrations/{}", account_id, integration_id)
-
-
 def read_integrations(entries: Iterable[Json]) -> list[WebhookIntegration]:
     """A company's integrations for webhooks, of which it has one at most."""
     return [
@@ -249,8 +242,14 @@ def with_urls(config: Json, is_ours: Callable[[str], bool], ours: Mapping[str, s
     return changed
 
 
-def new_integration(company_id: str, config: Json) -> Json:
-    return {"type": "Webhooks", "company_id": company_id, "config": config}
+def integration_change(
+    account_id: str, company_id: str, known: WebhookIntegration, config: Json
+) -> tuple[str, str, Json]:
+    """The method, path and body of the request that gives a company this configuration."""
+    if known.id is None:
+        body = {"type": "Webhooks", "company_id": company_id, "config": config}
+        return "POST", _path("a/{}/integrations", account_id), body
+    return "PUT", _path("a/{}/integrations/{}", account_id, known.id), {"config": config}
 
 
 def read_number(value: str | None) -> ShownNumber:
