@@ -21,13 +21,7 @@ _DONE: dict[str, str] = _DATA.pop("zap")
 _NOT_FORWARDED: dict[str, str] = _DATA.pop("requests")
 
 
-def _read_rows() -> dict[str, tuple[str, ...]]:
-    rows = {key: (row,) if isinstance(row, str) else tuple(row) for key, row in _DATA.items()}
-    phones = {key: row[:1] for key, row in rows.items() if key.startswith("bad_phone.")}
-    return {key.replace("phone", "sender"): row for key, row in phones.items()} | rows
-
-
-SENTENCES = _read_rows()
+SENTENCES = {key: (row,) if isinstance(row, str) else tuple(row) for key, row in _DATA.items()}
 
 
 def shown(name: str, value: object) -> str:

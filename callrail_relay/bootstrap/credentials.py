@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import httpx2
@@ -23,8 +23,7 @@ from callrail_relay.config.secrets import Found as Found  # noqa: PLC0414 - for 
 from callrail_relay.config.secrets import OsKeyring, SecretName
 from callrail_relay.config.settings import Settings
 from callrail_relay.domain.events import EventHook
-from callrail_relay.domain.inbound import HookUrls, Registration
-from callrail_relay.domain.message import as_json
+from callrail_relay.domain.inbound import Change, WebhookIntegration
 from callrail_relay.errors import RelayError, SecretError, SettingsError, Unavailable
 from callrail_relay.machine.notes import read_note, write_note
 from callrail_relay.network import find_network
@@ -154,6 +153,12 @@ async def open_callrail_webhooks(
     )
 
 
+class Registration(NamedTuple):
+    company_id: str
+    change: Change
+    webhooks: WebhookIntegration
+
+
 @dataclass(frozen=True, kw_only=True)
 class Registered:
     """What was done for each company, and where the signing keys are; *outranked_by* wins over them."""
@@ -164,8 +169,13 @@ class Registered:
 
     def document(self) -> dict[str, Any]:
         companies = [
-            as_json(one, "company_id", "change", "active") | {"signing_key": one.signing_key is not None}
-            for one in self.registrations
+            {
+                "company_id": company_id,
+                "change": change,
+                "active": webhooks.active,
+                "signing_key": webhooks.signing_key is not None,
+            }
+            for company_id, change, webhooks in self.registrations
         ]
         return {"companies": companies, "signing_keys": self.key_place}
 
@@ -177,11 +187,14 @@ async def register_webhooks(context: AppContext, *, use_file: bool) -> Registere
     if public_url is None:
         raise SettingsError(sentence("no_public_url"))
     url = f"{_address(public_url, 'callrail', await require_hook_token(context))}?{EVENT}="
-    urls = HookUrls(base=_address(public_url, "callrail", ""), received=f"{url}received", sent=f"{url}sent")
+    urls = {event: f"{url}{event}" for event in ("received", "sent")}
     await _require_answer(context)
+    is_ours, registrations = await _our_urls(context), []
     async with open_callrail(context) as callrail:
-        registrations = [await callrail.register_webhooks(*one, urls) for one in context.companies]
-    told = [one.signing_key for one in registrations if one.signing_key is not None]
+        for one in context.companies:
+            change = await callrail.change_webhooks(*one, is_ours, urls)
+            registrations.append(Registration(one[1], change, await callrail.webhooks(*one)))
+    told = [key for one in registrations if (key := one.webhooks.signing_key) is not None]
     secrets, name = context.secrets, SecretName.SIGNING_KEYS
     use_file = use_file or secrets.file_in_use
     found = await secrets.find(name, use_file=use_file)
@@ -204,6 +217,14 @@ async def remove_webhooks(context: AppContext, api_key: str | None = None) -> li
 async def find_webhooks(context: AppContext, api_key: str | None, *, remove: bool = False) -> list[str]:
     """The companies that have URLs of ours at CallRail, and *remove* them there."""
     context.require_route()
+    is_ours = await _our_urls(context)
+    async with open_callrail(context, api_key) as callrail:
+        change = partial(callrail.change_webhooks, is_ours=is_ours, urls={}, dry_run=not remove)
+        return [one[1] for one in context.companies if await change(*one) is not Change.UNCHANGED]
+
+
+async def _our_urls(context: AppContext) -> Callable[[str], bool]:
+    """Tell whether a URL at CallRail is ours: by its beginning, or by a secret of ours."""
     paths = [_address("", "callrail", one.value) for one in await read_hook_tokens(context)]
     public_url = context.settings.server.public_url
 
@@ -211,9 +232,7 @@ async def find_webhooks(context: AppContext, api_key: str | None, *, remove: boo
         by_address = public_url is not None and url.startswith(_address(public_url, "callrail", ""))
         return by_address or any(path in url for path in paths)
 
-    async with open_callrail(context, api_key) as callrail:
-        find = partial(callrail.find_webhooks, is_ours=is_ours, remove=remove)
-        return [one[1] for one in context.companies if await find(*one)]
+    return is_ours
 
 
 async def _require_answer(context: AppContext) -> None:

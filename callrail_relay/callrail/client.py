@@ -1,7 +1,7 @@
 """Talking to CallRail. A send is exactly one request, never repeated or redirected; its end is an outcome."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -13,7 +13,7 @@ import httpx2
 
 from callrail_relay.callrail import answers, sentence, wire
 from callrail_relay.clock import Clock, SystemClock
-from callrail_relay.domain.inbound import Change, HookUrls, Registration, SeenReplies, WebhookIntegration
+from callrail_relay.domain.inbound import CallRailText, Change, SeenReplies, WebhookIntegration
 from callrail_relay.domain.mapper import send_parameters
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown, Unsendable
 from callrail_relay.domain.phone import normalize
@@ -129,59 +129,42 @@ class CallRail:
 
     async def accounts(self) -> list[NamedEntry]:
         """The accounts that the key can see."""
-        return wire.read_named(await self._requests().pages(wire.ACCOUNTS_PATH, "accounts"))
+        return wire.read_named(await self._requests().pages("accounts"))
 
     async def companies(self, account_id: str) -> list[NamedEntry]:
         """The active companies of an account."""
-        entries = await self._requests().pages(wire.companies_path(account_id), "companies")
-        return wire.read_companies(entries)
+        return wire.read_companies(await self._requests().pages("companies", account_id))
 
     async def numbers(self, account_id: str, company_id: str | None = None) -> list[NumberEntry]:
         """The numbers of a company, or of the account, that can text; those of source trackers first."""
-        entries = await self._requests().pages(wire.trackers_path(account_id, company_id), "trackers")
+        entries = await self._requests().pages("trackers", account_id, company_id=company_id)
         numbers = wire.read_numbers(entries)
         mine = [number for number in numbers if company_id is None or number.company_id in ("", company_id)]
         return sorted(mine, key=lambda number: number.pooled)
 
-    async def register_webhooks(self, account_id: str, company_id: str, hook: HookUrls) -> Registration:
-        """Have CallRail post to our URLs too."""
-        requests = self._requests()
-        known = await self._integration(account_id, company_id)
-        config = wire.with_urls(known.config if known else {}, lambda url: url.startswith(hook.base), hook)
-        if known is None:
-            path = wire.integration_path(account_id, None)
-            await requests.ask("POST", path, wire.new_integration(company_id, config))
-            change = Change.CREATED
-        elif config == known.config:
-            change = Change.UNCHANGED
-        else:
-            await requests.ask("PUT", wire.integration_path(account_id, known.id), {"config": config})
-            change = Change.ADDED
-        if known is None or known.signing_key is None:
-            known = await self._integration(account_id, company_id)
-        return Registration(
-            company_id=company_id,
-            change=change,
-            signing_key=None if known is None else known.signing_key,
-            active=known is None or known.active,
-        )
+    async def webhooks(self, account_id: str, company_id: str) -> WebhookIntegration:
+        """Where CallRail posts a company's texts."""
+        entries = await self._requests().pages("integrations", account_id, company_id=company_id)
+        return next(iter(wire.read_integrations(entries)), WebhookIntegration())
 
-    async def find_webhooks(
-        self, account_id: str, company_id: str, is_ours: Callable[[str], bool], *, remove: bool
-    ) -> bool:
-        """Whether CallRail posts to our URLs; it does no more if they are to be *remove*d."""
-        known = await self._integration(account_id, company_id)
-        if known is None or (config := wire.with_urls(known.config, is_ours, None)) == known.config:
-            return False
-        if remove:
-            path = wire.integration_path(account_id, known.id)
-            await self._requests().ask("PUT", path, {"config": config})
-        return True
-
-    async def _integration(self, account_id: str, company_id: str) -> WebhookIntegration | None:
-        path = wire.integrations_path(account_id, company_id)
-        entries = await self._requests().pages(path, "integrations")
-        return next(iter(wire.read_integrations(entries)), None)
+    async def change_webhooks(
+        self,
+        account_id: str,
+        company_id: str,
+        is_ours: Callable[[str], bool],
+        urls: Mapping[str, str],
+        *,
+        dry_run: bool = False,
+    ) -> Change:
+        """Have CallRail post to *urls*, by event, and to no others that are ours."""
+        known = await self.webhooks(account_id, company_id)
+        config = wire.with_urls(known.config, is_ours, urls)
+        if config == known.config:
+            return Change.UNCHANGED
+        if not dry_run:
+            change = wire.integration_change(account_id, company_id, known, config)
+            await self._requests().ask(*change)
+        return Change.CREATED if known.id is None else Change.ADDED
 
     async def find_texts(
         self, route: Route, recipient: str, *, since: datetime, conversation_id: str | None
@@ -210,24 +193,23 @@ class CallRail:
 
         All of it is dated by CallRail's clock, as its webhooks are, but never later than by ours.
         """
-        requests, found, fault = self._requests(), dict[str, wire.Replies](), None
-        path = wire.conversations_path(account_id, company_id, _day_before(since))
+        requests, found, fault = self._requests(), dict[str, tuple[CallRailText, ...]](), None
+        asked = {"company_id": company_id, "start_date": _day_before(since)}
         is_last = False
         try:
             for page in pages:
-                entries, ends = await requests.page(path, "conversations", page)
-                ahead = requests.ahead
-                seen = wire.read_replies(entries, since=since + ahead, ahead=ahead)
-                found.update(seen.replies)
-                for id_, conversation in seen.cut.items():
-                    messages, _ = await requests.page(wire.conversation_path(account_id, id_), "messages", 1)
-                    found[id_] = wire.replies_of(conversation, messages, since + ahead, ahead)
-                if is_last := ends or seen.reaches_back:
+                entries, ends = await requests.page("conversations", page, account_id, **asked)
+                conversations, begin, ahead = wire.by_id(entries), since + requests.ahead, requests.ahead
+                found |= {id_: wire.replies_of(one, begin, ahead) for id_, one in conversations.items()}
+                for id_ in wire.cut_off(conversations, begin):
+                    messages, _ = await requests.page("messages", 1, account_id, id_)
+                    found[id_] = wire.replies_of(conversations[id_], begin, ahead, messages)
+                if is_last := ends or wire.reaches_back(conversations, begin):
                     break
         except (RefusedByCallRail, Unavailable) as error:
             fault = str(error)
-        conversations = tuple(replies for replies in found.values() if replies)
-        return SeenReplies(conversations, requests.made, fault, is_last, requests.ahead)
+        replies = tuple(filter(None, found.values()))
+        return SeenReplies(replies, requests.made, fault, is_last, requests.ahead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,21 +265,23 @@ class _Requests:
             raise _fault(answer, writes=writes)
         return answer.body
 
-    async def page(self, path: str, name: str, page: int) -> tuple[list[dict[str, Any]], bool]:
+    async def page(
+        self, name: str, page: int, *ids: str, **asked: object
+    ) -> tuple[list[dict[str, Any]], bool]:
         """The entries on one page of a list, and whether no page follows."""
         self.made += 1
-        body = await self.ask("GET", wire.page_path(path, page))
+        body = await self.ask("GET", wire.page_path(name, page, *ids, **asked))
         try:
             return wire.read_page(body, name, page)
         except ValueError as error:
             host = self._http.base_url.host
             raise Unavailable(sentence("not_callrail", host=host, error=error)) from error
 
-    async def pages(self, path: str, name: str) -> list[dict[str, Any]]:
+    async def pages(self, name: str, *ids: str, **asked: object) -> list[dict[str, Any]]:
         """All entries of a list."""
         entries: list[dict[str, Any]] = []
         for page in range(1, MOST_PAGES + 1):
-            found, is_last = await self.page(path, name, page)
+            found, is_last = await self.page(name, page, *ids, **asked)
             entries += found
             if is_last:
                 break
@@ -305,16 +289,15 @@ class _Requests:
 
     async def search(self, route: Route, recipient: str, since: datetime) -> list[str]:
         """The conversations with a person: by E.164, by ten digits, then among all of the company."""
+        asked = {"company_id": route.company_id, "start_date": _day_before(since)}
         for search in (recipient, recipient[-10:], None):
-            path = wire.conversations_path(route.account_id, route.company_id, _day_before(since), search)
-            entries = await self.pages(path, "conversations")
+            entries = await self.pages("conversations", route.account_id, **asked, search=search)
             if ids := wire.read_conversation_ids(entries, route=route, recipient=recipient):
                 return ids
         return []
 
     async def texts_of(self, account_id: str, conversation_id: str) -> list[FoundText]:
-        path = wire.conversation_path(account_id, conversation_id)
-        texts = wire.read_texts(await self.pages(path, "messages"))
+        texts = wire.read_texts(await self.pages("messages", account_id, conversation_id))
         return [replace(text, created_at=text.created_at - self.ahead) for text in texts]
 
 

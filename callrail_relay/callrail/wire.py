@@ -12,15 +12,14 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from callrail_relay.callrail.answers import items, last_ten_digits, read_object, thread_of
 from callrail_relay.domain.charset import UnparsedError, decode
-from callrail_relay.domain.inbound import CallRailText, Direction, HookUrls, ShownNumber, WebhookIntegration
+from callrail_relay.domain.inbound import CallRailText, Direction, ShownNumber, WebhookIntegration
 from callrail_relay.domain.message import read_instant
 from callrail_relay.domain.payload import Fields, Number, first, parse, storable
 from callrail_relay.domain.phone import BadPhone, normalize
@@ -29,17 +28,7 @@ from callrail_relay.domain.routing import NamedEntry, NumberEntry, Route
 
 FEW = 3  # texts of a conversation that any list shows
 
-Replies = tuple[CallRailText, ...]  # what a person wrote, and what was sent to them, oldest first
 Json = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class RepliesPage:
-    """Replies by conversation, the conversations that may have had more, and whether the rest is older."""
-
-    replies: dict[str, Replies]
-    cut: dict[str, Json]
-    reaches_back: bool
 
 
 def authorization(api_key: str) -> dict[str, str]:
@@ -47,18 +36,31 @@ def authorization(api_key: str) -> dict[str, str]:
     return {"Authorization": f'Token token="{api_key}"', "Request-From": "callrail_relay"}
 
 
-def _path(account_id: str, name: str, **question: object) -> str:
-    given = urlencode({key: value for key, value in question.items() if value is not None})
-    return f"/v3/a/{account_id}/{name}.json{'?' if given else ''}{given}"
+# Where each list is, and what is always asked for.
+_LISTS: dict[str, tuple[str, dict[str, object]]] = {
+    "accounts": ("a", {"fields": "numeric_id", "per_page": 100}),
+    "companies": ("a/{}/companies", {"status": "active", "per_page": 100}),
+    "trackers": ("a/{}/trackers", {"status": "active", "per_page": 250}),
+    # What this covers without a start_date is not documented. A search matches a customer's number or name.
+    "conversations": ("a/{}/text-messages", {"per_page": 250}),
+    "messages": ("a/{}/text-messages/{}", {"per_page": 250}),
+    "integrations": ("a/{}/integrations", {"fields": "signing_key", "per_page": 100}),
+}
 
 
-def page_path(path: str, page: int) -> str:
-    """The path of one page of a list."""
-    return f"{path}&page={page}"
+def page_path(name: str, page: int, *ids: str, **asked: object) -> str:
+    """The path of one page of a list: of an account, or also of a conversation, by their *ids*."""
+    path, always = _LISTS[name]
+    given = {key: value for key, value in asked.items() if value is not None}
+    return f"{_path(path, *ids)}?{urlencode({**given, **always, 'page': page})}"
 
 
 def send_path(account_id: str) -> str:
-    return _path(account_id, "text-messages")
+    return _path("a/{}/text-messages", account_id)
+
+
+def _path(path: str, *ids: str) -> str:
+    return f"/v3/{path.format(*(quote(id_, safe='') for id_ in ids))}.json"
 
 
 def read_page(body: bytes, name: str, page: int) -> tuple[list[dict[str, Any]], bool]:
@@ -72,17 +74,6 @@ def read_page(body: bytes, name: str, page: int) -> tuple[list[dict[str, Any]], 
     if isinstance(total, int):
         return entries, page >= total
     return entries, len(entries) < size if isinstance(size, int) else not entries
-
-
-ACCOUNTS_PATH = "/v3/a.json?fields=numeric_id&per_page=100"
-
-
-def companies_path(account_id: str) -> str:
-    return _path(account_id, "companies", status="active", per_page=100)
-
-
-def trackers_path(account_id: str, company_id: str | None) -> str:
-    return _path(account_id, "trackers", status="active", company_id=company_id, per_page=250)
 
 
 def read_named(entries: Iterable[Json]) -> list[NamedEntry]:
@@ -120,17 +111,6 @@ def _text(value: object) -> str | None:
     return None if value is None else storable(str(value))
 
 
-def conversations_path(account_id: str, company_id: str, since: date, search: str | None = None) -> str:
-    """The conversations with activity since a day; *search* matches a customer's number or name."""
-    # What a list without dates covers is not documented, so the beginning is always given.
-    asked = {"company_id": company_id, "start_date": since, "search": search}
-    return _path(account_id, "text-messages", **asked, per_page=250)
-
-
-def conversation_path(account_id: str, conversation_id: str) -> str:
-    return _path(account_id, f"text-messages/{quote(conversation_id, safe='')}", per_page=250)
-
-
 def read_conversation_ids(entries: Iterable[Json], *, route: Route, recipient: str) -> list[str]:
     """The ids of the conversations between *recipient* and the number of *route*."""
     return [
@@ -157,37 +137,46 @@ def read_texts(messages: Iterable[Json]) -> list[FoundText]:
     ]
 
 
-def read_replies(conversations: Iterable[Json], *, since: datetime, ahead: timedelta) -> RepliesPage:
-    """
-    What people wrote since then, and what was sent, on one page of a list, newest activity first.
+def by_id(conversations: Iterable[Json]) -> dict[str, Json]:
+    return {str(entry["id"]): entry for entry in _with_id(conversations)}
 
-    Both *since* and the list are by CallRail's clock, which is *ahead* of ours by so much.
 
-    How many texts a list shows of one conversation isn't documented: one may have more if all that are shown
-    came since then, and no other shows more.
+def cut_off(conversations: Mapping[str, Json], since: datetime) -> list[str]:
     """
-    entries = {str(entry["id"]): entry for entry in _with_id(conversations)}
-    shown = {id_: items(entry.get("recent_messages"), dict) for id_, entry in entries.items()}
-    most = max((len(messages) for messages in shown.values()), default=0)
-    cut: dict[str, Json] = {
-        id_: entries[id_]
+    Which conversations on a page of a list may have had more texts since then than it shows.
+
+    How many it shows of one isn't documented: one may have more if all that are shown came since then, and
+    no other shows more.
+    """
+    shown = {id_: items(entry.get("recent_messages"), dict) for id_, entry in conversations.items()}
+    most = max(map(len, shown.values()), default=0)
+    return [
+        id_
         for id_, messages in shown.items()
         if len(messages) == most >= FEW
         and all((read_instant(message.get("created_at")) or since) >= since for message in messages)
-    }
-    oldest: Json = next(reversed(entries.values()), {})
-    return RepliesPage(
-        replies={id_: replies_of(entry, shown[id_], since, ahead) for id_, entry in entries.items()},
-        cut=cut,
-        reaches_back=(read_instant(oldest.get("last_message_at")) or since) < since,
-    )
+    ]
+
+
+def reaches_back(conversations: Mapping[str, Json], since: datetime) -> bool:
+    """Whether what follows a page of a list, newest activity first, is older."""
+    oldest: Json = next(reversed([*conversations.values()]), {})
+    return (read_instant(oldest.get("last_message_at")) or since) < since
 
 
 _DIRECTIONS = {"incoming": Direction.IN, "outgoing": Direction.OUT}
 
 
-def replies_of(conversation: Json, messages: Iterable[Json], since: datetime, ahead: timedelta) -> Replies:
-    """The same among *messages* of a *conversation* of such a list."""
+def replies_of(
+    conversation: Json, since: datetime, ahead: timedelta, messages: Iterable[Json] | None = None
+) -> tuple[CallRailText, ...]:
+    """
+    What a person wrote since then, and what was sent to them, oldest first.
+
+    They are read among all *messages* of a conversation of a list, or those that it shows. *since* is by
+    CallRail's clock, which is *ahead* of ours by so much.
+    """
+    messages = items(conversation.get("recent_messages"), dict) if messages is None else messages
     ours = _our_numbers(conversation) - {None}
     # CallRail doesn't say which of several numbers a text came to.
     number = read_number(next(iter(ours))) if len(ours) == 1 else ShownNumber()
@@ -221,17 +210,7 @@ def digest(words: str) -> str:
     return hashlib.blake2b(words.encode(), digest_size=16).hexdigest()
 
 
-_RECEIVED, _SENT = "sms_received_webhook", "sms_sent_webhook"
-
-
-def integrations_path(account_id: str, company_id: str) -> str:
-    return _path(account_id, "integrations", company_id=company_id, fields="signing_key", per_page=100)
-
-
-def integration_path(account_id: str, integration_id: str | None) -> str:
-    """The path of one integration, or of a new one."""
-    known = "" if integration_id is None else f"/{quote(integration_id, safe='')}"
-    return _path(account_id, f"integrations{known}")
+_EVENTS = {"received": "sms_received_webhook", "sent": "sms_sent_webhook"}
 
 
 def read_integrations(entries: Iterable[Json]) -> list[WebhookIntegration]:
@@ -249,11 +228,11 @@ def read_integrations(entries: Iterable[Json]) -> list[WebhookIntegration]:
     ]
 
 
-def with_urls(config: Json, is_ours: Callable[[str], bool], hook: HookUrls | None) -> dict[str, Any]:
-    """A whole configuration, as a change replaces it: of our URLs only those of *hook*, beside all others."""
+def with_urls(config: Json, is_ours: Callable[[str], bool], ours: Mapping[str, str]) -> dict[str, Any]:
+    """A whole configuration, as a change replaces it: *ours*, by event, beside all that aren't ours."""
     changed = dict(config)
-    for name, url in ((_RECEIVED, hook and hook.received), (_SENT, hook and hook.sent)):
-        known = config.get(name)
+    for event, name in _EVENTS.items():
+        known, url = config.get(name), ours.get(event)
         urls = [known] if isinstance(known, str) and known else items(known, str)
         kept = [one for one in urls if one == url or not is_ours(one)]
         if url and url not in kept:
@@ -263,8 +242,14 @@ def with_urls(config: Json, is_ours: Callable[[str], bool], hook: HookUrls | Non
     return changed
 
 
-def new_integration(company_id: str, config: Json) -> Json:
-    return {"type": "Webhooks", "company_id": company_id, "config": config}
+def integration_change(
+    account_id: str, company_id: str, known: WebhookIntegration, config: Json
+) -> tuple[str, str, Json]:
+    """The method, path and body of the request that gives a company this configuration."""
+    if known.id is None:
+        body = {"type": "Webhooks", "company_id": company_id, "config": config}
+        return "POST", _path("a/{}/integrations", account_id), body
+    return "PUT", _path("a/{}/integrations/{}", account_id, known.id), {"config": config}
 
 
 def read_number(value: str | None) -> ShownNumber:

@@ -249,13 +249,13 @@ async def _register(context: "AppContext", *, use_file: bool) -> dict[str, Any]:
     registered = await register_webhooks(context, use_file=use_file)
     for one in registered.registrations:
         say(f"Company {one.company_id}: {console.WORDS['webhooks'][one.change]}")
-        if not one.active:
+        if not one.webhooks.active:
             say(sentence("switched_off"))
     if registered.key_place is not None:
         say(sentence("signing_keys", place=registered.key_place))
     if registered.outranked_by is not None:
         say(sentence("signing_keys_outranked", place=registered.outranked_by))
-    if missing := [one.company_id for one in registered.registrations if one.signing_key is None]:
+    if missing := [one.company_id for one in registered.registrations if one.webhooks.signing_key is None]:
         raise SecretError(sentence("no_signing_key", companies=", ".join(missing)))
     return registered.document()
 

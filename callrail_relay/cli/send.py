@@ -73,7 +73,7 @@ async def send(
         echo(f"{sent.status.capitalize()}: message {sent.id} to {sent.recipient}.")
 
 
-_OPTIONS = {"bad_phone": "--to", "no_text": "--message", "bad_text": "--message", "bad_sender": "--from"}
+_OPTIONS = {"bad_phone": "--to", "no_text": "--message", "bad_text": "--message"}
 
 
 def _read_words() -> str:
@@ -163,12 +163,12 @@ def _read_saved(context: "AppContext", documents: Mapping[str, bytes]) -> "list[
 
     found: list[SavedFile] = []
     for file, document in documents.items():
-        saved = map_saved(document, context.mapping, context.clock.now())
-        for reason in saved.skipped:
+        drafts, skipped = map_saved(document, context.mapping, context.clock.now())
+        for reason in skipped:
             say(f"Skipped in {file}: {explain(reason)}")
-        if saved.drafts:
-            found.append((document, saved.drafts))
-        elif not saved.skipped and len(documents) > 1:
+        if drafts:
+            found.append((document, drafts))
+        elif not skipped and len(documents) > 1:
             say(f"Skipped {file}: it is empty.")
     if not found:
         raise NotFound(sentence("no_saved_text", files=", ".join(documents)))

@@ -1,7 +1,7 @@
 """Texts that CallRail reports, by webhook and by poll, and replies that are passed on."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -178,29 +178,14 @@ class DuePoll:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HookUrls:
-    base: str  # whatever else begins with it was ours, and opens nothing any more
-    received: str
-    sent: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookIntegration:
-    id: str
-    config: Mapping[str, Any]  # CallRail's own, and not looked into here
-    signing_key: str | None
-    active: bool
+    id: str | None = None  # None if the company never had one
+    config: Mapping[str, Any] = field(default_factory=dict)  # CallRail's own, and not looked into here
+    signing_key: str | None = None
+    active: bool = True  # False if it is switched off
 
 
 class Change(StrEnum):
     CREATED = "created"
     ADDED = "added"  # to those that the company had before
     UNCHANGED = "unchanged"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Registration:
-    company_id: str
-    change: Change
-    signing_key: str | None
-    active: bool  # False if its webhooks are switched off

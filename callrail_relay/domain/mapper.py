@@ -12,7 +12,7 @@ from callrail_relay.domain import guards, payload
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.guards import GuardPolicy, Verdict, similarity_words
 from callrail_relay.domain.message import Message, Reason, Segment, Source, Status, if3_context
-from callrail_relay.domain.payload import Entry, Payload, Unreadable, read_request
+from callrail_relay.domain.payload import Entry, Payload, read_request
 from callrail_relay.domain.phone import BadPhone, normalize
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.domain.saved import read_saved
@@ -91,8 +91,8 @@ def failed(error: Exception) -> MappedText:
 
 
 def map_entry(entry: Entry, routes: Routes) -> MappedText:
-    if isinstance(entry, Unreadable):
-        return MappedText(reasons=entry.faults)
+    if isinstance(entry, Reason):
+        return MappedText(reasons=(entry,))
     recipient, phone_faults = _recipient(entry)
     bad_text, bad_id = _faults(entry, "bad_text"), _faults(entry, "bad_id")
     text = None if bad_text or _shows_nothing(entry.message or "") else entry.message
@@ -110,8 +110,8 @@ def map_entry(entry: Entry, routes: Routes) -> MappedText:
 
 
 def map_direct(*, to: str, text: str, routes: Routes, sender: str | Route | None) -> MappedText:
-    """A text that a person types here; *sender* is the tracking number to send it from, or its route."""
-    recipient, faults = _given_phone(to, "bad_phone")
+    """A text that a person types here; *sender* is our number to send it from, as E.164, or its route."""
+    recipient, faults = _given_phone(to)
     if _shows_nothing(text):
         faults += (Reason("no_text"),)
     elif not payload.is_storable(text):
@@ -131,7 +131,7 @@ def _recipient(given: Payload) -> tuple[str | None, tuple[Reason, ...]]:
     faults = _faults(given, "bad_phone")
     valid: list[str] = []
     for raw in filter(None, (given.seller_phone_non_international, given.seller_phone)):
-        number, reasons = _given_phone(raw, "bad_phone")
+        number, reasons = _given_phone(raw)
         valid += [number] if number else []
         faults += reasons
     if not valid:
@@ -141,11 +141,11 @@ def _recipient(given: Payload) -> tuple[str | None, tuple[Reason, ...]]:
     return valid[0], ()
 
 
-def _given_phone(raw: str, code: str) -> tuple[str | None, tuple[Reason, ...]]:
+def _given_phone(raw: str) -> tuple[str | None, tuple[Reason, ...]]:
     try:
         return normalize(raw), ()
     except BadPhone as exc:
-        return None, (Reason(code, exc.reason.parameters),)
+        return None, (exc.reason,)
 
 
 def _given_route(routes: Routes, sender: str | None) -> tuple[Route | None, tuple[Reason, ...]]:
@@ -154,11 +154,8 @@ def _given_route(routes: Routes, sender: str | None) -> tuple[Route | None, tupl
     if not known:
         return None, (Reason("no_sender", {"problem": "none"}),)
     if sender is not None:
-        number, faults = _given_phone(sender, "bad_sender")
-        route = next((route for route in known if route.tracking_number == number), None)
-        if number is None or route is not None:
-            return route, faults
-        return None, (Reason("bad_sender", {"problem": "not_ours", "typed": number}),)
+        route = next((route for route in known if route.tracking_number == sender), None)
+        return route, () if route else (Reason("bad_sender", {"typed": sender}),)
     chosen = routes.choose(team_id=None, sender_id=None)
     if chosen is None and len(known) > 1:
         return None, (Reason("no_sender"),)
@@ -233,34 +230,20 @@ class Repeated:
     submission_id: str  # of the first one
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SavedPayloads:
-    drafts: tuple[MappedText, ...]
-    skipped: tuple[Reason, ...]
-
-
-def is_ping(body: bytes, query: str) -> bool:
-    """Whether it is plain without a further look that a request holds nothing."""
-    return not query and body.strip() in (b"", b"{}", b"[]")
-
-
 def map_stored(stored: StoredSubmission, policy: MappingPolicy, now: datetime) -> list[MappedText]:
     if stored.source is Source.SEND:  # what is mapped wrong there is never stored
         return []
     if stored.source is Source.REPLAY:
-        return list(map_saved(stored.body, policy, now).drafts)
-    return map_request(stored, policy.routes)
-
-
-def map_request(raw: RawSubmission, routes: Routes) -> list[MappedText]:
-    return map_webhook(raw.body, content_type=raw.content_type, query=raw.query or "", routes=routes)
+        return map_saved(stored.body, policy, now)[0]
+    query, routes = stored.query or "", policy.routes
+    return map_webhook(stored.body, content_type=stored.content_type, query=query, routes=routes)
 
 
 _OF_AGE = ("bad_time", "too_old")
 
 
-def map_saved(document: bytes, policy: MappingPolicy, now: datetime) -> SavedPayloads:
-    """The texts of a saved file; those of a history are judged by their age at *now*."""
+def map_saved(document: bytes, policy: MappingPolicy, now: datetime) -> tuple[list[MappedText], list[Reason]]:
+    """The texts of a saved file, a history's judged by their age at *now*, and why the rest is skipped."""
     entries, drafts = read_saved(document), []
     holds_old = policy.guards.too_old is guards.Mode.HOLD
     for entry in (one for one in entries if isinstance(one, Payload)):
@@ -268,10 +251,7 @@ def map_saved(document: bytes, policy: MappingPolicy, now: datetime) -> SavedPay
         found = (*draft.reasons, guards.too_old(entry.came_at, now, policy.guards.max_age))
         reasons = tuple(one for one in found if one and (holds_old or one.code not in _OF_AGE))
         drafts.append(replace(draft, reasons=reasons))
-    return SavedPayloads(
-        drafts=tuple(drafts),
-        skipped=tuple(entry.faults[0] for entry in entries if isinstance(entry, Unreadable)),
-    )
+    return drafts, [entry for entry in entries if isinstance(entry, Reason)]
 
 
 def new_submission(

@@ -94,12 +94,10 @@ def read_list(document: bytes, *, now: datetime) -> ImportedList:
 
 def _text(document: bytes) -> str:
     """UTF-8 or what its mark says, else Windows-1252, as Excel writes it."""
-    for declared in (None, "text/csv; charset=windows-1252"):
-        try:
-            return decode(document, declared)
-        except UnparsedError:
-            continue
-    raise UsageError(_sentence("no_text"))
+    try:
+        return decode(document, "text/csv; charset=windows-1252")
+    except UnparsedError as error:
+        raise UsageError(_sentence("no_text")) from error
 
 
 def _rows(text: str) -> Iterator[tuple[int, list[str]]]:

@@ -67,12 +67,7 @@ class Payload:
     came_at: datetime | None = None  # of a text from another program's history
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    faults: tuple[Reason, ...]
-
-
-Entry = Payload | Unreadable
+Entry = Payload | Reason  # why something is no payload
 
 
 def read_request(body: bytes, *, content_type: str | None, query: str = "") -> list[Entry]:
@@ -81,7 +76,7 @@ def read_request(body: bytes, *, content_type: str | None, query: str = "") -> l
         text = decode(body, content_type)
         value = parse(text, content_type)
     except UnparsedError as fault:
-        return [Unreadable((fault.reason,))]
+        return [fault.reason]
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if value in (None, {}, []):
@@ -105,7 +100,7 @@ def is_payload(value: object) -> TypeGuard[Fields]:
 
 
 def to_entry(value: object, *faults: Reason) -> Entry:
-    """*value* as a payload that has these *faults* as well, or Unreadable if it is none."""
+    """*value* as a payload that has these *faults* as well, or why it is none."""
     if is_payload(value):
         return _Reader(value).payload(faults)
     # JSON that was posted as a form is the name of a field.
@@ -137,8 +132,8 @@ def as_json(value: object) -> object:
     return value
 
 
-def no_payload(**parameters: str | int) -> Unreadable:
-    return Unreadable((Reason("not_a_payload", parameters),))
+def no_payload(**parameters: str | int) -> Reason:
+    return Reason("not_a_payload", parameters)
 
 
 def _from_query(query: str) -> list[Entry]:
@@ -146,7 +141,7 @@ def _from_query(query: str) -> list[Entry]:
     try:
         fields = form(query, None)
     except UnparsedError as fault:  # too large a form may hold a text; what is no form is of other things
-        return [Unreadable((fault.reason,))] if "=" in query and not query.startswith("<") else []
+        return [fault.reason] if "=" in query and not query.startswith("<") else []
     return [to_entry(fields)] if fields.keys() & IF3_FIELDS else []
 
 
@@ -154,7 +149,7 @@ def _from_list(values: list[object]) -> list[Entry]:
     """An entry for each payload, and one for each other element, of which the 21st and later share one."""
     payloads = sum(map(is_payload, values))
     if payloads > MOST_ENTRIES:
-        return [Unreadable((Reason("bulk", {"problem": "kept_as_one", "texts": payloads}),))]
+        return [Reason("bulk", {"problem": "kept_as_one", "texts": payloads})]
     is_bulk = payloads > MOST_PAYLOADS
     bulk = (Reason("bulk", {"texts": payloads, "limit": MOST_PAYLOADS}),) if is_bulk else ()
     entries: list[Entry] = []

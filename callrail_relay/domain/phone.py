@@ -46,7 +46,6 @@ class BadPhone(ValueError):
     """Raised for text that isn't a phone number CallRail can text; ``reason`` is ``bad_phone``."""
 
     def __init__(self, problem: str, raw: str = "", **more: str | int) -> None:
-        self.problem = problem
         self.reason = Reason("bad_phone", {"problem": problem, "typed": _shown(raw), **more})
         why = problem.replace("_", " ")
         super().__init__(f"“{_shown(raw)}” is not a phone number that CallRail can text ({why})")

@@ -33,12 +33,10 @@ class RouteRule:
 
     def matches(self, *, team_id: str | None, sender_id: str | None) -> bool:
         # Ids are compared as text: 0042 is not 42, but a person's #42 and the 42.0 of a spreadsheet are.
-        for wanted, given in ((self.team_id, team_id), (self.sender_id, sender_id)):
-            if wanted is None:
-                continue
-            if given is None or plain_id(str(wanted)) != plain_id(given):
-                return False
-        return True
+        return all(
+            wanted is None or (given is not None and plain_id(str(wanted)) == plain_id(given))
+            for wanted, given in ((self.team_id, team_id), (self.sender_id, sender_id))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +47,8 @@ class Routes:
     default: Route | None = None
 
     def choose(self, *, team_id: str | None, sender_id: str | None) -> Route | None:
-        for rule in self.rules:
-            if rule.matches(team_id=team_id, sender_id=sender_id):
-                return rule.route
-        return self.default
+        matching = (rule.route for rule in self.rules if rule.matches(team_id=team_id, sender_id=sender_id))
+        return next(matching, self.default)
 
     def __iter__(self) -> Iterator[Route]:
         default = () if self.default is None else (self.default,)

@@ -11,7 +11,7 @@ from itertools import groupby, product
 from callrail_relay.domain import payload, read_table
 from callrail_relay.domain.charset import UnparsedError, decode
 from callrail_relay.domain.message import Reason, instant, read_instant
-from callrail_relay.domain.payload import Entry, Fields, Payload, Unreadable, first, is_blank, is_payload
+from callrail_relay.domain.payload import Entry, Fields, Payload, first, is_blank, is_payload
 from callrail_relay.domain.printable import rows_of
 
 _MOST_LEVELS = 3
@@ -20,26 +20,26 @@ _TABLES = read_table(__package__, "saved")
 
 
 def read_saved(document: bytes) -> list[Entry]:
-    """The texts in a saved file: JSON documents or lines, forms, envelopes; ``Unreadable`` for all else."""
+    """The texts in a saved file: JSON documents or lines, forms, envelopes; why the rest can't be read."""
     try:
         text = decode(document, None)
     except UnparsedError as fault:
-        return [Unreadable((Reason("unreadable", {**fault.reason.parameters, "problem": "file"}),))]
+        return [Reason("unreadable", {**fault.reason.parameters, "problem": "file"})]
     if entries := _csv_entries(text):
         return entries
     for is_read, documents in groupby(_documents(text), key=lambda one: one[1] is not None):
         if is_read:
             for _, value in documents:
-                entries += [value] if isinstance(value, Unreadable) else _walk(value, _MOST_LEVELS)
+                entries += [value] if isinstance(value, Reason) else _walk(value, _MOST_LEVELS)
         else:
             lines = [number for number, _ in documents]
             last = {"problem": "lines", "last": lines[-1]} if len(lines) > 1 else {"problem": "line"}
-            entries.append(Unreadable((Reason("unreadable", {"line": lines[0], **last}),)))
+            entries.append(Reason("unreadable", {"line": lines[0], **last}))
     return entries
 
 
 def _documents(text: str) -> Iterator[tuple[int, object]]:
-    """Line number and value of each document: Unreadable for JSON with a mistake, None for any other line."""
+    """Line number and value of each document: a reason for JSON with a mistake, None for any other line."""
     number, start = 1, 0
     while start < len(text):
         end = _line_end(text, start)
@@ -54,7 +54,7 @@ def _documents(text: str) -> Iterator[tuple[int, object]]:
 
 
 def _document_at(text: str, start: int, end_of_line: int) -> tuple[object, int]:
-    """The JSON document at *start*, and the end of its last line; Unreadable or None if it can't be read."""
+    """The JSON document at *start*, and the end of its last line; a reason or None if it can't be read."""
     try:
         value, end = payload.json_at(text, start)
     except UnparsedError as fault:
@@ -68,7 +68,7 @@ def _document_at(text: str, start: int, end_of_line: int) -> tuple[object, int]:
             line = text[begin:end].rstrip()
             if line.startswith("]") or (line.endswith("]") and not line[0].isspace()):
                 in_list = None
-        return Unreadable((fault.reason,)), end
+        return fault.reason, end
     end_of_last = _line_end(text, end)
     # The texts of a list are often kept without its brackets.
     rest = text[end:end_of_last].strip().strip(",;")
@@ -94,7 +94,7 @@ def _walk(value: object, levels: int) -> list[Entry]:
     if is_payload(value) or not isinstance(value, dict | list):
         return [payload.to_entry(value)]
     if levels == 0:
-        return [Unreadable((Reason("too_deep", {"limit": _MOST_LEVELS}),))]
+        return [Reason("too_deep", {"limit": _MOST_LEVELS})]
     if isinstance(value, list):
         return [entry for element in value for entry in _walk(element, levels - 1)]
     return _unwrap(value, levels - 1)
@@ -120,7 +120,7 @@ def _step(content: object, envelope: Fields, levels: int) -> list[Entry]:
         try:
             content = payload.parse(content, _content_type(envelope))
         except UnparsedError as fault:
-            return [Unreadable((fault.reason,))]
+            return [fault.reason]
     if content in (None, {}, []):
         return [payload.no_payload(problem="empty_envelope")]
     return _walk(content, levels)
@@ -185,8 +185,8 @@ def _csv_entries(text: str) -> list[Entry]:
     return entries
 
 
-def _unreadable(problem: str, line: int) -> Unreadable:
-    return Unreadable((Reason("unreadable", {"problem": problem, "line": line}),))
+def _unreadable(problem: str, line: int) -> Reason:
+    return Reason("unreadable", {"problem": problem, "line": line})
 
 
 def _instant(value: object) -> datetime | None:

@@ -65,8 +65,9 @@ class Intake:
         """Store a webhook's request once, whatever it holds; then it is on disk. Raises NotStored."""
         self.sleep.look()
         id_ = self._new_id()
+        drafts = mapper.map_webhook(body, content_type=content_type, query=query, routes=self.policy.routes)
         # In shadow a ping is passed on like every request.
-        if mapper.is_ping(body, query) and not (await read_mode(self.store)).is_on:
+        if not drafts and not (await read_mode(self.store)).is_on:
             self._hook(events.PingReceived())
             return Receipt(submission_id=id_)
         raw = mapper.RawSubmission(
@@ -78,7 +79,6 @@ class Intake:
         )
         try:
             try:
-                drafts = mapper.map_request(raw, self.policy.routes)
                 submission = self._submission(raw, Source.WEBHOOK, drafts)
                 accepted = await self.store.accept(submission)
             except Unavailable:

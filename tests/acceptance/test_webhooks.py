@@ -11,7 +11,6 @@ from queue import SimpleQueue
 import pytest
 
 from callrail_relay.callrail.client import CallRail
-from callrail_relay.domain.inbound import HookUrls
 from callrail_relay.service.replies import EVENT
 from tests.acceptance.program import HOOK_TOKEN, LONGEST, PAYLOAD, Program, Sandbox, Started
 
@@ -30,15 +29,15 @@ def registered(configured: Program, sandbox: Sandbox, port: int) -> Program:
     """A relay that gets CallRail's webhooks; `configure --webhooks` registers no address on this computer."""
 
     async def register() -> str | None:
-        base = f"http://127.0.0.1:{port}/hooks/callrail/"
-        url = f"{base}{HOOK_TOKEN}?{EVENT}="
+        url = f"http://127.0.0.1:{port}/hooks/callrail/{HOOK_TOKEN}?{EVENT}="
         key, short = configured.environment["CALLRAIL_API_KEY"], 10.0
         async with CallRail.open(
             key, api_url=sandbox.url, connect_timeout=short, read_timeout=short
         ) as callrail:
-            urls = HookUrls(base=base, received=f"{url}received", sent=f"{url}sent")
-            done = await callrail.register_webhooks(sandbox.account_id, sandbox.company_id, urls)
-        return done.signing_key
+            company = sandbox.account_id, sandbox.company_id
+            urls = {event: f"{url}{event}" for event in ("received", "sent")}
+            await callrail.change_webhooks(*company, lambda _: False, urls)
+            return (await callrail.webhooks(*company)).signing_key
 
     signing_key = asyncio.run(register())
     assert signing_key is not None

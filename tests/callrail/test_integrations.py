@@ -4,12 +4,14 @@ import httpx2
 import pytest
 
 from callrail_relay.callrail import wire
-from callrail_relay.domain.inbound import Change, HookUrls, WebhookIntegration
+from callrail_relay.domain.inbound import Change, WebhookIntegration
 from tests.service.rig import open_callrail
 
-URLS = HookUrls(
-    base="https://a.example/hooks/callrail/", received="https://a.example/hooks/callrail/t?r", sent="s"
-)
+URLS = {"received": "https://a.example/hooks/callrail/t?r", "sent": "s"}
+
+
+def is_ours(url: str) -> bool:
+    return url.startswith("https://a.example/hooks/callrail/")
 
 
 def test_only_webhooks_are_read() -> None:
@@ -30,21 +32,21 @@ def test_only_webhooks_are_read() -> None:
 @pytest.mark.parametrize(
     ("there", "then"),
     [
-        (None, [URLS.received]),
-        ([], [URLS.received]),
-        ("https://b.example", ["https://b.example", URLS.received]),
-        (["https://b.example", 3], ["https://b.example", URLS.received]),
-        ([URLS.received, "https://b.example"], [URLS.received, "https://b.example"]),
-        (["https://a.example/hooks/callrail/old", URLS.received], [URLS.received]),
+        (None, [URLS["received"]]),
+        ([], [URLS["received"]]),
+        ("https://b.example", ["https://b.example", URLS["received"]]),
+        (["https://b.example", 3], ["https://b.example", URLS["received"]]),
+        ([URLS["received"], "https://b.example"], [URLS["received"], "https://b.example"]),
+        (["https://a.example/hooks/callrail/old", URLS["received"]], [URLS["received"]]),
     ],
 )
 def test_a_url_is_added_where_it_is_missing(there: object, then: list[str]) -> None:
     config = {} if there is None else {"sms_received_webhook": there}
-    assert then == wire.with_urls(config, lambda url: url.startswith(URLS.base), URLS)["sms_received_webhook"]
+    assert then == wire.with_urls(config, is_ours, URLS)["sms_received_webhook"]
 
 
 @pytest.mark.anyio
-async def test_a_key_that_is_told_only_later_is_asked_for_again() -> None:
+async def test_a_key_is_asked_for_after_the_change() -> None:
     """The answer that creates webhooks need not name it."""
     asked: list[str] = []
 
@@ -56,7 +58,8 @@ async def test_a_key_that_is_told_only_later_is_asked_for_again() -> None:
         return httpx2.Response(200, json={"total_pages": 1, "integrations": found})
 
     async with open_callrail(transport=httpx2.MockTransport(answer)) as callrail:
-        registration = await callrail.register_webhooks("ACC1", "COM1", URLS)
+        assert Change.CREATED is await callrail.change_webhooks("ACC1", "COM1", is_ours, URLS)
+        known = await callrail.webhooks("ACC1", "COM1")
 
     assert ["GET", "POST", "GET"] == asked
-    assert (Change.CREATED, "key") == (registration.change, registration.signing_key)
+    assert "key" == known.signing_key

@@ -533,14 +533,16 @@ def test_last_page_is_told_by_what_there_is(body: bytes, number: int, *, last: b
 
 def test_conversations_are_asked_for_by_company_and_day() -> None:
     """The beginning is always given, and a plus sign is escaped."""
-    path = wire.page_path(wire.conversations_path("ACC1", "COM1", START.date(), RECIPIENT), 3)
+    asked = {"company_id": "COM1", "start_date": START.date()}
+    path = wire.page_path("conversations", 3, "ACC1", **asked, search=RECIPIENT)
 
     assert path == (
         "/v3/a/ACC1/text-messages.json?company_id=COM1&start_date=2026-03-02&search=%2B12025550122"
         "&per_page=250&page=3"
     )
-    assert "search" not in wire.conversations_path("ACC1", "COM1", START.date())
-    assert "/v3/a/ACC1/text-messages/a%2Fb%3F.json?per_page=250" == (wire.conversation_path("ACC1", "a/b?"))
+    assert "search" not in wire.page_path("conversations", 3, "ACC1", **asked, search=None)
+    path = wire.page_path("messages", 1, "ACC1", "a/b?")
+    assert "/v3/a/ACC1/text-messages/a%2Fb%3F.json?per_page=250&page=1" == path
 
 
 def test_conversations_are_those_with_that_person_on_that_number() -> None:
@@ -601,11 +603,11 @@ def test_any_json_is_a_conversation_or_none(value: object) -> None:
 
 def test_lists_are_asked_for_page_by_page() -> None:
     """Active things only, with the account's nine-digit number."""
-    assert "/v3/a.json?fields=numeric_id&per_page=100&page=2" == wire.page_path(wire.ACCOUNTS_PATH, 2)
-    assert "/v3/a/ACC1/companies.json?status=active&per_page=100" == wire.companies_path("ACC1")
-    assert "/v3/a/ACC1/trackers.json?status=active&company_id=COM1&per_page=250" == (
-        wire.trackers_path("ACC1", "COM1")
-    )
+    assert "/v3/a.json?fields=numeric_id&per_page=100&page=2" == wire.page_path("accounts", 2)
+    companies = wire.page_path("companies", 1, "ACC1")
+    assert "/v3/a/ACC1/companies.json?status=active&per_page=100&page=1" == companies
+    trackers = wire.page_path("trackers", 1, "ACC1", company_id="COM1")
+    assert "/v3/a/ACC1/trackers.json?company_id=COM1&status=active&per_page=250&page=1" == trackers
 
 
 def test_what_no_database_keeps_is_marked() -> None:
@@ -622,5 +624,5 @@ def test_what_no_database_keeps_is_marked() -> None:
     assert "a\ufffdb" == sent.conversation_id
     message = {"direction": "incoming", "content": "Yes\ud800", "created_at": START.isoformat()}
     conversation = {"id": "a\x00b", "company_id": "C\x00", "customer_phone_number": RECIPIENT}
-    [reply] = wire.replies_of(conversation, [message], START, timedelta())
+    [reply] = wire.replies_of(conversation, START, timedelta(), [message])
     assert ("a\ufffdb", "C\ufffd", "Yes\ufffd") == (reply.conversation_id, reply.company_id, reply.content)

@@ -110,12 +110,13 @@ def test_both_webhooks_are_registered_and_the_key_is_kept(
 
 
 def test_the_urls_of_others_stay(simulator: Simulator, config: Path) -> None:
-    """With every other event; only ours with a former secret, which would answer 404, goes."""
+    """With every other event; only ours go: one with a former secret, and one at a former address."""
+    former = f"https://old.example.com/hooks/callrail/{TOKEN}?event=received"
     theirs = "https://example.invalid/zapier"
     add_integration(
         simulator,
         {
-            "sms_received_webhook": [theirs, f"{PUBLIC}/hooks/callrail/former?event=received"],
+            "sms_received_webhook": [theirs, f"{PUBLIC}/hooks/callrail/former?event=received", former],
             "post_call_webhook": [theirs],
         },
     )

@@ -24,9 +24,9 @@ from callrail_relay.domain.mapper import (
     NewSubmission,
     RawSubmission,
     StoredSubmission,
-    map_request,
     map_saved,
     map_stored,
+    map_webhook,
     new_submission,
     repeat_key,
 )
@@ -133,7 +133,7 @@ def _try(tried: Input, report: Report) -> object:
             report.slowest, report.slowest_input = seconds, tried
         if seconds > report.limit:
             report.faults.append(f"took {seconds * 1000:.0f} ms: {tried}")
-        saved = map_saved(tried.body, POLICY, START)
+        drafts, skipped = map_saved(tried.body, POLICY, START)
         stored = StoredSubmission(
             id="id",
             source=Source.WEBHOOK,
@@ -150,7 +150,7 @@ def _try(tried: Input, report: Report) -> object:
     if [message.draft for message in mapped.messages] != again:
         report.faults.append(f"mapped otherwise the second time: {tried}")
     reasons = [reason for message in mapped.messages for reason in message.verdict.reasons]
-    for draft in (*again, *saved.drafts):
+    for draft in (*again, *drafts):
         values = (
             draft.text,
             draft.recipient,
@@ -163,8 +163,8 @@ def _try(tried: Input, report: Report) -> object:
             report.faults.append(f"no database keeps what it became: {tried}")
     if any(reason.code == "internal" for reason in reasons):
         report.faults.append(f"a fault of our own: {tried}")
-    told = frozenset((reason.code, *explain(reason).split()[:6]) for reason in (*reasons, *saved.skipped))
-    return told, min(len(mapped.messages), 3), min(len(saved.drafts), 3)
+    told = frozenset((reason.code, *explain(reason).split()[:6]) for reason in (*reasons, *skipped))
+    return told, min(len(mapped.messages), 3), min(len(drafts), 3)
 
 
 def _timed(tried: Input, limit: float) -> tuple[NewSubmission, float]:
@@ -175,7 +175,9 @@ def _timed(tried: Input, limit: float) -> tuple[NewSubmission, float]:
     best = float("inf")
     for _ in range(5):
         began = time.thread_time()
-        drafts = map_request(raw, POLICY.routes)
+        drafts = map_webhook(
+            raw.body, content_type=raw.content_type, query=raw.query or "", routes=POLICY.routes
+        )
         mapped = new_submission(raw, Source.WEBHOOK, drafts, POLICY, lambda: "id")
         best = min(best, time.thread_time() - began)
         if best < limit:

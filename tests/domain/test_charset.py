@@ -41,7 +41,7 @@ def message(data: bytes, content_type: str | None) -> str | None:
 
 def faults(data: bytes, content_type: str | None) -> str:
     (entry,) = read_request(data, content_type=content_type)
-    return " ".join(explain(fault) for fault in entry.faults)
+    return " ".join(map(explain, entry.faults if isinstance(entry, Payload) else [entry]))
 
 
 @given(

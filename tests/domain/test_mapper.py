@@ -2,11 +2,7 @@
 
 import json
 
-from hypothesis import given
-from hypothesis import strategies as st
-
-from callrail_relay.domain.mapper import RawSubmission, is_ping
-from callrail_relay.domain.payload import read_request
+from callrail_relay.domain.mapper import RawSubmission
 from tests.outbox.requests import make_mapper
 from tests.support.factories import RECIPIENT, make_id, make_route
 
@@ -28,17 +24,3 @@ def test_a_request_becomes_messages() -> None:
         message.draft.recipient,
         message.draft.route,
     )
-
-
-@given(
-    st.sampled_from([b"", b" ", b"{}", b" {}\n", b"[]"]) | st.binary(max_size=8), st.sampled_from(["", "a=1"])
-)
-def test_what_is_plainly_a_ping_is_one(body: bytes, query: str) -> None:
-    """The quick answer is never another one than that of reading all of it."""
-    if is_ping(body, query):
-        assert [] == read_request(body, content_type=None, query=query)
-
-
-def test_a_ping_is_plain() -> None:
-    """The pings that people send are known without reading."""
-    assert all(is_ping(body, "") for body in (b"", b"{}", b" {}\r\n"))

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from urllib.parse import urlencode
@@ -10,12 +11,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from callrail_relay.domain.message import Reason
 from callrail_relay.domain.payload import (
     MOST_ENTRIES,
     MOST_PAYLOADS,
     Entry,
     Payload,
-    Unreadable,
     is_storable,
     read_request,
 )
@@ -70,7 +71,11 @@ def posted(data: bytes, content_type: str | None = JSON_TYPE) -> Payload:
 
 
 def codes(entry: Entry) -> list[str]:
-    return [fault.code for fault in entry.faults]
+    return [fault.code for fault in faults(entry)]
+
+
+def faults(entry: Entry) -> Sequence[Reason]:
+    return entry.faults if isinstance(entry, Payload) else (entry,)
 
 
 def shapes(entries: list[Entry]) -> list[type]:
@@ -256,7 +261,7 @@ def test_v11_other_elements_are_unreadable() -> None:
 
     entries = read_request(data, content_type=JSON_TYPE)
 
-    assert [Payload, *[Unreadable] * 5, Payload] == shapes(entries)
+    assert [Payload, *[Reason] * 5, Payload] == shapes(entries)
     assert ["not_a_payload"] == codes(entries[1])
 
 
@@ -264,8 +269,8 @@ def test_v11_thousands_of_other_elements_are_summed_up() -> None:
     """A list of zeros gives one entry for all from the 21st on."""
     entries = read_request(b"[" + b"0," * 5000 + body() + b"]", content_type=JSON_TYPE)
 
-    assert [*[Unreadable] * MOST_PAYLOADS, Payload, Unreadable] == shapes(entries)
-    assert "4980 more" in explain(entries[-1].faults[0])
+    assert [*[Reason] * MOST_PAYLOADS, Payload, Reason] == shapes(entries)
+    assert "4980 more" in explain(faults(entries[-1])[0])
 
 
 @pytest.mark.parametrize(
@@ -275,7 +280,7 @@ def test_v12_to_v15_envelopes_are_no_requests(name: str) -> None:
     """The webhook takes IF3's words only; an envelope is kept for a person to see."""
     (entry,) = read_request(sample(name), content_type=JSON_TYPE)
 
-    assert isinstance(entry, Unreadable)
+    assert isinstance(entry, Reason)
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b" \r\n"])
@@ -302,13 +307,13 @@ def test_v16_query_of_too_many_fields_is_kept() -> None:
     query = "&".join(["message=Hi", "seller_phone=2025550122", *["a=b"] * 1000])
 
     [entry] = read_request(b"", content_type=None, query=query)
-    assert [Unreadable] == shapes([entry])
-    assert "more than 1000 fields" in explain(entry.faults[0])
+    assert [Reason] == shapes([entry])
+    assert "more than 1000 fields" in explain(faults(entry)[0])
 
 
 def test_v16_query_without_a_text_is_kept() -> None:
     """IF3's ids without words or phone are something to look at."""
-    assert [Unreadable] == shapes(read_request(b"", content_type=None, query="team_id=42"))
+    assert [Reason] == shapes(read_request(b"", content_type=None, query="team_id=42"))
 
 
 @pytest.mark.parametrize(
@@ -363,7 +368,7 @@ def test_something_that_holds_no_text_is_no_ping(data: bytes) -> None:
     """It is kept on hold, since the sender may have meant a text by it."""
     [entry] = read_request(data, content_type=None)
 
-    assert isinstance(entry, Unreadable)
+    assert isinstance(entry, Reason)
     assert PAYLOAD == read_request(data, content_type=None, query=sample("if3-payload.form.txt").decode())[0]
 
 
@@ -419,7 +424,7 @@ def test_what_cannot_be_read_is_reported(data: bytes, content_type: str) -> None
     """One entry, one fault, no exception."""
     (entry,) = read_request(data, content_type=content_type)
 
-    assert isinstance(entry, Unreadable)
+    assert isinstance(entry, Reason)
     assert ["unreadable"] == codes(entry)
 
 
@@ -458,8 +463,8 @@ def test_a_mistake_in_json_is_shown_with_its_place_and_remedy(data: str, place: 
     (entry,) = read_request(data.encode(), content_type=JSON_TYPE)
 
     assert ["unreadable"] == codes(entry)
-    assert place in explain(entry.faults[0])
-    assert remedy in explain(entry.faults[0])
+    assert place in explain(faults(entry)[0])
+    assert remedy in explain(faults(entry)[0])
 
 
 @pytest.mark.parametrize("data", [b'{"text":"Hi"}', b'{"team_id":42}', b"hello=there", b'[["Hi"]]', b"[7]"])
@@ -467,7 +472,7 @@ def test_what_is_no_text_from_if3_is_reported(data: bytes) -> None:
     """Neither message nor phone: not a request from IF3."""
     (entry,) = read_request(data, content_type=None)
 
-    assert isinstance(entry, Unreadable)
+    assert isinstance(entry, Reason)
     assert ["not_a_payload"] == codes(entry)
 
 
@@ -485,7 +490,7 @@ def test_a_text_that_is_wrapped_is_said_to_be(data: str) -> None:
     """The reason is true, and says what the sender has to change."""
     (entry,) = read_request(data.encode(), content_type=None)
 
-    assert (["not_a_payload"], "inside another") == (codes(entry), explain(entry.faults[0])[17:31])
+    assert (["not_a_payload"], "inside another") == (codes(entry), explain(faults(entry)[0])[17:31])
 
 
 @pytest.mark.parametrize("value", ["[]", '["Hi"]', "{}", "true", "1.5", "NaN", "-Infinity", "1e400"])
@@ -590,11 +595,10 @@ def test_no_json_breaks_it(value: object, wrapped: bool) -> None:  # noqa: FBT00
 
 
 def assert_storable(entry: Entry) -> None:
-    texts = [fault.code + explain(fault) for fault in entry.faults]
+    texts = [fault.code + explain(fault) for fault in faults(entry)]
     if isinstance(entry, Payload):
         texts += [value for f in fields(entry) if isinstance(value := getattr(entry, f.name), str)]
     assert all(is_storable(text) for text in texts)
-    assert isinstance(entry, Payload) or entry.faults
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
@@ -714,7 +718,7 @@ def test_saved_things_that_hold_no_text_are_reported(document: object, code: str
     """Nothing is searched beyond the known envelopes."""
     (entry,) = read_saved(json.dumps(document).encode())
 
-    assert isinstance(entry, Unreadable)
+    assert isinstance(entry, Reason)
     assert [code] == codes(entry)
 
 
@@ -752,8 +756,8 @@ def test_saved_lines_are_read_one_by_one() -> None:
 
     entries = read_saved(document.encode())
 
-    assert [Payload, *[Unreadable] * 2, Payload, Unreadable, Payload, Unreadable] == shapes(entries)
-    details = " ".join(explain(fault) for entry in entries for fault in entry.faults)
+    assert [Payload, *[Reason] * 2, Payload, Reason, Payload, Reason] == shapes(entries)
+    details = " ".join(explain(fault) for entry in entries for fault in faults(entry))
     assert ["Line 2", "line 4", "Line 6", "Lines 8 to 9"] == re.findall(r"[Ll]ines? \d+(?: to \d+)?", details)
 
 
@@ -762,7 +766,7 @@ def test_a_file_of_plain_csv_is_neither_json_nor_a_form(head: str) -> None:
     """Also if a row begins with a quote, as a string of JSON does."""
     (entry,) = read_saved(f'{head}\n"Hi, ""you""",+12025550122\n"two\nlines",+12025550123\n'.encode())
 
-    assert "Lines 1 to 4 are neither" in explain(entry.faults[0])
+    assert "Lines 1 to 4 are neither" in explain(faults(entry)[0])
 
 
 def test_saved_document_with_a_mistake_is_not_read_in_part() -> None:
@@ -772,7 +776,7 @@ def test_saved_document_with_a_mistake_is_not_read_in_part() -> None:
     broken, whole = read_saved(document.encode())
 
     assert (["unreadable"], HI) == (codes(broken), whole)
-    assert "line 9, column 4: remove the comma before ]" in explain(broken.faults[0])
+    assert "line 9, column 4: remove the comma before ]" in explain(faults(broken)[0])
 
 
 @pytest.mark.parametrize("wrap", ["[\n{},\n]", "[{},\n]", '{{"results": [\n{},\n]}}', "[\n\n{}\n\n,]"])
@@ -783,10 +787,10 @@ def test_list_with_a_text_on_each_line_is_not_read_in_part(wrap: str) -> None:
     assert (["unreadable"], HI) == (codes(broken), whole)
 
     indented = '{ "results": [\n    {0},\n    {0},\n  ]\n}\n{0}'.replace("{0}", json.dumps(RAW))
-    assert [Unreadable, Payload] == shapes(read_saved(indented.encode()))
+    assert [Reason, Payload] == shapes(read_saved(indented.encode()))
 
     log = "".join(f"[2026-11-23 10:00] took\n{json.dumps(RAW)}\n" for _ in range(2))
-    assert [Unreadable, Payload] * 2 == shapes(read_saved(log.encode()))
+    assert [Reason, Payload] * 2 == shapes(read_saved(log.encode()))
 
 
 @pytest.mark.parametrize("document", ["{0},\n{0},\n{0}", "[{0},\n{0},\n{0}\n];", "{0};\n{0}; \n\n{0},"])
@@ -799,11 +803,11 @@ def test_saved_document_that_breaks_off_is_reported_once() -> None:
     """A pretty-printed export cut in the middle is one thing that cannot be read."""
     document = json.dumps(zapier({"team_id": 42, "message": "Hi"}), indent=2)[:-10]
 
-    assert [Unreadable] == shapes(read_saved(document.encode()))
+    assert [Reason] == shapes(read_saved(document.encode()))
 
 
 def test_saved_bytes_that_are_no_text_are_reported() -> None:
     """An image, say."""
     for document in (b"\x89PNG\xff", FORM.replace("Hi", "José").encode("cp1252")):
         (entry,) = read_saved(document)
-        assert "Save it as UTF-8" in explain(entry.faults[0])
+        assert "Save it as UTF-8" in explain(faults(entry)[0])

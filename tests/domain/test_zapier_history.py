@@ -10,7 +10,8 @@ import pytest
 
 from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.mapper import MappingPolicy, map_saved
-from callrail_relay.domain.payload import Payload, Unreadable
+from callrail_relay.domain.message import Reason
+from callrail_relay.domain.payload import Payload
 from callrail_relay.domain.routing import Routes
 from callrail_relay.domain.saved import read_saved
 from callrail_relay.sentences import explain
@@ -32,8 +33,8 @@ MAPPING = replace(DEFAULT.mapping, routes=Routes(default=make_route()))
 
 def codes(document: str | bytes, mapping: MappingPolicy = MAPPING) -> list[tuple[str | None, list[str]]]:
     raw = document.encode() if isinstance(document, str) else document
-    saved = map_saved(raw, mapping, NOW)
-    return [(one.text, [reason.code for reason in one.reasons]) for one in saved.drafts]
+    drafts, _ = map_saved(raw, mapping, NOW)
+    return [(one.text, [reason.code for reason in one.reasons]) for one in drafts]
 
 
 def test_a_csv_file_is_read_with_its_times() -> None:
@@ -83,9 +84,9 @@ def test_a_run_is_found_wherever_its_text_is(run: dict[str, object]) -> None:
 def test_a_csv_file_without_its_quotes_sends_no_part_of_a_text(rows: str, texts: int, remedy: str) -> None:
     """A comma that isn't in quotes would cut the text, a missing quote would add the next row to it."""
     saved = read_saved(f"\r\nStatus,Date,Seller Phone,Message\n{rows}\n".encode())
-    skipped = [one for one in saved if isinstance(one, Unreadable)]
+    skipped = [one for one in saved if isinstance(one, Reason)]
     assert (texts, 1) == (len(saved) - len(skipped), len(skipped))
-    assert remedy in explain(skipped[0].faults[0])
+    assert remedy in explain(skipped[0])
 
 
 @pytest.mark.parametrize("separator", [";", "\t"])
@@ -165,7 +166,6 @@ def test_an_age_that_holds_no_text_need_not_be_known(mode: Mode) -> None:
 
 def test_a_run_without_a_text_is_said_to_have_none() -> None:
     """Nothing else in it is taken for one."""
-    saved = map_saved(
-        json.dumps({"status": "success", "date": "2026-11-23", "input": {"a": 1}}).encode(), MAPPING, NOW
-    )
-    assert (0, ["not_a_payload"]) == (len(saved.drafts), [one.code for one in saved.skipped])
+    run = {"status": "success", "date": "2026-11-23", "input": {"a": 1}}
+    drafts, skipped = map_saved(json.dumps(run).encode(), MAPPING, NOW)
+    assert ([], ["not_a_payload"]) == (drafts, [one.code for one in skipped])

@@ -9,7 +9,7 @@ from callrail_relay.domain.mapper import (
     MappingPolicy,
     NewSubmission,
     RawSubmission,
-    map_request,
+    map_webhook,
     new_submission,
 )
 from callrail_relay.domain.message import Source
@@ -28,7 +28,8 @@ def make_mapper(policy: MappingPolicy | None = None) -> Callable[[RawSubmission]
     )
 
     def mapped(raw: RawSubmission) -> NewSubmission:
-        return new_submission(raw, Source.WEBHOOK, map_request(raw, known.routes), known, make_id)
+        drafts = map_webhook(raw.body, content_type=raw.content_type, routes=known.routes)
+        return new_submission(raw, Source.WEBHOOK, drafts, known, make_id)
 
     return mapped
 

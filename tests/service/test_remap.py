@@ -124,7 +124,7 @@ async def test_an_old_text_of_a_history_is_still_old(tmp_path: Path, later: time
     async with open_rig(tmp_path) as rig:
         run = {"status": "held", "date": instant(START - timedelta(days=7)), **payload()}
         document, none, one = json.dumps(run).encode(), teams(rig), teams(rig, "42")
-        drafts = map_saved(document, none, START).drafts
+        drafts, _ = map_saved(document, none, START)
         intake = Intake(rig.outbox, none, random=rig.random)
         [receipt] = await intake.accept(intake.saved([(document, drafts)], force=False))
         rig.clock.advance(later)
@@ -139,7 +139,7 @@ async def test_a_saved_file_is_mapped_again_only_as_a_whole(tmp_path: Path) -> N
     async with open_rig(tmp_path) as rig:
         document = json.dumps([payload(message="A"), payload(message="B", team_id=7)]).encode()
         intake = Intake(rig.outbox, teams(rig, "42"), random=rig.random)
-        drafts = map_saved(document, teams(rig, "42"), START).drafts
+        drafts, _ = map_saved(document, teams(rig, "42"), START)
         [first] = await intake.accept(intake.saved([(document, drafts)], force=False))
         [again] = await intake.accept(intake.saved([(document, drafts)], force=False))
         [_, whole], [_, partly] = first.accepted, again.accepted

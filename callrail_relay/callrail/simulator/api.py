@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import phonenumbers
 import pydantic
-from pydantic import Field, HttpUrl, dataclasses
+from pydantic import Field, HttpUrl
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -22,7 +22,6 @@ from starlette.types import ASGIApp
 from callrail_relay.callrail.simulator.faults import read_faults
 from callrail_relay.callrail.simulator.records import (
     ACCOUNT_ZONE,
-    ASKED,
     Account,
     Company,
     Conversation,
@@ -116,13 +115,6 @@ class Question:
             "total_records": len(records),
             name: [shape(record) for record in records[first : first + per_page]],
         }
-
-
-def routes(simulator: Simulator) -> list[Route]:
-    return [
-        Route(f"/v3/{path}.json", _endpoint(simulator, method, handler), methods=[method])
-        for method, path, handler in _CALLS
-    ]
 
 
 def _endpoint(simulator: Simulator, method: str, handler: Handler) -> Callable[[Request], Awaitable[ASGIApp]]:
@@ -223,9 +215,9 @@ def show_conversation(question: Question) -> Json:
 def list_integrations(question: Question) -> Json:
     if "company_id" not in question.params:
         raise HTTPException(400, "company_id is required")
-    known = question.simulator.integrations.get(question.company(question.params["company_id"]).id)
-    mine = [] if known is None else [known]
-    return question.page("integrations", mine, lambda each: each.as_json(question.fields))
+    company = question.company(question.params["company_id"])
+    known = [one for one in question.simulator.integrations.values() if one.company.id == company.id]
+    return question.page("integrations", known, lambda each: each.as_json(question.fields))
 
 
 def create_integration(question: Question) -> Json:
@@ -379,8 +371,12 @@ def create_app(simulator: Simulator) -> Starlette:
             return JSONResponse({"error": exc.detail.capitalize()}, exc.status_code, exc.headers)
         return JSONResponse({"error": str(exc)}, 400)  # which no one reads if the client has gone
 
+    calls = [
+        Route(f"/v3/{path}.json", _endpoint(simulator, method, handler), methods=[method])
+        for method, path, handler in _CALLS
+    ]
     return Starlette(
-        routes=[*routes(simulator), *sandbox_routes(simulator)],
+        routes=[*calls, *sandbox_routes(simulator)],
         exception_handlers={HTTPException: refuse, RelayError: refuse, ClientDisconnect: refuse},
     )
 
@@ -434,25 +430,6 @@ def _change_webhooks(simulator: Simulator, body: object) -> dict[str, Any]:
     return asdict(simulator.webhooks.manner)
 
 
-@dataclasses.dataclass(kw_only=True, config=ASKED)
-class Person:
-    recipient: str
-    tracking_number: str | None = None
-
-
-@dataclasses.dataclass(kw_only=True, config=ASKED)
-class Letter(Person):
-    content: str
-
-
-def _opt_out(simulator: Simulator, body: object) -> None:
-    simulator.opt_out(**asdict(read_asked(Person, body, "person")))
-
-
-def _write(write: Callable[..., Message], body: object) -> dict[str, Any]:
-    return write(**asdict(read_asked(Letter, body, "text"))).as_json()
-
-
 _CONTROLS: tuple[tuple[str, str, int, Control], ...] = (
     ("GET", "texts", 200, lambda simulator, _: as_json(simulator.texts)),
     # The conversations stay, as nothing takes a text back.
@@ -460,9 +437,9 @@ _CONTROLS: tuple[tuple[str, str, int, Control], ...] = (
     ("GET", "faults", 200, _list_faults),
     ("POST", "faults", 201, _add_faults),
     ("DELETE", "faults", 204, lambda simulator, _: simulator.faults.clear()),
-    ("POST", "opt-outs", 204, _opt_out),
-    ("POST", "replies", 201, lambda simulator, body: _write(simulator.receive, body)),
-    ("POST", "others", 201, lambda simulator, body: _write(simulator.write, body)),
+    ("POST", "opt-outs", 204, lambda simulator, body: read_asked(simulator.opt_out, body, "person")),
+    ("POST", "replies", 201, lambda simulator, body: read_asked(simulator.receive, body, "text").as_json()),
+    ("POST", "others", 201, lambda simulator, body: read_asked(simulator.write, body, "text").as_json()),
     ("GET", "webhooks", 200, lambda simulator, _: [asdict(one) for one in simulator.webhooks.told]),
     ("POST", "webhooks", 200, _change_webhooks),
 )

@@ -2,6 +2,7 @@
 
 import re
 from bisect import bisect_right
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -10,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from callrail_relay.domain.message import instant
+from callrail_relay.domain.message import as_json, instant
 from callrail_relay.errors import UsageError
 
 T = TypeVar("T")
@@ -97,17 +98,9 @@ class Company:
         return "active" if self.disabled_at is None else "disabled"
 
     def as_json(self) -> Json:
-        return {
-            "id": self.id,
-            "name": self.name,
-            "status": self.status,
-            "time_zone": self.time_zone,
-            "created_at": instant(self.created_at),
-            "callscore_enabled": False,
-            "lead_scoring_enabled": True,
-            "callscribe_enabled": True,
-            "disabled_at": instant(self.disabled_at),
-        }
+        known = as_json(self, "id", "name", "status", "time_zone", "created_at", "disabled_at")
+        features = {"callscore_enabled": False, "lead_scoring_enabled": True, "callscribe_enabled": True}
+        return {**known, **features}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,16 +117,11 @@ class Tracker:
     sms_enabled: bool = True
 
     def as_json(self) -> Json:
+        names = ("id", "name", "type", "status", "tracking_numbers", "sms_supported", "sms_enabled")
         return {
-            "id": self.id,
-            "name": self.name,
-            "type": self.type,
-            "status": self.status,
+            **as_json(self, *names),
             "destination_number": _DESTINATION,
-            "tracking_numbers": list(self.tracking_numbers),
-            "sms_supported": self.sms_supported,
-            "sms_enabled": self.sms_enabled,
-            "company": {"id": self.company.id, "name": self.company.name},
+            "company": as_json(self.company, "id", "name"),
             "source": {"type": "google_my_business" if self.type == "source" else "all"},
             "call_flow": {"type": "basic", "recording_enabled": True, "destination_number": _DESTINATION},
         }
@@ -244,10 +232,11 @@ ASKED = ConfigDict(extra="forbid")  # of what a person asks for, as JSON
 Seconds = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 
 
-def read_asked(kind: type[T], value: object, what: str) -> T:
-    """*value*, which came as JSON, as a *kind*. Raises UsageError."""
+def read_asked(kind: Callable[..., T], value: object, what: str) -> T:
+    """*value*, which came as JSON, as a type, or as what a function returns for it. Raises UsageError."""
     try:
-        return TypeAdapter(kind).validate_python(value)
+        # A function is taken, too, and called with the fields of an object; its types don't say so.
+        return TypeAdapter[T](kind).validate_python(value)  # type: ignore[arg-type]
     except ValidationError as error:
         place = ".".join(map(str, error.errors()[0]["loc"]))
         words = error.errors()[0]["msg"].replace("Input should", "must").removeprefix("Value error, ")
