@@ -194,7 +194,7 @@ class CallRail:
         All of it is dated by CallRail's clock, as its webhooks are, but never later than by ours.
         """
         requests, found, fault = self._requests(), dict[str, tuple[CallRailText, ...]](), None
-        asked = {"company_id": company_id, "start_date": _day_before(since)}
+        asked = wire.activity_since(company_id, _day_before(since))
         is_last = False
         try:
             for page in pages:
@@ -289,9 +289,9 @@ class _Requests:
 
     async def search(self, route: Route, recipient: str, since: datetime) -> list[str]:
         """The conversations with a person: by E.164, by ten digits, then among all of the company."""
-        asked = {"company_id": route.company_id, "start_date": _day_before(since)}
         for search in (recipient, recipient[-10:], None):
-            entries = await self.pages("conversations", route.account_id, **asked, search=search)
+            asked = wire.activity_since(route.company_id, _day_before(since), search)
+            entries = await self.pages("conversations", route.account_id, **asked)
             if ids := wire.read_conversation_ids(entries, route=route, recipient=recipient):
                 return ids
         return []

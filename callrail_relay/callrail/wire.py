@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from operator import itemgetter
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -41,7 +41,6 @@ _LISTS: dict[str, tuple[str, dict[str, object]]] = {
     "accounts": ("a", {"fields": "numeric_id", "per_page": 100}),
     "companies": ("a/{}/companies", {"status": "active", "per_page": 100}),
     "trackers": ("a/{}/trackers", {"status": "active", "per_page": 250}),
-    # What this covers without a start_date is not documented. A search matches a customer's number or name.
     "conversations": ("a/{}/text-messages", {"per_page": 250}),
     "messages": ("a/{}/text-messages/{}", {"per_page": 250}),
     "integrations": ("a/{}/integrations", {"fields": "signing_key", "per_page": 100}),
@@ -53,6 +52,12 @@ def page_path(name: str, page: int, *ids: str, **asked: object) -> str:
     path, always = _LISTS[name]
     given = {key: value for key, value in asked.items() if value is not None}
     return f"{_path(path, *ids)}?{urlencode({**given, **always, 'page': page})}"
+
+
+def activity_since(company_id: str, since: date, search: str | None = None) -> dict[str, object]:
+    """Return what to ask for: activity since a day; *search* matches a customer's number or name."""
+    # What a list without dates covers isn't documented, so the beginning is always given.
+    return {"company_id": company_id, "start_date": since, "search": search}
 
 
 def send_path(account_id: str) -> str:
