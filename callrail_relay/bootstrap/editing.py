@@ -59,9 +59,7 @@ class Editor:
         """The file that a person would edit: systemd gives the service of the whole system a copy."""
         path = self.context.config_path
         credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-        return (
-            service_setup.system_config_file() if credentials and path.parent == Path(credentials) else path
-        )
+        return service_setup.SYSTEM_CONFIG if credentials and path.parent == Path(credentials) else path
 
     def read(self) -> Settings:
         """The settings as the file has them now. Raises SettingsError."""

@@ -190,7 +190,7 @@ def _host_to_trust(settings: Settings) -> str | None:
 async def _restart_system_service(context: AppContext) -> None:
     """The service of the whole system has a copy of the settings, which systemd makes when it starts."""
     kind = service_setup.Kind.SYSTEMD_SYSTEM
-    is_its_own = sys.platform == "linux" and context.config_path == service_setup.system_config_file()
+    is_its_own = sys.platform == "linux" and context.config_path == service_setup.SYSTEM_CONFIG
     if is_its_own and service_setup.read_state(kind, None).installed:
         await service_setup.restart(kind, context.config_path)
 

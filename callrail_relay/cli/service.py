@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import AsyncExitStack, suppress
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
@@ -19,18 +19,20 @@ from callrail_relay.sentences import local
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.service_setup import Kind, Needs, ServiceState
 
+KindName = Literal["systemd", "systemd-system", "launchd", "windows"]
+
 app = typer.Typer(no_args_is_help=True, help="Run the relay with this computer.")
 
 
 @command(app, "service install")
 async def install(
-    *, system: bool = False, show_only: bool = False, kind: str | None = None, yes: bool = False
+    *, system: bool = False, show_only: bool = False, kind: KindName | None = None, yes: bool = False
 ) -> None:
     from callrail_relay.bootstrap import service_setup
 
     if kind is not None and not show_only:
         raise UsageError(sentence("kind_alone"))
-    chosen = service_setup.find_kind(system=system, name=kind)
+    chosen = service_setup.Kind(kind) if kind else service_setup.find_kind(system=system)
     if show_only:
         text = service_setup.printed(chosen, given.config)
         show({"kind": chosen, "text": text}, text.rstrip("\n"))
@@ -91,7 +93,7 @@ async def uninstall(system: bool = False, yes: bool = False) -> None:
     state = service_setup.read_state(kind, None)
     if not state.installed:
         raise NotFound(sentence("no_service"))
-    more = f" and {service_setup.system_config_file().parent}" if kind == "systemd-system" else ""
+    more = f" and {service_setup.SYSTEM_CONFIG.parent}" if kind == "systemd-system" else ""
     if not console.confirmed(sentence("remove_service", path=state.path, more=more), yes=yes):
         return
     with console.working(sentence("stopping")):
