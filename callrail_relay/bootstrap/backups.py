@@ -6,7 +6,6 @@ import shutil
 import sqlite3
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from datetime import datetime
 from glob import escape
 from pathlib import Path
@@ -18,7 +17,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import sqlalchemy as sa
 from pydantic import AwareDatetime, BaseModel, Field
 
-from callrail_relay.bootstrap.context import AppContext, load_context, sentence
+from callrail_relay.bootstrap.context import AppContext, sentence
 from callrail_relay.bootstrap.wiring import open_callrail, open_relay
 from callrail_relay.clock import SystemClock
 from callrail_relay.config.loading import environment_changes, load, parse, read_text
@@ -132,17 +131,11 @@ def read_backup(file: Path) -> Backup:
     return backup
 
 
-@dataclass(frozen=True, kw_only=True)
-class Restored:
-    backup: Backup
-    context: AppContext
-    places: Mapping[SecretName, str]
-    open_texts: int  # how many were not final in the backup
-
-
-async def restore(config: Path | None, file: Path, *, use_file: bool) -> Restored:
+async def restore(
+    config: Path | None, file: Path, *, use_file: bool
+) -> tuple[Backup, dict[SecretName, str], int]:
     """
-    Bring back a backup, whole or not at all.
+    Bring back a backup, whole or not at all: returns it, where its secrets are, and how many texts are open.
 
     While it works there is a marker beside the store, and no command opens a store that has one. What is left
     after a crash counts as nothing: the next ``restore`` begins anew. Raises RelayError.
@@ -181,7 +174,7 @@ async def restore(config: Path | None, file: Path, *, use_file: bool) -> Restore
         raise Unavailable(sentence("not_restored", data=data, why=error.strerror)) from error
     finally:
         lock.release()
-    return Restored(backup=backup, context=load_context(config), places=places, open_texts=open_texts)
+    return backup, places, open_texts
 
 
 def _left_out(settings: Mapping[str, Any]) -> dict[str, object]:

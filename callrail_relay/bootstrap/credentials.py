@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import httpx2
@@ -24,7 +23,6 @@ from callrail_relay.config.secrets import OsKeyring, SecretName
 from callrail_relay.config.settings import Settings
 from callrail_relay.domain.events import EventHook
 from callrail_relay.domain.inbound import HookUrls, Registration
-from callrail_relay.domain.message import as_json
 from callrail_relay.errors import RelayError, SecretError, SettingsError, Unavailable
 from callrail_relay.machine.notes import read_note, write_note
 from callrail_relay.network import find_network
@@ -77,15 +75,12 @@ async def require_hook_token(context: AppContext) -> str:
     return (await context.secrets.require(SecretName.HOOK_TOKEN)).reveal()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rotation:
-    token: str
-    place: str
-    former_until: datetime | None  # None if the former one ended at once
+async def rotate_hook_token(context: AppContext, *, at_once: bool = False) -> tuple[str, datetime | None]:
+    """
+    Make a new token; the former ends in a day, or *at_once*. After an error this can be done again.
 
-
-async def rotate_hook_token(context: AppContext, *, at_once: bool = False) -> Rotation:
-    """Make a new token; the former ends in a day, or *at_once*. After an error this can be done again."""
+    Returns where the new one is, and until when the former works: None if it ended.
+    """
     secrets = context.secrets
     if (owner := secrets.shadowed_by(SecretName.HOOK_TOKEN)) is not None:
         raise SecretError(sentence("secret_elsewhere", owner=owner))
@@ -107,7 +102,7 @@ async def rotate_hook_token(context: AppContext, *, at_once: bool = False) -> Ro
             await secrets.remove(SecretName.HOOK_TOKEN_PREVIOUS)
         else:
             await store.write(relay_secrets.end_tokens, [digest(one) for one in current], until)
-    return Rotation(token=token, place=place, former_until=None if at_once else until)
+    return place, None if at_once else until
 
 
 async def hook_tokens(context: AppContext, store: Store | None = None) -> HookTokens:
@@ -154,24 +149,14 @@ async def open_callrail_webhooks(
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Registered:
-    """What was done for each company, and where the signing keys are; *outranked_by* wins over them."""
+async def register_webhooks(
+    context: AppContext, *, use_file: bool
+) -> tuple[list[Registration], str | None, str | None]:
+    """
+    Register our webhooks for every company at CallRail, and keep the keys with which it signs.
 
-    registrations: Sequence[Registration]
-    key_place: str | None = None
-    outranked_by: str | None = None
-
-    def document(self) -> dict[str, Any]:
-        companies = [
-            as_json(one, "company_id", "change", "active") | {"signing_key": one.signing_key is not None}
-            for one in self.registrations
-        ]
-        return {"companies": companies, "signing_keys": self.key_place}
-
-
-async def register_webhooks(context: AppContext, *, use_file: bool) -> Registered:
-    """Register our webhooks for every company at CallRail, and keep the keys with which it signs."""
+    Returns what was done for each company, where the keys are, and what wins over new ones, if anything does.
+    """
     context.require_route()
     public_url = context.settings.server.public_url
     if public_url is None:
@@ -187,11 +172,11 @@ async def register_webhooks(context: AppContext, *, use_file: bool) -> Registere
     found = await secrets.find(name, use_file=use_file)
     known = [] if found is None else _split(found.reveal())
     if set(told) <= set(known):
-        return Registered(registrations=registrations, key_place=found.source if found else None)
+        return registrations, found.source if found else None, None
     # The former ones stay behind the new ones.
     kept = list(dict.fromkeys([*told, *known]))[:MOST_KEYS]
     place = await secrets.store(name, ",".join(kept), use_file=use_file)
-    return Registered(registrations=registrations, key_place=place, outranked_by=secrets.shadowed_by(name))
+    return registrations, place, secrets.shadowed_by(name)
 
 
 async def remove_webhooks(context: AppContext, api_key: str | None = None) -> list[str]:

@@ -11,6 +11,7 @@ from callrail_relay.cli.expose import bring_up, read_tunnel
 from callrail_relay.cli.operate import read_status, why_not_for_if3
 from callrail_relay.cli.send import send
 from callrail_relay.cli.service import offer
+from callrail_relay.domain.message import as_json
 from callrail_relay.domain.public_url import read_public_url
 from callrail_relay.domain.tunnels import Kind
 from callrail_relay.errors import (
@@ -246,18 +247,19 @@ async def _register(context: "AppContext", *, use_file: bool) -> dict[str, Any]:
     """Register at CallRail and say what was done. Raises SecretError if CallRail tells no signing key."""
     from callrail_relay.bootstrap.credentials import register_webhooks
 
-    registered = await register_webhooks(context, use_file=use_file)
-    for one in registered.registrations:
+    registrations, place, outranked_by = await register_webhooks(context, use_file=use_file)
+    for one in registrations:
         say(f"Company {one.company_id}: {console.WORDS['webhooks'][one.change]}")
         if not one.active:
             say(sentence("switched_off"))
-    if registered.key_place is not None:
-        say(sentence("signing_keys", place=registered.key_place))
-    if registered.outranked_by is not None:
-        say(sentence("signing_keys_outranked", place=registered.outranked_by))
-    if missing := [one.company_id for one in registered.registrations if one.signing_key is None]:
+    if place is not None:
+        say(sentence("signing_keys", place=place))
+    if outranked_by is not None:
+        say(sentence("signing_keys_outranked", place=outranked_by))
+    if missing := [one.company_id for one in registrations if one.signing_key is None]:
         raise SecretError(sentence("no_signing_key", companies=", ".join(missing)))
-    return registered.document()
+    rows = [as_json(one, "company_id", "change", "active") for one in registrations]
+    return {"companies": [row | {"signing_key": True} for row in rows], "signing_keys": place}
 
 
 async def _remove_webhooks(context: "AppContext", *, use_file: bool) -> dict[str, Any]:  # noqa: ARG001 - as _register

@@ -149,25 +149,20 @@ async def hook_url(rotate: bool = False, now: bool = False) -> None:
         raise UsageError(sentence("now_alone"))
     context = load_context()
     if rotate:
-        rotation = await credentials.rotate_hook_token(context, at_once=now)
-        token = rotation.token
-        say(sentence("new_secret", place=rotation.place))
-        if rotation.former_until is None:
-            say(sentence("former_ended"))
-        else:
-            say(sentence("former_works", until=local(rotation.former_until)))
+        place, until = await credentials.rotate_hook_token(context, at_once=now)
+        say(sentence("new_secret", place=place))
+        say(sentence("former_works", until=local(until)) if until else sentence("former_ended"))
         # Others besides IF3 who know the former secret.
         if (await credentials.find_signing_keys(context))[0]:
             say(sentence("webhooks_secret"))
         if context.store_file is None:
             say(sentence("other_computers"))
-    else:
-        try:
-            token = await credentials.require_hook_token(context)
-        except SecretError as error:
-            if context.account_ids:
-                raise
-            raise SettingsError(sentence("nothing_set_up")) from error
+    try:
+        token = await credentials.require_hook_token(context)
+    except SecretError as error:
+        if context.account_ids:
+            raise
+        raise SettingsError(sentence("nothing_set_up")) from error
     if why := why_not_for_if3(context.settings.server.public_url):
         say(why)
     url = credentials.hook_url(context.settings, token)
