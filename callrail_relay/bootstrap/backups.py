@@ -161,7 +161,6 @@ async def restore(
             if backup.has_store:
                 open_texts = _stage(file, data / RESTORING, backup.made_at, settings.limits.max_characters)
             write_privately(path, text)
-            use_file = use_file or secrets.file_in_use
             kept = {name: value for name in SecretName if (value := backup.secrets.get(name.key))}
             places = await save(path, secrets, {}, kept, use_file=use_file)
             if backup.has_store:

@@ -93,9 +93,8 @@ async def rotate_hook_token(context: AppContext, *, at_once: bool = False) -> tu
         ending = [HookToken(value=one, valid_until=until) for one in current]
         former = [*ending, *await _former_tokens(context)]
         # The former one first: whatever happens in between, it keeps working, or is known to be ended still.
-        previous, use_file = tokens.write_former(former, now), secrets.file_in_use
-        await secrets.store(SecretName.HOOK_TOKEN_PREVIOUS, previous, use_file=use_file)
-        place = await secrets.store(SecretName.HOOK_TOKEN, token, use_file=use_file)
+        await secrets.store(SecretName.HOOK_TOKEN_PREVIOUS, tokens.write_former(former, now))
+        place = await secrets.store(SecretName.HOOK_TOKEN, token)
         # Last, since without a new one the former must not end.
         if at_once:
             await store.write(relay_secrets.end_tokens, [digest(one.value) for one in former])
@@ -168,7 +167,6 @@ async def register_webhooks(
         registrations = [await callrail.register_webhooks(*one, urls) for one in context.companies]
     told = [one.signing_key for one in registrations if one.signing_key is not None]
     secrets, name = context.secrets, SecretName.SIGNING_KEYS
-    use_file = use_file or secrets.file_in_use
     found = await secrets.find(name, use_file=use_file)
     known = [] if found is None else _split(found.reveal())
     if set(told) <= set(known):
@@ -253,7 +251,7 @@ async def save_setup(
     }
     places = {name: one.source for name, one in found.items() if one is not None}
     former = read_text(path)
-    places |= await save(path, secrets, changes, kept, use_file=use_file or secrets.file_in_use)
+    places |= await save(path, secrets, changes, kept, use_file=use_file)
     return SavedSetup(
         token=values[SecretName.HOOK_TOKEN],
         key_place=places[SecretName.API_KEY],
