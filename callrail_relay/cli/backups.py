@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import confirmed, given, load_context, say, sentence, show
+from callrail_relay.cli.console import given, load_context, require_yes, say, sentence, show
 from callrail_relay.domain.message import instant
 from callrail_relay.errors import KeyringError, Unavailable
 from callrail_relay.sentences import local, plural
@@ -64,9 +64,7 @@ async def uninstall(data: bool = False, yes: bool = False) -> int:
         say(left[0])
     if steps:
         say("\n  - ".join([sentence("removes"), *(step.what for step in steps)]))
-        if not confirmed(sentence("ask_removal"), yes=yes):
-            say("Nothing was removed.")
-            return 0
+        require_yes(sentence("ask_removal"), "Nothing was removed.", yes=yes)
     for step in steps:
         with console.working(f"Removing {step.what}"):
             fault = await step.take()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import command, confirmed, given, load_context, say, sentence, show
+from callrail_relay.cli.console import command, given, load_context, require_yes, say, sentence, show
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.errors import RelayError, SecretError, SettingsError, Unavailable, UsageError
 from callrail_relay.sentences import local
@@ -86,8 +86,8 @@ async def try_channels() -> None:
 async def dashboard(reset: bool = False, yes: bool = False) -> None:
     from callrail_relay.bootstrap.credentials import ask_for_link
 
-    if reset and not confirmed(sentence("ask_reset"), yes=yes):
-        return
+    if reset:
+        require_yes(sentence("ask_reset"), yes=yes)
     link, why = None, ""
     try:
         link = await ask_for_link(load_context(), only=reset)

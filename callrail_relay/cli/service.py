@@ -38,13 +38,11 @@ async def install(
         show({"kind": chosen, "text": text}, text.rstrip("\n"))
         return
     wrote, fault = await _install(chosen, yes=yes)
-    if given.as_json:
+    if given.as_json or fault is None:
         state = service_setup.read_state(chosen, service_setup.load_for(chosen, given.config))
-        console.print_json({**as_json(state), "wrote": wrote})
+        show({**as_json(state), "wrote": wrote}, sentence("service_installed"))
     if fault is not None:
         raise Unavailable(sentence("installed_fault", fault=fault))
-    if not given.as_json:
-        console.echo(sentence("service_installed"))
 
 
 async def _install(kind: "Kind", *, yes: bool) -> tuple[list[str], str | None]:
@@ -80,9 +78,7 @@ def _ask(needs: "Needs", *, yes: bool) -> None:
         say(sentence("keyring_locked", names=", ".join(needs.locked)))
         questions.append(sentence("move_that"))
     for question in questions:
-        if not console.confirmed(question, yes=yes):
-            say(sentence("not_installed_without"))
-            raise typer.Exit
+        console.require_yes(question, sentence("not_installed_without"), yes=yes)
 
 
 @command(app, "service uninstall")
@@ -94,8 +90,7 @@ async def uninstall(system: bool = False, yes: bool = False) -> None:
     if not state.installed:
         raise NotFound(sentence("no_service"))
     more = f" and {service_setup.SYSTEM_CONFIG.parent}" if kind == "systemd-system" else ""
-    if not console.confirmed(sentence("remove_service", path=state.path, more=more), yes=yes):
-        return
+    console.require_yes(sentence("remove_service", path=state.path, more=more), yes=yes)
     with console.working(sentence("stopping")):
         removed = service_setup.uninstall(kind)
     for path in () if given.as_json else removed:
