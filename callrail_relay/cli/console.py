@@ -308,8 +308,6 @@ def output(name: str, *, encoding: str = "utf-8") -> Iterator[Callable[[str], ob
             return
         with new_content(target, encoding=encoding) as file:
             yield file.write
-    except BrokenPipeError:
-        raise
     except OSError as error:
         raise Unavailable(sentence("unwritable", name=name, why=error.strerror)) from error
 
