@@ -98,11 +98,10 @@ async def demonstrated(
 @asynccontextmanager
 async def served(context: AppContext, events: Events) -> AsyncIterator[tuple[Relay, TaskGroup, Listening]]:
     """What ``serve`` opens, in its order."""
-    tokens = await hook_tokens(context)
     async with (
         open_relay(context, events, long_running=True) as relay,
         open_worker(relay, events) as worker,
-        open_listeners(relay, worker, tokens) as listening,
+        open_listeners(relay, worker) as listening,
     ):
         yield relay, worker, listening
 

@@ -180,9 +180,7 @@ def _left_out(settings: Mapping[str, Any]) -> dict[str, object]:
     """The changes that take out of settings what was only true of the other computer."""
     url = settings.get("database", {}).get("url")
     is_file = url is not None and store_file(url) is not None
-    return ({"tunnel": None} if "tunnel" in settings else {}) | (
-        {"database": {"url": None}} if is_file else {}
-    )
+    return {"tunnel": None, **({"database": {"url": None}} if is_file else {})}
 
 
 def _require_empty(path: Path, marker: Path) -> None:

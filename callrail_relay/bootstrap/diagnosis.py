@@ -191,7 +191,7 @@ async def _check_callrail(context: AppContext) -> str:
     async with wiring.open_callrail(context) as callrail:
         words = await health.check_routes(callrail, list(context.routes))
         since, ahead = context.clock.now(), timedelta()
-        for company in dict.fromkeys((route.account_id, route.company_id) for route in context.routes):
+        for company in context.companies:
             seen = await callrail.find_replies(*company, since=since)
             if seen.fault is not None:
                 raise CheckWarning(says("unreadable", words=words, why=seen.fault))

@@ -23,7 +23,7 @@ from callrail_relay.service.health import StoreProbe
 from callrail_relay.service.overview import ChangeSignal, History
 from callrail_relay.service.setup import Names
 from callrail_relay.service.shadow import PassingOn, make_report
-from callrail_relay.service.tokens import HookTokens, new_token
+from callrail_relay.service.tokens import new_token
 from callrail_relay.telemetry.metrics import Metrics
 from callrail_relay.web.auth import Login
 from callrail_relay.web.dashboard.frame import Dashboard
@@ -46,7 +46,6 @@ class Listening:
 async def open_listeners(
     relay: wiring.Relay,
     worker: TaskGroup,
-    tokens: HookTokens,
     *,
     hook: EventHook = ignore,
     metrics: Metrics | None = None,
@@ -68,7 +67,7 @@ async def open_listeners(
             webhooks=await credentials.open_callrail_webhooks(
                 context, relay.store, hook, worker.wake_all, refused
             ),
-            tokens=tokens,
+            tokens=await credentials.hook_tokens(context, relay.store),
             clock=context.clock,
             wake=worker.wake,
             writable=StoreProbe(relay.store, refused).writable,

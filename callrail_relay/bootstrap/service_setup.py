@@ -52,6 +52,14 @@ def find_kind(*, system: bool | None) -> Kind:
     return _OTHER[kind] if system else kind
 
 
+def find_installed() -> ServiceState | None:
+    """The state of the service that is installed here; None if there is none, or can be none."""
+    with suppress(Unavailable):
+        state = find_manager(find_kind(system=None)).state()
+        return state if state.installed else None
+    return None
+
+
 def find_manager(kind: Kind) -> Manager:
     if kind in _OTHER:
         return Systemd(kind)
@@ -111,7 +119,7 @@ class Needs:
     settings: Mapping[str, Any] = field(repr=False)
 
 
-def load_for(kind: Kind, config: Path | None) -> AppContext:
+def load_for(kind: Kind | None, config: Path | None, *, must_exist: bool = True) -> AppContext:
     """The settings, secrets and data that the service takes over. Raises SettingsError."""
     if kind is Kind.SYSTEMD_SYSTEM and places.override_path(config) is None:
         if SYSTEM_CONFIG.exists():  # installed before: they are what counts
@@ -124,7 +132,7 @@ def load_for(kind: Kind, config: Path | None) -> AppContext:
                 if (theirs := home / ".config/callrail-relay/config.toml").exists():
                     os.environ[places.CONFIG_VARIABLE] = str(theirs)
                     os.environ.setdefault(places.DATA_VARIABLE, str(home / ".local/share/callrail-relay"))
-    return load_context(config)
+    return load_context(config, must_exist=must_exist)
 
 
 async def find_needs(context: AppContext, kind: Kind) -> Needs:

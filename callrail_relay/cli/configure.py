@@ -314,16 +314,12 @@ async def _restart() -> None:
     from callrail_relay.bootstrap import service_setup
 
     say(sentence("former_settings"))
-    try:
-        kind = service_setup.find_kind(system=None)
-        is_service = service_setup.find_manager(kind).state().running
-    except RelayError:
-        is_service = False
-    if not is_service or not confirmed(sentence("ask_restart"), yes=False):
+    service = service_setup.find_installed()
+    if service is None or not service.running or not confirmed(sentence("ask_restart"), yes=False):
         say(sentence("restart_later"))
         return
     with console.working(sentence("restarting")):
-        _, fault = await service_setup.restart(kind, given.config)
+        _, fault = await service_setup.restart(service.kind, given.config)
     say(fault or sentence("service_runs"))
 
 
