@@ -4,14 +4,13 @@ import asyncio
 import os
 import shutil
 import sqlite3
-from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from datetime import datetime
 from glob import escape
 from pathlib import Path
 from shutil import copyfileobj
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Literal
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import sqlalchemy as sa
@@ -143,7 +142,11 @@ async def restore(
     backup = read_backup(file)
     path, data = config_file(config), data_directory()
     store, marker = data / _STORE, restore_marker(data / _STORE)
-    text = changed(path, backup.settings, _left_out(parse(path, backup.settings)))
+    url = parse(path, backup.settings).get("database", {}).get("url")
+    # What was only true of the other computer is left out.
+    is_file = url is not None and store_file(url) is not None
+    left_out = {"tunnel": None, **({"database": {"url": None}} if is_file else {})}
+    text = changed(path, backup.settings, left_out)
     settings = load(path, text=text)
     if backup.has_store and store_file(settings.database.url) != store:
         raise NotAllowed(sentence("other_database"))
@@ -174,13 +177,6 @@ async def restore(
     finally:
         lock.release()
     return backup, places, open_texts
-
-
-def _left_out(settings: Mapping[str, Any]) -> dict[str, object]:
-    """The changes that take out of settings what was only true of the other computer."""
-    url = settings.get("database", {}).get("url")
-    is_file = url is not None and store_file(url) is not None
-    return {"tunnel": None, **({"database": {"url": None}} if is_file else {})}
 
 
 def _require_empty(path: Path, marker: Path) -> None:

@@ -25,7 +25,6 @@ from callrail_relay.domain.events import EventHook
 from callrail_relay.domain.inbound import HookUrls, Registration
 from callrail_relay.errors import RelayError, SecretError, SettingsError, Unavailable
 from callrail_relay.machine.notes import read_note, write_note
-from callrail_relay.network import find_network
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.store import Store
 from callrail_relay.service import tokens
@@ -297,9 +296,7 @@ async def ask_for_link(context: AppContext, *, only: bool = False) -> str:
     try:
         desk = json.loads((data / FILE).read_text(encoding="utf-8"))
         headers = {"Authorization": f"Bearer {desk['secret']}"}
-        # It listens on this computer, by plain http: no proxy is between, and no certificates are asked for.
-        transport = find_network("http://127.0.0.1").transport(httpx2.Limits())
-        async with httpx2.AsyncClient(timeout=TIMEOUT, trust_env=False, transport=transport) as client:
+        async with httpx2.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:  # no proxy is between
             answer = await client.post(f"{desk['url']}/login/links{'?only' if only else ''}", headers=headers)
         link: str = answer.raise_for_status().json()["url"]
     except PermissionError as error:

@@ -14,6 +14,7 @@ from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.public_url import proof
 from callrail_relay.domain.routing import is_loopback
 from callrail_relay.domain.shadow import ShadowReport
+from callrail_relay.machine.addresses import OldUrl
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.service import setup
 from callrail_relay.service.alerts import Alerts
@@ -60,7 +61,11 @@ async def open_listeners(
     secret = await relay.store.write(relay_secrets.read_relay_secret, new_token())
     async with AsyncExitStack() as stack:
         stack.callback(refusals.close)
-        passing_on = await stack.enter_async_context(wiring.open_passing_on(relay, hook, secret))
+        mark = f"1.1 callrail-relay-{proof(secret, 'via')[:16]}"  # of what was passed on here
+        old_url, max_age = OldUrl(mark), context.settings.delivery.max_age
+        passing_on = PassingOn(relay.store, hook, old_url.pass_on, max_age, mark)
+        for one in (old_url, passing_on):
+            stack.push_async_callback(one.aclose)
         worker.tasks.append(passing_on)
         parts = PublicParts(
             intake=relay.intake,

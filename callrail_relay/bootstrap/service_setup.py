@@ -5,7 +5,7 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -273,7 +273,13 @@ def uninstall(kind: Kind) -> tuple[str, ...]:
     """Stop the service and remove what ``install`` wrote; returns what it removed."""
     manager = find_manager(kind)
     manager.uninstall()
-    return (str(manager.path), *(remove_files() if kind is Kind.SYSTEMD_SYSTEM else ()))
+    names = ("config.toml", *CREDENTIALS.values()) if kind is Kind.SYSTEMD_SYSTEM else ()
+    files = [file for name in names if (file := SYSTEM_CONFIG.with_name(name)).exists()]
+    for file in files:
+        file.unlink()
+    if names:
+        _remove_if_empty(SYSTEM_CONFIG.parent)
+    return (str(manager.path), *map(str, files))
 
 
 SYSTEM_CONFIG, SYSTEM_DATA = Path("/etc/callrail-relay/config.toml"), Path("/var/lib/callrail-relay")
@@ -351,12 +357,3 @@ def _put(path: Path, text: str, undo: ExitStack) -> None:
     except OSError as error:
         raise Unavailable(sentence("unit_unwritable", path=path, why=error.strerror)) from error
     undo.callback(put_back, path, former)
-
-
-def remove_files() -> Iterator[str]:
-    """Remove the settings and secrets of the service; gives the path of each."""
-    for name in ("config.toml", *CREDENTIALS.values()):
-        if (file := SYSTEM_CONFIG.with_name(name)).exists():
-            file.unlink()
-            yield str(file)
-    _remove_if_empty(SYSTEM_CONFIG.parent)
