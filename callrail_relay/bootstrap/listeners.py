@@ -22,7 +22,6 @@ from callrail_relay.service.background import Refusals
 from callrail_relay.service.delivery import Delivery, TaskGroup
 from callrail_relay.service.health import StoreProbe
 from callrail_relay.service.overview import ChangeSignal, History
-from callrail_relay.service.setup import Names
 from callrail_relay.service.shadow import PassingOn, make_report
 from callrail_relay.service.tokens import new_token
 from callrail_relay.telemetry.metrics import Metrics
@@ -120,7 +119,7 @@ def _dashboard(
         base = relay.public_address.url or listener_url(context.settings.server)
         return credentials.hook_url(context.settings, await credentials.require_hook_token(context), base)
 
-    async def read_names() -> Names:
+    async def read_names() -> setup.Names:
         async with wiring.open_callrail(context) as callrail:
             return await setup.read_names(callrail, context.account_ids)
 

@@ -10,7 +10,6 @@ from typing import NamedTuple
 from callrail_relay.bootstrap import credentials, editing, service_setup, tunnels
 from callrail_relay.bootstrap.backups import remove_store
 from callrail_relay.bootstrap.context import AppContext, load_context, sentence
-from callrail_relay.bootstrap.credentials import find_webhooks, remove_webhooks
 from callrail_relay.bootstrap.wiring import open_relay
 from callrail_relay.config.places import log_file
 from callrail_relay.config.secrets import SecretName, Secrets
@@ -94,7 +93,7 @@ async def _name_webhooks(context: AppContext, key: str | None) -> str | None:
     if not (context.account_ids and context.settings.server.public_url):
         return None
     try:
-        return sentence("webhooks") if await find_webhooks(context, key) else None
+        return sentence("webhooks") if await credentials.find_webhooks(context, key) else None
     except RelayError:  # removing them says why
         return sentence("webhooks_unseen")
 
@@ -105,7 +104,7 @@ async def _remove_webhooks(context: AppContext, key: str | None) -> None:
             if (await relay.store.running()).nodes:
                 raise NotAllowed(sentence("needed_elsewhere"))
     try:
-        await remove_webhooks(context, key)
+        await credentials.remove_webhooks(context, key)
     except RelayError as error:
         raise Unavailable(sentence("remove_webhooks", error=error)) from error
 

@@ -52,10 +52,10 @@ def find_kind(*, system: bool | None) -> Kind:
     return _OTHER[kind] if system else kind
 
 
-def find_installed() -> ServiceState | None:
+def find_installed(*, system: bool = False) -> ServiceState | None:
     """The state of the service that is installed here; None if there is none, or can be none."""
     with suppress(Unavailable):
-        state = find_manager(find_kind(system=None)).state()
+        state = find_manager(find_kind(system=system or None)).state()
         return state if state.installed else None
     return None
 

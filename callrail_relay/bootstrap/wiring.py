@@ -28,7 +28,6 @@ from callrail_relay.machine.sleep import KeepAwake
 from callrail_relay.machine.tunnels import read_state
 from callrail_relay.outbox import presence
 from callrail_relay.outbox.copying import Begin, copy_store
-from callrail_relay.outbox.presence import names_of_store, node_name
 from callrail_relay.outbox.store import Store
 from callrail_relay.service import background
 from callrail_relay.service.alerts import Alerts, Tell
@@ -119,9 +118,9 @@ async def open_worker(
     """A worker; one that is *long_running* polls before it sends, and does what is beside delivery."""
     context, store = relay.context, relay.store
     file = context.store_file
-    names = private_directory(context.data) if file is None else names_of_store(file)
+    names = private_directory(context.data) if file is None else presence.names_of_store(file)
     async with open_callrail(context, clock=store.clock) as callrail:
-        with node_name(names) as node, contextlib.closing(KeepAwake()) as keep_awake:
+        with presence.node_name(names) as node, contextlib.closing(KeepAwake()) as keep_awake:
             await store.require_not_copied()
             await cover_new_numbers(store, context.tracking_numbers)
             polls = context.polling

@@ -85,14 +85,13 @@ def _ask(needs: "Needs", *, yes: bool) -> None:
 async def uninstall(system: bool = False, yes: bool = False) -> None:
     from callrail_relay.bootstrap import service_setup
 
-    kind = service_setup.find_kind(system=system or None)
-    state = service_setup.read_state(kind, None)
-    if not state.installed:
+    service = service_setup.find_installed(system=system)
+    if service is None:
         raise NotFound(sentence("no_service"))
-    more = f" and {service_setup.SYSTEM_CONFIG.parent}" if kind == "systemd-system" else ""
-    console.require_yes(sentence("remove_service", path=state.path, more=more), yes=yes)
+    more = f" and {service_setup.SYSTEM_CONFIG.parent}" if service.kind == "systemd-system" else ""
+    console.require_yes(sentence("remove_service", path=service.path, more=more), yes=yes)
     with console.working(sentence("stopping")):
-        removed = service_setup.uninstall(kind)
+        removed = service_setup.uninstall(service.kind)
     for path in () if given.as_json else removed:
         say(f"Removed {path}.")
     show({"removed": removed}, sentence("service_removed"))
@@ -166,11 +165,10 @@ async def _narrate(lines: Iterable[str], kind: "Kind") -> None:
 async def restart(system: bool = False) -> None:
     from callrail_relay.bootstrap import service_setup
 
-    kind = service_setup.find_kind(system=system or None)
-    if not service_setup.read_state(kind, None).installed:
+    if (service := service_setup.find_installed(system=system)) is None:
         raise NotFound(sentence("not_installed"))
     with console.working(sentence("restarting")):
-        state, fault = await service_setup.restart(kind, given.config)
+        state, fault = await service_setup.restart(service.kind, given.config)
     if fault is not None:
         raise Unavailable(sentence("restarted_fault", fault=fault))
     show(as_json(state), sentence("service_runs"))

@@ -36,10 +36,7 @@ def _show(shadow: "Shadow", *, more: str = "", **known: int) -> None:
 
 
 @command(app, "shadow start")
-async def start(
-    forward_to: str,
-    yes: bool = False,  # noqa: ARG001 - asks nothing, and takes it as the others do
-) -> None:
+async def start(forward_to: str, _yes: bool = False) -> None:
     from callrail_relay.service import shadow
 
     async with console.opened_relay() as relay:
