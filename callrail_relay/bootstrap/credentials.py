@@ -36,12 +36,10 @@ from callrail_relay.service.tokens import HookToken, HookTokens, SigningKeys, di
 
 async def read_hook_tokens(context: AppContext) -> Sequence[HookToken]:
     """The tokens that open the webhook, the current one first; empty if none is set. Raises SecretError."""
-    current = await _stored_tokens(context)
-    try:
-        former = await _former_tokens(context)
-    except SecretError:  # a keyring that does not answer must not keep the current one from working
-        former = []
-    return [*(HookToken(value=one) for one in current), *former]
+    found = [HookToken(value=one) for one in await _stored_tokens(context)]
+    with contextlib.suppress(SecretError):  # a keyring that does not answer must not keep these from working
+        found += await _former_tokens(context)
+    return found
 
 
 async def _stored_tokens(context: AppContext) -> list[str]:
@@ -124,10 +122,9 @@ MOST_KEYS = 20  # former keys are kept while they may still sign something, but 
 
 async def find_signing_keys(context: AppContext) -> tuple[list[str], str | None]:
     """CallRail's signing keys, and in words where they are."""
-    try:
+    found = None
+    with contextlib.suppress(SecretError):  # texts go out without them: `serve` starts with a locked keyring
         found = await context.secrets.find(SecretName.SIGNING_KEYS)
-    except SecretError:  # texts go out without them: a locked keyring must not keep the relay from starting
-        found = None
     return ([], None) if found is None else (_split(found.reveal()), found.source)
 
 

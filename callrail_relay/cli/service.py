@@ -70,15 +70,13 @@ def _ask(needs: "Needs", *, yes: bool) -> None:
     """Name what has to be stored, and have it allowed; else the command ends."""
     for line in needs.lost:
         say(f"Warning: {line}")
-    questions = []
+    refused = sentence("not_installed_without")
     if needs.outside:
         say(sentence("only_here", names=", ".join(needs.outside)))
-        questions.append(sentence("store_that"))
+        console.require_yes(sentence("store_that"), refused, yes=yes)
     if needs.locked:
         say(sentence("keyring_locked", names=", ".join(needs.locked)))
-        questions.append(sentence("move_that"))
-    for question in questions:
-        console.require_yes(question, sentence("not_installed_without"), yes=yes)
+        console.require_yes(sentence("move_that"), refused, yes=yes)
 
 
 @command(app, "service uninstall")
