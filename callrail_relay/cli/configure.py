@@ -284,12 +284,11 @@ async def _lead_to_address(*, ask: bool, has_address: bool, is_changed: bool) ->
         await (_restart() if has_former else offer())
         if not has_address:
             await _settle_address()
-        await _settle_pause(ask=True)
-        return
-    if has_former:
-        say(f"{sentence('former_settings')} {sentence('restart_later')}")
-    say(f"{sentence('unproven')}\n{sentence('next')}")
-    await _settle_pause(ask=False)
+    else:
+        if has_former:
+            say(f"{sentence('former_settings')} {sentence('restart_later')}")
+        say(f"{sentence('unproven')}\n{sentence('next')}")
+    await _settle_pause(ask=ask)
 
 
 async def _runs() -> bool:

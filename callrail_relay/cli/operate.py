@@ -88,22 +88,20 @@ async def dashboard(reset: bool = False, yes: bool = False) -> None:
 
     if reset:
         require_yes(sentence("ask_reset"), yes=yes)
-    link, why = None, ""
+    link, shown = None, ""
     try:
-        link = await ask_for_link(load_context(), only=reset)
+        link = shown = await ask_for_link(load_context(), only=reset)
     except Unavailable as error:
         if not reset:
             raise
-        why = str(error)
+        shown = str(error)
     if reset:  # after the links ended, so that none makes another person
         async with console.opened_relay() as relay:
             await relay.people.remove()
         say(sentence("reset"))
-    if link is None:
-        show({"url": None}, why)
-        return
-    say(sentence("link_good"))
-    show({"url": link}, link)
+    if link is not None:
+        say(sentence("link_good"))
+    show({"url": link}, shown)
 
 
 async def doctor() -> int:
