@@ -4,21 +4,19 @@ import asyncio
 import os
 import shutil
 import sqlite3
-from collections.abc import Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from datetime import datetime
 from glob import escape
 from pathlib import Path
 from shutil import copyfileobj
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Literal
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import sqlalchemy as sa
 from pydantic import AwareDatetime, BaseModel, Field
 
-from callrail_relay.bootstrap.context import AppContext, load_context, sentence
+from callrail_relay.bootstrap.context import AppContext, sentence
 from callrail_relay.bootstrap.wiring import open_callrail, open_relay
 from callrail_relay.clock import SystemClock
 from callrail_relay.config.loading import environment_changes, load, parse, read_text
@@ -132,17 +130,11 @@ def read_backup(file: Path) -> Backup:
     return backup
 
 
-@dataclass(frozen=True, kw_only=True)
-class Restored:
-    backup: Backup
-    context: AppContext
-    places: Mapping[SecretName, str]
-    open_texts: int  # how many were not final in the backup
-
-
-async def restore(config: Path | None, file: Path, *, use_file: bool) -> Restored:
+async def restore(
+    config: Path | None, file: Path, *, use_file: bool
+) -> tuple[Backup, dict[SecretName, str], int]:
     """
-    Bring back a backup, whole or not at all.
+    Bring back a backup, whole or not at all: returns it, where its secrets are, and how many texts are open.
 
     While it works there is a marker beside the store, and no command opens a store that has one. What is left
     after a crash counts as nothing: the next ``restore`` begins anew. Raises RelayError.
@@ -150,7 +142,11 @@ async def restore(config: Path | None, file: Path, *, use_file: bool) -> Restore
     backup = read_backup(file)
     path, data = config_file(config), data_directory()
     store, marker = data / _STORE, restore_marker(data / _STORE)
-    text = changed(path, backup.settings, _left_out(parse(path, backup.settings)))
+    url = parse(path, backup.settings).get("database", {}).get("url")
+    # What was only true of the other computer is left out.
+    is_file = url is not None and store_file(url) is not None
+    left_out = {"tunnel": None, **({"database": {"url": None}} if is_file else {})}
+    text = changed(path, backup.settings, left_out)
     settings = load(path, text=text)
     if backup.has_store and store_file(settings.database.url) != store:
         raise NotAllowed(sentence("other_database"))
@@ -168,7 +164,6 @@ async def restore(config: Path | None, file: Path, *, use_file: bool) -> Restore
             if backup.has_store:
                 open_texts = _stage(file, data / RESTORING, backup.made_at, settings.limits.max_characters)
             write_privately(path, text)
-            use_file = use_file or secrets.file_in_use
             kept = {name: value for name in SecretName if (value := backup.secrets.get(name.key))}
             places = await save(path, secrets, {}, kept, use_file=use_file)
             if backup.has_store:
@@ -181,16 +176,7 @@ async def restore(config: Path | None, file: Path, *, use_file: bool) -> Restore
         raise Unavailable(sentence("not_restored", data=data, why=error.strerror)) from error
     finally:
         lock.release()
-    return Restored(backup=backup, context=load_context(config), places=places, open_texts=open_texts)
-
-
-def _left_out(settings: Mapping[str, Any]) -> dict[str, object]:
-    """The changes that take out of settings what was only true of the other computer."""
-    url = settings.get("database", {}).get("url")
-    is_file = url is not None and store_file(url) is not None
-    return ({"tunnel": None} if "tunnel" in settings else {}) | (
-        {"database": {"url": None}} if is_file else {}
-    )
+    return backup, places, open_texts
 
 
 def _require_empty(path: Path, marker: Path) -> None:

@@ -124,13 +124,7 @@ class AppContext:
 
     @property
     def alerts(self) -> AlertPolicy:
-        alerts = self.settings.alerts
-        return AlertPolicy(
-            budget=alerts.budget,
-            waiting=alerts.waiting,
-            failures=alerts.failures,
-            weekly=alerts.weekly_summary,
-        )
+        return AlertPolicy(**{name: getattr(self.settings.alerts, name) for name in AlertPolicy.__slots__})
 
     @property
     def lookups(self) -> LookupPolicy:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
 import httpx2
@@ -26,7 +26,6 @@ from callrail_relay.domain.events import EventHook
 from callrail_relay.domain.inbound import Change, WebhookIntegration
 from callrail_relay.errors import RelayError, SecretError, SettingsError, Unavailable
 from callrail_relay.machine.notes import read_note, write_note
-from callrail_relay.network import find_network
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.store import Store
 from callrail_relay.service import tokens
@@ -38,12 +37,10 @@ from callrail_relay.service.tokens import HookToken, HookTokens, SigningKeys, di
 
 async def read_hook_tokens(context: AppContext) -> Sequence[HookToken]:
     """The tokens that open the webhook, the current one first; empty if none is set. Raises SecretError."""
-    current = await _stored_tokens(context)
-    try:
-        former = await _former_tokens(context)
-    except SecretError:  # a keyring that does not answer must not keep the current one from working
-        former = []
-    return [*(HookToken(value=one) for one in current), *former]
+    found = [HookToken(value=one) for one in await _stored_tokens(context)]
+    with contextlib.suppress(SecretError):  # a keyring that does not answer must not keep these from working
+        found += await _former_tokens(context)
+    return found
 
 
 async def _stored_tokens(context: AppContext) -> list[str]:
@@ -76,15 +73,12 @@ async def require_hook_token(context: AppContext) -> str:
     return (await context.secrets.require(SecretName.HOOK_TOKEN)).reveal()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rotation:
-    token: str
-    place: str
-    former_until: datetime | None  # None if the former one ended at once
+async def rotate_hook_token(context: AppContext, *, at_once: bool = False) -> tuple[str, datetime | None]:
+    """
+    Make a new token; the former ends in a day, or *at_once*. After an error this can be done again.
 
-
-async def rotate_hook_token(context: AppContext, *, at_once: bool = False) -> Rotation:
-    """Make a new token; the former ends in a day, or *at_once*. After an error this can be done again."""
+    Returns where the new one is, and until when the former works: None if it ended.
+    """
     secrets = context.secrets
     if (owner := secrets.shadowed_by(SecretName.HOOK_TOKEN)) is not None:
         raise SecretError(sentence("secret_elsewhere", owner=owner))
@@ -97,16 +91,15 @@ async def rotate_hook_token(context: AppContext, *, at_once: bool = False) -> Ro
         ending = [HookToken(value=one, valid_until=until) for one in current]
         former = [*ending, *await _former_tokens(context)]
         # The former one first: whatever happens in between, it keeps working, or is known to be ended still.
-        previous, use_file = tokens.write_former(former, now), secrets.file_in_use
-        await secrets.store(SecretName.HOOK_TOKEN_PREVIOUS, previous, use_file=use_file)
-        place = await secrets.store(SecretName.HOOK_TOKEN, token, use_file=use_file)
+        await secrets.store(SecretName.HOOK_TOKEN_PREVIOUS, tokens.write_former(former, now))
+        place = await secrets.store(SecretName.HOOK_TOKEN, token)
         # Last, since without a new one the former must not end.
         if at_once:
             await store.write(relay_secrets.end_tokens, [digest(one.value) for one in former])
             await secrets.remove(SecretName.HOOK_TOKEN_PREVIOUS)
         else:
             await store.write(relay_secrets.end_tokens, [digest(one) for one in current], until)
-    return Rotation(token=token, place=place, former_until=None if at_once else until)
+    return place, None if at_once else until
 
 
 async def hook_tokens(context: AppContext, store: Store | None = None) -> HookTokens:
@@ -130,10 +123,9 @@ MOST_KEYS = 20  # former keys are kept while they may still sign something, but 
 
 async def find_signing_keys(context: AppContext) -> tuple[list[str], str | None]:
     """CallRail's signing keys, and in words where they are."""
-    try:
+    found = None
+    with contextlib.suppress(SecretError):  # texts go out without them: `serve` starts with a locked keyring
         found = await context.secrets.find(SecretName.SIGNING_KEYS)
-    except SecretError:  # texts go out without them: a locked keyring must not keep the relay from starting
-        found = None
     return ([], None) if found is None else (_split(found.reveal()), found.source)
 
 
@@ -159,29 +151,14 @@ class Registration(NamedTuple):
     webhooks: WebhookIntegration
 
 
-@dataclass(frozen=True, kw_only=True)
-class Registered:
-    """What was done for each company, and where the signing keys are; *outranked_by* wins over them."""
+async def register_webhooks(
+    context: AppContext, *, use_file: bool
+) -> tuple[list[Registration], str | None, str | None]:
+    """
+    Register our webhooks for every company at CallRail, and keep the keys with which it signs.
 
-    registrations: Sequence[Registration]
-    key_place: str | None = None
-    outranked_by: str | None = None
-
-    def document(self) -> dict[str, Any]:
-        companies = [
-            {
-                "company_id": company_id,
-                "change": change,
-                "active": webhooks.active,
-                "signing_key": webhooks.signing_key is not None,
-            }
-            for company_id, change, webhooks in self.registrations
-        ]
-        return {"companies": companies, "signing_keys": self.key_place}
-
-
-async def register_webhooks(context: AppContext, *, use_file: bool) -> Registered:
-    """Register our webhooks for every company at CallRail, and keep the keys with which it signs."""
+    Returns what was done for each company, where the keys are, and what wins over new ones, if anything does.
+    """
     context.require_route()
     public_url = context.settings.server.public_url
     if public_url is None:
@@ -196,15 +173,14 @@ async def register_webhooks(context: AppContext, *, use_file: bool) -> Registere
             registrations.append(Registration(one[1], change, await callrail.webhooks(*one)))
     told = [key for one in registrations if (key := one.webhooks.signing_key) is not None]
     secrets, name = context.secrets, SecretName.SIGNING_KEYS
-    use_file = use_file or secrets.file_in_use
     found = await secrets.find(name, use_file=use_file)
     known = [] if found is None else _split(found.reveal())
     if set(told) <= set(known):
-        return Registered(registrations=registrations, key_place=found.source if found else None)
+        return registrations, found.source if found else None, None
     # The former ones stay behind the new ones.
     kept = list(dict.fromkeys([*told, *known]))[:MOST_KEYS]
     place = await secrets.store(name, ",".join(kept), use_file=use_file)
-    return Registered(registrations=registrations, key_place=place, outranked_by=secrets.shadowed_by(name))
+    return registrations, place, secrets.shadowed_by(name)
 
 
 async def remove_webhooks(context: AppContext, api_key: str | None = None) -> list[str]:
@@ -287,7 +263,7 @@ async def save_setup(
     }
     places = {name: one.source for name, one in found.items() if one is not None}
     former = read_text(path)
-    places |= await save(path, secrets, changes, kept, use_file=use_file or secrets.file_in_use)
+    places |= await save(path, secrets, changes, kept, use_file=use_file)
     return SavedSetup(
         token=values[SecretName.HOOK_TOKEN],
         key_place=places[SecretName.API_KEY],
@@ -333,9 +309,7 @@ async def ask_for_link(context: AppContext, *, only: bool = False) -> str:
     try:
         desk = json.loads((data / FILE).read_text(encoding="utf-8"))
         headers = {"Authorization": f"Bearer {desk['secret']}"}
-        # It listens on this computer, by plain http: no proxy is between, and no certificates are asked for.
-        transport = find_network("http://127.0.0.1").transport(httpx2.Limits())
-        async with httpx2.AsyncClient(timeout=TIMEOUT, trust_env=False, transport=transport) as client:
+        async with httpx2.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:  # no proxy is between
             answer = await client.post(f"{desk['url']}/login/links{'?only' if only else ''}", headers=headers)
         link: str = answer.raise_for_status().json()["url"]
     except PermissionError as error:

@@ -8,7 +8,6 @@ from callrail_relay.bootstrap import wiring
 from callrail_relay.bootstrap.context import AppContext, load_context
 from callrail_relay.bootstrap.credentials import find_signing_keys
 from callrail_relay.bootstrap.editing import read_unused
-from callrail_relay.bootstrap.wiring import Relay
 from callrail_relay.config.loading import ignored_variables
 from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import Found, SecretName
@@ -46,7 +45,7 @@ def _failing(fault: RelayError) -> Check:
     return check
 
 
-def checks(relay: Relay) -> list[tuple[str, Check]]:
+def checks(relay: wiring.Relay) -> list[tuple[str, Check]]:
     """Everything that must hold, in the order in which it is best put right."""
     context = relay.context
     probe = health.StoreProbe(relay.store)
@@ -93,7 +92,7 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
     ]
 
 
-def _settings_checks(context: AppContext, relay: Relay | None = None) -> list[tuple[str, Check]]:
+def _settings_checks(context: AppContext, relay: wiring.Relay | None = None) -> list[tuple[str, Check]]:
     async def settings() -> str:
         path = context.config_path
         if not path.exists():
@@ -133,7 +132,7 @@ def _settings_checks(context: AppContext, relay: Relay | None = None) -> list[tu
     ]
 
 
-async def _check_token_end(relay: Relay, found: Found) -> None:
+async def _check_token_end(relay: wiring.Relay, found: Found) -> None:
     """The webhook secret of this computer was not replaced on another one that shares its store."""
     ends_at = await relay.store.read(relay_secrets.token_ends_at, digest(found.reveal()))
     if ends_at is not None and ends_at <= await relay.store.now():
@@ -155,7 +154,7 @@ async def _check_place(context: AppContext) -> str:
     return says("own_disk")
 
 
-async def _check_files(relay: Relay) -> str:
+async def _check_files(relay: wiring.Relay) -> str:
     context = relay.context
     store = relay.store.files
     if linked := links(store):
@@ -167,7 +166,7 @@ async def _check_files(relay: Relay) -> str:
     return says("private") if HAS_MODES else says("no_link")
 
 
-async def _check_relay(relay: Relay) -> str:
+async def _check_relay(relay: wiring.Relay) -> str:
     words = await health.check_relay(relay.store)
     if unused := read_unused(relay.context.data):
         raise CheckWarning(says("unused", names=", ".join(unused)))
@@ -191,7 +190,7 @@ async def _check_callrail(context: AppContext) -> str:
     async with wiring.open_callrail(context) as callrail:
         words = await health.check_routes(callrail, list(context.routes))
         since, ahead = context.clock.now(), timedelta()
-        for company in dict.fromkeys((route.account_id, route.company_id) for route in context.routes):
+        for company in context.companies:
             seen = await callrail.find_replies(*company, since=since)
             if seen.fault is not None:
                 raise CheckWarning(says("unreadable", words=words, why=seen.fault))

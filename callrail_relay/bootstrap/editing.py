@@ -59,9 +59,7 @@ class Editor:
         """The file that a person would edit: systemd gives the service of the whole system a copy."""
         path = self.context.config_path
         credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-        return (
-            service_setup.system_config_file() if credentials and path.parent == Path(credentials) else path
-        )
+        return service_setup.SYSTEM_CONFIG if credentials and path.parent == Path(credentials) else path
 
     def read(self) -> Settings:
         """The settings as the file has them now. Raises SettingsError."""
@@ -102,8 +100,10 @@ class Editor:
             saved, found = await asyncio.to_thread(self._save, typed, stamp, lines)
             if saved.keys:
                 new = found.by_key()
-                values = {key: new[key] for key in saved.keys if key in AT_ONCE}
-                self.context = replace(self.context, settings=_with(self.context.settings, values))
+                used = _nested({key: new[key] for key in saved.keys if key in AT_ONCE})
+                settings = self.context.settings
+                tables = {name: getattr(settings, name).model_copy(update=used[name]) for name in used}
+                self.context = replace(self.context, settings=settings.model_copy(update=tables))
                 self.take_up(self.context)
                 self.hook(SettingsChanged(keys=saved.keys, by=by))
             return saved
@@ -184,10 +184,3 @@ def _nested(values: Mapping[str, object]) -> dict[str, Any]:
         else:
             changes[table] = value
     return changes
-
-
-def _with(settings: Settings, values: Mapping[str, object]) -> Settings:
-    nested = _nested(values).items()
-    return settings.model_copy(
-        update={one: getattr(settings, one).model_copy(update=new) for one, new in nested}
-    )

@@ -14,6 +14,7 @@ from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.public_url import proof
 from callrail_relay.domain.routing import is_loopback
 from callrail_relay.domain.shadow import ShadowReport
+from callrail_relay.machine.addresses import OldUrl
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.service import setup
 from callrail_relay.service.alerts import Alerts
@@ -21,9 +22,8 @@ from callrail_relay.service.background import Refusals
 from callrail_relay.service.delivery import Delivery, TaskGroup
 from callrail_relay.service.health import StoreProbe
 from callrail_relay.service.overview import ChangeSignal, History
-from callrail_relay.service.setup import Names
 from callrail_relay.service.shadow import PassingOn, make_report
-from callrail_relay.service.tokens import HookTokens, new_token
+from callrail_relay.service.tokens import new_token
 from callrail_relay.telemetry.metrics import Metrics
 from callrail_relay.web.auth import Login
 from callrail_relay.web.dashboard.frame import Dashboard
@@ -46,7 +46,6 @@ class Listening:
 async def open_listeners(
     relay: wiring.Relay,
     worker: TaskGroup,
-    tokens: HookTokens,
     *,
     hook: EventHook = ignore,
     metrics: Metrics | None = None,
@@ -61,14 +60,18 @@ async def open_listeners(
     secret = await relay.store.write(relay_secrets.read_relay_secret, new_token())
     async with AsyncExitStack() as stack:
         stack.callback(refusals.close)
-        passing_on = await stack.enter_async_context(wiring.open_passing_on(relay, hook, secret))
+        mark = f"1.1 callrail-relay-{proof(secret, 'via')[:16]}"  # of what was passed on here
+        old_url, max_age = OldUrl(mark), context.settings.delivery.max_age
+        passing_on = PassingOn(relay.store, hook, old_url.pass_on, max_age, mark)
+        for one in (old_url, passing_on):
+            stack.push_async_callback(one.aclose)
         worker.tasks.append(passing_on)
         parts = PublicParts(
             intake=relay.intake,
             webhooks=await credentials.open_callrail_webhooks(
                 context, relay.store, hook, worker.wake_all, refused
             ),
-            tokens=tokens,
+            tokens=await credentials.hook_tokens(context, relay.store),
             clock=context.clock,
             wake=worker.wake,
             writable=StoreProbe(relay.store, refused).writable,
@@ -116,7 +119,7 @@ def _dashboard(
         base = relay.public_address.url or listener_url(context.settings.server)
         return credentials.hook_url(context.settings, await credentials.require_hook_token(context), base)
 
-    async def read_names() -> Names:
+    async def read_names() -> setup.Names:
         async with wiring.open_callrail(context) as callrail:
             return await setup.read_names(callrail, context.account_ids)
 

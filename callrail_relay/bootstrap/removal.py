@@ -10,7 +10,6 @@ from typing import NamedTuple
 from callrail_relay.bootstrap import credentials, editing, service_setup, tunnels
 from callrail_relay.bootstrap.backups import remove_store
 from callrail_relay.bootstrap.context import AppContext, load_context, sentence
-from callrail_relay.bootstrap.credentials import find_webhooks, remove_webhooks
 from callrail_relay.bootstrap.wiring import open_relay
 from callrail_relay.config.places import log_file
 from callrail_relay.config.secrets import SecretName, Secrets
@@ -37,15 +36,14 @@ async def plan_removal(
     config: Path | None, *, with_data: bool
 ) -> tuple[list[Step], Path | None, KeyringError | None]:
     """What to remove, in order; the store, None for PostgreSQL; why more secrets aren't known, if any."""
-    kind = state = None
+    service = None
     with suppress(Unavailable):  # a system without services
-        kind = service_setup.find_kind(system=None)
-        state = service_setup.find_manager(kind).state()
-    service = kind if state and state.installed else None
+        service = service_setup.find_installed()
     # What a former `uninstall` left may have no settings file any more.
-    context = service_setup.load_for(service, config) if service else load_context(config, must_exist=False)
+    kind = service.kind if service else None
+    context = service_setup.load_for(kind, config, must_exist=kind is not None)
     store = context.store_file
-    if store is not None and not (state and state.running) and StoreLock(store).server() is not None:
+    if store is not None and not (service and service.running) and StoreLock(store).server() is not None:
         raise NotAllowed(sentence("runs_no_service"))
     if with_data and (store is None or store.exists()):
         # Only the settings say which store is theirs: with a mistyped file, another one would go.
@@ -53,9 +51,9 @@ async def plan_removal(
         await _require_all_sent(context, store)
     key, places, unread = await _read_secrets(context)
     steps: list[Step] = []
-    if service and state:
-        remove_service = partial(asyncio.to_thread, service_setup.uninstall, service)
-        steps.append(Step(f"the service, {state.path}", remove_service, uses_the_rest=True))
+    if service:
+        remove_service = partial(asyncio.to_thread, service_setup.uninstall, service.kind)
+        steps.append(Step(f"the service, {service.path}", remove_service, uses_the_rest=True))
     if tunnel := context.settings.tunnel.tunnel():
         steps.append(Step(f"the {tunnel.kind} tunnel", lambda: tunnels.turn_off(context)))
     if webhooks := await _name_webhooks(context, key):
@@ -97,7 +95,7 @@ async def _name_webhooks(context: AppContext, key: str | None) -> str | None:
     if not (context.account_ids and context.settings.server.public_url):
         return None
     try:
-        return sentence("webhooks") if await find_webhooks(context, key) else None
+        return sentence("webhooks") if await credentials.find_webhooks(context, key) else None
     except RelayError:  # removing them says why
         return sentence("webhooks_unseen")
 
@@ -108,7 +106,7 @@ async def _remove_webhooks(context: AppContext, key: str | None) -> None:
             if (await relay.store.running()).nodes:
                 raise NotAllowed(sentence("needed_elsewhere"))
     try:
-        await remove_webhooks(context, key)
+        await credentials.remove_webhooks(context, key)
     except RelayError as error:
         raise Unavailable(sentence("remove_webhooks", error=error)) from error
 

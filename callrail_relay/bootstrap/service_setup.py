@@ -5,7 +5,7 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -40,12 +40,8 @@ _OTHER = {Kind.SYSTEMD: Kind.SYSTEMD_SYSTEM, Kind.SYSTEMD_SYSTEM: Kind.SYSTEMD}
 _CONNECTION = {"HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 
 
-def find_kind(*, system: bool | None, name: str | None = None) -> Kind:
-    """The kind that *name* names, or that of this computer; *system* None takes the one that is installed."""
-    if name is not None:
-        if name not in list(Kind):
-            raise UsageError(f"--kind takes {', '.join(Kind)}.")
-        return Kind(name)
+def find_kind(*, system: bool | None) -> Kind:
+    """The kind of this computer; *system* None takes the one that is installed."""
     if sys.platform != "linux" and system:
         raise UsageError(sentence("linux_only"))
     if sys.platform not in _KINDS:
@@ -56,9 +52,15 @@ def find_kind(*, system: bool | None, name: str | None = None) -> Kind:
     return _OTHER[kind] if system else kind
 
 
+def find_installed(*, system: bool = False) -> ServiceState | None:
+    """Return the state of the service that is installed here, if any. Raises Unavailable if none can be."""
+    state = find_manager(find_kind(system=system or None)).state()
+    return state if state.installed else None
+
+
 def find_manager(kind: Kind) -> Manager:
     if kind in _OTHER:
-        return Systemd(kind, root=ROOT)
+        return Systemd(kind)
     return Launchd(places.log_file()) if kind is Kind.LAUNCHD else TaskScheduler(places.log_file())
 
 
@@ -72,12 +74,12 @@ def printed(kind: Kind, config: Path | None) -> str:
     is_ours = _KINDS.get(sys.platform) in (kind, _OTHER.get(kind))
     domain = os.environ.get("USERDOMAIN")
     names = [*CREDENTIALS.values()]
-    stored = [name for name in names if system_config_file().with_name(name).exists()]
+    stored = [name for name in names if SYSTEM_CONFIG.with_name(name).exists()]
     plan = ServicePlan(
         program=(str(script),) if script.exists() else (str(here), "-P", "-m", "callrail_relay"),
         python=str(windowless if takes_windowless else here),
-        config=str(system_config_file() if system else places.config_file(config)),
-        data=str(system_data_directory() if system else places.data_directory()),
+        config=str(SYSTEM_CONFIG if system else places.config_file(config)),
+        data=str(SYSTEM_DATA if system else places.data_directory()),
         log="" if system else str(places.log_file()),
         user=(f"{domain}\\" if domain else "") + getpass.getuser() if kind is Kind.WINDOWS else "",
         at_start=starts_without_login(kind),
@@ -115,10 +117,10 @@ class Needs:
     settings: Mapping[str, Any] = field(repr=False)
 
 
-def load_for(kind: Kind, config: Path | None) -> AppContext:
+def load_for(kind: Kind | None, config: Path | None, *, must_exist: bool = True) -> AppContext:
     """The settings, secrets and data that the service takes over. Raises SettingsError."""
     if kind is Kind.SYSTEMD_SYSTEM and places.override_path(config) is None:
-        if system_config_file().exists():  # installed before: they are what counts
+        if SYSTEM_CONFIG.exists():  # installed before: they are what counts
             os.environ.update(system_variables())
         elif not places.config_file().exists() and (person := os.environ.get("SUDO_USER")):
             import pwd  # noqa: PLC0415 - not on Windows
@@ -128,7 +130,7 @@ def load_for(kind: Kind, config: Path | None) -> AppContext:
                 if (theirs := home / ".config/callrail-relay/config.toml").exists():
                     os.environ[places.CONFIG_VARIABLE] = str(theirs)
                     os.environ.setdefault(places.DATA_VARIABLE, str(home / ".local/share/callrail-relay"))
-    return load_context(config)
+    return load_context(config, must_exist=must_exist)
 
 
 async def find_needs(context: AppContext, kind: Kind) -> Needs:
@@ -190,7 +192,7 @@ async def install(context: AppContext, kind: Kind, needs: Needs) -> tuple[list[s
 async def _store(context: AppContext, kind: Kind, needs: Needs) -> list[str]:
     if not (needs.secrets or needs.settings):
         return []
-    use_file = starts_without_login(kind) or context.secrets.file_in_use or not await OsKeyring(3.0).words()
+    use_file = starts_without_login(kind) or not await OsKeyring(timeout=3.0).words()
     saved = await save(context.config_path, context.secrets, needs.settings, needs.secrets, use_file=use_file)
     wrote = [sentence("secret_is", name=name.words, place=place) for name, place in saved.items()]
     return [*wrote, sentence("settings_are", path=context.config_path)] if needs.settings else wrote
@@ -269,29 +271,27 @@ def uninstall(kind: Kind) -> tuple[str, ...]:
     """Stop the service and remove what ``install`` wrote; returns what it removed."""
     manager = find_manager(kind)
     manager.uninstall()
-    return (str(manager.path), *(remove_files() if kind is Kind.SYSTEMD_SYSTEM else ()))
+    names = ("config.toml", *CREDENTIALS.values()) if kind is Kind.SYSTEMD_SYSTEM else ()
+    files = [file for name in names if (file := SYSTEM_CONFIG.with_name(name)).exists()]
+    for file in files:
+        file.unlink()
+    if names:
+        _remove_if_empty(SYSTEM_CONFIG.parent)
+    return (str(manager.path), *map(str, files))
 
 
-ROOT = Path("/")  # where the files of a system service are; tests have their own
+SYSTEM_CONFIG, SYSTEM_DATA = Path("/etc/callrail-relay/config.toml"), Path("/var/lib/callrail-relay")
 
 CREDENTIALS = {name: name.credential for name in SecretName if name.credential}
 _HIDDEN_PLACES = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - not written to
 
 
-def system_config_file() -> Path:
-    return ROOT / "etc/callrail-relay/config.toml"
-
-
-def system_data_directory() -> Path:
-    return ROOT / "var/lib/callrail-relay"
-
-
 def system_variables() -> dict[str, str]:
     """What every other command needs to work on the system service."""
     return {
-        places.CONFIG_VARIABLE: str(system_config_file()),
-        places.DATA_VARIABLE: str(system_data_directory()),
-        "CREDENTIALS_DIRECTORY": str(system_config_file().parent),
+        places.CONFIG_VARIABLE: str(SYSTEM_CONFIG),
+        places.DATA_VARIABLE: str(SYSTEM_DATA),
+        "CREDENTIALS_DIRECTORY": str(SYSTEM_CONFIG.parent),
     }
 
 
@@ -319,8 +319,8 @@ def move_in(
 
     The settings come last: once they are there, they and the moved store are what counts.
     """
-    target, wrote = system_config_file(), []
-    file, moved = context.store_file, system_data_directory() / "relay.db"
+    target, wrote = SYSTEM_CONFIG, []
+    file, moved = context.store_file, SYSTEM_DATA / "relay.db"
     settings = dict(settings)
     if file is not None and "url" in context.settings.database.model_fields_set:
         # It comes to the data directory, which is the default.
@@ -355,12 +355,3 @@ def _put(path: Path, text: str, undo: ExitStack) -> None:
     except OSError as error:
         raise Unavailable(sentence("unit_unwritable", path=path, why=error.strerror)) from error
     undo.callback(put_back, path, former)
-
-
-def remove_files() -> Iterator[str]:
-    """Remove the settings and secrets of the service; gives the path of each."""
-    for name in ("config.toml", *CREDENTIALS.values()):
-        if (file := system_config_file().with_name(name)).exists():
-            file.unlink()
-            yield str(file)
-    _remove_if_empty(system_config_file().parent)

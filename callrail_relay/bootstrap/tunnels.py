@@ -25,7 +25,6 @@ from callrail_relay.domain.tunnels import WAYS, Kind, Tunnel, explain
 from callrail_relay.errors import NotFound, RelayError, SettingsError, Unavailable
 from callrail_relay.machine import tunnels
 from callrail_relay.machine.notes import write_note
-from callrail_relay.machine.tunnels import note_state, read_state
 from callrail_relay.service.public_address import FromInside, TunnelKeeper
 
 TAKEN_UP_WITHIN, REACHED_WITHIN, TAILSCALE_WITHIN = 10.0, 30.0, 240.0
@@ -85,7 +84,7 @@ def keep_tunnel(
         stamp = file_stamp(path)  # no news to this process
 
     settle()
-    note = partial(note_state, private_directory(context.data))
+    note = partial(tunnels.note_state, private_directory(context.data))
     keeper = TunnelKeeper(relay.store, hook, wanted, start, note, forget_url, address)
     return keeper
 
@@ -106,7 +105,7 @@ async def check(context: AppContext) -> dict[str, Any]:
             detail, reached = await relay.public_address.check(), True
         except RelayError as error:
             detail, reached = str(error), isinstance(error, FromInside)
-        state = read_state(context.data) if await relay.store.running() else None
+        state = tunnels.read_state(context.data) if await relay.store.running() else None
     running = state is not None and state.running
     if tunnel is not None and tunnel.kind is Kind.TAILSCALE:
         running = await _funnel_target(tunnel) == tunnel.target
@@ -190,7 +189,7 @@ def _host_to_trust(settings: Settings) -> str | None:
 async def _restart_system_service(context: AppContext) -> None:
     """The service of the whole system has a copy of the settings, which systemd makes when it starts."""
     kind = service_setup.Kind.SYSTEMD_SYSTEM
-    is_its_own = sys.platform == "linux" and context.config_path == service_setup.system_config_file()
+    is_its_own = sys.platform == "linux" and context.config_path == service_setup.SYSTEM_CONFIG
     if is_its_own and service_setup.read_state(kind, None).installed:
         await service_setup.restart(kind, context.config_path)
 
@@ -255,7 +254,7 @@ async def _reach(context: AppContext, relay: Relay, tunnel: Tunnel, *, for_now: 
     fault: RelayError = Unavailable(sentence("not_taken_up"))
     failures = 0
     while (passed := clock.monotonic() - began) < within:
-        state = read_state(context.data, since=written)
+        state = tunnels.read_state(context.data, since=written)
         if state is None or state.tunnel != tunnel:
             if passed > TAKEN_UP_WITHIN:
                 break

@@ -6,7 +6,7 @@ import logging
 import platform
 import shutil
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,15 +21,13 @@ from callrail_relay.config.secrets import SecretName
 from callrail_relay.config.types import check_database_url
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.health import Facts
-from callrail_relay.domain.public_url import proof
 from callrail_relay.errors import SettingsError, Unavailable, UsageError
-from callrail_relay.machine.addresses import OldUrl, fetch
+from callrail_relay.machine.addresses import fetch
 from callrail_relay.machine.files import network_drive, synced_folder
 from callrail_relay.machine.sleep import KeepAwake
 from callrail_relay.machine.tunnels import read_state
 from callrail_relay.outbox import presence
 from callrail_relay.outbox.copying import Begin, copy_store
-from callrail_relay.outbox.presence import names_of_store, node_name
 from callrail_relay.outbox.store import Store
 from callrail_relay.service import background
 from callrail_relay.service.alerts import Alerts, Tell
@@ -42,7 +40,7 @@ from callrail_relay.service.public_address import PublicAddress, PublicAddressWa
 from callrail_relay.service.reconciliation import Reconciliation
 from callrail_relay.service.replies import Forwarding, InboundTexts, Polling
 from callrail_relay.service.setup import cover_new_numbers
-from callrail_relay.service.shadow import Conversations, PassingOn
+from callrail_relay.service.shadow import Conversations
 from callrail_relay.telemetry import logs
 from callrail_relay.telemetry.alerts import AppriseChannels
 from callrail_relay.telemetry.metrics import Metrics
@@ -79,7 +77,9 @@ async def open_relay(
     """The services on an open store. Others can see that one that is *long_running* serves it."""
     server = context.settings.server
     ask_outside = partial(fetch, from_outside=True)
-    refuse_network_drive(context)
+    file, allowed = context.store_file, context.settings.database.allow_network_drive
+    if file is not None and not allowed and (kind := network_drive(file)) is not None:
+        raise SettingsError(sentence("network_drive", file=file, kind=kind))
     if long_running and (synced := synced_store(context)):
         logging.getLogger("callrail_relay").warning("%s", synced)
     store = await Store.open(context.settings.database.url, context.clock, serves=long_running)
@@ -104,14 +104,6 @@ async def open_relay(
         await store.close()
 
 
-def refuse_network_drive(context: AppContext) -> None:
-    file = context.store_file
-    if file is None or context.settings.database.allow_network_drive:
-        return
-    if (kind := network_drive(file)) is not None:
-        raise SettingsError(sentence("network_drive", file=file, kind=kind))
-
-
 def synced_store(context: AppContext) -> str | None:
     """A warning if a sync program has the store in its folder, else None."""
     file = context.store_file
@@ -126,9 +118,9 @@ async def open_worker(
     """A worker; one that is *long_running* polls before it sends, and does what is beside delivery."""
     context, store = relay.context, relay.store
     file = context.store_file
-    names = private_directory(context.data) if file is None else names_of_store(file)
+    names = private_directory(context.data) if file is None else presence.names_of_store(file)
     async with open_callrail(context, clock=store.clock) as callrail:
-        with node_name(names) as node, contextlib.closing(KeepAwake()) as keep_awake:
+        with presence.node_name(names) as node, contextlib.closing(KeepAwake()) as keep_awake:
             await store.require_not_copied()
             await cover_new_numbers(store, context.tracking_numbers)
             polls = context.polling
@@ -152,18 +144,6 @@ async def open_worker(
                 worker.tasks.append(background.SleepWatch(store, hook, detector, worker.wake_all, hold))
                 worker.tasks += _others(relay, callrail, hook)
             yield worker
-
-
-@asynccontextmanager
-async def open_passing_on(relay: Relay, hook: EventHook, secret: str) -> AsyncIterator[PassingOn]:
-    """The task that passes requests on in shadow; *secret* is the relay's."""
-    mark = f"1.1 callrail-relay-{proof(secret, 'via')[:16]}"  # tells what was passed on here from all else
-    max_age = relay.context.settings.delivery.max_age
-    async with (
-        aclosing(OldUrl(mark)) as old_url,
-        aclosing(PassingOn(relay.store, hook, old_url.pass_on, max_age, mark)) as passing_on,
-    ):
-        yield passing_on
 
 
 def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[background.PeriodicTask]:

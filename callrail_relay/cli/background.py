@@ -16,14 +16,12 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from callrail_relay.clock import SystemClock, pause
+from callrail_relay.clock import pause
 
 _MODULE = "callrail_relay.cli.background"
 
 NOT_AGAIN = (0, 2, 3)  # stopped, wrong usage, wrong settings or secrets
-FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
-"""Seconds before ``serve`` is started again, and after many starts in a row."""
-
+AGAIN_AFTER = 5.0  # seconds, as the unit of systemd has it
 STOP_WITHIN = 90.0  # seconds for ``serve`` to stop in when the process that started it is gone
 
 
@@ -48,19 +46,14 @@ def _keep_running(log: Path) -> int:
     """Run ``serve`` in a child until that ends by itself; it also ends when its pipe to this process does."""
     command = [sys.executable, "-P", "-m", _MODULE, "--child", "--log", str(log)]
     flags, null = getattr(subprocess, "CREATE_NO_WINDOW", 0), subprocess.DEVNULL
-    clock, wait = SystemClock(), FIRST_PAUSE
     while True:
-        began = clock.monotonic()
         with subprocess.Popen(  # noqa: S603 - this very program
             command, stdin=subprocess.PIPE, stdout=null, stderr=null, creationflags=flags
         ) as child:
             code = child.wait()
         if code in NOT_AGAIN:
             return code
-        if clock.monotonic() - began > LONGEST_PAUSE:
-            wait = FIRST_PAUSE
-        pause(wait)
-        wait = min(wait * 2, LONGEST_PAUSE)
+        pause(AGAIN_AFTER)
 
 
 def _stop_with_parent(descriptor: int) -> None:

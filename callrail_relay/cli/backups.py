@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import confirmed, given, load_context, say, sentence, show
+from callrail_relay.cli.console import given, load_context, require_yes, say, sentence, show
 from callrail_relay.domain.message import instant
 from callrail_relay.errors import KeyringError, Unavailable
 from callrail_relay.sentences import local, plural
@@ -25,21 +25,21 @@ async def restore(file: Path, secrets_file: bool = False) -> None:
     from callrail_relay.bootstrap import backups
 
     try:
-        restored = await backups.restore(given.config, file, use_file=secrets_file)
+        made, places, open_texts = await backups.restore(given.config, file, use_file=secrets_file)
     except KeyringError as error:
         why, _ = console.split_remedy(str(error))  # `configure` would leave no room for what is restored
         raise KeyringError(f"{why} {sentence('restore_secrets')}") from error
-    context, made = restored.context, restored.backup
+    context = load_context()
     say(f"Restored the backup of {local(made.made_at)}. Settings: {context.config_path}")
-    for name, place in restored.places.items():
+    for name, place in places.items():
         say(f"{name.words[:1].upper()}{name.words[1:]}: {place}")
         if outside := context.secrets.shadowed_by(name):
             say(f"  The {outside} overrides it; unset that to use the stored one.")
     held = unchecked = 0
-    if restored.open_texts:
-        say(f"{plural(restored.open_texts, 'text')} may have been sent since. Checking with CallRail...")
+    if open_texts:
+        say(f"{plural(open_texts, 'text')} may have been sent since. Checking with CallRail...")
         held, unchecked, fault = await backups.look_up(context)
-        say(f"Sent since: {restored.open_texts - held}. On hold until you approve them: {held}.")
+        say(f"Sent since: {open_texts - held}. On hold until you approve them: {held}.")
         if unchecked:
             say(f"Not looked up yet: {unchecked}. {fault or ''} A running `serve` continues.")
     if not made.has_api_key:
@@ -48,7 +48,7 @@ async def restore(file: Path, secrets_file: bool = False) -> None:
     document = {
         "made_at": instant(made.made_at),
         "settings_file": str(context.config_path),
-        "texts": {"not_final": restored.open_texts, "held": held, "not_looked_up": unchecked},
+        "texts": {"not_final": open_texts, "held": held, "not_looked_up": unchecked},
     }
     show(document, "Restored. The webhook URL in IF3 is still the same.")
 
@@ -64,9 +64,7 @@ async def uninstall(data: bool = False, yes: bool = False) -> int:
         say(left[0])
     if steps:
         say("\n  - ".join([sentence("removes"), *(step.what for step in steps)]))
-        if not confirmed(sentence("ask_removal"), yes=yes):
-            say("Nothing was removed.")
-            return 0
+        require_yes(sentence("ask_removal"), "Nothing was removed.", yes=yes)
     for step in steps:
         with console.working(f"Removing {step.what}"):
             fault = await step.take()

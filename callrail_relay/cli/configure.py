@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -246,18 +247,22 @@ async def _register(context: "AppContext", *, use_file: bool) -> dict[str, Any]:
     """Register at CallRail and say what was done. Raises SecretError if CallRail tells no signing key."""
     from callrail_relay.bootstrap.credentials import register_webhooks
 
-    registered = await register_webhooks(context, use_file=use_file)
-    for one in registered.registrations:
+    registrations, place, outranked_by = await register_webhooks(context, use_file=use_file)
+    for one in registrations:
         say(f"Company {one.company_id}: {console.WORDS['webhooks'][one.change]}")
         if not one.webhooks.active:
             say(sentence("switched_off"))
-    if registered.key_place is not None:
-        say(sentence("signing_keys", place=registered.key_place))
-    if registered.outranked_by is not None:
-        say(sentence("signing_keys_outranked", place=registered.outranked_by))
-    if missing := [one.company_id for one in registered.registrations if one.webhooks.signing_key is None]:
+    if place is not None:
+        say(sentence("signing_keys", place=place))
+    if outranked_by is not None:
+        say(sentence("signing_keys_outranked", place=outranked_by))
+    if missing := [one.company_id for one in registrations if one.webhooks.signing_key is None]:
         raise SecretError(sentence("no_signing_key", companies=", ".join(missing)))
-    return registered.document()
+    companies = [
+        {"company_id": id_, "change": change, "active": webhooks.active, "signing_key": True}
+        for id_, change, webhooks in registrations
+    ]
+    return {"companies": companies, "signing_keys": place}
 
 
 async def _remove_webhooks(context: "AppContext", *, use_file: bool) -> dict[str, Any]:  # noqa: ARG001 - as _register
@@ -282,12 +287,11 @@ async def _lead_to_address(*, ask: bool, has_address: bool, is_changed: bool) ->
         await (_restart() if has_former else offer())
         if not has_address:
             await _settle_address()
-        await _settle_pause(ask=True)
-        return
-    if has_former:
-        say(f"{sentence('former_settings')} {sentence('restart_later')}")
-    say(f"{sentence('unproven')}\n{sentence('next')}")
-    await _settle_pause(ask=False)
+    else:
+        if has_former:
+            say(f"{sentence('former_settings')} {sentence('restart_later')}")
+        say(f"{sentence('unproven')}\n{sentence('next')}")
+    await _settle_pause(ask=ask)
 
 
 async def _runs() -> bool:
@@ -312,16 +316,14 @@ async def _restart() -> None:
     from callrail_relay.bootstrap import service_setup
 
     say(sentence("former_settings"))
-    try:
-        kind = service_setup.find_kind(system=None)
-        is_service = service_setup.find_manager(kind).state().running
-    except RelayError:
-        is_service = False
-    if not is_service or not confirmed(sentence("ask_restart"), yes=False):
+    service = None
+    with suppress(RelayError):
+        service = service_setup.find_installed()
+    if service is None or not service.running or not confirmed(sentence("ask_restart"), yes=False):
         say(sentence("restart_later"))
         return
     with console.working(sentence("restarting")):
-        _, fault = await service_setup.restart(kind, given.config)
+        _, fault = await service_setup.restart(service.kind, given.config)
     say(fault or sentence("service_runs"))
 
 

@@ -257,6 +257,13 @@ def confirmed(question: str, *, yes: bool) -> bool:
     return ask(f"{question} [y/N]").lower() in ("y", "yes")
 
 
+def require_yes(question: str, otherwise: str = "Nothing was changed.", *, yes: bool) -> None:
+    """Say *otherwise* and end the command, unless the person says yes."""
+    if not confirmed(question, yes=yes):
+        say(otherwise)
+        raise typer.Exit
+
+
 def read_number(raw: str, option: str | None = None) -> str:
     """A phone number that a person typed, as E.164; *option* took it. Raises UsageError."""
     from callrail_relay.domain.phone import BadPhone, normalize

@@ -78,17 +78,8 @@ def _without_types(command: Any) -> None:  # noqa: ANN401 - typer's own click
         _without_types(inner)
 
 
-def _inner(ctx: typer.Context) -> list[str]:
-    """The commands that may come next."""
-    command: Any = ctx.find_root().command
-    for word in ctx.params.get("words") or ():
-        command = getattr(command, "commands", {}).get(word)
-    return [name for name, one in getattr(command, "commands", {}).items() if not one.hidden]
-
-
 def show_help(
-    ctx: typer.Context,
-    words: Annotated[list[str] | None, typer.Argument(metavar="COMMAND", autocompletion=_inner)] = None,
+    ctx: typer.Context, words: Annotated[list[str] | None, typer.Argument(metavar="COMMAND")] = None
 ) -> None:
     """
     Show the help of a command.

@@ -1,20 +1,21 @@
 """``messages``: the texts as people and programs read them, and a person's word on them."""
 
 import contextlib
+import getpass
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import command, given, output, progress, say, sentence, show
+from callrail_relay.cli.console import command, given, output, progress, require_yes, say, sentence, show
 from callrail_relay.clock import SystemClock
 from callrail_relay.domain.message import (
     ANONYMOUS,
     CANCELLABLE,
     RESENDABLE,
-    Actor,
     Message,
     MessageFilter,
     Status,
@@ -112,9 +113,7 @@ async def approve(
         if restored := {one for text in found for one in text.reasons if one.code == "restored"}:
             for reason in restored:
                 say(explain(reason, do=False))
-            if not console.confirmed("Send what is not in CallRail's conversation?", yes=yes):
-                say("Nothing was sent.")
-                return
+            require_yes("Send what is not in CallRail's conversation?", "Nothing was sent.", yes=yes)
         await _decide(relay, Verb.APPROVE, chosen, note)
     if opted_out:
         say(f"{plural(opted_out, 'text')} like it stay on hold: these people opted out.")
@@ -123,7 +122,6 @@ async def approve(
 @command(app, "messages remap")
 async def remap(ids: list[str], note: str | None = None, _yes: bool = False) -> int:
     async with console.opened_relay() as relay:
-        ids = await relay.operations.full_ids(ids)
         changed = await _decide(relay, Verb.REMAP, ids, note)
     held = [message for message in changed if message.status is Status.HELD]
     for message in held:
@@ -135,17 +133,15 @@ async def remap(ids: list[str], note: str | None = None, _yes: bool = False) -> 
 async def resend(ids: list[str], note: str | None = None, yes: bool = False) -> None:
     async with console.opened_relay() as relay:
         ids = await relay.operations.full_ids(ids)
-        question = f"Send {len(ids)} again? An unconfirmed text may have arrived."
-        if await _any_is(relay, ids, RESENDABLE) and not console.confirmed(question, yes=yes):
-            say("Nothing was sent.")
-            return
+        if await _any_is(relay, ids, RESENDABLE):
+            question = f"Send {len(ids)} again? An unconfirmed text may have arrived."
+            require_yes(question, "Nothing was sent.", yes=yes)
         await _decide(relay, Verb.RESEND, ids, note)
 
 
 @command(app, "messages mark-sent")
 async def mark_sent(ids: list[str], note: str | None = None, _yes: bool = False) -> None:
     async with console.opened_relay() as relay:
-        ids = await relay.operations.full_ids(ids)
         await _decide(relay, Verb.MARK_SENT, ids, note)
 
 
@@ -156,10 +152,8 @@ async def cancel(
     async with console.opened_relay() as relay:
         ids = await relay.operations.full_ids(ids)
         chosen = [one.id for one in await _alike(relay, ids)] if same_wording else ids
-        question = f"Cancel {len(chosen)} for good?"
-        if await _any_is(relay, chosen, CANCELLABLE) and not console.confirmed(question, yes=yes):
-            say("Nothing was canceled.")
-            return
+        if await _any_is(relay, chosen, CANCELLABLE):
+            require_yes(f"Cancel {len(chosen)} for good?", "Nothing was canceled.", yes=yes)
         await _decide(relay, Verb.CANCEL, chosen, note)
 
 
@@ -176,17 +170,12 @@ async def _alike(relay: "Relay", ids: list[str]) -> list[MessageSummary]:
 
 
 async def _decide(relay: "Relay", verb: Verb, ids: list[str], note: str | None) -> list[Message]:
-    import getpass
-
-    try:
-        name = getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        # A user without a name, as in some containers.
-        name = ANONYMOUS.name
-    actor = Actor(name=name, note=note)
+    actor = replace(ANONYMOUS, note=note)
+    with contextlib.suppress(OSError, KeyError, ImportError):  # a user without a name, as in some containers
+        actor = replace(actor, name=getpass.getuser())
     changed: list[Message] = []
     try:
-        for id_ in ids:
+        for id_ in await relay.operations.full_ids(ids):
             changed += await relay.operations.decide(verb, id_, actor)
     finally:
         # If one of them is refused, those before it are changed all the same.

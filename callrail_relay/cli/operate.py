@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import command, confirmed, given, load_context, say, sentence, show
+from callrail_relay.cli.console import command, given, load_context, require_yes, say, sentence, show
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.errors import RelayError, SecretError, SettingsError, Unavailable, UsageError
 from callrail_relay.sentences import local
@@ -86,24 +86,22 @@ async def try_channels() -> None:
 async def dashboard(reset: bool = False, yes: bool = False) -> None:
     from callrail_relay.bootstrap.credentials import ask_for_link
 
-    if reset and not confirmed(sentence("ask_reset"), yes=yes):
-        return
-    link, why = None, ""
+    if reset:
+        require_yes(sentence("ask_reset"), yes=yes)
+    link, shown = None, ""
     try:
-        link = await ask_for_link(load_context(), only=reset)
+        link = shown = await ask_for_link(load_context(), only=reset)
     except Unavailable as error:
         if not reset:
             raise
-        why = str(error)
+        shown = str(error)
     if reset:  # after the links ended, so that none makes another person
         async with console.opened_relay() as relay:
             await relay.people.remove()
         say(sentence("reset"))
-    if link is None:
-        show({"url": None}, why)
-        return
-    say(sentence("link_good"))
-    show({"url": link}, link)
+    if link is not None:
+        say(sentence("link_good"))
+    show({"url": link}, shown)
 
 
 async def doctor() -> int:
@@ -149,25 +147,20 @@ async def hook_url(rotate: bool = False, now: bool = False) -> None:
         raise UsageError(sentence("now_alone"))
     context = load_context()
     if rotate:
-        rotation = await credentials.rotate_hook_token(context, at_once=now)
-        token = rotation.token
-        say(sentence("new_secret", place=rotation.place))
-        if rotation.former_until is None:
-            say(sentence("former_ended"))
-        else:
-            say(sentence("former_works", until=local(rotation.former_until)))
+        place, until = await credentials.rotate_hook_token(context, at_once=now)
+        say(sentence("new_secret", place=place))
+        say(sentence("former_works", until=local(until)) if until else sentence("former_ended"))
         # Others besides IF3 who know the former secret.
         if (await credentials.find_signing_keys(context))[0]:
             say(sentence("webhooks_secret"))
         if context.store_file is None:
             say(sentence("other_computers"))
-    else:
-        try:
-            token = await credentials.require_hook_token(context)
-        except SecretError as error:
-            if context.account_ids:
-                raise
-            raise SettingsError(sentence("nothing_set_up")) from error
+    try:
+        token = await credentials.require_hook_token(context)
+    except SecretError as error:
+        if context.account_ids:
+            raise
+        raise SettingsError(sentence("nothing_set_up")) from error
     if why := why_not_for_if3(context.settings.server.public_url):
         say(why)
     url = credentials.hook_url(context.settings, token)

@@ -324,10 +324,7 @@ async def narrate_log(lines: Iterable[str], find: Find | None, now: Callable[[],
             continue
         told = str(known.get("words") or action), _COLORS.get(known.get("level"), "")
         if event := events.read_event(known):
-            try:
-                told = await _in_words(event, find)
-            except RelayError:  # the text is gone, or the store itself is broken
-                told = await _in_words(event, None)
+            told = await _in_words(event, find)
         out.print(_row(when(time, now()), *told))
 
 
@@ -341,8 +338,9 @@ async def _in_words(event: events.Event, find: Find | None) -> tuple[str, str]:
     """What happened, and its color."""
     text = ""
     if isinstance(event, events.MessageEvent):
-        if find and (told := _of_message(event, (await find(event.message_id))[0])):
-            return told
+        with contextlib.suppress(RelayError):  # the text is gone, or the store itself is broken
+            if find and (told := _of_message(event, (await find(event.message_id))[0])):
+                return told
         text = f"text {event.message_id[-SHORT_ID:]}"
     if isinstance(event, events.AccountPaused | events.AccountWaits):
         what = "is paused" if isinstance(event, events.AccountPaused) else "waits"

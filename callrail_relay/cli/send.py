@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import WORDS, echo, given, load_context, print_json, say, sentence
+from callrail_relay.cli.console import WORDS, echo, given, load_context, print_json, say, sentence, show
 from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.charset import UnparsedError, decode
 from callrail_relay.domain.message import OPEN, Message, Reason, Status
@@ -64,13 +64,11 @@ async def send(
         else:
             [stored] = await relay.operations.find(accepted.message_id)
             ending = DeliveryResult(message=stored)
-    if given.as_json:
-        print_json(message_document(ending.message))
+    if given.as_json or ending.fault is None:
+        sent = ending.message
+        show(message_document(sent), f"{sent.status.capitalize()}: message {sent.id} to {sent.recipient}.")
     if ending.fault is not None:
         raise ending.fault
-    if not given.as_json:
-        sent = ending.message
-        echo(f"{sent.status.capitalize()}: message {sent.id} to {sent.recipient}.")
 
 
 _OPTIONS = {"bad_phone": "--to", "no_text": "--message", "bad_text": "--message"}
@@ -151,9 +149,8 @@ async def replay(
         if dry_run:
             say("Nothing was sent: this was a dry run.")
             return 0
-        if asks and not console.confirmed("Continue?", yes=False):
-            say("Nothing was sent.")
-            return 0
+        if asks:
+            console.require_yes("Continue?", "Nothing was sent.", yes=False)
         return await _send_saved(relay, found, force=force, timeout=timeout)
 
 

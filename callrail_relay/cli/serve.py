@@ -80,12 +80,11 @@ async def _serve(context: "AppContext", *, show_hook_url: bool, sandbox: bool) -
         open_relay(context, hook, long_running=True) as relay,
         nullcontext() if narrator is None else _narrating(narrator, relay),
     ):
-        known = await credentials.hook_tokens(context, relay.store)
         # A store that can only be read would refuse every text: better to say so now.
         await relay.store.write_probe()
         async with (
             open_worker(relay, hook, long_running=True) as worker,
-            open_listeners(relay, worker, known, hook=hook, metrics=metrics, signal=signal) as listening,
+            open_listeners(relay, worker, hook=hook, metrics=metrics, signal=signal) as listening,
         ):
             if given.as_json:
                 console.print_json({"public_url": listening.public_url, "private_url": listening.private_url})
@@ -143,7 +142,7 @@ DEMO_LIMIT = 30  # seconds until its text has to be sent
 async def demo(keep: bool = False) -> None:
     import httpx2
 
-    from callrail_relay.bootstrap.credentials import hook_tokens, hook_url, require_hook_token
+    from callrail_relay.bootstrap.credentials import hook_url, require_hook_token
     from callrail_relay.bootstrap.listeners import open_listeners
     from callrail_relay.bootstrap.sandbox import demonstration, open_sandbox
     from callrail_relay.bootstrap.wiring import open_relay, open_worker
@@ -154,11 +153,10 @@ async def demo(keep: bool = False) -> None:
         )
         sandbox = await stack.enter_async_context(open_sandbox(port=0))
         context = demonstration(Path(directory), sandbox)
-        tokens = await hook_tokens(context)
         stopped = await stack.enter_async_context(stop_signal())
         relay = await stack.enter_async_context(open_relay(context, long_running=True))
         worker = await stack.enter_async_context(open_worker(relay))
-        listening = await stack.enter_async_context(open_listeners(relay, worker, tokens))
+        listening = await stack.enter_async_context(open_listeners(relay, worker))
         running = asyncio.create_task(worker.run())
         url = hook_url(context.settings, await require_hook_token(context), base=listening.public_url)
         say(sentence("demo_up"))

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import AsyncExitStack, suppress
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
@@ -19,30 +19,30 @@ from callrail_relay.sentences import local
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.service_setup import Kind, Needs, ServiceState
 
+KindName = Literal["systemd", "systemd-system", "launchd", "windows"]
+
 app = typer.Typer(no_args_is_help=True, help="Run the relay with this computer.")
 
 
 @command(app, "service install")
 async def install(
-    *, system: bool = False, show_only: bool = False, kind: str | None = None, yes: bool = False
+    *, system: bool = False, show_only: bool = False, kind: KindName | None = None, yes: bool = False
 ) -> None:
     from callrail_relay.bootstrap import service_setup
 
     if kind is not None and not show_only:
         raise UsageError(sentence("kind_alone"))
-    chosen = service_setup.find_kind(system=system, name=kind)
+    chosen = service_setup.Kind(kind) if kind else service_setup.find_kind(system=system)
     if show_only:
         text = service_setup.printed(chosen, given.config)
         show({"kind": chosen, "text": text}, text.rstrip("\n"))
         return
     wrote, fault = await _install(chosen, yes=yes)
-    if given.as_json:
+    if given.as_json or fault is None:
         state = service_setup.read_state(chosen, service_setup.load_for(chosen, given.config))
-        console.print_json({**as_json(state), "wrote": wrote})
+        show({**as_json(state), "wrote": wrote}, sentence("service_installed"))
     if fault is not None:
         raise Unavailable(sentence("installed_fault", fault=fault))
-    if not given.as_json:
-        console.echo(sentence("service_installed"))
 
 
 async def _install(kind: "Kind", *, yes: bool) -> tuple[list[str], str | None]:
@@ -70,32 +70,26 @@ def _ask(needs: "Needs", *, yes: bool) -> None:
     """Name what has to be stored, and have it allowed; else the command ends."""
     for line in needs.lost:
         say(f"Warning: {line}")
-    questions = []
+    refused = sentence("not_installed_without")
     if needs.outside:
         say(sentence("only_here", names=", ".join(needs.outside)))
-        questions.append(sentence("store_that"))
+        console.require_yes(sentence("store_that"), refused, yes=yes)
     if needs.locked:
         say(sentence("keyring_locked", names=", ".join(needs.locked)))
-        questions.append(sentence("move_that"))
-    for question in questions:
-        if not console.confirmed(question, yes=yes):
-            say(sentence("not_installed_without"))
-            raise typer.Exit
+        console.require_yes(sentence("move_that"), refused, yes=yes)
 
 
 @command(app, "service uninstall")
 async def uninstall(system: bool = False, yes: bool = False) -> None:
     from callrail_relay.bootstrap import service_setup
 
-    kind = service_setup.find_kind(system=system or None)
-    state = service_setup.read_state(kind, None)
-    if not state.installed:
+    service = service_setup.find_installed(system=system)
+    if service is None:
         raise NotFound(sentence("no_service"))
-    more = f" and {service_setup.system_config_file().parent}" if kind == "systemd-system" else ""
-    if not console.confirmed(sentence("remove_service", path=state.path, more=more), yes=yes):
-        return
+    more = f" and {service_setup.SYSTEM_CONFIG.parent}" if service.kind == "systemd-system" else ""
+    console.require_yes(sentence("remove_service", path=service.path, more=more), yes=yes)
     with console.working(sentence("stopping")):
-        removed = service_setup.uninstall(kind)
+        removed = service_setup.uninstall(service.kind)
     for path in () if given.as_json else removed:
         say(f"Removed {path}.")
     show({"removed": removed}, sentence("service_removed"))
@@ -169,11 +163,10 @@ async def _narrate(lines: Iterable[str], kind: "Kind") -> None:
 async def restart(system: bool = False) -> None:
     from callrail_relay.bootstrap import service_setup
 
-    kind = service_setup.find_kind(system=system or None)
-    if not service_setup.read_state(kind, None).installed:
+    if (service := service_setup.find_installed(system=system)) is None:
         raise NotFound(sentence("not_installed"))
     with console.working(sentence("restarting")):
-        state, fault = await service_setup.restart(kind, given.config)
+        state, fault = await service_setup.restart(service.kind, given.config)
     if fault is not None:
         raise Unavailable(sentence("restarted_fault", fault=fault))
     show(as_json(state), sentence("service_runs"))

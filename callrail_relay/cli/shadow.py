@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import command, confirmed, echo, given, say, show
+from callrail_relay.cli.console import command, echo, given, require_yes, show
 from callrail_relay.cli.messages import read_since
 from callrail_relay.domain.printable import shortened
 from callrail_relay.errors import Unavailable, UsageError
@@ -36,10 +36,7 @@ def _show(shadow: "Shadow", *, more: str = "", **known: int) -> None:
 
 
 @command(app, "shadow start")
-async def start(
-    forward_to: str,
-    yes: bool = False,  # noqa: ARG001 - asks nothing, and takes it as the others do
-) -> None:
+async def start(forward_to: str, _yes: bool = False) -> None:
     from callrail_relay.service import shadow
 
     async with console.opened_relay() as relay:
@@ -99,9 +96,9 @@ async def end(yes: bool = False) -> None:
     from callrail_relay.service import shadow
 
     async with console.opened_relay() as relay:
-        if (await _read(relay)).is_on and not confirmed("From now on the relay sends. Continue?", yes=yes):
-            say("Nothing was changed: the relay stays in shadow mode.")
-            return
+        if (await _read(relay)).is_on:
+            stays = "Nothing was changed: the relay stays in shadow mode."
+            require_yes("From now on the relay sends. Continue?", stays, yes=yes)
         held = await shadow.switch(relay.store, live=True)
         more = " Turn the old Zap off now; `callrail-relay shadow resume` goes back."
         if held:
@@ -115,9 +112,8 @@ async def resume(yes: bool = False) -> None:
     from callrail_relay.service import shadow
 
     async with console.opened_relay() as relay:
-        question = "From now on the old URL gets each request, and its Zap must be on. Continue?"
-        if not (await _read(relay)).is_on and not confirmed(question, yes=yes):
-            say("Nothing was changed: the relay stays live.")
-            return
+        if not (await _read(relay)).is_on:
+            question = "From now on the old URL gets each request, and its Zap must be on. Continue?"
+            require_yes(question, "Nothing was changed: the relay stays live.", yes=yes)
         await shadow.switch(relay.store, live=False)
         _show(await _read(relay))

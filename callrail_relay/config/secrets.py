@@ -32,56 +32,34 @@ _TEXTS = TypeAdapter(dict[str, str])
 _HEADING = "Secrets of callrail-relay. Only you may read this file."
 
 
-class SecretFile:
-    """``secrets.toml``: one text per key, used only if no other user can read it."""
+def _read_file(path: Path) -> dict[str, str]:
+    """The texts of ``secrets.toml`` by their keys, if no other user can read it. Raises SecretError."""
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            # On Windows the user's own directory keeps others out.
+            if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+                raise SecretError(sentence("secrets_open", path=path, quoted=shlex.quote(str(path))))
+            return _TEXTS.validate_python(tomllib.load(file))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise SecretError(sentence("secrets_unreadable", path=path, why=error.strerror)) from error
+    except ValueError:  # not TOML, not UTF-8, or not texts; its own words might quote a secret
+        raise SecretError(sentence("secrets_damaged", path=path)) from None
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
 
-    @property
-    def words(self) -> str:
-        return f"file {self.path}"
+def _write_file(path: Path, secrets: Mapping[str, str]) -> None:
+    import tomlkit  # noqa: PLC0415 - not for reading secrets, as `serve` does
 
-    def get(self, key: str) -> str | None:
-        return self._read().get(key)
-
-    def set(self, key: str, text: str) -> None:
-        self._write({**self._read(), key: text})
-
-    def delete(self, key: str) -> None:
-        """Take the key out; the file stays, as a sign that it is in use."""
-        secrets = self._read()
-        if secrets.pop(key, None) is not None:
-            self._write(secrets)
-
-    def _read(self) -> dict[str, str]:
-        try:
-            with self.path.open("rb") as file:
-                mode = os.fstat(file.fileno()).st_mode
-                # On Windows the user's own directory keeps others out.
-                if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-                    raise SecretError(
-                        sentence("secrets_open", path=self.path, quoted=shlex.quote(str(self.path)))
-                    )
-                return _TEXTS.validate_python(tomllib.load(file))
-        except FileNotFoundError:
-            return {}
-        except OSError as error:
-            raise SecretError(sentence("secrets_unreadable", path=self.path, why=error.strerror)) from error
-        except ValueError:  # not TOML, not UTF-8, or not texts; its own words might quote a secret
-            raise SecretError(sentence("secrets_damaged", path=self.path)) from None
-
-    def _write(self, secrets: Mapping[str, str]) -> None:
-        import tomlkit  # noqa: PLC0415 - not for reading secrets, as `serve` does
-
-        document = tomlkit.document()
-        document.add(tomlkit.comment(_HEADING))
-        document.update(secrets)
-        try:
-            write_privately(self.path, tomlkit.dumps(document))
-            close_to_others(self.path)
-        except OSError as error:
-            raise SecretError(sentence("secrets_unwritable", path=self.path, why=error.strerror)) from error
+    document = tomlkit.document()
+    document.add(tomlkit.comment(_HEADING))
+    document.update(secrets)
+    try:
+        write_privately(path, tomlkit.dumps(document))
+        close_to_others(path)
+    except OSError as error:
+        raise SecretError(sentence("secrets_unwritable", path=path, why=error.strerror)) from error
 
 
 def close_to_others(path: Path) -> None:
@@ -221,15 +199,11 @@ class Secrets:
         self._suffix = "" if is_default_config_file(path) else f"@{path}"
         self._environ = environ
         self._keyring = OsKeyring(keyring_timeout)
-        self._file = SecretFile(path.with_name("secrets.toml"))
+        self.file = path.with_name("secrets.toml")  # used only if no other user can read it
 
     @property
     def file_in_use(self) -> bool:
-        return self._file.path.exists()
-
-    @property
-    def file(self) -> Path:
-        return self._file.path
+        return self.file.exists()
 
     async def find(self, name: SecretName, *, use_file: bool = False) -> Found | None:
         """
@@ -248,7 +222,7 @@ class Secrets:
         return found or self.in_file(name)
 
     def in_file(self, name: SecretName) -> Found | None:
-        return _found(self._file.get(name.key), self._file.words)
+        return _found(_read_file(self.file).get(name.key), f"file {self.file}")
 
     async def require(self, name: SecretName) -> Found:
         """The secret; if no place has it, SecretError says how to set it."""
@@ -258,25 +232,25 @@ class Secrets:
             raise SecretError(sentence("secret_missing", name=name.words, variable=variable))
         return found
 
-    async def store(self, name: SecretName, value: str, *, use_file: bool) -> str:
-        """Keep *value* in the OS keyring or in the file, and take it out of the other; says where it went."""
+    async def store(self, name: SecretName, value: str, *, use_file: bool = False) -> str:
+        """Keep *value* in the OS keyring, or in the file if that is in use, and say where it went."""
         secret = _checked(value, f"The {name.words}")
         if secret is None:
             raise SecretError(sentence("secret_empty", name=name.words))
-        keyring = None if use_file else await self._keyring.words()
-        if keyring is not None:
-            await self._keyring.set(self._user(name), secret.get_secret_value())
-            self._file.delete(name.key)
-            return keyring
-        if not use_file and not self.file_in_use:
+        if not (use_file or self.file_in_use):
+            if keyring := await self._keyring.words():
+                await self._keyring.set(self._user(name), secret.get_secret_value())
+                return keyring
             variable = f", or set {name.variable}" if name.variable else ""
             raise KeyringError(sentence("keyring_missing", name=name.words, variable=variable))
-        self._file.set(name.key, secret.get_secret_value())
+        _write_file(self.file, _read_file(self.file) | {name.key: secret.get_secret_value()})
         await self._delete_from_keyring(name)
-        return self._file.words
+        return f"file {self.file}"
 
     async def remove(self, name: SecretName) -> None:
-        self._file.delete(name.key)
+        secrets = _read_file(self.file)
+        if secrets.pop(name.key, None) is not None:
+            _write_file(self.file, secrets)  # also if it is empty: it stays as a sign that it is in use
         await self._delete_from_keyring(name)
 
     def shadowed_by(self, name: SecretName) -> str | None:

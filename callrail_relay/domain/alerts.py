@@ -48,7 +48,7 @@ class AlertPolicy:
     budget: tuple[int, ...]  # percent of the hourly and the daily limit, rising
     waiting: timedelta  # how long a text may wait for a person
     failures: int  # how many texts within FAILURE_WINDOW are a burst
-    weekly: str  # the day of the weekly summary, one of WEEKDAYS; anything else: there is none
+    weekly_summary: str  # the day of the weekly summary, one of WEEKDAYS; anything else: there is none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,13 +132,13 @@ def due_since(
     known: Sequence[Incident], policy: AlertPolicy, now: datetime
 ) -> tuple[datetime, int | None] | None:
     """From when, and after which decision, the next summary counts; None unless it is due."""
-    if policy.weekly not in WEEKDAYS:
+    if policy.weekly_summary not in WEEKDAYS:
         return None
     last = next((one.parameters for one in known if one.key == Code.WEEKLY), None)
     if last is None:
         return now, None
     local = now.astimezone() - timedelta(hours=SUMMARY_AT.hour)
-    day = local.date() - timedelta(days=(local.weekday() - WEEKDAYS.index(policy.weekly)) % 7)
+    day = local.date() - timedelta(days=(local.weekday() - WEEKDAYS.index(policy.weekly_summary)) % 7)
     until = datetime.fromisoformat(last["until"])
     is_due = datetime.combine(day, SUMMARY_AT).astimezone() - until >= SUMMARIES_APART
     return (until, last["decision"]) if is_due else None

@@ -20,6 +20,7 @@ from callrail_relay.machine.service_units import NAME, STOP_WITHIN, Kind
 _TASK_RUNNING = "267009"  # SCHED_S_TASK_RUNNING as "Last Result"; the words beside it are translated
 _LINGER = "# `callrail-relay service` enabled lingering for this user.\n"
 _OLDEST_SYSTEMD = 250
+SYSTEM_UNITS = Path("/etc/systemd/system")
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,13 @@ class UnitFile:
 
 
 class Systemd(UnitFile):
-    """A unit of the user's own systemd, or of the system's. Its path is below *root*, which tests change."""
+    """A unit of the user's own systemd, or of the system's."""
 
-    def __init__(self, kind: Kind, *, root: Path = Path("/")) -> None:
+    def __init__(self, kind: Kind) -> None:
         self.kind = kind
         self._system = kind is Kind.SYSTEMD_SYSTEM
         config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111 - no RuntimeError
-        folder = root / "etc/systemd/system" if self._system else Path(config, "systemd/user")
+        folder = SYSTEM_UNITS if self._system else Path(config, "systemd/user")
         self.path = folder / f"{NAME}.service"
         wanted = "multi-user.target" if self._system else "default.target"
         self._link = folder / f"{wanted}.wants" / self.path.name
@@ -228,7 +229,7 @@ class Launchd(LogFile, UnitFile):
             raise Unavailable(sentence("not_signed_in"))
 
     def load(self, text: str) -> None:
-        self._unload()
+        run("launchctl", "bootout", self._service, fails=False)
         self._write(text)
         run("launchctl", "enable", self._service)
         # What was just unloaded may still be stopping.
@@ -239,7 +240,7 @@ class Launchd(LogFile, UnitFile):
             pause(0.5)
 
     def uninstall(self) -> None:
-        self._unload()
+        run("launchctl", "bootout", self._service, fails=False)
         self.path.unlink(missing_ok=True)
         self._remove_logs()
 
@@ -253,10 +254,6 @@ class Launchd(LogFile, UnitFile):
         enabled = installed and not re.search(rf'"{NAME}" => (true|disabled)', disabled)
         running = re.search(r"^\s*state = running$", shown, re.MULTILINE) is not None
         return ServiceState(installed, enabled, running, None, str(self.path), Kind.LAUNCHD)
-
-    def _unload(self) -> None:
-        if run("launchctl", "print", self._service, fails=False) is not None:
-            run("launchctl", "bootout", self._service, fails=False)
 
 
 class TaskScheduler(LogFile):

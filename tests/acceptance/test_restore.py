@@ -222,7 +222,7 @@ def environment(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def restore_here(file: Path) -> int:
-    return asyncio.run(backups.restore(None, file, use_file=True)).open_texts
+    return asyncio.run(backups.restore(None, file, use_file=True))[2]
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ async def test_each_event_of_a_text_names_the_person(
 async def test_other_events_are_told_in_a_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With their reason; what is for debugging, and what cannot be told, is left out."""
+    """With their reason; what is for debugging is left out, and a text that isn't stored has only its id."""
     async with open_rig(tmp_path) as rig:
         narrator = Narrator(rig.clock)
         for event in (
@@ -92,7 +92,7 @@ async def test_other_events_are_told_in_a_sentence(
     assert paused.startswith("Sending is paused. CallRail doesn't recognize the API key (401).")
     for unquoted in (forbidden, firewalled):
         assert "(403). `callrail-relay status` shows its words" in unquoted
-    assert ["Requests refused: wrong secret ", "Ping received."] == others
+    assert ["Message held: text t stored ", "Requests refused: wrong secret ", "Ping received."] == others
 
 
 async def test_all_other_lines_of_a_log_stay_as_they_are(

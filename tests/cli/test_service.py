@@ -20,6 +20,7 @@ from callrail_relay.bootstrap import service_setup
 from callrail_relay.bootstrap.backups import move_store
 from callrail_relay.cli import app, console
 from callrail_relay.cli.service import offer
+from callrail_relay.machine import service_managers
 from callrail_relay.outbox.presence import StoreLock
 from tests.cli.test_background import SETTINGS, free_port
 from tests.config.test_places import mode
@@ -37,7 +38,9 @@ ACTIVE = "ActiveState=active\nUnitFileState=enabled\nActiveEnterTimestamp=Sun 20
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the files of a system service go."""
     root = tmp_path / "root"
-    monkeypatch.setattr(service_setup, "ROOT", root)
+    monkeypatch.setattr(service_setup, "SYSTEM_CONFIG", root / "etc/callrail-relay/config.toml")
+    monkeypatch.setattr(service_setup, "SYSTEM_DATA", root / "var/lib/callrail-relay")
+    monkeypatch.setattr(service_managers, "SYSTEM_UNITS", root / "etc/systemd/system")
     monkeypatch.setattr(service_setup, "MUST_RUN_WITHIN", 0.5)
     # The commands change it, as they point at a system service.
     monkeypatch.setenv("CALLRAIL_RELAY_CONFIG", os.environ["XDG_CONFIG_HOME"] + "/callrail-relay/config.toml")
@@ -201,6 +204,14 @@ def test_no_manager_leaves_nothing_behind(
     assert "Failed to connect to bus" in done.stderr
     assert [config] == list(config.parent.iterdir())
     assert not unit.exists()
+
+
+@pytest.mark.parametrize("action", ["uninstall", "restart", "status"])
+def test_a_system_without_services_is_named(action: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the service is installed can't be known there."""
+    monkeypatch.setattr("sys.platform", "freebsd14")
+
+    assert 8 == service(action).exit_code
 
 
 @pytest.mark.usefixtures("programs")

@@ -52,7 +52,7 @@ def accounts(*standings: AccountStatus, now: datetime = START) -> AlertFacts:
 
 def test_a_node_whose_day_begins_later_sends_no_second_summary() -> None:
     """By its clock the week ends up to a day after another node had told it."""
-    policy = replace(POLICY, weekly="monday")
+    policy = replace(POLICY, weekly_summary="monday")
     monday = datetime(2026, 12, 7, 8).astimezone()
     for told, due in ((monday - timedelta(hours=26), False), (monday - timedelta(days=2), True)):
         parameters = {"until": told.isoformat(), "decision": 7}

@@ -173,11 +173,10 @@ def test_system_service_needs_credentials(
     is_new_enough: bool,
     programs: ServicePrograms,
     monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     programs.answer("show", f"{version}\n")
-    systemd = Systemd(Kind.SYSTEMD_SYSTEM, root=tmp_path)
+    systemd = Systemd(Kind.SYSTEMD_SYSTEM)
 
     if is_new_enough:
         systemd.require()
@@ -186,13 +185,11 @@ def test_system_service_needs_credentials(
             systemd.require()
 
 
-def test_system_service_needs_root(
-    programs: ServicePrograms, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_system_service_needs_root(programs: ServicePrograms, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
 
     with pytest.raises(Unavailable, match="sudo"):
-        Systemd(Kind.SYSTEMD_SYSTEM, root=tmp_path).require()
+        Systemd(Kind.SYSTEMD_SYSTEM).require()
     assert [] == programs.calls
 
 

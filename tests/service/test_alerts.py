@@ -40,7 +40,7 @@ def alerts_of(rig: Rig, *urls: str, free_bytes: int | None = GIGABYTE, weekly_su
         rig.events,
         rig.operations.facts,
         AppriseChannels.open(urls, setting="alerts.urls").tell_of,
-        alert_policy(weekly=weekly_summary),
+        alert_policy(weekly_summary=weekly_summary),
         machine="office",
         free_bytes=lambda: free_bytes,
     )

@@ -11,7 +11,7 @@ import httpx2
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from callrail_relay.bootstrap.context import AppContext
-from callrail_relay.bootstrap.credentials import ask_for_link, hook_tokens, hook_url, require_hook_token
+from callrail_relay.bootstrap.credentials import ask_for_link, hook_url, require_hook_token
 from callrail_relay.bootstrap.listeners import Listening, open_listeners
 from callrail_relay.bootstrap.sandbox import demonstration, open_sandbox
 from callrail_relay.bootstrap.wiring import Relay, open_relay, open_worker
@@ -141,11 +141,10 @@ async def _parts(
         if prepare is not None:
             prepare(context)
         signal = ChangeSignal()
-        tokens = await hook_tokens(context)
         async with (
             open_relay(context, signal, long_running=True) as relay,
             open_worker(relay, signal, long_running=long_running) as worker,
-            open_listeners(relay, worker, tokens, signal=signal) as listening,
+            open_listeners(relay, worker, signal=signal) as listening,
             anyio.create_task_group() as tasks,
         ):
             if deliver:
