@@ -14,6 +14,7 @@ from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.public_url import proof
 from callrail_relay.domain.routing import is_loopback
 from callrail_relay.domain.shadow import ShadowReport
+from callrail_relay.machine.addresses import fetch
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.service import setup
 from callrail_relay.service.alerts import Alerts
@@ -31,7 +32,7 @@ from callrail_relay.web.private import create_private_app
 from callrail_relay.web.public import PublicParts, create_public_app
 from callrail_relay.web.server import Listener, until_unanswered
 
-check_listening = until_unanswered
+check_listening = partial(until_unanswered, partial(fetch, directly=True))
 
 
 @dataclass(frozen=True, kw_only=True)

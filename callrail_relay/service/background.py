@@ -140,7 +140,7 @@ class OutsideHeartbeat(PeriodicTask):
             status = (await self.tell()).status
             reason = "" if 200 <= status < 300 else f"It answered {status}."
         except NoAnswer as error:
-            reason = error.trouble.name.lower().replace("_", " ")  # its address holds a secret
+            reason = str(error)  # without its address, which holds a secret
         if reason and not self._failed:
             self.hook(events.HeartbeatFailed(reason=reason))
         self._failed = bool(reason)
