@@ -18,17 +18,15 @@ from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import claim as store_claim
 from callrail_relay.outbox import record
 from callrail_relay.outbox.rows import look_at_all
-from callrail_relay.service.background import PeriodicTask
+from callrail_relay.service.background import STORE_RETRY, PeriodicTask
 from callrail_relay.service.reconciliation import Reconciliation, tell
 from callrail_relay.service.replies import Polling
 
 LEASE_CHECK = timedelta(seconds=15)  # how often to look for attempts that were left open; the rest wakes us
-STORE_RETRY = timedelta(seconds=1)
 # How old a claim may be when its text is sent. A lease outlasts the time-outs by more than this; a text sent
 # later could be given up, and its successors sent, while it is on its way.
 STALE = timedelta(seconds=5)
 NEVER_LEFT = NotSent("the database didn't answer in time, so the text was not sent.", own_fault=True)
-FAULT_RETRY = timedelta(seconds=10)
 
 Send = Callable[[Route, str, str], Awaitable[Outcome]]  # sends one segment; called once for each attempt
 Recorded = RecordResult | Settled | None
@@ -72,6 +70,11 @@ class Delivery(PeriodicTask):
     unsettled: Callable[[], None] = lambda: None  # called when there may be an outcome to look up
     about_to_claim: Callable[[], None] = lambda: None  # may close accounts
 
+    look = LEASE_CHECK
+    rest = timedelta()
+    finishes = True
+    tells_of_store = True
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self._under_way: set[asyncio.Task[None]] = set()
@@ -79,7 +82,6 @@ class Delivery(PeriodicTask):
         self._open: set[int] = set()
         self._unsure = False
         self._followed = False  # another policy, by which an account may be due before it was to be
-        self._running = False
         self._ended: list[_Ended] = []
         self._recording: asyncio.Task[None] | None = None
         self._leases_checked_at: float | None = None
@@ -103,19 +105,13 @@ class Delivery(PeriodicTask):
 
     async def run(self) -> None:
         """Deliver until ``stop`` is called; what is under way then finishes first."""
-        self._running = True
         try:
-            await self._run()
+            await super().run()
         finally:
-            self._running = False
             await self.settle()
 
-    def stop(self) -> None:
-        self._stopping = True
-        self.wake()
-
     async def turn(self) -> datetime | None:
-        """Start every attempt that may start now; return when the next one may, if that is known."""
+        """Start every attempt that may start now; return when the next one may, or a lease ends, if known."""
         await self._settle_abandoned()
         await self._settle_unsent()
         if self._followed:
@@ -127,8 +123,8 @@ class Delivery(PeriodicTask):
             result = await self._claim(room)
             # What woke us since may have come too late for this claim.
             if len(result.claims) < room and not self._woken.is_set():
-                return result.wake_at
-        return None
+                return min(filter(None, (result.wake_at, self._lease_ends_at)), default=None)
+        return self._lease_ends_at
 
     async def _claim(self, most: int) -> ClaimResult:
         """Take the next segments, *most* at most, and start to send them."""
@@ -158,19 +154,6 @@ class Delivery(PeriodicTask):
         while self._under_way:
             await asyncio.wait(self._under_way)
 
-    async def _turn_or_wait(self) -> timedelta:
-        try:
-            wake_at = await self.turn()
-        except Unavailable as error:
-            self.hook(events.StoreFailed(reason=str(error), retry_in=STORE_RETRY))
-            return STORE_RETRY
-        except Exception as error:  # noqa: BLE001 - the webhook stays open, and a person gets an alert
-            self.hook(events.ProgramFailed(reason=type(error).__name__, retry_in=FAULT_RETRY))
-            return FAULT_RETRY
-        now = self._clock.now()
-        waits = [instant - now for instant in (wake_at, self._lease_ends_at) if instant is not None]
-        return max(timedelta(), min(LEASE_CHECK, *waits)) if waits else LEASE_CHECK
-
     async def _settle_abandoned(self) -> None:
         """Settle attempts that were left open: at the start our own, later those whose lease ran out."""
         now, checked_at = self._clock.monotonic(), self._leases_checked_at
@@ -186,8 +169,7 @@ class Delivery(PeriodicTask):
             self.unsettled()
         await self.store.write(store_claim.take_up_forgotten)
         self._leases_checked_at = now
-        if self._running:
-            self._lease_ends_at = await self.store.read(record.next_lease_end)
+        self._lease_ends_at = await self.store.read(record.next_lease_end)
 
     async def _settle_unsent(self) -> None:
         """Take back our attempts that the store made but could not report to us: certainly not sent."""
