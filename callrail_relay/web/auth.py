@@ -80,29 +80,26 @@ class Login:
         self._links.clear()
         self._ended += 1
 
-    async def enter(self, given: str) -> Session | None:
-        """Open a session for a good token, which is used up; None for any other."""
-        if (token := self.find_link(given)) is None:
-            return None
-        person = await self.people.by_link()
-        # Another request may have used it up meanwhile.
-        return self.open(person) if person and self._links.pop(token, None) else None
+    async def enter(self, given: str, name: str | None = None, password: str = "") -> Session | None:
+        """
+        Open a session for a good token, which is used up; None for any other.
 
-    async def enter_as(self, given: str, name: str, password: str) -> Session | None:
-        """Add a person for a good token, and open their session. Raises UsageError, NotAllowed."""
+        A *name* is that of a new person. Raises UsageError, NotAllowed.
+        """
         if (token := self.find_link(given)) is None:
             return None
         until, ended = self._links.pop(token), self._ended  # first: one link makes one person
+        person = None
         try:
-            person = await self.people.add(name, password)
-        except BaseException:
-            if ended == self._ended:
+            person = await (self.people.by_link() if name is None else self.people.add(name, password))
+        finally:
+            if person is None and ended == self._ended:
                 self._links[token] = until
-            raise
-        if ended != self._ended:  # while the password was hashed
+        if person is None or ended == self._ended:
+            return person and self.open(person)
+        if name is not None:  # all links were ended while the password was hashed
             await self.people.remove(person.name)
-            return None
-        return self.open(person)
+        return None
 
     def open(self, person: Person) -> Session:
         now = self._clock.now().timestamp()

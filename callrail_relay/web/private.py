@@ -107,10 +107,8 @@ class Access:
         form, login = await frame.read_form(request), self._dashboard.login
         token, name, password = (form.get(field, "") for field in ("token", "name", "password"))
         try:
-            if "name" not in form:
-                session = await login.enter(token)
-            elif token:
-                session = await login.enter_as(token, name, password)
+            if token or "name" not in form:
+                session = await login.enter(token, form.get("name"), password)
             else:
                 person = await login.people.sign_in(name, password, network(client_address(request)))
                 if person is None:
