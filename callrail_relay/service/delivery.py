@@ -1,12 +1,14 @@
 """Sends what is due, until it is stopped."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import chain
 from random import Random
 
+from callrail_relay.clock import others_turn
 from callrail_relay.domain import events
 from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, RecordResult
 from callrail_relay.domain.message import Reason
@@ -39,24 +41,6 @@ class DeliveryPolicy:
     concurrency: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    """An attempt whose outcome is to be recorded, and who waits for that."""
-
-    attempt_id: int
-    outcome: Outcome
-    recorded: "asyncio.Future[Recorded]"
-
-    def tell(self, recorded: Recorded | Exception) -> None:
-        """Report what became of it, unless the task that waits for it was canceled."""
-        if self.recorded.done():
-            return
-        if isinstance(recorded, Exception):
-            self.recorded.set_exception(recorded)
-        else:
-            self.recorded.set_result(recorded)
-
-
 @dataclass(eq=False)
 class Delivery(PeriodicTask):
     """The sender of one process. Several may work on one store: only the claim keeps them apart."""
@@ -82,8 +66,9 @@ class Delivery(PeriodicTask):
         self._open: set[int] = set()
         self._unsure = False
         self._followed = False  # another policy, by which an account may be due before it was to be
-        self._ended: list[_Ended] = []
-        self._recording: asyncio.Task[None] | None = None
+        self._ended: dict[int, Outcome] = {}  # what is to be recorded, by attempt
+        self._recorded: dict[int, Recorded | Exception] = {}
+        self._recording = asyncio.Lock()
         self._leases_checked_at: float | None = None
         self._lease_ends_at: datetime | None = None
 
@@ -220,46 +205,37 @@ class Delivery(PeriodicTask):
 
     async def _record(self, claim: Claim, outcome: Outcome) -> Recorded:
         """Write the outcome, in one transaction with all that come in while others are being written."""
-        ended = _Ended(claim.attempt_id, outcome, asyncio.get_running_loop().create_future())
-        self._ended.append(ended)
-        if self._recording is None:
-            self._recording = asyncio.create_task(self._record_all())
-        return await ended.recorded
+        self._ended[claim.attempt_id] = outcome
+        async with self._recording:
+            await others_turn()
+            if self._ended:
+                batch, self._ended = self._ended, {}
+                self._recorded |= await self._record_batch(batch)
+        recorded = self._recorded.pop(claim.attempt_id)
+        if isinstance(recorded, Exception):
+            raise recorded
+        return recorded
 
-    async def _record_all(self) -> None:
-        try:
-            while self._ended:
-                batch, self._ended = self._ended, []
-                await self._record_batch(batch)
-        finally:
-            self._recording = None
-
-    async def _record_batch(self, batch: list[_Ended]) -> None:
+    async def _record_batch(self, batch: Mapping[int, Outcome]) -> Mapping[int, Recorded | Exception]:
         """Write outcomes, again and again; given up if the relay stops and the lease is over."""
-        outcomes = {one.attempt_id: one.outcome for one in batch}
         settle = partial(record.record, random=self.random, lookups=self.policy.lookups)
         give_up_at = self._clock.now() + self.policy.claim.lease
         while True:
             if self.store.shares_commits:
                 self.wake()  # what these outcomes let go is claimed in the same commit
             try:
-                results = await self.store.write(settle, outcomes)
+                return dict(zip(batch, await self.store.write(settle, batch), strict=True))
             except Unavailable as error:
                 self.hook(events.StoreFailed(reason=str(error), retry_in=STORE_RETRY))
                 if self._stopping and self._clock.now() >= give_up_at:
-                    for one in batch:
-                        one.tell(error)
-                    return
+                    return dict.fromkeys(batch, error)
                 await self._clock.sleep(STORE_RETRY.total_seconds())
             except Exception as error:  # noqa: BLE001 - handed to the attempt that it is about
+                if len(batch) == 1:
+                    return dict.fromkeys(batch, error)
                 # One of them may have made all fail.
-                for one in batch:
-                    await self._record_batch([one]) if len(batch) > 1 else one.tell(error)
-                return
-            else:
-                for one, recorded in zip(batch, results, strict=True):
-                    one.tell(recorded)
-                return
+                each = [await self._record_batch({id_: outcome}) for id_, outcome in batch.items()]
+                return dict(chain.from_iterable(one.items() for one in each))
 
     def _tell(self, recorded: RecordResult) -> None:
         self._tell_finished(recorded)
