@@ -84,7 +84,7 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
         ("files", lambda: _check_files(relay)),
         ("CallRail", health.Remembered(lambda: _check_callrail(context), context.clock)),
         ("accounts", lambda: health.check_accounts(relay.operations)),
-        (health.RELAY, lambda: _check_relay(relay)),
+        (health.RELAY, lambda: health.check_relay(relay.store, read_unused(context.data))),
         ("guards", lambda: _check_guards(relay.context)),
         (health.PUBLIC_ADDRESS, relay.public_address.recent),
         ("replies", replies),
@@ -165,13 +165,6 @@ async def _check_files(relay: Relay) -> str:
         more = f" and {len(wide) - MOST_NAMED} more" if len(wide) > MOST_NAMED else ""
         raise CheckWarning(says("readable", paths=f"{', '.join(wide[:MOST_NAMED])}{more}"))
     return says("private") if HAS_MODES else says("no_link")
-
-
-async def _check_relay(relay: Relay) -> str:
-    words = await health.check_relay(relay.store)
-    if unused := read_unused(relay.context.data):
-        raise CheckWarning(says("unused", names=", ".join(unused)))
-    return words
 
 
 async def _check_guards(context: AppContext) -> str:

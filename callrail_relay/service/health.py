@@ -111,9 +111,12 @@ async def check_store(store: Store, probe: StoreProbe) -> str:
     return says("writable", store=store.name)
 
 
-async def check_relay(store: Store) -> str:
+async def check_relay(store: Store, unused: Sequence[str]) -> str:
+    """A relay is running, and none of its settings is *unused* until a restart."""
     if not (nodes := (await store.running()).nodes):
         raise Unavailable(says("not_running"))
+    if unused:
+        raise CheckWarning(says("unused", names=", ".join(unused)))
     return says("running") if len(nodes) == 1 else says("running_several", count=len(nodes))
 
 
