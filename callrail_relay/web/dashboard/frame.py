@@ -47,9 +47,6 @@ LARGEST_FORM = 2_000_000
 FRESH = timedelta(minutes=1)
 """How old a result of the checks may be: a page shows an older one with its time, and renews it meanwhile."""
 
-AGAIN = timedelta(seconds=5)
-"""How old a result may be when a person asks to check again."""
-
 NAMES_LAST = timedelta(minutes=10)
 NAMES_WITHIN = 3.0
 """How old the names of numbers may be, and how many seconds a page waits for CallRail to give new ones."""
@@ -96,7 +93,6 @@ class Examiner(_Background):
         super().__init__(made)
         self._checks = checks
         self.report = Cached(partial(run_checks, checks), FRESH, clock)
-        self.anew = Cached(self._make_anew, AGAIN, clock)  # asks CallRail, too
 
     def latest(self) -> Cached[HealthReport]:
         """The report, which is renewed meanwhile if it is old."""
@@ -105,15 +101,7 @@ class Examiner(_Background):
         return self.report
 
     def expire(self) -> None:
-        """Have all checks made again: a person changed what they are about."""
-        self.anew.expire()
-        self._expire_answers()
-
-    async def _make_anew(self) -> HealthReport:
-        self._expire_answers()
-        return await self.report.get()
-
-    def _expire_answers(self) -> None:
+        """Have all checks made again, also those that ask CallRail: a person changed something, or asks."""
         for _, check in self._checks:
             if isinstance(check, Remembered):
                 check.expire()

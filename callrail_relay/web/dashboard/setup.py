@@ -54,7 +54,8 @@ async def show(visit: Visit, *, fault: str = "") -> Response:
 
 
 async def check(visit: Visit) -> Response:
-    await visit.dashboard.examiner.anew.get()
+    visit.dashboard.examiner.expire()
+    await visit.dashboard.examiner.report.get()
     return visit.back(say("checked"))
 
 
