@@ -92,7 +92,7 @@ async def open_listeners(
         if settings.enabled:
             dashboard = _dashboard(relay, worker, hook, signal or ChangeSignal(), link_secret := new_token())
             host, port = settings.host, settings.port
-            app = create_private_app(dashboard, wiring.scrape(relay, metrics), host=host)
+            app = create_private_app(dashboard, metrics.exposition, host=host)
             private = Listener(app, host=host, port=port, setting="dashboard.port", refused=refused)
             await stack.enter_async_context(private)
             private_url, login_url = private.url, f"{private.url}/login?token={dashboard.login.token}"
@@ -129,7 +129,7 @@ def _dashboard(
         clock=context.clock,
         checks=checks(relay),
         compare=compare,
-        public_url=lambda: relay.public_address.seen,
+        facts=relay.facts,
         read_url=read_url,
         # A person's decision may let any text be sent, even if nothing that comes in could.
         wake=worker.wake_all,

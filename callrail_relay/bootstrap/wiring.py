@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING
 
 from callrail_relay.bootstrap.context import AppContext, listener_url, sentence
 from callrail_relay.callrail.client import CallRail
@@ -22,7 +21,7 @@ from callrail_relay.config.types import check_database_url
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.health import Facts
 from callrail_relay.domain.public_url import proof
-from callrail_relay.errors import SettingsError, Unavailable, UsageError
+from callrail_relay.errors import SettingsError, UsageError
 from callrail_relay.machine.addresses import OldUrl, fetch
 from callrail_relay.machine.files import network_drive, synced_folder
 from callrail_relay.machine.sleep import KeepAwake
@@ -36,7 +35,6 @@ from callrail_relay.service.alerts import Alerts, Tell
 from callrail_relay.service.delivery import Delivery, TaskGroup
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
-from callrail_relay.service.overview import stats_reader
 from callrail_relay.service.people import People
 from callrail_relay.service.public_address import PublicAddress, PublicAddressWatch
 from callrail_relay.service.reconciliation import Reconciliation
@@ -46,9 +44,6 @@ from callrail_relay.service.shadow import Conversations, PassingOn
 from callrail_relay.telemetry import logs
 from callrail_relay.telemetry.alerts import AppriseChannels
 from callrail_relay.telemetry.metrics import Metrics
-
-if TYPE_CHECKING:
-    from callrail_relay.web.private import Scrape
 
 
 @dataclass(kw_only=True)
@@ -240,19 +235,6 @@ async def try_alerts(context: AppContext) -> dict[str, bool]:
 
 def count_events(context: AppContext) -> Metrics:
     return Metrics(context.clock, context.account_ids)
-
-
-def scrape(relay: Relay, metrics: Metrics) -> "Scrape":
-    """What `/metrics` answers with; when the store is silent, what this process counted."""
-    read_stats = stats_reader(relay.store, relay.facts)
-
-    async def read(accept: str) -> tuple[bytes, str]:
-        try:
-            return metrics.exposition(await read_stats(), accept)
-        except Unavailable:
-            return metrics.exposition(None, accept)
-
-    return read
 
 
 async def copy_database(source: str, target: str, begin: Begin) -> dict[str, int]:

@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 
 from callrail_relay.bootstrap.editing import Editor
 from callrail_relay.clock import Cached, Clock
-from callrail_relay.domain.health import PublicUrl
+from callrail_relay.domain.health import Facts
 from callrail_relay.domain.printable import printable, shortened
 from callrail_relay.domain.shadow import ShadowReport
 from callrail_relay.errors import NotFound, RelayError, Unavailable
@@ -154,7 +154,7 @@ class Dashboard:
     checks: Checks
     compare: Callable[[], Awaitable[ShadowReport]]
     read_url: Callable[[], Awaitable[str]]  # for IF3; raises SecretError
-    public_url: Callable[[], PublicUrl | None]
+    facts: Callable[[], Awaitable[Facts]]
     wake: Callable[[], None]  # delivery
     signal: ChangeSignal
     link_secret: str  # lets a program of the relay's own user have a new link

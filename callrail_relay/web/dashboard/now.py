@@ -33,16 +33,14 @@ SHOWN = 5
 async def show(visit: Visit) -> Response:
     dashboard = visit.dashboard
     here = dashboard.clock.now()
-    facts, (today, kept) = await asyncio.gather(
-        dashboard.operations.facts(), dashboard.history.today(midnight(here))
-    )
+    facts, (today, kept) = await asyncio.gather(dashboard.facts(), dashboard.history.today(midnight(here)))
     arrivals = await dashboard.history.arrivals()
     shown = most_pressing(facts.standings, MOST_SHOWN)
     frees_at = await dashboard.history.frees_at([one.account.id for one in shown])
     report = dashboard.examiner.latest().value
     failed = [] if report is None else report.failed_checks()
     unused = await asyncio.to_thread(read_unused, dashboard.settings.context.data)
-    facts = replace(facts, failed_checks=failed, public_url=dashboard.public_url(), unused_settings=unused)
+    facts = replace(facts, failed_checks=failed, unused_settings=unused)
     points, all_standings, waiting = render(facts), facts.standings, facts.waiting
     to_review = (*waiting.held.rows, *waiting.unknown.rows, *waiting.failed.rows)
     newest = sorted(to_review, key=lambda row: row.seq, reverse=True)

@@ -91,8 +91,8 @@ async def save(visit: Visit) -> Response:
 
 async def show_webhook(visit: Visit, *, url: str | None = None) -> Response:
     """The URL for IF3, in full if *url*, and when a text came last."""
-    last = (await visit.dashboard.operations.facts()).last_from_if3
-    return await _draw(visit, "webhook", url=url, last=last, public=visit.dashboard.public_url())
+    facts = await visit.dashboard.facts()
+    return await _draw(visit, "webhook", url=url, last=facts.last_from_if3, public=facts.public_url)
 
 
 async def reveal(visit: Visit) -> Response:
