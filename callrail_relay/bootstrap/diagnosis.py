@@ -67,14 +67,10 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
     async def replies() -> str:
         channels, polling = wiring.channels(context, "replies.forward_to"), context.polling
         keys, source = await find_signing_keys(context)
-        return health.check_replies(
-            signing_keys=len(keys),
-            source=source,
-            polled=context.settings.replies.poll_every,
-            last_poll=None if polling is None else await relay.store.read(store_replies.last_poll, polling),
-            now=await relay.store.now(),
-            forwarded=0 if channels is None else len(channels.names),
-        )
+        last = None if polling is None else await relay.store.read(store_replies.last_poll, polling)
+        ago = None if last is None else await relay.store.now() - last
+        every, forwarded = context.settings.replies.poll_every, channels.names if channels else ()
+        return health.check_replies(len(keys), source, every, ago, len(forwarded))
 
     return [
         *_settings_checks(context, relay),
