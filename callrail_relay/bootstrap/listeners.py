@@ -149,7 +149,7 @@ def _take_up(changed: AppContext, relay: wiring.Relay, worker: TaskGroup, dashbo
     for task in worker.tasks:
         match task:
             case Delivery():
-                task.follow(changed.delivery.claim)
+                task.follow(changed.claim)
             case PassingOn():
                 task.max_age = changed.settings.delivery.max_age
             case Alerts():

@@ -128,9 +128,10 @@ async def open_worker(
             await cover_new_numbers(store, context.tracking_numbers)
             polls = context.polling
             closed = polls.accounts if long_running and polls else frozenset()
-            send, policy = callrail.send_text, context.delivery
-            delivery = Delivery(store, hook, send, policy, context.random, node, closed)
-            reconciliation = Reconciliation(store, hook, callrail.find_texts, context.lookups, delivery.wake)
+            send, claim, lookups = callrail.send_text, context.claim, context.lookups
+            concurrency = context.settings.delivery.concurrency
+            delivery = Delivery(store, hook, send, claim, lookups, concurrency, context.random, node, closed)
+            reconciliation = Reconciliation(store, hook, callrail.find_texts, lookups, delivery.wake)
             worker = TaskGroup(
                 delivery, reconciliation, background.Wakeup(store, hook, (delivery, reconciliation))
             )

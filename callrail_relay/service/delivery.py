@@ -11,7 +11,6 @@ from random import Random
 from callrail_relay.clock import others_turn
 from callrail_relay.domain import events
 from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, RecordResult
-from callrail_relay.domain.message import Reason
 from callrail_relay.domain.outcome import NotSent, Outcome, Refusal, Rejected, Unknown, Unsendable
 from callrail_relay.domain.phone import mask_all
 from callrail_relay.domain.reconcile import LookupPolicy, Settled
@@ -34,19 +33,14 @@ Send = Callable[[Route, str, str], Awaitable[Outcome]]  # sends one segment; cal
 Recorded = RecordResult | Settled | None
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryPolicy:
-    claim: ClaimPolicy
-    lookups: LookupPolicy
-    concurrency: int
-
-
 @dataclass(eq=False)
 class Delivery(PeriodicTask):
     """The sender of one process. Several may work on one store: only the claim keeps them apart."""
 
     send: Send
-    policy: DeliveryPolicy
+    policy: ClaimPolicy
+    lookups: LookupPolicy
+    concurrency: int
     random: Random
     node: str
     closed: frozenset[str] = frozenset()  # accounts of which nothing is sent until ``open``
@@ -79,8 +73,7 @@ class Delivery(PeriodicTask):
 
     def follow(self, claim: ClaimPolicy) -> None:
         """Claim by the limits and guards of *claim* from now on; a claim under way ends as it began."""
-        now = self.policy.claim
-        self.policy = replace(self.policy, claim=replace(now, limits=claim.limits, guards=claim.guards))
+        self.policy = replace(self.policy, limits=claim.limits, guards=claim.guards)
         self._followed = True
         self.wake()
 
@@ -103,7 +96,7 @@ class Delivery(PeriodicTask):
             policy = self.policy
             await self.store.write(look_at_all)
             self._followed = policy is not self.policy  # changed once more meanwhile
-        while (room := self.policy.concurrency - self._sending) > 0 and not self._stopping:
+        while (room := self.concurrency - self._sending) > 0 and not self._stopping:
             self._woken.clear()
             result = await self._claim(room)
             # What woke us since may have come too late for this claim.
@@ -115,7 +108,7 @@ class Delivery(PeriodicTask):
         """Take the next segments, *most* at most, and start to send them."""
         self.about_to_claim()
         began = self._clock.monotonic()
-        policy = self.policy.claim
+        policy = self.policy
         try:
             if self.closed:
                 policy = replace(policy, accounts=policy.accounts - self.closed)
@@ -145,7 +138,7 @@ class Delivery(PeriodicTask):
         one_ends = self._lease_ends_at is not None and self._lease_ends_at <= self._clock.now()
         if checked_at is not None and now - checked_at < LEASE_CHECK.total_seconds() and not one_ends:
             return
-        node, lookups = self.node if checked_at is None else None, self.policy.lookups
+        node, lookups = self.node if checked_at is None else None, self.lookups
         settle = partial(record.settle_abandoned, node=node, random=self.random, lookups=lookups)
         abandoned = await self.store.write(settle)
         for recorded in abandoned:
@@ -171,7 +164,7 @@ class Delivery(PeriodicTask):
         error = None if task.cancelled() else task.exception()
         if error is not None:
             # The attempt stays open; when its lease is over it is settled as unknown.
-            self.hook(events.ProgramFailed(reason=type(error).__name__, retry_in=self.policy.claim.lease))
+            self.hook(events.ProgramFailed(reason=type(error).__name__, retry_in=self.policy.lease))
         if not self.store.shares_commits:
             self.wake()
 
@@ -218,8 +211,8 @@ class Delivery(PeriodicTask):
 
     async def _record_batch(self, batch: Mapping[int, Outcome]) -> Mapping[int, Recorded | Exception]:
         """Write outcomes, again and again; given up if the relay stops and the lease is over."""
-        settle = partial(record.record, random=self.random, lookups=self.policy.lookups)
-        give_up_at = self._clock.now() + self.policy.claim.lease
+        settle = partial(record.record, random=self.random, lookups=self.lookups)
+        give_up_at = self._clock.now() + self.policy.lease
         while True:
             if self.store.shares_commits:
                 self.wake()  # what these outcomes let go is claimed in the same commit
@@ -243,9 +236,10 @@ class Delivery(PeriodicTask):
             self.unsettled()
         before, after = recorded.account_before, recorded.account
         if after.paused_since is not None and before.paused_since is None:
-            self.hook(events.AccountPaused(account_id=after.id, reason=_code(after.paused_reason)))
+            reason = after.paused_reason.code if after.paused_reason else ""
+            self.hook(events.AccountPaused(account_id=after.id, reason=reason))
         if after.wait_until is not None and after.wait_until != before.wait_until:
-            reason = _code(after.wait_reason)
+            reason = after.wait_reason.code if after.wait_reason else ""
             self.hook(events.AccountWaits(account_id=after.id, until=after.wait_until, reason=reason))
 
     def _tell_finished(self, recorded: RecordResult) -> None:
@@ -263,10 +257,6 @@ class Delivery(PeriodicTask):
             self.hook(events.SentTwice(message_id=recorded.message_id))
         if recorded.settled is not None:
             tell(self.hook, recorded.settled)
-
-
-def _code(reason: Reason | None) -> str:
-    return "" if reason is None else reason.code
 
 
 class TaskGroup:
