@@ -305,10 +305,9 @@ async def test_what_was_decided_before_a_failure_is_sent_all_the_same(
             if len(decided) == 2:
                 raise Unavailable("The disk is full.")
             decided.append(id_)
-            return approve.statement(connection, now, id_, actor)
+            return approve(connection, now, id_, actor)
 
-        failing = approve._replace(statement=fail_at_last)
-        monkeypatch.setitem(operations.DECISIONS, Verb.APPROVE, failing)
+        monkeypatch.setitem(operations.DECISIONS, Verb.APPROVE, fail_at_last)
         await visitor.post("/review", verb="approve", sure="yes", id=" ".join(held))
         rig.clock.advance(8)
 
