@@ -30,16 +30,14 @@ class HealthReport:
     findings: tuple[CheckResult, ...]
 
     @property
-    def failed(self) -> list[CheckResult]:
-        return [one for one in self.findings if one.condition is Condition.FAILED]
-
-    @property
     def exit_code(self) -> int:
-        return next((one.exit_code for one in self.failed), 0)
+        """That of the first check that failed."""
+        return next((one.exit_code for one in self.findings if one.exit_code), 0)
 
     def failed_checks(self) -> list[CheckResult]:
         """What failed, for the verdict."""
-        return [one for one in self.failed if one.name not in _SEEN_OTHERWISE]
+        seen = _SEEN_OTHERWISE
+        return [one for one in self.findings if one.condition is Condition.FAILED and one.name not in seen]
 
     def document(self) -> dict[str, Any]:
         return {"ok": self.exit_code == 0, "checks": [finding.document() for finding in self.findings]}

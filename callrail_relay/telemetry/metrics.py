@@ -147,10 +147,7 @@ def _read_accounts(standings: Sequence[AccountStatus]) -> Iterator[Metric]:
     yield _gauge("queue_empty_timestamp_seconds", empty)
 
 
-Samples = Iterable[tuple[tuple[str, ...], float]]
-
-
-def _gauge(name: str, samples: Samples) -> GaugeMetricFamily:
+def _gauge(name: str, samples: Iterable[tuple[tuple[str, ...], float]]) -> GaugeMetricFamily:
     words, *labels = _WORDS["gauges"][name]
     gauge = GaugeMetricFamily(PREFIX + name, words, labels=labels)
     for values, number in samples:
