@@ -101,7 +101,7 @@ class Connections(ServerState):
 
 
 class LimitedProtocol(H11Protocol):
-    """Uvicorn's HTTP, which waits for no peer forever and ignores an offer to upgrade."""
+    """Uvicorn's HTTP, which waits for no peer forever."""
 
     server_state: Connections
 
@@ -169,9 +169,6 @@ class LimitedProtocol(H11Protocol):
             super().send_400_response(msg)
         self.transport.close()
 
-    def _should_upgrade(self) -> bool:
-        return False
-
     def _tidy(self) -> None:
         """Give h11 a head that it accepts, as others do: without empty lines or a host, and escaped."""
         came = self.conn.trailing_data[0]
@@ -233,7 +230,7 @@ class Listener:
             server_header=False,
             lifespan="off",
             http=LimitedProtocol,
-            ws="none",
+            ws="none",  # so that an offer to upgrade changes nothing
             h11_max_incomplete_event_size=HEAD_BYTES,
             proxy_headers=False,  # the app's own, which `trust` changes
             timeout_keep_alive=KEEP_ALIVE,
