@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import secrets
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -65,7 +65,7 @@ class Login:
         self._key = key or new_token()
         self._links: dict[str, float] = {}
         self._ended = 0  # how often all links were ended
-        self._signed_out: OrderedDict[str, None] = OrderedDict()
+        self._signed_out = deque[str](maxlen=MOST_SIGNED_OUT)
         self._notices: OrderedDict[tuple[str, str], Notice] = OrderedDict()
         self.token = self.new_token(timedelta.max)
 
@@ -142,9 +142,7 @@ class Login:
 
     def sign_out(self, session: Session) -> None:
         """End a session. A copy of its cookie is refused until the relay restarts."""
-        self._signed_out[session.id] = None
-        if len(self._signed_out) > MOST_SIGNED_OUT:
-            self._signed_out.popitem(last=False)
+        self._signed_out.append(session.id)
 
     def tell(self, session: Session, notice: Notice) -> str:
         """Keep a notice for the next page, and return the name by which that page finds it."""
