@@ -395,10 +395,10 @@ async def test_settings_become_policies(tmp_path: Path) -> None:
             delivery={"concurrency": 2, "max_age": "1h", "connect_timeout": 3.0, "read_timeout": 30.0},
             guards={"duplicate": "off", "merge_tag": "warn", "duplicate_window": "1m"},
         )
-    delivery, mapping = context.delivery, context.mapping
+    claim, mapping = context.claim, context.mapping
 
     assert (7, 70) == (mapping.limits.per_hour, mapping.limits.per_day)
-    assert 300 == mapping.max_characters == delivery.claim.max_characters
+    assert 300 == mapping.max_characters == claim.max_characters
     assert (Mode.OFF, Mode.WARN, Mode.HOLD) == (
         mapping.guards.duplicate,
         mapping.guards.merge_tag,
@@ -406,10 +406,10 @@ async def test_settings_become_policies(tmp_path: Path) -> None:
     )
     assert timedelta(hours=1) == mapping.guards.max_age
     assert timedelta(minutes=1) == mapping.guards.duplicate_window
-    assert 2 == delivery.concurrency
-    assert timedelta(seconds=2.5) == delivery.claim.recipient_interval
-    assert timedelta(seconds=33) + LEASE_MARGIN == delivery.claim.lease
-    assert frozenset(context.account_ids) == delivery.claim.accounts
+    assert 2 == context.settings.delivery.concurrency
+    assert timedelta(seconds=2.5) == claim.recipient_interval
+    assert timedelta(seconds=33) + LEASE_MARGIN == claim.lease
+    assert frozenset(context.account_ids) == claim.accounts
 
 
 def test_nothing_configured_cannot_send() -> None:

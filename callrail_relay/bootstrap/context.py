@@ -29,7 +29,6 @@ from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
 from callrail_relay.domain.routing import Routes, local_url
 from callrail_relay.errors import RelayError, SettingsError
 from callrail_relay.outbox.engine import peek_at_messages, store_file
-from callrail_relay.service.delivery import DeliveryPolicy
 
 LEASE_MARGIN = timedelta(seconds=10)
 read_duration = parse_duration
@@ -92,8 +91,8 @@ class AppContext:
         return tuple(dict.fromkeys((route.account_id, route.company_id) for route in self.routes))
 
     @property
-    def delivery(self) -> DeliveryPolicy:
-        claim = ClaimPolicy(
+    def claim(self) -> ClaimPolicy:
+        return ClaimPolicy(
             accounts=frozenset(self.account_ids),
             limits=self.limits,
             recipient_interval=self.settings.limits.recipient_interval,
@@ -101,7 +100,6 @@ class AppContext:
             max_characters=self.settings.limits.max_characters,
             guards=self.guards,
         )
-        return DeliveryPolicy(claim, self.lookups, self.settings.delivery.concurrency)
 
     @property
     def inbound(self) -> InboundPolicy:

@@ -32,7 +32,7 @@ from callrail_relay.service import tokens
 from callrail_relay.service.background import Refused
 from callrail_relay.service.public_address import FromInside
 from callrail_relay.service.replies import EVENT, CallRailWebhooks, InboundTexts
-from callrail_relay.service.tokens import HookToken, HookTokens, SigningKeys, digest, new_token
+from callrail_relay.service.tokens import HookToken, HookTokens, digest, new_token, reread
 
 
 async def read_hook_tokens(context: AppContext) -> Sequence[HookToken]:
@@ -140,9 +140,8 @@ async def open_callrail_webhooks(
         return (await find_signing_keys(context))[0]
 
     texts = InboundTexts(store, hook, context.inbound, arrived)
-    return CallRailWebhooks(
-        texts, SigningKeys(await read(), read, verify, context.clock), read_webhook, refused
-    )
+    keys = reread(await read(), read, context.clock)
+    return CallRailWebhooks(texts, keys, verify, read_webhook, refused)
 
 
 class Registration(NamedTuple):

@@ -66,14 +66,10 @@ def checks(relay: wiring.Relay) -> list[tuple[str, Check]]:
     async def replies() -> str:
         channels, polling = wiring.channels(context, "replies.forward_to"), context.polling
         keys, source = await find_signing_keys(context)
-        return health.check_replies(
-            signing_keys=len(keys),
-            source=source,
-            polled=context.settings.replies.poll_every,
-            last_poll=None if polling is None else await relay.store.read(store_replies.last_poll, polling),
-            now=await relay.store.now(),
-            forwarded=0 if channels is None else len(channels.names),
-        )
+        last = None if polling is None else await relay.store.read(store_replies.last_poll, polling)
+        ago = None if last is None else await relay.store.now() - last
+        every, forwarded = context.settings.replies.poll_every, channels.names if channels else ()
+        return health.check_replies(len(keys), source, every, ago, len(forwarded))
 
     return [
         *_settings_checks(context, relay),
@@ -83,7 +79,7 @@ def checks(relay: wiring.Relay) -> list[tuple[str, Check]]:
         ("files", lambda: _check_files(relay)),
         ("CallRail", health.Remembered(lambda: _check_callrail(context), context.clock)),
         ("accounts", lambda: health.check_accounts(relay.operations)),
-        (health.RELAY, lambda: _check_relay(relay)),
+        (health.RELAY, lambda: health.check_relay(relay.store, read_unused(context.data))),
         ("guards", lambda: _check_guards(relay.context)),
         (health.PUBLIC_ADDRESS, relay.public_address.recent),
         ("replies", replies),
@@ -164,13 +160,6 @@ async def _check_files(relay: wiring.Relay) -> str:
         more = f" and {len(wide) - MOST_NAMED} more" if len(wide) > MOST_NAMED else ""
         raise CheckWarning(says("readable", paths=f"{', '.join(wide[:MOST_NAMED])}{more}"))
     return says("private") if HAS_MODES else says("no_link")
-
-
-async def _check_relay(relay: wiring.Relay) -> str:
-    words = await health.check_relay(relay.store)
-    if unused := read_unused(relay.context.data):
-        raise CheckWarning(says("unused", names=", ".join(unused)))
-    return words
 
 
 async def _check_guards(context: AppContext) -> str:

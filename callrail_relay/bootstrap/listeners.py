@@ -14,7 +14,7 @@ from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.public_url import proof
 from callrail_relay.domain.routing import is_loopback
 from callrail_relay.domain.shadow import ShadowReport
-from callrail_relay.machine.addresses import OldUrl
+from callrail_relay.machine.addresses import OldUrl, fetch
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.service import setup
 from callrail_relay.service.alerts import Alerts
@@ -31,7 +31,7 @@ from callrail_relay.web.private import create_private_app
 from callrail_relay.web.public import PublicParts, create_public_app
 from callrail_relay.web.server import Listener, until_unanswered
 
-check_listening = until_unanswered
+check_listening = partial(until_unanswered, partial(fetch, directly=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ async def open_listeners(
         if settings.enabled:
             dashboard = _dashboard(relay, worker, hook, signal or ChangeSignal(), link_secret := new_token())
             host, port = settings.host, settings.port
-            app = create_private_app(dashboard, wiring.scrape(relay, metrics), host=host)
+            app = create_private_app(dashboard, metrics.exposition, host=host)
             private = Listener(app, host=host, port=port, setting="dashboard.port", refused=refused)
             await stack.enter_async_context(private)
             private_url, login_url = private.url, f"{private.url}/login?token={dashboard.login.token}"
@@ -131,7 +131,7 @@ def _dashboard(
         clock=context.clock,
         checks=checks(relay),
         compare=compare,
-        public_url=lambda: relay.public_address.seen,
+        facts=relay.facts,
         read_url=read_url,
         # A person's decision may let any text be sent, even if nothing that comes in could.
         wake=worker.wake_all,
@@ -151,7 +151,7 @@ def _take_up(changed: AppContext, relay: wiring.Relay, worker: TaskGroup, dashbo
     for task in worker.tasks:
         match task:
             case Delivery():
-                task.follow(changed.delivery.claim)
+                task.follow(changed.claim)
             case PassingOn():
                 task.max_age = changed.settings.delivery.max_age
             case Alerts():

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING
 
 from callrail_relay.bootstrap.context import AppContext, listener_url, sentence
 from callrail_relay.callrail.client import CallRail
@@ -21,7 +20,7 @@ from callrail_relay.config.secrets import SecretName
 from callrail_relay.config.types import check_database_url
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.health import Facts
-from callrail_relay.errors import SettingsError, Unavailable, UsageError
+from callrail_relay.errors import SettingsError, UsageError
 from callrail_relay.machine.addresses import fetch
 from callrail_relay.machine.files import network_drive, synced_folder
 from callrail_relay.machine.sleep import KeepAwake
@@ -34,7 +33,6 @@ from callrail_relay.service.alerts import Alerts, Tell
 from callrail_relay.service.delivery import Delivery, TaskGroup
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
-from callrail_relay.service.overview import stats_reader
 from callrail_relay.service.people import People
 from callrail_relay.service.public_address import PublicAddress, PublicAddressWatch
 from callrail_relay.service.reconciliation import Reconciliation
@@ -44,9 +42,6 @@ from callrail_relay.service.shadow import Conversations
 from callrail_relay.telemetry import logs
 from callrail_relay.telemetry.alerts import AppriseChannels
 from callrail_relay.telemetry.metrics import Metrics
-
-if TYPE_CHECKING:
-    from callrail_relay.web.private import Scrape
 
 
 @dataclass(kw_only=True)
@@ -125,9 +120,10 @@ async def open_worker(
             await cover_new_numbers(store, context.tracking_numbers)
             polls = context.polling
             closed = polls.accounts if long_running and polls else frozenset()
-            send, policy = callrail.send_text, context.delivery
-            delivery = Delivery(store, hook, send, policy, context.random, node, closed)
-            reconciliation = Reconciliation(store, hook, callrail.find_texts, context.lookups, delivery.wake)
+            send, claim, lookups = callrail.send_text, context.claim, context.lookups
+            concurrency = context.settings.delivery.concurrency
+            delivery = Delivery(store, hook, send, claim, lookups, concurrency, context.random, node, closed)
+            reconciliation = Reconciliation(store, hook, callrail.find_texts, lookups, delivery.wake)
             worker = TaskGroup(
                 delivery, reconciliation, background.Wakeup(store, hook, (delivery, reconciliation))
             )
@@ -220,19 +216,6 @@ async def try_alerts(context: AppContext) -> dict[str, bool]:
 
 def count_events(context: AppContext) -> Metrics:
     return Metrics(context.clock, context.account_ids)
-
-
-def scrape(relay: Relay, metrics: Metrics) -> "Scrape":
-    """What `/metrics` answers with; when the store is silent, what this process counted."""
-    read_stats = stats_reader(relay.store, relay.facts)
-
-    async def read(accept: str) -> tuple[bytes, str]:
-        try:
-            return metrics.exposition(await read_stats(), accept)
-        except Unavailable:
-            return metrics.exposition(None, accept)
-
-    return read
 
 
 async def copy_database(source: str, target: str, begin: Begin) -> dict[str, int]:

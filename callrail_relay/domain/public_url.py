@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import ipaddress
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum, auto
 from urllib.parse import urlsplit
@@ -111,7 +112,7 @@ class Trouble(StrEnum):
 
 class NoAnswer(Exception):
     def __init__(self, trouble: Trouble, detail: str = "", addresses: tuple[str, ...] = ()) -> None:
-        super().__init__(trouble, detail)
+        super().__init__(trouble.replace("_", " "))
         self.trouble = trouble
         self.detail = detail
         self.addresses = addresses
@@ -123,6 +124,9 @@ class Answer:
     body: bytes = b""
     location: str = ""
     addresses: tuple[str, ...] = ()  # of the name; none if a proxy looked it up
+
+
+Fetch = Callable[[str], Awaitable[Answer]]  # gets a URL; raises NoAnswer
 
 
 def proof(secret: str, nonce: str) -> str:

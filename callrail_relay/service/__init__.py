@@ -3,3 +3,4 @@
 from callrail_relay.domain import teller
 
 sentence = teller(__package__, "words")
+refusal = teller(__package__, "words", "not_allowed")

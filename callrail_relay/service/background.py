@@ -18,8 +18,8 @@ from callrail_relay.outbox.claim import Due, newest_due
 from callrail_relay.outbox.presence import BEAT
 from callrail_relay.outbox.store import Store
 
-FAULT_RETRY = timedelta(seconds=30)
-STORE_RETRY = timedelta(seconds=5)
+FAULT_RETRY = timedelta(seconds=10)
+STORE_RETRY = timedelta(seconds=1)
 
 
 @dataclass(eq=False)
@@ -30,6 +30,9 @@ class PeriodicTask(ABC):
     hook: events.EventHook
 
     look = timedelta(seconds=60)  # how often to look, at least: another process may have left something
+    rest = timedelta(seconds=1)  # between two turns, at least, unless something wakes it
+    finishes = False  # whether a turn under way is finished when the relay stops
+    tells_of_store = False  # one task does, when the store fails: all others would say the same
 
     def __post_init__(self) -> None:
         self._clock = self.store.clock
@@ -53,7 +56,8 @@ class PeriodicTask(ABC):
 
     def stop(self) -> None:
         self._stopping = True
-        if self._task is not None:
+        self.wake()
+        if self._task is not None and not self.finishes:
             self._task.cancel()
 
     def wake(self) -> None:
@@ -67,14 +71,16 @@ class PeriodicTask(ABC):
     async def _turn_or_wait(self) -> timedelta:
         try:
             due_at = await self.turn()
-        except Unavailable:  # delivery tells about the store
+        except Unavailable as error:
+            if self.tells_of_store:
+                self.hook(events.StoreFailed(reason=str(error), retry_in=STORE_RETRY))
             return STORE_RETRY
         except Exception as error:  # noqa: BLE001 - the webhook stays open, and a person gets an alert
             self.hook(events.ProgramFailed(reason=type(error).__name__, retry_in=FAULT_RETRY))
             return FAULT_RETRY
         if due_at is None:
             return self.look
-        return min(self.look, max(timedelta(seconds=1), due_at - self._clock.now()))
+        return min(self.look, max(self.rest, due_at - self._clock.now()))
 
 
 @dataclass(eq=False)
@@ -140,7 +146,7 @@ class OutsideHeartbeat(PeriodicTask):
             status = (await self.tell()).status
             reason = "" if 200 <= status < 300 else f"It answered {status}."
         except NoAnswer as error:
-            reason = error.trouble.name.lower().replace("_", " ")  # its address holds a secret
+            reason = str(error)  # without its address, which holds a secret
         if reason and not self._failed:
             self.hook(events.HeartbeatFailed(reason=reason))
         self._failed = bool(reason)

@@ -1,15 +1,16 @@
 """Sends what is due, until it is stopped."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import chain
 from random import Random
 
+from callrail_relay.clock import others_turn
 from callrail_relay.domain import events
 from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, RecordResult
-from callrail_relay.domain.message import Reason
 from callrail_relay.domain.outcome import NotSent, Outcome, Refusal, Rejected, Unknown, Unsendable
 from callrail_relay.domain.phone import mask_all
 from callrail_relay.domain.reconcile import LookupPolicy, Settled
@@ -18,45 +19,18 @@ from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import claim as store_claim
 from callrail_relay.outbox import record
 from callrail_relay.outbox.rows import look_at_all
-from callrail_relay.service.background import PeriodicTask
+from callrail_relay.service.background import STORE_RETRY, PeriodicTask
 from callrail_relay.service.reconciliation import Reconciliation, tell
 from callrail_relay.service.replies import Polling
 
 LEASE_CHECK = timedelta(seconds=15)  # how often to look for attempts that were left open; the rest wakes us
-STORE_RETRY = timedelta(seconds=1)
 # How old a claim may be when its text is sent. A lease outlasts the time-outs by more than this; a text sent
 # later could be given up, and its successors sent, while it is on its way.
 STALE = timedelta(seconds=5)
 NEVER_LEFT = NotSent("the database didn't answer in time, so the text was not sent.", own_fault=True)
-FAULT_RETRY = timedelta(seconds=10)
 
 Send = Callable[[Route, str, str], Awaitable[Outcome]]  # sends one segment; called once for each attempt
 Recorded = RecordResult | Settled | None
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryPolicy:
-    claim: ClaimPolicy
-    lookups: LookupPolicy
-    concurrency: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    """An attempt whose outcome is to be recorded, and who waits for that."""
-
-    attempt_id: int
-    outcome: Outcome
-    recorded: "asyncio.Future[Recorded]"
-
-    def tell(self, recorded: Recorded | Exception) -> None:
-        """Report what became of it, unless the task that waits for it was canceled."""
-        if self.recorded.done():
-            return
-        if isinstance(recorded, Exception):
-            self.recorded.set_exception(recorded)
-        else:
-            self.recorded.set_result(recorded)
 
 
 @dataclass(eq=False)
@@ -64,13 +38,20 @@ class Delivery(PeriodicTask):
     """The sender of one process. Several may work on one store: only the claim keeps them apart."""
 
     send: Send
-    policy: DeliveryPolicy
+    policy: ClaimPolicy
+    lookups: LookupPolicy
+    concurrency: int
     random: Random
     node: str
     closed: frozenset[str] = frozenset()  # accounts of which nothing is sent until ``open``
 
     unsettled: Callable[[], None] = lambda: None  # called when there may be an outcome to look up
     about_to_claim: Callable[[], None] = lambda: None  # may close accounts
+
+    look = LEASE_CHECK
+    rest = timedelta()
+    finishes = True
+    tells_of_store = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,9 +60,9 @@ class Delivery(PeriodicTask):
         self._open: set[int] = set()
         self._unsure = False
         self._followed = False  # another policy, by which an account may be due before it was to be
-        self._running = False
-        self._ended: list[_Ended] = []
-        self._recording: asyncio.Task[None] | None = None
+        self._ended: dict[int, Outcome] = {}  # what is to be recorded, by attempt
+        self._recorded: dict[int, Recorded | Exception] = {}
+        self._recording = asyncio.Lock()
         self._leases_checked_at: float | None = None
         self._lease_ends_at: datetime | None = None
 
@@ -92,8 +73,7 @@ class Delivery(PeriodicTask):
 
     def follow(self, claim: ClaimPolicy) -> None:
         """Claim by the limits and guards of *claim* from now on; a claim under way ends as it began."""
-        now = self.policy.claim
-        self.policy = replace(self.policy, claim=replace(now, limits=claim.limits, guards=claim.guards))
+        self.policy = replace(self.policy, limits=claim.limits, guards=claim.guards)
         self._followed = True
         self.wake()
 
@@ -103,38 +83,32 @@ class Delivery(PeriodicTask):
 
     async def run(self) -> None:
         """Deliver until ``stop`` is called; what is under way then finishes first."""
-        self._running = True
         try:
-            await self._run()
+            await super().run()
         finally:
-            self._running = False
             await self.settle()
 
-    def stop(self) -> None:
-        self._stopping = True
-        self.wake()
-
     async def turn(self) -> datetime | None:
-        """Start every attempt that may start now; return when the next one may, if that is known."""
+        """Start every attempt that may start now; return when the next one may, or a lease ends, if known."""
         await self._settle_abandoned()
         await self._settle_unsent()
         if self._followed:
             policy = self.policy
             await self.store.write(look_at_all)
             self._followed = policy is not self.policy  # changed once more meanwhile
-        while (room := self.policy.concurrency - self._sending) > 0 and not self._stopping:
+        while (room := self.concurrency - self._sending) > 0 and not self._stopping:
             self._woken.clear()
             result = await self._claim(room)
             # What woke us since may have come too late for this claim.
             if len(result.claims) < room and not self._woken.is_set():
-                return result.wake_at
-        return None
+                return min(filter(None, (result.wake_at, self._lease_ends_at)), default=None)
+        return self._lease_ends_at
 
     async def _claim(self, most: int) -> ClaimResult:
         """Take the next segments, *most* at most, and start to send them."""
         self.about_to_claim()
         began = self._clock.monotonic()
-        policy = self.policy.claim
+        policy = self.policy
         try:
             if self.closed:
                 policy = replace(policy, accounts=policy.accounts - self.closed)
@@ -158,26 +132,13 @@ class Delivery(PeriodicTask):
         while self._under_way:
             await asyncio.wait(self._under_way)
 
-    async def _turn_or_wait(self) -> timedelta:
-        try:
-            wake_at = await self.turn()
-        except Unavailable as error:
-            self.hook(events.StoreFailed(reason=str(error), retry_in=STORE_RETRY))
-            return STORE_RETRY
-        except Exception as error:  # noqa: BLE001 - the webhook stays open, and a person gets an alert
-            self.hook(events.ProgramFailed(reason=type(error).__name__, retry_in=FAULT_RETRY))
-            return FAULT_RETRY
-        now = self._clock.now()
-        waits = [instant - now for instant in (wake_at, self._lease_ends_at) if instant is not None]
-        return max(timedelta(), min(LEASE_CHECK, *waits)) if waits else LEASE_CHECK
-
     async def _settle_abandoned(self) -> None:
         """Settle attempts that were left open: at the start our own, later those whose lease ran out."""
         now, checked_at = self._clock.monotonic(), self._leases_checked_at
         one_ends = self._lease_ends_at is not None and self._lease_ends_at <= self._clock.now()
         if checked_at is not None and now - checked_at < LEASE_CHECK.total_seconds() and not one_ends:
             return
-        node, lookups = self.node if checked_at is None else None, self.policy.lookups
+        node, lookups = self.node if checked_at is None else None, self.lookups
         settle = partial(record.settle_abandoned, node=node, random=self.random, lookups=lookups)
         abandoned = await self.store.write(settle)
         for recorded in abandoned:
@@ -186,8 +147,7 @@ class Delivery(PeriodicTask):
             self.unsettled()
         await self.store.write(store_claim.take_up_forgotten)
         self._leases_checked_at = now
-        if self._running:
-            self._lease_ends_at = await self.store.read(record.next_lease_end)
+        self._lease_ends_at = await self.store.read(record.next_lease_end)
 
     async def _settle_unsent(self) -> None:
         """Take back our attempts that the store made but could not report to us: certainly not sent."""
@@ -204,7 +164,7 @@ class Delivery(PeriodicTask):
         error = None if task.cancelled() else task.exception()
         if error is not None:
             # The attempt stays open; when its lease is over it is settled as unknown.
-            self.hook(events.ProgramFailed(reason=type(error).__name__, retry_in=self.policy.claim.lease))
+            self.hook(events.ProgramFailed(reason=type(error).__name__, retry_in=self.policy.lease))
         if not self.store.shares_commits:
             self.wake()
 
@@ -238,46 +198,37 @@ class Delivery(PeriodicTask):
 
     async def _record(self, claim: Claim, outcome: Outcome) -> Recorded:
         """Write the outcome, in one transaction with all that come in while others are being written."""
-        ended = _Ended(claim.attempt_id, outcome, asyncio.get_running_loop().create_future())
-        self._ended.append(ended)
-        if self._recording is None:
-            self._recording = asyncio.create_task(self._record_all())
-        return await ended.recorded
+        self._ended[claim.attempt_id] = outcome
+        async with self._recording:
+            await others_turn()
+            if self._ended:
+                batch, self._ended = self._ended, {}
+                self._recorded |= await self._record_batch(batch)
+        recorded = self._recorded.pop(claim.attempt_id)
+        if isinstance(recorded, Exception):
+            raise recorded
+        return recorded
 
-    async def _record_all(self) -> None:
-        try:
-            while self._ended:
-                batch, self._ended = self._ended, []
-                await self._record_batch(batch)
-        finally:
-            self._recording = None
-
-    async def _record_batch(self, batch: list[_Ended]) -> None:
+    async def _record_batch(self, batch: Mapping[int, Outcome]) -> Mapping[int, Recorded | Exception]:
         """Write outcomes, again and again; given up if the relay stops and the lease is over."""
-        outcomes = {one.attempt_id: one.outcome for one in batch}
-        settle = partial(record.record, random=self.random, lookups=self.policy.lookups)
-        give_up_at = self._clock.now() + self.policy.claim.lease
+        settle = partial(record.record, random=self.random, lookups=self.lookups)
+        give_up_at = self._clock.now() + self.policy.lease
         while True:
             if self.store.shares_commits:
                 self.wake()  # what these outcomes let go is claimed in the same commit
             try:
-                results = await self.store.write(settle, outcomes)
+                return dict(zip(batch, await self.store.write(settle, batch), strict=True))
             except Unavailable as error:
                 self.hook(events.StoreFailed(reason=str(error), retry_in=STORE_RETRY))
                 if self._stopping and self._clock.now() >= give_up_at:
-                    for one in batch:
-                        one.tell(error)
-                    return
+                    return dict.fromkeys(batch, error)
                 await self._clock.sleep(STORE_RETRY.total_seconds())
             except Exception as error:  # noqa: BLE001 - handed to the attempt that it is about
+                if len(batch) == 1:
+                    return dict.fromkeys(batch, error)
                 # One of them may have made all fail.
-                for one in batch:
-                    await self._record_batch([one]) if len(batch) > 1 else one.tell(error)
-                return
-            else:
-                for one, recorded in zip(batch, results, strict=True):
-                    one.tell(recorded)
-                return
+                each = [await self._record_batch({id_: outcome}) for id_, outcome in batch.items()]
+                return dict(chain.from_iterable(one.items() for one in each))
 
     def _tell(self, recorded: RecordResult) -> None:
         self._tell_finished(recorded)
@@ -285,9 +236,10 @@ class Delivery(PeriodicTask):
             self.unsettled()
         before, after = recorded.account_before, recorded.account
         if after.paused_since is not None and before.paused_since is None:
-            self.hook(events.AccountPaused(account_id=after.id, reason=_code(after.paused_reason)))
+            reason = after.paused_reason.code if after.paused_reason else ""
+            self.hook(events.AccountPaused(account_id=after.id, reason=reason))
         if after.wait_until is not None and after.wait_until != before.wait_until:
-            reason = _code(after.wait_reason)
+            reason = after.wait_reason.code if after.wait_reason else ""
             self.hook(events.AccountWaits(account_id=after.id, until=after.wait_until, reason=reason))
 
     def _tell_finished(self, recorded: RecordResult) -> None:
@@ -305,10 +257,6 @@ class Delivery(PeriodicTask):
             self.hook(events.SentTwice(message_id=recorded.message_id))
         if recorded.settled is not None:
             tell(self.hook, recorded.settled)
-
-
-def _code(reason: Reason | None) -> str:
-    return "" if reason is None else reason.code
 
 
 class TaskGroup:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from callrail_relay.clock import Cached, Clock
@@ -30,16 +30,14 @@ class HealthReport:
     findings: tuple[CheckResult, ...]
 
     @property
-    def failed(self) -> list[CheckResult]:
-        return [one for one in self.findings if one.condition is Condition.FAILED]
-
-    @property
     def exit_code(self) -> int:
-        return next((one.exit_code for one in self.failed), 0)
+        """That of the first check that failed."""
+        return next((one.exit_code for one in self.findings if one.exit_code), 0)
 
     def failed_checks(self) -> list[CheckResult]:
         """What failed, for the verdict."""
-        return [one for one in self.failed if one.name not in _SEEN_OTHERWISE]
+        seen = _SEEN_OTHERWISE
+        return [one for one in self.findings if one.condition is Condition.FAILED and one.name not in seen]
 
     def document(self) -> dict[str, Any]:
         return {"ok": self.exit_code == 0, "checks": [finding.document() for finding in self.findings]}
@@ -111,9 +109,12 @@ async def check_store(store: Store, probe: StoreProbe) -> str:
     return says("writable", store=store.name)
 
 
-async def check_relay(store: Store) -> str:
+async def check_relay(store: Store, unused: Sequence[str]) -> str:
+    """A relay is running, and none of its settings is *unused* until a restart."""
     if not (nodes := (await store.running()).nodes):
         raise Unavailable(says("not_running"))
+    if unused:
+        raise CheckWarning(says("unused", names=", ".join(unused)))
     return says("running") if len(nodes) == 1 else says("running_several", count=len(nodes))
 
 
@@ -176,27 +177,24 @@ class Remembered(Cached[str | CheckWarning]):
 
 
 def check_replies(
-    *,
-    signing_keys: int,
-    source: str | None,
-    polled: timedelta | None,
-    last_poll: datetime | None,
-    now: datetime,
-    forwarded: int,
+    keys: int, source: str | None, every: timedelta | None, ago: timedelta | None, channels: int
 ) -> str:
-    """Replies come in, so that a STOP holds the next text; *source* is where the signing keys are."""
-    if not signing_keys and polled is None:
+    """
+    Replies come in, so that a STOP holds the next text.
+
+    CallRail signs them with *keys* from *source*, or they are polled, the last time a while *ago*.
+    """
+    if not keys and every is None:
         raise CheckWarning(says("no_replies"))
-    are_read = polled is not None and last_poll is not None and now - last_poll <= polled * 2 + POLL_MARGIN
-    known = says("signing_keys", keys=plural(signing_keys, "key"), source=source) if signing_keys else ""
-    passed = says("forwarded", channels=plural(forwarded, "channel")) if forwarded else ""
-    if polled is None:
+    are_read = every is not None and ago is not None and ago <= every * 2 + POLL_MARGIN
+    known = says("signing_keys", keys=plural(keys, "key"), source=source) if keys else ""
+    passed = says("forwarded", channels=plural(channels, "channel")) if channels else ""
+    if every is None:
         words = says("not_polled")
-    elif last_poll is None:
-        words = says("not_read", every=_minutes(polled))
+    elif ago is None:
+        words = says("not_read", every=_minutes(every))
     else:
-        ago, every = _minutes(now - last_poll), _minutes(polled)
-        words = says("read" if are_read else "read_long_ago", ago=ago, every=every)
+        words = says("read" if are_read else "read_long_ago", ago=_minutes(ago), every=_minutes(every))
     sentences = " ".join(filter(None, (known, words, passed)))
     if not are_read:
         raise CheckWarning(sentences)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 from callrail_relay import __version__
 from callrail_relay.domain.delivery import AccountStatus
@@ -35,7 +35,7 @@ from callrail_relay.outbox import claim, decisions, history, lists, opt_outs, pr
 from callrail_relay.outbox.shadow import read_shadow
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain_all, says
-from callrail_relay.service import sentence
+from callrail_relay.service import refusal, sentence
 
 _PART_OF_AN_ID = re.compile("[0-9A-Fa-f-]{1,35}")
 _MATCHES = 8  # how many ids a sentence names at most
@@ -75,21 +75,12 @@ def _standing_document(standing: AccountStatus) -> dict[str, Any]:
     }
 
 
-class _Decision(NamedTuple):
-    """How the store does what a person decides on a text, and the words if its status doesn't allow that."""
-
-    statement: Callable[..., bool]
-    done: str
-    wanted: str
-
-
-DECISIONS = {
-    Verb.APPROVE: _Decision(decisions.approve, "approved", "held"),
-    Verb.CANCEL: _Decision(
-        partial(decisions.cancel, statuses=CANCELLABLE), "cancelled", "held, queued, unknown or failed"
-    ),
-    Verb.RESEND: _Decision(decisions.resend, "sent again", "unknown, failed or cancelled"),
-    Verb.MARK_SENT: _Decision(decisions.mark_sent, "marked as sent", "unknown"),
+# How the store does what a person decides on a text; False if its status doesn't allow that.
+DECISIONS: dict[Verb, Callable[..., bool]] = {
+    Verb.APPROVE: decisions.approve,
+    Verb.CANCEL: partial(decisions.cancel, statuses=CANCELLABLE),
+    Verb.RESEND: decisions.resend,
+    Verb.MARK_SENT: decisions.mark_sent,
 }
 
 
@@ -182,21 +173,20 @@ class Operations:
         """
         if verb is Verb.REMAP:
             return await self._remap(id_, actor)
-        statement, done, wanted = DECISIONS[verb]
         for message in await self.find(id_):
             if verb in (Verb.APPROVE, Verb.RESEND) and not message.is_complete:
                 raise NotAllowed(sentence("incomplete", id=message.id, why=explain_all(message.reasons)))
             if verb is Verb.APPROVE:
                 await self._require_approvable(message)
-            if not await self.store.write(statement, message.id, actor=actor):
-                raise _not_allowed(message, done, wanted)
+            if not await self.store.write(DECISIONS[verb], message.id, actor=actor):
+                raise _not_allowed(message, verb)
         return await self.find(id_)
 
     async def edit(self, id_: str, *, text: str, to: str, actor: Actor) -> Message:
         """Change a held text or its person, to be judged anew. Raises NotFound, NotAllowed, UsageError."""
         [message, *others] = await self.find(id_)
         if others or message.route is None:
-            raise _not_allowed(message, "edited", "held")
+            raise _not_allowed(message, Verb.EDIT)
         draft = map_direct(to=to, text=text, sender=message.route, routes=self.mapping.routes)
         if draft.reasons:
             raise UsageError(" ".join(says(reason) for reason in draft.reasons))
@@ -204,7 +194,7 @@ class Operations:
         status = await self.store.write(decisions.rewrite, edited, self.mapping.guards, Verb.EDIT, actor)
         [message] = await self.find(id_)
         if status is None:
-            raise _not_allowed(message, "edited", "held")
+            raise _not_allowed(message, Verb.EDIT)
         return message
 
     async def undo(self, batch: str, actor: Actor = ANONYMOUS) -> tuple[int, int]:
@@ -222,7 +212,7 @@ class Operations:
         write, delay = self.store.write, actor.delay
         actor = replace(actor, delay=max(delay, WRITING)) if delay else actor
         try:
-            return await _count(ids, lambda id_: write(DECISIONS[verb].statement, id_, actor=actor))
+            return await _count(ids, lambda id_: write(DECISIONS[verb], id_, actor=actor))
         finally:
             if delay:
                 await write(decisions.send_after, actor.batch or "", delay)
@@ -241,7 +231,7 @@ class Operations:
         """Opt the person of a text out of its number's texts, and cancel it. Raises NotFound, NotAllowed."""
         for message in await self.find(id_):
             if message.route is None or message.recipient is None:
-                raise _not_allowed(message, "answered so", "complete")
+                raise _not_allowed(message, "opt-out")
             await self.opt_out(message.recipient, message.route.tracking_number, reason)
         return await self.decide(Verb.CANCEL, id_, actor)
 
@@ -370,10 +360,9 @@ def _cause(reason: Reason | None) -> dict[str, Any]:
 
 def _not_remappable(message: Message) -> NotAllowed:
     if message.status is not Status.HELD:
-        return _not_allowed(message, "retried", "held")
+        return _not_allowed(message, Verb.REMAP)
     return NotAllowed(sentence("no_retry", id=message.id, why=explain_all(message.reasons)))
 
 
-def _not_allowed(message: Message, verb: str, wanted: str) -> NotAllowed:
-    known = {"id": message.id, "status": message.status}
-    return NotAllowed(sentence("other_status", verb=verb, wanted=wanted, **known))
+def _not_allowed(message: Message, verb: str) -> NotAllowed:
+    return NotAllowed(refusal(verb, id=message.id, status=message.status))

@@ -20,6 +20,7 @@ RECENT = timedelta(hours=26)
 PAST_LASTS = timedelta(minutes=1)
 KEPT_SINCE = timedelta(days=30)
 KEPT_LASTS = timedelta(minutes=10)
+OPT_OUTS_LAST = timedelta(minutes=5)  # counting them reads the whole list
 
 
 def _reader(store: Store, statement: Statement[P, T]) -> Callable[P, Awaitable[T]]:
@@ -30,12 +31,13 @@ def _reader(store: Store, statement: Statement[P, T]) -> Callable[P, Awaitable[T
 
 
 class History:
-    """What pages read: nothing here changes anything, and nothing costs more in a larger store."""
+    """What pages and metrics read: it changes nothing, and costs no more in a larger store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._past = Cached(self._read_past, PAST_LASTS, store.clock)
         self._kept = Cached(self._read_kept, KEPT_LASTS, store.clock)
+        self._opt_outs = Cached(partial(store.read, queries.count_opt_outs), OPT_OUTS_LAST, store.clock)
         self.conversation = _reader(store, history.read_conversation)
         self.counts = _reader(store, queries.count_by_status)
         self.for_person = _reader(store, history.count_for_person)
@@ -66,19 +68,10 @@ class History:
     async def _read_kept(self) -> views.Kept:
         return await self._store.read(history.read_kept, self._store.clock.now() - KEPT_SINCE)
 
-
-OPT_OUTS_AGE = timedelta(minutes=5)  # how old the number of opt-outs may be: counting reads the whole list
-
-
-def stats_reader(store: Store, facts: Callable[[], Awaitable[Facts]]) -> Callable[[], Awaitable[StoreStats]]:
-    """Return what reads the figures for metrics. It raises Unavailable."""
-    opt_outs = Cached(partial(store.read, queries.count_opt_outs), OPT_OUTS_AGE, store.clock)
-
-    async def read() -> StoreStats:
-        counts = await store.read(queries.read_counts)
-        return StoreStats(facts=await facts(), counts=counts, opt_outs=await opt_outs.get())
-
-    return read
+    async def stats(self, facts: Facts) -> StoreStats:
+        """The figures for metrics."""
+        counts = await self._store.read(queries.read_counts)
+        return StoreStats(facts=facts, counts=counts, opt_outs=await self._opt_outs.get())
 
 
 LOOK = timedelta(milliseconds=500)  # how often to look for what others changed in the store

@@ -19,7 +19,6 @@ from callrail_relay.service.tokens import new_token
 
 EVERY = timedelta(minutes=5)
 AGAIN = timedelta(seconds=30)  # how long a good result, and a bad one, counts as recent
-Fetch = Callable[[str], Awaitable[public_url.Answer]]  # Gets a URL. Raises NoAnswer.
 
 
 class FromInside(CheckWarning):
@@ -32,7 +31,7 @@ class PublicAddress:
 
     url: str | None
     store: Store
-    fetch: Fetch
+    fetch: public_url.Fetch
     listener: str
     tunnel: Callable[[], TunnelState | None] = lambda: None  # of the running relay
     for_now: bool = False  # http on loopback counts as well: a person tries something out

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from callrail_relay.clock import Cached
 from callrail_relay.domain import events, inbound
 from callrail_relay.domain.events import EventHook
 from callrail_relay.domain.opt_keywords import OptKeyword
@@ -15,7 +16,6 @@ from callrail_relay.outbox.inbound import ingest
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.background import PeriodicTask, Refused, uncounted
 from callrail_relay.service.reconciliation import tell
-from callrail_relay.service.tokens import SigningKeys
 
 SIGNATURE_HEADER = "Signature"
 EVENT = "event"  # the query parameter of the URLs that we register; its values are EVENTS
@@ -59,10 +59,15 @@ class InboundTexts:
 
 @dataclass(eq=False)
 class CallRailWebhooks:
-    """CallRail's webhooks; *refused* gets the reason why a request doesn't count as CallRail's."""
+    """
+    CallRail's webhooks; *refused* gets the reason why a request doesn't count as CallRail's.
+
+    It signs with one of the *keys*: one for each company, and two while one is replaced.
+    """
 
     texts: InboundTexts
-    keys: SigningKeys
+    keys: Cached[Sequence[str]]
+    verify: Callable[[Iterable[str], bytes, str], bool]  # a header signs a body with one of the keys
     read: inbound.ReadText
     refused: Refused = uncounted
 
@@ -70,8 +75,7 @@ class CallRailWebhooks:
         self, body: bytes, *, signature: str | None, content_type: str | None, event: str | None = None
     ) -> bool:
         """Take a body; False, and nothing is read, only if CallRail did not sign it. Raises Unavailable."""
-        refusal = await self.keys.refusal(body, signature)
-        if refusal is not None:
+        if refusal := await self._refusal(body, signature):
             self.refused(f"{refusal} on CallRail's webhook")
             return False
         try:
@@ -85,6 +89,15 @@ class CallRailWebhooks:
         except Exception as error:  # noqa: BLE001 - a refusal would stop CallRail's webhooks
             self.texts.hook(events.WebhookNotUnderstood(reason=type(error).__name__))
         return True
+
+    async def _refusal(self, body: bytes, signature: str | None) -> str:
+        """Why *signature* is not CallRail's of the raw *body*; empty if it is."""
+        if not signature:
+            return "no signature"
+        known = self.keys.value or ()
+        if self.verify(known, body, signature) or self.verify(await self.keys.get(), body, signature):
+            return ""
+        return "wrong signature" if self.keys.value else "no signing key is set"
 
 
 LEASE = timedelta(minutes=5)  # longer than all channels may take: after it another node passes the reply on

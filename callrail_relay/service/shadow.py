@@ -53,11 +53,7 @@ class PassingOn(PeriodicTask):
     _retry_at: float = field(default=-math.inf, init=False)  # on the monotonic clock
 
     look = timedelta(seconds=15)
-
-    def stop(self) -> None:
-        # What is under way finishes first.
-        self._stopping = True
-        self.wake()
+    finishes = True
 
     async def aclose(self) -> None:
         """Return when all is recorded, or can't be in time."""

@@ -1,4 +1,4 @@
-"""The webhook's secret and CallRail's signing keys."""
+"""The secrets of the webhooks, which may change while they are in use."""
 
 import asyncio
 import contextlib
@@ -59,7 +59,7 @@ def write_former(tokens: Iterable[HookToken], now: datetime) -> str:
     return ",".join(valid[:MOST_FORMER])
 
 
-def _reread(values: T, read: Callable[[], Awaitable[T]], clock: Clock) -> Cached[T]:
+def reread(values: T, read: Callable[[], Awaitable[T]], clock: Clock) -> Cached[T]:
     """*values*, read again so that a change needs no restart. If that isn't possible, they stay."""
 
     async def read_again() -> T:
@@ -85,8 +85,8 @@ class HookTokens:
             async with asyncio.timeout(ANSWER_IN):
                 return await read_ended()
 
-        self._tokens = _reread(tokens, read, clock)
-        self._ended: Cached[Collection[str]] = _reread((), ended, clock)
+        self._tokens = reread(tokens, read, clock)
+        self._ended: Cached[Collection[str]] = reread((), ended, clock)
         self._clock = clock
 
     async def opens(self, candidate: str) -> bool:
@@ -100,24 +100,3 @@ class HookTokens:
         now = self._clock.now()
         # Every token is compared, so that the time does not reveal which of them it was.
         return True in [token.matches(candidate, now) for token in tokens]
-
-
-ReadKeys = Callable[[], Awaitable[Sequence[str]]]
-Verify = Callable[[Iterable[str], bytes, str | None], bool]  # a header signs a body with one of the keys
-
-
-class SigningKeys:
-    """CallRail's keys: one for each company, and two while one is replaced."""
-
-    def __init__(self, keys: Sequence[str], read: ReadKeys, verify: Verify, clock: Clock) -> None:
-        self._keys = _reread(keys, read, clock)
-        self._verify = verify
-
-    async def refusal(self, body: bytes, signature: str | None) -> str | None:
-        """Why *signature* is not CallRail's of the raw *body*; None if it is."""
-        if not signature:
-            return "no signature"
-        known = self._keys.value or ()
-        if self._verify(known, body, signature) or self._verify(await self._keys.get(), body, signature):
-            return None
-        return "wrong signature" if self._keys.value else "no signing key is set"

@@ -124,11 +124,9 @@ class AppriseChannels:
         return [str(channel[0].service_name) for _, channel in self.channels]
 
     async def tell_of(self, incidents: Sequence[Incident]) -> list[str]:
-        level = min((one.level for one in incidents), key=list(_KINDS).index)
-        return await self.tell(alert_title(incidents, level), alert_text(incidents), level)
-
-    async def tell(self, title: str, words: str, level: Level) -> list[str]:
         """Tell on all channels; returns the names of those that failed. Raises Unavailable when all did."""
+        level = min((one.level for one in incidents), key=list(_KINDS).index)
+        title, words = alert_title(incidents, level), alert_text(incidents)
         failed = await self.pass_on(title, words, self.names, _KINDS[level])
         if len(failed) == len(self.channels):
             raise Unavailable(_SENTENCES["channels"]["failed"].format(names=", ".join(failed)))

@@ -1,7 +1,8 @@
 """Metrics: of the outbox, read on request and the same on every node, and what this process counted."""
 
 import platform
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
@@ -23,6 +24,20 @@ _INTAKE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 # From a text that is sent at once to one that waited for the next hour, and for the next day.
 _DELIVERY_BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 300, 900, 1800, 3600, 7200, 14_400, 86_400)
 
+# The counter of each event, and its labels that the event itself doesn't have.
+_COUNTED: Mapping[type[events.Event], tuple[str, dict[str, str]]] = {
+    events.SubmissionAccepted: ("submissions", {}),
+    events.PingReceived: ("pings", {}),
+    events.AttemptFinished: ("attempts", {}),
+    events.OutcomeFound: ("lookups", {"result": "found"}),
+    events.LookupFailed: ("lookups", {"result": "failed"}),
+    events.SentTwice: ("sent_twice", {}),
+    events.AccountPaused: ("account_pauses", {}),
+    events.AccountWaits: ("account_waits", {}),
+    events.StoreFailed: ("failures", {"kind": "store"}),
+    events.ProgramFailed: ("failures", {"kind": "program"}),
+}
+
 
 class Metrics:
     """Counts events, being a hook for them, and shows what it counted beside what the outbox says."""
@@ -43,26 +58,22 @@ class Metrics:
         words, *labels = _WORDS["histograms"][name]
         return Histogram(PREFIX + name, words, labels, buckets=buckets, registry=self._registry)
 
-    def _count(self, name: str, *labels: str | int) -> None:
-        counter = self._counters[name]
-        (counter.labels(*labels) if labels else counter).inc()
+    def _count(self, name: str, values: Mapping[str, object]) -> None:
+        """Count one more; *values* has those of the counter's labels, and may have others."""
+        counter, (_, *labels) = self._counters[name], _WORDS["counters"][name]
+        (counter.labels(*(values[label] for label in labels)) if labels else counter).inc()
 
     def _begin_at_zero(self, account_ids: Sequence[str]) -> None:
         """Show what never happened as 0: from nothing to 1 Prometheus sees no increase."""
-        for source in Source:
-            self._counters["submissions"].labels(source)
-        for result in ("found", "failed"):
-            self._counters["lookups"].labels(result)
-        for kind in ("store", "program"):
-            self._counters["failures"].labels(kind)
-        for account_id in account_ids:
-            for outcome in OutcomeKind:
-                self._counters["attempts"].labels(account_id, outcome)
-            self._counters["account_pauses"].labels(account_id)
-            self._counters["account_waits"].labels(account_id)
+        known = {"source": Source, "outcome": OutcomeKind, "account_id": account_ids}
+        for name, fixed in _COUNTED.values():
+            values = {**known, **{label: [value] for label, value in fixed.items()}}
+            _, *labels = _WORDS["counters"][name]
+            for each in product(*(values[label] for label in labels)) if labels else ():
+                self._counters[name].labels(*each)
 
     def answered(self, hook: str, status: int, seconds: float) -> None:
-        self._count("http_requests", hook, status)
+        self._count("http_requests", {"hook": hook, "status": status})
         if status == 200:
             # How long strangers and broken connections take says nothing about the intake.
             self._intake.labels(hook).observe(seconds)
@@ -72,38 +83,17 @@ class Metrics:
         encode, content_type = choose_encoder(accept)
         return encode(_Together(self._registry, stats)), content_type
 
-    def __call__(self, event: events.Event) -> None:  # noqa: C901 - a case for each that is counted
+    def __call__(self, event: events.Event) -> None:
         match event:
-            case events.SubmissionAccepted():
-                self._count("submissions", event.source)
-            case events.PingReceived():
-                self._count("pings")
             case events.MessageHeld() | events.MessageAccepted(status=Status.HELD):
                 for reason in event.reasons:
-                    self._count("holds", reason)
-            case events.AttemptFinished():
-                self._count("attempts", event.account_id, event.outcome)
-                self._finished(event)
-            case events.OutcomeFound():
-                self._count("lookups", "found")
-                self._finished(event)
-            case events.LookupFailed():
-                self._count("lookups", "failed")
-            case events.SentTwice():
-                self._count("sent_twice")
-            case events.AccountPaused():
-                self._count("account_pauses", event.account_id)
-            case events.AccountWaits():
-                self._count("account_waits", event.account_id)
-            case events.StoreFailed():
-                self._count("failures", "store")
-            case events.ProgramFailed():
-                self._count("failures", "program")
-
-    def _finished(self, event: events.AttemptFinished | events.OutcomeFound) -> None:
-        arrived_at = made_at(event.message_id) if event.status is Status.SENT else None
-        if arrived_at is not None:
-            self._delay.observe(max(0.0, (self._clock.now() - arrived_at).total_seconds()))
+                    self._count("holds", {"reason": reason})
+            case events.AttemptFinished(status=Status.SENT) | events.OutcomeFound(status=Status.SENT):
+                if (arrived_at := made_at(event.message_id)) is not None:
+                    self._delay.observe(max(0.0, (self._clock.now() - arrived_at).total_seconds()))
+        if (counted := _COUNTED.get(type(event))) is not None:
+            name, values = counted
+            self._count(name, vars(event) | values)
 
 
 class _Together(Collector):
@@ -157,10 +147,7 @@ def _read_accounts(standings: Sequence[AccountStatus]) -> Iterator[Metric]:
     yield _gauge("queue_empty_timestamp_seconds", empty)
 
 
-Samples = Iterable[tuple[tuple[str, ...], float]]
-
-
-def _gauge(name: str, samples: Samples) -> GaugeMetricFamily:
+def _gauge(name: str, samples: Iterable[tuple[tuple[str, ...], float]]) -> GaugeMetricFamily:
     words, *labels = _WORDS["gauges"][name]
     gauge = GaugeMetricFamily(PREFIX + name, words, labels=labels)
     for values, number in samples:

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import secrets
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -65,7 +65,7 @@ class Login:
         self._key = key or new_token()
         self._links: dict[str, float] = {}
         self._ended = 0  # how often all links were ended
-        self._signed_out: OrderedDict[str, None] = OrderedDict()
+        self._signed_out = deque[str](maxlen=MOST_SIGNED_OUT)
         self._notices: OrderedDict[tuple[str, str], Notice] = OrderedDict()
         self.token = self.new_token(timedelta.max)
 
@@ -80,29 +80,26 @@ class Login:
         self._links.clear()
         self._ended += 1
 
-    async def enter(self, given: str) -> Session | None:
-        """Open a session for a good token, which is used up; None for any other."""
-        if (token := self.find_link(given)) is None:
-            return None
-        person = await self.people.by_link()
-        # Another request may have used it up meanwhile.
-        return self.open(person) if person and self._links.pop(token, None) else None
+    async def enter(self, given: str, name: str | None = None, password: str = "") -> Session | None:
+        """
+        Open a session for a good token, which is used up; None for any other.
 
-    async def enter_as(self, given: str, name: str, password: str) -> Session | None:
-        """Add a person for a good token, and open their session. Raises UsageError, NotAllowed."""
+        A *name* is that of a new person. Raises UsageError, NotAllowed.
+        """
         if (token := self.find_link(given)) is None:
             return None
         until, ended = self._links.pop(token), self._ended  # first: one link makes one person
+        person = None
         try:
-            person = await self.people.add(name, password)
-        except BaseException:
-            if ended == self._ended:
+            person = await (self.people.by_link() if name is None else self.people.add(name, password))
+        finally:
+            if person is None and ended == self._ended:
                 self._links[token] = until
-            raise
-        if ended != self._ended:  # while the password was hashed
+        if person is None or ended == self._ended:
+            return person and self.open(person)
+        if name is not None:  # all links were ended while the password was hashed
             await self.people.remove(person.name)
-            return None
-        return self.open(person)
+        return None
 
     def open(self, person: Person) -> Session:
         now = self._clock.now().timestamp()
@@ -145,9 +142,7 @@ class Login:
 
     def sign_out(self, session: Session) -> None:
         """End a session. A copy of its cookie is refused until the relay restarts."""
-        self._signed_out[session.id] = None
-        if len(self._signed_out) > MOST_SIGNED_OUT:
-            self._signed_out.popitem(last=False)
+        self._signed_out.append(session.id)
 
     def tell(self, session: Session, notice: Notice) -> str:
         """Keep a notice for the next page, and return the name by which that page finds it."""

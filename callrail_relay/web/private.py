@@ -3,7 +3,7 @@
 import contextlib
 import hmac
 import ipaddress
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from functools import partial
 
@@ -17,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from callrail_relay.domain import read_table
+from callrail_relay.domain.health import StoreStats
 from callrail_relay.domain.people import TooManyTries
 from callrail_relay.domain.routing import is_loopback
 from callrail_relay.errors import NotAllowed, NotFound, Unavailable, UsageError
@@ -30,8 +31,8 @@ HEADERS: dict[str, str] = read_table(__package__, "headers")
 CACHE = "no-store"
 CACHE_STATIC = "private, max-age=31536000, immutable"  # scripts and style: each content has its own address
 
-# Takes what the caller accepts; answers with the metrics and their content type.
-Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
+# The metrics in a format that the caller accepts, and their content type; None if the store is silent.
+Exposition = Callable[[StoreStats | None, str], tuple[bytes, str]]
 
 
 class PrivateGate:
@@ -107,10 +108,8 @@ class Access:
         form, login = await frame.read_form(request), self._dashboard.login
         token, name, password = (form.get(field, "") for field in ("token", "name", "password"))
         try:
-            if "name" not in form:
-                session = await login.enter(token)
-            elif token:
-                session = await login.enter_as(token, name, password)
+            if token or "name" not in form:
+                session = await login.enter(token, form.get("name"), password)
             else:
                 person = await login.people.sign_in(name, password, network(client_address(request)))
                 if person is None:
@@ -230,13 +229,16 @@ FORMS: dict[str, frame.Page] = {
 }
 
 
-def create_private_app(dashboard: Dashboard, scrape: Scrape, *, host: str) -> Starlette:
+def create_private_app(dashboard: Dashboard, exposition: Exposition, *, host: str) -> Starlette:
     async def readyz(_request: Request) -> Response:
         report = await dashboard.examiner.report.get()
         return JSONResponse(report.document(), 503 if report.exit_code else 200)
 
     async def metrics(request: Request) -> Response:
-        content, content_type = await scrape(request.headers.get("accept", ""))
+        stats = None
+        with contextlib.suppress(Unavailable):
+            stats = await dashboard.history.stats(await dashboard.facts())
+        content, content_type = exposition(stats, request.headers.get("accept", ""))
         return Response(content, headers={"Content-Type": content_type})
 
     def monitored(answer: frame.Endpoint) -> frame.Endpoint:

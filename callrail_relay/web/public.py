@@ -103,9 +103,10 @@ class Webhook(ABC):
 
     name: str
 
-    def __init__(self, parts: PublicParts, failed: FailedSecrets) -> None:
+    def __init__(self, parts: PublicParts, failed: FailedSecrets, allowed: Sequence[Network] = ()) -> None:
         self._parts = parts
         self._failed = failed
+        self._allowed = allowed  # the addresses that may post at all; any if there are none
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         clock = self._parts.clock
@@ -142,7 +143,8 @@ class Webhook(ABC):
         """The answer to a request that has not the secret in its path, or is no POST."""
         address = client_address(request)
         token, opens = request.path_params["token"], self._parts.tokens.opens
-        allowed = self.allows(address)
+        parsed = read_address(address)
+        allowed = not self._allowed or (parsed and any(parsed in network for network in self._allowed))
         if not allowed or not (await opens(token.rstrip(AFTER_TOKEN)) or await opens(token)):
             self._parts.refused("wrong secret" if allowed else "not in server.allow_addresses")
             if self._failed.too_many(address, self._parts.clock.monotonic()):
@@ -152,10 +154,6 @@ class Webhook(ABC):
             return PlainTextResponse("Method Not Allowed", 405, {"Allow": "POST"} | CLOSE)
         return None
 
-    def allows(self, _address: str) -> bool:
-        """Whether this address may post at all."""
-        return True
-
     @abstractmethod
     async def take(self, request: Request, body: bytes) -> Response:
         """Store what came, and answer. Raises Unavailable."""
@@ -164,12 +162,6 @@ class Webhook(ABC):
 class IF3Hook(Webhook):
     name = "if3"
     _in_shadow = False  # the last one; then delivery has nothing to claim, and would hold up the next
-
-    def allows(self, address: str) -> bool:
-        if not (networks := self._parts.allow_addresses):
-            return True
-        parsed = read_address(address)
-        return parsed is not None and any(parsed in network for network in networks)
 
     async def take(self, request: Request, body: bytes) -> Response:
         if self._parts.passing_on.mark in request.headers.get("via", ""):
@@ -288,7 +280,7 @@ def create_public_app(parts: PublicParts) -> Starlette:
         return _not_found()
 
     failed = FailedSecrets()
-    hooks = (IF3Hook(parts, failed), CallRailHook(parts, failed))
+    hooks = (IF3Hook(parts, failed, parts.allow_addresses), CallRailHook(parts, failed))
     app = Starlette(
         routes=[
             Route("/healthz", healthz),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from email.utils import formatdate
 from typing import Self
-from urllib.parse import quote_from_bytes, urlsplit
+from urllib.parse import quote_from_bytes
 
 import h11
 import uvicorn
@@ -24,6 +24,7 @@ from uvicorn.server import ServerState
 
 from callrail_relay.clock import Clock, SystemClock, others_turn
 from callrail_relay.domain.events import EventHook, ListenerUnanswered
+from callrail_relay.domain.public_url import Fetch, NoAnswer
 from callrail_relay.domain.routing import local_url
 from callrail_relay.errors import Unavailable
 
@@ -100,7 +101,7 @@ class Connections(ServerState):
 
 
 class LimitedProtocol(H11Protocol):
-    """Uvicorn's HTTP, which waits for no peer forever and ignores an offer to upgrade."""
+    """Uvicorn's HTTP, which waits for no peer forever."""
 
     server_state: Connections
 
@@ -168,9 +169,6 @@ class LimitedProtocol(H11Protocol):
             super().send_400_response(msg)
         self.transport.close()
 
-    def _should_upgrade(self) -> bool:
-        return False
-
     def _tidy(self) -> None:
         """Give h11 a head that it accepts, as others do: without empty lines or a host, and escaped."""
         came = self.conn.trailing_data[0]
@@ -232,7 +230,7 @@ class Listener:
             server_header=False,
             lifespan="off",
             http=LimitedProtocol,
-            ws="none",
+            ws="none",  # so that an offer to upgrade changes nothing
             h11_max_incomplete_event_size=HEAD_BYTES,
             proxy_headers=False,  # the app's own, which `trust` changes
             timeout_keep_alive=KEEP_ALIVE,
@@ -314,37 +312,22 @@ def _bind(host: str, port: int, setting: str) -> socket.socket:
 
 ASK_EVERY = timedelta(seconds=30)
 ASK_AGAIN = timedelta(seconds=5)
-PATIENCE = timedelta(seconds=10)
 MOST_FAILURES = 3  # in a row: a machine that wakes up, or one that is very busy, may miss one
 
 
-async def until_unanswered(url: str, clock: Clock, hook: EventHook) -> None:
+async def until_unanswered(fetch: Fetch, url: str, clock: Clock, hook: EventHook) -> None:
     """Ask the listener at *url* over TCP until it gives no answer of any kind. Raises Unavailable."""
     failures, problem = 0, ""
     while failures < MOST_FAILURES:
         await clock.sleep((ASK_AGAIN if failures else ASK_EVERY).total_seconds())
-        problem = await _problem(url)
-        failures = failures + 1 if problem else 0
+        try:
+            await fetch(f"{url}/healthz")
+        except NoAnswer as error:
+            failures, problem = failures + 1, str(error)
+        else:
+            failures = 0
     hook(ListenerUnanswered(url=url, reason=problem))
     raise Unavailable(
         f"The relay no longer answers on its own port ({url}: {problem}), so it stops. Nothing that "
         "was saved is lost. Start it again with `callrail-relay serve`; a service restarts by itself."
     )
-
-
-async def _problem(url: str) -> str:
-    """Why there is no answer; empty if there is one."""
-    address = urlsplit(url)
-    try:
-        async with asyncio.timeout(PATIENCE.total_seconds()):
-            reader, writer = await asyncio.open_connection(address.hostname, address.port)
-            try:
-                writer.write(f"GET /healthz HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode())
-                answered = (await reader.readline()).startswith(b"HTTP/")
-            finally:
-                writer.close()
-    except TimeoutError:
-        return f"no answer within {PATIENCE.seconds} seconds"
-    except OSError as error:
-        return error.strerror or str(error)
-    return "" if answered else "the connection was closed without an answer"

@@ -31,7 +31,7 @@ from callrail_relay.outbox import engine
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain
 from callrail_relay.service.background import PeriodicTask
-from callrail_relay.service.delivery import Delivery, DeliveryPolicy, TaskGroup
+from callrail_relay.service.delivery import Delivery, TaskGroup
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.reconciliation import Reconciliation
@@ -113,7 +113,9 @@ class Rig:
             self.outbox,
             self.events,
             (sender or self.callrail).send_text,
-            DeliveryPolicy(claim=self.claim, lookups=self.lookups, concurrency=concurrency),
+            self.claim,
+            self.lookups,
+            concurrency,
             self.random,
             node,
             closed,

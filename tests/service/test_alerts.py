@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from callrail_relay.domain.alerts import Level
+from callrail_relay.domain.alerts import Code, Incident, Level
 from callrail_relay.domain.events import AlertFailed, AlertTold, ProgramFailed
 from callrail_relay.domain.message import Verb
 from callrail_relay.errors import SettingsError, Unavailable
@@ -19,6 +19,7 @@ from callrail_relay.outbox import alerts as store_alerts
 from callrail_relay.service.alerts import LONGEST_RETRY, Alerts
 from callrail_relay.telemetry.alerts import AppriseChannels
 from tests.service.rig import Rig, open_rig
+from tests.support.clock import START
 from tests.support.policies import alert_policy
 from tests.support.receiver import Receiver, receiving
 
@@ -266,12 +267,14 @@ async def test_a_fault_of_its_own_ends_nothing(tmp_path: Path, receiver: Receive
 
 async def test_no_word_of_apprise_reaches_our_log(receiver: Receiver) -> None:
     """It may name the channel's address."""
+    parameters = {"since": START.isoformat(), "detail": "It is locked."}
+    incident = Incident(key=Code.DATABASE, level=Level.ERROR, parameters=parameters, opened_at=START)
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     logging.getLogger().addHandler(handler)
     try:
         with pytest.raises(Unavailable) as raised:
-            await AppriseChannels.open([NOWHERE], setting="alerts.urls").tell("Title", "Words", Level.ERROR)
+            await AppriseChannels.open([NOWHERE], setting="alerts.urls").tell_of([incident])
     finally:
         logging.getLogger().removeHandler(handler)
 

@@ -29,7 +29,7 @@ from callrail_relay.service.health import (
 from callrail_relay.service.operations import Operations
 from tests.callrail.simulated import make_simulator
 from tests.service.rig import KEY, Rig, open_callrail, open_rig
-from tests.support.clock import START, ManualClock
+from tests.support.clock import ManualClock
 from tests.support.simulator import InProcessTransport, change_tracker
 
 pytestmark = pytest.mark.anyio
@@ -89,9 +89,9 @@ async def test_relay_that_does_not_run_is_a_failure(tmp_path: Path) -> None:
     """The remedy is named; a serve that works on the store is enough."""
     async with open_rig(tmp_path) as idle:
         with pytest.raises(Unavailable, match=r"No relay is running.*`callrail-relay serve`"):
-            await check_relay(idle.outbox)
+            await check_relay(idle.outbox, ())
         async with open_rig(tmp_path, serves=True):
-            assert "The relay is running." == await check_relay(idle.outbox)
+            assert "The relay is running." == await check_relay(idle.outbox, ())
 
 
 def test_space_is_told_before_it_is_gone() -> None:
@@ -233,14 +233,8 @@ def test_replies_are_heard_of() -> None:
     known = "CallRail's webhooks are verified with 2 keys from the OS keyring."
 
     def checked(keys: int = 0, every: timedelta | None = quarter, ago: float | None = 3, to: int = 0) -> str:
-        return check_replies(
-            signing_keys=keys,
-            source="OS keyring" if keys else None,
-            polled=every,
-            last_poll=None if ago is None else START - timedelta(minutes=ago),
-            now=START,
-            forwarded=to,
-        )
+        past = None if ago is None else timedelta(minutes=ago)
+        return check_replies(keys, "OS keyring" if keys else None, every, past, to)
 
     read = "Replies were last read 3 min ago. The relay reads them every 15 min."
     assert read == checked()

@@ -36,8 +36,8 @@ from callrail_relay.outbox import claim as store_claim
 from callrail_relay.outbox import lookups, record
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain_all
-from callrail_relay.service.background import Wakeup
-from callrail_relay.service.delivery import LEASE_CHECK, STALE, STORE_RETRY, Delivery
+from callrail_relay.service.background import STORE_RETRY, Wakeup
+from callrail_relay.service.delivery import LEASE_CHECK, STALE, Delivery
 from callrail_relay.service.intake import Intake
 from tests.service.rig import KEY, Rig, Sender, open_rig, outcomes, passing_time
 from tests.support.factories import recipient
@@ -510,20 +510,19 @@ async def test_late_failure_changes_nothing(tmp_path: Path) -> None:
         assert Status.UNKNOWN == (await rig.message(id_)).status
 
 
-async def test_leases_are_looked_at_every_now_and_then(tmp_path: Path) -> None:
-    """Between two looks a lease that ran out stays open; the next look settles it."""
+async def test_lease_is_settled_by_the_first_turn_after_its_end(tmp_path: Path) -> None:
+    """Not before: the other node may still get its answer."""
     async with open_rig(tmp_path) as rig:
         delivery = rig.delivery(node="node-2")
         id_ = await rig.accept()
         await rig.outbox.write(store_claim.claim, "node-1", rig.claim)
-        await delivery.turn()
-        rig.clock.advance(rig.claim.lease - timedelta(seconds=1))
-        await delivery.turn()
-        rig.clock.advance(LEASE_CHECK - timedelta(seconds=1))
+        ends_at = rig.clock.now() + rig.claim.lease
+        assert ends_at == await delivery.turn()
+        rig.clock.set(ends_at - timedelta(seconds=1))
         await delivery.turn()
         assert Status.SENDING == (await rig.message(id_)).status
 
-        rig.clock.advance(1)
+        rig.clock.set(ends_at)
         await delivery.turn()
         assert Status.UNKNOWN == (await rig.message(id_)).status
 

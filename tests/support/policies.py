@@ -24,7 +24,7 @@ def guard_policy(**changes: Any) -> GuardPolicy:  # noqa: ANN401 - the fields of
 
 
 def claim_policy(**changes: Any) -> ClaimPolicy:  # noqa: ANN401 - as the fields are
-    return replace(DEFAULT.delivery.claim, **changes)
+    return replace(DEFAULT.claim, **changes)
 
 
 def lookup_policy(**changes: Any) -> LookupPolicy:  # noqa: ANN401 - as the fields are

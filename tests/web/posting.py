@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ from callrail_relay.service.background import Refused, uncounted
 from callrail_relay.service.health import StoreProbe
 from callrail_relay.service.replies import CallRailWebhooks, InboundTexts
 from callrail_relay.service.shadow import PassingOn
-from callrail_relay.service.tokens import HookToken, HookTokens, ReadKeys, ReadTokens, SigningKeys
+from callrail_relay.service.tokens import HookToken, HookTokens, ReadTokens, reread
 from callrail_relay.web.public import Answered, Network, PublicParts, create_public_app
 from tests.service.rig import Rig
 from tests.support.factories import RECIPIENT
@@ -59,7 +59,7 @@ def public_app(
     read: ReadTokens | None = None,
     wake: Callable[[], None] = lambda: None,
     signing_keys: Sequence[str] = (SIGNING_KEY,),
-    read_keys: ReadKeys | None = None,
+    read_keys: Callable[[], Awaitable[Sequence[str]]] | None = None,
     answered: Answered = lambda *_: None,
     refused: Refused = uncounted,
     passing_on: PassingOn | None = None,
@@ -70,9 +70,9 @@ def public_app(
     async def same_keys() -> Sequence[str]:
         return signing_keys
 
-    keys = SigningKeys(signing_keys, read_keys or same_keys, verify, rig.clock)
+    keys = reread(signing_keys, read_keys or same_keys, rig.clock)
     texts = InboundTexts(rig.outbox, rig.events, rig.inbound, wake)
-    webhooks = CallRailWebhooks(texts, keys, read_webhook, refused)
+    webhooks = CallRailWebhooks(texts, keys, verify, read_webhook, refused)
     return create_public_app(
         PublicParts(
             intake=rig.intake,

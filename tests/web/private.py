@@ -19,7 +19,7 @@ from callrail_relay.domain.shadow import ShadowReport
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import presence
 from callrail_relay.service.health import CheckWarning, Remembered
-from callrail_relay.service.overview import ChangeSignal, History, stats_reader
+from callrail_relay.service.overview import ChangeSignal, History
 from callrail_relay.service.people import People
 from callrail_relay.service.setup import Names, read_names
 from callrail_relay.service.shadow import Conversations, make_report
@@ -81,7 +81,7 @@ class Private:
             checks=[("store", self.examination)],
             compare=self._compare,
             read_url=self._read_url,
-            public_url=lambda: None,
+            facts=rig.operations.facts,
             wake=self._wake,
             signal=self.signal,
             link_secret=LINK_SECRET,
@@ -89,11 +89,7 @@ class Private:
             settings=Editor(self._context(), self._take_up, rig.events),
             read_names=self._read_names,
         )
-        self.app = create_private_app(self.dashboard, self._scrape, host=host)
-
-    async def _scrape(self, accept: str) -> tuple[bytes, str]:
-        read = stats_reader(self.rig.outbox, self.rig.operations.facts)
-        return Metrics(self.rig.clock).exposition(await read(), accept)
+        self.app = create_private_app(self.dashboard, Metrics(rig.clock).exposition, host=host)
 
     async def _compare(self) -> ShadowReport:
         self.compared += 1

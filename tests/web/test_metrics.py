@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from callrail_relay.outbox import opt_outs
-from callrail_relay.service.overview import OPT_OUTS_AGE, stats_reader
+from callrail_relay.service.overview import OPT_OUTS_LAST, History
 from tests.service.rig import open_rig
 from tests.support.factories import RECIPIENT, TRACKING_NUMBER
 from tests.web.posting import HOOK, TOKEN, client_of, payload, public_app
@@ -45,12 +45,12 @@ async def test_a_foreign_name_is_refused(tmp_path: Path) -> None:
 async def test_opt_outs_are_counted_now_and_then(tmp_path: Path) -> None:
     """That list is looked through as a whole, which is not for every scrape."""
     async with open_rig(tmp_path) as rig:
-        read = stats_reader(rig.outbox, rig.operations.facts)
-        assert 0 == (await read()).opt_outs
+        history, facts = History(rig.outbox), await rig.operations.facts()
+        assert 0 == (await history.stats(facts)).opt_outs
         await rig.outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
-        assert 0 == (await read()).opt_outs
-        rig.clock.advance(OPT_OUTS_AGE)
-        assert 1 == (await read()).opt_outs
+        assert 0 == (await history.stats(facts)).opt_outs
+        rig.clock.advance(OPT_OUTS_LAST)
+        assert 1 == (await history.stats(facts)).opt_outs
 
 
 async def test_answers_of_webhooks_are_told_without_their_path(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 
 from callrail_relay.bootstrap.editing import Editor
 from callrail_relay.clock import Cached, Clock
-from callrail_relay.domain.health import PublicUrl
+from callrail_relay.domain.health import Facts
 from callrail_relay.domain.printable import printable, shortened
 from callrail_relay.domain.shadow import ShadowReport
 from callrail_relay.errors import NotFound, RelayError, Unavailable
@@ -46,9 +46,6 @@ LARGEST_FORM = 2_000_000
 
 FRESH = timedelta(minutes=1)
 """How old a result of the checks may be: a page shows an older one with its time, and renews it meanwhile."""
-
-AGAIN = timedelta(seconds=5)
-"""How old a result may be when a person asks to check again."""
 
 NAMES_LAST = timedelta(minutes=10)
 NAMES_WITHIN = 3.0
@@ -96,7 +93,6 @@ class Examiner(_Background):
         super().__init__(made)
         self._checks = checks
         self.report = Cached(partial(run_checks, checks), FRESH, clock)
-        self.anew = Cached(self._make_anew, AGAIN, clock)  # asks CallRail, too
 
     def latest(self) -> Cached[HealthReport]:
         """The report, which is renewed meanwhile if it is old."""
@@ -105,15 +101,7 @@ class Examiner(_Background):
         return self.report
 
     def expire(self) -> None:
-        """Have all checks made again: a person changed what they are about."""
-        self.anew.expire()
-        self._expire_answers()
-
-    async def _make_anew(self) -> HealthReport:
-        self._expire_answers()
-        return await self.report.get()
-
-    def _expire_answers(self) -> None:
+        """Have all checks made again, also those that ask CallRail: a person changed something, or asks."""
         for _, check in self._checks:
             if isinstance(check, Remembered):
                 check.expire()
@@ -166,7 +154,7 @@ class Dashboard:
     checks: Checks
     compare: Callable[[], Awaitable[ShadowReport]]
     read_url: Callable[[], Awaitable[str]]  # for IF3; raises SecretError
-    public_url: Callable[[], PublicUrl | None]
+    facts: Callable[[], Awaitable[Facts]]
     wake: Callable[[], None]  # delivery
     signal: ChangeSignal
     link_secret: str  # lets a program of the relay's own user have a new link

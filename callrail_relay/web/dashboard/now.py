@@ -33,28 +33,26 @@ SHOWN = 5
 async def show(visit: Visit) -> Response:
     dashboard = visit.dashboard
     here = dashboard.clock.now()
-    facts, (today, kept) = await asyncio.gather(
-        dashboard.operations.facts(), dashboard.history.today(midnight(here))
-    )
+    facts, (today, kept) = await asyncio.gather(dashboard.facts(), dashboard.history.today(midnight(here)))
     arrivals = await dashboard.history.arrivals()
     shown = most_pressing(facts.standings, MOST_SHOWN)
     frees_at = await dashboard.history.frees_at([one.account.id for one in shown])
     report = dashboard.examiner.latest().value
     failed = [] if report is None else report.failed_checks()
     unused = await asyncio.to_thread(read_unused, dashboard.settings.context.data)
-    facts = replace(facts, failed_checks=failed, public_url=dashboard.public_url(), unused_settings=unused)
-    points, all_standings, waiting = render(facts), facts.standings, facts.waiting
+    facts = replace(facts, failed_checks=failed, unused_settings=unused)
+    points, waiting = render(facts), facts.waiting
     to_review = (*waiting.held.rows, *waiting.unknown.rows, *waiting.failed.rows)
     newest = sorted(to_review, key=lambda row: row.seq, reverse=True)
     return await visit.draw(
         "now.html",
         now=facts.now,
+        facts=facts,
         waiting=waiting,
         for_person=waiting.for_person,
         points=points[:MOST_SHOWN],
         more_points=not_shown(len(points), "notice"),
         checklist=checklist(facts),
-        any_sent=facts.any_sent,
         steps=STEPS,
         todos=TODOS,
         helpers=WORDS["helpers"],
@@ -66,8 +64,7 @@ async def show(visit: Visit) -> Response:
         lately=seen_lately(facts),
         standings=shown,
         frees_at=frees_at,
-        more_accounts=not_shown(len(all_standings), "account"),
-        accounts=all_standings,
+        more_accounts=not_shown(len(facts.standings), "account"),
         plot=plot(visit.request.query_params.get("range", ""), arrivals, facts.now),
         ranges=RANGES,
     )

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -54,7 +54,8 @@ async def show(visit: Visit, *, fault: str = "") -> Response:
 
 
 async def check(visit: Visit) -> Response:
-    await visit.dashboard.examiner.anew.get()
+    visit.dashboard.examiner.expire()
+    await visit.dashboard.examiner.report.get()
     return visit.back(say("checked"))
 
 
@@ -90,8 +91,8 @@ async def save(visit: Visit) -> Response:
 
 async def show_webhook(visit: Visit, *, url: str | None = None) -> Response:
     """The URL for IF3, in full if *url*, and when a text came last."""
-    last = (await visit.dashboard.operations.facts()).last_from_if3
-    return await _draw(visit, "webhook", url=url, last=last, public=visit.dashboard.public_url())
+    facts = await visit.dashboard.facts()
+    return await _draw(visit, "webhook", url=url, last=facts.last_from_if3, public=facts.public_url)
 
 
 async def reveal(visit: Visit) -> Response:
@@ -135,14 +136,14 @@ def _changed_numbers(visit: Visit, known: Iterable[Route]) -> Change:
     if "default" in form:
         # The gaps of the rules are filled from it: what they have from it today is to stay.
         kept = [
-            row | _parts(rule.route) for row, rule in zip(rows, settings.routes_table().rules, strict=True)
+            row | asdict(rule.route) for row, rule in zip(rows, settings.routes_table().rules, strict=True)
         ]
-        parts = {f"callrail.{name}": value for name, value in _parts(chosen).items()}
+        parts = {f"callrail.{name}": value for name, value in asdict(chosen).items()}
         return Change(parts | ({"routes": kept} if rows != kept else {}))
     ids = {name: id_ for name in ("team_id", "sender_id") if (id_ := form.get(name, "").strip())}
     if not ids:
         raise UsageError(say("no_ids"))
-    return Change({"routes": [*rows, ids | _parts(chosen)]})
+    return Change({"routes": [*rows, ids | asdict(chosen)]})
 
 
 async def show_opt_outs(visit: Visit, *, bad_lines: tuple[BadLine, ...] = (), fault: str = "") -> Response:
@@ -259,9 +260,5 @@ def _routes(visit: Visit) -> Routes:
         return visit.dashboard.operations.mapping.routes
 
 
-def _parts(route: Route) -> dict[str, str]:
-    return {name: getattr(route, name) for name in Route.__slots__}
-
-
 def _id(route: Route) -> str:
-    return " ".join(_parts(route).values())
+    return " ".join(asdict(route).values())

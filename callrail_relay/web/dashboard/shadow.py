@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from callrail_relay.domain.shadow import LATE_AFTER, Compared, Finding
+from callrail_relay.domain.shadow import LATE_AFTER, Compared
 from callrail_relay.errors import NotAllowed, NotFound
 from callrail_relay.sentences import not_forwarded, roughly, totals
 from callrail_relay.web.dashboard.frame import UTF8_MARK, Visit, csv_file
@@ -17,15 +17,8 @@ SHOWN = 50
 PATIENCE = timedelta(seconds=5)
 
 
-class Look(NamedTuple):
-    """How a page shows a finding: its words, with the tone and the icon of a status."""
-
-    words: str
-    tone: str
-    icon: str
-
-
-LOOKS = {Finding(name): Look(*look) for name, look in WORDS["findings"].items()}
+LOOKS = WORDS["findings"]
+"""How a page shows each finding: its words, with the tone and the icon of a status."""
 
 
 class Tab(NamedTuple):
@@ -34,13 +27,13 @@ class Tab(NamedTuple):
     has: Callable[[Compared], bool]
 
 
-def _of(finding: Finding) -> Callable[[Compared], bool]:
+def _of(finding: str) -> Callable[[Compared], bool]:
     return lambda one: finding in one.findings
 
 
 TABS = (
     Tab("", say("findings"), lambda one: bool(one.findings or one.reasons)),
-    *(Tab(finding, look.words, _of(finding)) for finding, look in LOOKS.items()),
+    *(Tab(finding, look["words"], _of(finding)) for finding, look in LOOKS.items()),
     Tab("would_hold", say("would_hold"), lambda one: bool(one.reasons)),
     Tab("unknown", say("not_known"), lambda one: one.sent_at is None and not one.findings),
     Tab("all", say("all"), lambda _: True),

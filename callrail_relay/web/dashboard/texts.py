@@ -98,7 +98,9 @@ async def show_request(visit: Visit) -> Response:
 
 
 async def show_conversation(visit: Visit) -> Response:
-    recipient, tracking_number = (_number(visit, name) for name in ("recipient", "tracking_number"))
+    recipient, tracking_number = (
+        visit.request.path_params[name] for name in ("recipient", "tracking_number")
+    )
     before = read_instant(visit.request.query_params.get("before", ""))
     conversation = await visit.dashboard.history.conversation(tracking_number, recipient, before, BUBBLES)
     if not conversation.messages:
@@ -111,13 +113,6 @@ async def show_conversation(visit: Visit) -> Response:
         days=[(day, list(messages)) for day, messages in days],
         older=None if conversation.older is None else conversation.older.isoformat(),
     )
-
-
-def _number(visit: Visit, name: str) -> str:
-    try:
-        return normalize(visit.request.path_params[name])
-    except BadPhone as exc:
-        raise NotFound(say("no_conversation")) from exc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
