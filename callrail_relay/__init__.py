@@ -1,7 +1,7 @@
 """
-The texts of InvestorFuse IF3 (Carrot CRM), sent through CallRail: the core library.
+The core library: sends the texts of InvestorFuse IF3 (Carrot CRM) through CallRail.
 
-Importing it costs next to nothing: each name is loaded when it is first used. ``docs/reference/library.md``
+Importing it costs next to nothing: each name is loaded when it's first used. ``docs/reference/library.md``
 describes them, with examples.
 """
 
@@ -47,7 +47,7 @@ _HOMES = {
     "RouteRule": "domain.routing",
     "Routes": "domain.routing",
     "split_text": "domain.segmentation",
-    # `Outcome` is any of the five that follow; a program that tells them apart needs their names.
+    # `Outcome` is any of the next five; a program that distinguishes them needs their names.
     **dict.fromkeys(("Outcome", "Sent", "NotSent", "Rejected", "RateLimited", "Unknown"), "domain.outcome"),
 }
 

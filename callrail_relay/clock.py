@@ -24,12 +24,12 @@ class Clock(Protocol):
 
 
 def pause(seconds: float) -> None:
-    """Hold up this thread."""
+    """Block this thread."""
     time.sleep(seconds)
 
 
 async def others_turn() -> None:
-    """Let whatever else is ready to run in this loop run first."""
+    """Let everything else run first that is ready in this loop."""
     await asyncio.sleep(0)
 
 
@@ -43,7 +43,7 @@ async def until_woken(woken: asyncio.Event, longest: timedelta, clock: Clock) ->
 
 
 class Cached(Generic[T]):
-    """A value that is read again once it is *lasts* old; all who ask meanwhile wait for one reading."""
+    """A value that is read again once it's *lasts* old; everyone who asks meanwhile waits for one reading."""
 
     def __init__(
         self, read: Callable[[], Awaitable[T]], lasts: timedelta, clock: Clock, value: T | None = None
@@ -58,7 +58,7 @@ class Cached(Generic[T]):
         self._expired = False
 
     async def get(self) -> T:
-        """Raises what reading raises; the next one who asks reads again."""
+        """Return the value. Raises what reading raises; the next caller reads again."""
         async with self._lock:
             if self.value is not None and not self.is_old():
                 return self.value
@@ -79,12 +79,12 @@ class Cached(Generic[T]):
         return max(map(abs, ages)) >= self._lasts
 
     def expire(self) -> None:
-        """Have it read again, also if it is being read just now."""
+        """Have it read again, even if it's being read right now."""
         self._expired = True
 
 
 class AdjustedClock:
-    """This machine's clock, corrected by a better one: waits are ours, the time of day is that one's."""
+    """This machine's clock, corrected by a better one: durations are ours, the time of day is the other's."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -92,7 +92,7 @@ class AdjustedClock:
         self.monotonic, self.awake, self.sleep = clock.monotonic, clock.awake, clock.sleep
 
     def adjust(self, now: datetime) -> None:
-        """It is *now* on the other clock."""
+        """Note that it's *now* on the other clock."""
         self._ahead = now - self._clock.now()
 
     def now(self) -> datetime:
@@ -108,7 +108,7 @@ class SystemClock:
 
     def awake(self) -> float:
         if sys.platform == "win32":
-            # time.monotonic goes on while Windows sleeps; on other systems it stops.
+            # time.monotonic keeps running while Windows sleeps; on other systems it stops.
             count = ctypes.c_ulonglong()
             ctypes.windll.kernel32.QueryUnbiasedInterruptTime(ctypes.byref(count))
             return count.value / 1e7

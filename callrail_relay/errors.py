@@ -22,7 +22,7 @@ from typing import ClassVar
 
 
 class RelayError(Exception):
-    """A fault whose words are meant for a person; its exit code follows from its class."""
+    """An error whose words are meant for a person; its exit code follows from its class."""
 
     exit_code: ClassVar[int] = 1
 
@@ -40,7 +40,7 @@ class SecretError(RelayError):
 
 
 class KeyringError(SecretError):
-    """Raised when the OS keyring can't be used, such as while it is locked."""
+    """Raised when the OS keyring can't be used, for example because it's locked."""
 
 
 class NotFound(RelayError):

@@ -1,4 +1,4 @@
-"""How this computer reaches an address, and what a person can fix when it can't."""
+"""How this computer reaches an address, and what a person can fix if it can't."""
 
 import ipaddress
 import os
@@ -39,7 +39,7 @@ class Network:
         return f"{self.way[0].upper()}{self.way[1:]}{certificates}."
 
     def transport(self, limits: httpx2.Limits) -> httpx2.AsyncBaseTransport:
-        """A transport that uses these and nothing else of the environment."""
+        """Return a transport that uses these and nothing else from the environment."""
         transport = _Transport(verify=self.certificates, proxy=self.proxy, limits=limits, trust_env=False)
         transport.through = f", {self.way}" if self.proxy else ""
         return transport
@@ -52,7 +52,7 @@ class _Transport(httpx2.AsyncHTTPTransport):
         try:
             return await super().handle_async_request(request)
         except SOCKSError as error:
-            # httpcore2 doesn't translate it. It happens in the greeting, before a byte of the request.
+            # httpcore2 doesn't translate it. It happens in the greeting, before any byte of the request.
             raise httpx2.ProxyError(f"The proxy does not speak SOCKS5{self.through}") from error
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
             if not self.through:
@@ -61,12 +61,12 @@ class _Transport(httpx2.AsyncHTTPTransport):
 
 
 def find_network(address: str) -> Network:
-    """How to reach *address* from here. Raises SettingsError, which names the variable that can't be used."""
+    """Return how to reach *address* from here. Raises SettingsError, naming the variable at fault."""
     url = httpx2.URL(address)
-    # A proxy is for the way out: it must not be handed what is meant for this machine.
+    # A proxy is for the way out: it must not get what is meant for this machine.
     proxy, way = (None, "no proxy") if is_loopback(url.host) else _find_proxy(url)
     if url.scheme != "https":
-        # Without TLS nothing is looked up in it.
+        # Without TLS, nothing is looked up in it.
         return Network(proxy=proxy, way=way, certificates=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     certificates, source = _load_certificates()
     return Network(proxy=proxy, way=way, certificates=certificates, source=source)
@@ -90,7 +90,7 @@ def _find_proxy(url: httpx2.URL) -> tuple[httpx2.Proxy | None, str]:
 
 
 def _variable(name: str) -> str | None:
-    """The name as it is written in the environment; small letters win, as in urllib. Windows has capitals."""
+    """Return the name as written in the environment; lower case wins, as in urllib. Windows uses capitals."""
     written = [one for one in os.environ if one.lower() == name and os.environ[one]]
     return min(written, key=lambda one: (one != name, one != name.upper()), default=None)
 
@@ -100,7 +100,7 @@ def _read_proxy(raw: str, what: str) -> httpx2.Proxy:
     scheme = address.partition("://")[0].lower()
     shown = printable(_without_credentials(raw))[:100]
     if scheme not in _SCHEMES:
-        # Desktops write "socks://" for a proxy that mostly speaks SOCKS5, curl takes it for SOCKS4.
+        # Desktops write "socks://" for a proxy that usually speaks SOCKS5; curl takes it for SOCKS4.
         raise SettingsError(sentence("no_proxy_kind", what=what, shown=shown, scheme=printable(scheme)))
     with suppress(ValueError, httpx2.InvalidURL):
         url = httpx2.URL(address)
@@ -119,8 +119,8 @@ def _is_exempt(url: httpx2.URL, no_proxy: str) -> bool:
     """Whether NO_PROXY names this address: by name, domain, address (each also with a port) or network."""
     host = f"[{url.host}]" if ":" in url.host else url.host
     port = url.port or {"http": 80, "https": 443}.get(url.scheme)
-    # urllib knows names, each also with a port, and what Windows and macOS except. It doesn't know spaces
-    # between names, which curl takes, nor a * beside others.
+    # urllib knows names, also with a port, and what Windows and macOS except. It doesn't know spaces between
+    # names, as curl does, nor a * beside others.
     return bool(proxy_bypass(f"{host}:{port}")) or any(
         entry == "*" or f".{url.host}".endswith(f".{entry.strip('*.')}") or _is_in(url.host, entry)
         for entry in re.split(r"[\s,]+", no_proxy.lower())
@@ -138,7 +138,7 @@ def _is_in(host: str, network: str) -> bool:
 
 
 def _load_certificates() -> tuple[ssl.SSLContext, str]:
-    """The certificates of SSL_CERT_FILE, else of SSL_CERT_DIR, else the usual ones and this computer's."""
+    """Return the certificates of SSL_CERT_FILE, else SSL_CERT_DIR, else the usual and this computer's own."""
     _check_key_log()
     file, folders = (os.environ.get(name, "").strip() for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
     if file:
@@ -154,7 +154,8 @@ def _load_certificates() -> tuple[ssl.SSLContext, str]:
             unhashed = "holds no certificates that OpenSSL finds (`openssl rehash` makes them so)"
             raise _bad_certificates("SSL_CERT_DIR", folders, unhashed if found else "isn't a directory")
         return ssl.create_default_context(capath=folders), f"{printable(folders)} (SSL_CERT_DIR)"
-    # Windows' own list lacks what no program asked for yet, macOS' is not OpenSSL's; an office adds its own.
+    # Windows' own list lacks what no program has asked for yet, macOS' isn't OpenSSL's; an office adds its
+    # own.
     certificates = ssl.create_default_context(cafile=certifi.where())
     with suppress(ssl.SSLError):  # a damaged one in Windows' list
         certificates.load_default_certs()
@@ -166,7 +167,7 @@ def _bad_certificates(variable: str, path: str, fault: str) -> SettingsError:
 
 
 def _check_key_log() -> None:
-    """Python writes the keys of TLS to SSLKEYLOGFILE, and fails if it cannot."""
+    """Raise SettingsError if SSLKEYLOGFILE can't be written: Python writes TLS keys there, and fails."""
     path = os.environ.get("SSLKEYLOGFILE", "")
     try:
         if path:

@@ -1,4 +1,4 @@
-"""Putting a new file in the place of one that another program may be reading."""
+"""Replaces a file that another program may be reading."""
 
 import os
 import tempfile
@@ -16,7 +16,7 @@ _TRIES = 20 if os.name == "nt" else 0  # Windows refuses while a program has the
 
 
 def patiently(act: Callable[[], T]) -> T:
-    """Do what Windows refuses while another program has the file open, or moves it: try for a second."""
+    """Retry for a second what Windows refuses while another program has the file open, or moves it."""
     for _ in range(_TRIES):
         try:
             return act()
@@ -26,13 +26,13 @@ def patiently(act: Callable[[], T]) -> T:
 
 
 def replace(source: Path, target: Path) -> None:
-    """Put *source* in the place of *target*, at once and whole."""
+    """Replace *target* with *source*, at once and completely."""
     patiently(lambda: source.replace(target))
 
 
 @contextmanager
 def new_content(target: Path, *, encoding: str = "utf-8") -> Iterator[TextIO]:
-    """A file of mode 0600 that becomes *target*, whole or not at all, even when the power fails."""
+    """A file of mode 0600 that becomes *target*, completely or not at all, even if the power fails."""
     descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding=encoding, newline="") as file:
@@ -46,7 +46,7 @@ def new_content(target: Path, *, encoding: str = "utf-8") -> Iterator[TextIO]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Put on disk what was renamed in a folder; Windows does that by itself."""
+    """Put a folder's renames on disk; Windows does that by itself."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         os.fsync(descriptor)

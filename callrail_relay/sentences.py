@@ -1,4 +1,4 @@
-"""What each reason says to people: ``sentences.toml`` has a row for each, and docs/reference/payloads.md."""
+"""What each reason says to people: a row per reason in ``sentences.toml``; see docs/reference/payloads.md."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from callrail_relay.domain import read_table
 from callrail_relay.domain.message import Reason
 
-if TYPE_CHECKING:  # it imports what help must not wait for
+if TYPE_CHECKING:  # imports that help must not wait for
     from callrail_relay.domain.health import Facts, Node, Point
     from callrail_relay.domain.shadow import ShadowReport
 
@@ -37,14 +37,14 @@ def shown(name: str, value: object) -> str:
     return str(value)
 
 
-Show = Callable[[str, object], str]  # shows a parameter of this name; at_ before it is for *at* an instant
+Show = Callable[[str, object], str]  # shows a parameter of this name; at_ before it adds *at* to an instant
 Text = Callable[[str], str]
 
 
 def explain(
     reason: Reason, *, page: bool = False, do: bool = True, show: Show = shown, text: Text = str
 ) -> str:
-    """Return *reason* in sentences, with what to *do*; *text* is what they are made of, such as Markup."""
+    """Return *reason* in sentences, with what to *do*; *text* is what they're made of, such as Markup."""
     says, *remedies = _row_of(reason)
     template = " ".join([says, *((remedies[-1:] if page else remedies[:1]) if do else ())]).strip()
     again = partial(explain, page=page, show=show, text=text)
@@ -66,7 +66,7 @@ def explain_all(reasons: Iterable[Reason]) -> str | None:
 
 
 def _row_of(reason: Reason) -> tuple[str, ...]:
-    """The most exact row whose values are there: those that people typed are removed in time."""
+    """Return the most specific row whose values are there: those that people typed are removed in time."""
     for key in (f"{reason.code}.{reason.parameters.get('problem')}", reason.code, f"{reason.code}.removed"):
         says, *remedies = SENTENCES.get(key, ("",))
         if says and reason.parameters.keys() >= set(_fields(says).values()):
@@ -75,12 +75,12 @@ def _row_of(reason: Reason) -> tuple[str, ...]:
 
 
 def _fields(template: str) -> dict[str, str]:
-    """The fields of a template, and the parameter that each shows."""
+    """Return the fields of a template, and the parameter that each shows."""
     return {name: name.removeprefix("at_") for _, name, _, _ in Formatter().parse(template) if name}
 
 
 def phone(number: str | None) -> str:
-    """A number as people write it: (202) 555-0122."""
+    """Return a number as people write it: (202) 555-0122."""
     if number is None:
         return "no number"
     return re.sub(r"^(?:\+1)?([0-9]{3})([0-9]{3})([0-9]{4})$", r"(\1) \2-\3", number)
@@ -94,12 +94,12 @@ def clock_time(instant: datetime, *, seconds: bool = False) -> str:
 
 
 def local(instant: datetime | None) -> str:
-    """An instant by this machine's own clock, to the second."""
+    """Return an instant by this machine's clock, to the second."""
     return "-" if instant is None else instant.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def when(instant: datetime | None, now: datetime, *, seconds: bool = False) -> str:
-    """An instant as one would say it at *now*: 2:05 PM, yesterday 2:05 PM, Nov 21 at 2:05 PM."""
+    """Return an instant as one would say it at *now*: 2:05 PM, yesterday 2:05 PM, Nov 21 at 2:05 PM."""
     if instant is None:
         return ""
     day, today = instant.astimezone().date(), now.astimezone().date()
@@ -115,7 +115,7 @@ def when(instant: datetime | None, now: datetime, *, seconds: bool = False) -> s
 
 
 def at(instant: datetime | None, now: datetime) -> str:
-    """An instant as a sentence says it: at 2:05 PM, tomorrow at 2:05 PM, on Nov 21 at 2:05 PM."""
+    """Return an instant as in a sentence: at 2:05 PM, tomorrow at 2:05 PM, on Nov 21 at 2:05 PM."""
     time = when(instant, now)
     if time.startswith(("yesterday", "tomorrow")):
         return time.replace(" ", " at ", 1)
@@ -136,7 +136,7 @@ def of_point(point: "Point", facts: "Facts") -> dict[str, Any]:
 
 
 def seen_lately(facts: "Facts") -> str:
-    """Return when IF3 posted last, and which version runs where that is known."""
+    """Return when IF3 posted last, and which version runs, if known."""
     at = facts.last_from_if3
     today = "today " if at and at.astimezone().date() == facts.now.astimezone().date() else ""
     last = f"Last text from IF3: {today}{when(at, facts.now)}." if at else "No text from IF3 yet."
@@ -164,7 +164,7 @@ def asleep(node: "Node", now: datetime) -> str:
 
 
 def totals(report: "ShadowReport", late_after: timedelta) -> str:
-    """What an owner wants to know, such as "412 texts in 6 days. The Zap lost 3. The relay would hold 2."."""
+    """Return what an owner wants to know: "412 texts in 6 days. The Zap lost 3. The relay would hold 2."."""
     counts = report.counts
     texts, sent, pending = (counts[name] for name in ("texts", "sent", "pending"))
     if not texts:
@@ -184,13 +184,13 @@ def totals(report: "ShadowReport", late_after: timedelta) -> str:
 
 
 def not_forwarded(requests: Mapping[str, int]) -> list[str]:
-    """Return what became of the requests that the old URL did not take."""
+    """Return what became of the requests that the old URL didn't accept."""
     found = ((words, requests[state]) for state, words in _NOT_FORWARDED.items())
     return [words.format(plural(count, "request")) for words, count in found if count]
 
 
 def listed(parts: Sequence[str]) -> str:
-    """Return what is listed as people say it: one, two and three."""
+    """Return a list as people say it: one, two and three."""
     return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
 
 

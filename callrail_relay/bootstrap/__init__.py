@@ -1,1 +1,1 @@
-"""Puts the concrete pieces together: the only package that knows them all."""
+"""Puts the concrete parts together: the only package that knows them all."""

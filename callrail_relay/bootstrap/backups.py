@@ -1,4 +1,4 @@
-"""A backup, which is one private file, and bringing it back; and moving or removing a stopped store."""
+"""Makes a backup, which is one private file, and restores it; moves or removes a stopped store."""
 
 import asyncio
 import os
@@ -39,12 +39,12 @@ _KEPT = (SecretName.HOOK_TOKEN, SecretName.HOOK_TOKEN_PREVIOUS, SecretName.SIGNI
 
 
 class Backup(BaseModel):
-    """What a backup has beside the store, as its JSON has it."""
+    """What a backup has beside the store, as in its JSON."""
 
     format: Literal["callrail-relay backup"] = "callrail-relay backup"
     version: int = VERSION
     made_at: AwareDatetime
-    files: list[str]  # all that are in it
+    files: list[str]  # everything that is in it
     settings: str = Field(repr=False)  # the text of the settings file
     secrets: dict[str, str] = Field(repr=False)  # by their keys
 
@@ -61,7 +61,7 @@ class Backup(BaseModel):
 
 
 async def make_backup(context: AppContext, file: Path, *, with_api_key: bool) -> Backup:
-    """Write a new file of mode 0600, whole or not at all. Raises NotAllowed, SecretError, Unavailable."""
+    """Write a new file of mode 0600, complete or not at all. Raises NotAllowed, SecretError, Unavailable."""
     names = (*_KEPT, *([SecretName.API_KEY] if with_api_key else []))
     secrets = {name.key: found.reveal() for name in names if (found := await context.secrets.find(name))}
     store, made_at = context.store_file, context.clock.now()  # before the copy
@@ -77,7 +77,7 @@ async def make_backup(context: AppContext, file: Path, *, with_api_key: bool) ->
 
 
 def _settings_of(context: AppContext) -> str:
-    """The settings file, with what only the environment sets, and without the database's password."""
+    """Return the settings file, with what only the environment sets, and without the database's password."""
     changes, _ = environment_changes(context.config_path, context.settings)
     if context.store_file is None:
         url = sa.make_url(context.settings.database.url).difference_update_query(["password"])
@@ -114,7 +114,7 @@ def _write(backup: Backup, store: Path | None, file: Path) -> None:
 
 
 def read_backup(file: Path) -> Backup:
-    """Read and check all of a backup. Raises NotFound, and NotAllowed if it is damaged or something else."""
+    """Read and check a backup. Raises NotFound, and NotAllowed if it's damaged or something else."""
     try:
         with ZipFile(file) as archive:
             backup = Backup.model_validate_json(archive.read(_CONTENT))
@@ -180,7 +180,7 @@ async def restore(
 
 
 def _require_empty(path: Path, marker: Path) -> None:
-    """Raise NotAllowed if there is more than a `restore` left that was interrupted."""
+    """Raise NotAllowed if there's more than what an interrupted `restore` left."""
     there, was_interrupted = read_text(path), marker.exists()
     if there is not None and not (was_interrupted and there == read_text(marker)):
         raise NotAllowed(sentence("settings_exist", path=path))
@@ -217,7 +217,7 @@ def _stage(file: Path, staged: Path, made_at: datetime, max_characters: int) -> 
 
 
 async def look_up(context: AppContext) -> tuple[int, int, str | None]:
-    """Look up what came back, for a minute: how many texts are on hold, how many of them unasked, and why."""
+    """Look up what was restored, for a minute; return how many are on hold, how many unasked, and why."""
     fault = None
     async with open_relay(context) as relay:
         try:
@@ -234,7 +234,7 @@ async def look_up(context: AppContext) -> tuple[int, int, str | None]:
 
 
 def move_store(store: Path, moved: Path) -> None:
-    """Move a stopped store; whatever happens, the new one is whole and on disk before the old one goes."""
+    """Move a stopped store; whatever happens, the new one is complete and on disk before the old one goes."""
     if moved.exists():
         raise NotAllowed(sentence("two_stores", store=store, moved=moved))
     whole = moved.with_name(f"{moved.name}.new")

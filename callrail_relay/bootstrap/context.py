@@ -1,4 +1,4 @@
-"""What a run is built from: settings, secrets, the data directory, and the policies that follow from them."""
+"""What a run is built from: settings, secrets, the data directory, and policies that follow from them."""
 
 import logging
 import os
@@ -53,7 +53,7 @@ class AppContext:
 
     @property
     def store_file(self) -> Path | None:
-        """The file of the SQLite store; None for PostgreSQL."""
+        """Return the file of the SQLite store; None for PostgreSQL."""
         return store_file(self.settings.database.url)
 
     @property
@@ -87,7 +87,7 @@ class AppContext:
 
     @property
     def companies(self) -> tuple[tuple[str, str], ...]:
-        """The account and the id of each company, each once."""
+        """Return the account and id of each company, each once."""
         return tuple(dict.fromkeys((route.account_id, route.company_id) for route in self.routes))
 
     @property
@@ -137,7 +137,7 @@ class AppContext:
 
     @property
     def _request_time(self) -> timedelta:
-        """The longest time that one request to CallRail takes."""
+        """Return the longest time that one request to CallRail takes."""
         return self.settings.delivery.connect_timeout + self.settings.delivery.read_timeout
 
     def require_route(self) -> None:
@@ -156,7 +156,7 @@ def load_context(
     environ: Mapping[str, str] | None = None,
     must_exist: bool = True,
 ) -> AppContext:
-    """The context of *config*, or of the user's own; secrets are from *environ*. Raises SettingsError."""
+    """Load the context of *config*, or the user's own; secrets come from *environ*. Raises SettingsError."""
     path = config_file(config)
     stamp = file_stamp(path)  # before the file is read, so that no later change is missed
     if ignored := ignored_variables():
@@ -174,7 +174,7 @@ def load_context(
 
 
 def peek(config: Path | None) -> tuple[tuple[str, ...], list[tuple[str, str | None, str]]]:
-    """One's own numbers; the id, person and status of the newest texts. Nothing is created or waited for."""
+    """Return one's own numbers, and id, person and status of the newest texts; creates and awaits nothing."""
     with suppress(RelayError):
         context = load_context(config)
         return context.tracking_numbers, peek_at_messages(context.settings.database.url)
@@ -183,7 +183,7 @@ def peek(config: Path | None) -> tuple[tuple[str, ...], list[tuple[str, str | No
 
 @cache
 def _warn(words: str) -> None:
-    """Say it once in a process. Until logs are set up, Python writes it to standard error as it is."""
+    """Say it once per process. Until logs are set up, Python writes it to standard error as it is."""
     logging.getLogger("callrail_relay").warning("%s", words)
 
 
@@ -192,7 +192,7 @@ def listener_url(listener: Server | Dashboard) -> str:
 
 
 def open_missing_streams(log: Path | None = None) -> None:
-    """Replace each missing standard stream: *log*, or the log file, for errors."""
+    """Replace each missing standard stream: with *log*, or the log file, for errors."""
     # Otherwise the next file to be opened, perhaps the store, gets the number that libraries write to.
     missing = [name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None]
     for name in missing:
@@ -200,7 +200,7 @@ def open_missing_streams(log: Path | None = None) -> None:
         null = os.open(os.devnull, os.O_RDWR)
         setattr(sys, name, os.fdopen(null, mode, encoding="utf-8", closefd=False))
     if "stderr" in missing:
-        from callrail_relay.telemetry.logs import LogFile  # noqa: PLC0415 - only where it is needed
+        from callrail_relay.telemetry.logs import LogFile  # noqa: PLC0415 - only where it's needed
 
         with suppress(RelayError, OSError):
             path = log or log_file()

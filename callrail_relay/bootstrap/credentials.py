@@ -36,7 +36,7 @@ from callrail_relay.service.tokens import HookToken, HookTokens, digest, new_tok
 
 
 async def read_hook_tokens(context: AppContext) -> Sequence[HookToken]:
-    """The tokens that open the webhook, the current one first; empty if none is set. Raises SecretError."""
+    """Return the tokens that open the webhook, the current one first, if any. Raises SecretError."""
     found = [HookToken(value=one) for one in await _stored_tokens(context)]
     with contextlib.suppress(SecretError):  # a keyring that does not answer must not keep these from working
         found += await _former_tokens(context)
@@ -44,7 +44,7 @@ async def read_hook_tokens(context: AppContext) -> Sequence[HookToken]:
 
 
 async def _stored_tokens(context: AppContext) -> list[str]:
-    """The current token, and one that went into the file while the keyring was locked; IF3 has either."""
+    """Return the current token, and one written to the file while the keyring was locked; IF3 has either."""
     current, in_file = await context.secrets.find(SecretName.HOOK_TOKEN), None
     if current is not None and not current.outside:
         with contextlib.suppress(SecretError):  # a damaged file must not keep the keyring's from working
@@ -53,10 +53,10 @@ async def _stored_tokens(context: AppContext) -> list[str]:
 
 
 async def wait_for_keyring() -> None:
-    """Give the OS keyring two minutes to open: a person may have signed in a moment ago."""
-    with contextlib.suppress(SettingsError):  # `serve` will tell
+    """Give the OS keyring two minutes to open: a person may have just signed in."""
+    with contextlib.suppress(SettingsError):  # `serve` will report it
         for _ in range(24):
-            context = load_context(None)  # anew: a keyring that once hung is asked no more
+            context = load_context(None)  # anew: a keyring that once hung isn't asked again
             with contextlib.suppress(SecretError):
                 await context.secrets.find(SecretName.API_KEY)
                 return
@@ -69,7 +69,7 @@ async def _former_tokens(context: AppContext) -> list[HookToken]:
 
 
 async def require_hook_token(context: AppContext) -> str:
-    """The current token. Raises SecretError."""
+    """Return the current token. Raises SecretError."""
     return (await context.secrets.require(SecretName.HOOK_TOKEN)).reveal()
 
 
@@ -90,10 +90,11 @@ async def rotate_hook_token(context: AppContext, *, at_once: bool = False) -> tu
         until = now + tokens.GRACE
         ending = [HookToken(value=one, valid_until=until) for one in current]
         former = [*ending, *await _former_tokens(context)]
-        # The former one first: whatever happens in between, it keeps working, or is known to be ended still.
+        # The former one first: whatever happens in between, it keeps working, or is still known to have
+        # ended.
         await secrets.store(SecretName.HOOK_TOKEN_PREVIOUS, tokens.write_former(former, now))
         place = await secrets.store(SecretName.HOOK_TOKEN, token)
-        # Last, since without a new one the former must not end.
+        # Last, because without a new one the former must not end.
         if at_once:
             await store.write(relay_secrets.end_tokens, [digest(one.value) for one in former])
             await secrets.remove(SecretName.HOOK_TOKEN_PREVIOUS)
@@ -103,7 +104,7 @@ async def rotate_hook_token(context: AppContext, *, at_once: bool = False) -> tu
 
 
 async def hook_tokens(context: AppContext, store: Store | None = None) -> HookTokens:
-    """The tokens for the public listener; those that ended are in *store*. Raises SecretError for none."""
+    """Return the public listener's tokens; ended ones are in *store*. Raises SecretError without any."""
     read_ended = None if store is None else partial(store.read, relay_secrets.read_ended_tokens)
     await require_hook_token(context)
     read = partial(read_hook_tokens, context)
@@ -122,7 +123,7 @@ MOST_KEYS = 20  # former keys are kept while they may still sign something, but 
 
 
 async def find_signing_keys(context: AppContext) -> tuple[list[str], str | None]:
-    """CallRail's signing keys, and in words where they are."""
+    """Return CallRail's signing keys, and in words where they are."""
     found = None
     with contextlib.suppress(SecretError):  # texts go out without them: `serve` starts with a locked keyring
         found = await context.secrets.find(SecretName.SIGNING_KEYS)
@@ -176,21 +177,21 @@ async def register_webhooks(
     known = [] if found is None else _split(found.reveal())
     if set(told) <= set(known):
         return registrations, found.source if found else None, None
-    # The former ones stay behind the new ones.
+    # The former ones stay, after the new ones.
     kept = list(dict.fromkeys([*told, *known]))[:MOST_KEYS]
     place = await secrets.store(name, ",".join(kept), use_file=use_file)
     return registrations, place, secrets.shadowed_by(name)
 
 
 async def remove_webhooks(context: AppContext, api_key: str | None = None) -> list[str]:
-    """Remove our URLs at CallRail, and the keys with which it signs; returns the companies that had any."""
+    """Remove our URLs at CallRail, and its signing keys; return the companies that had any."""
     found = await find_webhooks(context, api_key, remove=True)
     await context.secrets.remove(SecretName.SIGNING_KEYS)
     return found
 
 
 async def find_webhooks(context: AppContext, api_key: str | None, *, remove: bool = False) -> list[str]:
-    """The companies that have URLs of ours at CallRail, and *remove* them there."""
+    """Return the companies that have our URLs at CallRail; with *remove*, take them out."""
     context.require_route()
     is_ours = await _our_urls(context)
     async with open_callrail(context, api_key) as callrail:
@@ -211,7 +212,7 @@ async def _our_urls(context: AppContext) -> Callable[[str], bool]:
 
 
 async def _require_answer(context: AppContext) -> None:
-    """CallRail switches off webhooks that don't answer, and the replies would be lost."""
+    """Raise an error if nothing answers: CallRail would switch the webhooks off, and replies be lost."""
     async with open_relay(context) as relay:
         try:
             await relay.public_address.check()
@@ -224,7 +225,7 @@ async def _require_answer(context: AppContext) -> None:
 
 
 async def known_api_key(context: AppContext, *, use_file: bool) -> Found | None:
-    """The API key, if there is one. Raises SecretError, also if no place could keep a secret."""
+    """Return the API key, if there is one. Raises SecretError, also if no place could keep a secret."""
     secrets, names = context.secrets, (SecretName.API_KEY, SecretName.HOOK_TOKEN)
     found = await secrets.find(SecretName.API_KEY, use_file=use_file)
     has_place = use_file or secrets.file_in_use or all(secrets.shadowed_by(name) for name in names)
@@ -242,8 +243,8 @@ class SavedSetup:
     token_place: str
     overruled: Sequence[str]
     outranks_key: str | None
-    is_new_url: bool  # of a set-up that had one, perhaps in a keyring that is locked now
-    is_changed: bool  # a relay that runs still uses other settings, or another key
+    is_new_url: bool  # of a setup that had one, perhaps in a keyring that is locked now
+    is_changed: bool  # a running relay still uses other settings, or another key
 
 
 async def save_setup(
@@ -280,7 +281,7 @@ TIMEOUT = 5.0
 
 
 def session_key(context: AppContext) -> str:
-    """The key of this relay's sessions, from a private file; a new one if it takes any free port."""
+    """Return the key of this relay's sessions, from a private file; a new one if it takes any free port."""
     if not context.settings.dashboard.port:
         return new_token()
     path = private_directory(context.data) / KEY_FILE
@@ -292,18 +293,18 @@ def session_key(context: AppContext) -> str:
 
 @contextmanager
 def open_desk(data: Path, url: str, secret: str) -> Iterator[None]:
-    """Let this user's programs ask for links until the block ends, by a file of mode 0600 in *data*."""
+    """Let this user's programs ask for links until the block ends, through a file of mode 0600 in *data*."""
     path, desk = private_directory(data) / FILE, {"url": url, "secret": secret}
     write_note(path, desk)
     try:
         yield
     finally:
-        if read_note(path) == desk:  # another relay on the same directory may have put its own there
+        if read_note(path) == desk:  # another relay in the same directory may have put its own there
             write_note(path, None)
 
 
 async def ask_for_link(context: AppContext, *, only: bool = False) -> str:
-    """A one-time link of the relay that runs here, the *only* one if asked. Raises Unavailable without it."""
+    """Return a one-time link of the relay that runs here, the *only* one if asked. Raises Unavailable."""
     data = context.data
     try:
         desk = json.loads((data / FILE).read_text(encoding="utf-8"))

@@ -26,7 +26,7 @@ MOST_NAMED = 5  # how many files a sentence names at most
 
 
 async def diagnose(config: Path | None) -> HealthReport:
-    """The findings of every check; without readable settings there is only one."""
+    """Return the findings of every check; without readable settings there's only one."""
     try:
         context = load_context(config)
     except RelayError as fault:
@@ -46,7 +46,7 @@ def _failing(fault: RelayError) -> Check:
 
 
 def checks(relay: wiring.Relay) -> list[tuple[str, Check]]:
-    """Everything that must hold, in the order in which it is best put right."""
+    """Return everything that must be true, in the order in which it's best fixed."""
     context = relay.context
     probe = health.StoreProbe(relay.store)
 
@@ -129,7 +129,7 @@ def _settings_checks(context: AppContext, relay: wiring.Relay | None = None) -> 
 
 
 async def _check_token_end(relay: wiring.Relay, found: Found) -> None:
-    """The webhook secret of this computer was not replaced on another one that shares its store."""
+    """Check that this computer's webhook secret wasn't replaced on another one that shares its store."""
     ends_at = await relay.store.read(relay_secrets.token_ends_at, digest(found.reveal()))
     if ends_at is not None and ends_at <= await relay.store.now():
         raise SecretError(says("secret_ended", place=found.source))

@@ -1,4 +1,4 @@
-"""Changing settings while the relay runs: the file is written, and what can be used at once is."""
+"""Changes settings while the relay runs: writes the file, and uses at once what can be."""
 
 import asyncio
 import hashlib
@@ -33,7 +33,7 @@ _FOLLOWED = ("server.public_url", "server.trusted_proxies", "tunnel.")  # by the
 
 @dataclass(frozen=True, kw_only=True)
 class Saved:
-    """What came of saving: *faults* by key, or *lines* to be added by hand, or the keys that changed."""
+    """The result of saving: *faults* by key, or *lines* to add by hand, or the keys that changed."""
 
     faults: Mapping[str, str] = field(default_factory=dict)
     lines: str = ""
@@ -47,7 +47,7 @@ class Saved:
 
 @dataclass(eq=False)
 class Editor:
-    """The settings of a relay that runs; *take_up* has it use a context with others."""
+    """The settings of a running relay; *take_up* has it use a context with others."""
 
     context: AppContext
     take_up: Callable[[AppContext], None]
@@ -56,32 +56,32 @@ class Editor:
 
     @property
     def place(self) -> Path:
-        """The file that a person would edit: systemd gives the service of the whole system a copy."""
+        """Return the file that a person would edit: systemd gives the system service a copy."""
         path = self.context.config_path
         credentials = os.environ.get("CREDENTIALS_DIRECTORY")
         return service_setup.SYSTEM_CONFIG if credentials and path.parent == Path(credentials) else path
 
     def read(self) -> Settings:
-        """The settings as the file has them now. Raises SettingsError."""
+        """Return the settings as in the file now. Raises SettingsError."""
         return self._load(None)
 
     def text(self, key: str, settings: Settings) -> str:
-        """The value of *key* as one would type it."""
+        """Return the value of *key* as one would type it."""
         value = plain(settings.by_key()[key])
         if isinstance(value, list):
             return ", ".join(map(str, value))
         return "" if value is None else str(value)
 
     def fixed_by(self, key: str) -> str | None:
-        """The option or variable that sets *key*, so that the file's value doesn't count."""
+        """Return the option or variable that sets *key*, so that the file's value doesn't count."""
         return outranked_by(tuple(key.split(".")), self.context.overrides)
 
     def stamp(self) -> str:
-        """Differs after every change of the file: a form has the one that it was made from."""
+        """Return what differs after every change of the file: a form has the one that it was made from."""
         return _stamp(read_text(self.context.config_path))
 
     def why_not(self) -> str | None:
-        """Why the file can't be written, if that can be seen before."""
+        """Return why the file can't be written, if that can be seen in advance."""
         if self.place != self.context.config_path:
             return sentence("copy_of_file")
         folder = self.context.config_path.resolve().parent
@@ -92,9 +92,9 @@ class Editor:
         self, typed: Mapping[str, object], stamp: str, by: str, *, lines: str | None = None
     ) -> Saved:
         """
-        Write what differs in *typed*, by key; None takes a key out. *lines* are shown instead of all of it.
+        Write what differs in *typed*, by key; None removes a key. *lines* are shown instead of all of it.
 
-        Raises SettingsError if the file as it is has a fault, and NotAllowed if it isn't the one of *stamp*.
+        Raises SettingsError if the file as it is has an error, and NotAllowed if it isn't the one of *stamp*.
         """
         async with self._lock:
             saved, found = await asyncio.to_thread(self._save, typed, stamp, lines)
@@ -109,13 +109,13 @@ class Editor:
             return saved
 
     async def try_alerts(self) -> list[str]:
-        """Send a test alert; names the services that did not take it. Raises SettingsError for none."""
+        """Send a test alert; return the services that didn't accept it. Raises SettingsError without any."""
         took = await try_alerts(replace(self.context, settings=await asyncio.to_thread(self.read)))
         services = await asyncio.to_thread(self.channels)
         return [name for name, taken in zip(services, took.values(), strict=True) if not taken]
 
     def channels(self) -> list[str]:
-        """The service of each alert channel of the file, such as Slack. Raises SettingsError."""
+        """Return the service of each alert channel in the file, such as Slack. Raises SettingsError."""
         found = channels(replace(self.context, settings=self.read()), "alerts.urls")
         return found.services if found else []
 
@@ -141,7 +141,7 @@ class Editor:
             fault = re.sub(r"^alerts\.urls\[\d+\] \(.*?\) ", "", str(error))
             return Saved(faults={"alerts.urls": fault}), present
         changes = {key: value for key, value in wanted.differing(present).items() if key in typed}
-        # What a person changed in the file, and sees in the form that they save, is used as well.
+        # What a person changed in the file, and sees in the form that they save, is used, too.
         newer = wanted.differing(self.context.settings)
         seen = [key for key in typed if key in newer and key in AT_ONCE and key not in changes]
         why = self.why_not()
@@ -156,12 +156,12 @@ class Editor:
 
 
 def unused(used: Settings, present: Settings) -> tuple[str, ...]:
-    """The keys that need a restart: of which *used* has other values than *present*, the file's."""
+    """Return the keys that need a restart: *used* has other values for them than *present*, the file's."""
     return tuple(key for key in present.differing(used) if not key.startswith(_FOLLOWED))
 
 
 def read_unused(data: Path) -> tuple[str, ...]:
-    """Which settings of the file the running relay doesn't use yet, as it noted last."""
+    """Return which settings in the file the running relay doesn't use yet, as it noted last."""
     return tuple(read_note(data / NOTE) or ())
 
 

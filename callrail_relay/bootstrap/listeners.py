@@ -51,7 +51,7 @@ async def open_listeners(
     metrics: Metrics | None = None,
     signal: ChangeSignal | None = None,
 ) -> AsyncIterator[Listening]:
-    """The public listener, and the private one if the settings have it; *signal* notifies open pages."""
+    """Open the public listener, and the private one if the settings have it; *signal* notifies open pages."""
     context = relay.context
     metrics = metrics or Metrics(context.clock)
     server, settings = context.settings.server, context.settings.dashboard

@@ -24,7 +24,7 @@ class Step(NamedTuple):
     uses_the_rest: bool = False  # if it can't be removed, nothing else is
 
     async def take(self) -> str | None:
-        """Remove it; returns why that failed."""
+        """Remove it; return why that failed."""
         try:
             await self.remove()
         except (RelayError, OSError) as error:
@@ -35,11 +35,11 @@ class Step(NamedTuple):
 async def plan_removal(
     config: Path | None, *, with_data: bool
 ) -> tuple[list[Step], Path | None, KeyringError | None]:
-    """What to remove, in order; the store, None for PostgreSQL; why more secrets aren't known, if any."""
+    """Return what to remove, in order; the store, None for PostgreSQL; why more secrets aren't known."""
     service = None
     with suppress(Unavailable):  # a system without services
         service = service_setup.find_installed()
-    # What a former `uninstall` left may have no settings file any more.
+    # What an earlier `uninstall` left may have no settings file any more.
     kind = service.kind if service else None
     context = service_setup.load_for(kind, config, must_exist=kind is not None)
     store = context.store_file
@@ -68,7 +68,7 @@ async def plan_removal(
 
 
 async def _read_secrets(context: AppContext) -> tuple[str | None, list[str], KeyringError | None]:
-    """The API key, which the webhooks at CallRail need, what is stored where, and why more isn't known."""
+    """Return the API key, which removing webhooks needs, what is stored where, and why more isn't known."""
     key, places, unread = None, [], None
     with suppress(SecretError):
         key = await context.secrets.find(SecretName.API_KEY)
@@ -79,7 +79,7 @@ async def _read_secrets(context: AppContext) -> tuple[str | None, list[str], Key
         except KeyringError as error:
             unread = error
             continue
-        except SecretError:  # a damaged one can be removed; for what can't be read, removing it says why
+        except SecretError:  # a damaged one can be removed; for one that can't be read, removing it says why
             if not context.secrets.file_in_use:
                 places.append(name.words)
             continue
@@ -91,7 +91,7 @@ async def _read_secrets(context: AppContext) -> tuple[str | None, list[str], Key
 
 
 async def _name_webhooks(context: AppContext, key: str | None) -> str | None:
-    """The relay's webhooks at CallRail in words, None if there are none."""
+    """Return the relay's webhooks at CallRail in words, None if there are none."""
     if not (context.account_ids and context.settings.server.public_url):
         return None
     try:

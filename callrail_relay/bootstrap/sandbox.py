@@ -19,7 +19,7 @@ from callrail_relay.web.server import Listener
 
 @dataclass(frozen=True, kw_only=True)
 class Sandbox:
-    """A running simulator, and what to set so that a relay talks to it."""
+    """A running simulator, and the settings with which a relay talks to it."""
 
     url: str
     simulator: Simulator
@@ -40,21 +40,21 @@ class Sandbox:
         }
 
     def environ(self, hook_token: str | None = None) -> dict[str, str]:
-        """The secrets of such a relay: the sandbox's key, and a webhook secret, by default a new one."""
-        # Never the stored one: what IF3 posts for real must not end in a sandbox.
+        """Return such a relay's secrets: the sandbox's key, and a webhook secret, by default a new one."""
+        # Never the stored one: what IF3 really posts must not end up in a sandbox.
         token = hook_token or new_token()
         secrets = {SecretName.API_KEY: self.simulator.api_key, SecretName.HOOK_TOKEN: token}
         return {str(name.variable): value for name, value in secrets.items()}
 
 
 def demonstration(directory: Path, sandbox: Sandbox) -> AppContext:
-    """A relay that keeps everything in *directory*, talks to *sandbox*, and takes no port in use."""
+    """Open a relay that keeps everything in *directory*, talks to *sandbox*, and takes no port in use."""
     overrides = sandbox.overrides() | {
         "server": {"host": "127.0.0.1", "port": 0},
         "dashboard": {"host": "127.0.0.1", "port": 0},
         "database": {
             "url": f"sqlite:///{quote((directory / 'relay.db').as_posix(), safe='/:')}",
-            "allow_network_drive": True,  # it is thrown away
+            "allow_network_drive": True,  # it's thrown away
         },
     }
     path, settings = directory / "config.toml", Settings.model_validate(overrides)
@@ -64,7 +64,7 @@ def demonstration(directory: Path, sandbox: Sandbox) -> AppContext:
 
 @asynccontextmanager
 async def open_sandbox(*, port: int, faults: str | bytes | None = None) -> AsyncIterator[Sandbox]:
-    """The simulator on loopback; *faults* is a JSON list. Raises UsageError for bad ones, Unavailable."""
+    """Open the simulator on loopback; *faults* is a JSON list. Raises UsageError or Unavailable."""
     api_key = os.environ.get("CALLRAIL_API_KEY", "").strip() or token_hex(16)
     simulator = Simulator(clock=SystemClock(), api_key=api_key)
     if faults is not None:

@@ -1,4 +1,4 @@
-"""Installing ``serve`` as a service of a user or of a whole Linux: what it lacks, and whether it answers."""
+"""Installs ``serve`` as a service of a user or a whole Linux: what it lacks, and whether it answers."""
 
 import getpass
 import os
@@ -65,7 +65,7 @@ def find_manager(kind: Kind) -> Manager:
 
 
 def printed(kind: Kind, config: Path | None) -> str:
-    """What ``install`` writes: a service that runs this very program, with these settings and this data."""
+    """Return what ``install`` writes: a service that runs this program, with these settings and data."""
     system = kind is Kind.SYSTEMD_SYSTEM
     here = Path(sys.executable)
     script = here.with_name(f"callrail-relay{'.exe' if os.name == 'nt' else ''}")
@@ -90,16 +90,16 @@ def printed(kind: Kind, config: Path | None) -> str:
 
 
 def starts_without_login(kind: Kind) -> bool:
-    """Whether the service runs when no one is signed in; on Windows an administrator has to allow that."""
+    """Whether the service runs when nobody is signed in; on Windows, an administrator has to allow that."""
     if kind is Kind.WINDOWS and sys.platform == "win32":
-        import ctypes  # noqa: PLC0415 - its windll is on Windows alone
+        import ctypes  # noqa: PLC0415 - its windll exists only on Windows
 
         return bool(ctypes.windll.shell32.IsUserAnAdmin())
     return kind is not Kind.LAUNCHD
 
 
 def _connection() -> list[tuple[str, str]]:
-    """The variables for the way to CallRail, in either spelling."""
+    """Return the variables for the way to CallRail, in either spelling."""
     return sorted(one for one in os.environ.items() if one[0].upper() in _CONNECTION and one[1])
 
 
@@ -108,19 +108,19 @@ def _connection() -> list[tuple[str, str]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """What the service would not find by itself; *lost* says in sentences what can't be stored."""
+    """What the service wouldn't find by itself; *lost* says in sentences what can't be stored."""
 
     outside: list[str]  # variables and credentials
-    locked: list[str]  # secrets in a keyring that is closed until someone signs in
+    locked: list[str]  # secrets in a keyring that is locked until someone signs in
     lost: list[str]
     secrets: Mapping[SecretName, str] = field(repr=False)
     settings: Mapping[str, Any] = field(repr=False)
 
 
 def load_for(kind: Kind | None, config: Path | None, *, must_exist: bool = True) -> AppContext:
-    """The settings, secrets and data that the service takes over. Raises SettingsError."""
+    """Return the settings, secrets and data that the service takes over. Raises SettingsError."""
     if kind is Kind.SYSTEMD_SYSTEM and places.override_path(config) is None:
-        if SYSTEM_CONFIG.exists():  # installed before: they are what counts
+        if SYSTEM_CONFIG.exists():  # installed before: they're what counts
             os.environ.update(system_variables())
         elif not places.config_file().exists() and (person := os.environ.get("SUDO_USER")):
             import pwd  # noqa: PLC0415 - not on Windows
@@ -134,13 +134,13 @@ def load_for(kind: Kind | None, config: Path | None, *, must_exist: bool = True)
 
 
 async def find_needs(context: AppContext, kind: Kind) -> Needs:
-    """Raises SettingsError or SecretError if the service could not send."""
+    """Return what the service lacks. Raises SettingsError or SecretError if it couldn't send."""
     context.require_route()
     context.require_terms()
     for name in (SecretName.API_KEY, SecretName.HOOK_TOKEN):
         await context.secrets.require(name)
     system = kind is Kind.SYSTEMD_SYSTEM
-    # As the service would find them: without this environment, and without a keyring that may be closed.
+    # As the service would find them: without this environment, and without a keyring that may be locked.
     theirs = Secrets(context.config_path, system_variables() if system else {})
     keyring = await OsKeyring(timeout=3.0).words() if starts_without_login(kind) else None
     outside, locked, lost, secrets = [], [], [], {}
@@ -171,7 +171,7 @@ async def find_needs(context: AppContext, kind: Kind) -> Needs:
 
 
 async def install(context: AppContext, kind: Kind, needs: Needs) -> tuple[list[str], str | None, str | None]:
-    """Install it; returns what was done, a warning, and why it doesn't answer. Raises RelayError."""
+    """Install it; return what was done, a warning, and why it doesn't answer. Raises RelayError."""
     manager = find_manager(kind)
     if kind in _OTHER and (other := find_manager(_OTHER[kind]).state()).installed:
         system = " --system" if other.kind is Kind.SYSTEMD_SYSTEM else ""
@@ -199,7 +199,7 @@ async def _store(context: AppContext, kind: Kind, needs: Needs) -> list[str]:
 
 
 def _require_free(context: AppContext) -> None:
-    """Raises Unavailable if another `serve`, or any other program, is where the service would be."""
+    """Raise Unavailable if another `serve`, or any other program, is where the service would be."""
     if (server := _server(context)) is not None:
         process = "" if server.pid is None else f" (process {server.pid})"
         raise Unavailable(sentence("running_already", process=process))
@@ -216,7 +216,7 @@ def _server(context: AppContext) -> Node | None:
 
 
 async def _is_this_relay(context: AppContext, answer: Answer, nonce: str) -> bool:
-    """Whether only the relay of this store could give the *answer*. It makes no file."""
+    """Whether only the relay of this store could give the *answer*. It creates no file."""
     if (file := context.store_file) and not file.exists():
         return False
     with suppress(RelayError):
@@ -227,7 +227,7 @@ async def _is_this_relay(context: AppContext, answer: Answer, nonce: str) -> boo
 
 
 async def _why_silent(context: AppContext, manager: Manager) -> str | None:
-    """Wait until the service runs and proves to be the relay of this store; else why not."""
+    """Wait until the service runs and proves to be the relay of this store; otherwise return why not."""
     server, clock, nonce = context.settings.server, context.clock, new_token()
     began, fault = clock.monotonic(), None
     while (passed := clock.monotonic() - began) < ANSWERS_WITHIN:
@@ -248,7 +248,7 @@ async def _why_silent(context: AppContext, manager: Manager) -> str | None:
 
 
 def read_state(kind: Kind, context: AppContext | None) -> ServiceState:
-    """The state; since when it runs the relay itself says, if the system does not."""
+    """Return the state; since when it runs, the relay itself says if the system doesn't."""
     state = find_manager(kind).state()
     with suppress(RelayError):
         if state.running and state.since is None and context and (server := _server(context)):
@@ -257,7 +257,7 @@ def read_state(kind: Kind, context: AppContext | None) -> ServiceState:
 
 
 async def restart(kind: Kind, config: Path | None) -> tuple[ServiceState, str | None]:
-    """Start it again, unless the settings are wrong; says why it does not answer. Raises RelayError."""
+    """Restart it, unless the settings are wrong; return why it doesn't answer. Raises RelayError."""
     manager = find_manager(kind)
     manager.require()
     context = load_for(kind, config)
@@ -268,7 +268,7 @@ async def restart(kind: Kind, config: Path | None) -> tuple[ServiceState, str | 
 
 
 def uninstall(kind: Kind) -> tuple[str, ...]:
-    """Stop the service and remove what ``install`` wrote; returns what it removed."""
+    """Stop the service and remove what ``install`` wrote; return what was removed."""
     manager = find_manager(kind)
     manager.uninstall()
     names = ("config.toml", *CREDENTIALS.values()) if kind is Kind.SYSTEMD_SYSTEM else ()
@@ -287,7 +287,7 @@ _HIDDEN_PLACES = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S1
 
 
 def system_variables() -> dict[str, str]:
-    """What every other command needs to work on the system service."""
+    """Return what every other command needs to work on the system service."""
     return {
         places.CONFIG_VARIABLE: str(SYSTEM_CONFIG),
         places.DATA_VARIABLE: str(SYSTEM_DATA),
@@ -296,7 +296,7 @@ def system_variables() -> dict[str, str]:
 
 
 def require_program_for_all() -> None:
-    """Raises Unavailable if the unit's own user could not run this program."""
+    """Raise Unavailable if the unit's own user couldn't run this program."""
     hidden = {*map(Path, _HIDDEN_PLACES), Path.home()} - {Path("/")}
     program, package = Path(sys.executable).with_name("callrail-relay"), Path(callrail_relay.__file__).parent
     for path in (program, program.resolve(), Path(sys.prefix), Path(sys.base_prefix), package):
@@ -317,13 +317,13 @@ def move_in(
     """
     Move the stopped store, and copy secrets and settings; *undo* takes all of it back.
 
-    The settings come last: once they are there, they and the moved store are what counts.
+    The settings come last: once they're there, they and the moved store are what counts.
     """
     target, wrote = SYSTEM_CONFIG, []
     file, moved = context.store_file, SYSTEM_DATA / "relay.db"
     settings = dict(settings)
     if file is not None and "url" in context.settings.database.model_fields_set:
-        # It comes to the data directory, which is the default.
+        # It goes to the data directory, which is the default.
         settings["database"] = {**settings.get("database", {}), "url": None}
         os.environ.pop(f"{PREFIX}DATABASE__URL", None)
     if file is not None and file.exists() and file.resolve() != moved.resolve():

@@ -1,4 +1,4 @@
-"""The tunnel of the settings: kept up by ``serve``, and set up, checked and taken out by ``expose``."""
+"""The tunnel in the settings: kept up by ``serve``; set up, checked and removed by ``expose``."""
 
 import json
 import logging
@@ -33,7 +33,7 @@ TAKEN_UP_WITHIN, REACHED_WITHIN, TAILSCALE_WITHIN = 10.0, 30.0, 240.0
 SETTLES_WITHIN = 15.0
 """Seconds before the relay asks through a tunnel that starts: else each start would send an alert."""
 
-FAILURES = 10  # times in a row that the program was found failing: it may just be starting again
+FAILURES = 10  # times in a row that the program was found failing: it may just be restarting
 _IS_DONE = ("already exists", "already configured to route to your tunnel")
 
 find_program = tunnels.find_program
@@ -42,7 +42,7 @@ find_program = tunnels.find_program
 def keep_tunnel(
     relay: Relay, hook: EventHook, listening: Listening, wake: Callable[[], None]
 ) -> TunnelKeeper:
-    """The task that keeps the tunnel up and takes up new settings of the public URL; then it calls *wake*."""
+    """Return the task that keeps the tunnel up and follows the public URL's settings, then calls *wake*."""
     context, address = relay.context, relay.public_address
     path, settings, stamp = context.config_path, context.settings, context.stamp
     waiting: tuple[str, ...] | None = None
@@ -81,7 +81,7 @@ def keep_tunnel(
         nonlocal stamp
         with suppress(SettingsError):  # this process forgets it all the same
             update(path, {"server": {"public_url": None}})
-        stamp = file_stamp(path)  # no news to this process
+        stamp = file_stamp(path)  # not news to this process
 
     settle()
     note = partial(tunnels.note_state, private_directory(context.data))
@@ -98,7 +98,7 @@ async def _find_token(context: AppContext, tunnel: Tunnel) -> str:
 
 
 async def check(context: AppContext) -> dict[str, Any]:
-    """Whether this relay answers through its public URL now, and whether the tunnel runs."""
+    """Return whether this relay answers through its public URL now, and whether the tunnel runs."""
     tunnel = context.settings.tunnel.tunnel()
     async with open_relay(context) as relay:
         try:
@@ -117,9 +117,9 @@ async def expose(
     context: AppContext, tunnel: Tunnel, *, for_now: bool, say: Callable[[str], None]
 ) -> dict[str, Any]:
     """
-    Have the running relay bring the tunnel up, and write its address once this relay answered through it.
+    Have the running relay bring the tunnel up, and save its address once this relay answered through it.
 
-    If it doesn't, the settings are what they were. Raises RelayError.
+    If it doesn't, the settings stay what they were. Raises RelayError.
     """
     path, settings = context.config_path, context.settings
     former, added = settings.tunnel.tunnel(), _host_to_trust(settings)
@@ -157,12 +157,12 @@ async def expose(
 
 
 def save_public_url(context: AppContext, url: str) -> None:
-    """Write the public URL that a person has without a tunnel of ours; a running relay takes it up."""
+    """Save the public URL that a person has without a tunnel of ours; a running relay uses it."""
     update(context.config_path, {"server": {"public_url": url}})
 
 
 async def turn_off(context: AppContext) -> str:
-    """Take the tunnel out of the settings, with its address and its place among the trusted proxies."""
+    """Remove the tunnel from the settings, with its address and its place among the trusted proxies."""
     settings, tunnel = context.settings, context.settings.tunnel.tunnel()
     if tunnel is None:
         raise NotFound(sentence("no_tunnel"))
@@ -178,7 +178,7 @@ async def turn_off(context: AppContext) -> str:
 
 
 def _host_to_trust(settings: Settings) -> str | None:
-    """The address from which a tunnel reaches the listener, unless it is trusted already."""
+    """Return the address from which a tunnel reaches the listener, unless it's trusted already."""
     name = urlsplit(listener_url(settings.server)).hostname or ""
     with suppress(ValueError):  # the address of another name isn't known
         host = ip_address("127.0.0.1" if name == "localhost" else name)
@@ -187,7 +187,7 @@ def _host_to_trust(settings: Settings) -> str | None:
 
 
 async def _restart_system_service(context: AppContext) -> None:
-    """The service of the whole system has a copy of the settings, which systemd makes when it starts."""
+    """Restart the system service: it has a copy of the settings, which systemd makes when it starts."""
     kind = service_setup.Kind.SYSTEMD_SYSTEM
     is_its_own = sys.platform == "linux" and context.config_path == service_setup.SYSTEM_CONFIG
     if is_its_own and service_setup.read_state(kind, None).installed:
@@ -195,7 +195,7 @@ async def _restart_system_service(context: AppContext) -> None:
 
 
 async def _prepare(context: AppContext, tunnel: Tunnel) -> Tunnel:
-    """Run what has to be run once; returns the tunnel with the address it will have. Raises Unavailable."""
+    """Run what has to be run once; return the tunnel with the address it will have. Raises Unavailable."""
     if tunnel.kind is Kind.TAILSCALE:
         tunnel = await _find_node(replace(tunnel, target=listener_url(context.settings.server)))
     if tunnel.address is None or await _find_token(context, tunnel):
@@ -208,7 +208,7 @@ async def _prepare(context: AppContext, tunnel: Tunnel) -> Tunnel:
 
 
 async def _find_node(tunnel: Tunnel) -> Tunnel:
-    """Tailscale's tunnel with the address of this computer. Raises Unavailable if its port is taken."""
+    """Return Tailscale's tunnel with this computer's address. Raises Unavailable if its port is taken."""
     _, lines = await tunnels.output([tunnel.program, "status", "--json", "--peers=false"])
     status = _read_json(lines)
     name = str((status.get("Self") or {}).get("DNSName", "")).rstrip(".")
@@ -221,7 +221,7 @@ async def _find_node(tunnel: Tunnel) -> Tunnel:
 
 
 async def _funnel_target(tunnel: Tunnel) -> str | None:
-    """Where Tailscale's port leads, None if nowhere."""
+    """Return where Tailscale's port leads, None if nowhere."""
     _, lines = await tunnels.output([tunnel.program, "funnel", "status", "--json"])
     for place, web in (_read_json(lines).get("Web") or {}).items():
         if place.endswith(f":{tunnel.remote_port}"):
@@ -230,7 +230,7 @@ async def _funnel_target(tunnel: Tunnel) -> str | None:
 
 
 async def _end_funnel(tunnel: Tunnel | None, *, kept: Tunnel | None = None) -> str | None:
-    """End the port of Tailscale of *tunnel* alone, unless *kept* has it; returns why that failed."""
+    """End only *tunnel*'s port of Tailscale, unless *kept* has it; return why that failed."""
     if tunnel is None or tunnel.kind is not Kind.TAILSCALE:
         return None
     if kept is not None and (kept.kind, kept.remote_port) == (tunnel.kind, tunnel.remote_port):
@@ -248,7 +248,7 @@ def _read_json(lines: list[str]) -> dict[str, Any]:
 
 
 async def _reach(context: AppContext, relay: Relay, tunnel: Tunnel, *, for_now: bool) -> tuple[str, str]:
-    """Wait until this relay answers through the tunnel; returns its address, and how it answered."""
+    """Wait until this relay answers through the tunnel; return its address, and how it answered."""
     clock, written = context.clock, context.config_path.stat().st_mtime_ns
     began, within = clock.monotonic(), TAILSCALE_WITHIN if tunnel.kind is Kind.TAILSCALE else REACHED_WITHIN
     fault: RelayError = Unavailable(sentence("not_taken_up"))

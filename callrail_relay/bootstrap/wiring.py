@@ -54,7 +54,7 @@ class Relay:
     public_address: PublicAddress
 
     async def facts(self) -> Facts:
-        """The facts of the verdict. Raises Unavailable."""
+        """Return the facts of the verdict. Raises Unavailable."""
         return replace(await self.operations.facts(), public_url=self.public_address.seen)
 
 
@@ -69,7 +69,7 @@ def log_events(context: AppContext) -> EventHook:
 async def open_relay(
     context: AppContext, hook: EventHook = ignore, *, long_running: bool = False
 ) -> AsyncIterator[Relay]:
-    """The services on an open store. Others can see that one that is *long_running* serves it."""
+    """Open the services on a store. Others can see that a *long_running* one serves it."""
     server = context.settings.server
     ask_outside = partial(fetch, from_outside=True)
     file, allowed = context.store_file, context.settings.database.allow_network_drive
@@ -100,7 +100,7 @@ async def open_relay(
 
 
 def synced_store(context: AppContext) -> str | None:
-    """A warning if a sync program has the store in its folder, else None."""
+    """Return a warning if a sync program has the store in its folder, else None."""
     file = context.store_file
     program = None if file is None else synced_folder(file)
     return program and (sentence("synced", file=file, program=program))
@@ -110,7 +110,7 @@ def synced_store(context: AppContext) -> str | None:
 async def open_worker(
     relay: Relay, hook: EventHook = ignore, *, long_running: bool = False
 ) -> AsyncIterator[TaskGroup]:
-    """A worker; one that is *long_running* polls before it sends, and does what is beside delivery."""
+    """Open a worker; a *long_running* one polls before it sends, and does what goes on beside delivery."""
     context, store = relay.context, relay.store
     file = context.store_file
     names = private_directory(context.data) if file is None else presence.names_of_store(file)
@@ -143,7 +143,7 @@ async def open_worker(
 
 
 def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[background.PeriodicTask]:
-    """The tasks beside delivery that the settings ask for. Raises SettingsError."""
+    """Return the tasks beside delivery that the settings ask for. Raises SettingsError."""
     context, store, tell = relay.context, relay.store, teller(relay.context)
     free_bytes = partial(_free_bytes, context.data)
     others: list[background.PeriodicTask] = [
@@ -172,14 +172,14 @@ def _free_bytes(folder: Path) -> int | None:
 async def open_callrail(
     context: AppContext, api_key: str | None = None, clock: Clock | None = None
 ) -> AsyncIterator[CallRail]:
-    """CallRail's API for *api_key*, or for the stored one. Raises SecretError."""
+    """Open CallRail's API for *api_key*, or for the stored one. Raises SecretError."""
     delivery = context.settings.delivery
     async with CallRail.open(
         api_key or (await context.secrets.require(SecretName.API_KEY)).reveal(),
         api_url=context.settings.callrail.api_url,
         connect_timeout=delivery.connect_timeout.total_seconds(),
         read_timeout=delivery.read_timeout.total_seconds(),
-        # One more than can be sending: a look-up must not take the place of a text.
+        # One more than can be sending: a look-up must not take a text's place.
         connections=delivery.concurrency + 1,
         clock=clock or context.clock,
     ) as callrail:
@@ -188,7 +188,7 @@ async def open_callrail(
 
 @asynccontextmanager
 async def open_conversations(relay: Relay) -> AsyncIterator[Conversations]:
-    """CallRail's conversations, read within the limit of requests. Raises SecretError."""
+    """Open CallRail's conversations, read within the limit of requests. Raises SecretError."""
     async with open_callrail(relay.context, clock=relay.store.clock) as callrail:
         yield Conversations(
             relay.store, callrail.find_replies, relay.context.settings.limits.lookups_per_hour
@@ -196,7 +196,7 @@ async def open_conversations(relay: Relay) -> AsyncIterator[Conversations]:
 
 
 def channels(context: AppContext, setting: str) -> AppriseChannels | None:
-    """The channels that *setting* names, None if there are none. Raises SettingsError."""
+    """Return the channels that *setting* names, None if there are none. Raises SettingsError."""
     urls = context.settings.by_key()[setting]
     return AppriseChannels.open(urls, setting=setting) if urls else None
 
@@ -207,7 +207,7 @@ def teller(context: AppContext) -> Tell | None:
 
 
 async def try_alerts(context: AppContext) -> dict[str, bool]:
-    """Send a test alert; says of each channel whether it took it. Raises SettingsError if there is none."""
+    """Send a test alert; return which channels accepted it. Raises SettingsError if there are none."""
     if (found := channels(context, "alerts.urls")) is None:
         raise SettingsError(sentence("no_channel", path=context.config_path))
     failed = await found.pass_on("callrail-relay: a test", sentence("test_alert"), found.names, "warning")

@@ -1,4 +1,4 @@
-"""CallRail: ``client`` talks to it, ``wire`` has its names, ``answers`` reads what it says; a simulator."""
+"""CallRail: ``client`` talks to it, ``wire`` has its names, ``answers`` reads its answers. A simulator."""
 
 from callrail_relay.domain import teller
 

@@ -1,4 +1,4 @@
-"""What CallRail's answer says: the outcome of a send, its words, its count. Little of it is documented."""
+"""Reads CallRail's answers: the outcome of a send, its words, its counts. Little of it is documented."""
 
 import codecs
 import json
@@ -17,7 +17,7 @@ from callrail_relay.domain.phone import mask_all
 
 T = TypeVar("T")
 
-LONGEST_RETRY_AFTER = 3600.0  # seconds; a wait longer than the hour of the budget isn't believed
+LONGEST_RETRY_AFTER = 3600.0  # seconds; a wait longer than the budget's hour isn't believed
 
 _LONGEST_WORDS = 300
 _LARGEST_READ = 65_536
@@ -28,7 +28,7 @@ _OPTED_OUT, _NEGATED, _OF_RECIPIENT = (
     re.compile(_REFUSALS[name]) for name in ("opted_out", "negated", "of_recipient")
 )
 
-# Keys that say only that words follow, so that they are not repeated with them.
+# Keys that only say that words follow, so they aren't repeated with them.
 _KEYS_OF_WORDS = re.compile(
     "description|details?|errors?|error_description|error_message|messages?|msg|reason|title", re.IGNORECASE
 )
@@ -38,9 +38,9 @@ def read_send_answer(
     status: int, headers: Mapping[str, str], body: bytes, *, recipient: str, content: str
 ) -> Outcome:
     """
-    The outcome that an answer to a send means: by its status first, by its words second.
+    Return the outcome that an answer to a send means: by its status first, by its words second.
 
-    CallRail may quote *content* in what it says: such words are the office's, not CallRail's.
+    CallRail may quote *content* in its answer: such words are the office's, not CallRail's.
     """
     usage = read_usage(headers)
     if status in (200, 201):
@@ -94,13 +94,13 @@ def _refusal(status: int, body: bytes, content: str) -> Refusal:
 
 
 def _says_opted_out(words: str, content: str) -> bool:
-    """Whether CallRail says so, in words that are not quoted from *content*."""
+    """Whether CallRail says so, in words that aren't quoted from *content*."""
     said, ours = _simple(words), _simple(content)
     if _OPTED_OUT.search(ours):
         said = said.replace(ours, "")
     for match in _OPTED_OUT.finditer(said):
         before, after = said[: match.start()], said[match.end() :]
-        # A quotation that was cut short shows by the words next to it.
+        # A quotation that was cut short is recognized by the words next to it.
         around = [f"{word} {match[0]}" for word in before.split()[-1:]]
         around += [f"{match[0]} {word}" for word in after.split()[:1]]
         if not any(one in ours for one in around) and not _NEGATED.search(before):
@@ -109,14 +109,14 @@ def _says_opted_out(words: str, content: str) -> bool:
 
 
 def _simple(words: str) -> str:
-    """*words* in small letters, with one space for anything between them: opted_out is optedOut."""
+    """Return *words* in lower case, with one space between them: opted_out and optedOut become the same."""
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", words)
     return re.sub(r"[\W_]+", " ", apart.lower()).strip()
 
 
 def read_words(body: bytes) -> str:
     """
-    What an error body says, in one line, cut to a readable length, with phone numbers masked.
+    Return what an error body says, on one line, cut to a readable length, with phone numbers masked.
 
     Several keys and shapes have been seen: if none of the usual keys is there, all words count.
     """
@@ -131,7 +131,7 @@ def read_words(body: bytes) -> str:
 
 
 def _document(body: bytes) -> object:
-    """*body* as JSON, else the words of a page or of plain text."""
+    """Return *body* as JSON, or else the words of a page or plain text."""
     document = read_json(body)
     if document is not None:
         return document
@@ -144,7 +144,7 @@ def _is_markup(body: bytes) -> bool:
 
 
 def _words_of_page(page: str) -> str:
-    """The title of a page, or all that is seen of it."""
+    """Return the title of a page, or everything that is visible."""
     title = re.search("<title[^>]*>(.*?)</title", page, re.DOTALL | re.IGNORECASE)
     if title and title[1].strip():
         return unescape(title[1])
@@ -153,7 +153,7 @@ def _words_of_page(page: str) -> str:
 
 
 def _leaves(value: object, levels: int) -> Iterator[tuple[str, bool]]:
-    """The words in *value*, each behind its keys, and whether it is text and no number or boolean."""
+    """Yield the words in *value*, each with its keys, and whether it's text, not a number or boolean."""
     if isinstance(value, str):
         yield value, True
     elif isinstance(value, int | float) and value is not False:
@@ -168,7 +168,7 @@ def _leaves(value: object, levels: int) -> Iterator[tuple[str, bool]]:
 
 
 def read_usage(headers: Mapping[str, str]) -> Usage:
-    """CallRail's count of this account's texts, from those headers of a send answer that are sane."""
+    """Return CallRail's count of the account's texts, from the plausible headers of a send's answer."""
     return Usage(
         hour_allowed=_count(headers.get("x-rate-limit-hourly-allowed"), least=1),
         hour_used=_count(headers.get("x-rate-limit-hourly-used")),
@@ -183,17 +183,17 @@ def _count(value: str | None, *, least: int = 0) -> int | None:
     return int(value) if int(value) >= least else None
 
 
-_NOT_SANE = (ValueError, TypeError, OverflowError)  # what a date in a header raises, or one without a zone
+_NOT_SANE = (ValueError, TypeError, OverflowError)  # what a header's date raises, or one without a zone
 
 
 def read_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, from a ``Retry-After`` of seconds or of a date; None if it's absent or not sane."""
+    """Return the seconds to wait by ``Retry-After``, seconds or a date; None if absent or implausible."""
     value = headers.get("retry-after", "").strip()
     try:
         if value.isdigit():
             seconds = float(value)
         else:
-            # Measured on the server's own clock: the difference is right even if ours is wrong.
+            # By the server's own clock, so the difference is right even if ours is wrong.
             now = parsedate_to_datetime(headers.get("date", ""))
             seconds = (parsedate_to_datetime(value) - now).total_seconds()
     except _NOT_SANE:
@@ -202,12 +202,12 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def read_ahead(headers: Mapping[str, str], asked: datetime, answered: datetime) -> timedelta:
-    """How far the server's clock is ahead of ours, at least; it answered between these instants of ours."""
+    """Return how far the server's clock is ahead of ours, at least; it answered between these instants."""
     try:
         # A cache says how long it has kept the answer.
         age = timedelta(seconds=float(headers.get("age", "0")))
         told = parsedate_to_datetime(headers.get("date", "")) + age
-        # It tells whole seconds.
+        # It gives whole seconds.
         ahead = told - min(max(told, asked - timedelta(seconds=1)), answered)
     except _NOT_SANE:
         return timedelta()
@@ -220,7 +220,7 @@ def read_object(body: bytes) -> dict[str, Any] | None:
 
 
 def read_json(body: bytes) -> object:
-    """*body* as JSON; None if it isn't JSON."""
+    """Return *body* as JSON; None if it isn't."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
@@ -228,5 +228,5 @@ def read_json(body: bytes) -> object:
 
 
 def items(value: object, kind: type[T]) -> list[T]:
-    """What a list holds of this kind; nothing if *value* is no list."""
+    """Return the items of this kind in a list; none if *value* isn't a list."""
     return [item for item in value if isinstance(item, kind)] if isinstance(value, list) else []

@@ -1,4 +1,4 @@
-"""Talking to CallRail. A send is exactly one request, never repeated or redirected; its end is an outcome."""
+"""Talks to CallRail. A send is exactly one request, never repeated or redirected; its end is an outcome."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -128,15 +128,15 @@ class CallRail:
         )
 
     async def accounts(self) -> list[NamedEntry]:
-        """The accounts that the key can see."""
+        """Return the accounts that the key can see."""
         return wire.read_named(await self._requests().pages("accounts"))
 
     async def companies(self, account_id: str) -> list[NamedEntry]:
-        """The active companies of an account."""
+        """Return the active companies of an account."""
         return wire.read_companies(await self._requests().pages("companies", account_id))
 
     async def numbers(self, account_id: str, company_id: str | None = None) -> list[NumberEntry]:
-        """The numbers of a company, or of the account, that can text; those of source trackers first."""
+        """Return the numbers of a company or the account that can text, source trackers' first."""
         entries = await self._requests().pages("trackers", account_id, company_id=company_id)
         numbers = wire.read_numbers(entries)
         mine = [number for number in numbers if company_id is None or number.company_id in ("", company_id)]
@@ -169,7 +169,7 @@ class CallRail:
     async def find_texts(
         self, route: Route, recipient: str, *, since: datetime, conversation_id: str | None
     ) -> Lookup:
-        """The texts sent to *recipient* from the number of *route* since then, dated by our clock."""
+        """Return the texts sent to *recipient* from the number of *route* since then, dated by our clock."""
         requests, texts = self._requests(), dict[str, list[FoundText]]()
         try:
             if conversation_id is not None:
@@ -189,9 +189,9 @@ class CallRail:
         self, account_id: str, company_id: str, *, since: datetime, pages: range = REPLY_PAGES
     ) -> SeenReplies:
         """
-        What people wrote to a company's numbers since then, and what was sent, newest activity first.
+        Return what people wrote to a company's numbers since then, and what was sent, newest activity first.
 
-        All of it is dated by CallRail's clock, as its webhooks are, but never later than by ours.
+        All of it is dated by CallRail's clock, as in its webhooks, but never later than by ours.
         """
         requests, found, fault = self._requests(), dict[str, tuple[CallRailText, ...]](), None
         asked = wire.activity_since(company_id, _day_before(since))
@@ -222,9 +222,9 @@ class _Answer:
 
 class _Requests:
     """
-    Requests for one purpose, and how many were ``made``: CallRail limits those that read, too.
+    Requests for one purpose. ``made`` counts them, because CallRail limits reading, too.
 
-    CallRail's clock is ``ahead`` of ours by so much: that of a computer may be wrong by hours.
+    CallRail's clock is ``ahead`` of ours by so much: a computer's may be wrong by hours.
     """
 
     def __init__(self, http: httpx2.AsyncClient, deadline: float, clock: Clock) -> None:
@@ -249,12 +249,13 @@ class _Requests:
             return _Answer(response.status_code, response.headers, bytes(body), response.next_request)
 
     async def ask(self, method: str, path: str, body: object = None) -> bytes:
-        """What a request other than a send was answered with. Raises RefusedByCallRail or Unavailable."""
+        """Return the answer to a request other than a send. Raises RefusedByCallRail or Unavailable."""
         writes = method != "GET"
         try:
             request = self._http.build_request(method, path, json=body)
             answer = await self.exchange(request, largest=LARGEST_LIST)
-            # CallRail redirects some paths with an account's number to its id. To another server goes no key.
+            # CallRail redirects some paths with an account's number to its id. Another server doesn't get the
+            # key.
             if not writes and (moved := answer.moved_to) and "Authorization" in moved.headers:
                 self.made += 1
                 answer = await self.exchange(moved, largest=LARGEST_LIST)
@@ -268,7 +269,7 @@ class _Requests:
     async def page(
         self, name: str, page: int, *ids: str, **asked: object
     ) -> tuple[list[dict[str, Any]], bool]:
-        """The entries on one page of a list, and whether no page follows."""
+        """Return the entries on one page of a list, and whether it's the last page."""
         self.made += 1
         body = await self.ask("GET", wire.page_path(name, page, *ids, **asked))
         try:
@@ -278,7 +279,7 @@ class _Requests:
             raise Unavailable(sentence("not_callrail", host=host, error=error)) from error
 
     async def pages(self, name: str, *ids: str, **asked: object) -> list[dict[str, Any]]:
-        """All entries of a list."""
+        """Return all entries of a list."""
         entries: list[dict[str, Any]] = []
         for page in range(1, MOST_PAGES + 1):
             found, is_last = await self.page(name, page, *ids, **asked)
@@ -288,7 +289,7 @@ class _Requests:
         return entries
 
     async def search(self, route: Route, recipient: str, since: datetime) -> list[str]:
-        """The conversations with a person: by E.164, by ten digits, then among all of the company."""
+        """Return the conversations with a person: by E.164, by ten digits, then among all of the company."""
         for search in (recipient, recipient[-10:], None):
             asked = wire.activity_since(route.company_id, _day_before(since), search)
             entries = await self.pages("conversations", route.account_id, **asked)
@@ -302,12 +303,12 @@ class _Requests:
 
 
 def _day_before(since: datetime) -> date:
-    # A day of CallRail's may begin hours later than ours.
+    # CallRail's day may begin hours later than ours.
     return (since - timedelta(days=1)).date()
 
 
 def _cause(error: Exception) -> str:
-    # httpx2 quotes what it refuses to send, and that may be the header with the key.
+    # httpx2 quotes what it refuses to send, which may be the header with the key.
     words = "" if isinstance(error, httpx2.LocalProtocolError) else str(error)
     return words.rstrip(".") or type(error).__name__
 

@@ -1,8 +1,8 @@
 """
-CallRail's names and shapes: paths, parameters, lists and webhooks. ``answers`` reads what it says of a send.
+CallRail's names and shapes: paths, parameters, lists and webhooks. ``answers`` reads its answer to a send.
 
-Facts are from https://apidocs.callrail.com and from answers of the live API; what is uncertain is read
-with care and never relied on.
+Facts are from https://apidocs.callrail.com and from answers of the live API; what is uncertain is read with
+care and never relied on.
 """
 
 import base64
@@ -32,7 +32,7 @@ Json = Mapping[str, Any]
 
 
 def authorization(api_key: str) -> dict[str, str]:
-    """The header that carries the key; CallRail wants the inner quotes, and never Bearer."""
+    """Return the header with the key; CallRail wants the inner quotes, and never Bearer."""
     return {"Authorization": f'Token token="{api_key}"', "Request-From": "callrail_relay"}
 
 
@@ -69,7 +69,7 @@ def _path(path: str, *ids: str) -> str:
 
 
 def read_page(body: bytes, name: str, page: int) -> tuple[list[dict[str, Any]], bool]:
-    """The entries on one page of a list, and whether it's the last; ValueError if *body* isn't that list."""
+    """Return the entries on one page of a list, and whether it's the last; ValueError for others."""
     document = read_object(body) or {}
     if not isinstance(listed := document.get(name), list):
         raise ValueError(f"no list of {name}")  # noqa: TRY004 - the body is at fault, not the program
@@ -82,7 +82,7 @@ def read_page(body: bytes, name: str, page: int) -> tuple[list[dict[str, Any]], 
 
 
 def read_named(entries: Iterable[Json]) -> list[NamedEntry]:
-    """Accounts, or companies."""
+    """Return accounts or companies."""
     return [
         NamedEntry(str(entry["id"]), str(entry.get("name") or entry["id"]), _text(entry.get("numeric_id")))
         for entry in _with_id(entries)
@@ -90,12 +90,12 @@ def read_named(entries: Iterable[Json]) -> list[NamedEntry]:
 
 
 def read_companies(entries: Iterable[Json]) -> list[NamedEntry]:
-    """The active companies."""
+    """Return the active companies."""
     return read_named(one for one in _with_id(entries) if one.get("status", "active") == "active")
 
 
 def read_numbers(entries: Iterable[Json]) -> list[NumberEntry]:
-    """The numbers that can text: of active trackers with texting supported and switched on."""
+    """Return the numbers that can text: of active trackers with texting supported and switched on."""
     numbers = []
     for tracker in _with_id(entries):
         can_text = tracker.get("sms_supported") is True and tracker.get("sms_enabled") is True
@@ -117,7 +117,7 @@ def _text(value: object) -> str | None:
 
 
 def read_conversation_ids(entries: Iterable[Json], *, route: Route, recipient: str) -> list[str]:
-    """The ids of the conversations between *recipient* and the number of *route*."""
+    """Return the ids of the conversations between *recipient* and the number of *route*."""
     return [
         str(entry["id"])
         for entry in _with_id(entries)
@@ -132,7 +132,7 @@ def _our_numbers(conversation: Json) -> set[str | None]:
 
 
 def read_texts(messages: Iterable[Json]) -> list[FoundText]:
-    """The outgoing texts of a conversation."""
+    """Return the outgoing texts of a conversation."""
     return [
         FoundText(content=str(message.get("content") or ""), created_at=created_at)
         for message in messages
@@ -191,14 +191,14 @@ def replies_of(
         written_at = read_instant(message.get("created_at"))
         direction = _DIRECTIONS.get(str(message.get("direction")))
         if direction is not None and written_at is not None and written_at >= since:
-            # What distinguishes it from others of a conversation, since texts have no ids there.
+            # What distinguishes it within a conversation, where texts have no ids.
             told = json.dumps([id_, written_at.isoformat(), message.get("content")])
             text = CallRailText(
                 key=f"seen:{digest(told)}",
                 content=storable(str(message.get("content") or "")),
                 source=person if direction is Direction.IN else number,
                 destination=number if direction is Direction.IN else person,
-                # A webhook about it isn't dated later than it came.
+                # A webhook about it has no later date than its arrival.
                 written_at=written_at - max(ahead, timedelta()),
                 direction=direction,
                 conversation_id=storable(id_),
@@ -211,7 +211,7 @@ def replies_of(
 
 
 def digest(words: str) -> str:
-    """A key of 32 characters for *words*."""
+    """Return a key of 32 characters for *words*."""
     return hashlib.blake2b(words.encode(), digest_size=16).hexdigest()
 
 
@@ -219,7 +219,7 @@ _EVENTS = {"received": "sms_received_webhook", "sent": "sms_sent_webhook"}
 
 
 def read_integrations(entries: Iterable[Json]) -> list[WebhookIntegration]:
-    """A company's integrations for webhooks, of which it has one at most."""
+    """Return a company's integrations for webhooks; it has at most one."""
     return [
         WebhookIntegration(
             id=str(entry["id"]),
@@ -258,14 +258,14 @@ def integration_change(
 
 
 def read_number(value: str | None) -> ShownNumber:
-    """A number as CallRail shows it: ``+12025550122``, ``202-555-0122``, or ``***0122``."""
+    """Read a number as CallRail shows it: ``+12025550122``, ``202-555-0122``, or ``***0122``."""
     text = (value or "").strip()
     with suppress(BadPhone):
         return ShownNumber(normalize(text))
     if re.fullmatch(r"[0-9\s().+-]*", text):
         digits = re.sub("[^0-9]", "", text)
         if re.fullmatch("1?[0-9]{10}", digits):
-            # An area code that is new, or that is none: CallRail knows better.
+            # An area code that is new, or that isn't one: CallRail knows better.
             return ShownNumber(f"+1{digits[-10:]}")
         return ShownNumber()
     shown = re.search(r"[0-9][0-9\s().-]*$", text)
@@ -274,13 +274,13 @@ def read_number(value: str | None) -> ShownNumber:
     return ShownNumber(ending=ending if 2 <= len(ending) <= 10 else "")
 
 
-# Both webhooks have the same fields. Which of them are there, and whether phone numbers are shown in full,
+# Both webhooks have the same fields. Which ones are there, and whether phone numbers are shown in full,
 # differs between https://apidocs.callrail.com/#webhooks and the live API.
 
 _LONGEST_ID = 64
-# What every webhook about a text has, and one about a call has not.
+# What every webhook about a text has, and none about a call.
 _OF_A_TEXT = ("content", "message_type", "conversation_id", "thread_resource_id")
-# What identifies a text without an id. Not all of the body: a field that is added must not matter.
+# What identifies a text without an id. Not the whole body: an added field must not matter.
 _IDENTIFYING = (
     "source_number",
     "destination_number",
@@ -292,7 +292,7 @@ _IDENTIFYING = (
 
 
 def read_webhook(body: bytes, content_type: str | None) -> CallRailText | None:
-    """The text that a webhook reports; None if its body, JSON or form, has none."""
+    """Return the text that a webhook reports; None if its body, JSON or form, has none."""
     fields = _webhook_fields(body, content_type)
     if fields is None or not any(name in fields for name in _OF_A_TEXT):
         return None
@@ -302,7 +302,7 @@ def read_webhook(body: bytes, content_type: str | None) -> CallRailText | None:
         source=read_number(_field(fields, "source_number")),
         destination=read_number(_field(fields, "destination_number")),
         written_at=read_instant((_field(fields, "timestamp") or "").strip(), UTC),
-        # Named by the documentation for Sent alone; a text sent by the API may have none.
+        # The documentation names it only for Sent; a text sent by the API may have none.
         direction=Direction.OUT if _field(fields, "agent") else None,
         conversation_id=_id(fields, "conversation_id"),
         thread_id=_id(fields, "thread_resource_id"),
@@ -343,8 +343,8 @@ def _field(fields: Fields, name: str) -> str | None:
 
 
 def sign(key: str, body: bytes) -> str:
-    """The signature of *body*, as in the header."""
-    # SHA-1 is CallRail's choice; as an HMAC it is not open to SHA-1's collisions.
+    """Return the signature of *body*, as in the header."""
+    # SHA-1 is CallRail's choice; as an HMAC, it isn't affected by SHA-1's collisions.
     return base64.b64encode(hmac.new(key.encode(), body, hashlib.sha1).digest()).decode("ascii")
 
 
@@ -352,9 +352,9 @@ def verify(keys: Iterable[str], body: bytes, header: str | None) -> bool:
     """
     Whether *header* is the signature of the raw *body* under one of *keys*, compared in constant time.
 
-    An empty key signs nothing: it is what an unset variable looks like.
+    An empty key signs nothing: an unset variable looks like one.
     """
     given = (header or "").encode()
-    # A list first, so that every key is compared and the time does not tell which one matched.
+    # A list first, so that every key is compared and the time doesn't reveal which one matched.
     matches = [hmac.compare_digest(sign(key, body).encode(), given) for key in keys if key]
     return any(matches)

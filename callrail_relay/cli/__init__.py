@@ -1,4 +1,4 @@
-"""The command ``callrail-relay``. Its commands import what is heavy themselves: ``--help`` is instant."""
+"""The command ``callrail-relay``. Commands import what is slow themselves, so ``--help`` is instant."""
 
 import io
 import sys
@@ -38,7 +38,7 @@ def callrail_relay(
     pass
 
 
-# The help has the groups in the order of help.GROUPS.
+# The help lists the groups in the order of help.GROUPS.
 command(app, "configure", panel="Set up")(configure.configure)
 command(app, "hook-url", panel="Set up")(operate.hook_url)
 command(app, "doctor", panel="Set up")(operate.doctor)
@@ -72,7 +72,7 @@ def main() -> None:
         open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # Texts hold what no code page of Windows does; a pipe carries JSON, which is UTF-8.
+            # Texts contain what no Windows code page has; a pipe carries JSON, which is UTF-8.
             encoding = None if stream.isatty() else "utf-8"
             stream.reconfigure(encoding=encoding, errors="backslashreplace")
     try:

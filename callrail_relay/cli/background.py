@@ -1,9 +1,9 @@
 """
 What launchd and the Task Scheduler start: ``serve`` with its log in a file.
 
-An error in the settings or secrets is for a person to fix, and must not start it again and again. launchd
-starts again what ends with another code than 0, so there such an error ends with 0. The Task Scheduler looks
-at no exit code, so there a second process starts ``serve`` again if it should be.
+An error in the settings or secrets needs a person, and must not restart the program again and again. launchd
+restarts what exits with a code other than 0, so such an error exits with 0 there. The Task Scheduler ignores
+exit codes, so there a second process restarts ``serve`` when it should.
 """
 
 import argparse
@@ -22,7 +22,7 @@ _MODULE = "callrail_relay.cli.background"
 
 NOT_AGAIN = (0, 2, 3)  # stopped, wrong usage, wrong settings or secrets
 AGAIN_AFTER = 5.0  # seconds, as the unit of systemd has it
-STOP_WITHIN = 90.0  # seconds for ``serve`` to stop in when the process that started it is gone
+STOP_WITHIN = 90.0  # seconds for ``serve`` to stop once the process that started it is gone
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,14 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.restart:
         return _keep_running(options.log)
     if options.child:
-        # Not sys.stdin, whose lock would hold up the end of the process.
+        # Not sys.stdin, whose lock would delay the process's end.
         threading.Thread(target=_stop_with_parent, args=(sys.stdin.fileno(),), daemon=True).start()
     code = _serve(options.log)
     return 0 if code in NOT_AGAIN and not options.child else code
 
 
 def _keep_running(log: Path) -> int:
-    """Run ``serve`` in a child until that ends by itself; it also ends when its pipe to this process does."""
+    """Run ``serve`` in a child until it ends by itself; it also ends when its pipe to this process does."""
     command = [sys.executable, "-P", "-m", _MODULE, "--child", "--log", str(log)]
     flags, null = getattr(subprocess, "CREATE_NO_WINDOW", 0), subprocess.DEVNULL
     while True:

@@ -1,4 +1,4 @@
-"""``backup``, ``restore`` and ``uninstall``: moving the relay to another computer, and away."""
+"""``backup``, ``restore`` and ``uninstall``: moving the relay to another computer, and removing it."""
 
 from pathlib import Path
 

@@ -103,7 +103,7 @@ async def configure(
 
 
 async def _store_or_file(work: Callable[..., Awaitable[T]], *, use_file: bool) -> tuple[T, bool]:
-    """What *work* gives with a place for secrets; a person may choose the file if the keyring fails."""
+    """Return *work*'s result with a place for secrets; if the keyring fails, a person may choose the file."""
     try:
         return await work(use_file=use_file), use_file
     except SecretError as error:
@@ -147,7 +147,7 @@ def _settle_terms(context: "AppContext", *, accepted: bool) -> None:
 async def _sign_in(
     context: "AppContext", known: "Found | None", *, from_stdin: bool
 ) -> tuple[str, bool, "Question"]:
-    """The API key, whether it is new, and its accounts; a person is asked again while CallRail refuses it."""
+    """Return the API key, whether it's new, and its accounts; ask again while CallRail refuses it."""
     from callrail_relay.bootstrap.wiring import open_callrail
     from callrail_relay.service.setup import ask_for_account
 
@@ -163,11 +163,11 @@ async def _sign_in(
                 raise
             console.complain(str(error))
             if isinstance(error, RefusedByCallRail) and not is_new:
-                known = None  # Enter must not keep what was refused
+                known = None  # Enter must not keep the refused one
 
 
 def _settle_key(known: "Found | None", *, from_stdin: bool) -> tuple[str, bool]:
-    """The API key, and whether it is a new one to be stored."""
+    """Return the API key, and whether it's a new one to store."""
     from callrail_relay.service.setup import read_key
 
     if from_stdin and not has_terminal():
@@ -210,7 +210,7 @@ async def _find_route(
 
 
 def _settle(question: "Question", given: str | None, former: str | None) -> str:
-    """What is chosen, said aloud; a person is asked if several are left. *former* is from the settings."""
+    """Return the choice, and say it; ask a person if several are left. *former* is from the settings."""
     try:
         answer = question.in_advance(given)
     except RefusedByCallRail:
@@ -244,7 +244,7 @@ def _list(question: "Question") -> None:
 
 
 async def _register(context: "AppContext", *, use_file: bool) -> dict[str, Any]:
-    """Register at CallRail and say what was done. Raises SecretError if CallRail tells no signing key."""
+    """Register at CallRail and say what was done. Raises SecretError if CallRail returns no signing key."""
     from callrail_relay.bootstrap.credentials import register_webhooks
 
     registrations, place, outranked_by = await register_webhooks(context, use_file=use_file)
@@ -274,13 +274,13 @@ async def _remove_webhooks(context: "AppContext", *, use_file: bool) -> dict[str
 
 
 def begin_step(step: str) -> None:
-    """Say where a person is in the wizard, whose steps are those of the checklist."""
+    """Say which step of the wizard this is; its steps are the checklist's."""
     if has_terminal():
         say(f"\nStep {list(STEPS).index(step) + 1} of {len(STEPS)}: {STEPS[step]}")
 
 
 async def _lead_to_address(*, ask: bool, has_address: bool, is_changed: bool) -> None:
-    """Lead a person from saved settings to a relay that runs and is reachable, or say what comes next."""
+    """Lead a person from saved settings to a running, reachable relay, or say what comes next."""
     has_former = is_changed and await _runs()
     if ask:
         begin_step("address")
@@ -295,13 +295,13 @@ async def _lead_to_address(*, ask: bool, has_address: bool, is_changed: bool) ->
 
 
 async def _runs() -> bool:
-    """Whether a relay runs on the store of the settings."""
+    """Whether a relay is running on the store in the settings."""
     async with console.opened_relay() as relay:
         return bool(await relay.store.running())
 
 
 async def _settle_pause(*, ask: bool) -> None:
-    """Resume sending if the person agrees, or say how: a set-up alone ends no pause."""
+    """Resume sending if the person agrees, or say how: setting up alone ends no pause."""
     async with console.opened_relay() as relay:
         if not any(one.account.paused_since for one in await relay.operations.standings()):
             return
@@ -312,7 +312,7 @@ async def _settle_pause(*, ask: bool) -> None:
 
 
 async def _restart() -> None:
-    """Restart the service if the person agrees, so that it uses the settings as they are now."""
+    """Restart the service if the person agrees, so that it uses the current settings."""
     from callrail_relay.bootstrap import service_setup
 
     say(sentence("former_settings"))
@@ -328,7 +328,7 @@ async def _restart() -> None:
 
 
 async def _settle_address() -> None:
-    """Ask for a public URL, or for the tunnel that makes one, until there is one or a person skips it."""
+    """Ask for a public URL, or the tunnel that makes one, until there is one or a person skips it."""
     from callrail_relay.bootstrap.tunnels import find_program, save_public_url
 
     say(sentence("address"))
@@ -373,7 +373,7 @@ async def _send_test() -> None:
 
 
 async def _show_checklist() -> None:
-    """What of the first run is done, seen live, and what comes next."""
+    """Show what is done of the first run, seen live, and what comes next."""
     from callrail_relay.cli.render import checklist_lines
     from callrail_relay.domain.health import checklist
 

@@ -37,7 +37,7 @@ Command = Callable[..., Coroutine[Any, Any, int | None]]
 
 @dataclass(slots=True)
 class Given:
-    """The options that every command takes."""
+    """The options of every command."""
 
     config: Path | None = None
     as_json: bool = False
@@ -51,7 +51,7 @@ WORDS = read_table(__package__, "words")
 
 
 def sentence(name: str, /, **values: object) -> str:
-    """A sentence of ``words.toml``, filled in."""
+    """Return a sentence from ``words.toml``, filled in."""
     return str(WORDS["sentences"][name]).format(**values)
 
 
@@ -59,9 +59,9 @@ def command(
     app: typer.Typer, name: str, *, panel: str | None = None, long_running: bool = False
 ) -> Callable[[Command], Command]:
     """
-    Make a coroutine a command: what it returns is the exit code, and its faults become sentences.
+    Make a coroutine a command: it returns the exit code, and its errors become sentences.
 
-    ``help.toml`` has its help, and what its parameters are on the command line. It takes ``Given`` as well.
+    ``help.toml`` has its help, and how its parameters look on the command line. It also gets ``Given``.
     """
 
     def add(function: Command) -> Command:
@@ -85,7 +85,7 @@ def command(
 
 
 def _declared(parameter: inspect.Parameter, row: Mapping[str, Any]) -> object:
-    """What a row of ``help.toml`` says to Typer; a flag without a name would get ``--no-...`` as well."""
+    """Return what a row of ``help.toml`` says to Typer; a flag without a name would also get ``--no-...``."""
     more = {name: value for name, value in row.items() if name not in ("argument", "names", "complete")}
     if complete := row.get("complete"):
         more["autocompletion"] = COMPLETE[complete]
@@ -107,7 +107,8 @@ def _exit_code(coroutine: Coroutine[Any, Any, int | None], *, long_running: bool
         complain("Interrupted.")
         return 130  # 128 + SIGINT
     except BrokenPipeError:
-        # The program reading our output is gone; without this the interpreter complains again when it exits.
+        # The program reading our output is gone; otherwise the interpreter would complain again when it
+        # exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141  # 128 + SIGPIPE
     except (typer.Exit, typer.Abort):
@@ -115,7 +116,7 @@ def _exit_code(coroutine: Coroutine[Any, Any, int | None], *, long_running: bool
     except Exception as error:
         if os.environ.get("CALLRAIL_RELAY_LOG__LEVEL", "").lower() == "debug":
             raise
-        if isinstance(error, OSError) and error.errno:  # such as a disk that is full: no fault of the program
+        if isinstance(error, OSError) and error.errno:  # such as a full disk: not the program's fault
             complain(sentence("system", why=error.strerror))
             return Unavailable.exit_code
         complain(sentence("internal", error=type(error).__name__))
@@ -123,18 +124,18 @@ def _exit_code(coroutine: Coroutine[Any, Any, int | None], *, long_running: bool
 
 
 def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    # The store's threads and the event loop hand the interpreter to each other all the time: Python's own
-    # interval, ten times as long, is felt.
+    # The store's threads and the event loop hand the interpreter to each other all the time. Python's own
+    # interval, ten times as long, would be noticeable.
     sys.setswitchinterval(0.0005)
     try:
-        import uvloop  # an extra, not on Windows, and worth loading only if it runs for long
+        import uvloop  # an extra, not on Windows, and worth loading only for a long run
     except ImportError:
         return None
     return uvloop.new_event_loop
 
 
-def load_context(**options: Any) -> "AppContext":  # noqa: ANN401 - those of bootstrap's own
-    """The settings, the secrets and the data of this command. Raises SettingsError."""
+def load_context(**options: Any) -> "AppContext":  # noqa: ANN401 - bootstrap's own
+    """Return the settings, secrets and data of this command. Raises SettingsError."""
     from callrail_relay.bootstrap import context
 
     return context.load_context(given.config, **options)
@@ -142,7 +143,7 @@ def load_context(**options: Any) -> "AppContext":  # noqa: ANN401 - those of boo
 
 @asynccontextmanager
 async def opened_relay(*, with_route: bool = False) -> AsyncIterator["Relay"]:
-    """The relay of these settings; *with_route* only if they name a number to text from."""
+    """Open the relay of these settings; *with_route* only if they name a number to text from."""
     from callrail_relay.bootstrap.wiring import open_relay
 
     context = load_context()
@@ -152,7 +153,7 @@ async def opened_relay(*, with_route: bool = False) -> AsyncIterator["Relay"]:
         yield relay
 
 
-# Where a sentence stops saying what happened and begins to say what to do.
+# Where a sentence stops saying what happened and starts to say what to do.
 _REMEDY = re.compile(
     r"(?<=[.;?)]) (?=(?:`callrail-relay|(?:accept|add|answer|ask|cancel|change|check|choose|copy|end|fix|"
     r"free|give|install|keep|leave|look|make|move|name|open|pipe|press|put|read|review|run|see|set|start|stop|take|"
@@ -162,7 +163,7 @@ _REMEDY = re.compile(
 
 
 def split_remedy(words: str) -> tuple[str, str]:
-    """What happened and what to do about it, as two sentences; the second is empty if there is none."""
+    """Split what happened from what to do about it; the second is empty if there's nothing to do."""
     if not (found := _REMEDY.search(words)):
         return words, ""
     what, remedy = words[: found.start()], words[found.end() :]
@@ -170,7 +171,7 @@ def split_remedy(words: str) -> tuple[str, str]:
 
 
 def complain(words: str) -> None:
-    """Tell a person what is wrong, on standard error: in a pipe on one line, for a program."""
+    """Tell a person what is wrong, on standard error; in a pipe on one line, for a program."""
     words = printable(words)
     if not sys.stderr.isatty():
         typer.echo(f"Error: {words}", err=True)
@@ -185,7 +186,7 @@ def complain(words: str) -> None:
 
 
 def _wrapped(words: str, *, indent: int = 0) -> str:
-    """*words* broken between words for the terminal, each line but the first indented."""
+    """Return *words* broken into lines for the terminal, each but the first indented."""
     width, after = shutil.get_terminal_size().columns - indent, "\n" + " " * indent
     lines = (
         textwrap.fill(line, max(width, 20), break_long_words=False, break_on_hyphens=False) or line
@@ -209,12 +210,12 @@ def print_json(document: object) -> None:
 
 
 def json_text(document: object, *, indent: int | None = None) -> str:
-    r"""*document* as JSON that a terminal may show: what could steer it is written as ``\u…``."""
+    r"""Return *document* as JSON that a terminal may show: what could control it is written as ``\u…``."""
     return printable_json(json.dumps(document, indent=indent, ensure_ascii=False))
 
 
 def show(document: object, sentence: str) -> None:
-    """Print the result of a command: as JSON, or as a sentence."""
+    """Print the result of a command, as JSON or as a sentence."""
     print_json(document) if given.as_json else echo(sentence)
 
 
@@ -223,7 +224,7 @@ def has_terminal() -> bool:
 
 
 def ask(question: str, *, default: str | None = "", hidden: bool = False) -> str:
-    """What a person answers, *default* for an empty line; None asks again. Raises KeyboardInterrupt."""
+    """Return a person's answer, *default* for an empty line; None asks again. Raises KeyboardInterrupt."""
     # Typer prints the end of its question on standard output, which may be a file or a pipe.
     aside = contextlib.nullcontext() if sys.stdout.isatty() else contextlib.redirect_stdout(sys.stderr)
     try:
@@ -232,7 +233,7 @@ def ask(question: str, *, default: str | None = "", hidden: bool = False) -> str
                 printable(question), default=default, show_default=False, hide_input=hidden, err=True
             )
     except typer.Abort:
-        if not hidden:  # there it is done already
+        if not hidden:  # hidden input has done that already
             say("")
         raise KeyboardInterrupt from None
     return str(answer).strip()
@@ -240,7 +241,7 @@ def ask(question: str, *, default: str | None = "", hidden: bool = False) -> str
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """End what reads at Ctrl-C: asyncio's own handler would leave it waiting."""
+    """End what is reading at Ctrl-C: asyncio's own handler would let it wait."""
     former = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
@@ -249,7 +250,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def confirmed(question: str, *, yes: bool) -> bool:
-    """Whether the person says yes, or said so in advance. Ends with code 2 if there is no terminal."""
+    """Whether the person says yes, or said so in advance. Without a terminal, exit with code 2."""
     if yes:
         return True
     if not has_terminal():
@@ -265,7 +266,7 @@ def require_yes(question: str, otherwise: str = "Nothing was changed.", *, yes: 
 
 
 def read_number(raw: str, option: str | None = None) -> str:
-    """A phone number that a person typed, as E.164; *option* took it. Raises UsageError."""
+    """Return a typed phone number as E.164; *option* took it. Raises UsageError."""
     from callrail_relay.domain.phone import BadPhone, normalize
 
     try:
@@ -276,7 +277,7 @@ def read_number(raw: str, option: str | None = None) -> str:
 
 
 def read_input(name: str) -> bytes:
-    """All of a file; ``-`` is standard input. Raises NotFound."""
+    """Return all of a file; ``-`` is standard input. Raises NotFound."""
     try:
         with _interruptible():
             return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
@@ -286,23 +287,23 @@ def read_input(name: str) -> bytes:
 
 @contextmanager
 def output(name: str, *, encoding: str = "utf-8") -> Iterator[Callable[[str], object]]:
-    """A function that writes to a file of mode 0600, which appears only when complete. Raises Unavailable."""
+    """Yield a function that writes to a file of mode 0600, seen only when complete. Raises Unavailable."""
     if name == "-":
         if given.as_json:
             raise UsageError(sentence("two_outputs"))
         if sys.stdout.isatty():
-            # Nothing that is written can steer a person's terminal.
+            # Nothing that is written can control a person's terminal.
             yield lambda words: sys.stdout.write(printable(words))
         else:
             write = sys.stdout.buffer.write
             yield lambda words: write(words.encode())
         sys.stdout.flush()
         return
-    # A link stays a link: the file it points to is the one that is replaced.
+    # A link stays a link: the file it points to is replaced.
     target = Path(name).resolve()
     try:
         if target.exists() and not target.is_file():
-            # A device or a pipe cannot be replaced.
+            # A device or a pipe can't be replaced.
             with target.open("w", encoding=encoding, newline="") as file:
                 yield file.write
             return
@@ -334,7 +335,7 @@ def working(what: str) -> Iterator[None]:
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A function to call with how many more are done; it shows a bar if standard error is a terminal."""
+    """Yield a function that takes how many more are done; shows a bar if standard error is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -356,7 +357,7 @@ async def stop_signal() -> AsyncIterator[asyncio.Event]:
         signal.signal(number, former[number])
         loop.call_soon_threadsafe(stopped.set)
 
-    # signal.signal and not the loop's own: Windows has no other.
+    # signal.signal, not the loop's own: Windows has no other.
     names = ("SIGINT", "SIGTERM", "SIGBREAK")
     former = {number: signal.getsignal(number) for name in names if (number := getattr(signal, name, None))}
     for number in former:
@@ -369,7 +370,7 @@ async def stop_signal() -> AsyncIterator[asyncio.Event]:
 
 
 def ids(ctx: typer.Context) -> list[tuple[str, str]]:
-    """The ends of the newest texts' ids, as tables show them, of the statuses that the command takes."""
+    """Return the ends of the newest texts' ids, as in tables, of the statuses that the command takes."""
     takes = WORDS["takes"].get(ctx.info_name, list(Status))
     # Nothing that others wrote: a shell evaluates what it gets.
     return [(id_[-8:], f"{status} {to or ''}") for id_, to, status in _known(ctx)[1] if status in takes]
@@ -379,7 +380,7 @@ def _known(ctx: typer.Context) -> tuple[tuple[str, ...], list[tuple[str, str | N
     from callrail_relay.bootstrap.context import peek
 
     config = ctx.params.get("config")
-    with contextlib.redirect_stderr(io.StringIO()):  # a warning would stand in the middle of what is typed
+    with contextlib.redirect_stderr(io.StringIO()):  # a warning would appear in the middle of what is typed
         return peek(None if config is None else Path(config))
 
 

@@ -51,7 +51,7 @@ async def expose(
 async def bring_up(
     context: "AppContext", tunnel: Tunnel, *, for_now: bool = False
 ) -> tuple[dict[str, Any], str]:
-    """Have the running relay bring *tunnel* up; returns the document of it and a sentence."""
+    """Have the running relay bring *tunnel* up; return its document and a sentence."""
     from callrail_relay.bootstrap import tunnels
     from callrail_relay.bootstrap.credentials import find_signing_keys
 
@@ -72,7 +72,7 @@ def read_tunnel(
     *,
     for_now: bool = False,
 ) -> Tunnel:
-    """What the options say, if it can be right. Raises UsageError, BadPublicUrl or Unavailable."""
+    """Return what the options say, if it can be right. Raises UsageError, BadPublicUrl or Unavailable."""
     from callrail_relay.bootstrap.tunnels import find_program
 
     by_name = kind in (Kind.CLOUDFLARED, Kind.NGROK)

@@ -12,7 +12,7 @@ _HELP_NAMES = ["-h", "--help"]
 
 
 class Program(TyperGroup):
-    """The command ``callrail-relay``: its help is one line for each command, and fits 24 lines."""
+    """The command ``callrail-relay``: its help has a line per command, and fits 24 lines."""
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - those of typer
         super().__init__(**settings)
@@ -53,7 +53,7 @@ def explain_usage(error: typer.TyperException) -> int:
 
 
 def _value_words(error: Any) -> str | None:  # noqa: ANN401 - typer's, with a parameter or without
-    """What is wrong with a value, in the words of the settings; None for another error."""
+    """Return what is wrong with a value, in the words of the settings; None for another error."""
     from pydantic import ValidationError
 
     if not isinstance(error.__cause__, ValidationError):

@@ -1,4 +1,4 @@
-"""``messages``: the texts as people and programs read them, and a person's word on them."""
+"""``messages``: the texts as people and programs read them, and people's decisions on them."""
 
 import contextlib
 import getpass
@@ -63,7 +63,7 @@ async def export(
 ) -> None:
     wanted = _filter(status, recipient, since, search, limit=0)
     form = form or ("jsonl" if file.lower().endswith((".jsonl", ".ndjson")) else "csv")
-    # The mark of utf-8-sig tells Excel that it is UTF-8.
+    # The mark of utf-8-sig tells Excel that it's UTF-8.
     encoding, count = "utf-8-sig" if form == "csv" else "utf-8", 0
     async with console.opened_relay() as relay:
         plan = await relay.operations.plan_export(wanted)
@@ -158,13 +158,13 @@ async def cancel(
 
 
 async def _any_is(relay: "Relay", ids: list[str], statuses: Collection[Status]) -> bool:
-    """Whether there is anything to ask: a text in none of *statuses* is refused whatever the answer."""
+    """Whether there's anything to ask: a text in none of *statuses* is refused whatever the answer."""
     found = [message for id_ in ids for message in await relay.operations.find(id_)]
     return any(message.status in statuses for message in found)
 
 
 async def _alike(relay: "Relay", ids: list[str]) -> list[MessageSummary]:
-    """All texts that are held as one mass text together with one of these, the first to come first."""
+    """Return all texts held as one mass text with one of these, in order of arrival."""
     alike = {one.id: one for id_ in ids for one in await relay.operations.held_alike(id_)}
     return sorted(alike.values(), key=lambda one: one.seq)
 
@@ -198,7 +198,7 @@ def _filter(
 
 
 def read_since(when: str) -> datetime:
-    """An instant: so long ago, or a date, or a date with a time, by this machine's clock."""
+    """Return an instant: so long ago, or a date, or a date with a time, by this machine's clock."""
     from callrail_relay.bootstrap.context import read_duration
 
     with contextlib.suppress(ValueError):
@@ -217,7 +217,7 @@ EXPORT_HEADER = (
 
 EXPORT_COLUMNS = EXPORT_HEADER.strip().split(",")
 
-# Written by us: an E.164 number begins with a plus, and no program should have to take an apostrophe off it.
+# Ours: an E.164 number starts with a plus, and no program should have to remove an apostrophe.
 _OUR_OWN = ("recipient", "tracking_number")
 
 
@@ -229,7 +229,7 @@ def message_document(message: Message) -> dict[str, Any]:
 
 
 def export_rows(messages: Iterable[Message]) -> str:
-    """A line for each message: formulas have an apostrophe before them, and terminal controls are shown."""
+    """Return a line per message: formulas get an apostrophe, and terminal controls are shown."""
     rows = []
     for message in messages:
         attempts = sum(len(segment.attempts) for segment in message.segments)

@@ -40,7 +40,7 @@ async def status(watch: bool = False) -> int:
 
 
 async def read_status(relay: "Relay") -> "StatusReport":
-    """The status; if a relay is running, with the last check of the public URL, or a new one."""
+    """Return the status; with a running relay, including the last check of the public URL, or a new one."""
     from callrail_relay.bootstrap.editing import read_unused
 
     report = await relay.operations.status()
@@ -95,7 +95,7 @@ async def dashboard(reset: bool = False, yes: bool = False) -> None:
         if not reset:
             raise
         shown = str(error)
-    if reset:  # after the links ended, so that none makes another person
+    if reset:  # after the links ended, so that none creates another person
         async with console.opened_relay() as relay:
             await relay.people.remove()
         say(sentence("reset"))
@@ -130,7 +130,7 @@ async def copy(source: str, target: str) -> None:
 
 
 def why_not_for_if3(public_url: str | None) -> str | None:
-    """Return why IF3 can't use a URL with this public address, and what to do; None when it can."""
+    """Return why IF3 can't use a URL with this public address, and what to do; None if it can."""
     if public_url is None:
         return sentence("local_url")
     try:

@@ -1,4 +1,4 @@
-"""Showing values and events to a person: tables and sentences on a terminal, plain when piped."""
+"""Shows values and events to a person: tables and sentences on a terminal, plain when piped."""
 
 import asyncio
 import contextlib
@@ -33,20 +33,20 @@ _PLAIN = str.maketrans("✓✗█░…“”\u2019", '+x#.~""\'')
 _TIME_WIDTH = 19  # of a date and a time to the second
 _MARKS: dict[str, tuple[str, str]] = WORDS["marks"]
 SHORT_ID = 8  # characters of an id's end that a table shows
-_WIDE = 100  # columns of a terminal that has room for people's names in a table
+_WIDE = 100  # columns of a terminal with room for people's names in a table
 _LONGEST_NAME = 20
 _GAUGE = 20  # characters of a full gauge
-_TIGHT, _FULL = 0.7, 0.9  # the shares of a budget at which its gauge turns yellow, and red
+_TIGHT, _FULL = 0.7, 0.9  # the shares of a budget at which its gauge turns yellow and red
 _LEVEL_STYLES: dict[str, str] = WORDS["levels"]
 
 
 class _SafeConsole(Console):
-    """Shows nothing raw that could steer the terminal, and ends the command when its output isn't read."""
+    """Shows nothing raw that could control the terminal; ends the command if nobody reads its output."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
             text = printable(segment.text)
-            if not self.encoding.startswith("utf"):  # a terminal of another character set
+            if not self.encoding.startswith("utf"):  # a terminal with another character set
                 text = text.translate(_PLAIN)
             yield segment if segment.control else Segment(text, segment.style)
 
@@ -62,12 +62,12 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def safe(shown: str, style: str = "") -> Text:
-    """Text from outside, made safe to show before Rich cuts it."""
+    """Return text from outside, made safe before Rich cuts it."""
     return Text(printable(shown), style)
 
 
 def print_messages(messages: Sequence[Message], now: datetime) -> None:
-    """A table for a person, with short ids; for a program a line for each message, with tabs between."""
+    """Print a table for a person, with short ids; for a program a line per message, with tabs."""
     out = console()
     if not messages:
         out.print("No texts.")
@@ -83,7 +83,7 @@ def print_messages(messages: Sequence[Message], now: datetime) -> None:
     table = Table(*names, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in table.columns[:4]:
         column.no_wrap = True
-    table.columns[0].min_width = SHORT_ID  # cut, it could not be given to a command
+    table.columns[0].min_width = SHORT_ID  # a cut one can't be given to a command
     for message in messages:
         at = message.received_at.astimezone()
         day = "" if at.date() == now.astimezone().date() else f"{at.month}/{at.day} "
@@ -147,7 +147,7 @@ def _attempt_rows(attempts: Iterable[Attempt]) -> Iterator[tuple[Text, Text]]:
 
 
 def _columns(out: Console, rows: Iterable[tuple[Text, Text]], first: int = 14, gap: int = 2) -> None:
-    """Names or times and what belongs to each, which is broken inside its own column on a terminal."""
+    """Print names or times and what belongs to each, wrapped inside its own column on a terminal."""
     table = Table.grid(padding=(0, gap, 0, 0))
     table.add_column(width=first, no_wrap=True)
     for name, value in rows:
@@ -167,7 +167,7 @@ def print_health(report: HealthReport) -> None:
     for finding in sorted(report.findings, key=lambda finding: finding.name != RELAY):
         what, remedy = split_remedy(finding.detail)
         mends = tuple(re.findall("`[^`]+`", remedy)) or (remedy,)
-        # A person reads once what mends several things; in a pipe each line is whole.
+        # A person reads once what fixes several things; in a pipe, each line is complete.
         words = safe(what if mends in told and not out.soft_wrap else finding.detail)
         told.add(mends)
         mark, style = _MARKS[finding.condition]
@@ -219,7 +219,7 @@ SENTENCES: dict[Code, str] = {Code[name]: words for name, words in WORDS["points
 
 
 def checklist_lines(items: Sequence[Item]) -> Iterator[Text]:
-    """The first run: each step with its state, and the one next step in words."""
+    """Yield the first run: each step with its state, and the next step in words."""
     if items:
         yield Text()
         yield Text(f"First run: {sum(item.done for item in items)} of {len(items)} steps done", style="bold")
@@ -243,7 +243,7 @@ def _standing_lines(standing: AccountStatus, now: datetime) -> Iterator[Text]:
     account = standing.account
     yield safe(account.id, "bold")
     for name, window in ("hour", standing.hour), ("day", standing.day):
-        # Rounded down but for the first: a gauge is full when the budget is, and not empty when it is not.
+        # Rounded down, except the first: a gauge is full only when the budget is, and empty only when it is.
         filled = max(math.floor(window.share * _GAUGE), 1 if window.used else 0)
         style = "red" if window.share >= _FULL else "yellow" if window.share >= _TIGHT else "green"
         room = f", available again {at(window.free_at, now)}" if window.free_at else ""
@@ -274,7 +274,7 @@ async def watch_status(read: Callable[[], Awaitable[StatusReport]], stopped: asy
                 live.update(Group(*lines), refresh=True)
             else:
                 text = json_text(report.document()) if given.as_json else "\n".join(map(str, lines))
-                # Compared as it is shown: the time of the look alone is no change.
+                # Compared as it's shown: the time of the look alone isn't a change.
                 if text != shown:
                     echo(text)
                 shown = text
@@ -283,20 +283,20 @@ async def watch_status(read: Callable[[], Awaitable[StatusReport]], stopped: asy
 
 
 _COLORS = {"warning": "yellow", "error": "red"}
-_MOST = 1000  # events that wait to be shown while the terminal is stopped; more are not shown
+_MOST = 1000  # events that wait to be shown while the terminal is stopped; more aren't shown
 
 Find = Callable[[str], Awaitable[Sequence[Message]]]
 
 
 class Narrator:
-    """A hook for events that never waits: they are put into words and shown beside it."""
+    """A hook for events that never waits: they're put into words and shown in the background."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._waiting: asyncio.Queue[events.Event | None] = asyncio.Queue(_MOST)
 
     def __call__(self, event: events.Event | None) -> None:
-        """Take an event; None ends ``run`` when all before it is shown."""
+        """Take an event; None ends ``run`` once all before it are shown."""
         if isinstance(event, events.MessageAccepted | None) or event.level != "debug":
             with contextlib.suppress(asyncio.QueueFull):
                 self._waiting.put_nowait(event)
@@ -313,7 +313,7 @@ class Narrator:
 
 
 async def narrate_log(lines: Iterable[str], find: Find | None, now: Callable[[], datetime]) -> None:
-    """Show the lines of a log as ``Narrator`` would have; without *find* no text's person is known."""
+    """Show the lines of a log as ``Narrator`` would have; without *find*, no text's person is known."""
     out = console()
     for line in lines:
         try:
@@ -335,7 +335,7 @@ def _row(time: str, words: str, style: str) -> Table:
 
 
 async def _in_words(event: events.Event, find: Find | None) -> tuple[str, str]:
-    """What happened, and its color."""
+    """Return what happened, and its color."""
     text = ""
     if isinstance(event, events.MessageEvent):
         with contextlib.suppress(RelayError):  # the text is gone, or the store itself is broken

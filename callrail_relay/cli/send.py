@@ -1,4 +1,4 @@
-"""``send``, one text from the command line, and ``replay``, those of saved requests."""
+"""``send``, one text from the command line, and ``replay``, the texts of saved requests."""
 
 import asyncio
 from collections import Counter
@@ -75,7 +75,7 @@ _OPTIONS = {"bad_phone": "--to", "no_text": "--message", "bad_text": "--message"
 
 
 def _read_words() -> str:
-    """The text on standard input, without the line break that ends it there."""
+    """Return the text on standard input, without the line break at its end."""
     try:
         return decode(console.read_input("-"), None).rstrip("\r\n")
     except UnparsedError as error:
@@ -85,7 +85,7 @@ def _read_words() -> str:
 
 @contextmanager
 def _stays_queued() -> Iterator[None]:
-    """At Ctrl-C, say what becomes of texts that are stored and not sent yet."""
+    """At Ctrl-C, say what happens to texts that are stored and not sent yet."""
     try:
         yield
     except asyncio.CancelledError:
@@ -94,7 +94,7 @@ def _stays_queued() -> Iterator[None]:
 
 
 def _require_complete(reasons: Iterable[Reason]) -> None:
-    """Raises UsageError for what can't be sent as it was typed, SettingsError if there is no number."""
+    """Raise UsageError for what can't be sent as typed, SettingsError if there's no number."""
     for reason in reasons:
         if reason.code in _OPTIONS:
             raise UsageError(f"{_OPTIONS[reason.code]} can't be used: {says(reason)}")
@@ -104,7 +104,7 @@ def _require_complete(reasons: Iterable[Reason]) -> None:
 
 
 async def _sender(context: "AppContext", to: str, sender: str) -> Route:
-    """Where the text is sent from; a number that is not in the settings is looked up at CallRail once."""
+    """Return where the text is sent from; a number not in the settings is looked up once at CallRail."""
     from callrail_relay.bootstrap.wiring import open_callrail, open_relay
     from callrail_relay.service.setup import find_sending_route
 
@@ -117,12 +117,12 @@ async def _sender(context: "AppContext", to: str, sender: str) -> Route:
 
 
 async def _poll_now(worker: "TaskGroup") -> None:
-    """Read replies before texts are sent, and warn if that didn't work."""
+    """Read replies before texts are sent, and warn if that failed."""
     if not await worker.poll_now():
         say(sentence("replies_unread"))
 
 
-# Which exit code tells most about a whole run: an unknown outcome comes before a known failure.
+# The exit code that says most about a whole run: an unknown outcome comes before a known failure.
 _GRAVEST_FIRST = (6, 5, 4, 8, 7)
 
 
@@ -140,7 +140,7 @@ async def replay(
         context.require_terms()
     asks = count > 1 and not (dry_run or yes)
     if asks and not console.has_terminal():
-        # Before the store is opened: there is no terminal to ask in.
+        # Before the store is opened: there's no terminal to ask in.
         console.confirmed(f"Send the texts in these files ({count} texts; --dry-run shows each)?", yes=False)
     async with open_relay(context) as relay:
         if dry_run or asks:
@@ -155,7 +155,7 @@ async def replay(
 
 
 def _read_saved(context: "AppContext", documents: Mapping[str, bytes]) -> "list[SavedFile]":
-    """The files that hold texts; of the others, and of what else is in them, say why. Raises NotFound."""
+    """Return the files with texts; say why the others, or parts of them, aren't used. Raises NotFound."""
     from callrail_relay.domain.mapper import map_saved
 
     found: list[SavedFile] = []
@@ -177,13 +177,13 @@ async def _send_saved(relay: "Relay", found: "Sequence[SavedFile]", *, force: bo
     from callrail_relay.service.dispatch import DeliveryResult, deliver
 
     endings: list[DeliveryResult] = []
-    # The worker comes first: without a key nothing is stored that could not be sent.
+    # The worker comes first: without a key, nothing is stored that couldn't be sent.
     async with open_worker(relay) as worker:
         receipts = await relay.intake.accept(relay.intake.saved(found, force=force))
         accepted = [one for receipt in receipts for one in receipt.accepted]
         new = [one.message_id for one in accepted if one.duplicate_of is None]
         known = dict.fromkeys(one.duplicate_of for one in accepted if one.duplicate_of)
-        # A run that was interrupted left texts in the queue: they are sent when it is run again.
+        # An interrupted run left texts in the queue: they're sent when it's run again.
         left = [one.id for one in await relay.operations.left_to_send(*known)]
         if ids := list(dict.fromkeys([*new, *left])):
             span = timedelta(seconds=timeout)
@@ -254,7 +254,7 @@ def _already(status: Status) -> str:
 async def _plan_summary(
     relay: "Relay", going: Sequence[Message], earlier: Sequence[Message] = (), twice: int = 0
 ) -> str:
-    """Return what the run would do; *earlier* are the messages for which texts would be left out."""
+    """Return what the run would do; *earlier* are the messages because of which texts would be left out."""
     held = [message for message in going if message.status is Status.HELD]
     parts = [f"{len(going) - len(held) or 'None'} will be sent"]
     if left := sum(_is_left(message) for message in going):
@@ -272,7 +272,7 @@ async def _plan_summary(
 
 
 def _is_left(message: Message) -> bool:
-    """Whether a text that would be sent is in the queue already, and not only planned."""
+    """Whether a text that would be sent is in the queue already, not only planned."""
     return bool(message.id) and message.status in OPEN
 
 

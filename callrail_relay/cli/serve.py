@@ -1,4 +1,4 @@
-"""``serve``, the relay; ``sandbox``, the CallRail simulator; ``demo``, one text on its way through both."""
+"""``serve``, the relay; ``sandbox``, the CallRail simulator; ``demo``, one text through both."""
 
 import asyncio
 import gc
@@ -88,7 +88,7 @@ async def _serve(context: "AppContext", *, show_hook_url: bool, sandbox: bool) -
         ):
             if given.as_json:
                 console.print_json({"public_url": listening.public_url, "private_url": listening.private_url})
-            # The webhook's URL holds a secret and stays out of service logs.
+            # The webhook URL contains a secret and stays out of service logs.
             say(sentence("sandbox_at" if sandbox else "listening", url=listening.public_url))
             if listening.login_url is not None:
                 say(sentence("dashboard_at", url=listening.login_url))
@@ -96,16 +96,16 @@ async def _serve(context: "AppContext", *, show_hook_url: bool, sandbox: bool) -
                 token = await credentials.require_hook_token(context)
                 url = credentials.hook_url(context.settings, token, listening.public_url)
                 say(sentence("hook_of_run", url=url))
-            if not sandbox:  # else texts of IF3 would come here, and go nowhere
+            if not sandbox:  # otherwise IF3's texts would come here, and go nowhere
                 worker.tasks.append(keep_tunnel(relay, hook, listening, worker.wake_all))
-            # What is loaded by now stays. To collect garbage in it would stop everything for 30 ms.
+            # What is loaded by now stays. Collecting garbage in it would stop everything for 30 ms.
             gc.freeze()
             running = asyncio.create_task(worker.run())
             waiting = asyncio.create_task(stopped.wait())
             checking = asyncio.create_task(check_listening(listening.public_url, context.clock, hook))
             await asyncio.wait((running, waiting, checking), return_when=asyncio.FIRST_COMPLETED)
             waiting.cancel()
-            # What is under way finishes first.
+            # What is in progress finishes first.
             worker.stop()
             await running
             if checking.done():

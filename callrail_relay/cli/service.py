@@ -46,7 +46,7 @@ async def install(
 
 
 async def _install(kind: "Kind", *, yes: bool) -> tuple[list[str], str | None]:
-    """Ask what has to be asked, and install; returns what was written, and why it doesn't answer."""
+    """Ask what must be asked, and install; return what was written, and why it doesn't answer."""
     from callrail_relay.bootstrap import service_setup
 
     is_system = kind == "systemd-system"
@@ -67,7 +67,7 @@ async def _install(kind: "Kind", *, yes: bool) -> tuple[list[str], str | None]:
 
 
 def _ask(needs: "Needs", *, yes: bool) -> None:
-    """Name what has to be stored, and have it allowed; else the command ends."""
+    """Name what has to be stored, and have it allowed; otherwise end the command."""
     for line in needs.lost:
         say(f"Warning: {line}")
     refused = sentence("not_installed_without")
@@ -173,7 +173,7 @@ async def restart(system: bool = False) -> None:
 
 
 async def offer() -> None:
-    """Ask a person who sets up the relay whether to install the service, if there isn't one and can be."""
+    """Ask a person who sets up the relay whether to install the service, if it's possible and missing."""
     from callrail_relay.bootstrap import service_setup
 
     later = sentence("serve_instead")

@@ -1,4 +1,4 @@
-"""``shadow``: beside the old Zap without sending, and taking over from it."""
+"""``shadow``: running beside the old Zap without sending, and taking over from it."""
 
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -77,7 +77,7 @@ async def report(
 
 
 def _print_report(report: "ShadowReport", late_after: timedelta) -> None:
-    """The totals in sentences, then a line for each text that didn't come out right."""
+    """Print the totals in sentences, then a line per text that didn't come out right."""
     for words in (totals(report, late_after), *not_forwarded(report.requests)):
         echo(words)
     wrong = [one for one in report.texts if one.findings or one.would_hold]

@@ -1,4 +1,4 @@
-"""The settings: what can be set, its rules, where it is read and saved; and the secrets, kept apart."""
+"""The settings: what can be set, its rules, where it's read and saved; and the secrets, kept apart."""
 
 from callrail_relay.domain import teller
 

@@ -1,4 +1,4 @@
-"""Gathers the settings: flags over environment over file over default; a fault names its key and source."""
+"""Gathers the settings: flags over environment over file over default; an error names its key and source."""
 
 import json
 import os
@@ -33,7 +33,7 @@ _MAY_BE_SECRET = re.compile(rf"[0-9A-Za-z_+/=-]{{20,}}|@|(?i:{_SOUNDS_SECRET.pat
 _NEVER_SHOWN = {"url", "urls", "heartbeat_url"}
 _TABLE = re.compile(r"\s*(\[\[?)\s*([\w-]+)\s*\]")
 _KEY = re.compile(r"""\s*["']?([\w-]+)["']?\s*=""")
-_REMEDIES = {  # the first that fits what tomllib says
+_REMEDIES = {  # the first that fits tomllib's words
     r"hex value|'\\'": sentence("toml_backslash"),
     "twice|overwrite|immutable|duplicate": sentence("toml_twice"),
     "": sentence("toml_quotes"),
@@ -41,11 +41,11 @@ _REMEDIES = {  # the first that fits what tomllib says
 
 Values = dict[str, Any]
 Location = tuple[int | str, ...]
-_Source = tuple[Values, Callable[[Location], str]]  # its values, and its name for a fault at a location
+_Source = tuple[Values, Callable[[Location], str]]  # its values, and its name for an error at a location
 
 
 class InvalidSettings(SettingsError):
-    """Raised for values that can't be; *faults* has what each must be, by its place."""
+    """Raised for values that can't be used; *faults* has what each must be, by its place."""
 
     def __init__(self, words: str, faults: Mapping[Location, str]) -> None:
         super().__init__(words)
@@ -60,9 +60,10 @@ def load(
     text: str | None = None,
 ) -> Settings:
     """
-    The settings of this run; *overrides* are the flags, nested as the tables are. Raises SettingsError.
+    Return the settings of this run; *overrides* are the flags, nested as the tables are. Raises
+    SettingsError.
 
-    *text* is taken in place of the file's own, to see whether it can be written.
+    *text* is used in place of the file's own, to see whether it can be written.
     """
     path = config_file(config)
     text = read_text(path) if text is None else text
@@ -95,13 +96,13 @@ def _above_the_file(overrides: Mapping[str, object] | None) -> list[_Source]:
 
 
 def outranked_by(location: Location, overrides: Mapping[str, object] | None = None) -> str | None:
-    """The option or variable that sets what is at *location*, so that the file's value doesn't count."""
+    """Return the option or variable that sets *location*, so that the file's value doesn't count."""
     found = (name(location) for values, name in _above_the_file(overrides) if _holds(values, location))
     return next(found, None)
 
 
 def ignored_variables() -> str | None:
-    """A sentence on variables with our prefix that set nothing, such as Kubernetes' CALLRAIL_RELAY_PORT."""
+    """Return a sentence on variables with our prefix that set nothing, such as Kubernetes' own."""
     _, unknown = _variables()
     if not unknown:
         return None
@@ -110,7 +111,7 @@ def ignored_variables() -> str | None:
 
 
 def read_text(path: Path) -> str | None:
-    """The text of the settings file, None if there is none; a byte order mark is dropped."""
+    """Return the text of the settings file, None if there is none; a byte order mark is dropped."""
     try:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
@@ -132,8 +133,8 @@ def parse(path: Path, text: str) -> Values:
         raise SettingsError(sentence("not_toml", path=path, why=why, remedy=remedy)) from error
 
 
-def _merged(below: object, above: object) -> Any:  # noqa: ANN401 - whatever a source holds
-    """*above* laid over *below*, table by table; a list replaces a list."""
+def _merged(below: object, above: object) -> Any:  # noqa: ANN401 - whatever a source contains
+    """Return *above* laid over *below*, table by table; a list replaces a list."""
     if not (isinstance(below, dict) and isinstance(above, dict)):
         return above
     return below | {key: _merged(below.get(key), value) for key, value in above.items()}
@@ -151,24 +152,24 @@ class _EnvironmentNames(Settings, BaseSettings):
 
 
 class _Environment(EnvSettingsSource):
-    """What *variables* set: one key each, or a whole table as JSON, whose keys the others overrule."""
+    """What *variables* set: one key each, or a whole table as JSON, which the others override."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         super().__init__(_EnvironmentNames)
         self.env_vars = {name.lower(): value for name, value in variables.items()}
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ANN401, ARG002 - pydantic's
-        """A list or table as JSON, or a list as words between commas."""
+        """Return a list or table from JSON, or a list from words between commas."""
         if not value.lstrip().startswith(("[", "{")):
             return [word.strip() for word in value.split(",") if word.strip()]
         try:
             return json.loads(value)
         except ValueError:
-            return value  # the fault is reported as "must be a list"
+            return value  # it's reported as "must be a list"
 
 
 def _variables() -> tuple[dict[str, str], list[str]]:
-    """The variables that set something, and those with our prefix that don't. Blank ones are not set."""
+    """Return the variables that set something, and those of our prefix that don't. Blank ones aren't set."""
     ours = {
         name.upper(): value
         for name, value in os.environ.items()
@@ -186,7 +187,7 @@ def variable_names() -> Iterator[str]:
 
 
 def environment_changes(path: Path, settings: Settings) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The values of *settings* that the environment has and the file has not, by table; and its variables."""
+    """Return what the environment sets and the file doesn't, by table; and its variables."""
     variables, _ = _variables()
     written = parse(path, read_text(path) or "")
     by_file = load(path, overrides=written, must_exist=False)
@@ -204,14 +205,14 @@ def environment_changes(path: Path, settings: Settings) -> tuple[dict[str, Any],
 
 
 def _variable(location: Location, variables: Mapping[str, str]) -> str:
-    """The variable that set what is at *location*: its own, that of its table, or those of what is in it."""
+    """Return the variable that set *location*: its own, its table's, or those of what it contains."""
     names = [PREFIX + "__".join(map(str, location[:depth])).upper() for depth in range(len(location), 0, -1)]
     own = next((name for name in names if name in variables), None)
     return f"environment variable {own or ', '.join(name for name in variables if name.startswith(names[0]))}"
 
 
 def _line(location: Location, path: Path, text: str) -> str:
-    """The file, with the line of a key or table that is written in the usual way."""
+    """Return the file, with the line of a key or table that is written in the usual way."""
     table: Location = ()
     counts: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
@@ -238,7 +239,7 @@ def _sentence(location: Location, value: object, words: str | None, sources: lis
     return f"{key} ({source}) {shown}{words}."
 
 
-def _holds(found: Any, location: Location) -> bool:  # noqa: ANN401 - whatever a source holds
+def _holds(found: Any, location: Location) -> bool:  # noqa: ANN401 - whatever a source contains
     try:
         for step in location:
             found = found[step]
@@ -253,7 +254,7 @@ def _key(location: Location) -> str:
 
 
 def _instead(location: Location) -> str:
-    """The nearest key in the same table, or where secrets go, as the end of a sentence."""
+    """Return the nearest key in the same table, or where secrets go, as the end of a sentence."""
     *table, key = location
     if _SOUNDS_SECRET.search(str(key)):
         return "; secrets are kept apart from the settings, and `callrail-relay configure` stores them"
@@ -264,7 +265,7 @@ def _instead(location: Location) -> str:
 
 
 def _meant(name: str) -> str:
-    """What a name may be a typo for; a close one, since CALLRAIL_RELAY_SERVICE_PORT comes from Kubernetes."""
+    """Return what a name may be a typo for, if close: CALLRAIL_RELAY_SERVICE_PORT comes from Kubernetes."""
     elsewhere = f"CALLRAIL_{name.removeprefix(PREFIX)}"
     near = get_close_matches(name, [*variable_names(), *_NOT_SETTINGS], n=1, cutoff=0.95)
     meant = elsewhere if elsewhere in _SECRETS_ELSEWHERE else next(iter(near), None)

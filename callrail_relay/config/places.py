@@ -1,4 +1,4 @@
-"""Where the settings, the data and the secrets of this user are, and how private files are made."""
+"""Where this user's settings, data and secrets are, and how private files are made."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ _NO_HOME = sentence("no_home", config_variable=CONFIG_VARIABLE, data_variable=DA
 
 
 def config_file(override: Path | None = None) -> Path:
-    """The settings file: *override* (``--config``), else CALLRAIL_RELAY_CONFIG, else the user's own."""
+    """Return the settings file: *override* (``--config``), CALLRAIL_RELAY_CONFIG, or the user's own."""
     return override_path(override) or default_config_file()
 
 
@@ -36,17 +36,17 @@ def is_default_config_file(path: Path) -> bool:
 
 
 def override_path(override: Path | None) -> Path | None:
-    """The settings file that a person named, absolute; None for the default one."""
+    """Return the settings file that a person named, as an absolute path; None for the default one."""
     return _absolute(override) if override is not None else _from_environment(CONFIG_VARIABLE)
 
 
 def data_directory() -> Path:
-    """CALLRAIL_RELAY_DATA, else the platform's user data directory; it need not exist yet."""
+    """Return CALLRAIL_RELAY_DATA, else the platform's user data directory; it need not exist yet."""
     return _from_environment(DATA_VARIABLE) or _users_own(platformdirs.user_data_path)
 
 
 def log_file() -> Path:
-    """Where a program without a console writes its log: in the user's log directory, else beside the data."""
+    """Return where a program without a console logs: the user's log directory, else beside the data."""
     try:
         directory = _users_own(platformdirs.user_log_path)
     except SettingsError:
@@ -57,12 +57,12 @@ def log_file() -> Path:
 def _users_own(directory: Callable[..., Path]) -> Path:
     try:
         return directory(APPLICATION, appauthor=False)
-    except RuntimeError as error:  # no HOME, and a user id that is not in passwd, as in many containers
+    except RuntimeError as error:  # no HOME, and a user id that isn't in passwd, as in many containers
         raise SettingsError(_NO_HOME) from error
 
 
 def private_directory(path: Path) -> Path:
-    """Make *path* and its missing parents with mode 0700; of existing ones only our own data directory."""
+    """Make *path* and its missing parents with mode 0700; of existing ones, only our own data directory."""
     missing = [directory for directory in (path, *path.parents) if not directory.exists()]
     for directory in reversed(missing):
         directory.mkdir(mode=0o700, exist_ok=True)
@@ -74,7 +74,7 @@ def private_directory(path: Path) -> Path:
 
 
 def write_privately(path: Path, text: str) -> None:
-    """Put *text* at *path* as a file of mode 0600, whole or not at all, even when the power fails."""
+    """Write *text* to *path* with mode 0600, completely or not at all, even if the power fails."""
     target = path.resolve()  # a link stays a link
     private_directory(target.parent)
     with new_content(target) as file:
@@ -87,7 +87,7 @@ def _from_environment(variable: str) -> Path | None:
 
 
 def _absolute(path: Path) -> Path:
-    # No shell has expanded the ~ of a service file or of --config=~/relay.toml.
+    # No shell has expanded the ~ in a service file or in --config=~/relay.toml.
     # Path's own methods either fail for an unknown ~name or follow links; these do neither.
     expanded = os.path.expanduser(path)  # noqa: PTH111  # see above
     if Path(expanded).parts[:1] == ("~",):
@@ -99,7 +99,7 @@ def _absolute(path: Path) -> Path:
 
 
 def file_stamp(path: Path) -> object:
-    """A value that differs after each change of a file; None if there is none."""
+    """Return a value that differs after each change of a file; None if there's none."""
     with contextlib.suppress(OSError):
         found = path.stat()
         return found.st_mtime_ns, found.st_size, found.st_ino

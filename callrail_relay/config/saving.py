@@ -1,4 +1,4 @@
-"""Writes settings and secrets together; after a failure the files are as they were."""
+"""Writes settings and secrets together; after a failure, the files are as they were."""
 
 from collections.abc import Mapping, MutableMapping
 from contextlib import AsyncExitStack
@@ -31,12 +31,12 @@ def update(path: Path, changes: Mapping[str, object]) -> None:
 
 
 def changed(path: Path, text: str | None, changes: Mapping[str, object]) -> str:
-    """*text* of *path* with *changes*, nested as the tables are; None takes a key out."""
+    """Return *text* of *path* with *changes*, nested as the tables are; None removes a key."""
     if text is None:
         document = tomlkit.document()
         document.add(tomlkit.comment(_HEADING))
     else:
-        parse(path, text)  # tells a fault better than tomlkit does
+        parse(path, text)  # explains an error better than tomlkit does
         document = tomlkit.parse(text)
     for section, content in changes.items():
         _set_section(document, section, content)
@@ -58,7 +58,7 @@ def _set_section(document: MutableMapping[str, Any], section: str, content: obje
 
 
 def _set_tables(document: MutableMapping[str, Any], section: str, rows: list[dict[str, Any]]) -> None:
-    """Have the list *section* hold *rows*; the tables of those that stay keep their comments."""
+    """Make the list *section* hold *rows*; tables that stay keep their comments."""
     former = _rows(section, document.get(section, []))
     if former == rows:
         return
@@ -68,7 +68,7 @@ def _set_tables(document: MutableMapping[str, Any], section: str, rows: list[dic
         for place in reversed([place for place, row in enumerate(former) if row not in rows]):
             del tables[place]
     else:
-        # Tables put in the place of a plain list would swallow the keys that follow it.
+        # Tables in the place of a plain list would swallow the keys that follow it.
         document.pop(section, None)
         document[section] = tables = tomlkit.aot()
         stay = []
@@ -80,10 +80,10 @@ def _set_tables(document: MutableMapping[str, Any], section: str, rows: list[dic
 
 
 def _rows(section: str, content: object) -> Any:  # noqa: ANN401 - as `plain`
-    """The tables of a list as one would write them: 42 and "42" are the same id."""
+    """Return the tables of a list as one would write them: 42 and "42" are the same id."""
     try:
         return [plain(TABLES[section].model_validate(row)) for row in plain(content)]
-    except (TypeError, ValueError):  # `load` tells what is wrong
+    except (TypeError, ValueError):  # `load` says what is wrong
         return plain(content)
 
 
@@ -99,7 +99,7 @@ def _set_key(table: MutableMapping[str, Any], section: str, key: str, value: obj
 
 
 def _add(table: Table, key: str, item: Item) -> None:
-    """Add a key after the last one: comments at a table's end mostly speak of the next table."""
+    """Add a key after the last one: comments at a table's end usually belong to the next table."""
     body = table.value.body
     end = max((at for at, (name, _) in enumerate(body, start=1) if name is not None), default=0)
     rest = [trivia for _, trivia in body[end:]]
@@ -109,8 +109,8 @@ def _add(table: Table, key: str, item: Item) -> None:
         table.append(None, trivia)
 
 
-def plain(value: object) -> Any:  # noqa: ANN401  # whatever TOML can hold
-    """*value* as TOML's own types, the way a person would write it."""
+def plain(value: object) -> Any:  # noqa: ANN401  # whatever TOML can contain
+    """Return *value* as TOML's own types, the way a person would write it."""
     if isinstance(value, Item):
         value = value.unwrap()
     if isinstance(value, Mapping | SettingsTable):
@@ -132,7 +132,7 @@ Changes = Mapping[str, Mapping[str, object]]
 async def save(
     path: Path, secrets: Secrets, changes: Changes, kept: Mapping[SecretName, str], *, use_file: bool
 ) -> dict[SecretName, str]:
-    """Write *changes*, store the secrets of *kept*, and say where each went; a failure takes new ones out."""
+    """Write *changes*, store the secrets of *kept*, return where each went; a failure removes new ones."""
     load(path, overrides=changes, must_exist=False)
     places: dict[SecretName, str] = {}
     async with AsyncExitStack() as undo:
@@ -156,5 +156,5 @@ def put_back(path: Path, former: str | None) -> None:
 
 
 def overruled(path: Path, changes: Changes) -> list[str]:
-    """The keys of *changes* that were written and do not count: the environment wins."""
+    """Return the keys of *changes* that were written but don't count: the environment wins."""
     return list(load(path, overrides=changes).differing(load(path)))

@@ -63,7 +63,7 @@ def _write_file(path: Path, secrets: Mapping[str, str]) -> None:
 
 
 def close_to_others(path: Path) -> None:
-    """Let this user alone use a file of Windows, whatever its directory allows; elsewhere its mode does."""
+    """Let only this user use a file on Windows, whatever its directory allows; elsewhere its mode does."""
     if os.name != "nt":
         return
     who = ["whoami", "/user", "/fo", "csv", "/nh"]
@@ -74,7 +74,7 @@ def close_to_others(path: Path) -> None:
 
 
 class OsKeyring:
-    """The OS keyring, which may wait for a dialog that no one sees: it holds up neither loop nor process."""
+    """The OS keyring, which may wait for a dialog that nobody sees; neither loop nor process waits for it."""
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
@@ -110,7 +110,7 @@ class OsKeyring:
 
 
 def _backend() -> "KeyringBackend":
-    # The import loads every backend there is, and some of them call D-Bus: slow, and it too may hang.
+    # The import loads every backend there is, and some call D-Bus: slow, and it may hang, too.
     import keyring  # noqa: PLC0415 - slow to import
 
     return keyring.get_keyring()
@@ -128,7 +128,7 @@ def _words() -> str | None:
 
 
 def _may_be_there() -> bool:
-    """Whether it is worth asking: a Linux server has no keyring, and the library takes 10 MB to say so."""
+    """Whether it's worth asking: a Linux server has no keyring, and the library takes 10 MB to say so."""
     if sys.platform != "linux":
         return True
     bus = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}", "bus")
@@ -144,7 +144,7 @@ def _may_be_there() -> bool:
 
 
 async def _in_daemon_thread(question: Callable[[], T]) -> T:
-    """The answer to *question*. asyncio's own threads would be waited for at the end of the process."""
+    """Return the answer to *question*. At exit, the process would wait for asyncio's own threads."""
     answer: Future[T] = Future()
     answer.set_running_or_notify_cancel()  # so that the thread may always settle it
 
@@ -179,11 +179,11 @@ class SecretName(Enum):
 
 @dataclass(frozen=True)
 class Found:
-    """A secret, and in words the place it came from, such as "environment variable CALLRAIL_API_KEY"."""
+    """A secret, and in words where it came from, such as "environment variable CALLRAIL_API_KEY"."""
 
     secret: SecretStr
     source: str
-    outside: bool = False  # it wins over a stored one, and is never stored
+    outside: bool = False  # it overrides a stored one, and is never stored
 
     def reveal(self) -> str:
         return self.secret.get_secret_value()
@@ -207,9 +207,9 @@ class Secrets:
 
     async def find(self, name: SecretName, *, use_file: bool = False) -> Found | None:
         """
-        The secret from the first place that has it; SecretError for one that might and can't be read.
+        Return the secret from the first place that has it; SecretError if one might and can't be read.
 
-        A locked keyring is no fault if the file is in use, or about to be begun (*use_file*).
+        A locked keyring isn't an error if the file is in use, or about to be (*use_file*).
         """
         if found := self._from_outside(name):
             return found
@@ -225,7 +225,7 @@ class Secrets:
         return _found(_read_file(self.file).get(name.key), f"file {self.file}")
 
     async def require(self, name: SecretName) -> Found:
-        """The secret; if no place has it, SecretError says how to set it."""
+        """Return the secret; if no place has it, SecretError says how to set it."""
         found = await self.find(name)
         if found is None:
             variable = f"set {name.variable}, or " if name.variable else ""
@@ -254,12 +254,12 @@ class Secrets:
         await self._delete_from_keyring(name)
 
     def shadowed_by(self, name: SecretName) -> str | None:
-        """What wins over a stored secret, in words: a variable or a systemd credential; else None."""
+        """Return what overrides a stored secret, in words: a variable or a systemd credential; else None."""
         found = self._from_outside(name)
         return found.source if found else None
 
     def _from_outside(self, name: SecretName) -> Found | None:
-        """The secret from its variable, else from its systemd credential."""
+        """Return the secret from its variable, else from its systemd credential."""
         variable, directory = name.variable, self._environ.get("CREDENTIALS_DIRECTORY")
         source = f"environment variable {variable}"
         if variable and (found := _found(self._environ.get(variable), source, outside=True)):
@@ -275,7 +275,7 @@ class Secrets:
             raise SecretError(sentence("credential_unreadable", source=source)) from error
 
     async def _delete_from_keyring(self, name: SecretName) -> None:
-        """A keyring that cannot be reached is skipped if the file is in use."""
+        """Delete it from the keyring; one that can't be reached is skipped if the file is in use."""
         try:
             if await self._keyring.words():
                 await self._keyring.delete(self._user(name))
@@ -293,7 +293,7 @@ def _found(raw: str | None, source: str, *, outside: bool = False) -> Found | No
 
 
 def _checked(raw: str, what: str) -> SecretStr | None:
-    """*raw* without the white space around it, None if nothing is left: it travels in headers and paths."""
+    """Return *raw* without white space around it, None if nothing is left: it goes into headers and paths."""
     text = raw.strip()
     if not all(" " <= character <= "~" for character in text):
         raise SecretError(sentence("secret_garbled", what=what))

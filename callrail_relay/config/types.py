@@ -1,4 +1,4 @@
-"""The type of each setting, with the rule by which it is read; a fault goes on from "limits.per_hour ..."."""
+"""The type of each setting, and the rule to read it; an error continues "limits.per_hour ..."."""
 
 import re
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ _DATABASES = ("sqlite:///", "postgresql://", "postgresql+psycopg://")
 
 
 def parse_duration(raw: object) -> timedelta:
-    """Return a time of ten years at most, from a timedelta, a number of seconds, or text such as ``4h``."""
+    """Return a time of at most ten years, from a timedelta, a number of seconds, or text such as ``4h``."""
     if isinstance(raw, timedelta):
         duration = raw
     else:
@@ -39,7 +39,7 @@ def parse_duration(raw: object) -> timedelta:
         if written is None:
             raise ValueError(must("duration"))
         seconds = Decimal(written["amount"]) * _SECONDS[written["unit"]]
-        # Whole microseconds: the way through float would lose some of them.
+        # Whole microseconds: float would lose some of them.
         duration = timedelta(microseconds=int(min(seconds, Decimal(10**9)) * 1_000_000))
     if not timedelta() <= duration <= _LONGEST:
         raise ValueError(must("duration_range"))
@@ -87,7 +87,7 @@ def _minute(raw: object) -> time:
 
 
 def _text(raw: object) -> str:
-    """Return *raw* without the white space around it; a number is taken for the text that was meant."""
+    """Return *raw* without the white space around it; a number is taken as the text that was meant."""
     if isinstance(raw, bool) or not isinstance(raw, str | int):
         raise ValueError(must("text"))  # noqa: TRY004 - pydantic gathers ValueErrors
     text = str(raw).strip()
@@ -144,11 +144,11 @@ def check_database_url(raw: object) -> str:
 
 
 def _check_postgresql_url(url: str) -> None:
-    """Refuse what SQLAlchemy or libpq would refuse in their own words, or read a part of a password as."""
+    """Refuse what SQLAlchemy or libpq would refuse in their own words, or read as part of a password."""
     from sqlalchemy import exc, make_url  # noqa: PLC0415 - slow to import, and a store in a file needs none
 
     try:
-        urlsplit(url)  # which sees a bracket that nothing closes
+        urlsplit(url)  # it sees a bracket that nothing closes
         address = make_url(url)
         host, port, name = address.host or "", address.port or 5432, address.database or ""
     except (exc.ArgumentError, ValueError) as fault:
@@ -158,7 +158,7 @@ def _check_postgresql_url(url: str) -> None:
     try:
         from psycopg import ProgrammingError, conninfo  # noqa: PLC0415 - an extra
     except ImportError:
-        return  # said where the store is opened
+        return  # reported where the store is opened
     for option in address.query:
         try:
             conninfo.make_conninfo(**{option: ""})
@@ -230,7 +230,7 @@ LogFormat = Annotated[Literal["auto", "pretty", "json"], BeforeValidator(_lower)
 
 
 def explain(kind: str, context: Mapping[str, Any]) -> str | None:
-    """Return what a value must be, by the kind of pydantic's error; None if there is no such setting."""
+    """Return what a value must be, by the kind of pydantic's error; None if there's no such setting."""
     if kind == "extra_forbidden":
         return None
     if kind == "string_pattern_mismatch":

@@ -1,4 +1,4 @@
-"""What a text is and what becomes of it: values and decisions, no I/O, no clock."""
+"""What a text is and what happens to it: values and decisions. No I/O, no clock."""
 
 import tomllib
 from collections.abc import Callable
@@ -7,12 +7,12 @@ from typing import Any
 
 
 def read_table(package: str | None, name: str) -> dict[str, Any]:
-    """The table ``NAME.toml`` that stands beside the modules of *package*."""
+    """Return the table in ``NAME.toml``, which is beside the modules of *package*."""
     return tomllib.loads(files(package or "").joinpath(f"{name}.toml").read_text(encoding="utf-8"))
 
 
 def teller(package: str | None, name: str, section: str = "") -> Callable[..., str]:
-    """Return a function that fills in the sentences of a table, or of a section of it, beside the code."""
+    """Return a function that fills in the sentences of a table, or of one of its sections."""
     table = read_table(package, name)
     rows = table[section] if section else table
 

@@ -1,4 +1,4 @@
-"""What an account may still send: its pauses, its limits, and the windows of an hour and a day."""
+"""What an account may still send: pauses, limits, and the windows of an hour and a day."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +38,7 @@ class Window:
         return min(1.0, self.used / self.allowed)
 
     def lacks(self, needed: int) -> int:
-        """How many uses have to run out before *needed* more fit; 0 when they fit now."""
+        """Return how many uses have to expire before *needed* more fit; 0 if they fit now."""
         return max(0, self.used + needed - self.allowed)
 
 
@@ -46,7 +46,7 @@ def drains_at(now: datetime, *, pending: int, counted: Sequence[datetime], limit
     """Return when the last of *pending* segments can be sent; *counted* are the uses so far, oldest first."""
     windows = (limits.per_hour, HOUR), (limits.per_day, DAY)
     allowed, length = max(windows, key=lambda window: window[1] / window[0])
-    # After so many, the uses so far no longer matter: each departure follows *length* after the one that is
+    # From then on the uses so far don't matter: each segment follows *length* after the one that was sent
     # *allowed* before it.
     settled = 2 * (limits.per_hour + limits.per_day)
     rounds, rest = divmod(max(0, pending - settled), allowed)
@@ -57,7 +57,7 @@ def drains_at(now: datetime, *, pending: int, counted: Sequence[datetime], limit
     return departures[-1] + rounds * length
 
 
-FIREWALLED_MESSAGES = 3  # if this many messages in a row are refused, their words aren't the cause
+FIREWALLED_MESSAGES = 3  # if so many messages in a row are refused, their words aren't the cause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,29 +65,29 @@ class Account:
     id: str
     paused_since: datetime | None = None  # nothing is sent until a person resumes it
     paused_reason: Reason | None = None
-    wait_until: datetime | None = None  # nothing is sent before; afterwards one probe goes alone
+    wait_until: datetime | None = None  # nothing is sent before; after it, one probe goes alone
     wait_reason: Reason | None = None
-    strikes: int = 0  # answers in a row that made it wait
+    strikes: int = 0  # consecutive answers that made it wait
     hour_allowed: int | None = None  # CallRail's own limits, if an answer named them
     day_allowed: int | None = None
-    hour_excess: int = 0  # uses that CallRail counts and this relay did not make, as of excess_at
+    hour_excess: int = 0  # uses that CallRail counts and this relay didn't make, as of excess_at
     day_excess: int = 0
     excess_at: datetime | None = None
-    max_characters: int | None = None  # the length this account turned out to take, if less than the setting
+    max_characters: int | None = None  # the length this account turned out to accept, if below the setting
     firewalled: tuple[str, ...] = ()  # messages that a firewall refused since CallRail itself last answered
 
     def waits(self, now: datetime) -> bool:
         return self.wait_until is not None and self.wait_until > now
 
     def current(self, now: datetime) -> "Account":
-        """The account without a wait that is over."""
+        """Return the account without a wait that is over."""
         return self if self.waits(now) else replace(self, wait_until=None, wait_reason=None)
 
     def healthy(self) -> "Account":
         return replace(self, strikes=0, wait_until=None, wait_reason=None)
 
     def answered(self, now: datetime) -> "Account":
-        """The account once an answer shows it can send; a wait goes on, since it began after the request."""
+        """Return the account after an answer shows it can send; a wait goes on, since it began later."""
         reached = replace(self, firewalled=())
         return reached if self.waits(now) else reached.healthy()
 
@@ -96,7 +96,7 @@ class Account:
 
     @property
     def is_firewalled(self) -> bool:
-        """Whether it is the office's own address that the firewall refuses, and not single texts."""
+        """Whether the firewall refuses the office's own address, and not single texts."""
         return len(self.firewalled) >= FIREWALLED_MESSAGES
 
     def paused(self, now: datetime, reason: Reason) -> "Account":
@@ -106,7 +106,7 @@ class Account:
         return replace(self.healthy(), paused_since=None, paused_reason=None, firewalled=())
 
     def waiting(self, now: datetime, until: datetime, reason: Reason) -> "Account":
-        """The account with one more strike, waiting until *until*; simultaneous refusals are one strike."""
+        """Return the account with one more strike, waiting until *until*; simultaneous refusals are one."""
         if not self.waits(now):
             return replace(self, wait_until=until, wait_reason=reason, strikes=self.strikes + 1)
         if self.wait_until is not None and until <= self.wait_until:
@@ -114,18 +114,18 @@ class Account:
         return replace(self, wait_until=until, wait_reason=reason)
 
     def strikes_before(self, now: datetime) -> int:
-        """The strikes before the wait that is going on, if one is."""
+        """Return the strikes before the current wait, if there is one."""
         return self.strikes - 1 if self.waits(now) else self.strikes
 
     def used_by_others(self) -> list[datetime]:
-        """An instant for each use by others: when the hour's were seen, and an hour before for the day's."""
+        """Return an instant per use by others: when the hour's were seen; an hour earlier for the day's."""
         if self.excess_at is None:
             return []
         earlier = max(0, self.day_excess - self.hour_excess)
         return [self.excess_at - HOUR] * earlier + [self.excess_at] * self.hour_excess
 
     def corrected(self, usage: Usage, *, hour_used: int, day_used: int, now: datetime) -> "Account":
-        """The account by CallRail's own count; one below ours isn't believed: its window may be newer."""
+        """Return the account by CallRail's own count; one below ours may be of a newer window."""
         account = replace(
             self,
             hour_allowed=self.hour_allowed if usage.hour_allowed is None else usage.hour_allowed,
@@ -138,7 +138,7 @@ class Account:
         return replace(account, hour_excess=hour, day_excess=day, excess_at=now)
 
     def explained(self, written_at: datetime) -> "Account":
-        """The account once a use by others is known, which is no excess if CallRail's last count had it."""
+        """Return the account once a use by others is known; it's no excess if CallRail's count had it."""
         if self.excess_at is None or written_at > self.excess_at:
             return self
         age = self.excess_at - written_at

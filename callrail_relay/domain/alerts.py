@@ -1,4 +1,4 @@
-"""Which alerts to send: an *incident* is opened once, told once, and told once more when it is over."""
+"""Which alerts to send. An *incident* is opened once, reported once, and reported once more when it ends."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -13,8 +13,8 @@ from callrail_relay.domain.message import instant
 FAILURE_WINDOW = timedelta(minutes=10)  # failures within this time are one burst
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 SUMMARY_AT = time(8)  # by this machine's clock
-SUMMARIES_APART = timedelta(days=2)  # at least: nodes in several time zones take several instants for 8 AM
-BAND = 10  # percent that a limit's use has to fall below a threshold before that threshold can be passed anew
+SUMMARIES_APART = timedelta(days=2)  # at least: nodes in several time zones have several 8 AMs
+BAND = 10  # how many percent the use has to fall below a threshold before it can be passed again
 
 
 class Level(StrEnum):
@@ -33,7 +33,7 @@ class Code(StrEnum):
     FAILURES = "failures"
     DISK = "disk"
     DATABASE = "database"
-    WEEKLY = "weekly"  # the last summary of a week, which is never over
+    WEEKLY = "weekly"  # the last weekly summary; it never ends
 
     @property
     def level(self) -> Level:
@@ -47,19 +47,19 @@ Parameters = Mapping[str, Any]  # JSON values; instants are in ISO format
 class AlertPolicy:
     budget: tuple[int, ...]  # percent of the hourly and the daily limit, rising
     waiting: timedelta  # how long a text may wait for a person
-    failures: int  # how many texts within FAILURE_WINDOW are a burst
-    weekly_summary: str  # the day of the weekly summary, one of WEEKDAYS; anything else: there is none
+    failures: int  # how many texts within FAILURE_WINDOW make a burst
+    weekly_summary: str  # the day of the weekly summary, one of WEEKDAYS; anything else: none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undecided:
-    held: tuple[datetime, ...] = ()  # since when each waits for a person, of those that do so for too long
+    held: tuple[datetime, ...] = ()  # since when each waits for a person, of those that have waited too long
     unknown: tuple[datetime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Week:
-    """What happened since the last summary; *decision* is the last that was counted."""
+    """What happened since the last summary; *decision* is the last one that was counted."""
 
     since: str  # ISO
     sent: int
@@ -72,21 +72,21 @@ class Week:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertFacts:
     health: health.Facts
-    week: Week | None = None  # only if the next summary is due, or the first one has to be waited for
+    week: Week | None = None  # only if the next summary is due, or the first week has to begin
     undecided: Undecided = Undecided()
     failures: int = 0
     machine: str = ""
-    free_bytes: int | None = None  # None if it can't be known
+    free_bytes: int | None = None  # None if unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    key: str  # begins with the code
+    key: str  # starts with the code
     level: Level
     parameters: Parameters = field(default_factory=dict)
     opened_at: datetime
-    told_at: datetime | None = None  # None if it was not reported yet
-    in_hand: bool = False  # an alert may have been sent nevertheless
+    told_at: datetime | None = None  # None if not reported yet
+    in_hand: bool = False  # an alert may have been sent all the same
 
     @property
     def code(self) -> Code:
@@ -108,7 +108,7 @@ class _Finding:
     key: str
     wrong: bool | None  # None: an incident stays
     parameters: Parameters = field(default_factory=dict)
-    again: bool | None = None  # of an open incident: report again (True), only update it (False), or neither
+    again: bool | None = None  # for an open incident: report again (True), only update it (False), or neither
 
 
 def decide(facts: AlertFacts, known: Sequence[Incident], policy: AlertPolicy) -> list[Change]:
@@ -118,8 +118,8 @@ def decide(facts: AlertFacts, known: Sequence[Incident], policy: AlertPolicy) ->
     mentioned = {finding.key for finding in findings}
     if facts.week is not None:
         changes.append(_summary(facts.week, facts.health, by_key.get(Code.WEEKLY)))
-    # As of an account that was taken out of the settings. Each machine speaks for its own disk, and for its
-    # own settings of the summary.
+    # For example, of an account that was removed from the settings. Each machine reports only its own disk,
+    # and its own settings of the summary.
     changes += [
         Change(before=one, after=None)
         for one in known
@@ -131,7 +131,7 @@ def decide(facts: AlertFacts, known: Sequence[Incident], policy: AlertPolicy) ->
 def due_since(
     known: Sequence[Incident], policy: AlertPolicy, now: datetime
 ) -> tuple[datetime, int | None] | None:
-    """From when, and after which decision, the next summary counts; None unless it is due."""
+    """Return from when, and after which decision, the next summary counts; None unless it's due."""
     if policy.weekly_summary not in WEEKDAYS:
         return None
     last = next((one.parameters for one in known if one.key == Code.WEEKLY), None)
@@ -145,7 +145,7 @@ def due_since(
 
 
 def _summary(week: Week, facts: health.Facts, known: Incident | None) -> Change:
-    """Without a summary before it there is nothing to tell yet: the first week begins."""
+    """Without a summary before it there's nothing to report yet: the first week begins."""
     parameters = {**asdict(week), "until": facts.now.isoformat(), "waiting": facts.waiting.for_person}
     told_at = facts.now if known is None else None
     after = Incident(
@@ -155,14 +155,14 @@ def _summary(week: Week, facts: health.Facts, known: Incident | None) -> Change:
 
 
 def _change(finding: _Finding, known: Incident | None, now: datetime) -> Change:
-    """*known* is the incident of this key, if there is one: open, or over and not reported yet."""
+    """*known* is the incident with this key, if there is one: open, or ended and not reported yet."""
     level = Code(finding.key.partition(":")[0]).level
     opened = Incident(key=finding.key, level=level, parameters=finding.parameters, opened_at=now)
     heard = known is not None and (known.told_at is not None or known.in_hand)
     after = known
     if known is None or not known.is_open:
         if finding.wrong:
-            # If its end was not reported yet, it simply goes on for the person.
+            # If its end wasn't reported yet, it simply goes on for the person.
             after = replace(opened, told_at=None if known is None else now)
     elif finding.wrong is False:
         after = replace(known, level=Level.OVER, told_at=None, in_hand=False) if heard else None
@@ -189,7 +189,7 @@ def _findings(facts: AlertFacts, known: Mapping[str, Incident], policy: AlertPol
 
 
 def _of_verdict(facts: health.Facts) -> Iterator[_Finding]:
-    """The points of the verdict that do not end by themselves."""
+    """Yield the verdict's points that don't end by themselves."""
     points = {(point.code, point.account_id): point for point in health.judge(facts)}
     for standing in facts.standings:
         account = standing.account
@@ -198,7 +198,7 @@ def _of_verdict(facts: health.Facts) -> Iterator[_Finding]:
         parameters = {"account": account.id, "since": instant(account.paused_since), "reason": reason}
         yield _Finding(key=f"{Code.PAUSED}:{account.id}", wrong=paused is not None, parameters=parameters)
         contact = facts.contacts.get(account.id)
-        # For a moment CallRail is often out of reach.
+        # CallRail is often out of reach for a moment.
         lasts = contact is None or not contact.is_recent(facts.now)
         lost = (lasts or None) if (health.Code.UNREACHABLE, account.id) in points else False
         yield _Finding(key=f"{Code.UNREACHABLE}:{account.id}", wrong=lost, parameters={"account": account.id})

@@ -1,4 +1,4 @@
-"""Bytes to text: UTF-8 if they decode so, which other text almost never does, and only then their label."""
+"""Bytes to text: UTF-8 if they decode as such, which other text almost never does, and only then by label."""
 
 import json
 import re
@@ -14,16 +14,16 @@ _CHARACTER_SETS = frozenset(_TABLES["character_sets"].split())
 _LATIN = frozenset(_TABLES["latin"].split())
 _IN_PRACTICE: dict[str, str] = _TABLES["in_practice"]
 
-# UTF-8's commonest sequences, or the beginnings that a cut leaves of them. People don't type what they are in
-# other character sets: a byte of the text is broken. Some of them are words in Cyrillic and Chinese.
+# UTF-8's most common sequences, or the starts that are left when they're cut. In other character sets people
+# don't type what these bytes mean, so a byte of the text is broken. Some are words in Cyrillic and Chinese.
 _BROKEN_UTF8 = re.compile(rb"\xe2\x80|\xf0\x9f(?![\xc0-\xff])")
 _BROKEN_UTF8_IN_LATIN = re.compile(
     rb"[\xc2\xc3][\x80-\xbf]|\xe2[\x80-\xbf]{2}"
     rb"|[a-z][\xc2\xc3]|(?<![A-Za-z\x80-\xff])[\xe2\xf0](?![A-Za-z\x80-\xff])"  # cut to one byte
 )
-_CONTROLS = re.compile("[\x80-\x9f]")  # what bytes of no use in a text become: the label is wrong
+_CONTROLS = re.compile("[\x80-\x9f]")  # what bytes that no text contains decode to: the label is wrong
 
-# The only one of them whose text decodes as UTF-8 as well: it shifts between character sets by escapes.
+# The only one whose text also decodes as UTF-8: it switches character sets by escapes.
 _SEVEN_BIT = "iso2022_jp"
 
 _ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
@@ -36,7 +36,7 @@ class UnparsedError(Exception):
 
 
 def label(content_type: str | None) -> str | None:
-    """Return Python's name for the character set in *content_type*, or None if there is no real one."""
+    """Return Python's name for the character set in *content_type*; None if there's no real one."""
     found = re.search(r";\s*charset\s*=\s*[\"']?([\w.:-]+)", content_type or "", re.IGNORECASE | re.ASCII)
     if found is None:
         return None
@@ -47,8 +47,8 @@ def label(content_type: str | None) -> str | None:
 
 
 def decode(body: bytes, content_type: str | None) -> str:
-    """*body* as text: by its byte order mark, else as UTF-8, else by its label. Raises UnparsedError."""
-    # JSON and forms begin with ASCII, so the NULs among the first bytes tell wide ones apart (RFC 4627).
+    """Return *body* as text: by byte order mark, else as UTF-8, else by label. Raises UnparsedError."""
+    # JSON and forms start with ASCII, so NULs among the first bytes reveal wide characters (RFC 4627).
     if (detected := json.detect_encoding(body)) != "utf-8":
         return _decode(body, detected)
     labeled = label(content_type)
@@ -64,7 +64,7 @@ def decode(body: bytes, content_type: str | None) -> str:
 
 
 def unescape(text: str, labeled: str | None) -> str:
-    """*text* with its %XX escapes decoded. Bytes that aren't text become lone surrogates."""
+    """Return *text* with its %XX escapes decoded. Bytes that aren't text become lone surrogates."""
     if not _ESCAPE.search(text):
         return text
     if labeled != _SEVEN_BIT or b"\x1b" not in unquote_to_bytes(text):
@@ -82,12 +82,12 @@ def unescape(text: str, labeled: str | None) -> str:
 
 
 def _is_broken_utf8(data: bytes, labeled: str) -> bool:
-    """Whether *data*, which is not UTF-8, is that but for a few bytes, whatever its label says."""
+    """Whether *data* is UTF-8 except for a few bytes, whatever its label says."""
     if _BROKEN_UTF8.search(data) or (labeled in _LATIN and _BROKEN_UTF8_IN_LATIN.search(data)):
         return True
     text = data.decode(errors="replace")
     broken = text.count("\ufffd")
-    return sum(map("\x7f".__lt__, text)) > 3 * broken  # more than two characters for each broken place
+    return sum(map("\x7f".__lt__, text)) > 3 * broken  # more than two characters per broken place
 
 
 def _decode(data: bytes, encoding: str) -> str:

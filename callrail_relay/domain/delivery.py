@@ -1,4 +1,4 @@
-"""What a claim takes and yields, and the state of each account and of the whole store."""
+"""What a claim takes and returns, and the status of each account and of the whole store."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class RecordResult:
     position: int
     outcome: Outcome
     status: Status
-    twice: bool = False  # CallRail took the text more than once
+    twice: bool = False  # CallRail accepted the text more than once
     settled: Settled | None = None  # what CallRail's earlier webhook settled: this text or one like it
 
 
@@ -39,14 +39,14 @@ class ClaimPolicy:
     accounts: frozenset[str]
     limits: Limits
     recipient_interval: timedelta
-    lease: timedelta  # after it an attempt is unknown
+    lease: timedelta  # after it, an attempt is unknown
     max_characters: int
     guards: GuardPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    attempt_id: int  # on disk; its place in the budget is kept
+    attempt_id: int  # on disk, with its place in the budget
     message_id: str
     position: int
     route: Route
@@ -63,12 +63,12 @@ class Held:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimResult:
     claims: tuple[Claim, ...] = ()
-    wake_at: datetime | None = None  # when something may be claimed next; None for something new only
+    wake_at: datetime | None = None  # when something may be claimed next; None if only news decides
     held: tuple[Held, ...] = ()
 
 
-UNDONE = (Status.HELD, Status.QUEUED, Status.SENDING, Status.UNKNOWN)  # what still has to be worked on
-RECENT = timedelta(days=1)  # how far back the others are counted, so that it costs the same in ten years
+UNDONE = (Status.HELD, Status.QUEUED, Status.SENDING, Status.UNKNOWN)  # the ones that still need work
+RECENT = timedelta(days=1)  # how far back the others are counted, so it costs the same in ten years
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,5 +76,5 @@ class Counts:
     undone: Mapping[Status, int]
     oldest: Mapping[Status, datetime]
     recent: Mapping[Status, int]
-    releasing: int  # held texts that are sent by themselves
+    releasing: int  # held texts that will be queued by themselves
     look_ups: int  # attempts still to be looked up

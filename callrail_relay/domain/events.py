@@ -1,4 +1,4 @@
-"""What happened, as frozen records for a hook. None holds the words of a text, a key or a full number."""
+"""What happened, as frozen records for a hook. None contains the words of a text, a key or a full number."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from callrail_relay.domain.outcome import OutcomeKind
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Base of all events, frozen dataclasses. ``action``, the name in the logs, comes from the class's."""
+    """Base of all events, frozen dataclasses. ``action``, their name in the logs, comes from the class."""
 
     kinds: ClassVar[dict[str, type["Event"]]] = {}  # by action
     action: ClassVar[str] = "event"
@@ -78,7 +78,7 @@ class TunnelEnded(Event, level="warning"):
 
 
 class HeartbeatFailed(Event, level="warning"):
-    reason: str  # once, until the outside service takes it again
+    reason: str  # logged once, until the outside service accepts it again
 
 
 class ComputerSlept(Event, level="warning"):
@@ -93,7 +93,7 @@ class RepeatReceived(Event):
     submission_id: str
 
 
-class RequestPassedOn(Event):  # to the old URL, in shadow
+class RequestPassedOn(Event):  # to the old URL, in shadow mode
     state: str
     http_status: int | None
     detail: str | None = None
@@ -125,7 +125,7 @@ class LookupFailed(MessageEvent, level="warning"):
     reason: str
 
 
-class SentTwice(MessageEvent, level="error"): ...  # it was resent, and the first try had arrived after all
+class SentTwice(MessageEvent, level="error"): ...  # it was resent, but the first try had arrived
 
 
 class MessageHeld(MessageEvent, level="warning"):
@@ -145,7 +145,7 @@ class AccountWaits(Event, level="warning"):
 
 class AlertTold(Event):
     alert: str
-    failed_channels: tuple[str, ...] = ()  # did not take it; others did
+    failed_channels: tuple[str, ...] = ()  # did not accept it; others did
 
 
 class AlertFailed(Event, level="error"):
@@ -165,7 +165,7 @@ class MaybeOptedOut(ReplyEvent, level="warning"):
     people: int
 
 
-class OptOutUnplaced(ReplyEvent, level="error"): ...  # its number, masked or not, fits no one who was texted
+class OptOutUnplaced(ReplyEvent, level="error"): ...  # its number, masked or not, fits nobody who was texted
 
 
 class OptedIn(ReplyEvent): ...
@@ -177,7 +177,7 @@ class ReplyForwarded(ReplyEvent): ...
 class ForwardFailed(ReplyEvent, level="error"):
     channels: tuple[str, ...]
     tries: int
-    retry_at: datetime | None  # None if it is given up
+    retry_at: datetime | None  # None if it's given up
 
 
 class RepliesNotRead(Event, level="warning"):
@@ -199,7 +199,7 @@ class RequestsRefused(Event, level="warning"):
 
 
 class ListenerUnanswered(Event, level="error"):
-    url: str  # of the relay's own port, which did not answer several times in a row: it stops
+    url: str  # of the relay's own port, which failed to answer several times in a row: it stops
     reason: str
 
 
@@ -222,12 +222,12 @@ class StoreFailed(Event, level="error"):
 
 
 class ProgramFailed(Event, level="error"):
-    reason: str  # the kind of fault
+    reason: str  # the kind of error
     retry_in: timedelta
 
 
 def read_event(line: Mapping[str, Any]) -> Event | None:
-    """The event of a line of the log, its values as JSON has them; None for what is no event."""
+    """Return the event in a line of the log, with its values as in JSON; None for other lines."""
     kind = Event.kinds.get(str(line.get("action")))
     if kind is None or not line.keys() >= {one.name for one in fields(kind)}:
         return None
@@ -247,4 +247,4 @@ def every(*hooks: EventHook) -> EventHook:
 
 
 def ignore(_event: Event) -> None:
-    """Tell nothing."""
+    """Do nothing with an event."""

@@ -1,4 +1,4 @@
-"""Rules that hold a message and say why: each answers with a reason or None, and its mode decides on it."""
+"""Rules that hold a message and say why: each returns a reason or None, and its mode decides about it."""
 
 import re
 import unicodedata
@@ -15,12 +15,12 @@ from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.printable import printable_line, shortened
 from callrail_relay.domain.quiet_hours import quiet_until
 
-SHARED_WORDS = 0.6  # the part of the shorter text's words that two similar texts share
-FEWEST_WORDS = 7  # a shorter text is never judged: "Sounds good, talk tomorrow" goes to any number of people
-LENGTH_RATIO = 3  # a text with so many times the other's words shares its common words by accident
+SHARED_WORDS = 0.6  # the share of the shorter text's words that two similar texts have in common
+FEWEST_WORDS = 7  # a shorter text is never judged: "Sounds good, talk tomorrow" goes to many people
+LENGTH_RATIO = 3  # a text with so many times the other's words contains them by accident
 _LONGEST_TEXT = 4096
 _TABLES = read_table(__package__, "guards")
-# Every part is bounded or possessive, so that no text of any kind takes more than milliseconds.
+# Every part is bounded or possessive, so that no text takes more than milliseconds.
 _ADDRESS = re.compile(
     rf"\b\d\w*+(?:[\s.,#-]{{1,3}}+[^\W\d_]++){{0,4}}?[\s.,#-]{{1,3}}+(?:{'|'.join(_TABLES['street_types'].split())})\b"
 )
@@ -84,7 +84,7 @@ class GuardPolicy:
     max_age: timedelta
     quiet_start: time
     quiet_end: time
-    quiet_zone: str | None  # that of all recipients, if known
+    quiet_zone: str | None  # of all recipients, if known
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +112,10 @@ NOTHING_FOUND = Verdict()
 class Circumstances:
     now: datetime
     same_text: Reason | None = None
-    people: int = 0  # how many people got a similar text lately, this one among them
+    people: int = 0  # how many people got a similar text lately, including this one
     opted_out: bool = False
-    possible_opt_out: PossibleOptOut | None = None  # a reply that wasn't read yet
-    waiting_since: datetime | None = None  # when it came, or was last released
+    possible_opt_out: PossibleOptOut | None = None  # a reply that nobody has read yet
+    waiting_since: datetime | None = None  # when it came in, or was last released
     recipient: str | None = None  # whose quiet hours count
 
 
@@ -131,13 +131,13 @@ def judge(
     for mode, reason in zip((policy.duplicate, policy.mass_text, policy.too_old), answers, strict=True):
         if reason is not None and reason.code not in (*approved, *(hold.code for hold in verdict.holds)):
             verdict = verdict.joined(mode, reason)
-    if around.opted_out:  # which no approval overrides
+    if around.opted_out:  # no approval overrides it
         verdict = verdict.joined(policy.opt_out, Reason("opt_out"))
     elif around.possible_opt_out is not None:
-        # Approving a text settles the reply that it showed: one that is still there is another one.
+        # Approving a text settles the reply that it showed, so one that is still there is another one.
         verdict = verdict.joined(policy.opt_out, maybe_opted_out(around.possible_opt_out))
     off = policy.quiet_hours is Mode.OFF or "quiet_hours" in approved
-    # What is held for anything else is not held for this as well: an approval would override it unseen.
+    # What is held for another reason isn't held for this one, too: an approval would override it unseen.
     if off or verdict.holds or around.recipient is None:
         return verdict
     start, end, zone = policy.quiet_start, policy.quiet_end, policy.quiet_zone
@@ -158,13 +158,13 @@ def is_after_sleep(came: datetime, woke: datetime | None) -> bool:
 
 
 def duplicates_since(came: datetime, window: timedelta, woke: datetime | None) -> datetime:
-    """Since when the same text is a duplicate: senders repeat what a machine that slept didn't answer."""
+    """Return since when equal texts are duplicates: senders repeat what a sleeping machine didn't answer."""
     since = came - window
     return min(since, woke) if woke is not None and is_after_sleep(came, woke) else since
 
 
 def duplicate(earlier_id: str | None, window: timedelta, *, after_sleep: bool = False) -> Reason | None:
-    """*earlier_id* is the same text to the same person, within *window* or *after_sleep*, if there is one."""
+    """*earlier_id* is the same text to the same person, if any, within *window* or *after_sleep*."""
     if earlier_id is None:
         return None
     why = {"problem": "after_sleep"} if after_sleep else {"window_seconds": window.total_seconds()}
@@ -172,7 +172,7 @@ def duplicate(earlier_id: str | None, window: timedelta, *, after_sleep: bool = 
 
 
 def repeated(other_id: str | None) -> Reason | None:
-    """*other_id* is the same text to the same person, which came while this one could not be mapped."""
+    """*other_id* is the same text to the same person, which came in while this one couldn't be mapped."""
     if other_id is None:
         return None
     return Reason("duplicate", {"problem": "mapped_later", "message_id": other_id})
@@ -190,9 +190,9 @@ class RecentText:
 
 
 def count_people(recipient: str, words: frozenset[str] | None, recent: Iterable[RecentText]) -> int:
-    """To how many people a text of these *words* went lately, counted up to a mass text."""
+    """Return how many people got a text with these *words* lately, counted up to a mass text."""
     people = {recipient}
-    for text in recent:  # the newest first: in a mass text the first few decide
+    for text in recent:  # newest first: in a mass text, the first few decide
         if words and text.recipient not in people and are_similar(words, text.words):
             people.add(text.recipient)
             if len(people) >= MASS_TEXT_RECIPIENTS:
@@ -201,7 +201,7 @@ def count_people(recipient: str, words: frozenset[str] | None, recent: Iterable[
 
 
 def mass_text(people: int) -> Reason | None:
-    """*people* is how many got a similar text within MASS_TEXT_WINDOW, this one among them."""
+    """*people* is how many got a similar text within MASS_TEXT_WINDOW, including this one."""
     limit = {"people": MASS_TEXT_RECIPIENTS, "window_seconds": MASS_TEXT_WINDOW.total_seconds()}
     return Reason("mass_text", limit) if people >= MASS_TEXT_RECIPIENTS else None
 
@@ -225,7 +225,7 @@ _KNOWN = _CORE | frozenset(_TABLES["other_words"].split())
 
 
 def _compiled(section: str) -> dict[str, re.Pattern[str]]:
-    """The patterns of a section, with those that are [named] put in the place of their names."""
+    """Return the patterns of a section, with [names] replaced by the patterns they stand for."""
     named: dict[str, str] = _TABLES["named"]
     names = re.compile("|".join(map(re.escape, named)))
     patterns: dict[str, str] = _TABLES[section]
@@ -237,14 +237,14 @@ _MARKED = _compiled("marked")
 
 
 def find_placeholder(text: str) -> str | None:
-    """The first placeholder in *text* that was not filled in, as it is written there."""
+    """Return the first placeholder in *text* that wasn't filled in, as it's written there."""
     firsts = [first for kind in _placeholders(text) if (first := next(kind, None))]
     found = min(firsts, key=lambda match: match.start(), default=None)
     return None if found is None else found[0].strip()[:60]
 
 
 def _placeholders(text: str) -> Iterator[Iterator[re.Match[str]]]:
-    """Those of each kind, in order; what costs time is not looked for if its mark is missing."""
+    """Yield those of each kind, in order; slow patterns are skipped if their mark is missing."""
     if _PATTERNS["marks_of_certain"].search(text):
         yield _PATTERNS["certain"].finditer(text)
     if _PATTERNS["words_of_nothing"].search(text):
@@ -261,12 +261,12 @@ def _placeholders(text: str) -> Iterator[Iterator[re.Match[str]]]:
 
 
 def _names_a_field(inside: str, whole: str) -> bool:
-    """Whether all words of it are those of fields; in braces also what only a program writes as one word."""
+    """Whether all words of it name fields; in braces, also what only a program writes as one word."""
     apart = _PATTERNS["within_name"].sub(" ", inside)
     words = _PATTERNS["between_words"].split(apart.strip().lower())
     known = len([word for word in words if word in _KNOWN])
     if known == len(words) and len(words) <= 5:
-        # "[last]" may be a person's own; a brace around it is not.
+        # "[last]" may be a person's own; with a brace around it, it isn't.
         return any(word in _CORE for word in words) or whole[0] == "{"
     if whole[0] in "{[(<%#~$":
         return bool(_PATTERNS["joined"].fullmatch(inside)) and (whole[0] == "{" or known > 0)

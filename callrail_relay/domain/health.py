@@ -1,4 +1,4 @@
-"""How the relay is doing, most urgent first, and how far its first run is; decided once for all."""
+"""How the relay is doing, most urgent first, and how far its first run is: decided once for everyone."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +14,12 @@ from callrail_relay.domain.views import Waiting
 
 CONTACT_AGE = timedelta(minutes=10)  # how old CallRail's last answer may be before the relay asks again
 LITTLE_SPACE = 200 * 1024 * 1024  # bytes on the disk
-_RECENT = CONTACT_AGE * 2  # how old it may be to count as one of now: asking takes a while
+_RECENT = CONTACT_AGE * 2  # how old it may be to count as current: asking takes a while
 
 
 @dataclass(frozen=True, slots=True)
 class Slept:
-    """The last time that the computer was asleep, or was stopped in another way."""
+    """The last time that the computer slept, or was stopped in another way."""
 
     seconds: int
     woke_at: datetime
@@ -28,10 +28,10 @@ class Slept:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     name: str
-    since: datetime | None = None  # None for the instant between its start and its note
+    since: datetime | None = None  # None for the moment between its start and its note
     pid: int | None = None  # this and the next only where the store is a file
     private_url: str | None = None
-    version: str | None = None  # if it is known
+    version: str | None = None  # if known
     slept: Slept | None = None  # since then
     by: str = "serve"  # the command that it runs
 
@@ -55,7 +55,7 @@ class Running:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contact:
     answered_at: datetime | None = None
-    is_lost: bool = False  # the latest requests since then failed
+    is_lost: bool = False  # the latest requests failed
 
     def is_recent(self, now: datetime, age: timedelta = CONTACT_AGE) -> bool:
         return self.answered_at is not None and now - self.answered_at < age
@@ -64,7 +64,7 @@ class Contact:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicUrl:
     url: str
-    answered: bool | None = None  # None before its first check
+    answered: bool | None = None  # None before the first check
     detail: str = ""
 
 
@@ -78,7 +78,7 @@ class Condition(StrEnum):
 class CheckResult:
     name: str
     condition: Condition
-    detail: str  # a sentence, which names the remedy unless all is well
+    detail: str  # a sentence, with the remedy unless all is well
     exit_code: int = 0
 
     def document(self) -> dict[str, Any]:
@@ -96,7 +96,7 @@ class Facts:
     failed_checks: Sequence[CheckResult] = ()
     public_url: PublicUrl | None = None
     last_from_if3: datetime | None = None  # when IF3 posted the newest text
-    unused_settings: Sequence[str] = ()  # of which the running relay still uses the former values
+    unused_settings: Sequence[str] = ()  # the running relay still uses their former values
     shadow: Shadow = field(default_factory=Shadow)
 
     @property
@@ -105,7 +105,7 @@ class Facts:
 
     @property
     def drains_at(self) -> datetime | None:
-        """When the last queued text can be sent; None when nothing waits, or something doesn't get sent."""
+        """Return when the last queued text can be sent; None if nothing waits, or something can't be sent."""
         waiting = [one for one in self.standings if one.pending]
         if not self.running or any(one.drains_at is None or self.is_unreachable(one) for one in waiting):
             return None
@@ -177,7 +177,7 @@ class StoreStats:
 
 
 def judge(facts: Facts) -> tuple[Point, ...]:
-    """Everything there is to know, the most urgent first; WELL only if texts come in and can be sent now."""
+    """Return everything there is to say, most urgent first; WELL only if texts can come in and be sent."""
     points = [*_troubles(facts), *(_in_progress(facts) if facts.running else ())]
     if not points:
         points.append(Point(code=_all_well(facts), count=facts.waiting.queued, at=facts.drains_at))
@@ -187,7 +187,7 @@ def judge(facts: Facts) -> tuple[Point, ...]:
 
 
 def most_pressing(standings: Sequence[AccountStatus], most: int) -> Sequence[AccountStatus]:
-    """These accounts, or *most* of them if there are more: stopped ones first, then the fullest."""
+    """Return these accounts, *most* of them at most: stopped ones first, then the fullest."""
     if len(standings) <= most:
         return standings
 
@@ -198,7 +198,7 @@ def most_pressing(standings: Sequence[AccountStatus], most: int) -> Sequence[Acc
     return sorted(standings, key=order)[:most]
 
 
-# Nothing is wrong or waits, as far as is known: without a text or a public URL that is less.
+# As far as is known, nothing is wrong or waits; without a text or a public URL, less is known.
 ALL_WELL = (Code.NO_TEXT_YET, Code.NO_PUBLIC_URL, Code.WELL)
 _AS_IT_SHOULD = (Code.SHADOW, Code.DAY_FULL, Code.HOUR_FULL, Code.LOOKED_UP, *ALL_WELL, Code.SCHEDULED)
 
@@ -210,7 +210,7 @@ def _all_well(facts: Facts) -> Code:
 
 
 def is_well(facts: Facts) -> bool:
-    """Whether nothing is wrong, unconfirmed or up to a person; full limits are as it should be."""
+    """Whether nothing is wrong, unconfirmed or up to a person; full limits are normal."""
     return all(point.code in _AS_IT_SHOULD for point in judge(facts))
 
 
@@ -226,7 +226,7 @@ def _troubles(facts: Facts) -> Iterator[Point]:
         if account.paused_since is not None or standing.foreign:
             code = Code.FOREIGN_ACCOUNT if account.paused_since is None else Code.PAUSED
             yield Point(code=code, account_id=account.id, name=account.id, reason=account.paused_reason)
-    # Without a relay nothing comes in by any URL.
+    # Without a relay, nothing comes in by any URL.
     public = facts.public_url
     if facts.running and public is not None and not public.answered:
         code = Code.PUBLIC_URL_UNCHECKED if public.answered is None else Code.NOT_REACHABLE_FROM_OUTSIDE
@@ -240,7 +240,7 @@ def _troubles(facts: Facts) -> Iterator[Point]:
 
 
 def _in_progress(facts: Facts) -> Iterator[Point]:
-    """What keeps messages from being sent now and ends by itself while a relay is running."""
+    """Yield what keeps messages from being sent now, and ends by itself while a relay is running."""
     for standing in facts.standings:
         account, contact = standing.account, facts.contacts.get(standing.account.id)
         if account.paused_since is not None or standing.foreign:
@@ -261,11 +261,11 @@ def _in_progress(facts: Facts) -> Iterator[Point]:
 
 
 class Step(StrEnum):
-    KEY = "key"  # CallRail answered to it
-    NUMBER = "number"  # an account and a number to text from
+    KEY = "key"  # CallRail accepted it
+    NUMBER = "number"  # an account, and a number to text from
     ADDRESS = "address"  # the public one leads to this relay
-    WEBHOOK = "webhook"  # IF3 has the URL: its first text came
-    TEXT = "text"  # CallRail took one
+    WEBHOOK = "webhook"  # IF3 has the URL: its first text came in
+    TEXT = "text"  # CallRail accepted one
 
 
 class Todo(StrEnum):
@@ -283,11 +283,11 @@ class Todo(StrEnum):
 class Item:
     step: Step
     done: bool
-    todo: Todo | None = None  # what to do now; only the first one that isn't done has it
+    todo: Todo | None = None  # what to do now; only the first step that isn't done has it
 
 
 def checklist(facts: Facts) -> tuple[Item, ...]:
-    """The steps of the first run, in order; empty once IF3's first text came and one was sent."""
+    """Return the steps of the first run, in order; none once IF3's first text came in and one was sent."""
     if facts.last_from_if3 is not None and facts.any_sent:
         return ()
     todos = {
@@ -318,5 +318,5 @@ def _address(facts: Facts) -> Todo | None:
     if facts.public_url is not None and facts.public_url.answered:
         return None
     if not facts.running:
-        return Todo.START  # without a relay no address leads to it
+        return Todo.START  # without a relay, no address leads to it
     return Todo.EXPOSE if facts.public_url is None else Todo.CHECK_ADDRESS

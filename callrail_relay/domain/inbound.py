@@ -1,4 +1,4 @@
-"""Texts that CallRail reports, by webhook and by poll, and replies that are passed on."""
+"""Texts that CallRail reports, by webhook and by poll, and replies that are forwarded."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from callrail_relay.domain.reconcile import Settled
 from callrail_relay.domain.retry import doubled
 
 SAME_TEXT = timedelta(minutes=2)  # how far apart CallRail's webhook and conversation may date the same text
-SAME_MOMENT = timedelta(seconds=3)  # no one writes STOP, START and STOP again so soon
+SAME_MOMENT = timedelta(seconds=3)  # nobody writes STOP, START and STOP again so soon
 
 
 class Direction(StrEnum):
@@ -25,11 +25,11 @@ class ShownNumber:
     ending: str = ""  # its last digits
 
     def fits(self, number: str) -> bool:
-        """Whether it can be *number*; a number that is masked completely fits none."""
+        """Whether it can be *number*; a completely masked number fits none."""
         return number == self.full if self.full else bool(self.ending) and number.endswith(self.ending)
 
     def excludes(self, number: str) -> bool:
-        """Whether it can't be *number*; a number that is masked completely excludes none."""
+        """Whether it can't be *number*; a completely masked number excludes none."""
         return self != ShownNumber() and not self.fits(number)
 
 
@@ -51,12 +51,12 @@ class Ends:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRailText:
-    key: str  # CallRail's id of the text, or a digest of what tells it from others
+    key: str  # CallRail's id of the text, or a digest of what distinguishes it
     content: str
     source: ShownNumber  # who sent it: the person, or one of our numbers
     destination: ShownNumber
     written_at: datetime | None = None
-    direction: Direction | None = None  # None if CallRail does not say which way it went
+    direction: Direction | None = None  # None if CallRail doesn't say
     conversation_id: str | None = None
     thread_id: str | None = None
     company_id: str | None = None
@@ -67,13 +67,13 @@ class CallRailText:
         return Ends(ours=person, person=ours) if direction is Direction.IN else Ends(ours=ours, person=person)
 
     def going(self, hint: Direction | None, tracking_numbers: Collection[str]) -> Direction:
-        """Which way it went: as CallRail says, else as our *tracking_numbers* show, else as *hint* has it."""
+        """Return its direction: as CallRail says, else as our *tracking_numbers* show, else *hint*."""
         if self.direction is not None:
             return self.direction
         from_us, to_us = (any(map(end.fits, tracking_numbers)) for end in (self.source, self.destination))
         if from_us != to_us:
             return Direction.OUT if from_us else Direction.IN
-        return hint or Direction.IN  # so that no STOP is overlooked
+        return hint or Direction.IN  # so that no STOP is missed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,19 +90,19 @@ class Ingested:
     is_new: bool
     account_id: str | None = None
     keyword: OptKeyword | None = None
-    people: int = 0  # how many pairs of number and person it may be of: 1, unless CallRail masks the numbers
+    people: int = 0  # how many pairs of number and person it fits: 1, unless CallRail masks numbers
     opted_out: int = 0
     opted_in: int = 0
     doubted: int = 0  # how many of them may have opted out, so that the owner is asked before their next text
     settled: Settled | None = None  # the text of ours that it shows to have arrived
-    by_others: bool = False  # it was sent, and not from here
+    by_others: bool = False  # sent by another program
 
 
 @dataclass(frozen=True, slots=True)
 class SeenReplies:
     conversations: tuple[tuple[CallRailText, ...], ...] = ()  # each oldest first, with what was sent
     requests: int = 0
-    fault: str | None = None  # why not all could be read
+    fault: str | None = None  # why not everything could be read
     is_last: bool = True  # whether no page follows
     ahead: timedelta = timedelta()  # how far CallRail's clock is ahead of ours
 
@@ -111,7 +111,7 @@ ReadText = Callable[[bytes, str | None], CallRailText | None]  # None if it has 
 
 FIRST_RETRY = timedelta(minutes=1)
 LONGEST_RETRY = timedelta(hours=1)
-GIVE_UP = timedelta(days=1)  # after this a reply is not tried any more; it stays in the conversation
+GIVE_UP = timedelta(days=1)  # after this, a reply isn't retried; it stays in the conversation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +120,7 @@ class Forward:
     text: str
     written_at: datetime
     received_at: datetime
-    tries: int  # this one counts
+    tries: int  # including this one
     tracking_number: str | None = None
     recipient: str | None = None
     seller: str | None = None
@@ -140,32 +140,32 @@ class Forward:
         return "\n".join([self.text or "(no words: a picture, or another file)", "", *lines])
 
     def retry_at(self, now: datetime) -> datetime | None:
-        """When to try again after this try failed; None if it is given up."""
+        """Return when to try again after this try failed; None if it's given up."""
         wait = doubled(self.tries - 1, FIRST_RETRY, LONGEST_RETRY)
         return now + wait if now - self.received_at < GIVE_UP else None
 
 
-OVERLAP = timedelta(minutes=10)  # how far a poll reaches behind the last one: CallRail may show a text late
+OVERLAP = timedelta(minutes=10)  # how far polls overlap: CallRail may show a text late
 FIRST = timedelta(days=1)  # how far the very first poll reaches back
 LONGEST = timedelta(days=7)  # how far a poll reaches back at most, after the relay was off
-Company = tuple[str, str]  # an account and a company of it
+Company = tuple[str, str]  # an account and one of its companies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollPolicy:
     companies: tuple[Company, ...]
     every: timedelta
-    requests_per_hour: int  # shared with looking up texts
+    requests_per_hour: int  # shared with look-ups
     lease: timedelta
-    not_before: datetime | None = None  # an earlier poll doesn't count
-    retry: timedelta | None = None  # after a poll that failed, else *every*
+    not_before: datetime | None = None  # earlier polls don't count
+    retry: timedelta | None = None  # after a failed poll; otherwise *every*
 
     @property
     def accounts(self) -> frozenset[str]:
         return frozenset(account_id for account_id, _ in self.companies)
 
     def since(self, now: datetime, polled_at: datetime | None) -> datetime:
-        """How far back to read, if the last poll that ended well began at *polled_at*."""
+        """Return how far back to read, if the last successful poll began at *polled_at*."""
         return now - FIRST if polled_at is None else max(polled_at - OVERLAP, now - LONGEST)
 
 
@@ -180,7 +180,7 @@ class DuePoll:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookIntegration:
     id: str | None = None  # None if the company never had one
-    config: Mapping[str, Any] = field(default_factory=dict)  # CallRail's own, and not looked into here
+    config: Mapping[str, Any] = field(default_factory=dict)  # CallRail's own, not examined here
     signing_key: str | None = None
     active: bool = True  # False if it is switched off
 

@@ -1,4 +1,4 @@
-"""IF3's fields become CallRail's parameters: what came in is made into messages, judged without the store."""
+"""Maps IF3's fields to CallRail's parameters: turns what came in into messages, judged without the store."""
 
 import hashlib
 import unicodedata
@@ -18,13 +18,13 @@ from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.domain.saved import read_saved
 from callrail_relay.domain.segmentation import split_text
 
-# Faults of a field that count only if the field is needed: one phone of two is enough.
+# Faults of a field that count only if it's needed: one phone of two is enough.
 _DECIDED_BY_FIELD = frozenset({"bad_phone", "two_phones", "bad_text", "bad_id"})
 
 
 @dataclass(frozen=True, slots=True)
 class MappedText:
-    """One text of IF3's as CallRail takes it; ``reasons`` say why it can't be sent."""
+    """One text from IF3, as CallRail takes it; ``reasons`` say why it can't be sent."""
 
     recipient: str | None = None
     text: str | None = None
@@ -64,7 +64,7 @@ def map_webhook(
     table = _as_table(routes)
     try:
         entries = read_request(body, content_type=content_type, query=query)
-    except Exception as error:  # noqa: BLE001 - a request with the right secret is never refused for its content
+    except Exception as error:  # noqa: BLE001 - with the right secret, no content is refused
         return [failed(error)]
     return [_safely(partial(map_entry, entry, table)) for entry in entries]
 
@@ -86,7 +86,7 @@ def _safely(map_one: Callable[[], MappedText]) -> MappedText:
 
 
 def failed(error: Exception) -> MappedText:
-    """What is held because of a fault of the program's own."""
+    """Return what is held because the program itself failed."""
     return MappedText(reasons=(Reason("internal", {"error": type(error).__name__}),))
 
 
@@ -125,7 +125,7 @@ def _faults(given: Payload, code: str) -> tuple[Reason, ...]:
 
 
 def _recipient(given: Payload) -> tuple[str | None, tuple[Reason, ...]]:
-    """The one valid phone of the two fields; an invalid one beside it does no harm."""
+    """Return the one valid phone number of the two fields; an invalid one beside it does no harm."""
     if twice := _faults(given, "two_phones"):
         return None, twice
     faults = _faults(given, "bad_phone")
@@ -149,7 +149,7 @@ def _given_phone(raw: str) -> tuple[str | None, tuple[Reason, ...]]:
 
 
 def _given_route(routes: Routes, sender: str | None) -> tuple[Route | None, tuple[Reason, ...]]:
-    """The route of the tracking number *sender*, else the default, else the only one there is."""
+    """Return the route of the tracking number *sender*, else the default, else the only one there is."""
     known = list(routes)
     if not known:
         return None, (Reason("no_sender", {"problem": "none"}),)
@@ -163,7 +163,7 @@ def _given_route(routes: Routes, sender: str | None) -> tuple[Route | None, tupl
 
 
 def _shows_nothing(text: str) -> bool:
-    """Whether *text* is empty, white space, or characters that are never seen, as a zero-width space."""
+    """Whether *text* is only white space, or characters that are never seen, such as zero-width spaces."""
     return all(c.isspace() or unicodedata.category(c) in ("Cc", "Cf") for c in text)
 
 
@@ -186,7 +186,7 @@ class NewMessage:
 
     @property
     def fingerprint(self) -> bytes | None:
-        """16 bytes that are equal for the same words to the same person from the same tracking number."""
+        """Return 16 bytes that are equal for the same words to the same person from the same number."""
         draft = self.draft
         if draft.route is None or draft.recipient is None or draft.text is None:
             return None
@@ -207,14 +207,14 @@ class RawSubmission:
 class NewSubmission(RawSubmission):
     source: Source
     messages: tuple[NewMessage, ...]
-    guards: GuardPolicy  # for those guards that only the store can ask
-    woke_at: datetime | None = None  # when the machine woke, if that was lately
+    guards: GuardPolicy  # for the guards that only the store can ask
+    woke_at: datetime | None = None  # when the machine woke, if it was lately
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredSubmission(RawSubmission):
     source: Source
-    message_ids: tuple[str, ...]  # in the order in which it held them
+    message_ids: tuple[str, ...]  # in the order in which it contained them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +222,7 @@ class Accepted:
     message_id: str
     status: Status
     verdict: Verdict
-    duplicate_of: str | None = None  # the same text, because of which it was left out
+    duplicate_of: str | None = None  # the same text, because of which this one was left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +231,7 @@ class Repeated:
 
 
 def map_stored(stored: StoredSubmission, policy: MappingPolicy, now: datetime) -> list[MappedText]:
-    if stored.source is Source.SEND:  # what is mapped wrong there is never stored
+    if stored.source is Source.SEND:  # what can't be mapped there is never stored
         return []
     if stored.source is Source.REPLAY:
         return map_saved(stored.body, policy, now)[0]
@@ -298,7 +298,7 @@ def plan(
     max_characters: int,
     now: datetime,
 ) -> list[Planned]:
-    """Return each message of *batch* as it would be stored, by what the store answered with."""
+    """Return each message of *batch* as it would be stored, by what the store answered."""
     ours = {message.id for submission in batch for message in submission.messages}
     planned = []
     for submission, answers in zip(batch, results, strict=True):
@@ -324,7 +324,7 @@ def plan(
 
 
 def repeat_key(key: str, body: bytes, query: str) -> bytes:
-    """16 bytes that are equal for the same request and content under the same key of its sender."""
+    """Return 16 bytes that are equal for the same request and content under its sender's same key."""
     digest = hashlib.blake2b(digest_size=16)
     for part in (key.encode(errors="surrogatepass"), query.encode(errors="surrogatepass"), body):
         digest.update(len(part).to_bytes(8))

@@ -1,4 +1,4 @@
-"""Messages as the outbox keeps them: submission, segments, attempts, reasons, and what people decided."""
+"""Messages as the outbox stores them: submission, segments, attempts, reasons, and people's decisions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -24,12 +24,12 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Who decides; what has the same *batch* was decided with one click, and can be undone with one."""
+    """Who decides. What has the same *batch* was decided with one click, and can be undone with one."""
 
     name: str
     note: str | None = None
     batch: str | None = None
-    delay: timedelta = timedelta()  # how long nothing of it is sent, so that there is time to undo it
+    delay: timedelta = timedelta()  # how long nothing of it is sent, so there's time to undo it
 
 
 ANONYMOUS = Actor(name="a person")
@@ -53,30 +53,30 @@ class Reason:
     """Why a message is held, failed, unconfirmed or waiting; docs/reference/library.md lists every code."""
 
     code: str
-    # JSON values: instants are ISO 8601 in UTC, spans end in _seconds; some hold what was typed
+    # JSON values: instants are ISO 8601 in UTC, spans end in _seconds; some contain what was typed
     parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def document(self) -> dict[str, Any]:
         return {"code": self.code, "parameters": dict(self.parameters)}
 
     def without_typed(self) -> "Reason":
-        """This reason without what a person typed: phone numbers and words."""
+        """Return this reason without what a person typed: phone numbers and words."""
         kept = {name: value for name, value in self.parameters.items() if name not in _TYPED_BY_PEOPLE}
         return Reason(self.code, kept)
 
 
 class Status(StrEnum):
-    HELD = "held"  # a guard or a fault holds it; it waits for a person, unless its reason says until when
-    QUEUED = "queued"  # it is sent as soon as its turn, the sending limits and the account allow
-    SENDING = "sending"  # an attempt is under way, or some of its segments were sent and the next one follows
-    UNKNOWN = "unknown"  # CallRail may or may not have taken it; it is not sent again by itself
-    SENT = "sent"  # CallRail took every segment
+    HELD = "held"  # by a guard or a fault; it waits for a person, unless its reason says until when
+    QUEUED = "queued"  # sent as soon as its turn, the sending limits and the account allow
+    SENDING = "sending"  # an attempt is in flight, or some segments were sent and the next one follows
+    UNKNOWN = "unknown"  # CallRail may or may not have it; it isn't sent again by itself
+    SENT = "sent"  # CallRail accepted every segment
     FAILED = "failed"  # CallRail rejected it for good
     CANCELLED = "cancelled"  # a person canceled it
     SHADOW = "shadow"  # another system sends it: the relay only passed its request on
 
 
-# Nothing happens any more, unless a person wants it.
+# Nothing more happens, unless a person wants it.
 ENDED = (Status.SENT, Status.FAILED, Status.CANCELLED, Status.SHADOW)
 RESENDABLE = (Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
 CANCELLABLE = (Status.HELD, Status.QUEUED, Status.UNKNOWN, Status.FAILED)
@@ -125,7 +125,7 @@ class MessageState:
     text: str | None = None
     seller: str | None = None
     sent_at: datetime | None = None
-    release_at: datetime | None = None  # when it is queued by itself, if it is held until then
+    release_at: datetime | None = None  # when it's queued by itself, if it's held until then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,18 +170,18 @@ class Export:
 
 
 def if3_context(source: object) -> dict[str, Any]:
-    """What IF3 says of a text besides its words and its recipient."""
+    """Return what IF3 says about a text besides its words and its recipient."""
     names = ("opportunity_id", "sender_id", "seller_id", "seller", "team_id")
     return {name: getattr(source, name) for name in names}
 
 
 def instant(value: datetime | None) -> str | None:
-    """An instant as programs read it: ISO 8601 in UTC, ending in Z."""
+    """Return an instant for programs: ISO 8601 in UTC, ending in Z."""
     return None if value is None else value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def read_instant(value: object, zone: tzinfo | None = None) -> datetime | None:
-    """An ISO 8601 instant, in UTC; *zone* is that of one without an offset, which is None otherwise."""
+    """Read an ISO 8601 instant as UTC; one without an offset is in *zone*, or None."""
     try:
         read = datetime.fromisoformat(str(value))
         read = read.replace(tzinfo=read.tzinfo or zone)
@@ -191,7 +191,7 @@ def read_instant(value: object, zone: tzinfo | None = None) -> datetime | None:
 
 
 def as_json(value: object, *names: str) -> Any:  # noqa: ANN401 - whatever JSON can hold
-    """*value* as JSON has it: instants in UTC, and of a dataclass the fields of *names*, or all."""
+    """Return *value* as in JSON: instants in UTC, and of a dataclass the fields in *names*, or all."""
     match value:
         case datetime():
             return instant(value)
@@ -209,7 +209,7 @@ def as_json(value: object, *names: str) -> Any:  # noqa: ANN401 - whatever JSON 
 
 
 def uuid7(now: datetime, random: Random) -> str:
-    """A UUID of version 7 (RFC 9562): sorts by *now*, to a quarter of a microsecond, with 62 random bits."""
+    """Return a UUID of version 7 (RFC 9562): sorted by *now*, to a quarter microsecond; 62 random bits."""
     microseconds = int(now.timestamp() * 1_000_000)
     milliseconds, rest = divmod(microseconds, 1000)
     fraction = rest * 4096 // 1000
@@ -218,12 +218,12 @@ def uuid7(now: datetime, random: Random) -> str:
 
 
 def first_id(instant: datetime) -> str:
-    """What every ``uuid7`` of *instant* and later is not less than."""
+    """Return the smallest ``uuid7`` of *instant* and later."""
     return str(UUID(int=int(instant.timestamp() * 1000) << 80))
 
 
 def made_at(id_: str) -> datetime | None:
-    """When a ``uuid7`` was made, to the millisecond; None for any other id."""
+    """Return when a ``uuid7`` was made, to the millisecond; None for any other id."""
     try:
         value = UUID(id_)
     except ValueError:

@@ -1,8 +1,8 @@
 """
-What a reply says about being texted. What is clear counts at once, what is doubtful is put to the owner.
+What a reply says about being texted. Clear replies count at once; doubtful ones are put to the owner.
 
-A missed opt-out breaks the law (47 CFR 64.1200(a)(10)), a false one loses a seller. tests/domain/replies/ has
-what the rules were tuned on, and what measures them.
+A missed opt-out breaks the law (47 CFR 64.1200(a)(10)); a false one loses a seller. tests/domain/replies/ has
+the replies that the rules were tuned on, and measures them.
 """
 
 import re
@@ -15,11 +15,11 @@ class OptKeyword(StrEnum):
     STOP = "stop"  # no more texts from this number
     MAYBE_STOP = "maybe_stop"  # it may mean that; a person has to read it
     START = "start"  # texts are welcome again
-    YES = "yes"  # the same when CallRail asks it of a person who had opted out; else an ordinary answer
+    YES = "yes"  # the same if CallRail asks it of a person who had opted out; otherwise an ordinary answer
 
 
 def _read_rules() -> tuple[dict[str, str], dict[str, str]]:
-    """The short forms in ``opt_keywords.txt``, and each of its sections as one pattern of all its rules."""
+    """Return the short forms in ``opt_keywords.txt``, and each section as one pattern of all its rules."""
     text = files(__package__).joinpath("opt_keywords.txt").read_text(encoding="utf-8")
     text = re.sub(r"^#.*\n|\n {4}", "", text, flags=re.MULTILINE)
     sections = dict(re.findall(r"^\[(\w+)\]\n(.*?)\n+(?=\[\w+\]\n|\Z)", text, re.MULTILINE | re.DOTALL))
@@ -39,10 +39,10 @@ def _read_rules() -> tuple[dict[str, str], dict[str, str]]:
 _SHORT, _RULES = _read_rules()
 _CLEAR, _DOUBTFUL = (re.compile(_RULES[name]) for name in ("clear", "doubtful"))
 
-_LONGEST = 2000  # characters that are read: CallRail delivers 1,600
+_LONGEST = 2000  # characters to read: CallRail delivers 1,600
 _SIGNATURE = re.compile(rf"^\W*(?:{_RULES['signature']})", re.IGNORECASE)
 # iMessage and Android send a reaction as a text that quotes ours, which may end with "Reply STOP to opt out".
-# Nothing is tried twice over the same characters: a reply of any kind takes milliseconds.
+# Nothing is tried twice over the same characters, so any reply takes milliseconds.
 _QUOTED = re.compile(r'[“«"][^“”«»"\s]*+\s[^“”«»"\s]*+\s[^“”«»"]*+(?:[”»"]|$)')
 _TO_OPT_OUT = r"(stop|unsubscribe|opt ?out|cancel|end|quit|leave|remove)"
 # What other businesses' automatic replies tell *us* to do.
@@ -54,7 +54,7 @@ _FILLERS = re.compile(rf"\b(?:{_RULES['fillers']})\b ?")
 
 
 def _plain(content: str) -> str:
-    """The text as plain letters, without accents, apostrophes, unseen marks, quotes and signatures."""
+    """Return the text in plain letters, without accents, apostrophes, unseen marks, quotes, signatures."""
     text = unicodedata.normalize("NFKD", content.strip()[:_LONGEST])
     text = "".join(one for one in text if unicodedata.category(one) not in ("Mn", "Cf"))
     text = re.sub("['`\u2018\u2019\u00b4]", "", text)
@@ -64,9 +64,9 @@ def _plain(content: str) -> str:
 
 
 def _words(text: str) -> str:
-    """Its words in lower case, with a bar between sentences and lines: "no thanks | stop"."""
+    """Return its words in lower case, with a bar between sentences and lines: "no thanks | stop"."""
     marked = re.sub(r"[.,;:!?()\n\r…]+|\s[-\u2013\u2014~]+\s|--+", " | ", text.casefold())
-    # Letters and digits, and of all else nothing: emoji, dashes within words, asterisks.
+    # Only letters and digits remain: no emoji, dashes within words, or asterisks.
     words = re.sub(r"[^\w|]+|_", " ", marked.replace("#", " number "))
     words = re.sub(r"([a-z])\1{2,}", r"\1", words)
     return _bars(" ".join(words.split()))
@@ -77,7 +77,7 @@ def _bars(words: str) -> str:
 
 
 def _gist(words: str) -> str:
-    """The same without what changes nothing, what is denied, and what only quotes an instruction."""
+    """Return the same without filler, what is denied, and what only quotes an instruction."""
     # "S T O P", "S.T.O.P."
     plain = re.sub(r"\b(?:[a-z](?: \|)? ){2,}[a-z]\b", lambda found: re.sub(r"\W", "", found[0]), words)
     if all(part.isalnum() for part in plain.split(" | ")):
@@ -99,7 +99,7 @@ _AFTER = re.compile(rf"(?: {_COURTESY})+$")
 
 
 def _core(words: str) -> str:
-    """What is left without courtesies at both ends, and of a repetition the first: "please stop stop"."""
+    """Return it without courtesies at both ends; of a repetition, the first: "please stop stop"."""
     core = _AFTER.sub("", _BEFORE.sub("", words)).strip(" |")
     parts = [part.split() for part in re.split(r"(?: \|)+ ?", core)]
     every = {words[0] if _KEYWORDS.issuperset(words) else " ".join(words) for words in parts if words}
@@ -114,7 +114,7 @@ _REGARDS = re.compile(rf"\b({_RULES['regards']})\b", re.IGNORECASE)
 
 
 def _is_signed(text: str) -> bool:
-    """Whether it is a keyword with a name behind it: "STOP - John", or "Unsubscribe, thanks, Bob"."""
+    """Whether it's a keyword with a name behind it: "STOP - John", or "Unsubscribe, thanks, Bob"."""
     found = re.match(r"([\w' -]*?\w)\W*?([\n,.!~\u2013\u2014]|--| -)(.*)", text, re.DOTALL)
     if found is None:
         return False
@@ -122,7 +122,7 @@ def _is_signed(text: str) -> bool:
     if keyword not in _KEYWORDS or (mark in ",.!" and keyword not in _SURE):
         return False
     lines = rest.strip(" \n,.!~\u2013\u2014-")
-    # A block of lines below a signature's first, such as a firm and its address, belongs to it.
+    # The lines after a signature's first one, such as a firm and its address, belong to it.
     first = lines.split("\n", 1)[0] if mark != "\n" or found[3].lstrip(" \n").startswith("-") else lines
     return bool(_NAME.fullmatch(first)) and not _NO_NAMES.search(first)
 
@@ -132,7 +132,7 @@ _SLIPS |= {"unsubscribe": 3, "unsubscribe me": 3, "desabonner": 2}
 
 
 def _distance(one: str, other: str) -> int:
-    """How many letters differ; two that changed places count once."""
+    """Return how many letters differ; two that changed places count once."""
     before, row = list[int](), list(range(len(other) + 1))
     for i, a in enumerate(one, start=1):
         older, before, row = before, row, [i]
@@ -160,7 +160,7 @@ def read_opt_keyword(content: str | None) -> OptKeyword | None:
     core = _core(gist)
     if core in _KEYWORDS or _is_signed(text) or _CLEAR.search(gist):
         return OptKeyword.STOP
-    # A slip of the finger: "stpo", "st0p", "unsubcribe".
+    # A typing slip: "stpo", "st0p", "unsubcribe".
     is_slip = len(core) <= 14 and any(_distance(core, word) <= most for word, most in _SLIPS.items())
     is_sign = content and not words and _STOP_SIGNS & set(content)
     is_told = not gist and (told := _INSTRUCTION.search(words)) and not told["why"]  # "text stop"

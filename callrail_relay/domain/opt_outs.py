@@ -1,4 +1,4 @@
-"""Opt-outs, and their list as a CSV file: written for a spreadsheet, read from what one made of it."""
+"""Opt-outs, and their list as a CSV file: written for a spreadsheet, and read back from one."""
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,10 +16,10 @@ from callrail_relay.errors import UsageError
 
 
 class Origin(StrEnum):
-    REPLY = "reply"  # the person, by a keyword for which CallRail opts them out as well
-    WORDS = "own words"  # the person, in words that mean nothing to CallRail: YES answers something else
+    REPLY = "reply"  # the person, by a keyword with which CallRail opts them out, too
+    WORDS = "own words"  # the person, in words that mean nothing to CallRail
     REFUSAL = "refusal"  # CallRail: it rejected a text because the person had opted out there
-    BY_HAND = "by hand"  # the office, or a list that was imported
+    BY_HAND = "by hand"  # the office, or an imported list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ def write_list(entries: Iterable[OptOut]) -> str:
 
 
 def read_list(document: bytes, *, now: datetime) -> ImportedList:
-    """The people in a CSV file, each line judged by itself. Raises UsageError if nothing can be read."""
+    """Return the people in a CSV file, judging each line by itself. Raises UsageError if it can't be read."""
     rows = list(_rows(_text(document)))
     if not rows:
         raise UsageError(_sentence("empty", columns=_HEADER))
@@ -101,7 +101,7 @@ def _text(document: bytes) -> str:
 
 
 def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows that hold anything, each with the number of its first line."""
+    """Yield the rows that contain anything, each with the number of its first line."""
     reader = rows_of(text)
     ended = 0
     try:
@@ -115,7 +115,7 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
 
 def _judge(number: int, names: Sequence[str], cells: Sequence[str], now: datetime) -> OptOut | BadLine:
     if any(cell.strip() for cell in cells[len(names) :]):
-        # A comma in a reason without quotes: what follows it is in the wrong column.
+        # A comma in an unquoted reason: what follows it is in the wrong column.
         return BadLine(number=number, reason=_sentence("more_cells"))
     row = dict.fromkeys(COLUMNS, "") | dict(zip(names, cells, strict=False))
     number_of_ours = row["tracking_number"]

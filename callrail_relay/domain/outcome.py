@@ -21,18 +21,18 @@ class OutcomeKind(StrEnum):
 
 
 class Refusal(StrEnum):
-    CONTENT = "content"  # the words of the text, or something not told: 400 or 422
-    RECIPIENT = "recipient"  # this person cannot be texted at all (land line, blocked, invalid)
+    CONTENT = "content"  # the words of the text, or something unspecified: 400 or 422
+    RECIPIENT = "recipient"  # this person can't be texted at all (land line, blocked, invalid)
     OPTED_OUT = "opted_out"  # this person replied STOP to this tracking number
     AUTHORIZATION = "authorization"  # the key, or what it may do: 401, or 403 without HTML
     FIREWALL = "firewall"  # a firewall in front of CallRail stopped this text: 403 with HTML
     REQUEST = "request"  # the address or the form of the request: 404, 405 or 406
-    UNSENDABLE = "unsendable"  # no request can be made of it, so that CallRail was not asked
+    UNSENDABLE = "unsendable"  # no request can be made from it, so CallRail wasn't asked
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    hour_allowed: int | None = None  # by the x-rate-limit-* headers, 1 at least; None if one is absent
+    hour_allowed: int | None = None  # from the x-rate-limit-* headers, 1 at least; None if one is absent
     hour_used: int | None = None
     day_allowed: int | None = None
     day_used: int | None = None
@@ -51,14 +51,14 @@ class Sent:
 @dataclass(frozen=True, slots=True)
 class NotSent:
     detail: str
-    own_fault: bool = False  # this relay gave up on it: that says nothing about CallRail
+    own_fault: bool = False  # this relay gave up on it, which says nothing about CallRail
     kind = OutcomeKind.NOT_SENT
     http_status = None
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """*http_status* is None if CallRail was not asked."""
+    """*http_status* is None if CallRail wasn't asked."""
 
     http_status: int | None
     detail: str
@@ -71,7 +71,7 @@ class Rejected:
 class RateLimited:
     http_status: int
     detail: str
-    retry_after: float | None = None  # in seconds; None if CallRail named no sane one
+    retry_after: float | None = None  # in seconds; None if CallRail named no reasonable one
     usage: Usage = Usage()
     kind = OutcomeKind.RATE_LIMITED
 
@@ -80,7 +80,7 @@ class RateLimited:
 class Unknown:
     detail: str
     http_status: int | None = None
-    own_fault: bool = False  # this relay stopped or failed: that says nothing about CallRail
+    own_fault: bool = False  # this relay stopped or failed, which says nothing about CallRail
     kind = OutcomeKind.UNKNOWN
 
 

@@ -1,4 +1,4 @@
-"""Reads what IF3 sends into payloads. Nothing in a body is an error: what reads wrong becomes a reason."""
+"""Reads what IF3 sends into payloads. Nothing in a body is an error: what can't be read becomes a reason."""
 
 import json
 import re
@@ -24,22 +24,22 @@ IF3_FIELDS = frozenset((
 ))  # fmt: skip
 
 MOST_PAYLOADS = 20  # more texts in one request look like a mass text, which CallRail's terms forbid
-MOST_ENTRIES = 1000  # more in one request are one entry: none of them has room for a text and a phone number
+MOST_ENTRIES = 1000  # more become one entry: none has room for a text and a phone number
 _MOST_FORM_FIELDS = 1000
-_LONGEST = 200  # of a phone number, and of a name, which is cut: it is for display
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL keeps no NUL, no database half a surrogate pair
+_LONGEST = 200  # of a phone number, and of a name, which is cut: it's only for display
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # no NUL in PostgreSQL, no half a surrogate pair
 
-Fields = dict[str, list[object]]  # every value a name was given, in order, so that a name given twice shows
+Fields = dict[str, list[object]]  # every value a name was given, in order, so a name given twice shows
 
 
-class Number(str):  # a JSON number as it was written: no length is too long for it, no digit gets lost
+class Number(str):  # a JSON number as it was written: none is too long, and no digit is lost
     __slots__ = ()
 
     def whole(self) -> str | None:
         """The number in plain digits; None if it isn't a whole one."""
         if re.fullmatch("-?[0-9]+", self):
             return str(self)
-        value = float(self)  # which beyond 2**53 no longer tells neighboring whole numbers apart
+        value = float(self)  # beyond 2**53, it can't tell neighboring whole numbers apart
         return str(int(value)) if value.is_integer() and abs(value) < 2**53 else None
 
 
@@ -55,7 +55,7 @@ class Doubtful(str):
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    message: str | None = None  # as all of them, None if missing or unusable
+    message: str | None = None  # like all of them, None if missing or unusable
     seller_phone: str | None = None
     seller_phone_non_international: str | None = None
     opportunity_id: str | None = None
@@ -71,7 +71,7 @@ Entry = Payload | Reason  # why something is no payload
 
 
 def read_request(body: bytes, *, content_type: str | None, query: str = "") -> list[Entry]:
-    """The texts in one request to the webhook, in their order; *query* is read if the body is empty."""
+    """Return the texts in one request to the webhook, in order; *query* is read if the body is empty."""
     try:
         text = decode(body, content_type)
         value = parse(text, content_type)
@@ -109,7 +109,7 @@ def to_entry(value: object, *faults: Reason) -> Entry:
 
 
 def dig(value: object, levels: int = 8) -> Fields | None:
-    """The first payload in *value*: in what it holds, also in a text of JSON."""
+    """Return the first payload in *value*: also within what it contains, and in JSON text."""
     if isinstance(value, str) and len(value) > len('{"message":') and value.lstrip()[:1] in ("{", "["):
         with suppress(ValueError, RecursionError):
             value = _DECODER.decode(value)
@@ -122,7 +122,7 @@ def dig(value: object, levels: int = 8) -> Fields | None:
 
 
 def as_json(value: object) -> object:
-    """*value*, which a Python program made, as ``parse`` would return it."""
+    """Return *value*, which a Python program made, as ``parse`` would return it."""
     if isinstance(value, Mapping):
         return _fields((str(name), as_json(one)) for name, one in value.items())
     if isinstance(value, list | tuple):
@@ -137,16 +137,16 @@ def no_payload(**parameters: str | int) -> Reason:
 
 
 def _from_query(query: str) -> list[Entry]:
-    """The text whose fields came in the query string; a query of other things does not make a ping a text."""
+    """Return the text whose fields came in the query; one of other things doesn't make a ping a text."""
     try:
         fields = form(query, None)
-    except UnparsedError as fault:  # too large a form may hold a text; what is no form is of other things
+    except UnparsedError as fault:  # too large a form may contain a text; others don't
         return [fault.reason] if "=" in query and not query.startswith("<") else []
     return [to_entry(fields)] if fields.keys() & IF3_FIELDS else []
 
 
 def _from_list(values: list[object]) -> list[Entry]:
-    """An entry for each payload, and one for each other element, of which the 21st and later share one."""
+    """Return an entry per payload and per other element; the 21st and later of those share one."""
     payloads = sum(map(is_payload, values))
     if payloads > MOST_ENTRIES:
         return [Reason("bulk", {"problem": "kept_as_one", "texts": payloads})]
@@ -216,7 +216,7 @@ class _Reader:
         return _shown(plain)
 
     def _one(self, name: str, code: str | None) -> object:
-        """The value of *name*; None, with a fault of this *code* if there is one, if it has two."""
+        """Return the one value of *name*; None for two, with a fault of this *code* if given."""
         given = self.fields.get(name, [None])
         if len(given) == 1:
             return given[0]
@@ -234,7 +234,7 @@ class _Reader:
 
 
 def _text(value: object) -> str | None:
-    """A text, or a whole number in digits; None for anything else."""
+    """Return a text, or a whole number in digits; None for anything else."""
     if isinstance(value, Number):
         return value.whole()
     return str(value) if isinstance(value, str) else None
@@ -246,12 +246,12 @@ def _kind(value: object) -> str:
 
 
 def _shown(value: object) -> str | None:
-    """*value* as it can be stored and shown; None if it is no text, or nothing is left of it."""
+    """Return *value* so that it can be stored and shown; None if it's no text, or nothing is left of it."""
     return storable((_text(value) or "").strip()[:_LONGEST]) or None
 
 
 def _name(seller: object) -> str | None:
-    """The contact's name, from a text or from the entry of a contact."""
+    """Return the contact's name, from a text or from a contact's entry."""
     if not isinstance(seller, dict):
         return _shown(seller)
     for names in (("name",), ("full_name",), ("display_name",), ("first_name", "last_name")):
@@ -261,7 +261,7 @@ def _name(seller: object) -> str | None:
 
 
 def parse(text: str, content_type: str | None) -> object:
-    """*text* as JSON values or ``Fields``, by its first character; None for nothing. Raises UnparsedError."""
+    """Return *text* as JSON values or ``Fields``, by its start; None if empty. Raises UnparsedError."""
     start = len(text) - len(text.lstrip())
     if start == len(text):
         return None
@@ -282,7 +282,7 @@ def _whole_json(text: str, start: int) -> object:
 
 
 def json_at(text: str, start: int) -> tuple[object, int]:
-    """The JSON document that begins at *start*, unwrapped if it was encoded twice, and where it ends."""
+    """Return the JSON document that begins at *start*, unwrapped if it was encoded twice, and its end."""
     value, end = _json_at(text, start)
     if not isinstance(value, str):
         return value, end
@@ -323,13 +323,13 @@ _MISTAKES = {
 
 
 def _mistake(text: str, error: json.JSONDecodeError) -> tuple[int, str, dict[str, str]]:
-    """Where a person has to change the JSON, and what is wrong there."""
+    """Say where a person has to change the JSON, and what is wrong there."""
     at = error.pos
     before = text[max(0, at - 50) : at]
     here = text[at : at + 1]
     if here and here in _CURLY:
         return at, "json_curly_quote", {"found": here}
-    # A curly quote in the place of the closing one: the text went on until the next straight one, or the end.
+    # A curly quote in place of the closing one: the text went on until the next straight one, or the end.
     unclosed = error.msg.startswith("Unterminated")
     curly = _CURLY_END.search(text, at) if unclosed else _CURLY_CLOSED.search(text, at - len(before), at)
     if curly:
@@ -347,19 +347,19 @@ def _mistake(text: str, error: json.JSONDecodeError) -> tuple[int, str, dict[str
     return at, next(mistakes, "json_invalid"), {}
 
 
-# The fields in which people write: only these can hold an "&".
+# The fields in which people write: only these can contain an "&".
 _WRITTEN = frozenset({"message", "seller"})
 
 # No sender that escapes a form's values lets these through.
 _NEVER_IN_FORMS = re.compile(r'[^!-~]|["<>\\^`{|}#\[\]]')
 _RAW = re.compile(rf"{_NEVER_IN_FORMS.pattern}|[=?]|://")
 _ESCAPED = re.compile(r"\+|%[0-9A-Fa-f]{2}")
-# JavaScript's encodeURI writes a space as %20 and leaves these and "&"; its escape() makes what no form has.
+# JavaScript's encodeURI writes a space as %20 and keeps these and "&"; its escape() makes what no form has.
 _LEFT_BY_ENCODE_URI = re.compile("[,:;@$+]")
 _MADE_BY_ESCAPE = re.compile("%u[0-9A-Fa-f]{4}")
 _FIELD_NAME = re.compile(r"[\w.+~!*'()$%\[\]-]+", re.ASCII)
 _SPACE = r"(?:\+|%(?:20|0[9AaDd]))"
-# People put white space around an "&" and a "=". Behind an "&", only a field's name of two words has some.
+# People put white space around an "&" and a "=". After an "&", only a field's name of two words has some.
 _AROUND_AMPERSAND = re.compile(rf"&{_SPACE}|{_SPACE}&[^=]*{_SPACE}|&[^=]*{_SPACE}={_SPACE}")
 _SPACED_AMPERSAND = re.compile(rf"{_SPACE}&{_SPACE}")
 _LONGEST_LINK = 2000
@@ -367,14 +367,14 @@ _LONGEST_LINK = 2000
 
 class _Piece(NamedTuple):
     raw: str
-    name: str | None  # None if it cannot be a field of any form
+    name: str | None  # None if it can't be a field of any form
     value: str
-    is_words: bool  # whether it goes on with a text that is before it
+    is_words: bool  # whether it continues a text that is before it
 
 
 def form(text: str, content_type: str | None) -> Fields:
-    """The fields of a URL-encoded form. Raises UnparsedError."""
-    if "multipart/" in (content_type or "").lower():  # in which a person's words could look like fields
+    """Return the fields of a URL-encoded form. Raises UnparsedError."""
+    if "multipart/" in (content_type or "").lower():  # a person's words in it could look like fields
         raise UnparsedError("multipart")
     if "=" not in text or text.lstrip().startswith("<"):
         raise UnparsedError("no_form")
@@ -398,7 +398,7 @@ def _piece(before: str, raw: str, labeled: str | None) -> _Piece:
 
 def _pairs(pieces: Sequence[_Piece], labeled: str | None) -> Iterator[tuple[str, str]]:
     known = [piece for piece in pieces if piece.name in IF3_FIELDS]
-    # Where a text may go on behind a field's name, the field's real value is there as well.
+    # Where a text may go on after a field's name, the field's real value is there as well.
     twice = len(known) > len({one.name for one in known}) or any(one.raw[:1].isspace() for one in known)
     at = 0
     while at < len(pieces):
@@ -415,7 +415,7 @@ def _pairs(pieces: Sequence[_Piece], labeled: str | None) -> Iterator[tuple[str,
 
 
 def _written(value: str, others: Sequence[_Piece], labeled: str | None, *, twice: bool) -> str:
-    """*value* and what of *others* belongs to it: no form holds it, or it goes on with a link's query."""
+    """Return *value* with the *others* that belong to it: no form has them, or they continue a link."""
     unescaped = (_NEVER_IN_FORMS.search(piece.value if piece.name else piece.raw) for piece in others)
     encode_uri = "%20" in value and _LEFT_BY_ENCODE_URI.search(value)
     raw = bool(_RAW.search(value) or encode_uri) or any(unescaped)
@@ -446,7 +446,7 @@ def _is_in_query(text: str) -> bool:
 
 
 def _value(value: str, labeled: str | None) -> str:
-    """A value without its escapes. A "+" in it is a plus if its spaces are written in another way."""
+    """Return a value without its escapes. A "+" is a plus if its spaces are written in another way."""
     return charset.unescape(value if re.search(r"\s|%20", value) else value.replace("+", " "), labeled)
 
 
@@ -459,11 +459,11 @@ def _fields(pairs: Iterable[tuple[str, object]]) -> Fields:
 
 @lru_cache(maxsize=256)  # the same few names come all the time
 def _plain_name(name: str) -> str:
-    """*name* without case, white space around it, or doubled underscores (``seller__phone``)."""
+    """Return *name* without case, white space around it, or doubled underscores (``seller__phone``)."""
     return re.sub("_+", "_", name.strip().lower())
 
 
-# Control characters inside a string are not strict JSON; a line break that was not escaped is still one.
+# Control characters inside a string aren't strict JSON, but an unescaped line break is still one.
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_fields, parse_int=Number, parse_float=Number, parse_constant=Number, strict=False
 )

@@ -1,4 +1,4 @@
-"""Who may use the dashboard: their names and passwords, and how long wrong passwords have to wait."""
+"""Who may use the dashboard: names and passwords, and how long wrong passwords have to wait."""
 
 import unicodedata
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ MOST_REMEMBERED = 1000
 
 
 class Person(NamedTuple):
-    """One who may sign in. *password* is a hash, and *stamp* what their sessions carry until they all end."""
+    """A person who may sign in. *password* is a hash; their sessions carry *stamp* until they all end."""
 
     name: str
     password: str
@@ -24,7 +24,7 @@ class Person(NamedTuple):
 
 
 def read_name(typed: str) -> str:
-    """A name as it is shown. Raises UsageError."""
+    """Return a name as it's shown. Raises UsageError."""
     name = _tidy(typed)
     if not (any(map(str.isalnum, name)) and 0 < len(name_key(name)) <= LONGEST_NAME):
         raise UsageError(f"Use a name of 1 to {LONGEST_NAME} letters or digits.")
@@ -32,7 +32,7 @@ def read_name(typed: str) -> str:
 
 
 def name_key(typed: str) -> str:
-    """What is the same for all ways to write one name; empty for what can't be a name."""
+    """Return what all spellings of one name share; empty for what can't be a name."""
     return unicodedata.normalize("NFKC", _tidy(typed).casefold())
 
 
@@ -44,14 +44,14 @@ def _tidy(typed: str) -> str:
 
 
 def read_password(typed: str) -> str:
-    """Raises UsageError for what can't become a password."""
+    """Raise UsageError for what can't become a password."""
     if not SHORTEST_PASSWORD <= len(typed) <= LONGEST_PASSWORD:
         raise UsageError(f"Use a password of {SHORTEST_PASSWORD} to {LONGEST_PASSWORD:,} characters.")
     return typed
 
 
 class TooManyTries(NotAllowed):
-    """Raised instead of looking at a password, for *wait* seconds."""
+    """Raised instead of checking a password, for *wait* seconds."""
 
     def __init__(self, wait: float) -> None:
         self.wait = ceil(wait)
@@ -60,14 +60,14 @@ class TooManyTries(NotAllowed):
 
 
 class Tries:
-    """Wrong passwords for each name and address. What may go on soonest is forgotten first."""
+    """Wrong passwords per name and address. The one that may go on soonest is forgotten first."""
 
     def __init__(self) -> None:
         self._wrong: dict[str, tuple[float, int]] = {}  # when it may go on, and how many there were
 
     def begin(self, limits: Mapping[str, int], now: float) -> None:
-        """Count a try as wrong until it is known to be right. Raises TooManyTries beyond *limits*."""
-        # Typing mistakes of months must not add up, as a whole office may have one address.
+        """Count a try as wrong until it turns out to be right. Raises TooManyTries beyond *limits*."""
+        # Typing mistakes of months must not add up, because a whole office may share an address.
         for key in [key for key in limits if self._wrong.get(key, (now, 0))[0] + LONGEST_WAIT <= now]:
             del self._wrong[key]
         known = {key: self._wrong.get(key, (now, 0)) for key in limits}
@@ -82,9 +82,10 @@ class Tries:
 
     def forgive(self, limits: Mapping[str, int], now: float) -> None:
         """
-        Take back a try that was right. The first of *limits*, the name, begins anew.
+        Take back a try that was right. The first of *limits*, the name, starts over.
 
-        For the address earlier wrong ones still count, or one's own sign-ins would let one guess for others.
+        Earlier wrong ones still count for the address: otherwise, signing in oneself would let one guess for
+        others.
         """
         name, *others = limits
         self._wrong.pop(name, None)

@@ -1,4 +1,4 @@
-"""Phone numbers. What is known to be abroad or to take no texts is refused; unknown area codes are texted."""
+"""Phone numbers. Those known to be abroad or to take no texts are refused; unknown area codes are texted."""
 
 import re
 
@@ -12,7 +12,7 @@ _TABLES = read_table(__package__, "phone")
 _COUNTRIES: dict[str, str] = _TABLES["countries"]  # by area code
 _LABELS = frozenset(_TABLES["labels"].split())
 
-# A text to a premium-rate number can cost the sender money. Area code 900, and 976 behind any area code.
+# A text to a premium-rate number can cost the sender money. Area code 900, and 976 after any area code.
 _PREMIUM = re.compile("900|[0-9]{3}976")
 # Personal and satellite numbers belong to no area, and take no texts.
 _PERSONAL = re.compile("5(?:00|2[1-9]|3[23]|44|66|77|88)|6(?:00|22|33)")
@@ -21,10 +21,10 @@ _PLAIN = re.compile(r"(?:\+?1)?([2-9][0-9]{9})")
 _NATIONAL = re.compile("[2-9](?!11)[0-9]{2}[2-9][0-9]{6}")
 _LOCAL = re.compile("[2-9][0-9]{6}")
 
-# Marks that come along unseen when a number is copied: soft hyphen, zero-width characters, directions, BOM.
+# Invisible marks that come with a copied number: soft hyphen, zero-width characters, directions, BOM.
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 _DOTS = re.compile("(?<=[0-9])[\u00b7\u2022\u2027\u2219_](?=[0-9])")
-_ESCAPED = re.compile("%(20|2[89BDE])", re.IGNORECASE)  # white space and ()+-. as a link has them
+_ESCAPED = re.compile("%(20|2[89BDE])", re.IGNORECASE)  # white space and ()+-. as in a link
 _NUMBER_SIGN = re.compile(r"^n[or]\. ?(?=[+(0-9])", re.IGNORECASE)
 # The prefix for calls abroad as dialed from Europe; the library knows the North American one, 011.
 _DIALED_PLUS = re.compile(r"^00(?=[\s.-]*1[\s(.-]*[2-9])")
@@ -52,7 +52,7 @@ class BadPhone(ValueError):
 
 
 def normalize(raw: str) -> str:
-    """The one number in *raw* as E.164, however people and spreadsheets write it. Raises BadPhone."""
+    """Return the one number in *raw* as E.164, however people and spreadsheets write it. Raises BadPhone."""
     plain = _PLAIN.fullmatch(raw)
     national = plain[1] if plain else _national_number(raw)
     if not _NATIONAL.fullmatch(national):
@@ -68,19 +68,19 @@ def normalize(raw: str) -> str:
 
 
 def mask(phone: str) -> str:
-    """*phone* for logs: the last two digits of a full number, nothing of anything shorter."""
+    """Return *phone* for logs: the last two digits of a full number, nothing of a shorter one."""
     digits = re.sub("[^0-9]", "", phone)
     hidden = "+1••••••••" if re.fullmatch("1?[0-9]{10}", digits) else "•••"
     return hidden + (digits[-2:] if len(digits) >= 7 else "")
 
 
 def mask_all(words: str) -> str:
-    """*words* with everything in them that may be a phone number masked."""
+    """Return *words* with everything masked that may be a phone number."""
     return _IN_WORDS.sub(lambda match: mask(match[0]), words)
 
 
 def _national_number(raw: str) -> str:
-    """What follows +1 in the one North American number that *raw* holds."""
+    """Return what follows +1 in the one North American number that *raw* contains."""
     text = _cleaned(raw)
     matches = list(PhoneNumberMatcher(text, "US", leniency=Leniency.POSSIBLE))
     numbers = {(match.number.country_code, match.number.national_number) for match in matches}
@@ -102,7 +102,7 @@ def _national_number(raw: str) -> str:
 
 
 def _cleaned(raw: str) -> str:
-    """*raw* without what sheets, forms and copying do to a number."""
+    """Return *raw* without what sheets, forms and copying do to a number."""
     text = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), _UNSEEN.sub("", raw))
     text = _NUMBER_SIGN.sub("", _DOTS.sub("-", " ".join(text.split())))
     text = plain_digits(text)

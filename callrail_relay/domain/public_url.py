@@ -1,4 +1,4 @@
-"""The public URL: which ones IF3 can reach at all, what one answered, and what that proves."""
+"""The public URL: which ones IF3 can reach, what one answered, and what that proves."""
 
 import hashlib
 import hmac
@@ -40,7 +40,7 @@ def read_public_url(text: str, *, for_now: bool = False) -> str:
     """
     Return *text* as the relay keeps it; *for_now* allows http on loopback. Raises BadPublicUrl.
 
-    Its words leave out the path: that may be secret.
+    The error leaves out the path, which may be secret.
     """
     url = text.strip().rstrip("/")
     try:
@@ -75,12 +75,12 @@ def is_public(address: Address) -> bool:
 
 
 def is_tailscale(addresses: tuple[str, ...]) -> bool:
-    """Whether this computer's own Tailscale answered for a name, and not the DNS of the world."""
+    """Whether this computer's own Tailscale answered for a name, and not public DNS."""
     return any(address is not None and address in _TAILSCALE for address in map(read_address, addresses))
 
 
 def proves_nothing(addresses: tuple[str, ...]) -> str | None:
-    """Return why a name that leads to these addresses here can't be tried from this computer, or None."""
+    """Return why a name with these addresses can't be tested from this computer; None if it can."""
     for address in map(read_address, addresses):
         if address is not None and address in _TAILSCALE:
             return f"this computer's own Tailscale answers for the name ({address})"
@@ -90,7 +90,7 @@ def proves_nothing(addresses: tuple[str, ...]) -> str | None:
 
 
 def read_address(host: str) -> Address | None:
-    """An address; to a listener on both, one of IPv4 comes as one of IPv6."""
+    """Return an IP address; for a listener on both kinds, one of IPv4 comes as one of IPv6."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

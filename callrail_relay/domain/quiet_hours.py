@@ -1,4 +1,4 @@
-"""Quiet hours, in whole minutes: a text waits until none of the zones its number may belong to has night."""
+"""Quiet hours, in whole minutes: a text waits until it's night in none of its number's possible zones."""
 
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from functools import lru_cache
@@ -11,14 +11,14 @@ AREA_CODES = {zone: areas for zone, *areas in map(str.split, _LINES) if zone != 
 _MINUTE = timedelta(minutes=1)
 _LONGEST_DAY = 26 * 60  # minutes, when a clock is set back
 
-# Only these islands' own area codes belong to them, so a number of an unknown area isn't from there.
+# These islands have their own area codes, so a number of an unknown area isn't from there.
 _FAR_ISLANDS = frozenset({"Pacific/Guam", "Pacific/Pago_Pago", "Pacific/Saipan"})
 
 
 def quiet_until(
     recipient: str, now: datetime, *, start: time, end: time, zone: str | None = None
 ) -> datetime | None:
-    """The minute, in UTC, at which a text can be sent to all zones of *recipient*; None if that is now."""
+    """Return the minute, in UTC, when a text can be sent to all zones of *recipient*; None if now."""
     zones = (ZoneInfo(zone),) if zone else zones_of(recipient)
     minute = now.astimezone(UTC).replace(second=0, microsecond=0)
     release = _release(minute, zones, start, end)
@@ -27,7 +27,7 @@ def quiet_until(
 
 @lru_cache(maxsize=1024)
 def zones_of(recipient: str) -> tuple[tzinfo, ...]:
-    """The time zones that a number may belong to: those its area code touches; else nearly all."""
+    """Return the time zones a number may be in: those its area code touches, or nearly all."""
     area = recipient.removeprefix("+1")[:3]
     names = {zone for zone, areas in AREA_CODES.items() if area in areas}
     return tuple(map(ZoneInfo, sorted(names or AREA_CODES.keys() - _FAR_ISLANDS)))
@@ -35,7 +35,7 @@ def zones_of(recipient: str) -> tuple[tzinfo, ...]:
 
 @lru_cache(maxsize=256)  # texts of one minute share it
 def _release(minute: datetime, zones: tuple[tzinfo, ...], start: time, end: time) -> datetime:
-    """The first minute from *minute* on that isn't quiet, or is so in as few zones as can be within a day."""
+    """Return the first minute from *minute* on that isn't quiet, or in the fewest zones within a day."""
 
     def quiet_zones(at: datetime) -> int:
         clocks = (at.astimezone(zone).time() for zone in zones)

@@ -1,4 +1,4 @@
-"""Settling unknown outcomes: when to look, how texts are matched, and what follows from what was found."""
+"""Settling unknown outcomes: when to look, how texts are matched, and what follows."""
 
 import re
 import unicodedata
@@ -13,8 +13,8 @@ from callrail_relay.domain.routing import Route
 
 RETRY_SOON = timedelta(minutes=1)
 RETRY_LATER = timedelta(minutes=15)
-LONGEST = timedelta(days=1)  # after this no more look-ups are tried, though CallRail never answered one
-AUDIT_AFTER = timedelta(minutes=2)  # when to look for the first try of a text that was sent again
+LONGEST = timedelta(days=1)  # after this, no more look-ups are tried, even if CallRail never answered one
+AUDIT_AFTER = timedelta(minutes=2)  # when to look for the first attempt of a text that was sent again
 
 
 class OnUnknown(StrEnum):
@@ -31,7 +31,7 @@ class LookupPolicy:
     lease: timedelta
 
     def next_look(self, unknown_since: datetime, *, answered: bool, now: datetime) -> datetime | None:
-        """Return when to look again after a look-up; one that CallRail did not *answer* is no rung."""
+        """Return when to look again after a look-up; one that CallRail didn't *answer* isn't a rung."""
         if answered:
             rungs = (unknown_since + rung for rung in self.ladder)
             return next((rung for rung in rungs if rung > now), None)
@@ -40,7 +40,7 @@ class LookupPolicy:
         return now + (RETRY_SOON if now < self.blocks_until(unknown_since) else RETRY_LATER)
 
     def blocks_until(self, unknown_since: datetime) -> datetime:
-        """How long later texts to the same person wait for it."""
+        """Return how long later texts to the same person wait for it."""
         return unknown_since + self.ladder[-1] + RETRY_SOON
 
 
@@ -52,7 +52,7 @@ class DueLookup:
     recipient: str
     started_at: datetime
     conversation_id: str | None
-    lease_until: datetime  # until then one node has it
+    lease_until: datetime  # until then, one node has it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +60,12 @@ class Settled:
     message_id: str
     status: Status
     detail: str
-    twice: bool = False  # CallRail took it more than once
+    twice: bool = False  # CallRail accepted it more than once
 
 
 BEFORE = timedelta(minutes=2)  # how far CallRail's clock may be behind ours
-AFTER = timedelta(minutes=10)  # how late CallRail may write down a text that it took
-# Carriers' gateways put plain marks in place of these, and drop what isn't seen.
+AFTER = timedelta(minutes=10)  # how late CallRail may record a text that it accepted
+# Carriers' gateways put plain marks in place of these, and drop invisible ones.
 _PLAIN = {
     **dict.fromkeys(map(ord, "\u2018\u2019\u201a\u201b\u2032"), "'"),
     **dict.fromkeys(map(ord, "\u201c\u201d\u201e\u201f\u2033"), '"'),
@@ -89,7 +89,7 @@ class FoundText:
 class Lookup:
     texts: tuple[FoundText, ...] = ()
     requests: int
-    fault: str | None = None  # why they could not be read
+    fault: str | None = None  # why they couldn't be read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +97,7 @@ class Sending:
     attempt_id: int
     content: str
     started_at: datetime
-    certain: bool  # CallRail confirmed it; else its outcome is the question
+    certain: bool  # CallRail confirmed it; otherwise its outcome is the question
     until: datetime | None = None  # when it began at the latest, if that isn't known
 
 
@@ -110,7 +110,7 @@ class Matches:
 def reach(
     started_at: datetime, found: Iterable[FoundText], until: datetime | None = None
 ) -> tuple[datetime, datetime]:
-    """From when to when sendings began that may compete for the same texts as one of *started_at*."""
+    """Return from when to when sendings began that may compete for the texts of one of *started_at*."""
     first, last = started_at, until or started_at
     written = sorted(text.created_at for text in found)
     while True:
@@ -138,7 +138,7 @@ def match(sendings: Iterable[Sending], found: Sequence[FoundText]) -> Matches:
     for text, number in owners.items():
         sending = ordered[number]
         left = sum(other not in owners for other in fitting[number])
-        # Among several texts that came after a backup, one of them is the one that was in it.
+        # Among several texts that came after a backup, one is the one that was in it.
         if left and not sending.certain and sending.until is None:
             unclear[sending.attempt_id] = left + 1
         elif not sending.certain:
@@ -166,12 +166,12 @@ def _give(number: int, fitting: Sequence[Sequence[int]], owners: dict[int, int],
 
 
 def normalize(content: str) -> str:
-    """A text without the differences that CallRail's history makes."""
+    """Return a text without the differences that CallRail's history makes."""
     return " ".join(unicodedata.normalize("NFC", content.translate(_PLAIN)).split())
 
 
 def _fitting(sendings: Sequence[Sending], found: Sequence[FoundText]) -> list[list[int]]:
-    """For each sending the positions of the texts that can be it, first those that are exactly ours."""
+    """Return for each sending the positions of the texts that can be it, exact matches first."""
     ours = [normalize(sending.content) for sending in sendings]
     theirs = [normalize(text.content) for text in found]
     fits: list[list[tuple[bool, datetime, int]]] = [[] for _ in sendings]
@@ -183,7 +183,7 @@ def _fitting(sendings: Sequence[Sending], found: Sequence[FoundText]) -> list[li
         ]
         same = [number for number in in_time if ours[number] == theirs[position]]
         begins = [number for number in in_time if _with_wording(ours[number], theirs[position])]
-        # A text with wording behind it is that of the longest of ours that it begins with.
+        # A text with wording behind it belongs to the longest of ours that it begins with.
         longest = max((len(ours[number]) for number in begins), default=0)
         for number in same or [number for number in begins if len(ours[number]) == longest]:
             fits[number].append((not same, text.created_at, position))
@@ -206,6 +206,6 @@ def _with_wording(ours: str, theirs: str) -> bool:
     rest = theirs.removeprefix(ours)
     if rest in ("", theirs) or len(rest) > _LONGEST_WORDING:
         return False
-    # If the last word goes on, it is another word: "Yes" is not the beginning of "Yesterday".
+    # If the last word goes on, it's another word: "Yes" isn't the beginning of "Yesterday".
     within_word = ours[-1].isalnum() and rest[:1].isalnum()
     return not within_word and _OPT_OUT_WORDING.match(rest) is not None

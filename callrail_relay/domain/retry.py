@@ -1,4 +1,4 @@
-"""What follows from an outcome: decided here, carried out by the outbox."""
+"""What follows from an outcome: decided here, applied by the outbox."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,7 +24,7 @@ class Consequence:
     costs_budget: bool  # the attempt keeps its place in the budget
     account: Account
     reasons: tuple[Reason, ...] = ()
-    cut_to: int | None = None  # the length to cut the text to before it is tried again
+    cut_to: int | None = None  # the length to split the text to before it's tried again
     opts_out: bool = False
 
 
@@ -46,7 +46,7 @@ def decide(
             return _decide_rejected(outcome, message_id, content, account, now)
         case Unknown():
             reason = Reason("unknown", {"problem": "no_answer", "detail": outcome.detail})
-            # Without a wait, an outage at CallRail would turn every text in the queue into an unknown one.
+            # Without a wait, an outage at CallRail would turn every queued text into an unknown one.
             after = account if outcome.own_fault else _backed_off(account, now, random, NO_ANSWER)
             return Consequence(Status.UNKNOWN, costs_budget=True, account=after, reasons=(reason,))
 
@@ -63,7 +63,8 @@ def _decide_rejected(
             reason = Reason("unsendable", {"detail": outcome.detail})
             return Consequence(Status.FAILED, costs_budget=False, account=account, reasons=(reason,))
         case Refusal.FIREWALL if account.is_firewalled:
-            # It was under way when the third one was refused: now the office's address is known to be why.
+            # It was in flight when the third one was refused: now it's known that the office's address is
+            # why.
             return Consequence(Status.QUEUED, costs_budget=False, account=account)
         case Refusal.FIREWALL:
             after = account.refused_by_firewall(message_id)
@@ -88,6 +89,6 @@ def _backed_off(account: Account, now: datetime, random: Random, reason: Reason)
 
 
 def doubled(failures: int, first: timedelta, longest: timedelta) -> timedelta:
-    """How long to wait after so many failures before. Bounded, so that a long outage overflows nothing."""
+    """Return how long to wait after so many failures. Bounded, so a long outage overflows nothing."""
     doublings: int = 2 ** min(failures, 20)
     return min(longest, first * doublings)

@@ -19,20 +19,20 @@ class Route:
 
 
 def plain_id(written: str) -> str | None:
-    """*written* as ids are compared, a whole number in plain digits; None if it was rounded."""
+    """Return *written* as ids are compared, a whole number in plain digits; None if it was rounded."""
     return whole_number(re.sub("^[#+']+(?=[0-9])", "", plain_digits(written).strip()))
 
 
 @dataclass(frozen=True, slots=True)
 class RouteRule:
-    """The *route* of one team, one sender, or one sender of one team; without ids it always matches."""
+    """The *route* of a team, a sender, or a sender in a team; without ids it always matches."""
 
     route: Route
     team_id: str | int | None = None
     sender_id: str | int | None = None
 
     def matches(self, *, team_id: str | None, sender_id: str | None) -> bool:
-        # Ids are compared as text: 0042 is not 42, but a person's #42 and the 42.0 of a spreadsheet are.
+        # Ids are compared as text: 0042 isn't 42, but a person's #42 and a spreadsheet's 42.0 are.
         return all(
             wanted is None or (given is not None and plain_id(str(wanted)) == plain_id(given))
             for wanted, given in ((self.team_id, team_id), (self.sender_id, sender_id))
@@ -41,7 +41,7 @@ class RouteRule:
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """Rules, of which the first that matches counts, and the *default* if none does; None holds the text."""
+    """Rules, of which the first match counts, and the *default* if none matches; None holds the text."""
 
     rules: Sequence[RouteRule] = ()
     default: Route | None = None
@@ -63,7 +63,7 @@ def is_loopback(host: str) -> bool:
 
 
 def local_url(host: str, port: int) -> str:
-    """Where this computer reaches what listens on *host*."""
+    """Return where this computer reaches what listens on *host*."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared only
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -82,7 +82,7 @@ class NumberEntry:
     number: str
     name: str
     company_id: str
-    pooled: bool  # of a session pool, which may recycle it
+    pooled: bool  # from a session pool, which may recycle it
 
 
 class Discovery(Protocol):

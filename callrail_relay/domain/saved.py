@@ -1,4 +1,4 @@
-"""Reads saved texts of IF3's: files of JSON or forms, envelopes of other programs, and Zapier's history."""
+"""Reads saved texts from IF3: files of JSON or forms, other programs' envelopes, and Zapier's history."""
 
 import csv
 import re
@@ -58,10 +58,10 @@ def _document_at(text: str, start: int, end_of_line: int) -> tuple[object, int]:
     try:
         value, end = payload.json_at(text, start)
     except UnparsedError as fault:
-        if fault.reason.parameters["problem"] == "json_text":  # a row of CSV, as a rule
+        if fault.reason.parameters["problem"] == "json_text":  # usually a row of CSV
             return None, end_of_line
-        # Its texts must not come out of it one by one, out of order. As programs write JSON, the lines of the
-        # rest are indented, or only close a bracket; a person may begin a line with each text of a list.
+        # Its texts must not come out of it one by one, out of order. In JSON written by programs, the other
+        # lines are indented, or only close a bracket; a person may start a line with each text of a list.
         end, in_list = end_of_line, _OPEN_LIST.match(text, start)
         while end < len(text) and (in_list or text[end].isspace() or text[end] in "]}"):
             begin, end = end, _line_end(text, end)
@@ -101,8 +101,8 @@ def _walk(value: object, levels: int) -> list[Entry]:
 
 
 def _unwrap(envelope: Fields, levels: int) -> list[Entry]:
-    """The entries in an envelope that is known; anything else is reported and not searched."""
-    if "rawrequest" in envelope or "cleanedrequest" in envelope:  # Zapier's; the raw one, if it holds a text
+    """Return the entries in a known envelope; any other one is reported and not searched."""
+    if "rawrequest" in envelope or "cleanedrequest" in envelope:  # Zapier's; the raw one, if it has a text
         found = [_step(first(envelope, name), envelope, levels) for name in ("rawrequest", "cleanedrequest")]
         return next((one for one in found if any(isinstance(entry, Payload) for entry in one)), found[0])
     for known in _TABLES["envelopes"]:
@@ -115,7 +115,7 @@ def _unwrap(envelope: Fields, levels: int) -> list[Entry]:
 
 
 def _step(content: object, envelope: Fields, levels: int) -> list[Entry]:
-    """The entries in what an envelope holds, parsed by the content type beside it if it is text."""
+    """Return the entries in what an envelope contains; if it's text, parsed by the content type beside it."""
     if isinstance(content, str):
         try:
             content = payload.parse(content, _content_type(envelope))
@@ -142,7 +142,7 @@ _STEP = re.compile(r"^(?:(?:\d+|step|data|inputs?|outputs?|trigger|catch_hook|qu
 
 
 def _task(value: Fields) -> Entry | None:
-    """The text of a run in Zapier's history, wherever it is in there; None if it is no such run."""
+    """Return the text of a run in Zapier's history, wherever it is in there; None if it isn't a run."""
     ends, times = ([first(value, name) for name in names if name in value] for names in (_ENDS, _TIMES))
     ended = [one or "" for one in ends if isinstance(one, str | None)]
     if not ended or not times:
@@ -160,7 +160,7 @@ def _task(value: Fields) -> Entry | None:
 
 
 def _csv_entries(text: str) -> list[Entry]:
-    """The texts in a CSV file of Zapier's history; none if it is no such file."""
+    """Return the texts in a CSV file of Zapier's history; none if it isn't one."""
     entries: list[Entry] = []
     names: list[str] = []
     reader = rows_of(text.lstrip("\ufeff"), strict=True)
@@ -170,7 +170,7 @@ def _csv_entries(text: str) -> list[Entry]:
         names = [_STEP.sub("", re.sub(r"[\W_]+", "_", one.strip().lower())) for one in header]
         if not ({*names} & {*_ENDS} and {*names} & {*_TIMES}):
             return []
-        # A run without an end or a time is a run as well. The trigger's cells come first, and win.
+        # A run without an end or a time is a run, too. The trigger's cells come first, and win.
         blank: Fields = {name: [""] for name in names if name in (*_ENDS, *_TIMES)}
         for row in rows:
             cells = reversed([*zip(names, row, strict=False)])
@@ -190,7 +190,7 @@ def _unreadable(problem: str, line: int) -> Reason:
 
 
 def _instant(value: object) -> datetime | None:
-    """When a run was, in UTC unless it says otherwise; None if it can't be read."""
+    """Return when a run was, in UTC unless it says otherwise; None if it can't be read."""
     written = " ".join(re.sub(r",|\bat\b|\b(?:UTC|GMT)$", " ", str(value)).split())
     if re.fullmatch(r"\d{10}(?:\d{3})?(?:\.\d+)?", written):
         seconds = float(written)
@@ -199,5 +199,5 @@ def _instant(value: object) -> datetime | None:
         return at
     for day, time in product(_TABLES["history"]["days"], _TABLES["history"]["times_of_day"]):
         with suppress(ValueError):
-            return read_instant(datetime.strptime(written, day + time), UTC)  # noqa: DTZ007 - its zone is added
+            return read_instant(datetime.strptime(written, day + time), UTC)  # noqa: DTZ007 - a zone is added
     return None

@@ -1,4 +1,4 @@
-"""Cuts a text into segments that fit CallRail's limit, and loses nothing but white space at a cut."""
+"""Splits a text into segments that fit CallRail's limit, and loses only white space at a cut."""
 
 import re
 from bisect import bisect_right
@@ -10,8 +10,8 @@ import regex  # type: ignore[import-untyped]  # the library ships no types
 DOCUMENTED_LENGTH = 140  # https://apidocs.callrail.com/#sending-a-text-message
 LONGEST_LIMIT = 1530
 
-# 10 carrier segments of 67 UTF-16 units, or of 153 septets if the text is GSM-7 (3GPP TS 23.038).
-# Up to 670 units every text fits them, so that below it there is nothing more to count.
+# 10 carrier segments of 67 UTF-16 units, or of 153 septets if the text is GSM-7 (3GPP TS 23.038). Every text
+# of up to 670 units fits, so there is nothing more to count below that.
 _UCS2_ROOM = 670
 _GSM_ROOM = 1530
 _NOT_GSM = re.compile(
@@ -20,15 +20,16 @@ _NOT_GSM = re.compile(
 _GSM_DOUBLE = re.compile(r"[\f^{}\\\[~\]|€]")
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 
-# White space as str.isspace() has it. After a break a grapheme cluster always ends; the others can carry a
-# combining mark or follow a prefix, and are then letters like any other.
+# White space as in str.isspace(). A grapheme cluster always ends after a break; the others can carry a
+# combining mark or follow a prefix, and are letters then.
 _BREAKS = r"\t-\r\x1c-\x1f\x85\u2028\u2029"
 _SPACES = r" \u1680\u2000-\u2006\u2008-\u200a\u205f\u3000"
 _NO_BREAK_SPACES = r"\u00a0\u2007\u202f"
 _ALONE = r"(?![\p{GCB=Extend}\p{GCB=SpacingMark}\p{GCB=ZWJ}])"
 _UNPREFIXED = r"(?<!\p{GCB=Prepend})"
 
-# Where a text may be cut: between words. No-break spaces (and U+2060, which is no white space) are not in it.
+# Where a text may be split: between words. No-break spaces (and U+2060, which isn't white space) aren't in
+# it.
 _GAP = regex.compile(rf"(?:[{_BREAKS}]|{_UNPREFIXED}[{_SPACES}]{_ALONE})+")
 _WHITE = regex.compile(rf"(?:[{_BREAKS}]|[{_SPACES}{_NO_BREAK_SPACES}]{_ALONE})*+")
 _TRAILING_WHITE = regex.compile(
@@ -38,7 +39,7 @@ _WHOLE_CLUSTERS = regex.compile(r"\X*(?=.)", regex.DOTALL)
 
 
 def length(text: str) -> int:
-    """UTF-16 units, of which a code point has one or two: CallRail counts either."""
+    """Return the UTF-16 units, of which a code point has one or two: CallRail counts either."""
     return len(text) if text.isascii() else len(text) + len(_ASTRAL.findall(text))
 
 
@@ -80,7 +81,7 @@ class _Cutter:
             elif reach < self._visible_end:
                 cut, start_of_next = next(self._cuts(start, first, reach), (reach, reach))
             else:
-                # The white space behind a text stays with its last word, else its last cluster.
+                # White space behind a text stays with its last word, or else its last cluster.
                 cuts = self._cuts(start, first, self._visible_end - 1)
                 whole = (one for one in cuts if _reach(self._text, one[1], self._limit) == self._end)
                 cut, start_of_next = next(whole, (self._visible_end, self._end))
@@ -88,7 +89,7 @@ class _Cutter:
             start = start_of_next
 
     def _begin(self, start: int) -> tuple[int, int, int]:
-        """Where a piece begins, where its first visible cluster does, and how far the piece can reach."""
+        """Return where a piece begins, where its first visible cluster does, and how far it can reach."""
         reach = _reach(self._text, start, self._limit)
         if not self._text[start].isspace():
             return start, start, reach
@@ -98,7 +99,7 @@ class _Cutter:
         return first, first, _reach(self._text, first, self._limit)
 
     def _cuts(self, start: int, first: int, end: int) -> Iterator[tuple[int, int]]:
-        """Where a piece can end, up to *end*, and the next one begin: between words, then clusters."""
+        """Yield where a piece can end, up to *end*, and the next one begin: between words, then clusters."""
         last = bisect_right(self._gaps, end, key=itemgetter(0)) - 1
         if last >= 0 and self._gaps[last][0] > first:
             yield self._gaps[last]
@@ -107,12 +108,12 @@ class _Cutter:
             yield boundary, boundary
 
     def _last_boundary(self, start: int, end: int) -> int:
-        """The last place between two clusters from *start* up to *end*; *start* itself if there is none."""
+        """Return the last place between two clusters from *start* up to *end*; *start* if there is none."""
         return start + int(_WHOLE_CLUSTERS.match(self._text[start : end + 1]).end())
 
 
 def _reach(text: str, start: int, limit: int) -> int:
-    """The end of the longest slice from *start* that fits; at least one code point."""
+    """Return the end of the longest slice from *start* that fits; at least one code point."""
     window = text[start : start + limit]
     count = _count(window, limit, _ASTRAL)
     if limit > _UCS2_ROOM:
@@ -124,7 +125,7 @@ def _reach(text: str, start: int, limit: int) -> int:
 
 
 def _count(window: str, room: int, double: re.Pattern[str]) -> int:
-    """How many code points of *window* fit into *room*, where those of *double* take two."""
+    """Return how many code points of *window* fit into *room*, where those of *double* take two."""
     taken = 0
     for taken, match in enumerate(double.finditer(window)):
         if match.start() + taken + 2 > room:

@@ -17,8 +17,8 @@ from callrail_relay.domain.reconcile import AFTER, BEFORE, FoundText, is_cut, is
 from callrail_relay.domain.routing import is_loopback
 from callrail_relay.errors import UsageError
 
-ANSWER_WITHIN = timedelta(seconds=20)  # how long the old URL may take, before IF3 gets our own answer
-LEASE = ANSWER_WITHIN + timedelta(seconds=20)  # after it a try counts as one that may have arrived
+ANSWER_WITHIN = timedelta(seconds=20)  # how long the old URL may take before IF3 gets our own answer
+LEASE = ANSWER_WITHIN + timedelta(seconds=20)  # after it, a try counts as one that may have arrived
 LARGEST_ANSWER = 65_536  # bytes
 
 
@@ -29,11 +29,11 @@ class Mode(StrEnum):
 
 class State(StrEnum):
     WAITING = "waiting"  # certainly not passed on yet
-    PASSING = "passing"  # a try is under way: it may have arrived
+    PASSING = "passing"  # a try is in progress: it may have arrived
     FORWARDED = "forwarded"  # answered below 400
     REFUSED = "refused"  # answered with 4xx
-    UNKNOWN = "unknown"  # may have arrived, and is not passed on again
-    HELD = "held"  # not passed on any more; its texts are on hold here
+    UNKNOWN = "unknown"  # may have arrived, and isn't passed on again
+    HELD = "held"  # no longer passed on; its texts are on hold here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class Shadow:
 
     @property
     def masked_url(self) -> str | None:
-        """The old URL without anything but its host: the rest lets anyone post there."""
+        """Return only the host of the old URL: the rest lets anyone post there."""
         parts = self.forward_to and urlsplit(self.forward_to)
         return f"{parts.scheme}://{parts.hostname}/…" if parts else None
 
@@ -59,22 +59,22 @@ class Shadow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassOn:
-    """One request to pass on; *id* is None for one that could not be stored."""
+    """A request to pass on; *id* is None for one that couldn't be stored."""
 
     id: int | None
-    tries: int = 1  # this one counts
+    tries: int = 1  # including this one
     url: str
     request: RawSubmission
 
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """What came of one try; it is WAITING again if not a byte of it arrived, for certain."""
+    """The result of one try; WAITING again if certainly not a byte of it arrived."""
 
     state: State
     detail: str | None = None
     http_status: int | None = None
-    body: bytes | None = None  # of a whole answer that is not too large
+    body: bytes | None = None  # of a complete answer that isn't too large
     content_type: str | None = None
 
 
@@ -90,7 +90,7 @@ _OLD_URL = re.compile(
 
 
 def read_old_url(text: str) -> str:
-    """*text* as an address to pass requests on to. Raises UsageError, which shows no more than its host."""
+    """Return *text* as an address to pass requests on to. Raises UsageError, which shows only its host."""
     url = text.strip()
     parts = _OLD_URL.fullmatch(url)
     if parts is None or int(parts[3] or 1) > 65535:
@@ -117,7 +117,7 @@ class Finding(StrEnum):
 
 LATE_AFTER = timedelta(seconds=60)
 GIVE_UP_AFTER = timedelta(minutes=15)
-_OF_SHADOW = ("not_passed_on", "restored")  # what holds a text though the rules would not
+_OF_SHADOW = ("not_passed_on", "restored")  # what holds a text although no rule would
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class Compared:
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
-        """What would have held it here."""
+        """Return what would have held it here."""
         return tuple(one for one in self.text.reasons if one.code not in _OF_SHADOW)
 
     @property
@@ -188,7 +188,7 @@ def compare(
     give_up_after: timedelta,
     unread: Collection[Company] = (),
 ) -> list[Compared]:
-    """Each text with what became of it; one that isn't whole, or of an *unread* company, has no findings."""
+    """Return what became of each text; incomplete ones, and those of an *unread* company, have none."""
     theirs: dict[Company, list[FoundText]] = defaultdict(list)
     for one in shown:
         if one.company_id and one.destination.full and one.written_at:
@@ -217,7 +217,7 @@ def compare(
 def _match(
     came: Mapping[int, Message], shown: Iterable[FoundText]
 ) -> tuple[dict[int, datetime], dict[int, set[Finding]]]:
-    """When each of a person's texts was shown, and what is wrong with how, each by its place."""
+    """Return when each of a person's texts was shown, and what is wrong with that, by place."""
     left = sorted(shown, key=lambda one: one.created_at)
     ours = {place: (text.received_at, normalize(text.text or "")) for place, text in came.items()}
     findings: dict[int, set[Finding]] = defaultdict(set)

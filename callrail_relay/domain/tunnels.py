@@ -1,4 +1,4 @@
-"""The tunnels that give the relay a public address: each program's arguments, and what its output means."""
+"""Tunnels that give the relay a public address: each program's arguments, and what its output means."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -25,8 +25,8 @@ class Kind(StrEnum):
 class Tunnel:
     kind: Kind
     program: str
-    address: str | None = None  # None: a temporary one, which the program chooses
-    target: str = ""  # USER@HOST of ssh, or the name of cloudflared's tunnel
+    address: str | None = None  # None: a temporary one that the program chooses
+    target: str = ""  # USER@HOST for ssh, or the name of cloudflared's tunnel
     remote_port: int = 0  # of ssh's server, or of Tailscale
 
     @property
@@ -40,22 +40,22 @@ class TunnelState:
 
     tunnel: Tunnel
     running: bool = False
-    address: str | None = None  # that of the tunnel, or what the program says
+    address: str | None = None  # of the tunnel, or what the program says
     detail: str = ""  # why nothing can come through it, and what to do
 
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """One kind of tunnel, as ``tunnels.toml`` has it."""
+    """One kind of tunnel, as in ``tunnels.toml``."""
 
-    get: str  # where the program is from
-    remedies: Mapping[str, str]  # what to do, by a pattern of what the program says
+    get: str  # where to get the program
+    remedies: Mapping[str, str]  # what to do, by a pattern of the program's output
     before: Sequence[str] = ()  # what to run first
     named: str | None = None  # its arguments; None: it keeps itself up
     by_token: str | None = None  # the same if there is a token; None: that makes no difference
     temporary: str = ""
     address: str = "(?!)"  # a pattern of the line with a temporary address
-    connected: str | None = None  # a pattern of the line that says that it is connected; None: it never does
+    connected: str | None = None  # a pattern of the line that says it's connected; None: it never does
     token: str = ""  # the variable in which the program takes its token
 
     def arguments(self, tunnel: Tunnel, listener: str, *, has_token: bool) -> list[str]:
@@ -77,19 +77,19 @@ WAYS = {Kind(kind): Way(**row) for kind, row in read_table(__package__, "tunnels
 
 
 def find_address(kind: Kind, lines: Sequence[str]) -> str | None:
-    """The newest temporary address in what the program printed."""
+    """Return the newest temporary address in the program's output."""
     found = (re.search(WAYS[kind].address, line) for line in reversed(lines))
     return next((match[1] for match in found if match), None)
 
 
 def is_connected(kind: Kind, lines: Sequence[str]) -> bool | None:
-    """Whether the program said that it is connected; None if it is one that never says so."""
+    """Return whether the program said that it's connected; None if it never says so."""
     pattern = WAYS[kind].connected
     return None if pattern is None else any(re.search(pattern, line) for line in lines)
 
 
 def explain(tunnel: Tunnel, lines: Sequence[str]) -> str:
-    """Why the program ended or failed, and what to do, by what it printed."""
+    """Return why the program ended or failed, and what to do, by its output."""
     words = "\n".join(lines[-20:])
     for pattern, remedy in WAYS[tunnel.kind].remedies.items():
         if match := re.search(pattern, words):

@@ -25,8 +25,8 @@ class MessageSummary(MessageState):
 
 class Page(NamedTuple, Generic[T]):
     rows: Sequence[T]
-    older: int | None = None  # where the next page begins, None at the end
-    searched_to: datetime | None = None  # a search for words stopped for now, and has looked so far back
+    older: int | None = None  # where the next page begins; None at the end
+    searched_to: datetime | None = None  # a search for words paused here, and has looked this far back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class Waiting:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrivals:
     begins: datetime  # of a QUARTER
-    status: Status  # what they have by now
+    status: Status  # what they have now
     count: int
 
 
@@ -62,11 +62,11 @@ FreesAt = tuple[datetime | None, datetime | None]  # when the oldest use of the 
 class Today(NamedTuple):
     sent: int
     replies: int
-    median_seconds: float | None  # from coming in to CallRail's answer, in the last day
+    median_seconds: float | None  # from receipt to CallRail's answer, in the last day
 
 
 class Kept(NamedTuple):
-    lost: int  # requests that are stored, and have no message
+    lost: int  # requests that are stored, but have no message
     doubled: int  # segments that CallRail accepted more than once
 
 
@@ -75,7 +75,7 @@ class ChatMessage:
     at: datetime
     inbound: bool
     content: str | None
-    message_id: str | None = None  # None for the person's and another program's
+    message_id: str | None = None  # None for the person's and other programs'
     status: Status | None = None
 
 
@@ -85,5 +85,5 @@ class Conversation:
     tracking_number: str
     seller: str | None
     messages: tuple[ChatMessage, ...]
-    older: datetime | None = None  # where it goes on
+    older: datetime | None = None  # where it continues
     opted_out: bool = False

@@ -1,4 +1,4 @@
-"""Facts about this computer that are neither a setting nor a library: its files, and how it is reached."""
+"""Facts about this computer that are neither a setting nor a library: its files, and how it's reached."""
 
 from callrail_relay.domain import teller
 

@@ -1,4 +1,4 @@
-"""Asking the public URL as the world does, and posting to the URL that IF3 posted to before."""
+"""Asks the public URL as the world does, and posts to the URL that IF3 posted to before."""
 
 import asyncio
 import socket
@@ -28,9 +28,9 @@ _CERTIFICATE = {10: Trouble.EXPIRED, 62: Trouble.WRONG_NAME, 64: Trouble.WRONG_N
 
 async def fetch(url: str, *, from_outside: bool = False, directly: bool = False) -> Answer:
     """
-    What answers one GET. Raises NoAnswer.
+    Return what answers one GET. Raises NoAnswer.
 
-    *from_outside* asks the world's DNS and not this Tailscale, *directly* uses no proxy.
+    *from_outside* asks public DNS and not this Tailscale; *directly* uses no proxy.
     """
     addresses: tuple[str, ...] = ()
     asked = target = httpx2.URL(url)
@@ -40,7 +40,7 @@ async def fetch(url: str, *, from_outside: bool = False, directly: bool = False)
         raise NoAnswer(Trouble.PROXY, "see the network check") from error
     try:
         async with asyncio.timeout(ALL_WITHIN):
-            # If a proxy looks the name up, it is not known here.
+            # If a proxy looks the name up, it isn't known here.
             addresses = () if network.proxy else await _resolve(target)
             if from_outside and is_tailscale(addresses):
                 addresses = await _ask_world(asked.host) or addresses
@@ -75,7 +75,7 @@ async def _resolve(url: httpx2.URL) -> tuple[str, ...]:
 
 
 async def _ask_world(host: str) -> tuple[str, ...]:
-    """The public addresses of *host* by DNS over HTTPS; none if that can't be asked."""
+    """Return the public addresses of *host* by DNS over HTTPS; none if that can't be asked."""
     with suppress(httpx2.HTTPError, OSError, SettingsError, ValueError, KeyError, TypeError):
         transport = find_network(_WORLD).transport(httpx2.Limits())
         async with httpx2.AsyncClient(timeout=CONNECT_WITHIN, trust_env=False, transport=transport) as http:
@@ -106,7 +106,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-# After a second the other side may close an idle connection, and a request on it would be lost.
+# After a second, the other side may close an idle connection, and a request on it would be lost.
 LIMITS = httpx2.Limits(max_connections=50, keepalive_expiry=1.0)
 
 
@@ -125,7 +125,7 @@ class OldUrl:
             await client.aclose()
 
     async def pass_on(self, request: PassOn) -> Passed:
-        """Every end is a result. Only what is still WAITING may be tried again."""
+        """Pass a request on. Every end is a result; only one that is still WAITING may be tried again."""
         seconds, status = shadow.ANSWER_WITHIN.total_seconds(), None
         try:
             client = self._client(request.url)

@@ -1,8 +1,8 @@
 """
 Where a file really is (on this computer, a network drive, or in a synced folder), and who may read it.
 
-SQLite's log is shared memory, which no network drive has (https://sqlite.org/wal.html): the store breaks one
-day. A sync program copies the store's files one by one, while they change, and may bring old ones back.
+SQLite's log is shared memory, which no network drive has (https://sqlite.org/wal.html): one day, the store
+breaks. A sync program copies the store's files one by one, while they change, and may bring old ones back.
 """
 
 import os
@@ -28,11 +28,11 @@ _MARKS: dict[str, str] = _TABLES["marks"]
 
 
 def network_drive(path: Path, kinds: re.Pattern[str] = _REMOTE) -> str | None:
-    """The kind of network drive that *path* is on, such as ``nfs4``; None for a local disk, or if unknown."""
+    """Return the kind of network drive that *path* is on, such as ``nfs4``; None if local or unknown."""
     real = os.path.realpath(path)
     with suppress(OSError, subprocess.SubprocessError):
         if sys.platform == "win32":
-            import ctypes  # noqa: PLC0415 - its windll is on Windows alone
+            import ctypes  # noqa: PLC0415 - its windll exists only on Windows
 
             drive = os.path.splitdrive(real)[0]
             remote = ctypes.windll.kernel32.GetDriveTypeW(f"{drive}\\") == 4  # DRIVE_REMOTE
@@ -45,27 +45,27 @@ def network_drive(path: Path, kinds: re.Pattern[str] = _REMOTE) -> str | None:
 
 
 def synced_folder(path: Path) -> str | None:
-    """The program that syncs the folder of *path* with other computers, or None."""
+    """Return the program that syncs the folder of *path* with other computers, or None."""
     folder = Path(os.path.realpath(path)).parent
     marked = ((name, parent, mark) for parent in (folder, *folder.parents) for mark, name in _MARKS.items())
     return synced_by_name(folder) or next((name for name, parent, mark in marked if _has(parent, mark)), None)
 
 
 def linux_mounts(mountinfo: str) -> Iterator[tuple[str, str]]:
-    """Where something is mounted, and its kind, by ``/proc/self/mountinfo`` (proc_pid_mountinfo(5))."""
+    """Yield where something is mounted, and its kind, by ``/proc/self/mountinfo`` (proc_pid_mountinfo(5))."""
     for place, kind in re.findall(r"^(?:[^ \n]+ ){4}([^ \n]+) .*? - ([^ \n]+)", mountinfo, re.MULTILINE):
         yield re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), place), kind
 
 
 def mac_mounts(mounts: str) -> Iterator[tuple[str, str]]:
-    """The same by ``mount`` on macOS, such as ``//me@nas/share on /Volumes/share (smbfs, nodev)``."""
+    """The same from ``mount`` on macOS, such as ``//me@nas/share on /Volumes/share (smbfs, nodev)``."""
     for device, place, kind in re.findall(r"^(.*?) on (.*) \(([\w.]+)(?:, .*)?\)$", mounts, re.MULTILINE):
         through_fuse = kind in ("macfuse", "osxfuse", "fuse-t") and ":" in device
         yield place, "fuse.sshfs" if through_fuse else kind
 
 
 def remote_kind(path: str, mounts: Iterable[tuple[str, str]], kinds: re.Pattern[str] = _REMOTE) -> str | None:
-    """The kind of the mount that *path* is under, if it is a network mount, or another of *kinds*."""
+    """Return the kind of the mount of *path*, if it's a network mount, or another of *kinds*."""
     place, kind = "", ""
     for one, its_kind in mounts:
         # What is mounted over another, at the same place, comes after it.
@@ -80,7 +80,7 @@ def is_unc(path: str) -> bool:
 
 
 def synced_by_name(folder: PurePath) -> str | None:
-    """The program whose folder's name is in the path of *folder*."""
+    """Return the program whose folder's name is in the path of *folder*."""
     found = (name for name, pattern in _SYNCED.items() if any(map(pattern.fullmatch, folder.parts)))
     return next(found, None)
 
@@ -92,7 +92,7 @@ def _has(folder: Path, mark: str) -> bool:
 
 
 def open_to_others(paths: Iterable[Path]) -> list[str]:
-    """Those of *paths* that other users may use, each with its mode; none on Windows."""
+    """Return those of *paths* that other users may use, each with its mode; none on Windows."""
     found = []
     for path in dict.fromkeys(paths) if HAS_MODES else ():
         with suppress(OSError):
@@ -103,12 +103,12 @@ def open_to_others(paths: Iterable[Path]) -> list[str]:
 
 
 def files_in(directory: Path) -> list[Path]:
-    """The files in *directory*; none if it can't be read."""
+    """Return the files in *directory*; none if it can't be read."""
     with suppress(OSError):
         return sorted(path for path in directory.iterdir() if path.is_file())
     return []
 
 
 def links(paths: Iterable[Path]) -> list[str]:
-    """Those of *paths* that are links, each with what it points to."""
-    return [f"{path} (to {os.readlink(path)})" for path in dict.fromkeys(paths) if path.is_symlink()]  # noqa: PTH115 - as it is written, not resolved
+    """Return those of *paths* that are links, each with what it points to."""
+    return [f"{path} (to {os.readlink(path)})" for path in dict.fromkeys(paths) if path.is_symlink()]  # noqa: PTH115 - as it's written, not resolved

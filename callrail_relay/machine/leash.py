@@ -15,7 +15,7 @@ STOP_WITHIN = 5.0  # seconds for the program to stop by itself
 
 def main(command: Sequence[str]) -> int:
     try:
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - of the settings, and no shell
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - from settings, no shell
     except OSError as error:
         sys.stdout.write(f"{command[0]} can't be run: {error.strerror}\n")
         return 127

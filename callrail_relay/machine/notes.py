@@ -9,7 +9,7 @@ from callrail_relay.replacing import new_content
 
 
 def write_note(path: Path, document: object) -> None:
-    """Put *document* there as JSON; None takes the note away. What can't be written is logged."""
+    """Write *document* there as JSON; None removes the note. What can't be written is logged."""
     try:
         if document is None:
             path.unlink(missing_ok=True)
@@ -20,8 +20,8 @@ def write_note(path: Path, document: object) -> None:
         logging.getLogger("callrail_relay").warning("The note %s can't be written: %s", path, error.strerror)
 
 
-def read_note(path: Path, *, since: int = 0) -> Any:  # noqa: ANN401 - whatever JSON can hold
-    """What was noted last; None if nothing was, or if that was before *since*, in ns since the epoch."""
+def read_note(path: Path, *, since: int = 0) -> Any:  # noqa: ANN401 - whatever JSON can contain
+    """Return what was noted last; None if nothing was, or before *since*, in ns since the epoch."""
     try:
         return None if path.stat().st_mtime_ns < since else json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The programs that run a service: systemctl, launchctl and schtasks. Raises Unavailable if one refuses."""
+"""The programs that run a service: systemctl, launchctl and schtasks. Unavailable if one refuses."""
 
 import csv
 import getpass
@@ -25,7 +25,7 @@ SYSTEM_UNITS = Path("/etc/systemd/system")
 
 @dataclass(frozen=True)
 class ServiceState:
-    """Whether the service is there, starts by itself and runs; *since* is None if it isn't known."""
+    """Whether the service is there, starts by itself and runs; *since* is None if unknown."""
 
     installed: bool
     enabled: bool
@@ -36,7 +36,7 @@ class ServiceState:
 
 
 def run(*command: str, fails: bool = True, environment: dict[str, str] | None = None) -> str | None:
-    """What *command* prints. If it fails: Unavailable with its words, or None if it may."""
+    """Return what *command* prints. If it fails: Unavailable with its words, or None if it may fail."""
     try:
         return subprocess.run(  # noqa: S603 - the system's own programs, and no shell
             command,
@@ -126,10 +126,10 @@ class Systemd(UnitFile):
         self._run("disable", "--now", NAME, fails=False)
         self.path.unlink(missing_ok=True)
         with suppress(OSError):
-            self._link.unlink(missing_ok=True)  # left behind where `disable` did not work
+            self._link.unlink(missing_ok=True)  # left behind where `disable` didn't work
             for folder in (self._link.parent, self.path.parent, self.path.parent.parent):
                 if not self._system and folder.exists():
-                    folder.rmdir()  # only if it is empty
+                    folder.rmdir()  # only if it's empty
         self._run("daemon-reload", fails=False)
         self._run("reset-failed", NAME, fails=False)
         if ours:
@@ -153,7 +153,7 @@ class Systemd(UnitFile):
         return ServiceState(installed, installed and enabled, running, since, str(self.path), self.kind)
 
     def logs(self, lines: int, *, follow: bool) -> Iterator[str]:
-        # `journalctl --user` would miss what a journal without files of its own for each user holds.
+        # `journalctl --user` would miss what a journal without its own files per user contains.
         unit = f"--{'' if self._system else 'user-'}unit={NAME}"
         command = ["journalctl", unit, "--output=cat", "--quiet", "--no-pager", f"--lines={lines}"]
         if not follow:
@@ -172,7 +172,7 @@ class Systemd(UnitFile):
         environment = {"TZ": "UTC"}  # for the time in `state`
         runtime = os.environ.get("XDG_RUNTIME_DIR")
         with suppress(OSError):
-            # After `su` it is missing or another user's, though this user's systemd may run.
+            # After `su` it's missing or another user's, though this user's systemd may run.
             if not self._system and (not runtime or Path(runtime).stat().st_uid != os.getuid()):
                 environment["XDG_RUNTIME_DIR"] = f"/run/user/{os.getuid()}"
         scope = () if self._system else ("--user",)
@@ -319,7 +319,7 @@ gives that text back. ``logs`` gives the newest lines of the log, and with *foll
 
 
 def install(manager: Manager, text: str) -> str | None:
-    """Start a service, replacing a former one; returns a warning. A failure leaves what was there."""
+    """Start a service, replacing a former one; return a warning. A failure leaves what was there."""
     former = manager.read()
     try:
         return manager.load(text)

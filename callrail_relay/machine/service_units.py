@@ -1,4 +1,4 @@
-"""What systemd, launchd and the Task Scheduler read to run ``serve``: a text each, made of a plan."""
+"""What systemd, launchd and the Task Scheduler read to run ``serve``: a text each, made from a plan."""
 
 import re
 import subprocess
@@ -29,7 +29,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ServicePlan:
-    """Which program runs, with which settings and data. It holds no secret."""
+    """Which program runs, with which settings and data. It contains no secret."""
 
     program: tuple[str, ...]  # without a subcommand
     python: str  # that runs it
@@ -37,7 +37,7 @@ class ServicePlan:
     data: str
     log: str
     user: str  # of Windows, whose task it is
-    at_start: bool = True  # of Windows: also when no one is signed in
+    at_start: bool = True  # of Windows: also when nobody is signed in
     credentials: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -47,7 +47,7 @@ class ServicePlan:
 
 
 def render(kind: Kind, plan: ServicePlan) -> str:
-    """The unit, LaunchAgent or task. Raises SettingsError for a name that none of them can hold."""
+    """Return the unit, LaunchAgent or task. Raises SettingsError for a name that none of them can contain."""
     for name in (*plan.program, plan.python, plan.log, *plan.variables.values()):
         if not name.isprintable():
             raise SettingsError(sentence("no_service_name", name=name))
@@ -59,7 +59,7 @@ def render(kind: Kind, plan: ServicePlan) -> str:
 def _fill(template: str, plan: ServicePlan, **values: object) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - only to install
 
-    environment = Environment(  # noqa: S701 - no page of a browser; `escape` is for XML
+    environment = Environment(  # noqa: S701 - not a browser's page; `escape` is for XML
         loader=FileSystemLoader(TEMPLATES),
         finalize=(lambda value: escape(str(value))) if template != "systemd.service" else None,
         trim_blocks=True,
@@ -72,7 +72,7 @@ def _fill(template: str, plan: ServicePlan, **values: object) -> str:
 
 
 def _unit(plan: ServicePlan, *, system: bool) -> str:
-    # systemd expands $ in arguments, but not in the path of the program.
+    # systemd expands $ in arguments, but not in the program's path.
     program, *arguments = (*plan.program, "serve")
     command = [_word(program), *(_word(word.replace("$", "$$")) for word in arguments)]
     given = [f"{name}={value}" for name, value in plan.variables.items() if not (system and name == CONFIG)]
@@ -87,13 +87,13 @@ def _unit(plan: ServicePlan, *, system: bool) -> str:
 
 
 def _word(text: str) -> str:
-    """*text* as one word of a unit, where % begins a specifier."""
+    """Return *text* as one word of a unit, where % begins a specifier."""
     text = text.replace("%", "%%")
     return text if _PLAIN.fullmatch(text) else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _background(plan: ServicePlan, *more: str) -> list[str]:
-    """``serve`` with its log in a file, for systems that keep none."""
+    """Return ``serve`` with its log in a file, for systems that keep none."""
     return [plan.python, "-P", "-m", "callrail_relay.cli.background", "--log", plan.log, *more]
 
 

@@ -1,4 +1,4 @@
-"""Keeping this computer awake by its own means, for as long as this process lives."""
+"""Keeps this computer awake by its own means, for as long as this process lives."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Finding and running a tunnel program, and the note about it that other commands read."""
+"""Finds and runs a tunnel program, and keeps the note about it that other commands read."""
 
 import asyncio
 import os
@@ -20,12 +20,12 @@ from callrail_relay.machine.notes import read_note, write_note
 KEPT_LINES = 1000
 COMMAND_WITHIN = 20.0  # seconds
 _NOTE = "tunnel.json"
-_OUR_OWN = "CALLRAIL"  # how the variables begin that a tunnel program has no use for
+_OUR_OWN = "CALLRAIL"  # how the variables start that a tunnel program has no use for
 _ELSEWHERE = {Kind.TAILSCALE: ("/Applications/Tailscale.app/Contents/MacOS/Tailscale",)}
 
 
 def find_program(kind: Kind) -> str:
-    """The path of the program, as the service will need it. Raises Unavailable if it isn't installed."""
+    """Return the program's path, as the service will need it. Raises Unavailable if it isn't installed."""
     for name in (kind, *_ELSEWHERE.get(kind, ())):
         if found := shutil.which(str(name)):
             return str(Path(found).absolute())
@@ -50,7 +50,7 @@ class Program:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 env=own | dict(environment),
-                # Ctrl-C is for the relay, which stops it in its turn.
+                # Ctrl-C is for the relay, which stops it in turn.
                 start_new_session=os.name == "posix",
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
@@ -64,7 +64,7 @@ class Program:
 
     @property
     def code(self) -> int | None:
-        """Its exit code when it has ended and everything that it printed is read."""
+        """Return its exit code, once it has ended and everything it printed is read."""
         return self._process.returncode if self._reading.done() else None
 
     async def wait(self, within: float) -> None:
@@ -93,7 +93,7 @@ class Program:
 
 
 async def output(command: Sequence[str]) -> tuple[int | None, list[str]]:
-    """The exit code and the lines of a command; one that waits for a person is stopped, without a code."""
+    """Return the exit code and lines of a command; one that waits for a person is stopped, without a code."""
     program = await Program.start(command, {})
     await program.wait(COMMAND_WITHIN)
     code = program.code
@@ -102,12 +102,12 @@ async def output(command: Sequence[str]) -> tuple[int | None, list[str]]:
 
 
 def note_state(data: Path, state: TunnelState | None) -> None:
-    """Note the state of the running relay's tunnel, or take the note away."""
+    """Note the state of the running relay's tunnel, or remove the note."""
     write_note(data / _NOTE, state and asdict(state))
 
 
 def read_state(data: Path, *, since: int = 0) -> TunnelState | None:
-    """The state that was noted last; None if the relay has no tunnel, or noted it before *since*."""
+    """Return the state noted last; None if the relay has no tunnel, or noted it before *since*."""
     try:
         found = read_note(data / _NOTE, since=since)
         return TunnelState(**(found | {"tunnel": Tunnel(**found["tunnel"])})) if found else None

@@ -1,4 +1,4 @@
-"""What the relay does with texts, by itself and on a person's command."""
+"""What the relay does with texts, by itself and when a person asks."""
 
 from callrail_relay.domain import teller
 

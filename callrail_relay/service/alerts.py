@@ -1,4 +1,4 @@
-"""Telling the owner when something is wrong, once, and when it is over."""
+"""Tells the owner when something is wrong, once, and when it's over."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,24 +12,24 @@ from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import alerts
 from callrail_relay.service.background import PeriodicTask
 
-LEASE = timedelta(minutes=2)  # how long one node may take to tell; longer than any channel takes to give up
+LEASE = timedelta(minutes=2)  # how long one node may take to report; longer than any channel takes to give up
 
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=30), timedelta(minutes=15)
-STORE_PATIENCE = timedelta(minutes=1)  # another process may have locked the store for a moment
+STORE_PATIENCE = timedelta(minutes=1)  # another process may lock the store for a moment
 
-# Reports incidents, perhaps twice; returns names of failed channels. Raises Unavailable if all failed.
+# Reports incidents, perhaps twice; returns the names of failed channels. Raises Unavailable if all failed.
 Tell = Callable[[Sequence[Incident]], Awaitable[Sequence[str]]]
 
 
 @dataclass(eq=False)
 class Alerts(PeriodicTask):
-    """Looks whether something is wrong. Whatever fails here keeps no text from being sent."""
+    """Checks whether something is wrong. Whatever fails here keeps no text from being sent."""
 
     facts: Callable[[], Awaitable[Facts]]
-    tell: Tell | None  # None without a channel: then nothing is looked at
+    tell: Tell | None  # None without a channel: then nothing is checked
     policy: AlertPolicy
     machine: str
-    free_bytes: Callable[[], int | None]  # of the disk of *machine*; None if that can't be known
+    free_bytes: Callable[[], int | None]  # of the disk of *machine*; None if unknown
     _failures: int = field(default=0, init=False)
     _silent_since: datetime | None = field(default=None, init=False)
     _silence_told: bool = field(default=False, init=False)
@@ -48,7 +48,7 @@ class Alerts(PeriodicTask):
                     again_at = await self.store.now() + self._retry_in()
                     await self.store.write(alerts.put_off, claimed, again_at)
         except Unavailable as error:
-            # Told past the store, which can't hold this incident.
+            # Reported without the store, which can't hold this incident.
             now = self._clock.now()
             self._silent_since = self._silent_since or now
             if not self._silence_told and now - self._silent_since >= STORE_PATIENCE:
@@ -59,7 +59,7 @@ class Alerts(PeriodicTask):
             self._silent_since = None
 
     async def _change(self) -> bool:
-        """Open what is wrong, end what is over; returns whether anything is to be reported."""
+        """Open what is wrong, end what is over; return whether there's anything to report."""
         known = await self.store.read(alerts.read_incidents)
         health = await self.facts()
         account_ids = [one.account.id for one in health.standings]

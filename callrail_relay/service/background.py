@@ -1,4 +1,4 @@
-"""Background tasks: work that is done again and again beside delivery."""
+"""Background tasks: work that is repeated beside delivery."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -24,7 +24,7 @@ STORE_RETRY = timedelta(seconds=1)
 
 @dataclass(eq=False)
 class PeriodicTask(ABC):
-    """Takes turns, which must be safe to interrupt and repeat; a fault ends its turn only."""
+    """Takes turns, which must be safe to interrupt and repeat; an error ends only its turn."""
 
     store: Store
     hook: events.EventHook
@@ -85,7 +85,7 @@ class PeriodicTask(ABC):
 
 @dataclass(eq=False)
 class Wakeup(PeriodicTask):
-    """Asks the store once a second what has become due, and wakes *tasks* when there is something new."""
+    """Asks the store once a second what has become due, and wakes *tasks* if there's something new."""
 
     tasks: Sequence[PeriodicTask]
     _known: Due = field(default=(None, None), init=False)
@@ -124,7 +124,7 @@ class Connection(PeriodicTask):
 
 
 class Heartbeat(PeriodicTask):
-    """Notes again and again that this ``serve`` runs, on a store that several may serve."""
+    """Notes regularly that this ``serve`` is running, on a store that several may serve."""
 
     async def turn(self) -> datetime:
         await self.store.beat()
@@ -133,7 +133,7 @@ class Heartbeat(PeriodicTask):
 
 @dataclass(eq=False)
 class OutsideHeartbeat(PeriodicTask):
-    """Tells an outside service again and again that all is well; it alerts someone when that stops."""
+    """Tells an outside service regularly that all is well; it alerts someone when that stops."""
 
     facts: Callable[[], Awaitable[Facts]]
     tell: Callable[[], Awaitable[Answer]]  # raises NoAnswer
@@ -152,12 +152,12 @@ class OutsideHeartbeat(PeriodicTask):
         self._failed = bool(reason)
 
 
-STEP = 100  # submissions that one transaction looks at: some milliseconds, for which a webhook can wait
+STEP = 100  # submissions that one transaction examines: some milliseconds, which a webhook can wait
 
 
 @dataclass(eq=False)
 class Retention(PeriodicTask):
-    """Removes what is personal from texts that ended, once they came longer ago than *after*."""
+    """Removes personal data from texts that ended, once they came in longer ago than *after*."""
 
     after: timedelta
 
@@ -172,7 +172,7 @@ class Retention(PeriodicTask):
         return None
 
 
-Refused = Callable[[str], None]  # takes one of a few reasons, and nothing that the request brought along
+Refused = Callable[[str], None]  # takes one of a few reasons, and nothing from the request itself
 
 
 def uncounted(_reason: str) -> None:
@@ -181,7 +181,7 @@ def uncounted(_reason: str) -> None:
 
 @dataclass(eq=False)
 class Refusals:
-    """Counts refused requests by reason: the first is logged at once, and what follows once a minute."""
+    """Counts refused requests by reason: logs the first at once, and those that follow once a minute."""
 
     clock: Clock
     hook: events.EventHook
@@ -214,9 +214,9 @@ HOLD_AGAIN = timedelta(minutes=5)  # Linux lets a computer be kept awake while i
 
 
 class SleepDetector:
-    """Looked at before a text is taken or sent; all of *woken* are called after a sleep."""
+    """Checked before a text is accepted or sent; all of *woken* are called after a sleep."""
 
-    every = float("inf")  # seconds between two looks at most, unless something stopped this process
+    every = float("inf")  # seconds between two checks at most, unless something stopped this process
 
     def __init__(self, clock: Clock, *woken: Callable[[Slept], None]) -> None:
         self._clock = clock
@@ -235,7 +235,7 @@ class SleepDetector:
 
 @dataclass(eq=False)
 class SleepWatch(PeriodicTask):
-    """Looks while nothing comes in, tells of each sleep, and lets *hold* keep the computer awake."""
+    """Checks while nothing comes in, reports each sleep, and lets *hold* keep the computer awake."""
 
     detector: SleepDetector
     woken: Callable[[], None]

@@ -1,4 +1,4 @@
-"""Sends what is due, until it is stopped."""
+"""Sends what is due, until it's stopped."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -25,11 +25,11 @@ from callrail_relay.service.replies import Polling
 
 LEASE_CHECK = timedelta(seconds=15)  # how often to look for attempts that were left open; the rest wakes us
 # How old a claim may be when its text is sent. A lease outlasts the time-outs by more than this; a text sent
-# later could be given up, and its successors sent, while it is on its way.
+# later could be given up, and the next ones sent, while it's in flight.
 STALE = timedelta(seconds=5)
 NEVER_LEFT = NotSent("the database didn't answer in time, so the text was not sent.", own_fault=True)
 
-Send = Callable[[Route, str, str], Awaitable[Outcome]]  # sends one segment; called once for each attempt
+Send = Callable[[Route, str, str], Awaitable[Outcome]]  # sends one segment; called once per attempt
 Recorded = RecordResult | Settled | None
 
 
@@ -43,7 +43,7 @@ class Delivery(PeriodicTask):
     concurrency: int
     random: Random
     node: str
-    closed: frozenset[str] = frozenset()  # accounts of which nothing is sent until ``open``
+    closed: frozenset[str] = frozenset()  # accounts that send nothing until ``open``
 
     unsettled: Callable[[], None] = lambda: None  # called when there may be an outcome to look up
     about_to_claim: Callable[[], None] = lambda: None  # may close accounts
@@ -59,7 +59,7 @@ class Delivery(PeriodicTask):
         self._sending = 0
         self._open: set[int] = set()
         self._unsure = False
-        self._followed = False  # another policy, by which an account may be due before it was to be
+        self._followed = False  # another policy, by which an account may be due earlier
         self._ended: dict[int, Outcome] = {}  # what is to be recorded, by attempt
         self._recorded: dict[int, Recorded | Exception] = {}
         self._recording = asyncio.Lock()
@@ -72,17 +72,17 @@ class Delivery(PeriodicTask):
         self.wake()
 
     def follow(self, claim: ClaimPolicy) -> None:
-        """Claim by the limits and guards of *claim* from now on; a claim under way ends as it began."""
+        """Claim by the limits and guards of *claim* from now on; a claim in progress ends as it began."""
         self.policy = replace(self.policy, limits=claim.limits, guards=claim.guards)
         self._followed = True
         self.wake()
 
     def close(self, account_ids: Collection[str]) -> None:
-        """Send nothing of these accounts until ``open``."""
+        """Send nothing from these accounts until ``open``."""
         self.closed |= frozenset(account_ids)
 
     async def run(self) -> None:
-        """Deliver until ``stop`` is called; what is under way then finishes first."""
+        """Deliver until ``stop`` is called; what is in flight then finishes first."""
         try:
             await super().run()
         finally:
@@ -99,13 +99,13 @@ class Delivery(PeriodicTask):
         while (room := self.concurrency - self._sending) > 0 and not self._stopping:
             self._woken.clear()
             result = await self._claim(room)
-            # What woke us since may have come too late for this claim.
+            # What woke us since then may have come too late for this claim.
             if len(result.claims) < room and not self._woken.is_set():
                 return min(filter(None, (result.wake_at, self._lease_ends_at)), default=None)
         return self._lease_ends_at
 
     async def _claim(self, most: int) -> ClaimResult:
-        """Take the next segments, *most* at most, and start to send them."""
+        """Claim the next segments, *most* at most, and start to send them."""
         self.about_to_claim()
         began = self._clock.monotonic()
         policy = self.policy
@@ -114,7 +114,7 @@ class Delivery(PeriodicTask):
                 policy = replace(policy, accounts=policy.accounts - self.closed)
             result = await self.store.write(store_claim.claim, self.node, policy, most=most)
         except BaseException:
-            # It may still be in the store: the connection may have broken after the commit.
+            # It may be in the store all the same: the connection may have broken after the commit.
             self._unsure = True
             raise
         for held in result.held:
@@ -150,7 +150,7 @@ class Delivery(PeriodicTask):
         self._lease_ends_at = await self.store.read(record.next_lease_end)
 
     async def _settle_unsent(self) -> None:
-        """Take back our attempts that the store made but could not report to us: certainly not sent."""
+        """Take back attempts that the store made but couldn't report to us: certainly not sent."""
         if not self._unsure:
             return
         settle = partial(record.settle_unsent, random=self.random)
@@ -163,7 +163,7 @@ class Delivery(PeriodicTask):
         self._under_way.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            # The attempt stays open; when its lease is over it is settled as unknown.
+            # The attempt stays open; when its lease ends, it's settled as unknown.
             self.hook(events.ProgramFailed(reason=type(error).__name__, retry_in=self.policy.lease))
         if not self.store.shares_commits:
             self.wake()
@@ -177,7 +177,7 @@ class Delivery(PeriodicTask):
         finally:
             self._sending -= 1
         recorded = await self._record(claim, outcome)
-        # Only now: what was sent, and could not be recorded, must never be taken for unsent.
+        # Only now: what was sent and couldn't be recorded must never be taken as unsent.
         self._open.discard(claim.attempt_id)
         match recorded:
             case None:
@@ -193,11 +193,11 @@ class Delivery(PeriodicTask):
         except Unsendable as error:
             # Masked: the reason stays when retention erases the text.
             return Rejected(None, f"{mask_all(str(error))}.", Refusal.UNSENDABLE)
-        except Exception as error:  # noqa: BLE001 - a fault of our own says nothing about the text
+        except Exception as error:  # noqa: BLE001 - our own error says nothing about the text
             return Unknown(f"the program failed while sending it ({type(error).__name__}).", own_fault=True)
 
     async def _record(self, claim: Claim, outcome: Outcome) -> Recorded:
-        """Write the outcome, in one transaction with all that come in while others are being written."""
+        """Write the outcome, in one transaction with those that come in while others are written."""
         self._ended[claim.attempt_id] = outcome
         async with self._recording:
             await others_turn()
@@ -210,7 +210,7 @@ class Delivery(PeriodicTask):
         return recorded
 
     async def _record_batch(self, batch: Mapping[int, Outcome]) -> Mapping[int, Recorded | Exception]:
-        """Write outcomes, again and again; given up if the relay stops and the lease is over."""
+        """Write outcomes until it works; give up if the relay is stopping and the lease is over."""
         settle = partial(record.record, random=self.random, lookups=self.lookups)
         give_up_at = self._clock.now() + self.policy.lease
         while True:
@@ -223,10 +223,10 @@ class Delivery(PeriodicTask):
                 if self._stopping and self._clock.now() >= give_up_at:
                     return dict.fromkeys(batch, error)
                 await self._clock.sleep(STORE_RETRY.total_seconds())
-            except Exception as error:  # noqa: BLE001 - handed to the attempt that it is about
+            except Exception as error:  # noqa: BLE001 - passed to the attempt that it's about
                 if len(batch) == 1:
                     return dict.fromkeys(batch, error)
-                # One of them may have made all fail.
+                # One of them may have made all of them fail.
                 each = [await self._record_batch({id_: outcome}) for id_, outcome in batch.items()]
                 return dict(chain.from_iterable(one.items() for one in each))
 
@@ -270,7 +270,7 @@ class TaskGroup:
         await asyncio.gather(*(task.run() for task in self.tasks))
 
     async def poll_now(self) -> bool:
-        """Read replies before a command sends by itself; False if not all could be read."""
+        """Read replies before a command itself sends; False if not all could be read."""
         return self.polling is None or await self.polling.poll_now()
 
     def stop(self) -> None:
@@ -278,6 +278,6 @@ class TaskGroup:
             task.stop()
 
     def wake_all(self) -> None:
-        """Something happened that may let any text be sent, or any other work begin."""
+        """Wake all tasks: something happened that may let a text be sent, or other work begin."""
         for task in self.tasks:
             task.wake()

@@ -1,4 +1,4 @@
-"""Delivering some messages now, and saying how they ended."""
+"""Delivers certain messages now, and reports how they ended."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -56,7 +56,7 @@ async def deliver(
     finally:
         worker.stop()
         await working
-    # Read once more: what was under way has been recorded by now.
+    # Read once more: what was in flight has been recorded by now.
     messages = await _read(operations, message_ids)
     return [DeliveryResult(message=one, fault=_fault(one, standing)) for one, standing in messages]
 
@@ -103,7 +103,7 @@ def _fault(message: Message, standing: AccountStatus | None) -> errors.RelayErro
 
 
 def _still_waiting(message: Message, standing: AccountStatus | None) -> errors.RelayError:
-    """Why an open message isn't sent now: by its account, then by its own latest attempt."""
+    """Return why an open message isn't sent now: by its account, then by its own latest attempt."""
     attempts = [attempt for segment in message.segments for attempt in segment.attempts]
     latest = attempts[-1] if attempts else None
     why = explain_all(message.reasons) or "Others are ahead of it."

@@ -22,7 +22,7 @@ PROBE_INTERVAL = timedelta(seconds=1)  # anyone may ask about the store, and mus
 
 RELAY = "relay"  # the check of whether a ``serve`` works on the store now
 PUBLIC_ADDRESS = "public address"
-_SEEN_OTHERWISE = (RELAY, PUBLIC_ADDRESS, "accounts", "texts")  # the verdict knows these by itself, and newer
+_SEEN_OTHERWISE = (RELAY, PUBLIC_ADDRESS, "accounts", "texts")  # the verdict knows these itself, and newer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class HealthReport:
         return next((one.exit_code for one in self.findings if one.exit_code), 0)
 
     def failed_checks(self) -> list[CheckResult]:
-        """What failed, for the verdict."""
+        """Return what failed, for the verdict."""
         seen = _SEEN_OTHERWISE
         return [one for one in self.findings if one.condition is Condition.FAILED and one.name not in seen]
 
@@ -51,13 +51,13 @@ class CheckWarning(RelayError):
     """Raised by a check for something worth knowing that keeps no text from being sent."""
 
 
-# Answers with a sentence when all is well; raises CheckWarning, or another RelayError, when not.
+# Returns a sentence if all is well; otherwise raises CheckWarning, or another RelayError.
 Check = Callable[[], Awaitable[str]]
 Checks = Sequence[tuple[str, Check]]  # by name
 
 
 async def run_checks(checks: Checks) -> HealthReport:
-    """Run every check, whatever the ones before it found."""
+    """Run every check, no matter what earlier ones found."""
     findings = []
     for name, check in checks:
         exit_code = 0
@@ -72,7 +72,7 @@ async def run_checks(checks: Checks) -> HealthReport:
 
 
 class StoreProbe:
-    """Whether the store can be written now. *refused* gets faults that are reported nowhere else."""
+    """Whether the store can be written now. *refused* gets errors that are reported nowhere else."""
 
     def __init__(self, store: Store, refused: Refused = uncounted) -> None:
         self._store = store
@@ -86,7 +86,7 @@ class StoreProbe:
     async def _write(self) -> bool:
         try:
             await self._store.write_probe()
-        except Exception as error:  # noqa: BLE001 - the relay goes on and says that it cannot write
+        except Exception as error:  # noqa: BLE001 - the relay goes on, and says that it can't write
             if not isinstance(error, Unavailable):
                 self._refused(f"the database can't be written to: {type(error).__name__}")
             return False
@@ -100,7 +100,7 @@ POLL_MARGIN = timedelta(minutes=5)  # a poll for replies takes a while, and may 
 
 
 async def check_store(store: Store, probe: StoreProbe) -> str:
-    """The store can be written, and no message in it is from a later time than the clock shows."""
+    """Check that the store can be written, and that no message in it is later than the clock."""
     now, latest = await store.now(), await store.read(times.latest_instant)
     if not await probe.writable():
         raise Unavailable(says("not_writable", store=store.name))
@@ -128,7 +128,7 @@ def check_space(free_bytes: int, directory: str) -> str:
 
 
 async def check_routes(discovery: Discovery, routes: Sequence[Route]) -> str:
-    """Every account, company and number of the settings is one that the key can see and that can text."""
+    """Check that every account, company and number in the settings is known to the key and can text."""
     accounts = await discovery.accounts()
     visible = {entry.id for entry in accounts} | {entry.numeric_id for entry in accounts}
     for route in routes:
@@ -149,7 +149,7 @@ async def check_routes(discovery: Discovery, routes: Sequence[Route]) -> str:
 
 
 def check_clock(words: str, ahead: timedelta) -> str:
-    """The clock of this computer, which CallRail's is *ahead* of, is right, as *words* say."""
+    """Check this computer's clock, which CallRail's is *ahead* of, as *words* say."""
     if abs(ahead) > CLOCK_MARGIN:
         minutes, way = round(abs(ahead).total_seconds() / 60), "slow" if ahead > timedelta() else "fast"
         raise CheckWarning(says("clock_is_off", words=words, minutes=minutes, way=way))
@@ -157,7 +157,7 @@ def check_clock(words: str, ahead: timedelta) -> str:
 
 
 class Remembered(Cached[str | CheckWarning]):
-    """A check that asks CallRail, made again after a failure, or when what it found is ANSWER_AGE old."""
+    """A check that asks CallRail; repeated after a failure, or when its result is ANSWER_AGE old."""
 
     def __init__(self, check: Check, clock: Clock) -> None:
         async def find() -> str | CheckWarning:

@@ -1,4 +1,4 @@
-"""Taking texts in: read, map, judge, store. Nothing here waits for CallRail."""
+"""Takes texts in: read, map, judge, store. Nothing here waits for CallRail."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -22,16 +22,16 @@ SavedFile = tuple[bytes, Sequence[mapper.MappedText]]  # a saved file as it came
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What a submission became. A ping has no messages; a repeated one has the first one's id."""
+    """What became of a submission. A ping has no messages; a repeated one has the first one's id."""
 
     submission_id: str
     accepted: tuple[mapper.Accepted, ...] = ()
     in_shadow: bool = False
-    pass_on: PassOn | None = None  # the request, if it is to be passed on to the old URL at once
+    pass_on: PassOn | None = None  # the request, if it's to be passed on to the old URL at once
 
 
 class NotStored(Unavailable):
-    """Raised when a request was not stored, or when it isn't known that it was."""
+    """Raised when a request wasn't stored, or when that isn't known."""
 
     def __init__(self, raw: mapper.RawSubmission, words: str) -> None:
         super().__init__(words)
@@ -39,7 +39,7 @@ class NotStored(Unavailable):
 
 
 class Intake:
-    """Accepts texts, the same for the webhook, ``send`` and ``replay``."""
+    """Accepts texts, the same way for the webhook, ``send`` and ``replay``."""
 
     def __init__(
         self,
@@ -51,22 +51,22 @@ class Intake:
         hook: EventHook = ignore,
     ) -> None:
         self.store = store
-        self.policy = policy  # of what comes from now on
-        # This machine's own: a database whose clock jumps did not send the machine to sleep.
+        self.policy = policy  # for what comes in from now on
+        # This machine's own: a database whose clock jumps didn't put the machine to sleep.
         clock = clock or store.clock
         self._hook = hook
         self._new_id: Callable[[], str] = lambda: uuid7(clock.now(), random)
-        self._woke_at: datetime | None = None  # when the machine woke the last time, if that is known
+        self._woke_at: datetime | None = None  # when the machine last woke, if known
         self.sleep = SleepDetector(clock, self._woke)
 
     async def accept_request(
         self, body: bytes, *, content_type: str | None, query: str = "", idempotency_key: str | None = None
     ) -> Receipt:
-        """Store a webhook's request once, whatever it holds; then it is on disk. Raises NotStored."""
+        """Store a webhook's request once, whatever it contains; then it's on disk. Raises NotStored."""
         self.sleep.look()
         id_ = self._new_id()
         drafts = mapper.map_webhook(body, content_type=content_type, query=query, routes=self.policy.routes)
-        # In shadow a ping is passed on like every request.
+        # In shadow mode a ping is passed on like every request.
         if not drafts and not (await read_mode(self.store)).is_on:
             self._hook(events.PingReceived())
             return Receipt(submission_id=id_)
@@ -83,7 +83,7 @@ class Intake:
                 accepted = await self.store.accept(submission)
             except Unavailable:
                 raise
-            except Exception as error:  # noqa: BLE001 - a request with the right secret is never refused for its content
+            except Exception as error:  # noqa: BLE001 - with the right secret, no content is refused
                 submission = self._submission(raw, Source.WEBHOOK, [mapper.failed(error)])
                 accepted = await self.store.accept(submission)
         except Unavailable as error:
@@ -98,12 +98,12 @@ class Intake:
         return self._received(submission, accepted)
 
     def direct(self, draft: mapper.MappedText) -> list[mapper.NewSubmission]:
-        """One text from the command line, to be accepted or planned."""
+        """Return one text from the command line, to be accepted or planned."""
         raw = mapper.RawSubmission(id=self._new_id(), body=(draft.text or "").encode())
         return [self._submission(raw, Source.SEND, [draft])]
 
     def saved(self, files: Iterable[SavedFile], *, force: bool) -> list[mapper.NewSubmission]:
-        """Saved files, to be accepted or planned; texts of the store are left out, unless *force*."""
+        """Return saved files, to be accepted or planned; without *force*, texts in the store are left out."""
         approved = ("duplicate",) if force else ()
         batch = []
         for body, drafts in files:

@@ -88,7 +88,7 @@ DECISIONS: dict[Verb, Callable[..., bool]] = {
 class Operations:
     store: Store
     account_ids: Sequence[str]
-    mapping: MappingPolicy  # how a held request is mapped again
+    mapping: MappingPolicy  # how a held request is remapped
     tracking_numbers: Sequence[str] = ()
 
     async def status(self) -> StatusReport:
@@ -96,7 +96,7 @@ class Operations:
         return StatusReport(facts=await self.facts(), counts=counts)
 
     async def facts(self) -> Facts:
-        """The facts of the verdict that the store has, without counting all messages."""
+        """Return the store's facts for the verdict, without counting all messages."""
         ids, limits = self.account_ids, self.mapping.limits
         facts = await self.store.read(
             lambda connection, now: Facts(
@@ -119,24 +119,24 @@ class Operations:
         return await self._shown(await self.store.read(lists.list_messages, wanted))
 
     async def plan_export(self, wanted: MessageFilter) -> Export:
-        """How many messages an export holds: those that pass the filter, whatever its limit."""
+        """Return how many messages an export has: those that match the filter, whatever its limit."""
         return await self.store.read(lists.plan_export, wanted)
 
     async def export(self, export: Export) -> AsyncIterator[list[Message]]:
-        """The messages of an export in portions, oldest first, so that no number of them is too large."""
+        """Yield the messages of an export in portions, oldest first, so any number of them works."""
         found, place = await self.store.read(lists.read_portion, export, after=0, size=PORTION)
         while found:
             yield await self._shown(found)
             found, place = await self.store.read(lists.read_portion, export, after=place, size=PORTION)
 
     async def find(self, *ids: str) -> list[Message]:
-        """The messages with these ids, or of submissions with them. Raises NotFound if there are none."""
+        """Return the messages with these ids, or of submissions with them. Raises NotFound for none."""
         if ids and not (found := await self.store.read(queries.find_messages, *ids)):
             raise NotFound(sentence("no_text", id=ids[0]))
         return await self._shown(found) if ids else []
 
     async def left_to_send(self, *ids: str) -> list[Message]:
-        """Those of these messages that are still to be sent, on hold if a rule would hold them now."""
+        """Return those of these messages that are still to be sent, on hold if a rule would hold them now."""
         found = [one for one in await self.find(*ids) if one.status in OPEN]
         left = [one for one in found if one.route and one.route.account_id in self.account_ids]
         held = await self.store.rehearse(claim.would_hold, self.mapping.guards, [one.id for one in left])
@@ -146,7 +146,7 @@ class Operations:
         ]
 
     async def full_ids(self, parts: Sequence[str]) -> list[str]:
-        """The ids that parts stand for, each once; what fits none stays. Raises NotFound if several fit."""
+        """Return the ids that parts stand for, each once; others stay. Raises NotFound if several fit."""
         full = []
         for part in parts:
             ids = []
@@ -159,7 +159,7 @@ class Operations:
         return list(dict.fromkeys(full))
 
     async def held_alike(self, id_: str) -> list[MessageSummary]:
-        """All texts held as one mass text with this one, newest first. Raises NotFound, NotAllowed."""
+        """Return all texts held as one mass text with this one, newest first. Raises NotFound, NotAllowed."""
         found = [await self.store.read(decisions.held_alike, one.id) for one in await self.find(id_)]
         if not (ids := list(dict.fromkeys(chain.from_iterable(found)))):
             raise NotAllowed(sentence("not_bulk", id=id_))
@@ -183,7 +183,7 @@ class Operations:
         return await self.find(id_)
 
     async def edit(self, id_: str, *, text: str, to: str, actor: Actor) -> Message:
-        """Change a held text or its person, to be judged anew. Raises NotFound, NotAllowed, UsageError."""
+        """Change a held text or its person, to be judged again. Raises NotFound, NotAllowed, UsageError."""
         [message, *others] = await self.find(id_)
         if others or message.route is None:
             raise _not_allowed(message, Verb.EDIT)
@@ -198,16 +198,16 @@ class Operations:
         return message
 
     async def undo(self, batch: str, actor: Actor = ANONYMOUS) -> tuple[int, int]:
-        """Take back what was decided with one click; returns how many were, and how many were not."""
+        """Undo what one click decided; return how many were undone, and how many weren't."""
         ids = await self.store.read(decisions.ids_of_batch, batch)
         undone = await _count(ids, lambda id_: self.store.write(decisions.undo, id_, batch, actor))
         return undone, len(ids) - undone
 
     async def decide_all(self, verb: Verb, ids: Sequence[str], actor: Actor) -> int:
         """
-        Approve, resend or cancel many texts that the caller chose; returns how many were.
+        Approve, resend or cancel many texts that the caller chose; return how many were.
 
-        The time in which they can be undone begins when all are written; until then none is sent.
+        The time to undo starts once all are written; until then, none is sent.
         """
         write, delay = self.store.write, actor.delay
         actor = replace(actor, delay=max(delay, WRITING)) if delay else actor
@@ -236,7 +236,7 @@ class Operations:
         return await self.decide(Verb.CANCEL, id_, actor)
 
     async def _remap(self, id_: str, actor: Actor) -> list[Message]:
-        """Map held texts again that lack something; what still can't be mapped stays held. Returns them."""
+        """Remap held texts that lack something, and return them; what still can't be mapped stays held."""
         found = await self.find(id_)
         lacking = [one for one in found if one.status is Status.HELD and not one.is_complete]
         if not lacking:
@@ -256,7 +256,7 @@ class Operations:
         return await self.store.read(opt_outs.list_opt_outs)
 
     async def opt_out(self, recipient: str, tracking_number: str | None, reason: str) -> list[OptOut]:
-        """Put a person on the list, for one tracking number or all of ours; returns their entries."""
+        """Opt a person out, for one tracking number or all of ours; return their entries."""
         for number in [tracking_number] if tracking_number else await self._our_numbers():
             await self.store.write(opt_outs.add_opt_out, number, recipient, reason)
         return [one for one in await self.opt_outs() if one.recipient == recipient]
@@ -277,23 +277,23 @@ class Operations:
         return added
 
     async def _our_numbers(self) -> list[str]:
-        """Those of the settings, and those that were named with `send --from`."""
+        """Return those in the settings, and those named with `send --from`."""
         named = await self.store.read(opt_outs.known_numbers, self.account_ids)
         return list(dict.fromkeys([*self.tracking_numbers, *(route.tracking_number for route in named)]))
 
     async def remove_opt_out(self, recipient: str, tracking_number: str | None) -> int:
-        """Take a person off the list; says of how many numbers they were on it. Raises NotFound."""
+        """Remove a person's opt-outs; return for how many numbers they had one. Raises NotFound."""
         lifted = await self.store.write(opt_outs.remove_opt_out, recipient, tracking_number)
         if lifted == 0:
             raise NotFound(sentence("not_listed_person"))
         return lifted
 
     async def pause(self, account_id: str | None, reason: str) -> list[str]:
-        """Accept texts and send none, for one account or all; returns which. Raises NotFound."""
+        """Accept texts and send none, for one account or all; return which. Raises NotFound."""
         return await self._change_accounts(account_id, decisions.pause, reason)
 
     async def resume(self, account_id: str | None) -> list[str]:
-        """Send again, for one account or all; returns which. Raises NotFound."""
+        """Send again, for one account or all; return which. Raises NotFound."""
         return await self._change_accounts(account_id, decisions.resume)
 
     async def _change_accounts(
@@ -308,7 +308,7 @@ class Operations:
         return ids
 
     async def _shown(self, messages: Sequence[Message]) -> list[Message]:
-        """The messages with what they wait for, and with the segments that a text will be cut into."""
+        """Return the messages with what they wait for, and the segments that a text will be split into."""
         waiting = any(message.status in OPEN for message in messages)
         standings = {one.account.id: one for one in await self.standings()} if waiting else {}
         return [self._with_plan(message, standings) for message in messages]
@@ -331,7 +331,7 @@ class Operations:
 
 
 async def _count(ids: Sequence[str], decide: Callable[[str], Awaitable[bool]]) -> int:
-    """Decide on many texts, PORTION at a time, as those share a commit; returns how many were."""
+    """Decide on many texts, PORTION at a time, since those share a commit; return how many were."""
     done = 0
     for start in range(0, len(ids), PORTION):
         done += sum(await asyncio.gather(*map(decide, ids[start : start + PORTION])))
@@ -339,7 +339,7 @@ async def _count(ids: Sequence[str], decide: Callable[[str], Awaitable[bool]]) -
 
 
 def _wait_reasons(standing: AccountStatus) -> list[Reason]:
-    """What keeps the texts of an account waiting, and until when; nothing if they only take turns."""
+    """Return what keeps an account's texts waiting, and until when; nothing if they only take turns."""
     account = standing.account
     if account.paused_since is not None:
         return [Reason("paused", _cause(account.paused_reason))]

@@ -52,7 +52,7 @@ class History:
         self.waiting = _reader(store, history.read_waiting)
 
     async def arrivals(self) -> tuple[views.Arrivals, ...]:
-        """What came in. Of what did more than RECENT ago little changes: it is counted once in PAST_LASTS."""
+        """Return what came in. What is older than RECENT hardly changes: it's counted once in PAST_LASTS."""
         until, past = await self._past.get()
         return (*past, *await self._store.read(history.read_arrivals, until, None))
 
@@ -62,7 +62,7 @@ class History:
         return until, await self._store.read(history.read_arrivals, now - PLOTTED, until)
 
     async def today(self, midnight: datetime) -> tuple[views.Today, views.Kept]:
-        """The figures of the first page; those of KEPT_SINCE are counted once in KEPT_LASTS."""
+        """Return the first page's figures; those of KEPT_SINCE are counted once in KEPT_LASTS."""
         return await self._store.read(history.read_today, midnight), await self._kept.get()
 
     async def _read_kept(self) -> views.Kept:
@@ -76,7 +76,7 @@ class History:
 
 LOOK = timedelta(milliseconds=500)  # how often to look for what others changed in the store
 PAUSE = timedelta(milliseconds=200)  # a burst of changes is reported once in this time
-HEARTBEAT = timedelta(seconds=15)  # a stream is not silent longer, so that a lost connection is noticed
+HEARTBEAT = timedelta(seconds=15)  # a stream is silent for no longer, so that a lost connection is noticed
 
 
 class ChangeSignal:
@@ -93,7 +93,7 @@ class ChangeSignal:
 
 @dataclass(eq=False)
 class ChangeFeed:
-    """The version of what all pages show. One task looks at the store while any stream is open."""
+    """The version of what all pages show. One task watches the store while any stream is open."""
 
     signal: ChangeSignal
     read_marker: Callable[[], Awaitable[str]]
@@ -107,12 +107,12 @@ class ChangeFeed:
         self._closed = False
 
     async def version(self) -> str:
-        # And every minute: limits get free, and what was well may not be, without a change.
+        # And every minute: limits free up, and what was well may not be, without a change.
         count, minute = self.signal.count, int(self.clock.now().timestamp() // 60)
         return f"{await self.read_marker()}-{count}-{minute}"
 
     async def versions(self, known: str) -> AsyncGenerator[str]:
-        """Each version after *known* as soon as it is there; after HEARTBEAT the known one again."""
+        """Yield each version after *known* once it's there; after HEARTBEAT the known one again."""
         self._listening += 1
         # A new stream learns at once what it missed.
         self.signal.woken.set()

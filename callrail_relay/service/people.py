@@ -14,13 +14,13 @@ from callrail_relay.outbox import people
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.tokens import new_token
 
-COST = {"n": 2**15, "r": 8, "p": 3, "maxmem": 2**26}  # as OWASP recommends: 32 MiB, a fifth of a second or so
+COST = {"n": 2**15, "r": 8, "p": 3, "maxmem": 2**26}  # as OWASP recommends: 32 MiB, about a fifth of a second
 FREE_TRIES, FREE_TRIES_OF_ADDRESS = 5, 20  # several people may share an address
 BY_LINK = ""  # the name of a person who signs in by a link
 
 
 class People:
-    """Who may use the dashboard. All but the wrong passwords is in the store, for all nodes."""
+    """Who may use the dashboard. All of it, except wrong passwords, is in the store, for all nodes."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
@@ -32,12 +32,12 @@ class People:
         return await self._store.read(people.read_people)
 
     async def by_link(self) -> Person | None:
-        """The person who signs in by a link. Only the first sign-in needs a store that can be written."""
+        """Return the person who signs in by a link. Only the first sign-in needs to write to the store."""
         found = await self._store.read(people.find_person, BY_LINK)
         return found or await self._store.write(people.add_person, BY_LINK, "", new_token())
 
     async def sign_in(self, name: str, password: str, address: str) -> Person | None:
-        """The person with this name and password; None takes as long. Raises TooManyTries."""
+        """Return the person with this name and password; None takes as long. Raises TooManyTries."""
         limits = {f"name {name_key(name)}": FREE_TRIES, f"from {address}": FREE_TRIES_OF_ADDRESS}
         return await self._checked(name, password, limits)
 
@@ -51,7 +51,7 @@ class People:
     async def change_password(self, name: str, password: str, new: str) -> Person:
         """Change one's own password, which ends one's sessions. Raises UsageError, NotAllowed."""
         read_password(new)
-        # Counted separately: wrong passwords of others don't keep a person who is signed in from it.
+        # Counted separately: others' wrong passwords don't keep a signed-in person from changing theirs.
         if await self._checked(name, password, {f"change {name_key(name)}": FREE_TRIES}):
             hashed = await self._hashed(new)
             if changed := await self._store.write(people.change_password, name, hashed, new_token()):
@@ -63,7 +63,7 @@ class People:
         await self._store.write(people.remove, name)
 
     async def admit(self, name: str, stamp: str) -> bool:
-        """Whether a session of this person goes on."""
+        """Return whether a session of this person goes on."""
         person = await self._store.read(people.find_person, name)
         return person is not None and person.stamp == stamp
 
@@ -82,13 +82,13 @@ class People:
         return person
 
     async def _hashed(self, password: str, like: str = "") -> str:
-        """Hash it like another one, or anew; in a thread, and two at once: it takes time and memory."""
+        """Hash it like another one, or anew; in a thread, two at a time: it takes time and memory."""
         async with self._turns:
             return await asyncio.to_thread(_hash, password, like)
 
 
 def _hash(password: str, like: str) -> str:
     salt = like.split("$")[1] if like else secrets.token_hex(16)
-    # Keyboards write one accent in two ways. What is longer than any password fits none.
+    # Keyboards write one accent in two ways. What is longer than any password matches none.
     typed = unicodedata.normalize("NFC", password[: LONGEST_PASSWORD + 1]).encode()
     return f"scrypt${salt}${hashlib.scrypt(typed, salt=bytes.fromhex(salt), **COST).hex()}"

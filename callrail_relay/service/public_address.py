@@ -1,4 +1,4 @@
-"""Whether the public URL leads to this relay, and keeping the tunnel up that gives it that URL."""
+"""Whether the public URL leads to this relay, and keeping up the tunnel that provides it."""
 
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
@@ -34,7 +34,7 @@ class PublicAddress:
     fetch: public_url.Fetch
     listener: str
     tunnel: Callable[[], TunnelState | None] = lambda: None  # of the running relay
-    for_now: bool = False  # http on loopback counts as well: a person tries something out
+    for_now: bool = False  # http on loopback counts, too: a person is trying things out
     last: tuple[float, str | RelayError] | None = None  # when it was checked; a sentence, or what was wrong
     not_before: float = 0.0  # by the monotonic clock: a tunnel that starts needs a moment
 
@@ -67,7 +67,7 @@ class PublicAddress:
 
     @property
     def seen(self) -> PublicUrl | None:
-        """The last result, for the verdict; None when no public URL is set, and none was lost."""
+        """Return the last result, for the verdict; None if no public URL is set, and none was lost."""
         if self.url is None:
             lost = self._lost
             return PublicUrl(url=lost.address or "", answered=False, detail=LOST) if lost else None
@@ -76,13 +76,13 @@ class PublicAddress:
         _, result = self.last
         if isinstance(result, str | FromInside):
             return PublicUrl(url=self.url, answered=True)
-        # A warning is what could not be tried from here.
+        # A warning is about what couldn't be tried from here.
         answered = None if isinstance(result, CheckWarning) else False
         return PublicUrl(url=self.url, answered=answered, detail=str(result))
 
     @property
     def _lost(self) -> TunnelState | None:
-        """The tunnel whose temporary address has changed."""
+        """Return the tunnel whose temporary address has changed."""
         state = self.tunnel() if self.url is None else None
         return state if state is not None and state.detail == LOST else None
 
@@ -99,7 +99,7 @@ class PublicAddress:
         except public_url.NoAnswer as error:
             answer = error
         reached = isinstance(answer, public_url.Answer) and public_url.is_proven(answer, secret, nonce)
-        # Without a relay the URL can't lead to it.
+        # Without a relay, the URL can't lead to it.
         if not reached and not await self.store.running():
             raise CheckWarning(says("nothing_runs", url=self.url))
         if reached and url.startswith("http:"):
@@ -148,7 +148,7 @@ class PublicAddressWatch(PeriodicTask):
 
 
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=1), timedelta(seconds=30)
-STEADY = timedelta(minutes=1)  # what ran for so long was up, and is started again soon
+STEADY = timedelta(minutes=1)  # what ran for so long was up, and is restarted soon
 SILENT = timedelta(seconds=20)  # what ran for so long without a word is up: ssh gives up after 15
 
 
@@ -166,12 +166,12 @@ class Program(Protocol):
 
 @dataclass(eq=False)
 class TunnelKeeper(PeriodicTask):
-    """Starts the program of the tunnel, watches it, and starts it again when it ends."""
+    """Starts the tunnel's program, watches it, and restarts it when it ends."""
 
-    wanted: Callable[[], Tunnel | None]  # by the settings as they are now
+    wanted: Callable[[], Tunnel | None]  # by the current settings
     start: Callable[[Tunnel], Awaitable[Program]]  # raises RelayError
     note: Callable[[TunnelState | None], None]  # for other commands
-    forget_url: Callable[[], None]  # takes the public URL out of the settings
+    forget_url: Callable[[], None]  # removes the public URL from the settings
     address: PublicAddress
 
     look = timedelta(seconds=1)
@@ -183,8 +183,8 @@ class TunnelKeeper(PeriodicTask):
         self._is_noted = False
         self._program: Program | None = None
         self._began, self._due, self._pause = 0.0, float("-inf"), FIRST_PAUSE
-        self._has_failed = False  # then the reason stays in sight until it's up
-        self._is_confirming = False  # whether `expose` may just be about to write the public URL
+        self._has_failed = False  # then the reason stays visible until it's up
+        self._is_confirming = False  # whether `expose` may be about to write the public URL
 
     async def run(self) -> None:
         try:
@@ -248,7 +248,7 @@ class TunnelKeeper(PeriodicTask):
         self._show(TunnelState(tunnel=tunnel, running=True, address=address, detail=self._lost(tunnel)))
 
     def _lost(self, tunnel: Tunnel) -> str:
-        """What to say of a tunnel whose temporary address isn't the public URL any more; else empty."""
+        """Return what to say about a tunnel whose temporary address isn't the public URL now; else empty."""
         is_lost = tunnel.address is None and self.address.url is None and not self._is_confirming
         return LOST if is_lost else ""
 

@@ -1,4 +1,4 @@
-"""Settling unknown outcomes by reading CallRail's conversations."""
+"""Settles unknown outcomes by reading CallRail's conversations."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ class Reconciliation(PeriodicTask):
             try:
                 await self._look(due)
             except Unavailable:
-                # What was found could not be stored; texts to that person wait for it.
+                # What was found couldn't be stored; texts to that person wait for it.
                 self._begun = due
                 raise
         return await self.store.read(lookups.next_lookup, self.policy)

@@ -1,4 +1,4 @@
-"""Replies: what CallRail's webhooks and the poll bring, and passing them on."""
+"""Replies: what CallRail's webhooks and the poll bring, and forwarding them."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ EVENTS = {"received": inbound.Direction.IN, "sent": inbound.Direction.OUT}
 
 @dataclass(eq=False)
 class InboundTexts:
-    """Takes texts from webhooks and polls: stored, acted on, and reported; *arrived* is called after each."""
+    """Stores, acts on and reports texts from webhooks and polls; *arrived* is called after each."""
 
     store: Store
     hook: EventHook
@@ -34,7 +34,7 @@ class InboundTexts:
     async def ingest(
         self, texts: Sequence[inbound.CallRailText], hint: inbound.Direction | None = None
     ) -> None:
-        """Ingest texts of one conversation; *hint* is which way they went if nothing else tells."""
+        """Ingest the texts of one conversation; *hint* is their direction if nothing else tells."""
         for ingested in await self.store.write(ingest, texts, self.policy, hint):
             if ingested.is_new:
                 self._report(ingested)
@@ -74,7 +74,7 @@ class CallRailWebhooks:
     async def take(
         self, body: bytes, *, signature: str | None, content_type: str | None, event: str | None = None
     ) -> bool:
-        """Take a body; False, and nothing is read, only if CallRail did not sign it. Raises Unavailable."""
+        """Take a body; False, unread, only if CallRail didn't sign it. Raises Unavailable."""
         if refusal := await self._refusal(body, signature):
             self.refused(f"{refusal} on CallRail's webhook")
             return False
@@ -100,7 +100,7 @@ class CallRailWebhooks:
         return "wrong signature" if self.keys.value else "no signing key is set"
 
 
-LEASE = timedelta(minutes=5)  # longer than all channels may take: after it another node passes the reply on
+LEASE = timedelta(minutes=5)  # longer than all channels may take: after it, another node forwards the reply
 
 
 # Takes a title, words and the names of channels, and returns those that failed; may be called again.
@@ -109,11 +109,11 @@ PassOn = Callable[[str, str, Collection[str]], Awaitable[list[str]]]
 
 @dataclass(eq=False)
 class Forwarding(PeriodicTask):
-    """Passes each reply on to every channel, at least once: a crash in between does it again."""
+    """Forwards each reply to every channel, at least once: after a crash in between, again."""
 
     channels: Sequence[str]
     pass_on: PassOn
-    # Of a reply that some channels took: those that did not. Not kept after a restart.
+    # Of a reply that some channels accepted: those that didn't. Not kept after a restart.
     _left: dict[str, list[str]] = field(default_factory=dict, init=False)
 
     async def turn(self) -> datetime | None:
@@ -141,12 +141,12 @@ class Forwarding(PeriodicTask):
         self.hook(events.ForwardFailed(resource_id=id_, channels=channels, tries=tries, retry_at=retry_at))
 
 
-# Reads those of an account's company since an instant. A fault is part of its answer.
+# Reads those of an account's company since an instant. A failure is part of its answer.
 FindReplies = Callable[..., Awaitable[inbound.SeenReplies]]
 
-FIRST_POLL_WITHIN = timedelta(minutes=2)  # so long texts wait for a run's first poll, then are sent without
-FIRST_RETRY = timedelta(seconds=10)  # how soon a poll that failed is made again while texts wait for it
-COMMAND_WAITS = 10.0  # seconds that a command takes to poll before it sends by itself
+FIRST_POLL_WITHIN = timedelta(minutes=2)  # how long texts wait for a run's first poll
+FIRST_RETRY = timedelta(seconds=10)  # how soon a failed poll is repeated while texts wait for it
+COMMAND_WAITS = 10.0  # seconds that a command takes to poll before it sends
 
 
 @dataclass(eq=False)
@@ -172,7 +172,7 @@ class Polling(PeriodicTask):
             self._late.cancel()
 
     def begin_again(self) -> None:
-        """Texts wait for another poll: a person may have opted out while this computer slept."""
+        """Let texts wait for another poll: a person may have opted out while this computer slept."""
         self._closed, self._began = self.policy.accounts, None
         if self._late is not None:
             self._late.cancel()
@@ -198,20 +198,20 @@ class Polling(PeriodicTask):
             due, due_at = await self.store.read(store_replies.due_polls, policy)
             now = await self.store.now()
             if policy.not_before is not None and policy.not_before > now:
-                # The clock was set back: no poll would count before the old time has come again.
+                # The clock was set back: no poll would count before the old time came again.
                 self._began = now
                 policy = replace(policy, not_before=now)
             elif not due:
                 break
             elif not await self._poll_each(due, policy):
-                # Another node came first, or the requests of this hour are used.
+                # Another node came first, or this hour's requests are used up.
                 due_at = await self.store.now() + self.look
                 break
         if self._closed:
             polled = await self._polled(policy)
-            if self._began is not None:  # else this computer slept meanwhile, and none of it counts
+            if self._began is not None:  # otherwise this computer slept meanwhile, and none of it counts
                 self._open(self._closed & polled)
-        # While texts wait for the poll of another node, its end is not to be missed.
+        # While texts wait for another node's poll, its end must not be missed.
         return min(due_at, await self.store.now() + FIRST_RETRY / 10) if self._closed else due_at
 
     async def poll_now(self) -> bool:
@@ -225,7 +225,7 @@ class Polling(PeriodicTask):
         return self.policy.accounts <= await self._polled(policy)
 
     async def _poll_each(self, companies: Iterable[inbound.Company], policy: inbound.PollPolicy) -> bool:
-        """Poll these companies, unless another node does or there are no requests left; False for none."""
+        """Poll these companies, unless another node does or no requests are left; False for none."""
         some = False
         for company in companies:
             due = await self.store.write(store_replies.claim_poll, company, policy)
@@ -240,7 +240,7 @@ class Polling(PeriodicTask):
         try:
             seen = await self.find_replies(due.account_id, due.company_id, since=due.since)
             requests = seen.requests
-            # What was read before a fault counts as well: it may hold a STOP.
+            # What was read before an error counts, too: it may contain a STOP.
             for texts in seen.conversations:
                 await self.texts.ingest([one for one in texts if one.direction is not inbound.Direction.OUT])
             fault = seen.fault
@@ -251,7 +251,7 @@ class Polling(PeriodicTask):
             self.hook(events.RepliesNotRead(account_id=due.account_id, reason=fault))
 
     async def _polled(self, policy: inbound.PollPolicy) -> frozenset[str]:
-        """The accounts that were polled since ``not_before``, here or by another node."""
+        """Return the accounts that were polled since ``not_before``, here or by another node."""
         polled, since = await self.store.read(store_replies.last_polls, policy), policy.not_before
         return frozenset(one for one, at in polled.items() if since is None or at >= since)
 

@@ -12,14 +12,14 @@ from callrail_relay.outbox import opt_outs
 from callrail_relay.outbox.store import Store
 from callrail_relay.service import sentence
 
-# People copy the whole header: from the Zap that the relay replaces, or as other services have it.
+# People copy the whole header: from the Zap that the relay replaces, or as other services use it.
 _HEADER = re.compile(r"(?:Authorization:\s*)?(?:Token\s+token=|Bearer\s+)?", re.IGNORECASE)
 _AROUND = "\"'`\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK} \r\n\t\N{BYTE ORDER MARK}"
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    value: str  # what the settings will hold
+    value: str  # what the settings will contain
     name: str
     note: str = ""
     alias: str | None = None  # its other value
@@ -38,7 +38,7 @@ class Question:
     when_none: str  # the error if there are no choices
 
     def in_advance(self, given: str | None) -> tuple[Choice, str] | None:
-        """The choice *given*, or the only one, and why; None if a person must choose."""
+        """Return the choice *given*, or the only one, and why; None if a person must choose."""
         if not self.choices:
             raise RefusedByCallRail(self.when_none)
         if given is not None:
@@ -50,14 +50,14 @@ class Question:
         return (self.choices[0], "the only one there is") if len(self.choices) == 1 else None
 
     def find(self, name: str) -> Choice | None:
-        """The choice of this value or alias, or the only one of this name, however it is written."""
+        """Return the choice with this value or alias, or the only one with this name, in any spelling."""
         wanted = _comparable(name)
         by_value = [one for one in self.choices if wanted in map(_comparable, (one.value, one.alias or ""))]
         found = by_value or [one for one in self.choices if wanted == _comparable(one.name)]
         return found[0] if wanted and (by_value or len(found) == 1) else None
 
     def answered(self, answer: str) -> Choice | None:
-        """The choice of this place in the list (from 1), value or name; a name's beginning will do."""
+        """Return the choice by its place in the list (from 1), value or name; a name's beginning will do."""
         place = answer.strip()
         if place.isascii() and place.isdigit() and 1 <= int(place) <= len(self.choices):
             return self.choices[int(place) - 1]
@@ -91,7 +91,7 @@ async def ask_for_number(discovery: Discovery, account_id: str, company_id: str)
 
 
 def read_key(pasted: str) -> str:
-    """The API key in what a person pasted or typed: alone, quoted, or in its header. Raises SecretError."""
+    """Return the API key that a person typed: alone, quoted, or in its header. Raises SecretError."""
     key = _HEADER.sub("", pasted.strip(_AROUND), count=1).strip(_AROUND)
     if not key:
         raise SecretError(sentence("empty_key"))
@@ -102,7 +102,7 @@ def read_key(pasted: str) -> str:
 
 
 def _comparable(name: str) -> str:
-    """A phone number as E.164; an id without case, and without the dashes that CallRail's pages write."""
+    """Return a phone number as E.164; an id in one case, and without the dashes of CallRail's pages."""
     try:
         return normalize(name)
     except BadPhone:
@@ -118,7 +118,7 @@ class Names:
 
 
 async def read_names(discovery: Discovery, account_ids: Sequence[str]) -> Names:
-    """Raises RefusedByCallRail and Unavailable."""
+    """Read the names. Raises RefusedByCallRail and Unavailable."""
     companies: dict[str, str] = {}
     numbers: dict[Route, str] = {}
     for account_id in account_ids:
@@ -135,7 +135,7 @@ Ask = Callable[[], AbstractAsyncContextManager[Discovery]]  # opens a connection
 async def find_sending_route(
     number: str, routes: Sequence[Route], account_ids: Sequence[str], store: Store, ask: Ask
 ) -> Route:
-    """The route of *number*: one of *routes*, one that was looked up before, or what CallRail says."""
+    """Return the route of *number*: one of *routes*, one looked up before, or what CallRail says."""
     known = [*routes, *await store.read(opt_outs.known_numbers, account_ids)]
     found = next((route for route in known if route.tracking_number == number), None)
     if found is not None:

@@ -1,4 +1,4 @@
-"""Shadow mode: passing requests on to the URL that IF3 posted to before, comparing, and switching over."""
+"""Shadow mode: passes requests on to the URL that IF3 posted to before, compares, and switches over."""
 
 import asyncio
 import math
@@ -32,21 +32,21 @@ from callrail_relay.outbox.store import Store
 from callrail_relay.service.background import PeriodicTask
 
 RETRY = timedelta(seconds=1)
-RECORDED_WITHIN = 1.0  # seconds, as those of MODE_WITHIN
+RECORDED_WITHIN = 1.0  # seconds, like those of MODE_WITHIN
 MODE_WITHIN = 1.0
 ANSWERED_WITHIN = 0.02
-MOST_UNSTORED = 5000  # requests in a row that the store seemed not to take
+MOST_UNSTORED = 5000  # consecutive requests that the store seemed not to take
 MOST_PAGES = 40  # of 250 conversations each
 
 
 @dataclass(eq=False)
 class PassingOn(PeriodicTask):
-    """Passes requests on: a new one at once, and in order those that certainly did not arrive."""
+    """Passes requests on: a new one at once, and in order those that certainly didn't arrive."""
 
-    post: Callable[[PassOn], Awaitable[Passed]]  # called once for each try
+    post: Callable[[PassOn], Awaitable[Passed]]  # called once per try
     max_age: timedelta
     mark: str  # goes along with each request
-    # Tries at what seemed not to be stored, by submission, until what came of them is recorded.
+    # Tries at what seemed not to be stored, by submission, until their results are recorded.
     _unstored: dict[str, asyncio.Future[Passed]] = field(default_factory=dict, init=False)
     _recording: set[asyncio.Task[None]] = field(default_factory=set, init=False)
     _settling: asyncio.Task[None] | None = field(default=None, init=False)
@@ -56,7 +56,7 @@ class PassingOn(PeriodicTask):
     finishes = True
 
     async def aclose(self) -> None:
-        """Return when all is recorded, or can't be in time."""
+        """Return once everything is recorded, or can't be in time."""
         self._stopping = True
         if self._recording:
             await asyncio.wait(self._recording, timeout=RECORDED_WITHIN)
@@ -67,7 +67,7 @@ class PassingOn(PeriodicTask):
         """Pass a new request on; if its answer has no body, IF3 gets our own."""
         passed = await self.post(request)
         recording = self._begin(self._record(request, passed))
-        # Recorded, so that the person's next request goes at once; but IF3 waits for no store that fails.
+        # Recorded, so that the person's next request goes at once; but IF3 doesn't wait for a failing store.
         await asyncio.wait([recording], timeout=RECORDED_WITHIN)
         return passed
 
@@ -79,14 +79,15 @@ class PassingOn(PeriodicTask):
 
     def _recorded(self, recording: asyncio.Task[None]) -> None:
         self._recording.discard(recording)
-        # It may have to be tried again, and others may wait behind it. To look now would hold up the answer.
+        # It may have to be tried again, and others may wait behind it. Looking now would delay the answer.
         asyncio.get_running_loop().call_later(ANSWERED_WITHIN, self.wake)
 
     async def pass_on_unstored(self, request: RawSubmission) -> Passed:
         """
-        Pass on once what could not be stored, if another system sends; return that one's answer.
+        Pass on once what couldn't be stored, if another system sends; return its answer.
 
-        Raises Unavailable without an answer: then nothing vouches for the request, and IF3 must not hear 200.
+        Raises Unavailable without an answer: then nothing vouches for the request, and IF3 must not get a
+        200.
         """
         trying = self._unstored[request.id] = asyncio.get_running_loop().create_future()
         if len(self._unstored) > MOST_UNSTORED:
@@ -126,15 +127,15 @@ class PassingOn(PeriodicTask):
         self._retry_at = self._clock.monotonic() + waits
 
     async def _record(self, request: PassOn, passed: Passed) -> None:
-        """Record what came of a try, as soon as the store takes it."""
+        """Record the result of a try, as soon as the store takes it."""
         self._note(passed)
         if request.id is not None:
             await self._until_taken(self.store.write, store_shadow.record, request.id, request.tries, passed)
 
     async def _record_unstored(self) -> None:
-        """The same for all tries that ended at what seemed not to be stored; what isn't there is left out."""
+        """The same for all finished tries at what seemed not to be stored; what isn't there is left out."""
         while ended := {id_: trying.result() for id_, trying in self._unstored.items() if trying.done()}:
-            # In turn: a commit that was given up may still be under way.
+            # In turn: a commit that was given up may still be in progress.
             if not await self._until_taken(self.store.write_in_turn, store_shadow.record_unstored, ended):
                 return
             for id_ in ended:
@@ -152,7 +153,7 @@ class PassingOn(PeriodicTask):
 
 
 async def read_mode(store: Store) -> Shadow:
-    """The mode, for a request that waits for its answer. Raises Unavailable, also if the store is silent."""
+    """Return the mode, for a request that waits. Raises Unavailable, also if the store is silent."""
     try:
         async with asyncio.timeout(MODE_WITHIN):
             return await store.read(store_shadow.read_shadow)
@@ -177,7 +178,7 @@ async def switch(store: Store, *, live: bool) -> int:
 
 @dataclass(frozen=True)
 class Conversations:
-    """Reads a company's conversations within the limit of requests; a fault is part of the answer."""
+    """Reads a company's conversations within the limit of requests; a failure is part of the answer."""
 
     store: Store
     find: Callable[..., Awaitable[SeenReplies]]
@@ -198,7 +199,7 @@ async def make_report(
     late_after: timedelta = LATE_AFTER,
     give_up_after: timedelta = GIVE_UP_AFTER,
 ) -> ShadowReport:
-    """Compare what came in shadow with CallRail's conversations."""
+    """Compare what came in shadow mode with CallRail's conversations."""
     store = conversations.store
     first, requests = await store.read(store_shadow.count_requests, since)
     texts = await store.read(store_shadow.read_texts, since)
@@ -223,9 +224,9 @@ async def import_opt_outs(
     conversations: Conversations, policy: InboundPolicy, *, since: datetime, told: Callable[[int], None]
 ) -> str | None:
     """
-    Do what people asked for in CallRail's conversations, as if their replies came now, page by page.
+    Do what people asked for in CallRail's conversations, page by page, as if their replies came now.
 
-    *told* gets how many conversations were read. Returns why it broke off; the next run goes on there.
+    *told* gets how many conversations were read. Returns why it broke off; the next run continues there.
     """
     store, policy = conversations.store, replace(policy, forwards=False)
     read, days = 0, (await store.now() - since).days

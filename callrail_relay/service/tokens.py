@@ -15,8 +15,8 @@ from callrail_relay.errors import SecretError, Unavailable
 
 T = TypeVar("T")
 GRACE = timedelta(hours=24)  # how long the former token stays valid after a rotation
-MOST_FORMER = 10  # former tokens that are kept while valid: the keyring of Windows holds no long text
-REREAD = timedelta(seconds=2)  # how often an unknown token is looked for, and an ended one may still open
+MOST_FORMER = 10  # former tokens that are kept while valid: the Windows keyring holds no long text
+REREAD = timedelta(seconds=2)  # how often an unknown token is looked up; an ended one may open for so long
 ANSWER_IN = 2.0  # seconds for the store to say which tokens ended; without an answer it stores no text either
 
 
@@ -30,7 +30,7 @@ class HookToken:
     valid_until: datetime | None = None  # None is forever
 
     def matches(self, candidate: str, now: datetime) -> bool:
-        """Whether *candidate* is this token, in a time that does not reveal how much of it is right."""
+        """Whether *candidate* is this token, in a time that doesn't reveal how much of it is right."""
         equal = hmac.compare_digest(self.value.encode(), candidate.encode("utf-8", "surrogateescape"))
         return equal and (self.valid_until is None or now < self.valid_until)
 
@@ -50,7 +50,7 @@ def read_former(kept: str) -> list[HookToken]:
 
 
 def write_former(tokens: Iterable[HookToken], now: datetime) -> str:
-    """Return as one text those of *tokens*, newest first, that are still valid."""
+    """Return those of *tokens*, newest first, that are still valid, as one text."""
     valid = [
         f"{token.valid_until.isoformat()}|{token.value}"
         for token in tokens
@@ -60,7 +60,7 @@ def write_former(tokens: Iterable[HookToken], now: datetime) -> str:
 
 
 def reread(values: T, read: Callable[[], Awaitable[T]], clock: Clock) -> Cached[T]:
-    """*values*, read again so that a change needs no restart. If that isn't possible, they stay."""
+    """Reread *values*, so that a change needs no restart; if that fails, they stay."""
 
     async def read_again() -> T:
         known = cached.value or values
@@ -73,7 +73,7 @@ def reread(values: T, read: Callable[[], Awaitable[T]], clock: Clock) -> Cached[
 
 
 class HookTokens:
-    """The tokens that open the webhook: the current one, and for a while those before it."""
+    """The tokens that open the webhook: the current one, and for a while the former ones."""
 
     def __init__(
         self, tokens: Sequence[HookToken], read: ReadTokens, clock: Clock, read_ended: ReadEnded | None = None
@@ -90,7 +90,7 @@ class HookTokens:
         self._clock = clock
 
     async def opens(self, candidate: str) -> bool:
-        # The store is asked which ones ended: nothing else tells a node that a token is no longer valid.
+        # Ask the store which ones ended: nothing else tells a node that a token is no longer valid.
         ended, known = await self._ended.get(), self._tokens.value or ()
         if not (self._is_one(candidate, known) or self._is_one(candidate, await self._tokens.get())):
             return False
@@ -98,5 +98,5 @@ class HookTokens:
 
     def _is_one(self, candidate: str, tokens: Sequence[HookToken]) -> bool:
         now = self._clock.now()
-        # Every token is compared, so that the time does not reveal which of them it was.
+        # Every token is compared, so that the time doesn't reveal which one it was.
         return True in [token.matches(candidate, now) for token in tokens]

@@ -1,1 +1,1 @@
-"""Telling what happens: logs, metrics, and alerts to the owner."""
+"""Tells what happens: logs, metrics, and alerts to the owner."""

@@ -46,7 +46,7 @@ def _sentence(incident: Incident) -> str:
 
 
 def _of_pause(given: dict[str, Any]) -> dict[str, Any]:
-    # A person's note, or CallRail's answer, may be in it.
+    # It may contain a person's note, or CallRail's answer.
     reason = mask_all(explain(Reason(**given["reason"])) if given["reason"] else "")
     remedy = "" if "callrail-relay resume" in reason else _SENTENCES[Code.PAUSED]["remedy"]
     return given | {"reason": f"{reason} {remedy}".strip()}
@@ -98,12 +98,13 @@ class AppriseChannels:
 
     @classmethod
     def open(cls, urls: Sequence[str], *, setting: str) -> "AppriseChannels":
-        """Channels for *urls*, which *setting* holds. Raises SettingsError, also if there is no Apprise."""
+        """Return the channels for *urls* from *setting*. Raises SettingsError, also if Apprise is missing."""
         try:
             import apprise  # noqa: PLC0415 - an extra, and slow to import
         except ImportError as error:
             raise SettingsError(_SENTENCES["channels"]["no_apprise"].format(setting=setting)) from error
-        # An address holds a secret: a channel is named by place and scheme, and Apprise's log is kept out.
+        # An address contains a secret, so a channel is named by place and scheme, and Apprise's log is kept
+        # out.
         logging.getLogger("apprise").propagate = False
         program, channels = "callrail-relay", []
         asset = apprise.AppriseAsset(app_id=program, app_desc=program, storage_mode="memory")
@@ -124,7 +125,7 @@ class AppriseChannels:
         return [str(channel[0].service_name) for _, channel in self.channels]
 
     async def tell_of(self, incidents: Sequence[Incident]) -> list[str]:
-        """Tell on all channels; returns the names of those that failed. Raises Unavailable when all did."""
+        """Tell all channels; return the names of those that failed. Raises Unavailable if all did."""
         level = min((one.level for one in incidents), key=list(_KINDS).index)
         title, words = alert_title(incidents, level), alert_text(incidents)
         failed = await self.pass_on(title, words, self.names, _KINDS[level])
@@ -133,7 +134,7 @@ class AppriseChannels:
         return failed
 
     async def pass_on(self, title: str, words: str, names: Collection[str], kind: str = "info") -> list[str]:
-        """Pass words on, on the channels of these names; returns those that failed."""
+        """Pass words on to the channels with these names; return those that failed."""
         chosen = [(name, channel) for name, channel in self.channels if name in names]
         said = {"body": words, "title": title, "notify_type": kind, "body_format": "text", "timeout": TIMEOUT}
         taken = await asyncio.gather(*(channel.async_notify(**said) for _, channel in chosen))

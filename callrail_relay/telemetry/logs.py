@@ -1,4 +1,4 @@
-"""Logs, of which every line passes one redactor: phone numbers are masked, texts and keys never written."""
+"""Logs. Every line passes one redactor: phone numbers are masked, texts and keys never written."""
 
 import io
 import json
@@ -26,7 +26,7 @@ _SECRETS = re.compile(r"(token=|/hooks/(?:if3|callrail)/)[^\s&]+")
 
 
 class LogFile(io.TextIOBase):
-    """Replaces standard error: a file of mode 0600, which rotates. On a full disk a line is lost."""
+    """Replaces standard error: a file of mode 0600 that rotates. On a full disk, a line is lost."""
 
     encoding = "utf-8"
     errors = "backslashreplace"
@@ -72,16 +72,16 @@ class _Private(RotatingFileHandler):
         return super()._open()
 
     def doRollover(self) -> None:  # noqa: N802 - logging's
-        # On Windows another process may have the file open: then this one writes on, and tries again later.
+        # On Windows another process may have the file open; then keep writing, and try again later.
         with suppress(OSError):
             super().doRollover()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's
-        """Don't log the error: the log would go to this very file."""
+        """Don't log the error: that would go to this very file."""
 
 
 _NEVER_SHOWN = frozenset({"api_key", "authorization", "body", "content", "signing_key", "text", "token"})
-# Ids: their digits can look like a phone number, and masked they find nothing.
+# Ids: their digits can look like a phone number, and masked they're no use.
 _NEVER_MASKED = frozenset({"account_id", "message_id", "resource_id", "submission_id"})
 
 
@@ -92,7 +92,7 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.EventRenamer("action"),
-        # Without the traceback, whose values may hold texts and numbers.
+        # Without the traceback, whose values may contain texts and numbers.
         structlog.processors.ExceptionRenderer(lambda failure: failure[0].__name__),
         redact,
     ]
@@ -106,7 +106,7 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
         logger_factory=structlog.PrintLoggerFactory(target),
         cache_logger_on_first_use=False,
     )
-    # What libraries log goes through the same redactor, from warnings on: below that they print addresses.
+    # Libraries' logs pass the same redactor, from warnings on: below that, they print addresses.
     handler = logging.StreamHandler(target)
     formatter = structlog.stdlib.ProcessorFormatter
     processors = [formatter.remove_processors_meta, renderer]
@@ -139,12 +139,12 @@ def _redacted(value: object, key: object = None) -> object:
 
 
 def _made_printable(_logger: object, _method: str, event: Line) -> Line:
-    """Let nothing from outside steer the terminal; JSON, and lists as Python writes them, can't."""
+    """Let nothing from outside control the terminal; JSON, and lists as Python writes them, can't."""
     return {key: printable_line(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
 def event_logger() -> EventHook:
-    """A hook that writes each event as one line, as logging is configured now."""
+    """Return a hook that writes each event as one line, as logging is configured now."""
     logger = structlog.get_logger("callrail_relay").bind()
 
     def log(event: Event) -> None:

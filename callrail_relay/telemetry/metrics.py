@@ -1,4 +1,4 @@
-"""Metrics: of the outbox, read on request and the same on every node, and what this process counted."""
+"""Metrics: of the outbox, read on request and the same on every node, and counts of this process."""
 
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -40,7 +40,7 @@ _COUNTED: Mapping[type[events.Event], tuple[str, dict[str, str]]] = {
 
 
 class Metrics:
-    """Counts events, being a hook for them, and shows what it counted beside what the outbox says."""
+    """Counts events, as a hook for them, and shows the counts beside the outbox's figures."""
 
     def __init__(self, clock: Clock, account_ids: Sequence[str] = ()) -> None:
         self._clock = clock
@@ -64,7 +64,7 @@ class Metrics:
         (counter.labels(*(values[label] for label in labels)) if labels else counter).inc()
 
     def _begin_at_zero(self, account_ids: Sequence[str]) -> None:
-        """Show what never happened as 0: from nothing to 1 Prometheus sees no increase."""
+        """Show what never happened as 0: Prometheus sees no increase from nothing to 1."""
         known = {"source": Source, "outcome": OutcomeKind, "account_id": account_ids}
         for name, fixed in _COUNTED.values():
             values = {**known, **{label: [value] for label, value in fixed.items()}}
@@ -79,7 +79,7 @@ class Metrics:
             self._intake.labels(hook).observe(seconds)
 
     def exposition(self, stats: StoreStats | None, accept: str) -> tuple[bytes, str]:
-        """All metrics in the format that *accept* asks for, and its content type; *stats* may be missing."""
+        """Return all metrics in the format that *accept* asks for, and its type; *stats* may be missing."""
         encode, content_type = choose_encoder(accept)
         return encode(_Together(self._registry, stats)), content_type
 
@@ -109,7 +109,7 @@ class _Together(Collector):
         if self._stats is not None:
             yield from _read(self._stats)
         for metric in self._counted.collect():
-            # The start of the process says when a counter began; a gauge of it for each is noise.
+            # The process's start time says when a counter began; a gauge of it for each would be noise.
             metric.samples = [one for one in metric.samples if not one.name.endswith("_created")]
             yield metric
 

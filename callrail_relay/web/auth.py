@@ -1,4 +1,4 @@
-"""Who may use the dashboard: a link is good once and opens a session, which is a signed cookie."""
+"""Who may use the dashboard: a link works once and opens a session, which is a signed cookie."""
 
 import hashlib
 import hmac
@@ -17,10 +17,10 @@ from callrail_relay.service.people import People
 from callrail_relay.service.tokens import new_token
 
 COOKIE = "callrail_relay_session"  # and the port: browsers send cookies to all ports of a host
-IDLE = timedelta(hours=12)  # with nothing done, a session ends; a page that updates itself doesn't count
+IDLE = timedelta(hours=12)  # an unused session ends; a page that updates itself doesn't count as use
 LONGEST = timedelta(days=7)
 RENEW_EVERY = timedelta(minutes=5)  # the cookie, while a person works
-LINK_LASTS = timedelta(minutes=10)  # of one that was asked for later; that of the start is good until used
+LINK_LASTS = timedelta(minutes=10)  # of one asked for later; the one from the start works until used
 MOST_NOTICES = 200
 MOST_SIGNED_OUT = 1000
 LIVE_HEADER = "x-live"  # marks the requests that a page makes by itself
@@ -28,7 +28,7 @@ LIVE_HEADER = "x-live"  # marks the requests that a page makes by itself
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What to tell a person about the last action, once; *fault* if it was not done, *undo* takes it back."""
+    """What to tell a person about the last action, once; *fault* if it wasn't done, *undo* to undo it."""
 
     words: str
     fault: bool = False
@@ -37,18 +37,18 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One browser that is signed in. *began* and *seen* are seconds since 1970, *key* is what signed it."""
+    """One signed-in browser. *began* and *seen* are seconds since 1970, *key* is what signed it."""
 
     id: str
     began: float
     seen: float
     person: str  # empty if they signed in by a link
-    stamp: str  # it ends when this is not the person's stamp any more
+    stamp: str  # it ends when the person has another stamp
     key: str
 
     @property
     def csrf(self) -> str:
-        """Is in every form: a page elsewhere cannot know it."""
+        """Return what every form contains and a page elsewhere can't know."""
         return hmac.digest(self.key.encode(), f"form {self.id}".encode(), "sha256").hex()
 
     @property
@@ -57,7 +57,7 @@ class Session:
 
 
 class Login:
-    """Links that are good once, and the sessions that they open."""
+    """Links that work once, and the sessions they open."""
 
     def __init__(self, clock: Clock, people: People, key: str | None = None) -> None:
         self._clock = clock
@@ -70,13 +70,13 @@ class Login:
         self.token = self.new_token(timedelta.max)
 
     def new_token(self, lasts: timedelta = LINK_LASTS) -> str:
-        """Return the token of one more link, good once."""
+        """Return the token of another link, which works once."""
         token = new_token()
         self._links[token] = self._clock.monotonic() + lasts.total_seconds()
         return token
 
     def end_links(self) -> None:
-        """End all links that are not used yet."""
+        """End all links that aren't used yet."""
         self._links.clear()
         self._ended += 1
 
@@ -106,7 +106,7 @@ class Login:
         return Session(secrets.token_urlsafe(16), now, now, person.name, person.stamp, self._key)
 
     def find_link(self, given: str) -> str | None:
-        """Return *given* if it is a good link's token; looking does not use it up."""
+        """Return *given* if it's a good link's token; looking doesn't use it up."""
         now = self._clock.monotonic()
         self._links = {token: until for token, until in self._links.items() if now < until}
         wanted = given.encode("utf-8", "surrogateescape")
@@ -123,7 +123,7 @@ class Login:
         return session if await self.goes_on(session) else None
 
     async def goes_on(self, session: Session) -> bool:
-        """Return whether a session has not ended. One from the future, by a clock set back, has."""
+        """Return whether a session hasn't ended. One from the future, by a clock set back, has."""
         now = self._clock.now().timestamp()
         return (
             session.id not in self._signed_out
@@ -157,7 +157,7 @@ class Login:
 
 
 def cookie_name(request: Request) -> str:
-    """The name of the session's cookie: another one for each port of a host."""
+    """Return the name of the session's cookie, a different one for each port of a host."""
     port = request.headers.get("host", "").rpartition(":")[2]
     return f"{COOKIE}_{port}" if port.isdecimal() else COOKIE
 

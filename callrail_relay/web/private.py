@@ -95,7 +95,7 @@ class Access:
         self._failed = FailedSecrets()
 
     async def page(self, request: Request) -> Response:
-        """The page of a link. It opens nothing, so that programs which preview a link don't use it up."""
+        """Show the page of a link. It opens nothing, so programs that preview a link don't use it up."""
         given = request.query_params.get("token", "")
         token = self._dashboard.login.find_link(given)
         people = await self._dashboard.login.people.all()
@@ -104,7 +104,7 @@ class Access:
         return frame.render("login.html", form={"token": token or ""}, people=people)
 
     async def enter(self, request: Request) -> Response:
-        """Sign in by a link, which may set a first name and password, or by these."""
+        """Sign in by a link, which may set a first name and password, or with these."""
         form, login = await frame.read_form(request), self._dashboard.login
         token, name, password = (form.get(field, "") for field in ("token", "name", "password"))
         try:
@@ -126,7 +126,7 @@ class Access:
         return response
 
     async def link(self, request: Request) -> Response:
-        """A new link, for the secret of this run."""
+        """Return a new link, for the secret of this run."""
         given = request.headers.get("authorization", "").encode("latin-1")
         if not hmac.compare_digest(given, f"Bearer {self._dashboard.link_secret}".encode()):
             return await self._refused(request)
@@ -136,7 +136,7 @@ class Access:
         return JSONResponse({"url": str(request.url.replace(path="/login", query=f"token={token}"))})
 
     async def _refused(self, request: Request) -> Response:
-        """The link doesn't work; or it has, for this browser, by the first of two clicks."""
+        """Say that the link doesn't work; or did, for this browser, with the first of two clicks."""
         if await self._dashboard.login.session(request) is not None:
             return RedirectResponse("/", 303)
         if self._failed.too_many(client_address(request), self._dashboard.clock.monotonic()):
@@ -160,11 +160,11 @@ async def leave(visit: Visit) -> Response:
 
 
 async def events(dashboard: Dashboard, request: Request) -> Response:
-    """One stream for each page that is open, which tells it to look again."""
+    """Open the stream of one open page, which tells it to look again."""
     session = await dashboard.login.session(request)
     if session is None:
         return PlainTextResponse("Signed out", 401)
-    # After a break the page says which version it saw last.
+    # After a break, the page says which version it saw last.
     known = request.headers.get("last-event-id") or request.query_params.get("since", "")
     lines, unbuffered = event_lines(dashboard, session, known), {"X-Accel-Buffering": "no"}  # by nginx
     return StreamingResponse(lines, media_type="text/event-stream", headers=unbuffered)
@@ -242,7 +242,7 @@ def create_private_app(dashboard: Dashboard, exposition: Exposition, *, host: st
         return Response(content, headers={"Content-Type": content_type})
 
     def monitored(answer: frame.Endpoint) -> frame.Endpoint:
-        """For programs: on loopback without a login, anywhere else with one."""
+        """Make an endpoint for programs: on loopback without a login, anywhere else with one."""
 
         async def endpoint(request: Request) -> Response:
             if is_loopback(host) or await dashboard.login.session(request) is not None:
@@ -282,6 +282,6 @@ def create_private_app(dashboard: Dashboard, exposition: Exposition, *, host: st
         ],
         middleware=[Middleware(PrivateGate, host=host)],
     )
-    # Starlette would send a path with a slash too many elsewhere, where it is to answer 404.
+    # Starlette would redirect a path with an extra slash, but it must answer 404.
     app.router.redirect_slashes = False
     return app

@@ -34,11 +34,11 @@ WINDOW = timedelta(minutes=1)
 MOST_ADDRESSES = 10_000
 LARGEST_BODY = 65_536  # bytes, as sent and again after decompression
 SLOWEST_BODY = 30.0  # seconds for a whole body to arrive
-CLOSE = {"Connection": "close"}  # goes with an answer that does not wait for the body
+CLOSE = {"Connection": "close"}  # goes with an answer that doesn't wait for the body
 
 # A sender that repeats a request repeats these; several requests may share an X-Request-Id or the like.
 REPEAT_HEADERS = ("idempotency-key", "x-idempotency-key", "webhook-id", "svix-id", "x-hookdeck-eventid")
-# What may follow the secret in a path, such as the end of the line that was copied along with it.
+# What may follow the secret in a path, such as a line end that was copied along with it.
 AFTER_TOKEN = "/?\u200b\u2060\ufeff" + "".join(filter(str.isspace, map(chr, range(0x3001))))
 _NONCE = re.compile(r"[\w-]{1,128}", re.ASCII)
 
@@ -59,7 +59,7 @@ class PublicParts:
     writable: Callable[[], Awaitable[bool]]
     prove: Callable[[str], str]  # answers a nonce as only this relay can
     answered: Answered
-    passing_on: PassingOn  # in shadow; it marks each request, and one that comes back is refused
+    passing_on: PassingOn  # in shadow mode; it marks each request, and one that comes back is refused
     allow_addresses: Sequence[Network] = ()  # if there are any, only these may post to IF3's webhook
     refused: Refused = uncounted
 
@@ -69,13 +69,13 @@ def client_address(request: HTTPConnection) -> str:
 
 
 class FailedSecrets:
-    """How many wrong secrets each address tried in its present minute; MOST_ADDRESSES are remembered."""
+    """How many wrong secrets each address tried in its current minute; MOST_ADDRESSES are remembered."""
 
     def __init__(self) -> None:
         self._minutes: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     def too_many(self, address: str, now: float) -> bool:
-        """Note one more wrong secret; return whether it is one too many. *now* is in seconds."""
+        """Note another wrong secret; return whether it's one too many. *now* is in seconds."""
         key = network(address)
         began, count = self._minutes.pop(key, (now, 0))
         if now - began >= WINDOW.total_seconds():
@@ -87,7 +87,7 @@ class FailedSecrets:
 
 
 def network(text: str) -> str:
-    """What one party can choose freely counts as one address: a whole /64 of IPv6."""
+    """Return what counts as one address, because one party can choose freely: a whole /64 of IPv6."""
     address = read_address(text)
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((int(address), 64), strict=False))
@@ -111,7 +111,7 @@ class Webhook(ABC):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         clock = self._parts.clock
         began = clock.monotonic()
-        status = 500  # what the listener answers if a fault of ours comes out of here
+        status = 500  # what the listener answers if an error of ours gets out of here
         try:
             try:
                 response = await self._answer(Request(scope, receive, send))
@@ -140,7 +140,7 @@ class Webhook(ABC):
             return _unavailable({})
 
     async def _refusal(self, request: Request) -> Response | None:
-        """The answer to a request that has not the secret in its path, or is no POST."""
+        """Return the answer to a request without the secret in its path, or that isn't a POST."""
         address = client_address(request)
         token, opens = request.path_params["token"], self._parts.tokens.opens
         parsed = read_address(address)
@@ -161,14 +161,14 @@ class Webhook(ABC):
 
 class IF3Hook(Webhook):
     name = "if3"
-    _in_shadow = False  # the last one; then delivery has nothing to claim, and would hold up the next
+    _in_shadow = False  # the last one; then delivery has nothing to claim, and would delay the next
 
     async def take(self, request: Request, body: bytes) -> Response:
         if self._parts.passing_on.mark in request.headers.get("via", ""):
             self._parts.refused("passed on by this relay itself")
             return PlainTextResponse("Misdirected Request: the old URL leads back to this relay.", 421)
         passing_on, intake = self._parts.passing_on, self._parts.intake
-        # Delivery is woken first, to claim the text in the commit that stores it, if it can share that.
+        # Wake delivery first, to claim the text in the commit that stores it, if it can share that.
         shares_commit = intake.store.shares_commits and not self._in_shadow
         if shares_commit:
             self._parts.wake()
@@ -198,15 +198,15 @@ class IF3Hook(Webhook):
         return Response(content, media_type="application/json")
 
     async def _passed_on(self, request: PassOn) -> Passed | None:
-        """What came of passing a stored request on; None if the listener stops before the old URL answers."""
+        """Pass a stored request on; return the old URL's answer, or None if the listener stops before it."""
         try:
             return await self._parts.passing_on.pass_on(request)
-        except asyncio.CancelledError:  # it is on disk: to refuse it would bring it a second time
+        except asyncio.CancelledError:  # it's on disk: a refusal would bring it a second time
             return None
 
 
 class CallRailHook(Webhook):
-    """CallRail's own webhooks. They are signed, so the addresses that may post don't apply: a STOP counts."""
+    """CallRail's own webhooks. They're signed, so the addresses that may post don't apply: a STOP counts."""
 
     name = "callrail"
 
@@ -215,14 +215,14 @@ class CallRailHook(Webhook):
             body,
             signature=request.headers.get(SIGNATURE_HEADER),
             content_type=request.headers.get("content-type"),
-            # CallRail repeats a text's fields in the query; only what we put into the URL is looked at.
+            # CallRail repeats a text's fields in the query; only what we put into the URL is used.
             event=request.query_params.get(EVENT),
         )
         return PlainTextResponse("OK") if signed else PlainTextResponse("Unauthorized", 401)
 
 
 async def read_body(request: Request, largest: int = LARGEST_BODY) -> bytes:
-    """The body, decompressed if it is gzip. Raises BodyTooLarge, ClientDisconnect."""
+    """Return the body, decompressed if it's gzip. Raises BodyTooLarge, ClientDisconnect."""
     length = request.headers.get("content-length", "")
     announced = int(length) if length.isdecimal() else 0
     if announced > largest:
@@ -233,7 +233,7 @@ async def read_body(request: Request, largest: int = LARGEST_BODY) -> bytes:
         if len(body) > largest:
             raise BodyTooLarge
     if not body and (announced or "transfer-encoding" in request.headers):
-        # Whatever lost it on the way here, this request is no ping.
+        # Whatever lost it on the way here, this request isn't a ping.
         raise ClientDisconnect
     if request.headers.get("content-encoding", "").strip().lower() in ("gzip", "x-gzip"):
         return _gunzipped(bytes(body))
@@ -260,7 +260,7 @@ def _not_found() -> Response:
 
 
 class _Rest(StringConvertor):
-    """All that is left of a path, line breaks too."""
+    """Matches the rest of a path, line breaks, too."""
 
     regex = "(?s:.+)"
 
@@ -288,6 +288,6 @@ def create_public_app(parts: PublicParts) -> Starlette:
         ],
         exception_handlers={404: anything_else, 405: anything_else},
     )
-    # Starlette would send a path with a slash too many elsewhere, where it is to answer 404.
+    # Starlette would redirect a path with an extra slash, but it must answer 404.
     app.router.redirect_slashes = False
     return app

@@ -36,11 +36,11 @@ KEEP_ALIVE = 30  # seconds until the next request; a sender's may come just as a
 MOST_CONNECTIONS = 512
 LAST_REQUESTS = 5  # seconds that requests in progress get at the end
 MOST_FILES = 65_536  # open files to ask for: more than any relay needs
-PIPELINE_PAUSE = 0.005  # seconds between answers to requests that did not wait for the answer before them
+PIPELINE_PAUSE = 0.005  # seconds between answers to requests that didn't wait for the answer before them
 HEAD_BYTES = 32_768  # how large a request's head may be
 BACKLOG = 4096
-ACCEPTED_AT_ONCE = 16  # connections, in one turn of the loop: a burst of them waits neither long nor alone
-RECEIVE_BUFFER = 16_384  # bytes that the operating system holds, and so what one read brings at most
+ACCEPTED_AT_ONCE = 16  # connections per turn of the loop: a burst waits neither long nor alone
+RECEIVE_BUFFER = 16_384  # bytes that the operating system holds, and so the most that one read brings
 
 _NONE_LEFT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _ABSOLUTE = re.compile(rb"\A(\S+ )https?://[^/?\s]+(?=/)", re.IGNORECASE)
@@ -53,8 +53,8 @@ class Connections(ServerState):
     """
     The open connections of one listener, and those that wait for their peer to send or to read.
 
-    One that waited for PEER_SECONDS is dropped. If there are too many, the one that has waited longest
-    is dropped; one whose request is being answered never is.
+    One that has waited for PEER_SECONDS is dropped. If there are too many, the one that has waited longest is
+    dropped; one whose request is being answered never is.
     """
 
     def __init__(self, refused: Callable[[str], None]) -> None:
@@ -122,7 +122,7 @@ class LimitedProtocol(H11Protocol):
     def handle_events(self) -> None:
         if self.conn.their_state is h11.IDLE:
             self._tidy()
-            # uvicorn would look ten times a second whether it is another.
+            # uvicorn would check ten times a second whether it's another.
             date = formatdate(_CLOCK.now().timestamp(), usegmt=True).encode()
             self.server_state.default_headers = [(b"date", date)]
         cycle = self.cycle
@@ -133,7 +133,7 @@ class LimitedProtocol(H11Protocol):
         if self.cycle.more_body:
             self.server_state.wait_for(self)
         elif not (taken or _NEXT_REQUEST.match(self.conn.trailing_data[0])):
-            # Its length is wrong or missing, and its app has not seen the body yet: that is not all of it.
+            # Its length is wrong or missing, and its app hasn't seen the body yet: that isn't all of it.
             self.send_400_response("The request is longer than its Content-Length.")
         elif not self.flow.write_paused:
             self.server_state.stop_waiting(self)
@@ -164,7 +164,7 @@ class LimitedProtocol(H11Protocol):
             # The body broke off: this tells its app that the client is gone.
             cycle.disconnected = True
             cycle.message_event.set()
-        # An answer may have begun, or must have no body, as one to HEAD.
+        # An answer may have begun, or must have no body, such as one to HEAD.
         with contextlib.suppress(h11.LocalProtocolError):
             super().send_400_response(msg)
         self.transport.close()
@@ -185,7 +185,7 @@ class LimitedProtocol(H11Protocol):
 
 
 def most_connections(wanted: int) -> int:
-    """As many of the *wanted* connections as the operating system allows, after asking it for more files."""
+    """Return how many of the *wanted* connections the system allows, after asking for more files."""
     if sys.platform == "win32":
         return wanted
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -196,16 +196,16 @@ def most_connections(wanted: int) -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
     except (OSError, ValueError):  # macOS names no limit although it has one
         files = soft
-    # The store, CallRail and the other listener need some as well.
+    # The store, CallRail and the other listener need some, too.
     return min(wanted, files // 2)
 
 
 class Listener:
     """
-    One app on one port, which is taken when the listener is made. Raises Unavailable if it is in use.
+    One app on one port, which is taken when the listener is made. Raises Unavailable if it's in use.
 
-    *trusted_proxies* are the addresses whose ``X-Forwarded-For`` is believed. *refused* gets the reason why
-    a connection or a request was refused before the app saw it.
+    *trusted_proxies* are the addresses whose ``X-Forwarded-For`` is believed. *refused* gets the reason why a
+    connection or a request was refused before the app saw it.
     """
 
     def __init__(
@@ -241,7 +241,7 @@ class Listener:
         self._taken: set[asyncio.Task[None]] = set()
 
     def trust(self, proxies: Sequence[str]) -> None:
-        """Believe the ``X-Forwarded-For`` of these proxies from now on, and of no other."""
+        """Believe the ``X-Forwarded-For`` of these proxies from now on, and of no others."""
         self._app.trusted_hosts = ProxyHeadersMiddleware(self._app, list(proxies)).trusted_hosts
 
     @property
@@ -257,7 +257,7 @@ class Listener:
         if self._accepting is not None:
             self._accepting.cancel()
             await asyncio.wait([self._accepting])
-            # First of all: a peer that is refused knows that nothing arrived, and one that waits does not.
+            # First of all: a peer that is refused knows that nothing arrived, and one that waits doesn't.
             self._socket.close()
             server = uvicorn.Server(self._config)
             server.server_state = self._connections
@@ -266,7 +266,7 @@ class Listener:
         self._socket.close()
 
     async def _accept(self) -> None:
-        """Take connections: asyncio's server stops after a failed one on Windows (CPython issue 93821)."""
+        """Accept connections: asyncio's server stops after a failed one on Windows (CPython issue 93821)."""
         loop = asyncio.get_running_loop()
         for number in itertools.count(1):
             try:
@@ -302,8 +302,8 @@ def _bind(host: str, port: int, setting: str) -> socket.socket:
             table = setting.partition(".")[0]
             remedy = f"Set {table}.host to an address of this computer, such as 127.0.0.1."
         raise Unavailable(f"Port {port} on {host} can't be used ({why}). {remedy}") from error
-    # An answer's body goes out at once behind its head, and does not wait 40 ms for the other end to
-    # acknowledge that. asyncio sets this only for sockets that it opens.
+    # An answer's body is sent right after its head, without waiting 40 ms for the other end to acknowledge
+    # it. asyncio sets this only for sockets that it opens.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
     listening.settimeout(0)
@@ -312,7 +312,7 @@ def _bind(host: str, port: int, setting: str) -> socket.socket:
 
 ASK_EVERY = timedelta(seconds=30)
 ASK_AGAIN = timedelta(seconds=5)
-MOST_FAILURES = 3  # in a row: a machine that wakes up, or one that is very busy, may miss one
+MOST_FAILURES = 3  # in a row: a machine that wakes up, or is very busy, may miss one
 
 
 async def until_unanswered(fetch: Fetch, url: str, clock: Clock, hook: EventHook) -> None:

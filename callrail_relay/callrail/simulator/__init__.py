@@ -1,8 +1,8 @@
 """
 A simulated CallRail: what its API v3 answers, remembers and gets wrong, as an ASGI app.
 
-CallRail has no sandbox, so the facts come from its documentation and from what was seen of the live API.
-If neither says anything, the simulator takes the stricter side.
+CallRail has no sandbox, so the facts come from its documentation and from answers of the live API. Where
+neither says anything, the simulator is strict.
 """
 
 from callrail_relay.callrail.simulator.api import create_app

@@ -39,12 +39,12 @@ from callrail_relay.domain.message import as_json
 from callrail_relay.domain.routing import is_loopback
 from callrail_relay.errors import RelayError, UsageError
 
-# 25 months, after which records are out of reach: https://apidocs.callrail.com/#filtering
+# 25 months, after which records can't be read: https://apidocs.callrail.com/#filtering
 RETENTION = timedelta(days=25 * 30)
 
 Handler = Callable[["Question"], Json]
 _Record = TypeVar("_Record")
-# The quotes are documented; without them it passes too.
+# The quotes are documented, but it also passes without them.
 _TOKEN = re.compile(r'Token token=(?:"([^"]+)"|([^"\s]+))')
 _NUMBER = Annotated[int, Field(ge=1)]  # of a page
 _SIZE = Annotated[int, Field(ge=1, le=250)]
@@ -68,18 +68,18 @@ class Question:
 
     @property
     def fields(self) -> set[str]:
-        """The extra fields that ``fields=a,b`` asks for; they come on top of the usual ones."""
+        """Return the extra fields that ``fields=a,b`` asks for, beside the usual ones."""
         return {name.strip() for name in self.params.get("fields", "").split(",")}
 
     def company(self, company_id: object) -> Company:
-        """The account's company with this id."""
+        """Return the account's company with this id."""
         company = self.simulator.companies.get(str(company_id))
         if company is None or company.account_id != self.account.id:
             raise HTTPException(404, "Not found")
         return company
 
     def companies(self) -> list[Company]:
-        """The account's companies, or the one that ``company_id`` asks for."""
+        """Return the account's companies, or the one that ``company_id`` names."""
         if "company_id" in self.params:
             return [self.company(self.params["company_id"])]
         return [one for one in self.simulator.companies.values() if one.account_id == self.account.id]
@@ -88,14 +88,14 @@ class Question:
         return self.params.get("status") in {None, record.status}
 
     def matches(self, conversation: Conversation) -> bool:
-        """Whether ``search`` is part of the customer's name, or in digits of their number."""
+        """Whether ``search`` is part of the customer's name, or of the digits of their number."""
         search = self.params.get("search", "")
         digits = re.sub(r"[\s().+-]", "", search)
         named = search.lower() in conversation.customer_name.lower()
         return named or (digits.isdecimal() and digits in conversation.customer)
 
     def since(self) -> datetime:
-        """The beginning of ``start_date`` in the account's zone; without it, a guess: 30 days ago."""
+        """Return the beginning of ``start_date`` in the account's zone; without it, a guess: 30 days ago."""
         now = self.simulator.clock.now().astimezone(ACCOUNT_ZONE)
         asked = self.params.get("start_date", now.date() - timedelta(days=30))
         since = datetime.combine(read_asked(date, asked, "start_date"), time(), ACCOUNT_ZONE)
@@ -104,7 +104,7 @@ class Question:
         return since
 
     def page(self, name: str, records: Sequence[_Record], shape: Callable[[_Record], Json]) -> Json:
-        """The page of *records* that is asked for: https://apidocs.callrail.com/#offset-pagination"""
+        """Return the requested page of *records*: https://apidocs.callrail.com/#offset-pagination"""
         page = read_asked(_NUMBER, self.params.get("page", 1), "page")
         per_page = read_asked(_SIZE, self.params.get("per_page", 100), "per_page")
         first = (page - 1) * per_page
@@ -119,7 +119,7 @@ class Question:
 
 def _endpoint(simulator: Simulator, method: str, handler: Handler) -> Callable[[Request], Awaitable[ASGIApp]]:
     sends = handler is send_text
-    # CallRail documents 201 for a text and answers 200.
+    # CallRail documents 201 for a text, but answers 200.
     status = 201 if handler is create_integration else 200
 
     async def answer(request: Request) -> Response:
@@ -127,7 +127,7 @@ def _endpoint(simulator: Simulator, method: str, handler: Handler) -> Callable[[
             question = await _read(simulator, request)
             _admit(question, writes=method != "GET", sends=sends)
             response: Response = JSONResponse(handler(question), status)
-            # Now: a webhook may come before the answer to the text that it is about.
+            # Now, because a webhook may come before the answer about the same text.
             simulator.webhooks.start()
         except HTTPException as refusal:
             response = JSONResponse({"error": refusal.detail}, refusal.status_code)
@@ -143,7 +143,7 @@ def _endpoint(simulator: Simulator, method: str, handler: Handler) -> Callable[[
 
 
 async def _read(simulator: Simulator, request: Request) -> Question:
-    """Raises HTTPException or UsageError if the key is wrong or the parameters are in the wrong place."""
+    """Raise HTTPException or UsageError if the key is wrong or the parameters are in the wrong place."""
     match = _TOKEN.fullmatch(request.headers.get("authorization", ""))
     given = (match[1] or match[2]) if match else ""
     if not hmac.compare_digest(given.encode(), simulator.api_key.encode()):
@@ -158,11 +158,11 @@ async def _read(simulator: Simulator, request: Request) -> Question:
 
 
 def _admit(question: Question, *, writes: bool, sends: bool) -> None:
-    """Raises HTTPException: no such account, its general limit is used up, or the key is read-only."""
+    """Raise HTTPException if the account is unknown, its general limit used up, or the key read-only."""
     if "account_id" not in question.path:
         return
     limit, now = question.account.requests, question.simulator.clock.now()
-    if not sends:  # a send has its own limits
+    if not sends:  # sends have their own limits
         if not limit.has_room(now):
             raise HTTPException(429, "Rate limit exceeded")
         limit.spend(now)
@@ -185,13 +185,13 @@ def list_trackers(question: Question) -> Json:
     trackers = filter(question.has_status, question.simulator.trackers.values())
     owned = [tracker for tracker in trackers if tracker.company.id in owners]
     page = question.page("trackers", owned, Tracker.as_json)
-    # This list does not say how many pages there are (2026-02).
+    # This list doesn't say how many pages there are (2026-02).
     del page["total_pages"]
     return page
 
 
 def list_conversations(question: Question) -> Json:
-    """The conversations by company, ``search`` and time of their last text, newest activity first."""
+    """List conversations by company, ``search`` and time of their last text, newest activity first."""
     owners, since = {company.id for company in question.companies()}, question.since()
     found = [
         conversation
@@ -264,10 +264,10 @@ _REGIONS = frozenset({"US", "PR", "VI", "GU", "MP", "AS", "CA", None})
 
 def send_text(question: Question) -> Json:
     """
-    The one call that texts a person: its conversation, or HTTPException, and nothing is taken.
+    Text a person: return the conversation, or raise HTTPException, and accept nothing.
 
-    Its form has the parameters of https://apidocs.callrail.com/#sending-a-text-message without media. Only a
-    text that is taken counts toward the limits.
+    Its form has the parameters of https://apidocs.callrail.com/#sending-a-text-message without media. Only an
+    accepted text counts toward the limits.
     """
     simulator, account, form = question.simulator, question.account, question.form
     if not account.texts.has_room(simulator.clock.now()):
@@ -364,12 +364,12 @@ Control = Callable[[Simulator, Any], Any]
 
 
 def create_app(simulator: Simulator) -> Starlette:
-    """CallRail's API under /v3 and the sandbox's own routes under /sandbox, over one state."""
+    """Return CallRail's API under /v3 and the sandbox's own routes under /sandbox, over one state."""
 
     async def refuse(_request: Request, exc: Exception) -> Response:
         if isinstance(exc, HTTPException):
             return JSONResponse({"error": exc.detail.capitalize()}, exc.status_code, exc.headers)
-        return JSONResponse({"error": str(exc)}, 400)  # which no one reads if the client has gone
+        return JSONResponse({"error": str(exc)}, 400)  # nobody reads it if the client has gone
 
     calls = [
         Route(f"/v3/{path}.json", _endpoint(simulator, method, handler), methods=[method])
@@ -382,7 +382,7 @@ def create_app(simulator: Simulator) -> Starlette:
 
 
 def sandbox_routes(simulator: Simulator) -> list[Route]:
-    """They need no key, and so answer only to this machine."""
+    """They need no key, so they answer only to this machine."""
 
     def endpoint(status: int, handler: Control) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
@@ -403,10 +403,10 @@ def sandbox_routes(simulator: Simulator) -> list[Route]:
 
 
 def _is_local(request: Request) -> bool:
-    """Whether the request comes from this machine, and no web page elsewhere had a browser send it."""
+    """Whether the request comes from this machine, and not from a web page elsewhere through a browser."""
     client = request.client.host if request.client else ""
     origin = request.headers.get("origin", "http://localhost")
-    # A name that was made to point here (DNS rebinding) is in Host.
+    # The Host header shows a name that was made to point here (DNS rebinding).
     host = f"//{request.headers.get('host', '')}"
     try:
         names = (client, urlsplit(origin).hostname, urlsplit(host).hostname)
@@ -432,7 +432,7 @@ def _change_webhooks(simulator: Simulator, body: object) -> dict[str, Any]:
 
 _CONTROLS: tuple[tuple[str, str, int, Control], ...] = (
     ("GET", "texts", 200, lambda simulator, _: as_json(simulator.texts)),
-    # The conversations stay, as nothing takes a text back.
+    # The conversations stay, because nothing takes a text back.
     ("DELETE", "texts", 204, lambda simulator, _: simulator.texts.clear()),
     ("GET", "faults", 200, _list_faults),
     ("POST", "faults", 201, _add_faults),

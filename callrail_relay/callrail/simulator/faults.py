@@ -1,8 +1,8 @@
 """
-What goes wrong, with which requests, and how often; and how it happens to them.
+What goes wrong, with which requests, and how often; and how.
 
-A fault is a JSON object with the fields of ``Fault``; a file of them is a list, and so is what
-POST /sandbox/faults takes. The first fault that applies to a request happens to it, and no other.
+A fault is a JSON object with the fields of ``Fault``; a file of them is a list, and so is what POST
+/sandbox/faults accepts. Only the first fault that applies to a request happens to it.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from callrail_relay.errors import UsageError
 
 On = Literal["send", "read", "any"]
 
-# The customer in an answer that is about another person.
+# The customer in an answer about another person.
 OTHER_CUSTOMER = "+12025550199"
 # The scope's extension with a ``wait`` for an in-process client, whose patience may end.
 WAIT = "callrail_relay.wait"
@@ -37,7 +37,7 @@ _GARBAGE = "<!DOCTYPE html><html><body><h1>We will be right back</h1></body></ht
 
 
 class Kind(StrEnum):
-    """What goes wrong. The first group is before a text is taken, the second after it was taken as usual."""
+    """What goes wrong. The first group happens before a text is accepted, the second after it, as usual."""
 
     DELAY = "delay"  # everything as usual, but only after ``delay`` seconds
     REFUSE = "refuse"  # no connection; over a real socket an app can only close it unanswered
@@ -129,12 +129,12 @@ class Faults(list[Fault]):
     async def answer(
         self, request: Request, answer: Callable[[Request], Awaitable[Response]], *, sends: bool
     ) -> ASGIApp:
-        """What *answer* makes of the request, spoiled if a fault happens to it."""
+        """Return what *answer* makes of the request, spoiled if a fault happens to it."""
         fault = await self._choose(request, sends=sends)
         if fault is None:
             return await answer(request)
         if fault.delay > 0 and fault.kind not in {Kind.LATE_ANSWER, Kind.SLOW_BODY}:
-            # Read first: a client that gives up meanwhile has still sent its request.
+            # Read first: a client that gives up meanwhile has sent its request all the same.
             await request.body()
             await self._wait(request.scope, fault.delay)
         match fault.kind:
@@ -148,7 +148,7 @@ class Faults(list[Fault]):
         return await self._spoil(request, fault, await answer(request))
 
     async def _choose(self, request: Request, *, sends: bool) -> Fault | None:
-        """The fault that happens to this request, counted as having happened."""
+        """Return the fault that happens to this request, counted as having happened."""
         recipient, chosen = None, None
         if sends and any(fault.number is not None for fault in self):
             with suppress(ValueError, RecursionError, TypeError, KeyError):
@@ -162,7 +162,7 @@ class Faults(list[Fault]):
         return chosen
 
     async def _spoil(self, request: Request, fault: Fault, answer: Response) -> ASGIApp:
-        """What goes wrong after the text was taken; a refusal keeps its status and its words."""
+        """Return what goes wrong after the text was accepted; a refusal keeps its status and its words."""
         spoiled: ASGIApp = answer
         took = answer.status_code < 300
         match fault.kind:
@@ -225,9 +225,9 @@ def _response(body: bytes, status: int, headers: dict[str, str]) -> Response:
 
 def _broken(error: type[ConnectionError], answer: Response | None = None) -> ASGIApp:
     """
-    The end of the connection, after half of the *answer* if there is one.
+    End the connection, after half of the *answer* if there is one.
 
-    Over a real socket uvicorn's transport is closed under it: an app that raises would only make the server
+    Over a real socket, uvicorn's transport is closed under it: an app that raises would only make the server
     answer 500. In process there is none, and *error* is raised instead.
     """
 
@@ -242,7 +242,7 @@ def _broken(error: type[ConnectionError], answer: Response | None = None) -> ASG
         if transport is None:
             raise error
         transport.abort() if answer is None else transport.close()
-        # uvicorn answers 500 for an app that returns before it has noticed that the client is gone.
+        # uvicorn answers 500 for an app that returns before uvicorn notices that the client is gone.
         while (await receive())["type"] != "http.disconnect":
             pass
 
@@ -250,7 +250,7 @@ def _broken(error: type[ConnectionError], answer: Response | None = None) -> ASG
 
 
 def load_faults(document: str | bytes) -> list[Fault]:
-    """The faults of a JSON file: a list of objects, or one object. Raises UsageError."""
+    """Return the faults of a JSON file: a list of objects, or one object. Raises UsageError."""
     try:
         return read_faults(json.loads(document))
     except (ValueError, RecursionError) as exc:
@@ -258,5 +258,5 @@ def load_faults(document: str | bytes) -> list[Fault]:
 
 
 def read_faults(value: object) -> list[Fault]:
-    """The faults of a JSON value: a list of objects, or one object. Raises UsageError."""
+    """Return the faults of a JSON value: a list of objects, or one object. Raises UsageError."""
     return read_asked(list[Fault], value if isinstance(value, list) else [value], "faults")

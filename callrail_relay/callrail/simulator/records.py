@@ -21,7 +21,7 @@ Json = dict[str, Any]
 
 # Conversations carried this zone's offset although their company was in another one (2026-04-07).
 ACCOUNT_ZONE = ZoneInfo("America/New_York")
-# How many messages the list shows is not documented; the single conversation has them all.
+# How many messages the list shows isn't documented; the single conversation has them all.
 RECENT_MESSAGES = 25
 
 _DESTINATION = "+12025550144"
@@ -30,14 +30,14 @@ _NUMBER = re.compile(r"(?:\+1)?([2-9]\d{2}[2-9]\d{6})", re.ASCII)
 
 @dataclass(slots=True)
 class Bucket:
-    """What an account may take in a rolling hour and day, the stricter side: CallRail's may not roll."""
+    """What an account may send in a rolling hour and day, the strict side: CallRail's may not roll."""
 
     per_hour: int
     per_day: int
     _taken: list[datetime] = field(default_factory=list)
 
     def used(self, now: datetime) -> tuple[int, int]:
-        """What the last 60 minutes and the last 24 hours took."""
+        """Return how much the last 60 minutes and the last 24 hours used."""
         hour, day = (bisect_right(self._taken, now - timedelta(hours=hours)) for hours in (1, 24))
         return len(self._taken) - hour, len(self._taken) - day
 
@@ -129,7 +129,7 @@ class Tracker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One text as the conversation shows it: an outgoing one with what CallRail appended."""
+    """One text as the conversation shows it; an outgoing one with what CallRail appended."""
 
     id: int
     direction: Direction
@@ -147,7 +147,7 @@ class Message:
         return {"id": self.id, **self._as_any(instant(self.created_at))}
 
     def as_recent(self) -> Json:
-        """As it is shown in the list of conversations."""
+        """Return it as the list of conversations shows it."""
         thread = Json(id=self.thread_id, notes=None, tags=[], value=None, lead_qualification=None)
         return {**self._as_any(with_offset(self.created_at)), "sms_thread": thread}
 
@@ -163,7 +163,7 @@ class Conversation:
     id: str
     company: Company
     customer: str
-    # What caller ID says of most mobile phones.
+    # What caller ID says about most mobile phones.
     customer_name: str = "Wireless Caller"
     messages: list[Message] = field(default_factory=list)
 
@@ -171,7 +171,7 @@ class Conversation:
         return sorted(self.messages, key=lambda message: message.age, reverse=True)
 
     def as_json(self, fields: AbstractSet[str] = frozenset()) -> Json:
-        """In the list, and as the answer to a send; the numbers are those of the first and the last text."""
+        """Return it as in the list and in a send's answer, with the numbers of the first and last text."""
         first, last = self.messages[0], self.messages[-1]
         extra = {"lead_status": None, "source": last.tracker.name}
         return {
@@ -196,7 +196,7 @@ class Conversation:
         } | {name: value for name, value in extra.items() if name in fields}
 
     def as_single(self) -> Json:
-        """The head of a conversation asked for by its id; its paged messages go beside it."""
+        """Return the head of a conversation asked for by its id; its paged messages go beside it."""
         names = ("id", "company_id", "customer_phone_number", "current_tracking_number", "state")
         return {name: value for name, value in self.as_json().items() if name in names}
 
@@ -216,7 +216,7 @@ class Integration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
-    """One text that the API took: ``content`` as asked for, ``delivered_content`` as it went out."""
+    """One text that the API accepted: ``content`` as asked for, ``delivered_content`` as it was sent."""
 
     recipient: str
     tracking_number: str
@@ -228,7 +228,7 @@ class Text:
     conversation_id: str
 
 
-ASKED = ConfigDict(extra="forbid")  # of what a person asks for, as JSON
+ASKED = ConfigDict(extra="forbid")  # for what a person asks for, as JSON
 Seconds = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 
 
@@ -244,13 +244,13 @@ def read_asked(kind: Callable[..., T], value: object, what: str) -> T:
 
 
 def normalize(number: object) -> str | None:
-    """*number* as E.164, if it is written so or as ten digits: it isn't known what else CallRail takes."""
+    """Return *number* as E.164, if written so or as ten digits; what else CallRail accepts isn't known."""
     match = _NUMBER.fullmatch(number) if isinstance(number, str) else None
     return f"+1{match[1]}" if match else None
 
 
 def formatted(number: str) -> str:
-    """The ``formatted_*`` form of an E.164 number: 202-555-0122."""
+    """Return the ``formatted_*`` form of an E.164 number: 202-555-0122."""
     return f"{number[2:5]}-{number[5:8]}-{number[8:]}"
 
 

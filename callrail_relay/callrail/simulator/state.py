@@ -1,4 +1,4 @@
-"""Everything CallRail would know, with one account, company and tracking number to begin with."""
+"""Everything CallRail would know, starting with one account, company and tracking number."""
 
 import string
 from dataclasses import replace
@@ -31,8 +31,8 @@ class Simulator:
     """
     The state of one CallRail.
 
-    ``read_only`` is what a key is until write access is switched on. ``max_characters`` is the longest text
-    that is taken: CallRail documents 140 and has taken 1,591. Both may be changed while it runs.
+    ``read_only`` is how a key starts until write access is switched on. ``max_characters`` is the longest
+    text that is accepted: CallRail documents 140 and has accepted 1,591. Both may be changed while it runs.
     """
 
     def __init__(self, *, clock: Clock, api_key: str, random: Random | None = None) -> None:
@@ -72,11 +72,11 @@ class Simulator:
         self.trackers = {tracker.id: tracker}
 
     def fault(self, *faults: Fault) -> None:
-        """Let these things go wrong from now on, after those that are there already."""
+        """Let these things go wrong from now on, after the ones that are there already."""
         self.faults.extend(map(replace, faults))
 
     def opt_out(self, recipient: str, tracking_number: str | None = None) -> None:
-        """The person gets nothing more from this number, or from any number there is. Raises NotFound."""
+        """Opt the person out of this number, or of all numbers. Raises NotFound."""
         numbers = {number for tracker in self.trackers.values() for number in tracker.tracking_numbers}
         if tracking_number is not None:
             self.tracker_of(tracking_number)
@@ -86,9 +86,9 @@ class Simulator:
 
     def receive(self, recipient: str, content: str, *, tracking_number: str | None = None) -> Message:
         """
-        A text from the person to one of our numbers, the first one unless named. Raises NotFound.
+        Receive a text from the person on one of our numbers, the first one unless named. Raises NotFound.
 
-        One stop word alone opts them out of texts from that number, START or YES alone lifts it.
+        A stop word alone opts them out of texts from that number; START or YES alone opts them in again.
         """
         number, customer = tracking_number or self.tracking_number, _customer(recipient)
         word = content.strip().upper()
@@ -100,7 +100,7 @@ class Simulator:
         return message
 
     def write(self, recipient: str, content: str, *, tracking_number: str | None = None) -> Message:
-        """A text that a person sent from CallRail's own page; it counts toward the limits."""
+        """Add a text that a person sent from CallRail's own page; it counts toward the limits."""
         number = tracking_number or self.tracking_number
         account = self.accounts[self.tracker_of(number).company.account_id]
         account.texts.spend(self.clock.now())
@@ -118,7 +118,7 @@ class Simulator:
             )
             self.conversations[conversation.id] = conversation
             self.conversations_by_customer[tracker.company.id, customer] = conversation
-        # One thread for the texts of a conversation over one tracking number.
+        # One thread for a conversation's texts over one tracking number.
         thread = self._threads.setdefault((conversation.id, number), new_id("SMT", len(self._threads) + 1))
         message = Message(
             id=next(self._message_ids),
@@ -135,7 +135,7 @@ class Simulator:
         return message
 
     def find_account(self, account_id: str) -> Account | None:
-        """The account by its ACC id or its nine-digit number, since paths have either."""
+        """Return the account by its ACC id or its nine-digit number, since paths have either."""
         named = (one for one in self.accounts.values() if account_id in {one.id, str(one.numeric_id)})
         return next(named, None)
 
@@ -146,7 +146,7 @@ class Simulator:
         raise NotFound("The simulator has no such tracking number. Add a tracker first.")
 
     def _conversation_id(self) -> str:
-        """Five letters and digits without a prefix, as seen on 2026-04-07."""
+        """Return five letters and digits without a prefix, as seen on 2026-04-07."""
         while True:
             conversation_id = "".join(self.random.choices(string.ascii_lowercase + string.digits, k=5))
             if conversation_id not in self.conversations:
@@ -161,5 +161,5 @@ def _customer(recipient: object) -> str:
 
 
 def new_id(prefix: str, number: int) -> str:
-    """An id as CallRail's: a prefix of three letters and 32 hexadecimal digits."""
+    """Return an id like CallRail's: a prefix of three letters and 32 hexadecimal digits."""
     return f"{prefix}{number:032x}"

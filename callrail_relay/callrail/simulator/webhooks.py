@@ -1,5 +1,5 @@
 """
-The webhooks of the simulated CallRail: it posts each text to the URLs of its company's integration.
+The simulated CallRail's webhooks: it posts each text to the URLs of its company's integration.
 
 "Text Message Received" and "Text Message Sent", signed as https://apidocs.callrail.com/#validating-payloads
 says, and never sent again. The fields are those of a body seen on 2026-04-08. No body was recorded for a text
@@ -31,7 +31,7 @@ from callrail_relay.clock import Clock
 from callrail_relay.errors import SettingsError
 from callrail_relay.network import find_network
 
-# Seconds; how long CallRail waits for an answer is not documented.
+# Seconds; how long CallRail waits for an answer isn't documented.
 _PATIENCE = 10.0
 _FIRST_COMPANY = 123456789
 
@@ -62,7 +62,7 @@ class Telling:
 
 @dataclass(slots=True)
 class Webhooks:
-    """The webhooks that were posted and those still to post, with their delay."""
+    """The webhooks that were posted, and those still to post, with their delay."""
 
     clock: Clock
     transport: httpx2.AsyncBaseTransport | None = None
@@ -111,7 +111,7 @@ class Webhooks:
 
 
 def _fields(manner: Manner, conversation: Conversation, message: Message, agent: str | None) -> Json:
-    """The body, key for key as seen on 2026-04-08; ``agent`` is documented for Sent."""
+    """Return the body, key for key as seen on 2026-04-08; ``agent`` is documented for Sent."""
     numbers = (conversation.customer, message.tracking_number)
     person, ours = (f"***{one[-4:]}" if manner.masked else formatted(one) for one in numbers)
     incoming = message.direction == "incoming"

@@ -1,1 +1,1 @@
-"""The dashboard's pages: ``frame`` is what they share, ``actions`` does what a person decides on them."""
+"""The dashboard's pages: ``frame`` is what they share, ``actions`` does what a person decides."""

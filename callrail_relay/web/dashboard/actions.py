@@ -1,4 +1,4 @@
-"""What a person decides on a page: about one text, an account, or the list of opt-outs."""
+"""What a person decides on a page: about one text, an account, or the opt-outs."""
 
 from starlette.responses import Response
 
@@ -18,7 +18,7 @@ def _verb(visit: Visit) -> Verb:
 
 
 async def ask(visit: Visit) -> Response:
-    """The page with a question."""
+    """Show the page with a question."""
     verb = _verb(visit)
     [text, *_] = await visit.dashboard.operations.find(visit.request.path_params["id"])
     return await visit.draw(
@@ -44,7 +44,7 @@ async def act(visit: Visit) -> Response:
 
 
 async def undo(visit: Visit) -> Response:
-    """Take back what one click decided, unless something came of it already."""
+    """Undo what one click decided, unless it had an effect already."""
     undone, late = await visit.dashboard.operations.undo(visit.form.get("batch", ""), Actor(name=visit.who))
     if not undone:
         raise NotAllowed(say("undo_late"))
@@ -53,7 +53,7 @@ async def undo(visit: Visit) -> Response:
 
 
 async def show_edit(visit: Visit, *, fault: str = "") -> Response:
-    """The form in which a text on hold is corrected, as it was typed if that had a *fault*."""
+    """Show the form to correct a text on hold, as it was typed if that had a *fault*."""
     found = await visit.dashboard.history.rows([visit.request.path_params["id"]])
     if not found or not editable(text := found[0]):
         raise NotAllowed(say("no_edit"))
@@ -62,7 +62,7 @@ async def show_edit(visit: Visit, *, fault: str = "") -> Response:
     asked_from = own_address(back, f"/texts/{text.id}")
     status = 422 if fault else 200
     values = {"text": text, "form": form, "fault": fault, "asked_from": asked_from}
-    return await visit.draw("edit.html", status, still=True, **values)  # nothing takes what a person types
+    return await visit.draw("edit.html", status, still=True, **values)  # nothing replaces what a person types
 
 
 async def edit(visit: Visit) -> Response:
@@ -72,7 +72,7 @@ async def edit(visit: Visit) -> Response:
         message = await visit.dashboard.operations.edit(id_, text=text, to=to, actor=actor)
     except UsageError as error:
         return await show_edit(visit, fault=str(error))
-    except NotAllowed as error:  # another person decided on it meanwhile
+    except NotAllowed as error:  # another person decided about it meanwhile
         return await visit.draw("problem.html", 409, still=True, missing=False, words=str(error), typed=text)
     if message.status is Status.HELD:
         return visit.go(f"/texts/{id_}", say("edited_held"))

@@ -1,4 +1,4 @@
-"""Forms for the settings, made from ``forms.toml``: shown, read, and saved the same way for all."""
+"""Forms for the settings, made from ``forms.toml``: all are shown, read, and saved the same way."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ class Field:
         words = form.get(self.key, "").strip() + form.get(f"{self.key}.unit", "")
         if self.kind == "list":
             return [word.strip() for word in words.split(",") if word.strip()]
-        # Only a choice can be none; all else has to be filled in.
+        # Only a choice can be none; everything else must be filled in.
         return None if self.kind == "choice" and not words else words
 
 
@@ -41,7 +41,7 @@ class Form:
 
 
 class Change(NamedTuple):
-    """What a form changes, by key; *lines* are shown instead of it if the file can't be written."""
+    """What a form changes, by key; *lines* are shown instead if the file can't be written."""
 
     values: Mapping[str, object]
     lines: str | None = None
@@ -57,7 +57,7 @@ def forms() -> Mapping[str, Form]:
 
 
 def values(visit: Visit, page: str, refused: Saved | None) -> dict[str, Any]:
-    """What the template of a settings page needs. It reads the file: in a thread."""
+    """Return what the template of a settings page needs. It reads the file, so run it in a thread."""
     editor = visit.dashboard.settings
     broken, waiting, settings = "", tuple[str, ...](), editor.context.settings
     try:
@@ -100,7 +100,7 @@ async def save(
     except RelayError as error:
         return await show(visit, refused=Saved(why=str(error)))
     if saved.faults or saved.lines:
-        # One that no field is to blame for, such as of a line that a person wrote meanwhile.
+        # An error that no field caused, such as in a line that a person wrote meanwhile.
         others = " ".join(f"{key} {words}" for key, words in saved.faults.items() if key not in fields)
         return await show(visit, refused=replace(saved, why=others or saved.why))
     done = say("saved_restart") if saved.waits else say("saved")
@@ -114,7 +114,7 @@ def _labels() -> Mapping[str, str]:
 
 
 def _named(words: str) -> str:
-    """A fault with the labels of the page in place of keys."""
+    """Return an error with the page's labels in place of keys."""
     for key, label in _labels().items():
         words = words.replace(key, f"“{label}”")
     return words

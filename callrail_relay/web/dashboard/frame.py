@@ -59,7 +59,7 @@ RECENT = timedelta(days=30)
 
 
 class _Background:
-    """One task at a time that no page waits for to its end; *made* is called when it is done."""
+    """One task at a time whose end no page waits for; *made* is called when it's done."""
 
     def __init__(self, made: Callable[[], None]) -> None:
         self._made = made
@@ -95,7 +95,7 @@ class Examiner(_Background):
         self.report = Cached(partial(run_checks, checks), FRESH, clock)
 
     def latest(self) -> Cached[HealthReport]:
-        """The report, which is renewed meanwhile if it is old."""
+        """Return the report; an old one is renewed meanwhile."""
         if self.report.is_old():
             self._begin(self.report.get)
         return self.report
@@ -109,7 +109,7 @@ class Examiner(_Background):
 
 
 class Comparison(_Background):
-    """The latest report on shadow mode, made when a person asks: it takes requests to CallRail."""
+    """The latest report on shadow mode, made when a person asks, because it takes requests to CallRail."""
 
     def __init__(
         self, make: Callable[[], Awaitable[ShadowReport]], clock: Clock, made: Callable[[], None]
@@ -121,13 +121,13 @@ class Comparison(_Background):
         self.fault = ""  # why the last one isn't complete
 
     def latest(self) -> ShadowReport | None:
-        """The report; it holds texts and names, so it isn't kept for long."""
+        """Return the report; it contains texts and names, so it isn't kept for long."""
         if self._report is not None and self._clock.now() - self._report.until > KEPT:
             self._report = None
         return self._report
 
     async def renew(self, patience: timedelta) -> None:
-        """Return when there is a new one, or after *patience*: then it comes later."""
+        """Return once there's a new one, or after *patience*: then it comes later."""
         await asyncio.wait([self._begin(self._compare)], timeout=patience.total_seconds())
 
     async def _compare(self) -> None:
@@ -170,10 +170,10 @@ class Dashboard:
         self.comparison = Comparison(self.compare, self.clock, self.signal)
 
     async def names(self) -> Names | None:
-        """What CallRail calls its numbers; None if it hasn't answered soon."""
+        """Return what CallRail calls its numbers; None if it hasn't answered soon."""
         if (now := self.clock.monotonic()) >= self._names_due:
             self._names_due = now + FRESH.total_seconds()
-            with contextlib.suppress(RelayError, TimeoutError):  # the checks tell why
+            with contextlib.suppress(RelayError, TimeoutError):  # the checks say why
                 async with asyncio.timeout(NAMES_WITHIN):
                     self._names = await self.read_names()
                 self._names_due = now + NAMES_LAST.total_seconds()
@@ -188,7 +188,7 @@ class Dashboard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
-    """One request of a browser that is signed in, with the form that it posts."""
+    """One request of a signed-in browser, with the form that it posts."""
 
     dashboard: Dashboard
     request: Request
@@ -201,7 +201,7 @@ class Visit:
         return self.session.person or say("nameless")
 
     def reason(self, name: str) -> str:
-        """The reason that a person typed, or the sentence of this name, with theirs."""
+        """Return the reason that a person typed, or the sentence of this name, with theirs."""
         by = say("by", name=self.session.person) if self.session.person else say("by_nameless")
         return self.form.get("reason", "").strip() or say(name, by=by)
 
@@ -229,7 +229,7 @@ class Visit:
         return self.go(own_address(self.form.get("back", "")), words, fault=fault, undo=undo)
 
     def go(self, address: str, words: str, *, fault: bool = False, undo: str | None = None) -> Response:
-        """Send the browser to a page with a notice: of what was done, or of why it was not."""
+        """Send the browser to a page with a notice: of what was done, or why it wasn't."""
         path, mark, fragment = address.partition("#")
         said = self.dashboard.login.tell(self.session, Notice(words, fault, undo or ""))
         return RedirectResponse(f"{path}{'&' if '?' in path else '?'}said={said}{mark}{fragment}", 303)
@@ -240,7 +240,7 @@ Page = Callable[[Visit], Awaitable[Response]]
 
 
 def page(dashboard: Dashboard, show: Page) -> Endpoint:
-    """An endpoint for a browser that is signed in; a form must be one of a page of its session."""
+    """Make an endpoint for a signed-in browser; a form must be from a page of its session."""
 
     async def endpoint(request: Request) -> Response:
         session = await dashboard.login.session(request)
@@ -248,7 +248,7 @@ def page(dashboard: Dashboard, show: Page) -> Endpoint:
         form = await read_form(request, LARGEST_FORM if session else LARGEST_BODY) if posted else {}
         if session is None:
             return await signed_out(dashboard, request, form)
-        # Read before what is shown: else a change between the two would stay unseen.
+        # Read before what is shown; otherwise a change between the two would go unnoticed.
         version = await dashboard.feed.version()
         visit = Visit(dashboard=dashboard, request=request, session=session, form=form, version=version)
         try:
@@ -258,7 +258,7 @@ def page(dashboard: Dashboard, show: Page) -> Endpoint:
                 response = plain("foreign_form", 403, typed=_typed(form))
             else:
                 response = await show(visit)
-                if posted:  # it may let any text be sent, and concern every page that is open
+                if posted:  # it may let any text be sent, and concern every open page
                     dashboard.wake()
                     dashboard.signal()
         except Unavailable:
@@ -277,7 +277,7 @@ def page(dashboard: Dashboard, show: Page) -> Endpoint:
 
 
 def plain(name: str, status: int, **values: object) -> Response:
-    """A page for a browser that isn't signed in, or when nothing else can be drawn."""
+    """Return a page for a browser that isn't signed in, or when nothing else can be drawn."""
     title, words = WORDS["plain"][name]
     return render("plain.html", status, title=title, words=words.format(**values), **values)
 
@@ -287,14 +287,14 @@ async def away(_request: Request, error: Exception) -> Response:
 
 
 def later(response: Response, seconds: int) -> Response:
-    """Too many tries: the page says so, and that they go on in *seconds*."""
+    """Return the page that says there were too many tries, and that they go on in *seconds*."""
     response.status_code = 429
     response.headers["Retry-After"] = str(seconds)
     return response
 
 
 def csv_file(name: str, content: Iterable[str] | AsyncIterable[str]) -> Response:
-    """A file to download, which begins with UTF8_MARK."""
+    """Return a file to download, which starts with UTF8_MARK."""
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return StreamingResponse(content, media_type="text/csv; charset=utf-8", headers=headers)
 
@@ -302,7 +302,7 @@ def csv_file(name: str, content: Iterable[str] | AsyncIterable[str]) -> Response
 async def signed_out(
     dashboard: Dashboard, request: Request, form: Mapping[str, str], status: int = 401
 ) -> Response:
-    """The page to sign in, or how to get in if no one has a password; what was typed isn't lost."""
+    """Return the page to sign in, or how to get in if nobody has a password; typed input isn't lost."""
     if await dashboard.login.people.all():
         back = own_address(form.get("back", "")) if request.method == "POST" else _here(request)
         return render("login.html", status, form={"back": back}, typed=_typed(form))
@@ -318,33 +318,33 @@ def render(template: str, status: int = 200, **values: object) -> Response:
 
 
 async def read_form(request: Request, largest: int = LARGEST_BODY) -> dict[str, str]:
-    """The fields of a form that was posted; empty if it is none, or too large."""
+    """Return the fields of a posted form; none if it isn't one, or is too large."""
     try:
         body = await read_body(request, largest)
         fields = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=1000)
     except (BodyTooLarge, ClientDisconnect, ValueError):
         return {}
-    # A browser writes every line's end as CR LF.
+    # A browser writes every line end as CR LF.
     form = {name: value.replace("\r\n", "\n") for name, value in fields}
-    # The only field of which there may be several: the texts that a person chose.
+    # The only field that can have several values: the texts that a person chose.
     return form | {"id": " ".join(value for name, value in fields if name == "id")}
 
 
 def _here(request: Request) -> str:
-    """The address of this page, without the name of a notice, which is shown once."""
+    """Return the address of this page, without the name of a notice, which is shown once."""
     query = [(name, value) for name, value in request.query_params.multi_items() if name != "said"]
     return f"{request.url.path}?{urlencode(query)}" if query else request.url.path
 
 
 def own_address(wanted: str, default: str = "/") -> str:
-    """*wanted* if it is a page of this listener, else *default*."""
-    # Browsers take // and /// for the beginning of another host, a backslash for a slash, and drop controls.
+    """Return *wanted* if it's a page of this listener, else *default*."""
+    # Browsers take // and /// as the start of another host, a backslash as a slash, and drop controls.
     own = wanted.startswith("/") and not wanted.startswith("//") and "\\" not in wanted
     return wanted if own and wanted.isprintable() else default
 
 
 def icon(request: Request) -> Response:
-    """The icon of the tab, with how many messages need review."""
+    """Return the tab's icon, with how many messages need review."""
     count = min(int("0" + "".join(filter(str.isdecimal, request.query_params.get("n", "")[:6]))), 100)
     svg = templates().get_template("icon.svg").render(count=count)
     return Response(svg, media_type="image/svg+xml")
@@ -352,7 +352,7 @@ def icon(request: Request) -> Response:
 
 @cache
 def _static_address(name: str) -> str:
-    """The address of a static file, another one for each content, so that a browser may keep it for good."""
+    """Return the address of a static file, different for each content, so a browser may keep it for good."""
     return f"/static/{name}?v={hashlib.blake2b((STATIC / name).read_bytes(), digest_size=6).hexdigest()}"
 
 

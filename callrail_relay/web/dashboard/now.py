@@ -1,4 +1,4 @@
-"""*Home*: the verdict, figures of today, what needs review, limits, and what came in."""
+"""*Home*: the verdict, today's figures, what needs review, limits, and what came in."""
 
 import asyncio
 from dataclasses import dataclass, replace
@@ -72,7 +72,7 @@ async def show(visit: Visit) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One thing to know: a sentence, a detail, and a link. ``resume`` is an account to be resumed."""
+    """One thing to know: a sentence, a detail, and a link. ``resume`` is an account to resume."""
 
     words: str
     detail: str = ""
@@ -86,7 +86,7 @@ SENTENCES = {Code[name]: Point(**row) for name, row in WORDS["points"].items()}
 
 
 def render(facts: Facts) -> list[Point]:
-    """The verdict: what matters most first."""
+    """Return the verdict, the most important first."""
     return [_point(finding, facts) for finding in judge(facts)]
 
 
@@ -108,7 +108,7 @@ def _kinds(waiting: Waiting) -> str:
 
 
 def queue_words(facts: Facts) -> str:
-    """How many messages are in the queue, and when the last of them can be sent."""
+    """Return how many messages are in the queue, and when the last of them can be sent."""
     if not (queued := facts.waiting.queued):
         return say("queue_empty")
     words = say("queue_one") if queued == 1 else say("queue", count=queued)
@@ -120,7 +120,7 @@ def queue_words(facts: Facts) -> str:
 
 
 def running_words(facts: Facts) -> str:
-    """Since when the relay has been running, and on which servers if there are several."""
+    """Return since when the relay has been running, and on which servers if there are several."""
     nodes = facts.running.nodes
     since = [when(node.since, facts.now) for node in nodes]
     if len(nodes) > 1:

@@ -1,4 +1,4 @@
-"""Plots of what came in, and of what became of it."""
+"""Plots of what came in, and what became of it."""
 
 from bisect import bisect_right
 from collections import Counter
@@ -20,7 +20,7 @@ SERIES = (Status.SENT, Status.QUEUED, Status.HELD, Status.UNKNOWN, *ENDED[1:])
 
 
 class Bar(NamedTuple):
-    """One hour or day: what came in, what became of it, and how much usually comes that day of the week."""
+    """One hour or day: what came in, what became of it, and how much is usual for that day of the week."""
 
     name: str
     tick: str
@@ -31,7 +31,7 @@ class Bar(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """Bars side by side, oldest first, the scale's top, and how many there are of each status that occurs."""
+    """Bars side by side, oldest first, the scale's top, and how many have each status that occurs."""
 
     range: str
     title: str
@@ -46,7 +46,7 @@ class Plot:
 
 
 def plot(wanted: str, arrivals: Sequence[Arrivals], now: datetime) -> Plot:
-    """The plot of one of RANGES; of the last day for anything else."""
+    """Return the plot of one of RANGES; of the last day for anything else."""
     range_ = wanted if wanted in BARS else "24h"
     hour = now.astimezone().replace(minute=0, second=0, microsecond=0).astimezone(UTC)
     edges = [
@@ -77,7 +77,7 @@ def plot(wanted: str, arrivals: Sequence[Arrivals], now: datetime) -> Plot:
 
 
 def _usual(arrivals: Sequence[Arrivals], edges: list[datetime]) -> list[float | None]:
-    """The mean of the same day in the weeks before each, as far as those are known."""
+    """Return the mean of the same day in the weeks before each, as far as those are known."""
     days = Counter[date]()
     for one in arrivals:
         days[one.begins.astimezone().date()] += one.count
@@ -86,7 +86,7 @@ def _usual(arrivals: Sequence[Arrivals], edges: list[datetime]) -> list[float | 
 
 
 def _labels(range_: str, begin: datetime, end: datetime, now: datetime) -> tuple[str, str]:
-    """What a bar is called, and the words below it if they have room."""
+    """Return what a bar is called, and the words below it if they have room."""
     if range_ == "24h":
         hour = clock_time(begin)
         return f"{hour} to {clock_time(end)}", hour.replace(":00", "") if begin.hour % 3 == 0 else ""
@@ -101,15 +101,15 @@ def _labels(range_: str, begin: datetime, end: datetime, now: datetime) -> tuple
 
 
 def midnight(now: datetime, days_ago: int = 0) -> datetime:
-    # By the date: a day may have 23 or 25 hours.
+    # By date: a day may have 23 or 25 hours.
     day = now.astimezone().date() - timedelta(days=days_ago)
     return datetime.combine(day, time()).astimezone()
 
 
 def _link(range_: str, begin: datetime, end: datetime) -> str:
-    """The messages of one bar."""
+    """Return the address of one bar's messages."""
     day = {"from": begin.date(), "to": begin.date()}
-    # An hour by the clock: on a day of 25 hours it shows one of them twice.
+    # An hour by the clock: on a day of 25 hours, it shows one of them twice.
     since, until = begin.replace(tzinfo=None), end.replace(tzinfo=None)
     until = max(until, since + timedelta(hours=1))
     hour = {"from": f"{since:%Y-%m-%dT%H:%M}", "to": f"{until:%Y-%m-%dT%H:%M}"}
@@ -117,7 +117,7 @@ def _link(range_: str, begin: datetime, end: datetime) -> str:
 
 
 def _nice(most: int) -> int:
-    """A round number that is not less than *most*, and can be halved."""
+    """Return a round number that isn't less than *most*, and can be halved."""
     size = 1
     while size * 10 < most:
         size *= 10

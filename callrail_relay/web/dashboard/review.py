@@ -1,4 +1,4 @@
-"""*Needs review*: what waits for a person, alike texts together, and what is decided on many at once."""
+"""*Needs review*: what waits for a person, similar texts together, and decisions on many at once."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -21,11 +21,11 @@ MOST_UNTYPED = 10
 """A decision on more texts wants their number typed."""
 
 
-Group = list[MessageSummary]  # texts of one wording that wait for the same reason, the newest first
+Group = list[MessageSummary]  # texts with one wording that wait for the same reason, newest first
 
 
 def grouped(rows: Iterable[MessageSummary]) -> list[Group]:
-    """Put together what one person would decide alike, in the order of the newest of each."""
+    """Group what one person would decide alike, in the order of the newest of each."""
     groups: list[Group] = []
     alike: dict[tuple[object, ...], list[Group]] = defaultdict(list)
     for row in rows:
@@ -59,7 +59,7 @@ async def show(visit: Visit) -> Response:
 
 
 async def act(visit: Visit) -> Response:
-    """Ask how many texts it is about, and do it once the person has said so."""
+    """Ask how many texts it's about, and do it once the person has said so."""
     verb, like = VERBS.get(visit.form.get("verb", "")), visit.form.get("like", "")
     if verb is None or not verb.many:
         raise NotAllowed(say("bulk_no_verb"))
@@ -78,7 +78,7 @@ async def act(visit: Visit) -> Response:
             typed=typed,
             fault=say("bulk_type", count=len(rows)) if sure else "",
             must_type=len(rows) > MOST_UNTYPED,
-            still=True,  # it answers a form, so no look at its address would show it again
+            still=True,  # it answers a form, so looking at its address wouldn't show it again
             asked_from=own_address(visit.form.get("back", ""), "/review"),
         )
     actor, ids = verb.actor(visit.who), [row.id for row in rows]
@@ -90,7 +90,7 @@ async def act(visit: Visit) -> Response:
 
 
 async def _chosen(visit: Visit, verb: Verb, like: str) -> tuple[Sequence[MessageSummary], int]:
-    """The texts that are meant and may be changed so, and how many are left out for an opt-out."""
+    """Return the chosen texts that may be changed this way, and how many an opt-out leaves out."""
     if like:
         found = await visit.dashboard.operations.held_alike(like)
     elif ids := visit.form["id"].split():

@@ -90,7 +90,7 @@ async def save(visit: Visit) -> Response:
 
 
 async def show_webhook(visit: Visit, *, url: str | None = None) -> Response:
-    """The URL for IF3, in full if *url*, and when a text came last."""
+    """Show the URL for IF3, in full if *url*, and when the last text came in."""
     facts = await visit.dashboard.facts()
     return await _draw(visit, "webhook", url=url, last=facts.last_from_if3, public=facts.public_url)
 
@@ -100,7 +100,7 @@ async def reveal(visit: Visit) -> Response:
 
 
 async def show_numbers(visit: Visit, *, refused: Saved | None = None) -> Response:
-    """Which number each person or team texts from, by the names that CallRail gives them."""
+    """Show which number each person or team texts from, by the names that CallRail gives them."""
     names, editor = await visit.dashboard.names(), visit.dashboard.settings
     routes = await asyncio.to_thread(_routes, visit)
     fixed = [editor.fixed_by(key) for key in ("routes", "callrail.tracking_number")]
@@ -124,7 +124,7 @@ async def change_numbers(visit: Visit) -> Response:
 
 
 def _changed_numbers(visit: Visit, known: Iterable[Route]) -> Change:
-    """What the form changes in the settings. Raises UsageError, SettingsError."""
+    """Return what the form changes in the settings. Raises UsageError, SettingsError."""
     form, settings = visit.form, visit.dashboard.settings.read()
     chosen = next((one for one in (*_routes(visit), *known) if _id(one) == form.get("number")), None)
     rows = [{key: value for key, value in row if value is not None} for row in settings.routes]
@@ -134,7 +134,7 @@ def _changed_numbers(visit: Visit, known: Iterable[Route]) -> Change:
     if chosen is None:
         raise UsageError(say("no_number_chosen"))
     if "default" in form:
-        # The gaps of the rules are filled from it: what they have from it today is to stay.
+        # The gaps of the rules are filled from it: what they get from it today must stay.
         kept = [
             row | asdict(rule.route) for row, rule in zip(rows, settings.routes_table().rules, strict=True)
         ]
@@ -160,7 +160,7 @@ async def show_opt_outs(visit: Visit, *, bad_lines: tuple[BadLine, ...] = (), fa
 
 
 async def import_opt_outs(visit: Visit) -> Response:
-    """Add a list that was pasted or chosen, as `opt-outs import` does; bad lines stay in the form."""
+    """Add a list that was pasted or chosen, like `opt-outs import`; bad lines stay in the form."""
     try:
         read = read_list(visit.form.get("list", "").encode(), now=visit.dashboard.clock.now())
         added = await visit.dashboard.operations.import_opt_outs(read.people, lambda _: None)
@@ -174,7 +174,7 @@ async def import_opt_outs(visit: Visit) -> Response:
 
 
 async def download_opt_outs(visit: Visit) -> Response:
-    """The whole list, as `opt-outs export` writes it."""
+    """Download the whole list, as `opt-outs export` writes it."""
     return csv_file("opt-outs.csv", [UTF8_MARK, write_list(await visit.dashboard.operations.opt_outs())])
 
 
@@ -253,7 +253,7 @@ def _numbers(visit: Visit) -> list[str]:
 
 
 def _routes(visit: Visit) -> Routes:
-    """The routes as the file has them, or those in use if it can't be read."""
+    """Return the routes as in the file, or those in use if it can't be read."""
     try:
         return visit.dashboard.settings.read().routes_table()
     except RelayError:

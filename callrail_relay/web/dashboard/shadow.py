@@ -41,7 +41,7 @@ TABS = (
 
 
 async def show(visit: Visit) -> Response:
-    """The page, from the latest report: to look at it takes no request to CallRail."""
+    """Show the page, from the latest report: looking at it takes no request to CallRail."""
     comparison, query = visit.dashboard.comparison, visit.request.query_params
     report = comparison.latest()
     texts = [] if report is None else [*reversed(report.texts)]
@@ -77,7 +77,7 @@ def _address(finding: str, page: int = 1) -> str:
 
 
 async def compare(visit: Visit) -> Response:
-    """Read CallRail's conversations and compare anew, unless that is under way."""
+    """Read CallRail's conversations and compare again, unless that is in progress."""
     comparison = visit.dashboard.comparison
     await comparison.renew(PATIENCE)
     if comparison.is_running:

@@ -54,7 +54,7 @@ async def show_all(visit: Visit) -> Response:
 
 
 async def download(visit: Visit) -> Response:
-    """What the page shows, and all that follows on its next pages, as CSV."""
+    """Download what the page shows, and everything on its next pages, as CSV."""
     asked = read_filter(visit.request.query_params)
     name = f"messages-{visit.dashboard.clock.now().astimezone():%Y-%m-%d}.csv"
     return csv_file(name, _csv(visit, asked.wanted))
@@ -72,7 +72,7 @@ async def _csv(visit: Visit, wanted: MessageFilter) -> AsyncIterator[str]:
 
 
 def _cells(row: MessageSummary, now: datetime) -> list[str]:
-    """One line of the file; what others wrote is no formula, and numbers of ours need no mark."""
+    """Return one line of the file; what others wrote can't be a formula, and our own numbers need no mark."""
     reasons = " ".join(sentence(reason, now).striptags() for reason in row.reasons)
     times = [f"{at.astimezone():%Y-%m-%d %H:%M:%S}" if at else "" for at in (row.received_at, row.sent_at)]
     words = [guarded(printable(one or "")) for one in (row.seller, row.text, reasons)]
@@ -81,7 +81,7 @@ def _cells(row: MessageSummary, now: datetime) -> list[str]:
 
 
 async def show(visit: Visit) -> Response:
-    """One text; a submission of several shows which they are."""
+    """Show one text; a submission with several shows which they are."""
     found = await visit.dashboard.operations.find(visit.request.path_params["id"])
     if len(found) > 1:
         return await visit.draw("submission.html", texts=found)
@@ -91,7 +91,7 @@ async def show(visit: Visit) -> Response:
 
 
 async def show_request(visit: Visit) -> Response:
-    """The request as it came."""
+    """Show the request as it came in."""
     [message, *_] = await visit.dashboard.operations.find(visit.request.path_params["id"])
     raw = await visit.dashboard.history.request(message.submission_id)
     return await visit.draw("raw.html", message=message, raw=raw, body=readable(raw))
@@ -117,7 +117,7 @@ async def show_conversation(visit: Visit) -> Response:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """The form as it was filled in, its filter, and what could not be understood."""
+    """The form as it was filled in, its filter, and what couldn't be understood."""
 
     fields: Mapping[str, str]
     wanted: MessageFilter
@@ -129,7 +129,7 @@ class Asked:
         return any(value for name, value in self.fields.items() if name != "status")
 
     def address(self, **changes: object) -> str:
-        """The address of this page with some fields changed."""
+        """Return the address of this page with some fields changed."""
         given = {name: value for name, value in {**self.fields, **changes}.items() if value not in (None, "")}
         return f"/texts?{urlencode(given)}" if given else "/texts"
 
@@ -163,7 +163,7 @@ def read_filter(query: Mapping[str, str]) -> Asked:
 
 
 def _edge(typed: str, days: int, faults: list[str]) -> datetime | None:
-    """An instant, or the midnight *days* after a date, by this machine's clock; a fault for anything else."""
+    """Return an instant, or midnight *days* after a date, by this machine's clock; an error for others."""
     try:
         if "T" in typed:
             return datetime.fromisoformat(typed).astimezone(UTC)
@@ -176,7 +176,7 @@ def _edge(typed: str, days: int, faults: list[str]) -> datetime | None:
 
 
 def readable(raw: RawSubmission) -> str:
-    """A body to read: JSON in lines, a form field by field, else as it is."""
+    """Return a body to read: JSON in lines, a form field by field, else as it is."""
     body = raw.body.decode("utf-8", "replace")
     try:
         return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
@@ -199,7 +199,7 @@ class Step:
 
 
 def steps(message: Message) -> list[Step]:
-    """All steps that a text has gone, by time, and then what is ahead of it."""
+    """Return all steps that a text has taken, by time, and then what is ahead of it."""
     gone = [*_arrival(message), *_decisions(message), *_attempts(message)]
     gone.sort(key=lambda step: step.at or message.received_at)
     return [*gone, *_standing(message), *_ahead(message)]
@@ -249,7 +249,7 @@ def _attempt(attempt: Attempt, part: str) -> Iterator[Step]:
         return
     icon, words = WORDS["outcomes"][attempt.outcome]
     if attempt.outcome is OutcomeKind.REJECTED and attempt.http_status is None:
-        words = STEPS["unsendable"]  # CallRail was not asked
+        words = STEPS["unsendable"]  # CallRail wasn't asked
     code = f" ({attempt.http_status})" if attempt.http_status else ""
     details = (attempt.detail,) if attempt.detail and attempt.detail != Sent.detail else ()
     yield Step(icon, f"{part}{words}{code}", attempt.finished_at, details)
@@ -258,7 +258,7 @@ def _attempt(attempt: Attempt, part: str) -> Iterator[Step]:
 
 
 def _standing(message: Message) -> Iterator[Step]:
-    """The text's current status."""
+    """Yield the text's current status."""
     details = message.reasons
     match message.status:
         case Status.HELD | Status.FAILED | Status.UNKNOWN:

@@ -1,4 +1,4 @@
-"""What a person can do with a text on a page, with one or with many, and which of it stands out."""
+"""What a person can do on a page with one text or with many, and which button stands out."""
 
 import hashlib
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ UNDO_TIME = timedelta(seconds=8)
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One thing to do with a text; ``question`` is asked first of one that may be sent, or was."""
+    """One thing to do with a text; ``question`` is asked first about one that may be sent, or was."""
 
     name: str
     decides: Decided | None  # None opts the person out
@@ -33,7 +33,7 @@ class Verb:
         return self.question != "" and status not in (Status.FAILED, Status.CANCELLED)
 
     def of(self, status: Status) -> str:
-        """Its label on a text with this status."""
+        """Return its label on a text with this status."""
         return (status is Status.FAILED and self.if_failed) or self.label
 
     @property
@@ -41,7 +41,7 @@ class Verb:
         return self.decides in (Decided.APPROVE, Decided.RESEND)
 
     def actor(self, who: str) -> Actor:
-        """The person who clicks on it; a click that can be undone has its own mark, and time for that."""
+        """Return the person who clicks on it; one that can be undone has its own mark, and time for it."""
         if not (self.sends or self is CANCEL):
             return Actor(name=who)
         return one_click(who, UNDO_TIME if self.sends else timedelta())
@@ -72,7 +72,7 @@ def codes(text: MessageSummary) -> set[str]:
 
 
 def allowed(text: MessageSummary) -> list[Verb]:
-    """The buttons of a text."""
+    """Return the buttons of a text."""
     left_out = {APPROVE if "restored" in codes(text) else APPROVE_RESTORED}
     if "maybe_opted_out" not in codes(text) or text.opted_out:
         left_out.add(OPT_OUT)
@@ -84,7 +84,7 @@ def allowed(text: MessageSummary) -> list[Verb]:
 
 
 def in_bulk(text: MessageSummary) -> list[Verb]:
-    """What can be done with many like it: nothing that may text people twice, or who opted out."""
+    """Return what can be done with many like it: nothing that may text people twice, or who opted out."""
     verbs = {CANCEL} if is_out(text) else {CANCEL, APPROVE, RESEND}
     if text.status is Status.UNKNOWN:
         verbs.discard(RESEND)
@@ -92,7 +92,7 @@ def in_bulk(text: MessageSummary) -> list[Verb]:
 
 
 def seen(text: MessageSummary) -> str:
-    """A mark of what a page shows of a text: another one for other words, another person, other reasons."""
+    """Return a mark of what a page shows of a text; it changes with words, person and reasons."""
     shown = repr((text.recipient, text.text, sorted(codes(text))))
     return hashlib.blake2b(shown.encode(), digest_size=8).hexdigest()
 
@@ -107,7 +107,7 @@ def editable(text: MessageSummary) -> bool:
 
 
 def standout(text: MessageSummary) -> str:
-    """The name of the button that stands out; nothing doubtful does."""
+    """Return the name of the button that stands out; nothing doubtful does."""
     if editable(text) and (not text.complete or "merge_tag" in codes(text)):
         return "edit"
     return "approve" if codes(text).isdisjoint(DOUBTFUL) else ""

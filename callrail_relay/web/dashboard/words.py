@@ -22,7 +22,7 @@ _COMMAND = re.compile(r"`([^`]+)`")
 def time_tag(
     instant: datetime | None, now: datetime, *, seconds: bool = False, of_day: bool = False
 ) -> Markup:
-    """An instant as an element; *of_day* if the day is shown above it."""
+    """Return an instant as an element; *of_day* if the day is shown above it."""
     if instant is None:
         return Markup("")
     exact, local = instant.isoformat(timespec="seconds"), instant.astimezone()
@@ -32,7 +32,7 @@ def time_tag(
 
 
 def sentence(words: str | Reason | None, now: datetime) -> Markup:
-    """A sentence, or a reason with links, local times, and the buttons of a page."""
+    """Return a sentence, or a reason with links, local times, and the buttons of a page."""
     if isinstance(words, Reason):
         explained = explain(words, page=True, show=partial(_shown, now=now), text=_commands)
         return Markup(explained)  # noqa: S704 - escaped by `_commands`
@@ -40,12 +40,12 @@ def sentence(words: str | Reason | None, now: datetime) -> Markup:
 
 
 def _commands(words: str) -> Markup:
-    """*words* escaped, with commands as code."""
+    """Return *words* escaped, with commands as code."""
     return Markup(_COMMAND.sub(r"<code>\1</code>", str(escape(words))))  # noqa: S704 - escaped in it
 
 
 def _shown(name: str, value: object, now: datetime) -> str:
-    """A parameter of a reason on a page. What is no Markup is escaped when the sentence is filled in."""
+    """Return a reason's parameter for a page. What isn't Markup is escaped when the sentence is filled in."""
     match name:
         case "message_id":
             return Markup('<a href="/texts/{0}">{1}…</a>').format(value, str(value)[:8])
@@ -58,5 +58,5 @@ def _shown(name: str, value: object, now: datetime) -> str:
 
 
 def brief(reason: Reason, now: datetime, most: int = 90) -> str:
-    """The beginning of a reason, without links."""
+    """Return the beginning of a reason, without links."""
     return shortened(sentence(reason, now).striptags(), most)
