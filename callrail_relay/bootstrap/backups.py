@@ -134,10 +134,10 @@ async def restore(
     config: Path | None, file: Path, *, use_file: bool
 ) -> tuple[Backup, dict[SecretName, str], int]:
     """
-    Bring back a backup, whole or not at all: returns it, where its secrets are, and how many texts are open.
+    Restore a backup, completely or not at all; return it, where its secrets are, and how many texts are open.
 
-    While it works there is a marker beside the store, and no command opens a store that has one. What is left
-    after a crash counts as nothing: the next ``restore`` begins anew. Raises RelayError.
+    While it works, there's a marker beside the store, and no command opens a store that has one. What a crash
+    leaves counts as nothing: the next ``restore`` starts over. Raises RelayError.
     """
     backup = read_backup(file)
     path, data = config_file(config), data_directory()

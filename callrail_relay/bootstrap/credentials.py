@@ -38,7 +38,7 @@ from callrail_relay.service.tokens import HookToken, HookTokens, digest, new_tok
 async def read_hook_tokens(context: AppContext) -> Sequence[HookToken]:
     """Return the tokens that open the webhook, the current one first, if any. Raises SecretError."""
     found = [HookToken(value=one) for one in await _stored_tokens(context)]
-    with contextlib.suppress(SecretError):  # a keyring that does not answer must not keep these from working
+    with contextlib.suppress(SecretError):  # a keyring that doesn't answer must not keep these from working
         found += await _former_tokens(context)
     return found
 
@@ -75,9 +75,9 @@ async def require_hook_token(context: AppContext) -> str:
 
 async def rotate_hook_token(context: AppContext, *, at_once: bool = False) -> tuple[str, datetime | None]:
     """
-    Make a new token; the former ends in a day, or *at_once*. After an error this can be done again.
+    Make a new token; the former one ends in a day, or *at_once*. After an error, this can be repeated.
 
-    Returns where the new one is, and until when the former works: None if it ended.
+    Return where the new one is, and until when the former one works: None if it ended.
     """
     secrets = context.secrets
     if (owner := secrets.shadowed_by(SecretName.HOOK_TOKEN)) is not None:
@@ -125,7 +125,9 @@ MOST_KEYS = 20  # former keys are kept while they may still sign something, but 
 async def find_signing_keys(context: AppContext) -> tuple[list[str], str | None]:
     """Return CallRail's signing keys, and in words where they are."""
     found = None
-    with contextlib.suppress(SecretError):  # texts go out without them: `serve` starts with a locked keyring
+    with contextlib.suppress(
+        SecretError
+    ):  # texts are sent without them: `serve` starts with a locked keyring
         found = await context.secrets.find(SecretName.SIGNING_KEYS)
     return ([], None) if found is None else (_split(found.reveal()), found.source)
 
@@ -157,7 +159,7 @@ async def register_webhooks(
     """
     Register our webhooks for every company at CallRail, and keep the keys with which it signs.
 
-    Returns what was done for each company, where the keys are, and what wins over new ones, if anything does.
+    Return what was done for each company, where the keys are, and what overrides new ones, if anything does.
     """
     context.require_route()
     public_url = context.settings.server.public_url
@@ -200,7 +202,7 @@ async def find_webhooks(context: AppContext, api_key: str | None, *, remove: boo
 
 
 async def _our_urls(context: AppContext) -> Callable[[str], bool]:
-    """Tell whether a URL at CallRail is ours: by its beginning, or by a secret of ours."""
+    """Return a function that says whether a URL at CallRail is ours: by its beginning, or by our secret."""
     paths = [_address("", "callrail", one.value) for one in await read_hook_tokens(context)]
     public_url = context.settings.server.public_url
 
@@ -309,7 +311,7 @@ async def ask_for_link(context: AppContext, *, only: bool = False) -> str:
     try:
         desk = json.loads((data / FILE).read_text(encoding="utf-8"))
         headers = {"Authorization": f"Bearer {desk['secret']}"}
-        async with httpx2.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:  # no proxy is between
+        async with httpx2.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:  # no proxy is involved
             answer = await client.post(f"{desk['url']}/login/links{'?only' if only else ''}", headers=headers)
         link: str = answer.raise_for_status().json()["url"]
     except PermissionError as error:

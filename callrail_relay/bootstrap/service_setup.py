@@ -41,7 +41,7 @@ _CONNECTION = {"HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_F
 
 
 def find_kind(*, system: bool | None) -> Kind:
-    """The kind of this computer; *system* None takes the one that is installed."""
+    """Return this computer's kind; *system* None takes the installed one."""
     if sys.platform != "linux" and system:
         raise UsageError(sentence("linux_only"))
     if sys.platform not in _KINDS:

@@ -143,7 +143,7 @@ class CallRail:
         return sorted(mine, key=lambda number: number.pooled)
 
     async def webhooks(self, account_id: str, company_id: str) -> WebhookIntegration:
-        """Where CallRail posts a company's texts."""
+        """Return where CallRail posts a company's texts."""
         entries = await self._requests().pages("integrations", account_id, company_id=company_id)
         return next(iter(wire.read_integrations(entries)), WebhookIntegration())
 
@@ -156,7 +156,7 @@ class CallRail:
         *,
         dry_run: bool = False,
     ) -> Change:
-        """Have CallRail post to *urls*, by event, and to no others that are ours."""
+        """Have CallRail post to *urls*, by event, and to none of our other ones."""
         known = await self.webhooks(account_id, company_id)
         config = wire.with_urls(known.config, is_ours, urls)
         if config == known.config:

@@ -48,7 +48,7 @@ _LISTS: dict[str, tuple[str, dict[str, object]]] = {
 
 
 def page_path(name: str, page: int, *ids: str, **asked: object) -> str:
-    """The path of one page of a list: of an account, or also of a conversation, by their *ids*."""
+    """Return the path of one page of a list: an account's, or a conversation's, by their *ids*."""
     path, always = _LISTS[name]
     given = {key: value for key, value in asked.items() if value is not None}
     return f"{_path(path, *ids)}?{urlencode({**given, **always, 'page': page})}"
@@ -164,7 +164,7 @@ def cut_off(conversations: Mapping[str, Json], since: datetime) -> list[str]:
 
 
 def reaches_back(conversations: Mapping[str, Json], since: datetime) -> bool:
-    """Whether what follows a page of a list, newest activity first, is older."""
+    """Whether the list is older after this page, newest activity first."""
     oldest: Json = next(reversed([*conversations.values()]), {})
     return (read_instant(oldest.get("last_message_at")) or since) < since
 
@@ -234,7 +234,7 @@ def read_integrations(entries: Iterable[Json]) -> list[WebhookIntegration]:
 
 
 def with_urls(config: Json, is_ours: Callable[[str], bool], ours: Mapping[str, str]) -> dict[str, Any]:
-    """A whole configuration, as a change replaces it: *ours*, by event, beside all that aren't ours."""
+    """Return a configuration, which a change replaces whole: *ours*, by event, and all that aren't ours."""
     changed = dict(config)
     for event, name in _EVENTS.items():
         known, url = config.get(name), ours.get(event)
@@ -250,7 +250,7 @@ def with_urls(config: Json, is_ours: Callable[[str], bool], ours: Mapping[str, s
 def integration_change(
     account_id: str, company_id: str, known: WebhookIntegration, config: Json
 ) -> tuple[str, str, Json]:
-    """The method, path and body of the request that gives a company this configuration."""
+    """Return the method, path and body of the request that gives a company this configuration."""
     if known.id is None:
         body = {"type": "Webhooks", "company_id": company_id, "config": config}
         return "POST", _path("a/{}/integrations", account_id), body

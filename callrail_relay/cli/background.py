@@ -21,7 +21,7 @@ from callrail_relay.clock import pause
 _MODULE = "callrail_relay.cli.background"
 
 NOT_AGAIN = (0, 2, 3)  # stopped, wrong usage, wrong settings or secrets
-AGAIN_AFTER = 5.0  # seconds, as the unit of systemd has it
+AGAIN_AFTER = 5.0  # seconds, as in the systemd unit
 STOP_WITHIN = 90.0  # seconds for ``serve`` to stop once the process that started it is gone
 
 

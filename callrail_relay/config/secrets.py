@@ -33,7 +33,7 @@ _HEADING = "Secrets of callrail-relay. Only you may read this file."
 
 
 def _read_file(path: Path) -> dict[str, str]:
-    """The texts of ``secrets.toml`` by their keys, if no other user can read it. Raises SecretError."""
+    """Return the texts in ``secrets.toml`` by key, if no other user can read it. Raises SecretError."""
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -233,7 +233,7 @@ class Secrets:
         return found
 
     async def store(self, name: SecretName, value: str, *, use_file: bool = False) -> str:
-        """Keep *value* in the OS keyring, or in the file if that is in use, and say where it went."""
+        """Keep *value* in the OS keyring, or in the file if that is in use; return where it went."""
         secret = _checked(value, f"The {name.words}")
         if secret is None:
             raise SecretError(sentence("secret_empty", name=name.words))
@@ -250,7 +250,7 @@ class Secrets:
     async def remove(self, name: SecretName) -> None:
         secrets = _read_file(self.file)
         if secrets.pop(name.key, None) is not None:
-            _write_file(self.file, secrets)  # also if it is empty: it stays as a sign that it is in use
+            _write_file(self.file, secrets)  # even if it's empty: it stays as a sign that it's in use
         await self._delete_from_keyring(name)
 
     def shadowed_by(self, name: SecretName) -> str | None:

@@ -182,7 +182,7 @@ class WebhookIntegration:
     id: str | None = None  # None if the company never had one
     config: Mapping[str, Any] = field(default_factory=dict)  # CallRail's own, not examined here
     signing_key: str | None = None
-    active: bool = True  # False if it is switched off
+    active: bool = True  # False if it's switched off
 
 
 class Change(StrEnum):

@@ -110,7 +110,7 @@ def map_entry(entry: Entry, routes: Routes) -> MappedText:
 
 
 def map_direct(*, to: str, text: str, routes: Routes, sender: str | Route | None) -> MappedText:
-    """A text that a person types here; *sender* is our number to send it from, as E.164, or its route."""
+    """Map a text that a person types here; *sender* is our number to send it from, as E.164, or its route."""
     recipient, faults = _given_phone(to)
     if _shows_nothing(text):
         faults += (Reason("no_text"),)
@@ -243,7 +243,7 @@ _OF_AGE = ("bad_time", "too_old")
 
 
 def map_saved(document: bytes, policy: MappingPolicy, now: datetime) -> tuple[list[MappedText], list[Reason]]:
-    """The texts of a saved file, a history's judged by their age at *now*, and why the rest is skipped."""
+    """Map a saved file's texts, a history's judged by age at *now*; also return why the rest is skipped."""
     entries, drafts = read_saved(document), []
     holds_old = policy.guards.too_old is guards.Mode.HOLD
     for entry in (one for one in entries if isinstance(one, Payload)):

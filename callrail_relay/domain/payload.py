@@ -67,7 +67,7 @@ class Payload:
     came_at: datetime | None = None  # of a text from another program's history
 
 
-Entry = Payload | Reason  # why something is no payload
+Entry = Payload | Reason  # why something isn't a payload
 
 
 def read_request(body: bytes, *, content_type: str | None, query: str = "") -> list[Entry]:
@@ -100,7 +100,7 @@ def is_payload(value: object) -> TypeGuard[Fields]:
 
 
 def to_entry(value: object, *faults: Reason) -> Entry:
-    """*value* as a payload that has these *faults* as well, or why it is none."""
+    """Return *value* as a payload that has these *faults*, too, or why it isn't one."""
     if is_payload(value):
         return _Reader(value).payload(faults)
     # JSON that was posted as a form is the name of a field.

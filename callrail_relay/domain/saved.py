@@ -20,7 +20,7 @@ _TABLES = read_table(__package__, "saved")
 
 
 def read_saved(document: bytes) -> list[Entry]:
-    """The texts in a saved file: JSON documents or lines, forms, envelopes; why the rest can't be read."""
+    """Return the texts in a saved file: JSON documents or lines, forms, envelopes; reasons for the rest."""
     try:
         text = decode(document, None)
     except UnparsedError as fault:
@@ -39,7 +39,7 @@ def read_saved(document: bytes) -> list[Entry]:
 
 
 def _documents(text: str) -> Iterator[tuple[int, object]]:
-    """Line number and value of each document: a reason for JSON with a mistake, None for any other line."""
+    """Yield line number and value of each document: a reason for broken JSON, None for any other line."""
     number, start = 1, 0
     while start < len(text):
         end = _line_end(text, start)
@@ -54,7 +54,7 @@ def _documents(text: str) -> Iterator[tuple[int, object]]:
 
 
 def _document_at(text: str, start: int, end_of_line: int) -> tuple[object, int]:
-    """The JSON document at *start*, and the end of its last line; a reason or None if it can't be read."""
+    """Return the JSON document at *start* and its last line's end; a reason or None if it can't be read."""
     try:
         value, end = payload.json_at(text, start)
     except UnparsedError as fault:

@@ -31,8 +31,8 @@ class PeriodicTask(ABC):
 
     look = timedelta(seconds=60)  # how often to look, at least: another process may have left something
     rest = timedelta(seconds=1)  # between two turns, at least, unless something wakes it
-    finishes = False  # whether a turn under way is finished when the relay stops
-    tells_of_store = False  # one task does, when the store fails: all others would say the same
+    finishes = False  # whether a turn in progress is finished when the relay stops
+    tells_of_store = False  # one task reports a failing store: all others would say the same
 
     def __post_init__(self) -> None:
         self._clock = self.store.clock
@@ -146,7 +146,7 @@ class OutsideHeartbeat(PeriodicTask):
             status = (await self.tell()).status
             reason = "" if 200 <= status < 300 else f"It answered {status}."
         except NoAnswer as error:
-            reason = str(error)  # without its address, which holds a secret
+            reason = str(error)  # without its address, which contains a secret
         if reason and not self._failed:
             self.hook(events.HeartbeatFailed(reason=reason))
         self._failed = bool(reason)

@@ -60,7 +60,7 @@ class Delivery(PeriodicTask):
         self._open: set[int] = set()
         self._unsure = False
         self._followed = False  # another policy, by which an account may be due earlier
-        self._ended: dict[int, Outcome] = {}  # what is to be recorded, by attempt
+        self._ended: dict[int, Outcome] = {}  # outcomes to record, by attempt
         self._recorded: dict[int, Recorded | Exception] = {}
         self._recording = asyncio.Lock()
         self._leases_checked_at: float | None = None

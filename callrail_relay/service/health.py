@@ -31,7 +31,7 @@ class HealthReport:
 
     @property
     def exit_code(self) -> int:
-        """That of the first check that failed."""
+        """Return the code of the first check that failed."""
         return next((one.exit_code for one in self.findings if one.exit_code), 0)
 
     def failed_checks(self) -> list[CheckResult]:
@@ -110,7 +110,7 @@ async def check_store(store: Store, probe: StoreProbe) -> str:
 
 
 async def check_relay(store: Store, unused: Sequence[str]) -> str:
-    """A relay is running, and none of its settings is *unused* until a restart."""
+    """Check that a relay is running, and that none of its settings is *unused* until a restart."""
     if not (nodes := (await store.running()).nodes):
         raise Unavailable(says("not_running"))
     if unused:
@@ -180,9 +180,10 @@ def check_replies(
     keys: int, source: str | None, every: timedelta | None, ago: timedelta | None, channels: int
 ) -> str:
     """
-    Replies come in, so that a STOP holds the next text.
+    Check that replies come in, so a STOP holds the next text.
 
-    CallRail signs them with *keys* from *source*, or they are polled, the last time a while *ago*.
+    CallRail signs them with *keys* from *source*, or they're polled every so often, the last time a while
+    *ago*.
     """
     if not keys and every is None:
         raise CheckWarning(says("no_replies"))

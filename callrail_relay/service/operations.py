@@ -75,7 +75,7 @@ def _standing_document(standing: AccountStatus) -> dict[str, Any]:
     }
 
 
-# How the store does what a person decides on a text; False if its status doesn't allow that.
+# How the store does what a person decides on a text; False if its status doesn't allow it.
 DECISIONS: dict[Verb, Callable[..., bool]] = {
     Verb.APPROVE: decisions.approve,
     Verb.CANCEL: partial(decisions.cancel, statuses=CANCELLABLE),

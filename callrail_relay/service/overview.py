@@ -69,7 +69,7 @@ class History:
         return await self._store.read(history.read_kept, self._store.clock.now() - KEPT_SINCE)
 
     async def stats(self, facts: Facts) -> StoreStats:
-        """The figures for metrics."""
+        """Return the figures for metrics."""
         counts = await self._store.read(queries.read_counts)
         return StoreStats(facts=facts, counts=counts, opt_outs=await self._opt_outs.get())
 

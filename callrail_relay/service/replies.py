@@ -62,7 +62,7 @@ class CallRailWebhooks:
     """
     CallRail's webhooks; *refused* gets the reason why a request doesn't count as CallRail's.
 
-    It signs with one of the *keys*: one for each company, and two while one is replaced.
+    It signs with one of the *keys*: one per company, two while one is being replaced.
     """
 
     texts: InboundTexts
@@ -91,7 +91,7 @@ class CallRailWebhooks:
         return True
 
     async def _refusal(self, body: bytes, signature: str | None) -> str:
-        """Why *signature* is not CallRail's of the raw *body*; empty if it is."""
+        """Return why *signature* isn't CallRail's of the raw *body*; empty if it is."""
         if not signature:
             return "no signature"
         known = self.keys.value or ()

@@ -1,4 +1,4 @@
-"""The secrets of the webhooks, which may change while they are in use."""
+"""The webhook secrets, which may change while they're in use."""
 
 import asyncio
 import contextlib

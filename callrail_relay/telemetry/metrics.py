@@ -59,7 +59,7 @@ class Metrics:
         return Histogram(PREFIX + name, words, labels, buckets=buckets, registry=self._registry)
 
     def _count(self, name: str, values: Mapping[str, object]) -> None:
-        """Count one more; *values* has those of the counter's labels, and may have others."""
+        """Count one more; *values* has the counter's labels, and may have others."""
         counter, (_, *labels) = self._counters[name], _WORDS["counters"][name]
         (counter.labels(*(values[label] for label in labels)) if labels else counter).inc()
 

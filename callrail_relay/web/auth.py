@@ -84,7 +84,7 @@ class Login:
         """
         Open a session for a good token, which is used up; None for any other.
 
-        A *name* is that of a new person. Raises UsageError, NotAllowed.
+        A *name* adds a person. Raises UsageError, NotAllowed.
         """
         if (token := self.find_link(given)) is None:
             return None

@@ -106,7 +106,7 @@ class Webhook(ABC):
     def __init__(self, parts: PublicParts, failed: FailedSecrets, allowed: Sequence[Network] = ()) -> None:
         self._parts = parts
         self._failed = failed
-        self._allowed = allowed  # the addresses that may post at all; any if there are none
+        self._allowed = allowed  # the addresses that may post at all; none means any
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         clock = self._parts.clock

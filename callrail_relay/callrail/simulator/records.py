@@ -233,9 +233,9 @@ Seconds = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 
 
 def read_asked(kind: Callable[..., T], value: object, what: str) -> T:
-    """*value*, which came as JSON, as a type, or as what a function returns for it. Raises UsageError."""
+    """Return *value*, which came as JSON, as a type, or as what a function makes of it. Raises UsageError."""
     try:
-        # A function is taken, too, and called with the fields of an object; its types don't say so.
+        # A function works, too: it's called with the fields of an object. pydantic's types don't say so.
         return TypeAdapter[T](kind).validate_python(value)  # type: ignore[arg-type]
     except ValidationError as error:
         place = ".".join(map(str, error.errors()[0]["loc"]))

@@ -101,7 +101,7 @@ class Examiner(_Background):
         return self.report
 
     def expire(self) -> None:
-        """Have all checks made again, also those that ask CallRail: a person changed something, or asks."""
+        """Have all checks repeated, also those that ask CallRail: a person changed something, or asks."""
         for _, check in self._checks:
             if isinstance(check, Remembered):
                 check.expire()
