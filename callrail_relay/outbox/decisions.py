@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from callrail_relay.domain import guards
 from callrail_relay.domain.guards import GuardPolicy, Verdict, are_similar, similarity_words
 from callrail_relay.domain.mapper import NewMessage, StoredSubmission
-from callrail_relay.domain.message import ANONYMOUS, OPEN, RESENDABLE, Actor, Reason, Source, Status, Verb
+from callrail_relay.domain.message import ANONYMOUS, OPEN, RESENDABLE, Actor, Reason, Status, Verb
 from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import AUDIT_AFTER
@@ -302,8 +302,7 @@ def read_submission(connection: sa.Connection, now: datetime, submission_id: str
     """Return a request as it came in; it never changes."""
     row = connection.execute(sa.select(submissions).where(submissions.c.id == submission_id)).one()
     query = sa.select(messages.c.id).where(messages.c.submission_id == submission_id).order_by(messages.c.seq)
-    ids = tuple(connection.scalars(query))
-    return from_row(StoredSubmission, row, source=Source(row.source), body=bytes(row.body), message_ids=ids)
+    return from_row(StoredSubmission, row, message_ids=tuple(connection.scalars(query)))
 
 
 def rewrite(

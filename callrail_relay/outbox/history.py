@@ -16,7 +16,7 @@ from callrail_relay.domain.message import OPEN, MessageFilter, Source, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.outbox.lists import find_page, first_since
 from callrail_relay.outbox.opt_outs import is_opted_out
-from callrail_relay.outbox.rows import Row, count, from_row, latest, number, of_pair, portions
+from callrail_relay.outbox.rows import count, from_row, latest, number, of_pair, portions
 from callrail_relay.outbox.tables import (
     ACCOUNT_ID,
     EPOCH,
@@ -129,7 +129,8 @@ def read_waiting(connection: sa.Connection, now: datetime, shown: int = PILE) ->
 def _pile(
     connection: sa.Connection, kind: _Kind, shown: int = PILE, **parameters: int | None
 ) -> views.Bucket:
-    rows = tuple(_summary(row) for row in connection.execute(kind.rows, {"shown": shown, **parameters}))
+    found = connection.execute(kind.rows, {"shown": shown, **parameters})
+    rows = tuple(from_row(views.MessageSummary, row) for row in found)
     all_shown = len(rows) < shown
     count = len(rows) if all_shown else connection.scalar(sa.select(kind.count), parameters)
     return views.Bucket(count=int(count or 0), rows=rows)
@@ -143,10 +144,9 @@ def count_for_person(connection: sa.Connection, now: datetime) -> int:
 
 def read_rows(connection: sa.Connection, now: datetime, ids: Sequence[str]) -> list[views.MessageSummary]:
     """Return the messages with these ids, newest first; unknown ids are left out."""
-    found = [
-        row for some in portions(ids) for row in connection.execute(_SUMMARIES.where(messages.c.id.in_(some)))
-    ]
-    return sorted(map(_summary, found), key=lambda row: row.seq, reverse=True)
+    found = (connection.execute(_SUMMARIES.where(messages.c.id.in_(some))) for some in portions(ids))
+    rows = (from_row(views.MessageSummary, row) for some in found for row in some)
+    return sorted(rows, key=lambda row: row.seq, reverse=True)
 
 
 def read_today(connection: sa.Connection, now: datetime, midnight: datetime) -> views.Today:
@@ -197,7 +197,7 @@ def read_arrivals(
     if until is not None:
         query = query.where(messages.c.received_at < until)
     return tuple(
-        views.Arrivals(begins=EPOCH + int(number) * views.QUARTER, status=Status(status), count=count)
+        views.Arrivals(begins=EPOCH + int(number) * views.QUARTER, status=status, count=count)
         for number, status, count in connection.execute(query.group_by(quarter, messages.c.status))
     )
 
@@ -207,7 +207,8 @@ def read_page(
 ) -> views.Page[views.MessageSummary]:
     """Return the next page; words are searched for in LOOKED_THROUGH texts at a time."""
     rows, older, searched_to = find_page(connection, _SUMMARIES, wanted)
-    return views.Page(tuple(map(_summary, rows)), older, searched_to)
+    summaries = tuple(from_row(views.MessageSummary, row) for row in rows)
+    return views.Page(summaries, older, searched_to)
 
 
 def read_conversation(
@@ -230,7 +231,7 @@ def read_conversation(
         ours, theirs = ours.where(messages.c.received_at < before), theirs.where(written_at < before)
     said = [
         views.ChatMessage(
-            at=row.received_at, inbound=False, content=row.text, message_id=row.id, status=Status(row.status)
+            at=row.received_at, inbound=False, content=row.text, message_id=row.id, status=row.status
         )
         for row in connection.execute(ours.order_by(messages.c.seq.desc()).limit(limit + 1))
     ]
@@ -287,7 +288,3 @@ _MARKER = sa.select(
         for name in ("hour_allowed", "day_allowed", "hour_excess", "day_excess")
     ),
 )
-
-
-def _summary(row: Row) -> views.MessageSummary:
-    return from_row(views.MessageSummary, row, status=Status(row.status), source=Source(row.source))

@@ -219,7 +219,7 @@ def settle_as_sent(connection: sa.Connection, now: datetime, attempt_id: int, de
         connection.execute(waiting.values(status=Status.CANCELLED))
     if segment.status == Status.FAILED:
         _queue_again(connection, message.seq, (Status.CANCELLED,))
-    status = Status(message.status)
+    status: Status = message.status
     if status is not Status.CANCELLED:
         status = message_status(connection, message.seq)
     reasons = message.reasons

@@ -16,9 +16,7 @@ from callrail_relay.domain.message import (
     Evidence,
     Message,
     Segment,
-    Source,
     Status,
-    Verb,
     first_id,
 )
 from callrail_relay.domain.outcome import OutcomeKind
@@ -80,11 +78,10 @@ def with_segments(connection: sa.Connection, now: datetime, rows: Sequence[Row])
         _read_segments(connection, seqs, of_message)
         query = sa.select(decisions).where(decisions.c.message_seq.in_(seqs)).order_by(decisions.c.id)
         for row in connection.execute(query):
-            by = {"verb": Verb(row.verb), "actor": Actor(name=row.person, note=row.note)}
+            actor = Actor(name=row.person, note=row.note)
             was = {name: (row.before or {}).get(name) for name in ("text", "recipient")}
-            decided[row.message_seq].append(
-                from_row(Decision, row, overridden=tuple(row.reasons), **was, **by)
-            )
+            decision = from_row(Decision, row, actor=actor, overridden=row.reasons, **was)
+            decided[row.message_seq].append(decision)
     blocked = _read_blocks(connection, now) if any(row.status in OPEN for row in rows) else {}
 
     def message(row: Row) -> Message:
@@ -92,13 +89,10 @@ def with_segments(connection: sa.Connection, now: datetime, rows: Sequence[Row])
         return from_row(
             Message,
             row,
-            status=Status(row.status),
-            source=Source(row.source),
             route=None if row.account_id is None else route_of(row),
             segments=tuple(of_message[row.seq]),
             release_at=row.release_at if row.status == Status.HELD else None,
             decisions=tuple(decided[row.seq]),
-            approved=tuple(row.approved),
             blocked_until=blocked.get(key) if row.status == Status.QUEUED else None,
         )
 
@@ -122,12 +116,9 @@ def _read_segments(connection: sa.Connection, seqs: list[int], of_message: dict[
         learnt[row.attempt_id].append(from_row(Evidence, row))
     tries: dict[int, list[Attempt]] = defaultdict(list)
     for row in connection.execute(sa.select(attempts).where(tried).order_by(attempts.c.id)):
-        outcome = None if row.outcome is None else OutcomeKind(row.outcome)
-        attempt = from_row(Attempt, row, outcome=outcome, evidence=tuple(learnt[row.id]))
-        tries[row.segment_id].append(attempt)
+        tries[row.segment_id].append(from_row(Attempt, row, evidence=tuple(learnt[row.id])))
     for row in connection.execute(sa.select(segments).where(of_these).order_by(segments.c.position)):
-        segment = from_row(Segment, row, status=Status(row.status), attempts=tuple(tries[row.id]))
-        of_message[row.message_seq].append(segment)
+        of_message[row.message_seq].append(from_row(Segment, row, attempts=tuple(tries[row.id])))
 
 
 def count_by_status(connection: sa.Connection, now: datetime) -> dict[Status, int]:
@@ -156,7 +147,7 @@ def _standing(
     if isinstance(found, str):
         account, so_far, pending = Account(id=found), count_used(connection, now, found), 0
     else:
-        account = from_row(Account, found, firewalled=tuple(found.firewalled or ()))
+        account = from_row(Account, found)
         so_far, pending = (found.hour, found.day), int(found.planned or 0) - found.gone
     hour, day = read_windows(connection, now, account, limits, used=so_far)
     account = account.current(now)

@@ -101,7 +101,7 @@ def portions(values: Iterable[V]) -> Iterator[list[V]]:
 def change_account(connection: sa.Connection, now: datetime, account_id: str) -> Account:
     """Lock the account, to change it or its texts; it comes due after all that are due already."""
     row = connection.execute(_CHANGE_ACCOUNT, {"of": account_id, "now": now}).one_or_none()
-    return Account(id=account_id) if row is None else _account(row)
+    return Account(id=account_id) if row is None else from_row(Account, row)
 
 
 def lock_account(connection: sa.Connection, account_id: str, *, wait: bool) -> bool:
@@ -154,12 +154,7 @@ def account_columns() -> list[sa.Label[Any]]:
 
 
 def account_of(row: Row) -> Account:
-    values = {name: getattr(row, f"account_{name}") for name in _FIELDS}
-    return Account(**values | {"firewalled": tuple(values["firewalled"] or ())})
-
-
-def _account(row: Row) -> Account:
-    return from_row(Account, row, firewalled=tuple(row.firewalled or ()))
+    return Account(**{name: getattr(row, f"account_{name}") for name in _FIELDS})
 
 
 def write_account(connection: sa.Connection, account: Account) -> None:

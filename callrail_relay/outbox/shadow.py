@@ -110,8 +110,7 @@ def _take(connection: sa.Connection, now: datetime, id_: int, forward_to: str) -
     row = connection.execute(query.where(forwards.c.id == id_)).one()
     tries = row.tries + 1
     change(connection, forwards, id_, state=State.PASSING, tries=tries, lease_until=now + LEASE)
-    request = from_row(RawSubmission, row, body=bytes(row.body))
-    return PassOn(id=id_, tries=tries, url=forward_to, request=request)
+    return PassOn(id=id_, tries=tries, url=forward_to, request=from_row(RawSubmission, row))
 
 
 def record(connection: sa.Connection, now: datetime, id_: int, tries: int, passed: Passed) -> None:
@@ -160,7 +159,7 @@ def count_requests(
     query = query.where(forwards.c.received_at >= (since or EPOCH)).group_by(forwards.c.state)
     counts, first = dict.fromkeys(("forwarded", "refused", "unknown", "waiting"), 0), None
     for state, requests, at in connection.execute(query):
-        counts[{State.HELD: "waiting", State.PASSING: "unknown"}.get(State(state), state)] += requests
+        counts[{State.HELD: "waiting", State.PASSING: "unknown"}.get(state, state)] += requests
         first = at if first is None else min(first, at)
     return first, counts
 
@@ -190,7 +189,7 @@ def _waiting(connection: sa.Connection) -> Sequence[Row]:
 
 def _shadow(connection: sa.Connection, query: sa.Select[tuple[object]], waiting: int = 0) -> Shadow:
     row = connection.execute(query).one_or_none()
-    return Shadow() if row is None else from_row(Shadow, row, mode=Mode(row.mode), waiting=waiting)
+    return Shadow() if row is None else from_row(Shadow, row, waiting=waiting)
 
 
 _MODE = sa.select(shadow).where(shadow.c.id == 1)

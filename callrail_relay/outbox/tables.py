@@ -13,9 +13,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.sql.operators import OperatorType
 
+from callrail_relay.domain.alerts import Level
 from callrail_relay.domain.inbound import Direction
-from callrail_relay.domain.message import Reason, Status
-from callrail_relay.domain.shadow import State
+from callrail_relay.domain.message import Reason, Source, Status, Verb
+from callrail_relay.domain.opt_outs import Origin
+from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.domain.shadow import Mode, State
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -62,9 +65,19 @@ class StoredReasons(sa.types.TypeDecorator[tuple[Reason, ...]]):
         return tuple(Reason(**reason) for reason in value or ())
 
 
-class Code(sa.types.TypeDecorator[str]):
+class Codes(sa.types.TypeDecorator[tuple[str, ...]]):
+    """Several codes or ids, stored as JSON; null is read as none."""
+
+    impl = sa.JSON
+    cache_ok = True
+
+    def process_result_value(self, value: Iterable[str] | None, _dialect: sa.Dialect) -> tuple[str, ...]:
+        return tuple(value or ())
+
+
+class Code(sa.types.TypeDecorator[StrEnum]):
     """
-    One of our own codes, such as a status. What it's compared with is written into the SQL.
+    A member of one of our enums, such as a status. What it's compared with is written into the SQL.
 
     A partial index has the rows of certain codes only. PostgreSQL may plan a statement before it sees a
     parameter, and SQLite prepares a statement anew each time if a parameter decides whether such an index
@@ -73,6 +86,13 @@ class Code(sa.types.TypeDecorator[str]):
 
     impl = sa.String
     cache_ok = True
+
+    def __init__(self, kind: type[StrEnum], length: int = 16) -> None:
+        super().__init__(length)
+        self.kind = kind
+
+    def process_result_value(self, value: str | None, _dialect: sa.Dialect) -> StrEnum | None:
+        return None if value is None else self.kind(value)
 
     class comparator_factory(sa.String.Comparator[str]):  # noqa: N801 - SQLAlchemy's name
         def operate(self, op: OperatorType, *other: Any, **options: Any) -> sa.ColumnElement[Any]:  # noqa: ANN401 - of any operator
@@ -113,7 +133,7 @@ def _index(
 submissions = _table(
     "submissions",
     sa.Column("id", sa.String(36), primary_key=True),
-    sa.Column("source", Code(16), nullable=False),
+    sa.Column("source", Code(Source), nullable=False),
     sa.Column("received_at", Instant, nullable=False),
     sa.Column("content_type", sa.Text),
     sa.Column("query", sa.Text),
@@ -136,8 +156,8 @@ messages = _table(
     sa.Column("seq", Sequence, primary_key=True, autoincrement=True),  # order of arrival, kept when sending
     sa.Column("id", sa.String(36), nullable=False, unique=True),
     sa.Column("submission_id", sa.ForeignKey("submissions.id"), nullable=False, index=True),
-    sa.Column("status", Code(16), nullable=False),
-    sa.Column("source", Code(16), nullable=False),
+    sa.Column("status", Code(Status), nullable=False),
+    sa.Column("source", Code(Source), nullable=False),
     sa.Column("received_at", Instant, nullable=False),
     sa.Column("not_before", Instant, nullable=False),
     sa.Column("recipient", sa.String(16)),
@@ -151,7 +171,7 @@ messages = _table(
     sa.Column("cut_to", sa.Integer),  # the length to split to, if CallRail refused a longer segment
     sa.Column("release_at", Instant),  # when it is, or was, queued again; null if it waits for a person
     sa.Column("reasons", StoredReasons, nullable=False),
-    sa.Column("approved", sa.JSON, nullable=False),  # codes of the reasons that a person overrode
+    sa.Column("approved", Codes, nullable=False),  # codes of the reasons that a person overrode
     sa.Column("opportunity_id", sa.Text),
     sa.Column("sender_id", sa.Text),
     sa.Column("seller_id", sa.Text),
@@ -202,7 +222,7 @@ _index("ix_messages_release", messages, "account_id release_at", where=is_releas
 tallies = _table(
     "tallies",
     sa.Column("account_id", sa.String(64), primary_key=True),
-    sa.Column("status", Code(16), primary_key=True),
+    sa.Column("status", Code(Status), primary_key=True),
     sa.Column("messages", sa.BigInteger, nullable=False),
     sa.Column("segments", sa.BigInteger, nullable=False),
 )
@@ -213,10 +233,10 @@ decisions = _table(
     sa.Column("id", Sequence, primary_key=True, autoincrement=True),
     sa.Column("message_seq", sa.ForeignKey("messages.seq"), nullable=False, index=True),
     sa.Column("decided_at", Instant, nullable=False),
-    sa.Column("verb", Code(16), nullable=False),
+    sa.Column("verb", Code(Verb), nullable=False),
     sa.Column("person", sa.Text, nullable=False),
     sa.Column("note", sa.Text),
-    sa.Column("reasons", sa.JSON, nullable=False),
+    sa.Column("reasons", Codes, nullable=False),
     sa.Column("batch", sa.String(36)),  # of everything that one click decided
     sa.Column("before", sa.JSON),  # the message as it was, for undo; of an edited one also its words
 )
@@ -228,7 +248,7 @@ segments = _table(
     sa.Column("message_seq", sa.ForeignKey("messages.seq"), nullable=False),
     sa.Column("position", sa.Integer, nullable=False),
     sa.Column("content", sa.Text, nullable=False),
-    sa.Column("status", Code(16), nullable=False),
+    sa.Column("status", Code(Status), nullable=False),
     sa.Column("replaces", sa.ForeignKey("segments.id")),  # the longer one, refused, that this is a piece of
     sa.UniqueConstraint("message_seq", "position"),
 )
@@ -246,7 +266,7 @@ attempts = _table(
     sa.Column("lease_until", Instant, nullable=False),
     sa.Column("finished_at", Instant),
     sa.Column("counted_at", Instant),  # from when it counts in the budget; null if it doesn't
-    sa.Column("outcome", Code(16)),
+    sa.Column("outcome", Code(OutcomeKind)),
     sa.Column("http_status", sa.Integer),
     sa.Column("detail", sa.Text),
     # Of an unknown outcome: when to look it up next, how often that was answered, and until when later texts
@@ -290,7 +310,7 @@ accounts = _table(
     sa.Column("day_excess", sa.Integer, nullable=False, server_default="0"),
     sa.Column("excess_at", Instant),
     sa.Column("max_characters", sa.Integer),
-    sa.Column("firewalled", sa.JSON),  # ids of messages that a firewall refused in a row; null for none
+    sa.Column("firewalled", Codes),  # ids of messages that a firewall refused in a row; null for none
     sa.Column("due_at", Instant),  # when to look for something to send; null if only news decides
     sa.Column("closed_until", Instant),  # until when nothing is sent: no budget, waiting, or paused
 )
@@ -304,7 +324,7 @@ opt_outs = _table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("created_at", Instant, nullable=False),
     # Who added it: the person by a "reply", CallRail by a "refusal", or a user "by hand".
-    sa.Column("origin", Code(16), nullable=False, server_default="by hand"),
+    sa.Column("origin", Code(Origin), nullable=False, server_default="by hand"),
 )
 
 # Replies that may be opt-outs: the next text to the person is held, and the owner decides.
@@ -328,7 +348,7 @@ numbers = _table(
 shadow = _table(
     "shadow",
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("mode", Code(8), nullable=False),
+    sa.Column("mode", Code(Mode, 8), nullable=False),
     sa.Column("since", Instant, nullable=False),
     sa.Column("forward_to", sa.Text, nullable=False),
 )
@@ -338,7 +358,7 @@ forwards = _table(
     "forwards",
     sa.Column("id", Sequence, primary_key=True, autoincrement=True),
     sa.Column("submission_id", sa.ForeignKey("submissions.id"), nullable=False, unique=True),
-    sa.Column("state", Code(16), nullable=False),
+    sa.Column("state", Code(State), nullable=False),
     sa.Column("received_at", Instant, nullable=False),
     sa.Column("tries", sa.Integer, nullable=False),
     sa.Column("lease_until", Instant),  # of a try in progress: when it counts as one that may have arrived
@@ -357,7 +377,7 @@ _index("ix_forwards_received_at", forwards, "received_at")
 callrail_texts = _table(
     "callrail_texts",
     sa.Column("resource_id", sa.String(64), primary_key=True),  # CallRail's id, which identifies repeats
-    sa.Column("direction", Code(4), nullable=False),
+    sa.Column("direction", Code(Direction, 4), nullable=False),
     sa.Column("written_at", Instant, nullable=False),
     sa.Column("received_at", Instant, nullable=False, index=True),
     sa.Column("account_id", sa.String(64)),
@@ -399,7 +419,7 @@ _index("ix_polls_company", polls, "account_id company_id began_at")
 incidents = _table(
     "incidents",
     sa.Column("key", sa.String(160), primary_key=True),
-    sa.Column("level", Code(16), nullable=False),
+    sa.Column("level", Code(Level), nullable=False),
     sa.Column("detail", sa.Text, nullable=False),
     sa.Column("opened_at", Instant, nullable=False),
     sa.Column("telling_until", Instant),  # until when one node is busy reporting it
