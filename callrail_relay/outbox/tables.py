@@ -123,11 +123,12 @@ def _table(name: str, *columns: sa.Column[Any] | sa.UniqueConstraint) -> sa.Tabl
 
 
 def _index(
-    name: str, table: sa.Table, columns: str, *, where: Condition | None = None, unique: bool = False
+    table: sa.Table, name: str, columns: str, *, where: Condition | None = None, unique: bool = False
 ) -> None:
     """Create an index on these columns; with *where*, only of rows for which it's true."""
     of = (table.c[column] for column in columns.split())
-    sa.Index(name, *of, unique=unique, sqlite_where=where, postgresql_where=where)
+    full_name = f"ix_{table.name}_{name}"
+    sa.Index(full_name, *of, unique=unique, sqlite_where=where, postgresql_where=where)
 
 
 submissions = _table(
@@ -140,8 +141,8 @@ submissions = _table(
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Column("retired_at", Instant),  # when its body, and the personal data in its messages, was removed
 )
-_index("ix_submissions_kept", submissions, "received_at", where=submissions.c.retired_at.is_(None))
-_index("ix_submissions_source", submissions, "source received_at")
+_index(submissions, "kept", "received_at", where=submissions.c.retired_at.is_(None))
+_index(submissions, "source", "source received_at")
 
 # Requests that their senders marked with a key, as a digest of both: one that comes again isn't stored again.
 # The row is there before the submission's.
@@ -188,21 +189,20 @@ def is_open(table: sa.FromClause = messages) -> Condition:
     return table.c.status.in_([Status.QUEUED, Status.SENDING])
 
 
-_index("ix_messages_open", messages, "account_id status seq", where=is_open())
-_index("ix_messages_due", messages, "account_id not_before", where=is_open())
-_index("ix_messages_open_key", messages, "tracking_number recipient seq", where=is_open())
-_index("ix_messages_cut_anew", messages, "account_id", where=messages.c.cut_to.is_not(None))
-_index("ix_messages_status_seq", messages, "status seq")
-_index("ix_messages_recipient_seq", messages, "recipient seq")
+_index(messages, "open", "account_id status seq", where=is_open())
+_index(messages, "due", "account_id not_before", where=is_open())
+_index(messages, "open_key", "tracking_number recipient seq", where=is_open())
+_index(messages, "cut_anew", "account_id", where=messages.c.cut_to.is_not(None))
+_index(messages, "status_seq", "status seq")
+_index(messages, "recipient_seq", "recipient seq")
 # An account's recent texts, to find mass texts.
-_index("ix_messages_account", messages, "account_id received_at")
+_index(messages, "account", "account_id received_at")
 # For the dashboard: texts by day, opportunity and sender.
-_index("ix_messages_received_at", messages, "received_at seq status")
+_index(messages, "received_at", "received_at seq status")
 for _name in ("opportunity_id", "sender_id"):
-    _index(f"ix_messages_{_name}", messages, f"{_name} seq", where=messages.c[_name].is_not(None))
+    _index(messages, _name, f"{_name} seq", where=messages.c[_name].is_not(None))
 # CallRail's webhooks may mask phone numbers; then the conversation tells whose they are.
-_known = messages.c.conversation_id.is_not(None)
-_index("ix_messages_conversation_id", messages, "conversation_id", where=_known)
+_index(messages, "conversation_id", "conversation_id", where=messages.c.conversation_id.is_not(None))
 
 
 def accounts_in_order(*which: Condition) -> Condition:
@@ -215,7 +215,7 @@ def is_released_by_itself(table: sa.FromClause = messages) -> Condition:
     return sa.and_(table.c.status == Status.HELD, table.c.release_at.is_not(None))
 
 
-_index("ix_messages_release", messages, "account_id release_at", where=is_released_by_itself())
+_index(messages, "release", "account_id release_at", where=is_released_by_itself())
 
 # How many messages, and segments of them, each account has per status. Triggers keep the counts, so nothing
 # that grows has to be counted. Messages without an account count under "".
@@ -240,7 +240,7 @@ decisions = _table(
     sa.Column("batch", sa.String(36)),  # of everything that one click decided
     sa.Column("before", sa.JSON),  # the message as it was, for undo; of an edited one also its words
 )
-_index("ix_decisions_batch", decisions, "batch", where=decisions.c.batch.is_not(None))
+_index(decisions, "batch", "batch", where=decisions.c.batch.is_not(None))
 
 segments = _table(
     "segments",
@@ -276,13 +276,13 @@ attempts = _table(
     sa.Column("looks", sa.Integer, nullable=False, server_default="0"),
     sa.Column("blocks_until", Instant),
 )
-_index("ix_attempts_budget", attempts, "account_id counted_at", where=attempts.c.counted_at.is_not(None))
-_index("ix_attempts_key", attempts, "tracking_number recipient finished_at")
-_index("ix_attempts_in_flight", attempts, "account_id lease_until", where=attempts.c.finished_at.is_(None))
-_index("ix_attempts_next_lookup_at", attempts, "next_lookup_at", where=attempts.c.next_lookup_at.is_not(None))
+_index(attempts, "budget", "account_id counted_at", where=attempts.c.counted_at.is_not(None))
+_index(attempts, "key", "tracking_number recipient finished_at")
+_index(attempts, "in_flight", "account_id lease_until", where=attempts.c.finished_at.is_(None))
+_index(attempts, "next_lookup_at", "next_lookup_at", where=attempts.c.next_lookup_at.is_not(None))
 _blocks = attempts.c.blocks_until.is_not(None)
-_index("ix_attempts_blocks", attempts, "tracking_number recipient blocks_until", where=_blocks)
-_index("ix_attempts_waits", attempts, "account_id blocks_until", where=_blocks)
+_index(attempts, "blocks", "tracking_number recipient blocks_until", where=_blocks)
+_index(attempts, "waits", "account_id blocks_until", where=_blocks)
 
 # What was learned about an attempt after its outcome was recorded, and the requests that took.
 evidence = _table(
@@ -294,7 +294,7 @@ evidence = _table(
     sa.Column("detail", sa.Text, nullable=False),
     sa.Column("requests", sa.Integer, nullable=False, server_default="0"),
 )
-_index("ix_evidence_requests", evidence, "account_id noted_at")
+_index(evidence, "requests", "account_id noted_at")
 
 accounts = _table(
     "accounts",
@@ -315,7 +315,7 @@ accounts = _table(
     sa.Column("closed_until", Instant),  # until when nothing is sent: no budget, waiting, or paused
 )
 # In the order of their turns; all of them may be due at the same instant.
-_index("ix_accounts_due", accounts, "due_at id")
+_index(accounts, "due", "due_at id")
 
 opt_outs = _table(
     "suppressions",
@@ -370,8 +370,8 @@ def is_unfinished(table: sa.FromClause = forwards) -> Condition:
     return table.c.state.in_([State.WAITING, State.PASSING])
 
 
-_index("ix_forwards_unfinished", forwards, "id", where=is_unfinished())
-_index("ix_forwards_received_at", forwards, "received_at")
+_index(forwards, "unfinished", "id", where=is_unfinished())
+_index(forwards, "received_at", "received_at")
 
 # Texts that CallRail's webhooks or conversations report: replies, and what was sent.
 callrail_texts = _table(
@@ -394,13 +394,13 @@ callrail_texts = _table(
 )
 # Written exactly as in the partial index.
 is_by_others = sa.and_(callrail_texts.c.direction == Direction.OUT, callrail_texts.c.attempt_id.is_(None))
-_index("ix_callrail_texts_budget", callrail_texts, "account_id written_at", where=is_by_others)
-_index("ix_callrail_texts_person", callrail_texts, "tracking_number recipient written_at")
+_index(callrail_texts, "budget", "account_id written_at", where=is_by_others)
+_index(callrail_texts, "person", "tracking_number recipient written_at")
 # No attempt has two texts.
-_linked = callrail_texts.c.attempt_id.is_not(None)
-_index("ix_callrail_texts_attempt_id", callrail_texts, "attempt_id", unique=True, where=_linked)
-_forwarded = callrail_texts.c.forward_at.is_not(None)
-_index("ix_callrail_texts_forward", callrail_texts, "forward_at", where=_forwarded)
+_index(
+    callrail_texts, "attempt_id", "attempt_id", unique=True, where=callrail_texts.c.attempt_id.is_not(None)
+)
+_index(callrail_texts, "forward", "forward_at", where=callrail_texts.c.forward_at.is_not(None))
 
 # Polls of CallRail's conversations for replies: one row per poll, which only one node makes.
 polls = _table(
@@ -413,7 +413,7 @@ polls = _table(
     sa.Column("finished_at", Instant),  # when it succeeded; if it didn't, the next poll covers its time
     sa.Column("requests", sa.Integer, nullable=False, server_default="0"),
 )
-_index("ix_polls_company", polls, "account_id company_id began_at")
+_index(polls, "company", "account_id company_id began_at")
 
 # Open incidents that an alert was sent for; one row for all nodes.
 incidents = _table(
