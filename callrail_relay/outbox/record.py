@@ -1,9 +1,10 @@
 """Records the outcomes of attempts, and settles those that no process finished."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -25,12 +26,12 @@ from callrail_relay.outbox.rows import (
     Row,
     account_columns,
     account_of,
+    account_values,
     change,
+    change_each,
     lock_accounts_of,
     look_at_all,
-    portions,
     status_of,
-    write_accounts,
 )
 from callrail_relay.outbox.tables import (
     Condition,
@@ -44,6 +45,7 @@ from callrail_relay.outbox.tables import (
 )
 
 Values = dict[str, object]
+AT_ONCE = 500  # attempts to settle at a time
 STOPPED = "the relay stopped, or lost its connection, while the text was being sent."
 
 
@@ -62,7 +64,8 @@ def record(
     only shows that an unknown text was sent, and changes nothing else (None).
     """
     results: dict[int, RecordResult | Settled | None] = {}
-    while left := {id_: outcome for id_, outcome in outcomes.items() if id_ not in results}:
+    # Some at a time, since databases limit the parameters of a statement.
+    while left := dict(islice((one for one in outcomes.items() if one[0] not in results), AT_ONCE)):
         batch = _Batch(connection, now, random, lookups)
         messages_seen = set[int]()
         for known in _read_known(connection, now, left):
@@ -109,7 +112,7 @@ def _known() -> sa.Select[Any]:
             this.c.id.label("attempt_id"),
             *(this.c[name] for name in ("finished_at", "counted_at", "outcome")),
             *(messages.c[name].label(f"message_{name}") for name in ("id", "reasons", "cut_to")),
-            *(messages.c[name] for name in ("tracking_number", "recipient", *_OF_MESSAGE)),
+            *(messages.c[name] for name in _OF_MESSAGE),
             *account_columns(),
             used("since_hour", accounts.c.id).label("hour_used"),
             used("since_day", accounts.c.id).label("day_used"),
@@ -141,11 +144,8 @@ def _known() -> sa.Select[Any]:
     )
 
 
-_OF_MESSAGE = ("sent_at", "conversation_id", "thread_id")
+_OF_MESSAGE = ("tracking_number", "recipient", "sent_at", "conversation_id", "thread_id")
 _KNOWN = _known()
-_FINISH = sa.update(attempts).where(attempts.c.id == sa.bindparam("of"))
-_SET_SEGMENT = sa.update(segments).where(segments.c.id == sa.bindparam("of"))
-_SET_MESSAGE = sa.update(messages).where(messages.c.seq == sa.bindparam("of"))
 _END_SEGMENTS = (
     sa.update(segments)
     .where(segments.c.message_seq == sa.bindparam("of"), segments.c.status == Status.QUEUED)
@@ -164,6 +164,8 @@ class _Batch:
     _accounts: dict[str, Account] = field(default_factory=dict)
     _due: set[str] = field(default_factory=set)  # accounts that may have something to send next
     _freed: Counter[str] = field(default_factory=Counter)  # attempts that used no budget after all
+    _changes: dict[sa.Table, list[Values]] = field(default_factory=lambda: defaultdict(list))
+    _failed: list[Values] = field(default_factory=list)  # messages whose other segments aren't sent
     _decided: list[tuple[Row, Outcome, Consequence, RecordResult]] = field(default_factory=list)
     _late: list[tuple[Row, Outcome]] = field(default_factory=list)
 
@@ -190,10 +192,15 @@ class _Batch:
             consequence = replace(consequence, segment=Status.CANCELLED, cut_to=None, reasons=())
         self._freed[id_] += not consequence.costs_budget
         after = self._accounts[id_] = self._corrected(known, outcome, consequence)
-        pieces = () if consequence.cut_to is None else (Status.QUEUED,)
-        status = status_of((_segment_status(consequence), *_others(known), *pieces))
+        others = (known.others or "").split()
+        # A segment that was refused for its length is replaced by shorter ones.
+        own = [consequence.segment] if consequence.cut_to is None else [Status.CANCELLED, Status.QUEUED]
+        status = status_of((*own, *others))
         if known.others_wait or known.is_told or status in (Status.QUEUED, Status.SENDING):
             self._due.add(id_)
+        twice = isinstance(outcome, Sent) and (
+            known.sent_before or known.whole_arrived or known.piece_arrived
+        )
         result = RecordResult(
             message_id=known.message_id,
             account_before=before,
@@ -201,10 +208,14 @@ class _Batch:
             position=known.position,
             outcome=outcome,
             status=status,
-            twice=isinstance(outcome, Sent)
-            and (known.sent_before or known.whole_arrived or known.piece_arrived),
+            twice=twice,
         )
         self._decided.append((known, outcome, consequence, result))
+        self._changes[attempts].append(self._attempt(known, outcome, consequence))
+        self._changes[segments].append({"of": known.id, "status": own[0]})
+        self._changes[messages].append(self._message(known, outcome, consequence, result, others))
+        if status is Status.FAILED and Status.QUEUED in others:
+            self._failed.append({"of": known.message_seq})
 
     def _corrected(self, known: Row, outcome: Outcome, consequence: Consequence) -> Account:
         """Return the account after the consequence, corrected by CallRail's headers about its limits."""
@@ -220,31 +231,7 @@ class _Batch:
             usage, hour_used=known.hour_used - freed, day_used=known.day_used - freed, now=self.now
         )
 
-    def write(self) -> dict[int, RecordResult | Settled | None]:
-        """Write what was decided, then what follows from it elsewhere; return what became of each attempt."""
-        if self._decided:
-            execute = self.connection.execute
-            execute(_FINISH, [self._attempt(*one) for one in self._decided])
-            execute(_SET_SEGMENT, [self._segment(*one) for one in self._decided])
-            execute(_SET_MESSAGE, [self._message(*one) for one in self._decided])
-            failed = [
-                {"of": known.message_seq}
-                for known, _, _, result in self._decided
-                if result.status is Status.FAILED and Status.QUEUED in _others(known)
-            ]
-            if failed:
-                execute(_END_SEGMENTS, failed)
-        due = {id_: self.now if id_ in self._due else None for id_ in self._accounts}
-        write_accounts(self.connection, self._accounts.values(), due)
-        results: dict[int, RecordResult | Settled | None] = {
-            known.attempt_id: self._follow(known, outcome, consequence, result)
-            for known, outcome, consequence, result in self._decided
-        }
-        for known, outcome in self._late:
-            results[known.attempt_id] = self._settle_late(known, outcome)
-        return results
-
-    def _attempt(self, known: Row, outcome: Outcome, consequence: Consequence, _: RecordResult) -> Values:
+    def _attempt(self, known: Row, outcome: Outcome, consequence: Consequence) -> Values:
         # Later texts to the person wait while it's unknown.
         waits = self.lookups if isinstance(outcome, Unknown) else None
         return {
@@ -259,34 +246,51 @@ class _Batch:
             "blocks_until": waits and waits.blocks_until(self.now),
         }
 
-    def _segment(self, known: Row, _: Outcome, consequence: Consequence, __: RecordResult) -> Values:
-        return {"of": known.id, "status": _segment_status(consequence)}
-
     def _message(
-        self, known: Row, outcome: Outcome, consequence: Consequence, result: RecordResult
+        self,
+        known: Row,
+        outcome: Outcome,
+        consequence: Consequence,
+        result: RecordResult,
+        others: Sequence[str],
     ) -> Values:
-        values = {name: getattr(known, name) for name in _OF_MESSAGE}
-        if isinstance(outcome, Sent):
-            values |= {"conversation_id": outcome.conversation_id, "thread_id": outcome.thread_id}
-        if result.status is Status.SENT:
-            values["sent_at"] = self.now
         reasons = known.message_reasons
         if consequence.reasons:
-            kept = [one for one in (consequence.segment, *_others(known)) if one != Status.CANCELLED]
+            kept = [one for one in (consequence.segment, *others) if one != Status.CANCELLED]
             counts = {"sent": kept.count(Status.SENT), "segments": len(kept)}
             # Only part of the message was sent.
             incomplete = () if len(kept) == 1 else (Reason("incomplete", counts),)
             reasons = (*reasons, *consequence.reasons, *incomplete)
-        if result.twice:
-            reasons = flagged_twice(reasons)
-        cut_to = consequence.cut_to or known.message_cut_to
+        conversation = outcome if isinstance(outcome, Sent) else known
         return {
             "of": known.message_seq,
             "status": result.status,
-            "reasons": reasons,
-            "cut_to": cut_to,
-            **values,
+            "reasons": flagged_twice(reasons) if result.twice else reasons,
+            "cut_to": consequence.cut_to or known.message_cut_to,
+            "sent_at": self.now if result.status is Status.SENT else known.sent_at,
+            "conversation_id": conversation.conversation_id,
+            "thread_id": conversation.thread_id,
         }
+
+    def write(self) -> dict[int, RecordResult | Settled | None]:
+        """Write what was decided, then what follows from it elsewhere; return what became of each attempt."""
+        connection, now = self.connection, self.now
+        for table, changes in self._changes.items():
+            change_each(connection, table, changes)
+        if self._failed:
+            connection.execute(_END_SEGMENTS, self._failed)
+        written = [
+            {**account_values(one), "due_at": now if id_ in self._due else None, "closed_until": None}
+            for id_, one in self._accounts.items()
+        ]
+        change_each(connection, accounts, written)
+        results: dict[int, RecordResult | Settled | None] = {
+            known.attempt_id: self._follow(known, outcome, consequence, result)
+            for known, outcome, consequence, result in self._decided
+        }
+        for known, outcome in self._late:
+            results[known.attempt_id] = self._settle_late(known, outcome)
+        return results
 
     def _follow(
         self, known: Row, outcome: Outcome, consequence: Consequence, result: RecordResult
@@ -317,16 +321,6 @@ class _Batch:
         return settled
 
 
-def _segment_status(consequence: Consequence) -> Status:
-    # A segment that was refused for its length is replaced by shorter ones.
-    return consequence.segment if consequence.cut_to is None else Status.CANCELLED
-
-
-def _others(known: Row) -> list[str]:
-    """Return the statuses of the message's other segments."""
-    return (known.others or "").split()
-
-
 def settle_abandoned(
     connection: sa.Connection,
     now: datetime,
@@ -340,9 +334,9 @@ def settle_abandoned(
     if node is not None:
         look_at_all(connection, now)
         abandoned = sa.or_(abandoned, attempts.c.node == node)
-    unknown = Unknown(STOPPED, own_fault=True)
-    open_ = _open_attempts(connection, abandoned)
-    return _record_alike(connection, now, open_, unknown, random=random, lookups=lookups)
+    unknown = dict.fromkeys(_open_attempts(connection, abandoned), Unknown(STOPPED, own_fault=True))
+    results = record(connection, now, unknown, random=random, lookups=lookups)
+    return [one for one in results if isinstance(one, RecordResult)]
 
 
 def settle_unsent(
@@ -356,25 +350,9 @@ def settle_unsent(
 ) -> list[RecordResult]:
     """Record *outcome* for every open attempt of *node* except the *known* ones."""
     open_ = _open_attempts(connection, attempts.c.node == node)
-    unreported = [id_ for id_ in open_ if id_ not in known]
-    return _record_alike(connection, now, unreported, outcome, random=random)
-
-
-def _record_alike(
-    connection: sa.Connection,
-    now: datetime,
-    attempt_ids: Iterable[int],
-    outcome: Outcome,
-    *,
-    random: Random,
-    lookups: LookupPolicy | None = None,
-) -> list[RecordResult]:
-    """Record the same outcome for several open attempts."""
-    recorded = (
-        record(connection, now, dict.fromkeys(some, outcome), random=random, lookups=lookups)
-        for some in portions(attempt_ids)
-    )
-    return [one for some in recorded for one in some if isinstance(one, RecordResult)]
+    unsent = {id_: outcome for id_ in open_ if id_ not in known}
+    results = record(connection, now, unsent, random=random)
+    return [one for one in results if isinstance(one, RecordResult)]
 
 
 def _open_attempts(connection: sa.Connection, which: Condition) -> Sequence[int]:

@@ -1,7 +1,8 @@
 """Turns rows of the store into domain values, and holds small statements that several files share."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -158,28 +159,28 @@ def account_of(row: Row) -> Account:
 
 
 def write_account(connection: sa.Connection, account: Account) -> None:
-    connection.execute(_WRITE_ACCOUNT, _values(account))
+    change_each(connection, accounts, [account_values(account)])
 
 
-def write_accounts(
-    connection: sa.Connection, changed: Iterable[Account], due: Mapping[str, datetime | None]
-) -> None:
-    """Write accounts that are locked, and when each is due next."""
-    written = [_values(one) | {"due_at": due[one.id], "closed_until": None} for one in changed]
-    connection.execute(_WRITE_ACCOUNT, written)
-
-
-def _values(account: Account) -> dict[str, object]:
+def account_values(account: Account) -> dict[str, object]:
+    """What to change in an account's row."""
     return {"of": account.id, **{name: getattr(account, name) for name in _FIELDS if name != "id"}}
 
 
-_WRITE_ACCOUNT = sa.update(accounts).where(accounts.c.id == sa.bindparam("of"))
+@cache
+def _by_key(table: sa.Table) -> sa.Update:
+    [column] = table.primary_key.columns
+    return sa.update(table).where(column == sa.bindparam("of"))
 
 
 def change(connection: sa.Connection, table: sa.Table, key: int | str, /, **values: object) -> None:
     """Change the row of *table* with this primary key."""
-    [column] = table.primary_key.columns
-    connection.execute(sa.update(table).where(column == key).values(values))
+    connection.execute(_by_key(table), {"of": key, **values})
+
+
+def change_each(connection: sa.Connection, table: sa.Table, changes: Sequence[Mapping[str, object]]) -> None:
+    """Change the same columns of several rows of *table*, each with its primary key as ``of``."""
+    connection.execute(_by_key(table), changes)
 
 
 def message_status(connection: sa.Connection, message_seq: int) -> Status:
