@@ -26,6 +26,7 @@ from callrail_relay.outbox.rows import (
     latest,
     look_at_all,
     message_status,
+    row_of,
     write_account,
 )
 from callrail_relay.outbox.shadow import lock_shadow, require_live
@@ -300,7 +301,7 @@ def known_accounts(connection: sa.Connection, _now: datetime) -> list[str]:
 
 def read_submission(connection: sa.Connection, now: datetime, submission_id: str) -> StoredSubmission:
     """Return a request as it came in; it never changes."""
-    row = connection.execute(sa.select(submissions).where(submissions.c.id == submission_id)).one()
+    row = row_of(connection, submissions, submission_id)
     query = sa.select(messages.c.id).where(messages.c.submission_id == submission_id).order_by(messages.c.seq)
     return from_row(StoredSubmission, row, message_ids=tuple(connection.scalars(query)))
 

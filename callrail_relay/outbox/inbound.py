@@ -30,8 +30,8 @@ from callrail_relay.outbox.rows import (
     change_account,
     insert_into,
     latest,
-    message_of,
     of_pair,
+    row_of,
     write_account,
 )
 from callrail_relay.outbox.tables import attempts, callrail_texts, messages, opt_outs
@@ -225,7 +225,7 @@ def _account_of(connection: sa.Connection, people: Iterable[Pair]) -> str | None
 
 def place_replies(connection: sa.Connection, now: datetime, message_seq: int) -> None:
     """Give replies by an unknown person the person of a message in their conversation, and act on them."""
-    message = message_of(connection, message_seq)
+    message = row_of(connection, messages, message_seq)
     unplaced = sa.select(callrail_texts).where(
         callrail_texts.c.conversation_id == message.conversation_id, callrail_texts.c.recipient.is_(None)
     )

@@ -65,8 +65,10 @@ def route_of(row: Row) -> Route:
     return Route(row.account_id, row.company_id, row.tracking_number)
 
 
-def message_of(connection: sa.Connection, seq: int) -> Row:
-    return connection.execute(sa.select(messages).where(messages.c.seq == seq)).one()
+def row_of(connection: sa.Connection, table: sa.Table, key: int | str) -> Row:
+    """Return the row of *table* with this primary key."""
+    [column] = table.primary_key.columns
+    return connection.execute(sa.select(table).where(column == key)).one()
 
 
 def latest(of: sa.Table | sa.Column[Any], *which: Condition) -> sa.Select[Any]:

@@ -179,7 +179,7 @@ async def fail(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     due = await outbox.write(lookups.claim_lookup, LOOKUPS)
     assert due is not None
     await outbox.write(lookups.claim_lookup, LOOKUPS, due)
-    await outbox.write(lookups.record_failed_lookup, due, Lookup(requests=1, fault="no answer."), LOOKUPS)
+    await outbox.write(lookups.record_lookup, due, Lookup(requests=1, fault="no answer."), LOOKUPS)
     bold = worker.under(max_characters=1000, recipient_interval=timedelta())
     await put(outbox, words(400), to=recipient(41))
     for outcome in (REFUSED, SENT, SENT, SENT):

@@ -171,7 +171,7 @@ async def test_a_callrail_that_is_away_is_asked_again(outbox: Store, clock: Manu
     for _ in range(4):
         due = await outbox.write(lookups.claim_lookup, POLICY)
         assert due is not None
-        await outbox.write(lookups.record_failed_lookup, due, Lookup(requests=1, fault="Away."), POLICY)
+        await outbox.write(lookups.record_lookup, due, Lookup(requests=1, fault="Away."), POLICY)
         assert ("restored", "checking") == await reason_of(outbox, id_)
         clock.advance(timedelta(days=1))
 
