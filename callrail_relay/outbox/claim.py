@@ -334,8 +334,8 @@ def _accounts_with_facts() -> sa.Select[Any]:
         sa.or_(sa.exists().where(of_account, is_open()), sa.exists().where(*of_held)).label("is_waiting"),
         sa.exists().where(*in_flight).label("is_in_flight"),
         reserved.scalar_subquery().label("reserved"),
-        used("since_hour", accounts.c.id).label("hour"),
-        used("since_day", accounts.c.id).label("day"),
+        used("since_hour").label("hour"),
+        used("since_day").label("day"),
     )
 
 

@@ -14,8 +14,8 @@ from callrail_relay.domain.account import DAY, HOUR
 from callrail_relay.domain.inbound import Direction
 from callrail_relay.domain.message import OPEN, MessageFilter, Source, Status
 from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.outbox.lists import find_page, first_since
 from callrail_relay.outbox.opt_outs import is_opted_out
+from callrail_relay.outbox.queries import find_page, first_since
 from callrail_relay.outbox.rows import count, from_row, latest, number, of_pair, portions
 from callrail_relay.outbox.tables import (
     ACCOUNT_ID,

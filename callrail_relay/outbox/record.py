@@ -114,8 +114,8 @@ def _known() -> sa.Select[Any]:
             *(messages.c[name].label(f"message_{name}") for name in ("id", "reasons", "cut_to")),
             *(messages.c[name] for name in _OF_MESSAGE),
             *account_columns(),
-            used("since_hour", accounts.c.id).label("hour_used"),
-            used("since_day", accounts.c.id).label("day_used"),
+            used("since_hour").label("hour_used"),
+            used("since_day").label("day_used"),
             # An earlier attempt at the segment arrived.
             whether("sent_before", before.c.segment_id == segments.c.id, was_sent),
             # The longer segment that it's a piece of arrived, or one of its pieces did.
