@@ -14,6 +14,7 @@ from callrail_relay.domain.mapper import NewSubmission, RawSubmission
 from callrail_relay.domain.message import Message, Reason, Status
 from callrail_relay.domain.shadow import LEASE, Mode, Passed, PassOn, Shadow, State
 from callrail_relay.errors import NotAllowed
+from callrail_relay.outbox import sentence
 from callrail_relay.outbox.queries import with_segments
 from callrail_relay.outbox.rows import Row, change, count, from_row, look_at_all, upsert
 from callrail_relay.outbox.tables import (
@@ -41,9 +42,7 @@ def lock_shadow(connection: sa.Connection) -> Shadow:
 def require_live(connection: sa.Connection) -> None:
     """Raise NotAllowed in shadow mode, where nothing may be queued."""
     if lock_shadow(connection).is_on:
-        raise NotAllowed(
-            "The relay runs in shadow mode, so it sends nothing. Run `callrail-relay shadow end` first."
-        )
+        raise NotAllowed(sentence("in_shadow"))
 
 
 def start(connection: sa.Connection, now: datetime, forward_to: str) -> None:
