@@ -18,8 +18,6 @@ from callrail_relay.outbox.candidates import candidates, next_due, with_opt_outs
 from callrail_relay.outbox.opt_outs import read_opt_outs
 from callrail_relay.outbox.rows import (
     Row,
-    account_columns,
-    account_of,
     change,
     change_each,
     from_row,
@@ -220,14 +218,14 @@ def _lock_due(batch: _Batch) -> Iterator[tuple[Account, _Facts]]:
         asked = {**_at(now), "after": after, "last": last, "most": portion}
         rows = connection.execute(due, asked).all()
         batch.next_due = rows[0].next_due
-        for row in (row for row in rows if row.account_id in batch.policy.accounts):
-            if is_locked or lock_account(connection, row.account_id, wait=False):
+        for row in (row for row in rows if row.id in batch.policy.accounts):
+            if is_locked or lock_account(connection, row.id, wait=False):
                 alone = False
-                yield _with_facts(row if is_locked else _read(connection, now, row.account_id))
+                yield _with_facts(row if is_locked else _read(connection, now, row.id))
             else:
-                batch.locked.append(row.account_id)
+                batch.locked.append(row.id)
         # If none is due, the only row has neither an account nor an instant.
-        after, last = rows[-1].due_at if len(rows) == portion else None, rows[-1].account_id
+        after, last = rows[-1].due_at if len(rows) == portion else None, rows[-1].id
     if alone and batch.locked:
         first = batch.locked.pop(0)
         if lock_account(connection, first, wait=True):
@@ -239,7 +237,7 @@ def _read(connection: sa.Connection, now: datetime, account_id: str) -> Row:
 
 
 def _with_facts(row: Row) -> tuple[Account, _Facts]:
-    return account_of(row), from_row(_Facts, row)
+    return from_row(Account, row), from_row(_Facts, row)
 
 
 def _at(now: datetime) -> dict[str, datetime]:
@@ -326,8 +324,7 @@ def _accounts_with_facts() -> sa.Select[Any]:
         .where(segments.c.status == Status.QUEUED)
     )
     return sa.select(
-        *account_columns(),
-        accounts.c.due_at,
+        accounts,
         sa.exists()
         .where(of_account, is_released_by_itself(), messages.c.release_at <= NOW)
         .label("is_releasing"),
@@ -354,14 +351,11 @@ def _due(query: sa.Select[Any]) -> sa.Select[Any]:
     first = sa.func.min(accounts.c.due_at).label("next_due")
     later = sa.select(first).where(accounts.c.due_at > NOW).subquery()
     # Sorted by the database, too: ids compare by its collation, and the next page starts after the last one.
-    return (
-        sa.select(later, due)
-        .select_from(later.outerjoin(due, sa.true()))
-        .order_by(due.c.due_at, due.c.account_id)
-    )
+    joined = sa.select(later, due).select_from(later.outerjoin(due, sa.true()))
+    return joined.order_by(due.c.due_at, due.c.id)
 
 
-_DUE = _due(sa.select(accounts.c.id.label("account_id"), accounts.c.due_at))
+_DUE = _due(sa.select(accounts.c.id, accounts.c.due_at))
 _DUE_WITH_FACTS = _due(_FACTS)
 
 

@@ -24,11 +24,10 @@ from callrail_relay.outbox.lookups import flagged_twice, settle_as_sent
 from callrail_relay.outbox.opt_outs import add_opt_out
 from callrail_relay.outbox.rows import (
     Row,
-    account_columns,
-    account_of,
     account_values,
     change,
     change_each,
+    from_row,
     lock_accounts_of,
     look_at_all,
     status_of,
@@ -108,12 +107,13 @@ def _known() -> sa.Select[Any]:
 
     return (
         sa.select(
-            segments,
+            accounts,
             this.c.id.label("attempt_id"),
-            *(this.c[name] for name in ("finished_at", "counted_at", "outcome")),
-            *(messages.c[name].label(f"message_{name}") for name in ("id", "reasons", "cut_to")),
+            *(this.c[name] for name in _OF_ATTEMPT),
+            segments.c.position,
+            segments.c.content,
+            messages.c.id.label("message_id"),
             *(messages.c[name] for name in _OF_MESSAGE),
-            *account_columns(),
             used("since_hour").label("hour_used"),
             used("since_day").label("day_used"),
             # An earlier attempt at the segment arrived.
@@ -144,7 +144,8 @@ def _known() -> sa.Select[Any]:
     )
 
 
-_OF_MESSAGE = ("tracking_number", "recipient", "sent_at", "conversation_id", "thread_id")
+_OF_ATTEMPT = ("account_id", "segment_id", "message_seq", "finished_at", "outcome")
+_OF_MESSAGE = ("tracking_number", "recipient", "reasons", "cut_to", "sent_at", "conversation_id", "thread_id")
 _KNOWN = _known()
 _END_SEGMENTS = (
     sa.update(segments)
@@ -172,7 +173,7 @@ class _Batch:
     def add(self, known: Row, outcome: Outcome) -> None:
         """Decide what follows from an outcome, given those that were added before."""
         id_ = known.account_id
-        before = self._accounts.setdefault(id_, account_of(known))
+        before = self._accounts.setdefault(id_, from_row(Account, known))
         if known.finished_at is not None:
             self._late.append((known, outcome))
             self._due.add(id_)
@@ -212,7 +213,7 @@ class _Batch:
         )
         self._decided.append((known, outcome, consequence, result))
         self._changes[attempts].append(self._attempt(known, outcome, consequence))
-        self._changes[segments].append({"of": known.id, "status": own[0]})
+        self._changes[segments].append({"of": known.segment_id, "status": own[0]})
         self._changes[messages].append(self._message(known, outcome, consequence, result, others))
         if status is Status.FAILED and Status.QUEUED in others:
             self._failed.append({"of": known.message_seq})
@@ -220,9 +221,9 @@ class _Batch:
     def _corrected(self, known: Row, outcome: Outcome, consequence: Consequence) -> Account:
         """Return the account after the consequence, corrected by CallRail's headers about its limits."""
         account = consequence.account
-        if isinstance(outcome, Sent) and known.message_cut_to is not None:
+        if isinstance(outcome, Sent) and known.cut_to is not None:
             # The shorter segment passed and the longer one didn't, so the length was the reason.
-            account = replace(account, max_characters=known.message_cut_to)
+            account = replace(account, max_characters=known.cut_to)
         usage = getattr(outcome, "usage", Usage())
         if usage == Usage():
             return account
@@ -254,7 +255,7 @@ class _Batch:
         result: RecordResult,
         others: Sequence[str],
     ) -> Values:
-        reasons = known.message_reasons
+        reasons = known.reasons
         if consequence.reasons:
             kept = [one for one in (consequence.segment, *others) if one != Status.CANCELLED]
             counts = {"sent": kept.count(Status.SENT), "segments": len(kept)}
@@ -266,7 +267,7 @@ class _Batch:
             "of": known.message_seq,
             "status": result.status,
             "reasons": flagged_twice(reasons) if result.twice else reasons,
-            "cut_to": consequence.cut_to or known.message_cut_to,
+            "cut_to": consequence.cut_to or known.cut_to,
             "sent_at": self.now if result.status is Status.SENT else known.sent_at,
             "conversation_id": conversation.conversation_id,
             "thread_id": conversation.thread_id,
@@ -382,7 +383,7 @@ def _recut(connection: sa.Connection, refused: Row, limit: int) -> None:
             "position": refused.position + number,
             "content": content,
             "status": Status.QUEUED,
-            "replaces": refused.id if number <= len(its_own) else None,
+            "replaces": refused.segment_id if number <= len(its_own) else None,
         }
         for number, content in enumerate(pieces, start=1)
     ]

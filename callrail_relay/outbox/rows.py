@@ -71,6 +71,22 @@ def row_of(connection: sa.Connection, table: sa.Table, key: int | str) -> Row:
     return connection.execute(sa.select(table).where(column == key)).one()
 
 
+@cache
+def _by_key(table: sa.Table) -> sa.Update:
+    [column] = table.primary_key.columns
+    return sa.update(table).where(column == sa.bindparam("of"))
+
+
+def change(connection: sa.Connection, table: sa.Table, key: int | str, /, **values: object) -> None:
+    """Change the row of *table* with this primary key."""
+    connection.execute(_by_key(table), {"of": key, **values})
+
+
+def change_each(connection: sa.Connection, table: sa.Table, changes: Sequence[Mapping[str, object]]) -> None:
+    """Change the same columns of several rows of *table*, each with its primary key as ``of``."""
+    connection.execute(_by_key(table), changes)
+
+
 def latest(of: sa.Table | sa.Column[Any], *which: Condition) -> sa.Select[Any]:
     """Select the latest message that meets these conditions, or some of its columns."""
     return sa.select(of).where(*which).order_by(messages.c.seq.desc()).limit(1)
@@ -139,8 +155,7 @@ _IS_BUSY = sa.or_(
 _ACCOUNT = sa.select(accounts).where(accounts.c.id == ACCOUNT_ID)
 _LOCK_ACCOUNT = _ACCOUNT.with_for_update()
 _TRY_ACCOUNT = _ACCOUNT.with_for_update(skip_locked=True)
-_CHANGE = sa.update(accounts).values(due_at=NOW, closed_until=None).returning(accounts)
-_CHANGE_ACCOUNT = _CHANGE.where(accounts.c.id == sa.bindparam("of"))
+_CHANGE_ACCOUNT = _by_key(accounts).values(due_at=NOW, closed_until=None).returning(accounts)
 _OF_ATTEMPTS = attempts.c.id.in_(sa.bindparam("attempt_ids", expanding=True))
 _LOCK_ACCOUNTS_OF = (
     sa.select(accounts.c.id)
@@ -151,15 +166,6 @@ _LOCK_ACCOUNTS_OF = (
 _FIELDS = tuple(Account.__annotations__)
 
 
-def account_columns() -> list[sa.Label[Any]]:
-    """The columns of an account, in a row of something else, from which ``account_of`` builds it."""
-    return [accounts.c[name].label(f"account_{name}") for name in _FIELDS]
-
-
-def account_of(row: Row) -> Account:
-    return Account(**{name: getattr(row, f"account_{name}") for name in _FIELDS})
-
-
 def write_account(connection: sa.Connection, account: Account) -> None:
     change_each(connection, accounts, [account_values(account)])
 
@@ -167,22 +173,6 @@ def write_account(connection: sa.Connection, account: Account) -> None:
 def account_values(account: Account) -> dict[str, object]:
     """What to change in an account's row."""
     return {"of": account.id, **{name: getattr(account, name) for name in _FIELDS if name != "id"}}
-
-
-@cache
-def _by_key(table: sa.Table) -> sa.Update:
-    [column] = table.primary_key.columns
-    return sa.update(table).where(column == sa.bindparam("of"))
-
-
-def change(connection: sa.Connection, table: sa.Table, key: int | str, /, **values: object) -> None:
-    """Change the row of *table* with this primary key."""
-    connection.execute(_by_key(table), {"of": key, **values})
-
-
-def change_each(connection: sa.Connection, table: sa.Table, changes: Sequence[Mapping[str, object]]) -> None:
-    """Change the same columns of several rows of *table*, each with its primary key as ``of``."""
-    connection.execute(_by_key(table), changes)
 
 
 def message_status(connection: sa.Connection, message_seq: int) -> Status:
