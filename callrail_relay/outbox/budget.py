@@ -43,9 +43,8 @@ def _ours_and_others(
 
 def used(since: str) -> sa.ColumnElement[int]:
     """SQL for how much of an account's budget is used after the instant that is bound as *since*."""
-    both = _ours_and_others(sa.bindparam(since, type_=Instant), accounts.c.id)
-    ours, others = (sa.select(sa.func.count()).where(*which).scalar_subquery() for which in both)
-    return ours + others
+    ours, others = _ours_and_others(sa.bindparam(since, type_=Instant), accounts.c.id)
+    return number(attempts, *ours) + number(callrail_texts, *others)
 
 
 def uses(*which: Condition) -> sa.Subquery:

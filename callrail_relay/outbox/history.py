@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
@@ -74,18 +74,13 @@ def last_from_if3(connection: sa.Connection, now: datetime) -> datetime | None:
     return found
 
 
-@dataclass(frozen=True, slots=True)
 class _Kind:
     """One kind of waiting text: how to read the newest ones, and how to count them."""
 
-    rows: sa.Select[Any]
-    count: sa.ScalarSelect[int]
-
-
-def _kind(*which: Condition, count: sa.ScalarSelect[int] | None = None) -> _Kind:
-    """Texts that meet these conditions; *count* is how many, if that's known without reading them."""
-    rows = _SUMMARIES.where(*which).limit(sa.bindparam("shown"))
-    return _Kind(rows, number(messages, *which) if count is None else count)
+    def __init__(self, *which: Condition, count: sa.ScalarSelect[int] | None = None) -> None:
+        """*count* is how many meet these conditions, if that's known without reading them."""
+        self.rows = _SUMMARIES.where(*which).limit(sa.bindparam("shown"))
+        self.count = number(messages, *which) if count is None else count
 
 
 def _tallied(*statuses: Status) -> sa.ScalarSelect[int]:
@@ -103,11 +98,11 @@ _LOOKED_UP = messages.c.seq.in_(
 )
 _FROM_FIRST = messages.c.seq >= sa.bindparam("first", type_=sa.BigInteger)
 _HELD, _UNKNOWN = messages.c.status == Status.HELD, messages.c.status == Status.UNKNOWN
-RELEASED_LATER = _kind(is_released_by_itself())
-HELD = _kind(_HELD, messages.c.release_at.is_(None), count=_all_but(Status.HELD, RELEASED_LATER))
-LOOKED_UP = _kind(_UNKNOWN, _LOOKED_UP)
-UNKNOWN = _kind(_UNKNOWN, ~_LOOKED_UP, count=_all_but(Status.UNKNOWN, LOOKED_UP))
-FAILED = _kind(messages.c.status == Status.FAILED, _FROM_FIRST)
+RELEASED_LATER = _Kind(is_released_by_itself())
+HELD = _Kind(_HELD, messages.c.release_at.is_(None), count=_all_but(Status.HELD, RELEASED_LATER))
+LOOKED_UP = _Kind(_UNKNOWN, _LOOKED_UP)
+UNKNOWN = _Kind(_UNKNOWN, ~_LOOKED_UP, count=_all_but(Status.UNKNOWN, LOOKED_UP))
+FAILED = _Kind(messages.c.status == Status.FAILED, _FROM_FIRST)
 _FOR_PERSON = sa.select(HELD.count + UNKNOWN.count + FAILED.count)
 _QUEUED, _SENT = sa.select(_tallied(*OPEN)), sa.select(_tallied(Status.SENT))
 

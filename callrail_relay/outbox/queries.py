@@ -169,13 +169,10 @@ def _conditions(connection: sa.Connection, wanted: MessageFilter) -> Iterator[Co
     if wanted.words:
         columns = (messages.c.text, messages.c.seller)
         found = (sa.or_(*(_contains(connection, one, word) for one in columns)) for word in wanted.words)
-        yield sa.or_(sa.and_(*found), *_to_number(" ".join(wanted.words)))
-
-
-def _to_number(words: str) -> Iterator[Condition]:
-    """Whether a message went to this phone number, if it is one."""
-    with contextlib.suppress(BadPhone):
-        yield messages.c.recipient == normalize(words)
+        fitting = [sa.and_(*found)]
+        with contextlib.suppress(BadPhone):
+            fitting.append(messages.c.recipient == normalize(" ".join(wanted.words)))
+        yield sa.or_(*fitting)
 
 
 def _contains(connection: sa.Connection, column: sa.Column[str | None], words: str) -> Condition:
@@ -240,22 +237,18 @@ def count_by_status(connection: sa.Connection, now: datetime) -> dict[Status, in
 def read_counts(connection: sa.Connection, now: datetime) -> Counts:
     """Count the texts that aren't done, and those of the last day."""
     undone = {status: count(connection, messages, messages.c.status == status) for status in UNDONE}
-    oldest = {status: at for status in UNDONE if (at := _oldest(connection, status)) is not None}
+    first = sa.select(messages.c.received_at).order_by(messages.c.seq).limit(1)
+    oldest = {status: connection.scalar(first.where(messages.c.status == status)) for status in UNDONE}
     # Ids are in order of time, and indexed. With GROUP BY, SQLite would read all messages instead.
     query = sa.select(messages.c.status).where(messages.c.id >= first_id(now - RECENT))
     found = Counter(connection.scalars(query))
     return Counts(
         undone=undone,
-        oldest=oldest,
+        oldest={status: at for status, at in oldest.items() if at is not None},
         recent={status: found[status] for status in Status},
         releasing=count(connection, messages, is_released_by_itself()),
         look_ups=count(connection, attempts, attempts.c.next_lookup_at.is_not(None)),
     )
-
-
-def _oldest(connection: sa.Connection, status: Status) -> datetime | None:
-    query = sa.select(messages.c.received_at).where(messages.c.status == status).order_by(messages.c.seq)
-    return connection.scalar(query.limit(1))
 
 
 def count_opt_outs(connection: sa.Connection, now: datetime) -> int:
