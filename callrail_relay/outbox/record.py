@@ -93,6 +93,7 @@ def _known() -> sa.Select[Any]:
     of_conversation = callrail_texts.c.conversation_id.in_(sa.bindparam("conversation_ids", expanding=True))
     this, before, in_flight = (attempts.alias(name) for name in ("this", "before", "in_flight"))
     other, waiting = segments.alias("other"), messages.alias("waiting")
+    others = sa.select(sa.func.aggregate_strings(other.c.status, " "))
     same_message = other.c.message_seq == segments.c.message_seq, other.c.id != segments.c.id
     was_sent, arrived = before.c.outcome == OutcomeKind.SENT, other.c.status == Status.SENT
     of_account = waiting.c.account_id == accounts.c.id
@@ -122,10 +123,7 @@ def _known() -> sa.Select[Any]:
             whether("whole_arrived", other.c.id == segments.c.replaces, arrived),
             whether("piece_arrived", *same_message, other.c.replaces == segments.c.id, arrived),
             # The statuses of the message's other segments.
-            sa.select(sa.func.aggregate_strings(other.c.status, " "))
-            .where(*same_message)
-            .scalar_subquery()
-            .label("others"),
+            sa.func.coalesce(others.where(*same_message).scalar_subquery(), "").label("others"),
             # Replies in the conversation of one of these outcomes wait for its person to be known.
             whether("is_awaited", of_conversation, callrail_texts.c.recipient.is_(None)),
             # CallRail's webhook reported a text that is linked to this attempt.
@@ -193,7 +191,7 @@ class _Batch:
             consequence = replace(consequence, segment=Status.CANCELLED, cut_to=None, reasons=())
         self._freed[id_] += not consequence.costs_budget
         after = self._accounts[id_] = self._corrected(known, outcome, consequence)
-        others = (known.others or "").split()
+        others = known.others.split()
         # A segment that was refused for its length is replaced by shorter ones.
         own = [consequence.segment] if consequence.cut_to is None else [Status.CANCELLED, Status.QUEUED]
         status = status_of((*own, *others))
@@ -214,7 +212,7 @@ class _Batch:
         self._decided.append((known, outcome, consequence, result))
         self._changes[attempts].append(self._attempt(known, outcome, consequence))
         self._changes[segments].append({"of": known.segment_id, "status": own[0]})
-        self._changes[messages].append(self._message(known, outcome, consequence, result, others))
+        self._changes[messages].append(self._message(known, outcome, consequence, result))
         if status is Status.FAILED and Status.QUEUED in others:
             self._failed.append({"of": known.message_seq})
 
@@ -248,16 +246,11 @@ class _Batch:
         }
 
     def _message(
-        self,
-        known: Row,
-        outcome: Outcome,
-        consequence: Consequence,
-        result: RecordResult,
-        others: Sequence[str],
+        self, known: Row, outcome: Outcome, consequence: Consequence, result: RecordResult
     ) -> Values:
         reasons = known.reasons
         if consequence.reasons:
-            kept = [one for one in (consequence.segment, *others) if one != Status.CANCELLED]
+            kept = [one for one in (consequence.segment, *known.others.split()) if one != Status.CANCELLED]
             counts = {"sent": kept.count(Status.SENT), "segments": len(kept)}
             # Only part of the message was sent.
             incomplete = () if len(kept) == 1 else (Reason("incomplete", counts),)

@@ -125,7 +125,7 @@ def change_account(connection: sa.Connection, now: datetime, account_id: str) ->
 
 def lock_account(connection: sa.Connection, account_id: str, *, wait: bool) -> bool:
     """Lock the account until the transaction ends; False if another process has it and *wait* is False."""
-    query = _LOCK_ACCOUNT if wait else _TRY_ACCOUNT
+    query = _ACCOUNT.with_for_update(skip_locked=not wait)
     return connection.scalar(query, {"account_id": account_id}) is not None
 
 
@@ -153,8 +153,6 @@ _IS_BUSY = sa.or_(
 
 
 _ACCOUNT = sa.select(accounts).where(accounts.c.id == ACCOUNT_ID)
-_LOCK_ACCOUNT = _ACCOUNT.with_for_update()
-_TRY_ACCOUNT = _ACCOUNT.with_for_update(skip_locked=True)
 _CHANGE_ACCOUNT = _by_key(accounts).values(due_at=NOW, closed_until=None).returning(accounts)
 _OF_ATTEMPTS = attempts.c.id.in_(sa.bindparam("attempt_ids", expanding=True))
 _LOCK_ACCOUNTS_OF = (
