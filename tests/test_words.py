@@ -36,6 +36,7 @@ def asked(folder: str, functions: set[str]) -> Iterator[str]:
         ({"must", "t.must"}, ["config"], "config/types.toml", ""),
         ({"sentence"}, ["machine"], "machine/words.toml", ""),
         ({"sentence"}, ["network.py"], "network.toml", ""),
+        ({"sentence"}, ["outbox"], "outbox/words.toml", ""),
         ({"sentence"}, ["service"], "service/words.toml", ""),
         ({"says"}, ["service", "bootstrap"], "service/health.toml", ""),
         ({"_sentence"}, ["domain"], "domain/opt_outs.toml", ""),

@@ -75,8 +75,7 @@ def _repeated(
     rows = [{"digest": key, "submission_id": new[key]} for key in sorted(new)]
     connection.execute(insert_into(connection, repeat_keys).on_conflict_do_nothing(), rows)
     known = {}
-    for digest, id_, received_at in connection.execute(_OF_KEYS, {"keys": list(new)}).all():
-        key = bytes(digest)
+    for key, id_, received_at in connection.execute(_OF_KEYS, {"keys": list(new)}).all():
         is_old = received_at is not None and received_at <= now - KEY_LASTS
         known[key] = _take_over(connection, key, id_, new[key]) if is_old else id_
     ids = (one.id if one.repeat_key is None else known[one.repeat_key] for one in batch)

@@ -79,7 +79,7 @@ def read_incidents(connection: sa.Connection, now: datetime) -> list[Incident]:
 
 def _incident(row: Row) -> Incident:
     in_hand = row.telling_until is not None and row.told_at is None
-    return from_row(Incident, row, level=Level(row.level), parameters=json.loads(row.detail), in_hand=in_hand)
+    return from_row(Incident, row, parameters=json.loads(row.detail), in_hand=in_hand)
 
 
 def change_incidents(connection: sa.Connection, now: datetime, changes: Iterable[Change]) -> None:

@@ -12,6 +12,7 @@ from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.segmentation import split_text
 from callrail_relay.domain.shadow import State
 from callrail_relay.errors import Unavailable
+from callrail_relay.outbox import sentence
 from callrail_relay.outbox.engine import BUSY_TIMEOUT, empty_log, open_engine, translated
 from callrail_relay.outbox.lookups import FORMER_RELAY
 from callrail_relay.outbox.rows import Row, change
@@ -32,7 +33,7 @@ def copy_file(source: Path, target: Path) -> None:
         ):
             store.backup(copy)
     except sqlite3.Error as error:
-        raise Unavailable(f"The store {source} can't be copied to {target} ({error}).") from error
+        raise Unavailable(sentence("not_copied", source=source, target=target, why=error)) from error
 
 
 def prepare(store: Path, backup: str, made_at: datetime, now: datetime, max_characters: int) -> int:
@@ -42,7 +43,7 @@ def prepare(store: Path, backup: str, made_at: datetime, now: datetime, max_char
         with translated(engine):
             with engine.connect() as connection:
                 if connection.exec_driver_sql("PRAGMA quick_check").scalar() != "ok":
-                    raise Unavailable("Its database is damaged.")
+                    raise Unavailable(sentence("damaged"))
             migrate(engine)
             with engine.connect().execution_options(writes=True) as connection, connection.begin():
                 held = hold_back(connection, now, backup, made_at, max_characters)

@@ -1,18 +1,28 @@
-"""The budget of an account: what our attempts, and texts by others, use of its hour and day."""
+"""The budget of accounts: what our attempts, and texts by others, use of the hour and day, and what waits."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.account import DAY, HOUR, Account, Limits, Window
+from callrail_relay.domain.account import DAY, HOUR, Account, Limits, Window, drains_at
+from callrail_relay.domain.delivery import AccountStatus
+from callrail_relay.domain.message import OPEN, Status
+from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.outbox.rows import Row, from_row, last_of, number
 from callrail_relay.outbox.tables import (
     ACCOUNT_ID,
     Condition,
     Instant,
+    accounts,
     attempts,
     callrail_texts,
     is_by_others,
+    is_open,
+    messages,
+    segments,
+    tallies,
 )
 
 
@@ -22,7 +32,7 @@ def windows_since(now: datetime) -> dict[str, datetime]:
 
 
 def _ours_and_others(
-    since: sa.ColumnElement[datetime], account_id: sa.ColumnElement[str] = ACCOUNT_ID
+    since: sa.ColumnElement[datetime], account_id: sa.ColumnElement[str]
 ) -> tuple[tuple[Condition, ...], ...]:
     """Conditions for our attempts, and texts by others, that count in an account's budget after *since*."""
     return (
@@ -31,25 +41,15 @@ def _ours_and_others(
     )
 
 
-def used(since: str, account_id: sa.ColumnElement[str] = ACCOUNT_ID) -> sa.ColumnElement[int]:
+def used(since: str) -> sa.ColumnElement[int]:
     """SQL for how much of an account's budget is used after the instant that is bound as *since*."""
-    both = _ours_and_others(sa.bindparam(since, type_=Instant), account_id)
-    ours, others = (sa.select(sa.func.count()).where(*which).scalar_subquery() for which in both)
-    return ours + others
-
-
-_USED = sa.select(used("since_hour").label("hour"), used("since_day").label("day"))
-
-
-def count_used(connection: sa.Connection, now: datetime, account_id: str) -> tuple[int, int]:
-    """Return how much of the account's hour and day is used."""
-    row = connection.execute(_USED, {"account_id": account_id, **windows_since(now)}).one()
-    return row.hour, row.day
+    ours, others = _ours_and_others(sa.bindparam(since, type_=Instant), accounts.c.id)
+    return number(attempts, *ours) + number(callrail_texts, *others)
 
 
 def uses(*which: Condition) -> sa.Subquery:
     """SQL for the instants (``at``) from which each use counts; it takes ``account_id`` and ``since``."""
-    ours, others = _ours_and_others(sa.bindparam("since", type_=Instant))
+    ours, others = _ours_and_others(sa.bindparam("since", type_=Instant), ACCOUNT_ID)
     of_ours = sa.select(attempts.c.counted_at.label("at")).where(*ours, *which)
     return sa.union_all(of_ours, sa.select(callrail_texts.c.written_at.label("at")).where(*others)).subquery()
 
@@ -86,3 +86,86 @@ def read_windows(
         window(HOUR, allowed.per_hour, account.hour_excess, used[0]),
         window(DAY, allowed.per_day, account.day_excess, used[1]),
     )
+
+
+def read_standings(
+    connection: sa.Connection, now: datetime, account_ids: Sequence[str], limits: Limits
+) -> list[AccountStatus]:
+    """Return the status of each of *account_ids*, and of other accounts that texts wait for."""
+    waiting = connection.scalars(_WAITED_FOR).all()
+    known = {row.id: row for row in connection.execute(_KNOWN, windows_since(now))}
+    return [
+        _standing(connection, now, known.get(id_) or id_, limits, foreign=id_ not in account_ids)
+        for id_ in dict.fromkeys([*account_ids, *sorted(waiting)])
+    ]
+
+
+def _standing(
+    connection: sa.Connection, now: datetime, found: Row | str, limits: Limits, *, foreign: bool
+) -> AccountStatus:
+    """Return the status of an account: *found* is its row, or its id if only others texted from it."""
+    if isinstance(found, str):
+        account, pending = Account(id=found), 0
+        at = connection.scalars(_USES, {"account_id": found, "since": now - DAY}).all()
+        so_far = (sum(one > now - HOUR for one in at), len(at))
+    else:
+        account = from_row(Account, found)
+        so_far, pending = (found.hour, found.day), int(found.planned or 0) - found.gone
+    hour, day = read_windows(connection, now, account, limits, used=so_far)
+    account = account.current(now)
+    begin = account.wait_until or now
+    ends = None if foreign or account.paused_since is not None or pending <= 0 else begin
+    if ends is not None and pending > min(hour.room, day.room):
+        known = connection.scalars(_KNOWN_USES, {"account_id": account.id, "since": now - DAY}).all()
+        allowed = limits.lowered(hour_allowed=account.hour_allowed, day_allowed=account.day_allowed)
+        counted = sorted([*known, *account.used_by_others()])
+        ends = drains_at(begin, pending=pending, counted=counted, limits=allowed)
+    return AccountStatus(
+        account=account, hour=hour, day=day, pending=pending, drains_at=ends, foreign=foreign
+    )
+
+
+_OPEN_TALLY = tallies.c.status.in_(OPEN)
+_WAITED_FOR = sa.select(tallies.c.account_id).where(_OPEN_TALLY, tallies.c.messages > 0).distinct()
+_PLANNED = sa.select(sa.func.sum(tallies.c.segments)).where(
+    tallies.c.account_id == accounts.c.id, _OPEN_TALLY
+)
+# Of queued messages, only those that were split again have finished segments. Their status is compared as an
+# expression, so that their own small index is used, not the one with thousands that wait.
+_GONE = [
+    number(
+        messages.join(segments, segments.c.message_seq == messages.c.seq),
+        messages.c.account_id == accounts.c.id,
+        which,
+        segments.c.status.not_in([Status.QUEUED, Status.SENDING]),
+    )
+    for which in (
+        sa.and_(is_open(), messages.c.status == Status.SENDING),
+        sa.and_(messages.c.status.concat("") == Status.QUEUED, messages.c.cut_to.is_not(None)),
+    )
+]
+# All accounts in one statement: each index is asked once per account. The unsent segments of open messages
+# are the planned ones without those gone.
+_KNOWN = sa.select(
+    accounts,
+    used("since_hour").label("hour"),
+    used("since_day").label("day"),
+    _PLANNED.scalar_subquery().label("planned"),
+    (_GONE[0] + _GONE[1]).label("gone"),
+)
+# What is in flight is among the pending.
+_KNOWN_USES = sa.select(uses(attempts.c.finished_at.is_not(None)).c.at)
+
+
+_ACCEPTED = (
+    sa.select(attempts.c.finished_at)
+    .where(attempts.c.account_id == ACCOUNT_ID, attempts.c.counted_at.is_not(None))
+    .where(attempts.c.outcome == OutcomeKind.SENT)
+    .order_by(attempts.c.counted_at.desc())
+    .limit(1)
+)
+
+
+def last_accepted(connection: sa.Connection, now: datetime, account_ids: Sequence[str]) -> datetime | None:
+    """Return when CallRail accepted the newest text of these accounts."""
+    return last_of(*(connection.scalar(_ACCEPTED, {"account_id": one}) for one in account_ids))

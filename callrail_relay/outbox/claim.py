@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from callrail_relay.domain import guards
-from callrail_relay.domain.account import Account, Window
+from callrail_relay.domain.account import Account
 from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, Held
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.segmentation import split_text
@@ -17,9 +18,9 @@ from callrail_relay.outbox.candidates import candidates, next_due, with_opt_outs
 from callrail_relay.outbox.opt_outs import read_opt_outs
 from callrail_relay.outbox.rows import (
     Row,
-    account_columns,
-    account_of,
     change,
+    change_each,
+    from_row,
     last_of,
     lock_account,
     portions,
@@ -61,30 +62,28 @@ def claim(
     writes them, with the account's row locked. Only due accounts are examined, in turn. One that another node
     has locked is left to that node, so many nodes can claim at once.
     """
-    held: list[Held] = []
-    put_off: dict[str, _Look] = {}
+    batch = _Batch(connection, now, node, policy, most)
+    put_off: dict[str, _Later] = {}
     is_over = False
-    batch, others = _Batch(connection, now, node, policy, most), _Others()
-    for account, facts in _lock_due(connection, now, policy, others, most):
-        look = _claim_from(batch, account, facts)
-        held.extend(look.held)
+    for account, facts in _lock_due(batch):
+        room = batch.room
+        later = _claim_from(batch, account, facts)
+        is_over = later.due_at == now
         # An account with texts in flight stays due: each outcome changes what may be claimed next.
-        if look.due_at == now or not look.has_claimed:
-            put_off[account.id] = look
-        is_over = look.due_at == now
+        if is_over or batch.room == room:
+            put_off[account.id] = later
         if is_over or batch.room == 0:
             break
-    claims = batch.write()
+    batch.write()
     if put_off:
-        rows = [{"of": id_, "due": one.due_at, "closed": one.closed_until} for id_, one in put_off.items()]
-        connection.execute(_PUT_OFF, rows)
+        change_each(connection, accounts, [{"of": id_, **one._asdict()} for id_, one in put_off.items()])
     if is_over:
-        return ClaimResult(claims=claims, wake_at=now, held=tuple(held))
-    next_due = soonest(others.next_due, *(one.due_at for one in put_off.values()))
-    wake_at = now + LOOK_AGAIN if claims else next_due
-    if others.locked:
-        wake_at = soonest(wake_at, now + LOCKED_RETRY)
-    return ClaimResult(claims=claims, wake_at=wake_at, held=tuple(held))
+        wake_at: datetime | None = now
+    else:
+        next_due = soonest(batch.next_due, *(one.due_at for one in put_off.values()))
+        wake_at = now + LOOK_AGAIN if batch.claims else next_due
+        wake_at = soonest(wake_at, now + LOCKED_RETRY if batch.locked else None)
+    return ClaimResult(claims=tuple(batch.claims), wake_at=wake_at, held=tuple(batch.held))
 
 
 def take_up_forgotten(connection: sa.Connection, now: datetime) -> None:
@@ -92,53 +91,6 @@ def take_up_forgotten(connection: sa.Connection, now: datetime) -> None:
     waits = sa.exists().where(messages.c.account_id == accounts.c.id, is_open())
     forgotten = accounts_in_order(accounts.c.due_at.is_(None), accounts.c.paused_since.is_(None), waits)
     connection.execute(sa.update(accounts).where(forgotten).values(due_at=now))
-
-
-@dataclass(slots=True)
-class _Others:
-    """What isn't examined now: accounts that another node has locked, and when the next one is due."""
-
-    locked: list[str] = field(default_factory=list)
-    next_due: datetime | None = None
-
-
-def _lock_due(
-    connection: sa.Connection, now: datetime, policy: ClaimPolicy, others: _Others, most: int
-) -> "Iterator[tuple[Account, _Facts]]":
-    """
-    Yield our due accounts, each locked in turn; *others* gets what is known about the rest.
-
-    If other nodes have locked all of them, wait for the first one. Never wait while holding a lock: two nodes
-    could deadlock.
-    """
-    is_locked = connection.dialect.name == "sqlite"  # it has one writer at a time
-    due = _DUE_WITH_FACTS if is_locked else _DUE
-    alone, portion = True, min(most, _PORTION)
-    after: datetime | None = EPOCH - MICROSECOND
-    last = ""
-    while after is not None:
-        asked = {**_at(now), "after": after, "last": last, "most": portion}
-        rows = connection.execute(due, asked).all()
-        others.next_due = rows[0].next_due
-        for row in (row for row in rows if row.account_id in policy.accounts):
-            found = row if is_locked else _lock(connection, now, row.account_id, wait=False)
-            if found is None:
-                others.locked.append(row.account_id)
-            else:
-                alone = False
-                yield account_of(found), _facts_of(found)
-        # If none is due, the only row has neither an account nor an instant.
-        after, last = rows[-1].due_at if len(rows) == portion else None, rows[-1].account_id
-    if alone and others.locked:
-        found = _lock(connection, now, others.locked.pop(0), wait=True)
-        if found is not None:
-            yield account_of(found), _facts_of(found)
-
-
-def _lock(connection: sa.Connection, now: datetime, account_id: str, *, wait: bool) -> Row | None:
-    """Lock an account and read it; None if another node has it and *wait* is False."""
-    is_ours = lock_account(connection, account_id, wait=wait)
-    return connection.execute(_WITH_FACTS, {**_at(now), "account_id": account_id}).one() if is_ours else None
 
 
 @dataclass(slots=True)
@@ -152,19 +104,12 @@ class _Facts:
     hour: int
     day: int
 
-    @property
-    def used(self) -> tuple[int, int]:
-        return self.hour, self.day
 
+class _Later(NamedTuple):
+    """When to examine an account again; without a time, only news decides."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Look:
-    """The result of examining an account: whether anything was claimed, or when to look again."""
-
-    has_claimed: bool = False
     due_at: datetime | None = None
     closed_until: datetime | None = None
-    held: tuple[Held, ...] = ()
 
 
 _Begun = tuple[Row, list[tuple[int, str]]]  # a message, and those of its segments that wait
@@ -179,132 +124,171 @@ class _Batch:
     node: str
     policy: ClaimPolicy
     most: int
-    _begun: list[_Begun] = field(default_factory=list)
-    _claims: list[Claim] = field(default_factory=list)
+    begun: list[_Begun] = field(default_factory=list)  # not written yet
+    claims: list[Claim] = field(default_factory=list)
+    held: list[Held] = field(default_factory=list)
+    # Not examined now: accounts that another node has locked, and when the next one is due.
+    locked: list[str] = field(default_factory=list)
+    next_due: datetime | None = None
 
     @property
     def room(self) -> int:
-        return self.most - len(self._begun) - len(self._claims)
+        return self.most - len(self.begun) - len(self.claims)
 
-    def add(self, row: Row, waiting: list[tuple[int, str]]) -> None:
-        """Claim the first of a message's *waiting* segments."""
-        self._begun.append((row, waiting))
+    def hold(self, row: Row, verdict: guards.Verdict) -> None:
+        """Hold a message that the guards don't let through."""
+        reasons = (*row.reasons, *verdict.holds)
+        held = {"status": Status.HELD, "release_at": verdict.release_at, "reasons": reasons}
+        change(self.connection, messages, row.seq, **held)
+        self.held.append(Held(message_id=row.id, reasons=verdict.holds))
 
-    def write(self) -> tuple[Claim, ...]:
-        """Mark what was added as sending, and insert the attempts; return all claims so far."""
-        begun, self._begun = self._begun, list[_Begun]()
-        if begun:
-            counts = [
-                {"of": row.seq, "count": row.segment_count if row.is_cut else len(waiting)}
-                for row, waiting in begun
-            ]
-            self.connection.execute(_TAKE_MESSAGE, counts)
-            segment_ids = self._take_segments(begun)
-            rows = [
-                {
-                    "segment_id": segment_ids[row.seq],
-                    "message_seq": row.seq,
-                    "account_id": row.account_id,
-                    "tracking_number": row.tracking_number,
-                    "recipient": row.recipient,
-                    "node": self.node,
-                    "started_at": self.now,
-                    "lease_until": self.now + self.policy.lease,
-                    "counted_at": self.now,
-                }
-                for row, _ in begun
-            ]
-            attempt_ids: dict[int, int] = dict(self.connection.execute(_INSERT_ATTEMPTS, rows).all())
-            self._claims += [
-                Claim(
-                    attempt_id=attempt_ids[segment_ids[row.seq]],
-                    message_id=row.id,
-                    position=position,
-                    route=route_of(row),
-                    recipient=row.recipient,
-                    content=content,
-                )
-                for row, [(position, content), *_] in begun
-            ]
-        return tuple(self._claims)
+    def write(self) -> None:
+        """Mark the first waiting segments of what was begun as sending, and insert their attempts."""
+        begun, self.begun = self.begun, list[_Begun]()
+        if not begun:
+            return
+        taken = [
+            {
+                "of": row.seq,
+                "status": Status.SENDING,
+                "segment_count": row.segment_count if row.is_cut else len(waiting),
+            }
+            for row, waiting in begun
+        ]
+        change_each(self.connection, messages, taken)
+        segment_ids = self._take_segments(begun)
+        tried = [
+            {
+                "segment_id": segment_ids[row.seq],
+                "message_seq": row.seq,
+                "account_id": row.account_id,
+                "tracking_number": row.tracking_number,
+                "recipient": row.recipient,
+                "node": self.node,
+                "started_at": self.now,
+                "lease_until": self.now + self.policy.lease,
+                "counted_at": self.now,
+            }
+            for row, _ in begun
+        ]
+        attempt_ids: dict[int, int] = dict(self.connection.execute(_INSERT_ATTEMPTS, tried).all())
+        self.claims += [
+            Claim(
+                attempt_id=attempt_ids[row.seq],
+                message_id=row.id,
+                position=position,
+                route=route_of(row),
+                recipient=row.recipient,
+                content=content,
+            )
+            for row, [(position, content), *_] in begun
+        ]
 
     def _take_segments(self, begun: list[_Begun]) -> dict[int, int]:
         """Mark the first segments as sending, inserting missing ones; return their ids by message."""
-        first, later = [], []
         ids: dict[int, int] = {}
+        new = []
         for row, waiting in begun:
+            first = waiting[0][0]
             if row.is_cut:
-                taken = {"of": row.seq, "at": waiting[0][0]}
+                taken = {"of": row.seq, "at": first}
                 ids[row.seq] = self.connection.execute(_TAKE_SEGMENT, taken).scalar_one()
-            else:
-                new = [{"message_seq": row.seq, "position": at, "content": part} for at, part in waiting]
-                first.append(new[0] | {"status": Status.SENDING})
-                later += [one | {"status": Status.QUEUED} for one in new[1:]]
-        if first:
-            ids |= dict(self.connection.execute(_INSERT_SEGMENTS, first).all())
-        if later:
-            self.connection.execute(sa.insert(segments), later)
-        return ids
+                continue
+            for at, content in waiting:
+                status = Status.SENDING if at == first else Status.QUEUED
+                new.append({"message_seq": row.seq, "position": at, "content": content, "status": status})
+        added = self.connection.execute(_INSERT_SEGMENTS, new).all() if new else []
+        return ids | {seq: id_ for seq, id_, status in added if status is Status.SENDING}
 
 
-def _claim_from(batch: _Batch, account: Account, facts: _Facts) -> _Look:
+def _lock_due(batch: _Batch) -> Iterator[tuple[Account, _Facts]]:
+    """
+    Yield our due accounts, each locked in turn; *batch* notes what is known about the rest.
+
+    If other nodes have locked all of them, wait for the first one. Never wait while holding a lock: two nodes
+    could deadlock.
+    """
     connection, now = batch.connection, batch.now
-    if facts.is_releasing and _release(connection, now, account.id) == AT_ONCE:
-        return _Look(due_at=now)
-    if account.paused_since is not None:
-        # `resume` makes it due again.
-        return _Look(closed_until=now + PAUSED_RETRY)
-    if facts.is_waiting and account.waits(now):
-        return _Look(due_at=account.wait_until, closed_until=account.wait_until)
-    if not facts.is_waiting or (account.strikes and facts.is_in_flight):
-        # One probe at a time; its outcome makes the account due again.
-        return _Look()
-    look = _claim_texts(batch, account, facts)
-    if look.has_claimed or look.due_at == now:
-        return look
-    # Even with the budget used up, a partly sent text has room, and its next segment may be due soon.
-    return replace(look, due_at=soonest(look.due_at, next_due(connection, now, batch.policy, account)))
+    is_locked = connection.dialect.name == "sqlite"  # it has one writer at a time
+    due = _DUE_WITH_FACTS if is_locked else _DUE
+    alone, portion = True, min(batch.most, _PORTION)
+    after: datetime | None = EPOCH - MICROSECOND
+    last = ""
+    while after is not None:
+        asked = {**_at(now), "after": after, "last": last, "most": portion}
+        rows = connection.execute(due, asked).all()
+        batch.next_due = rows[0].next_due
+        for row in (row for row in rows if row.id in batch.policy.accounts):
+            if is_locked or lock_account(connection, row.id, wait=False):
+                alone = False
+                yield _with_facts(row if is_locked else _read(connection, now, row.id))
+            else:
+                batch.locked.append(row.id)
+        # If none is due, the only row has neither an account nor an instant.
+        after, last = rows[-1].due_at if len(rows) == portion else None, rows[-1].id
+    if alone and batch.locked:
+        first = batch.locked.pop(0)
+        if lock_account(connection, first, wait=True):
+            yield _with_facts(_read(connection, now, first))
 
 
-def _claim_texts(batch: _Batch, account: Account, facts: _Facts) -> _Look:
-    """Claim the first texts that may be sent, and hold those in front that may not, AT_ONCE at most."""
-    connection, now, held = batch.connection, batch.now, list[Held]()
-    room = batch.room
-    least = room - 1 if account.strikes else 0  # one probe at a time
-    for status in (Status.SENDING, Status.QUEUED) if facts.reserved else (Status.QUEUED,):
-        while True:
-            is_over = True
-            for row in candidates(connection, now, batch.policy, account, status, batch.room - least):
-                if len(held) == AT_ONCE:
-                    return _Look(due_at=now, has_claimed=batch.room < room, held=tuple(held))
-                look = _begin(batch, account, row, facts)
-                held.extend(look.held)
-                if batch.room == least or (look.due_at is not None and is_over):
-                    return replace(look, has_claimed=batch.room < room, held=tuple(held))
-                if look.due_at is not None:
-                    break  # those behind what was held come first
-                if look.held:
-                    is_over = False  # those behind it may go now
-                if look.held and row.status == Status.SENDING:
-                    # The room reserved for the rest of it is free.
-                    batch.write()
-                    facts = _read_facts(connection, now, account.id)
-            if is_over:
-                break
-            batch.write()
-    return _Look(has_claimed=batch.room < room, held=tuple(held))
+def _read(connection: sa.Connection, now: datetime, account_id: str) -> Row:
+    return connection.execute(_WITH_FACTS, {**_at(now), "account_id": account_id}).one()
 
 
-def _read_facts(connection: sa.Connection, now: datetime, account_id: str) -> _Facts:
-    return _facts_of(connection.execute(_WITH_FACTS, {**_at(now), "account_id": account_id}).one())
-
-
-def _facts_of(row: Row) -> _Facts:
-    return _Facts(**{name: getattr(row, name) for name in _Facts.__annotations__})
+def _with_facts(row: Row) -> tuple[Account, _Facts]:
+    return from_row(Account, row), from_row(_Facts, row)
 
 
 def _at(now: datetime) -> dict[str, datetime]:
     return {"now": now, **windows_since(now)}
+
+
+def _claim_from(batch: _Batch, account: Account, facts: _Facts) -> _Later:
+    connection, now, room = batch.connection, batch.now, batch.room
+    if facts.is_releasing and _release(connection, now, account.id) == AT_ONCE:
+        return _Later(now)
+    if account.paused_since is not None:
+        # `resume` makes it due again.
+        return _Later(closed_until=now + PAUSED_RETRY)
+    if facts.is_waiting and account.waits(now):
+        return _Later(account.wait_until, account.wait_until)
+    if not facts.is_waiting or (account.strikes and facts.is_in_flight):
+        # One probe at a time; its outcome makes the account due again.
+        return _Later()
+    later = _claim_texts(batch, account, facts)
+    if batch.room < room or later.due_at == now:
+        return later
+    # Even with the budget used up, a partly sent text has room, and its next segment may be due soon.
+    return later._replace(due_at=soonest(later.due_at, next_due(connection, now, batch.policy, account)))
+
+
+def _claim_texts(batch: _Batch, account: Account, facts: _Facts) -> _Later:
+    """Claim the first texts that may be sent, and hold those in front that may not, AT_ONCE at most."""
+    connection, now = batch.connection, batch.now
+    least = batch.room - 1 if account.strikes else 0  # one probe at a time
+    for status in (Status.SENDING, Status.QUEUED) if facts.reserved else (Status.QUEUED,):
+        is_over = False
+        while not is_over:
+            is_over = True
+            for row in candidates(connection, now, batch.policy, account, status, batch.room - least):
+                held = len(batch.held)
+                if held >= AT_ONCE:
+                    return _Later(now)
+                later = _begin(batch, account, row, facts)
+                if batch.room == least or (later is not None and is_over):
+                    return later or _Later()
+                if later is not None:
+                    break  # those behind what was held come first
+                if len(batch.held) > held:
+                    is_over = False  # those behind it may go now
+                    if row.status is Status.SENDING:
+                        # The room reserved for the rest of it is free.
+                        batch.write()
+                        _, facts = _with_facts(_read(connection, now, account.id))
+            if not is_over:
+                batch.write()
+    return _Later()
 
 
 def _release(connection: sa.Connection, now: datetime, account_id: str) -> int:
@@ -317,11 +301,6 @@ def _release(connection: sa.Connection, now: datetime, account_id: str) -> int:
 
 
 _LAST = sa.tuple_(sa.bindparam("after", type_=Instant), sa.bindparam("last", type_=sa.String))
-_PUT_OFF = (
-    sa.update(accounts)
-    .where(accounts.c.id == sa.bindparam("of"))
-    .values(due_at=sa.bindparam("due", type_=Instant), closed_until=sa.bindparam("closed", type_=Instant))
-)
 
 _RELEASED = (
     sa.select(messages.c.seq, messages.c.reasons)
@@ -332,7 +311,7 @@ _RELEASED = (
 )
 
 
-def _with_facts() -> sa.Select[Any]:
+def _accounts_with_facts() -> sa.Select[Any]:
     """Accounts, with everything to know about each before a text is chosen, in one statement."""
     of_account = messages.c.account_id == accounts.c.id
     of_held = of_account, is_released_by_itself()
@@ -345,20 +324,19 @@ def _with_facts() -> sa.Select[Any]:
         .where(segments.c.status == Status.QUEUED)
     )
     return sa.select(
-        *account_columns(),
-        accounts.c.due_at,
+        accounts,
         sa.exists()
         .where(of_account, is_released_by_itself(), messages.c.release_at <= NOW)
         .label("is_releasing"),
         sa.or_(sa.exists().where(of_account, is_open()), sa.exists().where(*of_held)).label("is_waiting"),
         sa.exists().where(*in_flight).label("is_in_flight"),
         reserved.scalar_subquery().label("reserved"),
-        used("since_hour", accounts.c.id).label("hour"),
-        used("since_day", accounts.c.id).label("day"),
+        used("since_hour").label("hour"),
+        used("since_day").label("day"),
     )
 
 
-_FACTS = _with_facts()
+_FACTS = _accounts_with_facts()
 _WITH_FACTS = _FACTS.where(accounts.c.id == ACCOUNT_ID)
 
 
@@ -373,14 +351,11 @@ def _due(query: sa.Select[Any]) -> sa.Select[Any]:
     first = sa.func.min(accounts.c.due_at).label("next_due")
     later = sa.select(first).where(accounts.c.due_at > NOW).subquery()
     # Sorted by the database, too: ids compare by its collation, and the next page starts after the last one.
-    return (
-        sa.select(later, due)
-        .select_from(later.outerjoin(due, sa.true()))
-        .order_by(due.c.due_at, due.c.account_id)
-    )
+    joined = sa.select(later, due).select_from(later.outerjoin(due, sa.true()))
+    return joined.order_by(due.c.due_at, due.c.id)
 
 
-_DUE = _due(sa.select(accounts.c.id.label("account_id"), accounts.c.due_at))
+_DUE = _due(sa.select(accounts.c.id, accounts.c.due_at))
 _DUE_WITH_FACTS = _due(_FACTS)
 
 
@@ -419,13 +394,7 @@ def _waiting_since(row: Row) -> datetime:
     return since
 
 
-def _hold(connection: sa.Connection, row: Row, verdict: guards.Verdict) -> _Look:
-    held = {"status": Status.HELD, "release_at": verdict.release_at}
-    change(connection, messages, row.seq, **held, reasons=(*row.reasons, *verdict.holds))
-    return _Look(held=(Held(message_id=row.id, reasons=verdict.holds),))
-
-
-def _begin(batch: _Batch, account: Account, row: Row, facts: _Facts) -> _Look:
+def _begin(batch: _Batch, account: Account, row: Row, facts: _Facts) -> _Later | None:
     """
     Claim the next segment of *row* if no guard holds it and the whole message fits both windows.
 
@@ -434,7 +403,8 @@ def _begin(batch: _Batch, account: Account, row: Row, facts: _Facts) -> _Look:
     connection, now, policy = batch.connection, batch.now, batch.policy
     verdict = _judge(connection, now, policy.guards, row)
     if verdict.holds:
-        return _hold(connection, row, verdict)
+        batch.hold(row, verdict)
+        return None
     waiting: list[tuple[int, str]] = []
     if row.is_cut:
         waiting = [(at, content) for at, content in connection.execute(_WAITING_SEGMENTS, {"of": row.seq})]
@@ -443,29 +413,26 @@ def _begin(batch: _Batch, account: Account, row: Row, facts: _Facts) -> _Look:
         limit = min(policy.max_characters, account.max_characters or policy.max_characters)
         waiting = list(enumerate(split_text(row.text, max_characters=limit), start=1))
     # A partly sent message has its room already.
-    needed, kept = (1, 0) if row.status == Status.SENDING else (len(waiting), facts.reserved)
-
-    def windows_for(needed: int) -> tuple[Window, Window]:
-        return read_windows(
-            connection, now, account, policy.limits, used=facts.used, needed=needed, kept=kept
-        )
-
-    hour, day = windows_for(needed)
+    needed, kept = (1, 0) if row.status is Status.SENDING else (len(waiting), facts.reserved)
+    used = (facts.hour, facts.day)
+    windows_for = partial(read_windows, connection, now, account, policy.limits, used=used, kept=kept)
+    hour, day = windows_for(needed=needed)
     if needed > min(hour.allowed, day.allowed) > 0:
-        too_long = guards.Verdict(holds=(guards.too_long(needed, min(hour.allowed, day.allowed)),))
-        return _hold(connection, row, too_long)
+        too_long = guards.too_long(needed, min(hour.allowed, day.allowed))
+        batch.hold(row, guards.Verdict(holds=(too_long,)))
+        return None
     free_at = last_of(hour.free_at, day.free_at)
     if free_at is not None:
-        room_at = last_of(*(window.free_at for window in windows_for(1)))
+        room_at = last_of(*(window.free_at for window in windows_for(needed=1)))
         if room_at is not None:
-            return _Look(due_at=room_at, closed_until=room_at)
+            return _Later(room_at, room_at)
         # A shorter one could be sent now, and may be once this one is too old or held.
         too_old_at = _waiting_since(row) + policy.guards.max_age + MICROSECOND
-        return _Look(due_at=soonest(free_at, now + ROOM_RETRY, too_old_at if too_old_at > now else None))
-    batch.add(row, waiting)
+        return _Later(soonest(free_at, now + ROOM_RETRY, too_old_at if too_old_at > now else None))
+    batch.begun.append((row, waiting))
     facts.hour, facts.day = facts.hour + 1, facts.day + 1
-    facts.reserved += -1 if row.status == Status.SENDING else len(waiting) - 1
-    return _Look(has_claimed=True)
+    facts.reserved += -1 if row.status is Status.SENDING else len(waiting) - 1
+    return None
 
 
 _OF_MESSAGE = segments.c.message_seq == sa.bindparam("of"), segments.c.status == Status.QUEUED
@@ -478,14 +445,9 @@ _TAKE_SEGMENT = (
     .values(status=Status.SENDING)
     .returning(segments.c.id)
 )
-_TAKE_MESSAGE = (
-    sa.update(messages)
-    .where(messages.c.seq == sa.bindparam("of"))
-    .values(status=Status.SENDING, segment_count=sa.bindparam("count"))
-)
 # Each id is returned with what it belongs to: databases return rows in no certain order.
-_INSERT_SEGMENTS = sa.insert(segments).returning(segments.c.message_seq, segments.c.id)
-_INSERT_ATTEMPTS = sa.insert(attempts).returning(attempts.c.segment_id, attempts.c.id)
+_INSERT_SEGMENTS = sa.insert(segments).returning(segments.c.message_seq, segments.c.id, segments.c.status)
+_INSERT_ATTEMPTS = sa.insert(attempts).returning(attempts.c.message_seq, attempts.c.id)
 
 
 Due = tuple[datetime | None, datetime | None]

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from callrail_relay.clock import AdjustedClock, SystemClock
 from callrail_relay.errors import AlreadyRunning, NotAllowed, NotFound, UsageError
+from callrail_relay.outbox import sentence
 from callrail_relay.outbox.engine import describe, is_sqlite, open_engine, store_file, translated
 from callrail_relay.outbox.presence import COPY, COPYING, SERVE, is_served, kept, others_connected
 from callrail_relay.outbox.rows import count
@@ -33,15 +34,15 @@ def copy_store(source_url: str, target_url: str, begin: Begin, *, now: datetime)
     running on either one or the target isn't empty, Unavailable.
     """
     if _place(source_url) == _place(target_url):
-        raise UsageError("FROM and TO are the same database; name two different ones.")
+        raise UsageError(sentence("same_database"))
     file = store_file(source_url)
     if file is not None and not file.is_file():
-        raise NotFound(f"There is no file {file} to copy from; check FROM.")
+        raise NotFound(sentence("no_source", file=file))
     with ExitStack() as stack:
         source = _opened(source_url, stack)
         with translated(source), source.connect() as connection:
             if current_version(connection) is None:
-                raise UsageError(f"{describe(source)} isn't a callrail-relay database; check FROM.")
+                raise UsageError(sentence("no_store", database=describe(source)))
         stack.enter_context(_kept_from_relays(source, now))
         target = _opened(target_url, stack)
         stack.enter_context(_kept_from_relays(target, now))
@@ -61,7 +62,7 @@ def _copy(source: sa.Connection, target: sa.Connection, begin: Begin) -> dict[st
     # Each table comes after the ones it refers to.
     tables = [table for table in metadata.sorted_tables if table.name not in KEPT_BY_THE_STORE]
     if any(target.execute(sa.select(table).limit(1)).first() for table in tables):
-        raise NotAllowed(f"{describe(target.engine)} isn't empty; copy into an empty database.")
+        raise NotAllowed(sentence("not_empty", database=describe(target.engine)))
     counts = {table.name: count(source, table) for table in tables}
     told = begin(sum(counts.values()))
     for table in tables:
@@ -142,9 +143,6 @@ def _require_alone(engine: sa.Engine) -> None:
 
 def _in_use(engine: sa.Engine, by: str) -> NotAllowed:
     if by != SERVE:
-        return NotAllowed(f"Another `{by}` is using {describe(engine)}; wait until it's done.")
-    killed = "" if is_sqlite(engine) else " If one was killed, wait 30 seconds."
-    return NotAllowed(
-        f"A relay is running on {describe(engine)}. Stop every `serve` on it first, and wait until other "
-        f"commands have ended: a message that waits in both databases would be sent from both.{killed}"
-    )
+        return NotAllowed(sentence("command_runs", command=by, database=describe(engine)))
+    killed = "" if is_sqlite(engine) else sentence("killed")
+    return NotAllowed(sentence("relay_runs", database=describe(engine), killed=killed))

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from callrail_relay.domain import guards
 from callrail_relay.domain.guards import GuardPolicy, Verdict, are_similar, similarity_words
 from callrail_relay.domain.mapper import NewMessage, StoredSubmission
-from callrail_relay.domain.message import ANONYMOUS, OPEN, RESENDABLE, Actor, Reason, Source, Status, Verb
+from callrail_relay.domain.message import ANONYMOUS, OPEN, RESENDABLE, Actor, Reason, Status, Verb
 from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import AUDIT_AFTER
@@ -26,6 +26,7 @@ from callrail_relay.outbox.rows import (
     latest,
     look_at_all,
     message_status,
+    row_of,
     write_account,
 )
 from callrail_relay.outbox.shadow import lock_shadow, require_live
@@ -300,10 +301,9 @@ def known_accounts(connection: sa.Connection, _now: datetime) -> list[str]:
 
 def read_submission(connection: sa.Connection, now: datetime, submission_id: str) -> StoredSubmission:
     """Return a request as it came in; it never changes."""
-    row = connection.execute(sa.select(submissions).where(submissions.c.id == submission_id)).one()
+    row = row_of(connection, submissions, submission_id)
     query = sa.select(messages.c.id).where(messages.c.submission_id == submission_id).order_by(messages.c.seq)
-    ids = tuple(connection.scalars(query))
-    return from_row(StoredSubmission, row, source=Source(row.source), body=bytes(row.body), message_ids=ids)
+    return from_row(StoredSubmission, row, message_ids=tuple(connection.scalars(query)))
 
 
 def rewrite(

@@ -15,7 +15,9 @@ from uuid import uuid4
 import sqlalchemy as sa
 from sqlalchemy import exc
 
+from callrail_relay.domain import read_table
 from callrail_relay.errors import Unavailable
+from callrail_relay.outbox import sentence
 from callrail_relay.replacing import patiently
 
 BUSY_TIMEOUT = 5.0  # seconds to wait for another process that is writing to the SQLite file
@@ -73,10 +75,7 @@ def file_identity(engine: sa.Engine) -> FileIdentity | None:
 def require_same_file(engine: sa.Engine, opened: FileIdentity | None) -> None:
     """Raise Unavailable if the file was replaced or deleted: SQLite would keep writing to the old one."""
     if file_identity(engine) != opened:
-        raise Unavailable(
-            f"The database {describe(engine)} was moved or deleted while the relay was running; put it back, "
-            "or restart the relay."
-        )
+        raise Unavailable(sentence("moved", database=describe(engine)))
 
 
 def store_files(store: Path) -> tuple[Path, ...]:
@@ -134,17 +133,12 @@ def _open_sqlite(address: sa.URL) -> sa.Engine:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if path.name != RESTORING and restore_marker(path).exists():
-            raise Unavailable(
-                f"A `restore` into {path.parent} was interrupted. Run it again, with the same backup."
-            )
+            raise Unavailable(sentence("restoring", directory=path.parent))
         if not path.exists():
             _create_sqlite(path)
         os.close(patiently(lambda: os.open(path, os.O_RDONLY)))
     except OSError as error:
-        raise Unavailable(
-            f"The database {path} can't be opened ({error.strerror}). Check its directory, or set "
-            "CALLRAIL_RELAY_DATA or database.url to another place."
-        ) from error
+        raise Unavailable(sentence("unopened", database=path, why=error.strerror)) from error
     engine = sa.create_engine(
         address,
         connect_args={"timeout": BUSY_TIMEOUT, "isolation_level": None},
@@ -226,9 +220,7 @@ def _open_postgresql(address: sa.URL, application: str) -> sa.Engine:
             },
         )
     except ImportError as error:
-        raise Unavailable(
-            "PostgreSQL needs its driver: install it with `pip install 'callrail-relay[postgres]'`."
-        ) from error
+        raise Unavailable(sentence("no_driver")) from error
 
 
 LITTLE_ROOM = 64 * 1024  # bytes without which SQLite can't even start
@@ -250,43 +242,21 @@ def translated(engine: sa.Engine) -> Iterator[None]:
         raise Unavailable(_words(engine, error)) from error
 
 
-_SQLITE_WORDS = (
-    ("database is locked", "is locked by another program; end it, or try again in a moment"),
-    ("readonly", "is read-only; let this user write to the file and its directory"),
-    ("database or disk is full", "can't grow: the disk is full; free some space"),
-    (
-        "not a database",
-        "is not a database, or is damaged; move it away, or `callrail-relay restore` a backup",
-    ),
-    ("malformed", "is damaged; `callrail-relay restore` a backup, or run `sqlite3 FILE .recover`"),
-    ("unable to open", "can't be opened; check that its directory exists and this user can write there"),
-    ("disk I/O error", "can't be read or written; check the disk"),
-)
-
-
-POOLED = (
-    "database.url leads to a connection pooler such as PgBouncer. Behind one, the relay can't be sure that "
-    "texts are on disk. Set it to PostgreSQL itself; a relay uses at most 6 connections."
-)
+_SQLITE_WORDS: dict[str, str] = read_table(__package__, "words")["sqlite"]
 
 
 def _words(engine: sa.Engine, error: exc.SQLAlchemyError) -> str:
     cause = str(getattr(error, "orig", error))
     if "unsupported startup parameter" in cause:  # what PgBouncer says to a session's settings
-        return POOLED
+        return sentence("pooled")
     if not is_sqlite(engine):
         found = re.search(r"FATAL: +(.+)", cause) or re.search(r".*(?:failed: |(?=failed to ))(.+)", cause)
         why = f" ({found[1]})" if found else ""
-        return (
-            f"The database {describe(engine)} doesn't answer as it should{why}; check that PostgreSQL runs, "
-            "that database.url is right, and that the user may use the database."
-        )
+        return sentence("postgresql", database=describe(engine), why=why)
     with contextlib.suppress(OSError):
         # Without room for its side files, SQLite says only that the disk failed.
         directory = Path(str(engine.url.database)).parent
         if "disk I/O error" in cause and shutil.disk_usage(directory).free < LITTLE_ROOM:
             cause = "database or disk is full"
-    for words, sentence in _SQLITE_WORDS:
-        if words in cause:
-            return f"The database {describe(engine)} {sentence}."
-    return f"The database {describe(engine)} can't be used ({cause})."
+    known = next(words for words in _SQLITE_WORDS if words in cause)
+    return _SQLITE_WORDS[known].format(database=describe(engine), cause=cause)

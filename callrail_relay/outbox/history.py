@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
@@ -14,9 +14,9 @@ from callrail_relay.domain.account import DAY, HOUR
 from callrail_relay.domain.inbound import Direction
 from callrail_relay.domain.message import OPEN, MessageFilter, Source, Status
 from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.outbox.lists import find_page, first_since
 from callrail_relay.outbox.opt_outs import is_opted_out
-from callrail_relay.outbox.rows import Row, count, from_row, latest, number, of_pair, portions
+from callrail_relay.outbox.queries import find_page, first_since
+from callrail_relay.outbox.rows import count, from_row, latest, number, of_pair, portions
 from callrail_relay.outbox.tables import (
     ACCOUNT_ID,
     EPOCH,
@@ -74,18 +74,13 @@ def last_from_if3(connection: sa.Connection, now: datetime) -> datetime | None:
     return found
 
 
-@dataclass(frozen=True, slots=True)
 class _Kind:
     """One kind of waiting text: how to read the newest ones, and how to count them."""
 
-    rows: sa.Select[Any]
-    count: sa.ScalarSelect[int]
-
-
-def _kind(*which: Condition, count: sa.ScalarSelect[int] | None = None) -> _Kind:
-    """Texts that meet these conditions; *count* is how many, if that's known without reading them."""
-    rows = _SUMMARIES.where(*which).limit(sa.bindparam("shown"))
-    return _Kind(rows, number(messages, *which) if count is None else count)
+    def __init__(self, *which: Condition, count: sa.ScalarSelect[int] | None = None) -> None:
+        """*count* is how many meet these conditions, if that's known without reading them."""
+        self.rows = _SUMMARIES.where(*which).limit(sa.bindparam("shown"))
+        self.count = number(messages, *which) if count is None else count
 
 
 def _tallied(*statuses: Status) -> sa.ScalarSelect[int]:
@@ -103,11 +98,11 @@ _LOOKED_UP = messages.c.seq.in_(
 )
 _FROM_FIRST = messages.c.seq >= sa.bindparam("first", type_=sa.BigInteger)
 _HELD, _UNKNOWN = messages.c.status == Status.HELD, messages.c.status == Status.UNKNOWN
-RELEASED_LATER = _kind(is_released_by_itself())
-HELD = _kind(_HELD, messages.c.release_at.is_(None), count=_all_but(Status.HELD, RELEASED_LATER))
-LOOKED_UP = _kind(_UNKNOWN, _LOOKED_UP)
-UNKNOWN = _kind(_UNKNOWN, ~_LOOKED_UP, count=_all_but(Status.UNKNOWN, LOOKED_UP))
-FAILED = _kind(messages.c.status == Status.FAILED, _FROM_FIRST)
+RELEASED_LATER = _Kind(is_released_by_itself())
+HELD = _Kind(_HELD, messages.c.release_at.is_(None), count=_all_but(Status.HELD, RELEASED_LATER))
+LOOKED_UP = _Kind(_UNKNOWN, _LOOKED_UP)
+UNKNOWN = _Kind(_UNKNOWN, ~_LOOKED_UP, count=_all_but(Status.UNKNOWN, LOOKED_UP))
+FAILED = _Kind(messages.c.status == Status.FAILED, _FROM_FIRST)
 _FOR_PERSON = sa.select(HELD.count + UNKNOWN.count + FAILED.count)
 _QUEUED, _SENT = sa.select(_tallied(*OPEN)), sa.select(_tallied(Status.SENT))
 
@@ -129,7 +124,8 @@ def read_waiting(connection: sa.Connection, now: datetime, shown: int = PILE) ->
 def _pile(
     connection: sa.Connection, kind: _Kind, shown: int = PILE, **parameters: int | None
 ) -> views.Bucket:
-    rows = tuple(_summary(row) for row in connection.execute(kind.rows, {"shown": shown, **parameters}))
+    found = connection.execute(kind.rows, {"shown": shown, **parameters})
+    rows = tuple(from_row(views.MessageSummary, row) for row in found)
     all_shown = len(rows) < shown
     count = len(rows) if all_shown else connection.scalar(sa.select(kind.count), parameters)
     return views.Bucket(count=int(count or 0), rows=rows)
@@ -143,10 +139,9 @@ def count_for_person(connection: sa.Connection, now: datetime) -> int:
 
 def read_rows(connection: sa.Connection, now: datetime, ids: Sequence[str]) -> list[views.MessageSummary]:
     """Return the messages with these ids, newest first; unknown ids are left out."""
-    found = [
-        row for some in portions(ids) for row in connection.execute(_SUMMARIES.where(messages.c.id.in_(some)))
-    ]
-    return sorted(map(_summary, found), key=lambda row: row.seq, reverse=True)
+    found = (connection.execute(_SUMMARIES.where(messages.c.id.in_(some))) for some in portions(ids))
+    rows = (from_row(views.MessageSummary, row) for some in found for row in some)
+    return sorted(rows, key=lambda row: row.seq, reverse=True)
 
 
 def read_today(connection: sa.Connection, now: datetime, midnight: datetime) -> views.Today:
@@ -197,7 +192,7 @@ def read_arrivals(
     if until is not None:
         query = query.where(messages.c.received_at < until)
     return tuple(
-        views.Arrivals(begins=EPOCH + int(number) * views.QUARTER, status=Status(status), count=count)
+        views.Arrivals(begins=EPOCH + int(number) * views.QUARTER, status=status, count=count)
         for number, status, count in connection.execute(query.group_by(quarter, messages.c.status))
     )
 
@@ -207,7 +202,8 @@ def read_page(
 ) -> views.Page[views.MessageSummary]:
     """Return the next page; words are searched for in LOOKED_THROUGH texts at a time."""
     rows, older, searched_to = find_page(connection, _SUMMARIES, wanted)
-    return views.Page(tuple(map(_summary, rows)), older, searched_to)
+    summaries = tuple(from_row(views.MessageSummary, row) for row in rows)
+    return views.Page(summaries, older, searched_to)
 
 
 def read_conversation(
@@ -230,7 +226,7 @@ def read_conversation(
         ours, theirs = ours.where(messages.c.received_at < before), theirs.where(written_at < before)
     said = [
         views.ChatMessage(
-            at=row.received_at, inbound=False, content=row.text, message_id=row.id, status=Status(row.status)
+            at=row.received_at, inbound=False, content=row.text, message_id=row.id, status=row.status
         )
         for row in connection.execute(ours.order_by(messages.c.seq.desc()).limit(limit + 1))
     ]
@@ -287,7 +283,3 @@ _MARKER = sa.select(
         for name in ("hour_allowed", "day_allowed", "hour_excess", "day_excess")
     ),
 )
-
-
-def _summary(row: Row) -> views.MessageSummary:
-    return from_row(views.MessageSummary, row, status=Status(row.status), source=Source(row.source))

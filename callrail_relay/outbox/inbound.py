@@ -30,8 +30,8 @@ from callrail_relay.outbox.rows import (
     change_account,
     insert_into,
     latest,
-    message_of,
     of_pair,
+    row_of,
     write_account,
 )
 from callrail_relay.outbox.tables import attempts, callrail_texts, messages, opt_outs
@@ -92,7 +92,9 @@ def _ingest(
                 change(connection, callrail_texts, known.resource_id, **changes)
         return ingested
     taken.add(text.key)
-    texted_from = _account_of(connection, people)
+    # The account that sent the latest text to them, if any did.
+    senders = (connection.scalar(latest(messages.c.account_id, *of_pair(messages, *one))) for one in people)
+    texted_from = next((id_ for id_ in senders if id_ is not None), None)
     account_id = account_id or texted_from
     # CallRail reports the texts of all the company's numbers; what was sent to the others isn't for us.
     may_be_ours = any(not ends.ours.excludes(number) for number in policy.tracking_numbers)
@@ -217,15 +219,9 @@ def _by_endings(connection: sa.Connection, text: CallRailText, ends: Ends) -> li
     return sorted((row[0], row[1]) for row in connection.execute(query) if not ends.ours.excludes(row[0]))
 
 
-def _account_of(connection: sa.Connection, people: Iterable[Pair]) -> str | None:
-    """Return the account that sent the latest text to these people, if any."""
-    ids = (connection.scalar(latest(messages.c.account_id, *of_pair(messages, *pair))) for pair in people)
-    return next((id_ for id_ in ids if id_ is not None), None)
-
-
 def place_replies(connection: sa.Connection, now: datetime, message_seq: int) -> None:
     """Give replies by an unknown person the person of a message in their conversation, and act on them."""
-    message = message_of(connection, message_seq)
+    message = row_of(connection, messages, message_seq)
     unplaced = sa.select(callrail_texts).where(
         callrail_texts.c.conversation_id == message.conversation_id, callrail_texts.c.recipient.is_(None)
     )

@@ -28,10 +28,10 @@ from callrail_relay.outbox.rows import (
     count,
     has_requests,
     latest,
-    message_of,
     message_status,
     of_pair,
     route_of,
+    row_of,
 )
 from callrail_relay.outbox.tables import NOW, attempts, evidence, messages, segments
 
@@ -72,7 +72,7 @@ def claim_lookup(
         return None
     lease_until = now + policy.lease
     change(connection, attempts, attempt.id, look_until=lease_until)
-    message = message_of(connection, attempt.message_seq)
+    message = row_of(connection, messages, attempt.message_seq)
     return DueLookup(
         attempt_id=attempt.id,
         message_id=message.id,
@@ -122,14 +122,18 @@ def record_lookup(
     Settle what the conversation proves, for this attempt and for others to the same person.
 
     An attempt that isn't found is looked up again by the ladder, then left to a person or, if the policy says
-    so, sent once more. One that was settled meanwhile stays as it is.
+    so, sent once more. If CallRail can't be read, it's looked up again later, for a day. One that was settled
+    meanwhile stays as it is.
     """
     change_account(connection, now, due.route.account_id)
-    attempt = _attempt(connection, due.attempt_id)
+    attempt = row_of(connection, attempts, due.attempt_id)
     seen, requests = len(lookup.texts), lookup.requests
     detail = f"Checked with CallRail: outgoing texts there: {seen}, requests made: {requests}."
-    _note(connection, now, attempt, detail, requests)
+    _note(connection, now, attempt, lookup.fault or detail, requests)
     if attempt.outcome != OutcomeKind.UNKNOWN:
+        return []
+    if lookup.fault is not None:
+        _not_read(connection, now, attempt, policy)
         return []
     # Every attempt to the same person that could be a text found here, from any number of the company:
     # CallRail keeps them in one conversation, and doesn't say which number sent which. One in flight counts
@@ -151,25 +155,13 @@ def record_lookup(
     return settled
 
 
-def record_failed_lookup(
-    connection: sa.Connection, now: datetime, due: DueLookup, lookup: Lookup, policy: LookupPolicy
-) -> None:
-    """Record that CallRail couldn't be read, and try again later; after a day it's left to a person."""
-    change_account(connection, now, due.route.account_id)
-    attempt = _attempt(connection, due.attempt_id)
-    _note(connection, now, attempt, lookup.fault or "", lookup.requests)
-    if attempt.outcome != OutcomeKind.UNKNOWN:
-        return
+def _not_read(connection: sa.Connection, now: datetime, attempt: Row, policy: LookupPolicy) -> None:
     next_lookup_at = policy.next_look(attempt.finished_at, answered=False, now=now)
     if next_lookup_at is None and attempt.node == FORMER_RELAY:
         next_lookup_at = now + RETRY_LATER
     change(connection, attempts, attempt.id, next_lookup_at=next_lookup_at, look_until=None)
     if next_lookup_at is None and _is_open_question(connection, attempt):
         _leave_to_a_person(connection, attempt, problem="not_asked")
-
-
-def _attempt(connection: sa.Connection, attempt_id: int) -> Row:
-    return connection.execute(sa.select(attempts).where(attempts.c.id == attempt_id)).one()
 
 
 def _note(connection: sa.Connection, now: datetime, attempt: Row, detail: str, requests: int = 0) -> None:
@@ -205,9 +197,9 @@ def settle_as_sent(connection: sa.Connection, now: datetime, attempt_id: int, de
 
     If the resend was sent, the message is flagged as sent twice; if it was refused, the rest follows now.
     """
-    attempt = _attempt(connection, attempt_id)
-    segment = connection.execute(sa.select(segments).where(segments.c.id == attempt.segment_id)).one()
-    message = message_of(connection, attempt.message_seq)
+    attempt = row_of(connection, attempts, attempt_id)
+    segment = row_of(connection, segments, attempt.segment_id)
+    message = row_of(connection, messages, attempt.message_seq)
     over = {"next_lookup_at": None, "look_until": None, "blocks_until": None}
     change(connection, attempts, attempt_id, outcome=OutcomeKind.SENT, detail=detail, **over)
     _note(connection, now, attempt, detail)
@@ -219,7 +211,7 @@ def settle_as_sent(connection: sa.Connection, now: datetime, attempt_id: int, de
         connection.execute(waiting.values(status=Status.CANCELLED))
     if segment.status == Status.FAILED:
         _queue_again(connection, message.seq, (Status.CANCELLED,))
-    status = Status(message.status)
+    status: Status = message.status
     if status is not Status.CANCELLED:
         status = message_status(connection, message.seq)
     reasons = message.reasons
@@ -294,7 +286,7 @@ def _is_open_question(connection: sa.Connection, attempt: Row) -> bool:
 
 def _leave_to_a_person(connection: sa.Connection, attempt: Row, **found: object) -> None:
     """Say in the message what was found, so that a person can decide."""
-    message = message_of(connection, attempt.message_seq)
+    message = row_of(connection, messages, attempt.message_seq)
     others = [one for one in message.reasons if one.code != "unknown"]
     change(connection, messages, message.seq, reasons=[Reason("unknown", found), *others])
 
@@ -306,7 +298,7 @@ def is_restored(reasons: Iterable[Reason]) -> bool:
 
 def _tell_restored(connection: sa.Connection, attempt: Row, **found: object) -> None:
     """Say in a message from a backup what was found."""
-    message = message_of(connection, attempt.message_seq)
+    message = row_of(connection, messages, attempt.message_seq)
     reasons = [
         Reason("restored", {**one.parameters, **found}) if one.code == "restored" else one
         for one in message.reasons
@@ -323,7 +315,7 @@ def _resend_once(connection: sa.Connection, now: datetime, attempt: Row) -> list
     _note(connection, now, attempt, detail)
     # Looked up once more later, to tell a person if the first one arrived after all.
     change(connection, attempts, attempt.id, next_lookup_at=now + AUDIT_AFTER)
-    message = message_of(connection, attempt.message_seq)
+    message = row_of(connection, messages, attempt.message_seq)
     status = requeue(connection, message)
     return [Settled(message_id=message.id, status=status, detail=detail)]
 

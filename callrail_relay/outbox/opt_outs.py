@@ -142,8 +142,8 @@ def settle_possible_opt_out(
 def list_opt_outs(connection: sa.Connection, now: datetime, limit: int | None = None) -> list[OptOut]:
     """Return all opt-outs, or the newest *limit*, newest first."""
     order = (opt_outs.c.created_at.desc(), opt_outs.c.recipient, opt_outs.c.tracking_number)
-    rows = connection.execute(sa.select(opt_outs).order_by(*order).limit(limit)).mappings()
-    return [OptOut(**{**row, "origin": Origin(row["origin"])}) for row in rows]
+    rows = connection.execute(sa.select(opt_outs).order_by(*order).limit(limit))
+    return [OptOut(**row) for row in rows.mappings()]
 
 
 def remember_number(

@@ -25,7 +25,8 @@ from callrail_relay.domain.account import DAY
 from callrail_relay.domain.health import Contact, Node, Slept
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.errors import AlreadyRunning, RelayError, Unavailable
-from callrail_relay.outbox.engine import APPLICATION, POOLED, give_to_owner
+from callrail_relay.outbox import sentence
+from callrail_relay.outbox.engine import APPLICATION, give_to_owner
 from callrail_relay.outbox.rows import from_row, last_of, upsert
 from callrail_relay.outbox.tables import NOW, Instant, accounts, attempts, contacts, nodes, polls
 
@@ -57,17 +58,14 @@ def node_name(directory: Path) -> Iterator[str]:
             continue
         except OSError as error:
             lock.release()
-            raise Unavailable(
-                f"The directory {directory} can't be written ({error.strerror}); free some space if "
-                "the disk is full, let this user write to it, or set CALLRAIL_RELAY_DATA or "
-                "database.url to another one."
-            ) from error
+            why = error.strerror
+            raise Unavailable(sentence("names_unwritable", directory=directory, why=why)) from error
         try:
             yield name
         finally:
             lock.release()
         return
-    raise Unavailable(f"{MOST_NODES} processes are already using {directory}; stop some of them.")
+    raise Unavailable(sentence("too_many", most=MOST_NODES, directory=directory))
 
 
 def has_workers(directory: Path) -> bool:
@@ -152,15 +150,11 @@ class StoreLock:
 
     def server(self) -> Node | None:
         """Return the ``serve`` that holds the lock. Raises Unavailable if that can't be known."""
-        holder = self._holder()
+        holder = self.holder()
         return holder if holder is not None and holder.by == SERVE else None
 
-    def is_copied(self) -> bool:
-        """Whether a copy holds the lock. Raises Unavailable if that can't be known."""
-        holder = self._holder()
-        return holder is not None and holder.by == COPY
-
-    def _holder(self) -> Node | None:
+    def holder(self) -> Node | None:
+        """Return who holds the lock. Raises Unavailable if that can't be known."""
         if self._node is not None:
             return self._node
         # Testing makes no file: one that belongs to another user would keep `serve` out.
@@ -195,10 +189,7 @@ class StoreLock:
             _write_file(self._note, _NODE.dump_json(node).decode())
 
     def _fault(self, error: OSError) -> Unavailable:
-        return Unavailable(
-            f"The lock {self._path} can't be used ({error.strerror or error}), so it's not known whether a "
-            "relay is running. Use the same user as `serve`, and check the directory's permissions."
-        )
+        return Unavailable(sentence("lock_fault", path=self._path, why=error.strerror or error))
 
 
 @contextmanager
@@ -252,7 +243,7 @@ def require_direct(connection: sa.Connection, now: datetime) -> None:
         return
     client: Any = connection.connection.driver_connection
     if connection.scalar(sa.select(sa.func.pg_backend_pid())) != client.info.backend_pid:
-        raise Unavailable(POOLED)
+        raise Unavailable(sentence("pooled"))
 
 
 def is_served(connection: sa.Connection, now: datetime) -> bool:

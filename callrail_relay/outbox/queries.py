@@ -1,36 +1,36 @@
-"""Reads messages by their ids, counts them, and reads the status of accounts."""
+"""Reads messages: by id, those that match a filter (pages newest first, exports oldest first), and counts."""
 
+import contextlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.account import DAY, Account, Limits, drains_at
-from callrail_relay.domain.delivery import RECENT, UNDONE, AccountStatus, Counts
+from callrail_relay.domain.delivery import RECENT, UNDONE, Counts
 from callrail_relay.domain.message import (
     OPEN,
     Actor,
     Attempt,
     Decision,
     Evidence,
+    Export,
     Message,
+    MessageFilter,
     Segment,
-    Source,
     Status,
-    Verb,
     first_id,
 )
-from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.outbox.budget import count_used, read_windows, used, uses, windows_since
-from callrail_relay.outbox.rows import Row, count, from_row, last_of, number, portions, route_of
+from callrail_relay.domain.phone import BadPhone, normalize
+from callrail_relay.domain.views import Page
+from callrail_relay.outbox.rows import Row, count, from_row, latest, portions, route_of
 from callrail_relay.outbox.tables import (
-    ACCOUNT_ID,
-    accounts,
+    Condition,
     attempts,
     decisions,
     evidence,
-    is_open,
     is_released_by_itself,
     messages,
     opt_outs,
@@ -38,6 +38,7 @@ from callrail_relay.outbox.tables import (
     tallies,
 )
 
+LOOKED_THROUGH = 30_000  # texts in which one statement searches for words
 SHORTEST_END = 6  # characters of an id's end that can stand for it, if only one message has them
 
 
@@ -58,20 +59,6 @@ def find_ids(connection: sa.Connection, now: datetime, part: str, *, limit: int)
     return list(connection.scalars(query))
 
 
-_ACCEPTED = (
-    sa.select(attempts.c.finished_at)
-    .where(attempts.c.account_id == ACCOUNT_ID, attempts.c.counted_at.is_not(None))
-    .where(attempts.c.outcome == OutcomeKind.SENT)
-    .order_by(attempts.c.counted_at.desc())
-    .limit(1)
-)
-
-
-def last_accepted(connection: sa.Connection, now: datetime, account_ids: Sequence[str]) -> datetime | None:
-    """Return when CallRail accepted the newest text of these accounts."""
-    return last_of(*(connection.scalar(_ACCEPTED, {"account_id": one}) for one in account_ids))
-
-
 def with_segments(connection: sa.Connection, now: datetime, rows: Sequence[Row]) -> list[Message]:
     """Return the messages of these rows, in their order."""
     of_message: dict[int, list[Segment]] = defaultdict(list)
@@ -80,11 +67,10 @@ def with_segments(connection: sa.Connection, now: datetime, rows: Sequence[Row])
         _read_segments(connection, seqs, of_message)
         query = sa.select(decisions).where(decisions.c.message_seq.in_(seqs)).order_by(decisions.c.id)
         for row in connection.execute(query):
-            by = {"verb": Verb(row.verb), "actor": Actor(name=row.person, note=row.note)}
+            actor = Actor(name=row.person, note=row.note)
             was = {name: (row.before or {}).get(name) for name in ("text", "recipient")}
-            decided[row.message_seq].append(
-                from_row(Decision, row, overridden=tuple(row.reasons), **was, **by)
-            )
+            decision = from_row(Decision, row, actor=actor, overridden=row.reasons, **was)
+            decided[row.message_seq].append(decision)
     blocked = _read_blocks(connection, now) if any(row.status in OPEN for row in rows) else {}
 
     def message(row: Row) -> Message:
@@ -92,13 +78,10 @@ def with_segments(connection: sa.Connection, now: datetime, rows: Sequence[Row])
         return from_row(
             Message,
             row,
-            status=Status(row.status),
-            source=Source(row.source),
             route=None if row.account_id is None else route_of(row),
             segments=tuple(of_message[row.seq]),
             release_at=row.release_at if row.status == Status.HELD else None,
             decisions=tuple(decided[row.seq]),
-            approved=tuple(row.approved),
             blocked_until=blocked.get(key) if row.status == Status.QUEUED else None,
         )
 
@@ -122,12 +105,126 @@ def _read_segments(connection: sa.Connection, seqs: list[int], of_message: dict[
         learnt[row.attempt_id].append(from_row(Evidence, row))
     tries: dict[int, list[Attempt]] = defaultdict(list)
     for row in connection.execute(sa.select(attempts).where(tried).order_by(attempts.c.id)):
-        outcome = None if row.outcome is None else OutcomeKind(row.outcome)
-        attempt = from_row(Attempt, row, outcome=outcome, evidence=tuple(learnt[row.id]))
-        tries[row.segment_id].append(attempt)
+        tries[row.segment_id].append(from_row(Attempt, row, evidence=tuple(learnt[row.id])))
     for row in connection.execute(sa.select(segments).where(of_these).order_by(segments.c.position)):
-        segment = from_row(Segment, row, status=Status(row.status), attempts=tuple(tries[row.id]))
-        of_message[row.message_seq].append(segment)
+        of_message[row.message_seq].append(from_row(Segment, row, attempts=tuple(tries[row.id])))
+
+
+def find_page(connection: sa.Connection, query: sa.Select[Any], wanted: MessageFilter) -> Page[Row]:
+    """Return the next page of *query*, which reads messages newest first."""
+    first = 1 if wanted.since is None else first_since(connection, wanted.since)
+    if first is None:
+        return Page([])
+    end = min(wanted.before or _END, _END if wanted.until is None else _end(connection, wanted.until))
+    begin = first
+    if (wanted.words or wanted.name) and not (wanted.recipient or wanted.opportunity_id):
+        begin = max(first, min(end, _last_seq(connection) + 1) - LOOKED_THROUGH)
+    query = query.where(messages.c.seq >= begin, messages.c.seq < end, *_conditions(connection, wanted))
+    query = query.limit(wanted.limit + 1 if wanted.limit else None)
+    # One status at a time, because only then an index has them in the page's order. With a narrow condition,
+    # no status index is used: without statistics all seem equally good, and that one has all sent texts.
+    narrow = any((wanted.recipient, wanted.opportunity_id, wanted.sender_id))
+    column = sa.func.coalesce(messages.c.status, "") if narrow else messages.c.status
+    queries = [query.where(column == status) for status in wanted.statuses] or [query]
+    found: list[Row] = [row for one in queries for row in connection.execute(one)]
+    found.sort(key=lambda row: row.seq, reverse=True)
+    if 0 < wanted.limit < len(found):
+        return Page(found[: wanted.limit], older=found[wanted.limit - 1].seq)
+    rest = latest(messages, messages.c.seq >= first, messages.c.seq < begin)
+    if begin > first and (older := connection.execute(rest).first()):
+        return Page(found, older=older.seq + 1, searched_to=older.received_at)
+    return Page(found)
+
+
+_END = 2**63 - 1  # larger than every number
+
+
+def first_since(connection: sa.Connection, since: datetime) -> int | None:
+    """Return the number of the first message received since *since*, which every index has at its end."""
+    query = sa.select(messages.c.seq).where(messages.c.received_at >= since)
+    return connection.scalar(query.order_by(messages.c.received_at, messages.c.seq).limit(1))
+
+
+def _end(connection: sa.Connection, until: datetime) -> int:
+    before = sa.select(messages.c.seq).where(messages.c.received_at < until)
+    newest = before.order_by(messages.c.received_at.desc(), messages.c.seq.desc()).limit(1)
+    return (connection.scalar(newest) or 0) + 1
+
+
+def _last_seq(connection: sa.Connection) -> int:
+    return connection.scalar(sa.select(sa.func.max(messages.c.seq))) or 0
+
+
+def _conditions(connection: sa.Connection, wanted: MessageFilter) -> Iterator[Condition]:
+    """The filter's conditions on a message, except for status and number."""
+    for name in ("recipient", "tracking_number", "opportunity_id", "sender_id"):
+        if (value := getattr(wanted, name)) is not None:
+            yield messages.c[name] == value
+    if wanted.since is not None:
+        yield messages.c.received_at >= wanted.since
+    if wanted.until is not None:
+        yield messages.c.received_at < wanted.until
+    if wanted.name is not None:
+        yield _contains(connection, messages.c.seller, wanted.name)
+    if wanted.words:
+        columns = (messages.c.text, messages.c.seller)
+        found = (sa.or_(*(_contains(connection, one, word) for one in columns)) for word in wanted.words)
+        fitting = [sa.and_(*found)]
+        with contextlib.suppress(BadPhone):
+            fitting.append(messages.c.recipient == normalize(" ".join(wanted.words)))
+        yield sa.or_(*fitting)
+
+
+def _contains(connection: sa.Connection, column: sa.Column[str | None], words: str) -> Condition:
+    """Whether *column* contains *words* in any case; SQLite's LIKE ignores case by itself, twice as fast."""
+    pattern = "%" + "".join(f"/{letter}" if letter in "/%_" else letter for letter in words) + "%"
+    if connection.dialect.name == "sqlite":
+        return column.like(pattern, escape="/")
+    return column.ilike(pattern, escape="/")
+
+
+def list_messages(connection: sa.Connection, now: datetime, wanted: MessageFilter) -> list[Message]:
+    """Return the messages that match the filter, newest first; words are searched for in all of them."""
+    query = sa.select(messages).order_by(messages.c.seq.desc())
+    page = find_page(connection, query, wanted)
+    found = [*page.rows]
+    while page.searched_to is not None and (not wanted.limit or len(found) < wanted.limit):
+        rest = replace(wanted, before=page.older, limit=wanted.limit and wanted.limit - len(found))
+        page = find_page(connection, query, rest)
+        found += page.rows
+    return with_segments(connection, now, found)
+
+
+def plan_export(connection: sa.Connection, now: datetime, wanted: MessageFilter) -> Export:
+    """Count the messages that match the filter now; the export has no later ones."""
+    last = _last_seq(connection)
+    where = _exported(connection, wanted)
+    counts = [count(connection, messages, *where, *stretch) for stretch in _stretches(0, last)]
+    return Export(wanted=wanted, count=sum(counts), last=last)
+
+
+def read_portion(
+    connection: sa.Connection, now: datetime, export: Export, *, after: int, size: int
+) -> tuple[list[Message], int]:
+    """Return the next *size* messages of *export* after the place *after*, and the place of the last one."""
+    # Each portion is a transaction of its own, so that a long export doesn't block writes.
+    query = sa.select(messages).where(*_exported(connection, export.wanted))
+    query = query.order_by(messages.c.seq).limit(size)
+    for stretch in _stretches(after, export.last):
+        if rows := connection.execute(query.where(*stretch)).all():
+            return with_segments(connection, now, rows), rows[-1].seq
+    return [], after
+
+
+def _stretches(after: int, last: int) -> Iterator[tuple[Condition, Condition]]:
+    """The parts to search for an export's messages: no statement searches more than that of a list."""
+    for begin in range(after, last, LOOKED_THROUGH):
+        yield messages.c.seq > begin, messages.c.seq <= min(begin + LOOKED_THROUGH, last)
+
+
+def _exported(connection: sa.Connection, wanted: MessageFilter) -> list[Condition]:
+    among = [messages.c.status.in_(wanted.statuses)] if wanted.statuses else []
+    return [*_conditions(connection, wanted), *among]
 
 
 def count_by_status(connection: sa.Connection, now: datetime) -> dict[Status, int]:
@@ -137,92 +234,21 @@ def count_by_status(connection: sa.Connection, now: datetime) -> dict[Status, in
     return {status: counted.get(status, 0) for status in Status}
 
 
-def read_standings(
-    connection: sa.Connection, now: datetime, account_ids: Sequence[str], limits: Limits
-) -> list[AccountStatus]:
-    """Return the status of each of *account_ids*, and of other accounts that texts wait for."""
-    waiting = connection.scalars(_WAITED_FOR).all()
-    known = {row.id: row for row in connection.execute(_KNOWN, windows_since(now))}
-    return [
-        _standing(connection, now, known.get(id_) or id_, limits, foreign=id_ not in account_ids)
-        for id_ in dict.fromkeys([*account_ids, *sorted(waiting)])
-    ]
-
-
-def _standing(
-    connection: sa.Connection, now: datetime, found: Row | str, limits: Limits, *, foreign: bool
-) -> AccountStatus:
-    """Return the status of an account: *found* is its row, or its id if only others texted from it."""
-    if isinstance(found, str):
-        account, so_far, pending = Account(id=found), count_used(connection, now, found), 0
-    else:
-        account = from_row(Account, found, firewalled=tuple(found.firewalled or ()))
-        so_far, pending = (found.hour, found.day), int(found.planned or 0) - found.gone
-    hour, day = read_windows(connection, now, account, limits, used=so_far)
-    account = account.current(now)
-    begin = account.wait_until or now
-    ends = None if foreign or account.paused_since is not None or pending <= 0 else begin
-    if ends is not None and pending > min(hour.room, day.room):
-        known = connection.scalars(_KNOWN_USES, {"account_id": account.id, "since": now - DAY}).all()
-        allowed = limits.lowered(hour_allowed=account.hour_allowed, day_allowed=account.day_allowed)
-        counted = sorted([*known, *account.used_by_others()])
-        ends = drains_at(begin, pending=pending, counted=counted, limits=allowed)
-    return AccountStatus(
-        account=account, hour=hour, day=day, pending=pending, drains_at=ends, foreign=foreign
-    )
-
-
-_OPEN_TALLY = tallies.c.status.in_(OPEN)
-_WAITED_FOR = sa.select(tallies.c.account_id).where(_OPEN_TALLY, tallies.c.messages > 0).distinct()
-_PLANNED = sa.select(sa.func.sum(tallies.c.segments)).where(
-    tallies.c.account_id == accounts.c.id, _OPEN_TALLY
-)
-# Of queued messages, only those that were split again have finished segments. Their status is compared as an
-# expression, so that their own small index is used, not the one with thousands that wait.
-_GONE = [
-    number(
-        messages.join(segments, segments.c.message_seq == messages.c.seq),
-        messages.c.account_id == accounts.c.id,
-        which,
-        segments.c.status.not_in([Status.QUEUED, Status.SENDING]),
-    )
-    for which in (
-        sa.and_(is_open(), messages.c.status == Status.SENDING),
-        sa.and_(messages.c.status.concat("") == Status.QUEUED, messages.c.cut_to.is_not(None)),
-    )
-]
-# All accounts in one statement: each index is asked once per account. The unsent segments of open messages
-# are the planned ones without those gone.
-_KNOWN = sa.select(
-    accounts,
-    used("since_hour", accounts.c.id).label("hour"),
-    used("since_day", accounts.c.id).label("day"),
-    _PLANNED.scalar_subquery().label("planned"),
-    (_GONE[0] + _GONE[1]).label("gone"),
-)
-# What is in flight is among the pending.
-_KNOWN_USES = sa.select(uses(attempts.c.finished_at.is_not(None)).c.at)
-
-
 def read_counts(connection: sa.Connection, now: datetime) -> Counts:
     """Count the texts that aren't done, and those of the last day."""
     undone = {status: count(connection, messages, messages.c.status == status) for status in UNDONE}
-    oldest = {status: at for status in UNDONE if (at := _oldest(connection, status)) is not None}
+    first = sa.select(messages.c.received_at).order_by(messages.c.seq).limit(1)
+    oldest = {status: connection.scalar(first.where(messages.c.status == status)) for status in UNDONE}
     # Ids are in order of time, and indexed. With GROUP BY, SQLite would read all messages instead.
     query = sa.select(messages.c.status).where(messages.c.id >= first_id(now - RECENT))
     found = Counter(connection.scalars(query))
     return Counts(
         undone=undone,
-        oldest=oldest,
+        oldest={status: at for status, at in oldest.items() if at is not None},
         recent={status: found[status] for status in Status},
         releasing=count(connection, messages, is_released_by_itself()),
         look_ups=count(connection, attempts, attempts.c.next_lookup_at.is_not(None)),
     )
-
-
-def _oldest(connection: sa.Connection, status: Status) -> datetime | None:
-    query = sa.select(messages.c.received_at).where(messages.c.status == status).order_by(messages.c.seq)
-    return connection.scalar(query.limit(1))
 
 
 def count_opt_outs(connection: sa.Connection, now: datetime) -> int:

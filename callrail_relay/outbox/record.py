@@ -1,9 +1,10 @@
 """Records the outcomes of attempts, and settles those that no process finished."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -23,14 +24,13 @@ from callrail_relay.outbox.lookups import flagged_twice, settle_as_sent
 from callrail_relay.outbox.opt_outs import add_opt_out
 from callrail_relay.outbox.rows import (
     Row,
-    account_columns,
-    account_of,
+    account_values,
     change,
+    change_each,
+    from_row,
     lock_accounts_of,
     look_at_all,
-    portions,
     status_of,
-    write_accounts,
 )
 from callrail_relay.outbox.tables import (
     Condition,
@@ -44,6 +44,7 @@ from callrail_relay.outbox.tables import (
 )
 
 Values = dict[str, object]
+AT_ONCE = 500  # attempts to settle at a time
 STOPPED = "the relay stopped, or lost its connection, while the text was being sent."
 
 
@@ -62,7 +63,8 @@ def record(
     only shows that an unknown text was sent, and changes nothing else (None).
     """
     results: dict[int, RecordResult | Settled | None] = {}
-    while left := {id_: outcome for id_, outcome in outcomes.items() if id_ not in results}:
+    # Some at a time, since databases limit the parameters of a statement.
+    while left := dict(islice((one for one in outcomes.items() if one[0] not in results), AT_ONCE)):
         batch = _Batch(connection, now, random, lookups)
         messages_seen = set[int]()
         for known in _read_known(connection, now, left):
@@ -91,6 +93,7 @@ def _known() -> sa.Select[Any]:
     of_conversation = callrail_texts.c.conversation_id.in_(sa.bindparam("conversation_ids", expanding=True))
     this, before, in_flight = (attempts.alias(name) for name in ("this", "before", "in_flight"))
     other, waiting = segments.alias("other"), messages.alias("waiting")
+    others = sa.select(sa.func.aggregate_strings(other.c.status, " "))
     same_message = other.c.message_seq == segments.c.message_seq, other.c.id != segments.c.id
     was_sent, arrived = before.c.outcome == OutcomeKind.SENT, other.c.status == Status.SENT
     of_account = waiting.c.account_id == accounts.c.id
@@ -105,24 +108,22 @@ def _known() -> sa.Select[Any]:
 
     return (
         sa.select(
-            segments,
+            accounts,
             this.c.id.label("attempt_id"),
-            *(this.c[name] for name in ("finished_at", "counted_at", "outcome")),
-            *(messages.c[name].label(f"message_{name}") for name in ("id", "reasons", "cut_to")),
-            *(messages.c[name] for name in ("tracking_number", "recipient", *_OF_MESSAGE)),
-            *account_columns(),
-            used("since_hour", accounts.c.id).label("hour_used"),
-            used("since_day", accounts.c.id).label("day_used"),
+            *(this.c[name] for name in _OF_ATTEMPT),
+            segments.c.position,
+            segments.c.content,
+            messages.c.id.label("message_id"),
+            *(messages.c[name] for name in _OF_MESSAGE),
+            used("since_hour").label("hour_used"),
+            used("since_day").label("day_used"),
             # An earlier attempt at the segment arrived.
             whether("sent_before", before.c.segment_id == segments.c.id, was_sent),
             # The longer segment that it's a piece of arrived, or one of its pieces did.
             whether("whole_arrived", other.c.id == segments.c.replaces, arrived),
             whether("piece_arrived", *same_message, other.c.replaces == segments.c.id, arrived),
             # The statuses of the message's other segments.
-            sa.select(sa.func.aggregate_strings(other.c.status, " "))
-            .where(*same_message)
-            .scalar_subquery()
-            .label("others"),
+            sa.func.coalesce(others.where(*same_message).scalar_subquery(), "").label("others"),
             # Replies in the conversation of one of these outcomes wait for its person to be known.
             whether("is_awaited", of_conversation, callrail_texts.c.recipient.is_(None)),
             # CallRail's webhook reported a text that is linked to this attempt.
@@ -141,11 +142,9 @@ def _known() -> sa.Select[Any]:
     )
 
 
-_OF_MESSAGE = ("sent_at", "conversation_id", "thread_id")
+_OF_ATTEMPT = ("account_id", "segment_id", "message_seq", "finished_at", "outcome")
+_OF_MESSAGE = ("tracking_number", "recipient", "reasons", "cut_to", "sent_at", "conversation_id", "thread_id")
 _KNOWN = _known()
-_FINISH = sa.update(attempts).where(attempts.c.id == sa.bindparam("of"))
-_SET_SEGMENT = sa.update(segments).where(segments.c.id == sa.bindparam("of"))
-_SET_MESSAGE = sa.update(messages).where(messages.c.seq == sa.bindparam("of"))
 _END_SEGMENTS = (
     sa.update(segments)
     .where(segments.c.message_seq == sa.bindparam("of"), segments.c.status == Status.QUEUED)
@@ -164,13 +163,15 @@ class _Batch:
     _accounts: dict[str, Account] = field(default_factory=dict)
     _due: set[str] = field(default_factory=set)  # accounts that may have something to send next
     _freed: Counter[str] = field(default_factory=Counter)  # attempts that used no budget after all
+    _changes: dict[sa.Table, list[Values]] = field(default_factory=lambda: defaultdict(list))
+    _failed: list[Values] = field(default_factory=list)  # messages whose other segments aren't sent
     _decided: list[tuple[Row, Outcome, Consequence, RecordResult]] = field(default_factory=list)
     _late: list[tuple[Row, Outcome]] = field(default_factory=list)
 
     def add(self, known: Row, outcome: Outcome) -> None:
         """Decide what follows from an outcome, given those that were added before."""
         id_ = known.account_id
-        before = self._accounts.setdefault(id_, account_of(known))
+        before = self._accounts.setdefault(id_, from_row(Account, known))
         if known.finished_at is not None:
             self._late.append((known, outcome))
             self._due.add(id_)
@@ -190,10 +191,15 @@ class _Batch:
             consequence = replace(consequence, segment=Status.CANCELLED, cut_to=None, reasons=())
         self._freed[id_] += not consequence.costs_budget
         after = self._accounts[id_] = self._corrected(known, outcome, consequence)
-        pieces = () if consequence.cut_to is None else (Status.QUEUED,)
-        status = status_of((_segment_status(consequence), *_others(known), *pieces))
+        others = known.others.split()
+        # A segment that was refused for its length is replaced by shorter ones.
+        own = [consequence.segment] if consequence.cut_to is None else [Status.CANCELLED, Status.QUEUED]
+        status = status_of((*own, *others))
         if known.others_wait or known.is_told or status in (Status.QUEUED, Status.SENDING):
             self._due.add(id_)
+        twice = isinstance(outcome, Sent) and (
+            known.sent_before or known.whole_arrived or known.piece_arrived
+        )
         result = RecordResult(
             message_id=known.message_id,
             account_before=before,
@@ -201,17 +207,21 @@ class _Batch:
             position=known.position,
             outcome=outcome,
             status=status,
-            twice=isinstance(outcome, Sent)
-            and (known.sent_before or known.whole_arrived or known.piece_arrived),
+            twice=twice,
         )
         self._decided.append((known, outcome, consequence, result))
+        self._changes[attempts].append(self._attempt(known, outcome, consequence))
+        self._changes[segments].append({"of": known.segment_id, "status": own[0]})
+        self._changes[messages].append(self._message(known, outcome, consequence, result))
+        if status is Status.FAILED and Status.QUEUED in others:
+            self._failed.append({"of": known.message_seq})
 
     def _corrected(self, known: Row, outcome: Outcome, consequence: Consequence) -> Account:
         """Return the account after the consequence, corrected by CallRail's headers about its limits."""
         account = consequence.account
-        if isinstance(outcome, Sent) and known.message_cut_to is not None:
+        if isinstance(outcome, Sent) and known.cut_to is not None:
             # The shorter segment passed and the longer one didn't, so the length was the reason.
-            account = replace(account, max_characters=known.message_cut_to)
+            account = replace(account, max_characters=known.cut_to)
         usage = getattr(outcome, "usage", Usage())
         if usage == Usage():
             return account
@@ -220,31 +230,7 @@ class _Batch:
             usage, hour_used=known.hour_used - freed, day_used=known.day_used - freed, now=self.now
         )
 
-    def write(self) -> dict[int, RecordResult | Settled | None]:
-        """Write what was decided, then what follows from it elsewhere; return what became of each attempt."""
-        if self._decided:
-            execute = self.connection.execute
-            execute(_FINISH, [self._attempt(*one) for one in self._decided])
-            execute(_SET_SEGMENT, [self._segment(*one) for one in self._decided])
-            execute(_SET_MESSAGE, [self._message(*one) for one in self._decided])
-            failed = [
-                {"of": known.message_seq}
-                for known, _, _, result in self._decided
-                if result.status is Status.FAILED and Status.QUEUED in _others(known)
-            ]
-            if failed:
-                execute(_END_SEGMENTS, failed)
-        due = {id_: self.now if id_ in self._due else None for id_ in self._accounts}
-        write_accounts(self.connection, self._accounts.values(), due)
-        results: dict[int, RecordResult | Settled | None] = {
-            known.attempt_id: self._follow(known, outcome, consequence, result)
-            for known, outcome, consequence, result in self._decided
-        }
-        for known, outcome in self._late:
-            results[known.attempt_id] = self._settle_late(known, outcome)
-        return results
-
-    def _attempt(self, known: Row, outcome: Outcome, consequence: Consequence, _: RecordResult) -> Values:
+    def _attempt(self, known: Row, outcome: Outcome, consequence: Consequence) -> Values:
         # Later texts to the person wait while it's unknown.
         waits = self.lookups if isinstance(outcome, Unknown) else None
         return {
@@ -259,34 +245,46 @@ class _Batch:
             "blocks_until": waits and waits.blocks_until(self.now),
         }
 
-    def _segment(self, known: Row, _: Outcome, consequence: Consequence, __: RecordResult) -> Values:
-        return {"of": known.id, "status": _segment_status(consequence)}
-
     def _message(
         self, known: Row, outcome: Outcome, consequence: Consequence, result: RecordResult
     ) -> Values:
-        values = {name: getattr(known, name) for name in _OF_MESSAGE}
-        if isinstance(outcome, Sent):
-            values |= {"conversation_id": outcome.conversation_id, "thread_id": outcome.thread_id}
-        if result.status is Status.SENT:
-            values["sent_at"] = self.now
-        reasons = known.message_reasons
+        reasons = known.reasons
         if consequence.reasons:
-            kept = [one for one in (consequence.segment, *_others(known)) if one != Status.CANCELLED]
+            kept = [one for one in (consequence.segment, *known.others.split()) if one != Status.CANCELLED]
             counts = {"sent": kept.count(Status.SENT), "segments": len(kept)}
             # Only part of the message was sent.
             incomplete = () if len(kept) == 1 else (Reason("incomplete", counts),)
             reasons = (*reasons, *consequence.reasons, *incomplete)
-        if result.twice:
-            reasons = flagged_twice(reasons)
-        cut_to = consequence.cut_to or known.message_cut_to
+        conversation = outcome if isinstance(outcome, Sent) else known
         return {
             "of": known.message_seq,
             "status": result.status,
-            "reasons": reasons,
-            "cut_to": cut_to,
-            **values,
+            "reasons": flagged_twice(reasons) if result.twice else reasons,
+            "cut_to": consequence.cut_to or known.cut_to,
+            "sent_at": self.now if result.status is Status.SENT else known.sent_at,
+            "conversation_id": conversation.conversation_id,
+            "thread_id": conversation.thread_id,
         }
+
+    def write(self) -> dict[int, RecordResult | Settled | None]:
+        """Write what was decided, then what follows from it elsewhere; return what became of each attempt."""
+        connection, now = self.connection, self.now
+        for table, changes in self._changes.items():
+            change_each(connection, table, changes)
+        if self._failed:
+            connection.execute(_END_SEGMENTS, self._failed)
+        written = [
+            {**account_values(one), "due_at": now if id_ in self._due else None, "closed_until": None}
+            for id_, one in self._accounts.items()
+        ]
+        change_each(connection, accounts, written)
+        results: dict[int, RecordResult | Settled | None] = {
+            known.attempt_id: self._follow(known, outcome, consequence, result)
+            for known, outcome, consequence, result in self._decided
+        }
+        for known, outcome in self._late:
+            results[known.attempt_id] = self._settle_late(known, outcome)
+        return results
 
     def _follow(
         self, known: Row, outcome: Outcome, consequence: Consequence, result: RecordResult
@@ -317,16 +315,6 @@ class _Batch:
         return settled
 
 
-def _segment_status(consequence: Consequence) -> Status:
-    # A segment that was refused for its length is replaced by shorter ones.
-    return consequence.segment if consequence.cut_to is None else Status.CANCELLED
-
-
-def _others(known: Row) -> list[str]:
-    """Return the statuses of the message's other segments."""
-    return (known.others or "").split()
-
-
 def settle_abandoned(
     connection: sa.Connection,
     now: datetime,
@@ -340,9 +328,9 @@ def settle_abandoned(
     if node is not None:
         look_at_all(connection, now)
         abandoned = sa.or_(abandoned, attempts.c.node == node)
-    unknown = Unknown(STOPPED, own_fault=True)
-    open_ = _open_attempts(connection, abandoned)
-    return _record_alike(connection, now, open_, unknown, random=random, lookups=lookups)
+    unknown = dict.fromkeys(_open_attempts(connection, abandoned), Unknown(STOPPED, own_fault=True))
+    results = record(connection, now, unknown, random=random, lookups=lookups)
+    return [one for one in results if isinstance(one, RecordResult)]
 
 
 def settle_unsent(
@@ -356,25 +344,9 @@ def settle_unsent(
 ) -> list[RecordResult]:
     """Record *outcome* for every open attempt of *node* except the *known* ones."""
     open_ = _open_attempts(connection, attempts.c.node == node)
-    unreported = [id_ for id_ in open_ if id_ not in known]
-    return _record_alike(connection, now, unreported, outcome, random=random)
-
-
-def _record_alike(
-    connection: sa.Connection,
-    now: datetime,
-    attempt_ids: Iterable[int],
-    outcome: Outcome,
-    *,
-    random: Random,
-    lookups: LookupPolicy | None = None,
-) -> list[RecordResult]:
-    """Record the same outcome for several open attempts."""
-    recorded = (
-        record(connection, now, dict.fromkeys(some, outcome), random=random, lookups=lookups)
-        for some in portions(attempt_ids)
-    )
-    return [one for some in recorded for one in some if isinstance(one, RecordResult)]
+    unsent = {id_: outcome for id_ in open_ if id_ not in known}
+    results = record(connection, now, unsent, random=random)
+    return [one for one in results if isinstance(one, RecordResult)]
 
 
 def _open_attempts(connection: sa.Connection, which: Condition) -> Sequence[int]:
@@ -404,7 +376,7 @@ def _recut(connection: sa.Connection, refused: Row, limit: int) -> None:
             "position": refused.position + number,
             "content": content,
             "status": Status.QUEUED,
-            "replaces": refused.id if number <= len(its_own) else None,
+            "replaces": refused.segment_id if number <= len(its_own) else None,
         }
         for number, content in enumerate(pieces, start=1)
     ]

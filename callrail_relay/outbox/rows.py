@@ -1,7 +1,8 @@
 """Turns rows of the store into domain values, and holds small statements that several files share."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -64,8 +65,26 @@ def route_of(row: Row) -> Route:
     return Route(row.account_id, row.company_id, row.tracking_number)
 
 
-def message_of(connection: sa.Connection, seq: int) -> Row:
-    return connection.execute(sa.select(messages).where(messages.c.seq == seq)).one()
+def row_of(connection: sa.Connection, table: sa.Table, key: int | str) -> Row:
+    """Return the row of *table* with this primary key."""
+    [column] = table.primary_key.columns
+    return connection.execute(sa.select(table).where(column == key)).one()
+
+
+@cache
+def _by_key(table: sa.Table) -> sa.Update:
+    [column] = table.primary_key.columns
+    return sa.update(table).where(column == sa.bindparam("of"))
+
+
+def change(connection: sa.Connection, table: sa.Table, key: int | str, /, **values: object) -> None:
+    """Change the row of *table* with this primary key."""
+    connection.execute(_by_key(table), {"of": key, **values})
+
+
+def change_each(connection: sa.Connection, table: sa.Table, changes: Sequence[Mapping[str, object]]) -> None:
+    """Change the same columns of several rows of *table*, each with its primary key as ``of``."""
+    connection.execute(_by_key(table), changes)
 
 
 def latest(of: sa.Table | sa.Column[Any], *which: Condition) -> sa.Select[Any]:
@@ -101,12 +120,12 @@ def portions(values: Iterable[V]) -> Iterator[list[V]]:
 def change_account(connection: sa.Connection, now: datetime, account_id: str) -> Account:
     """Lock the account, to change it or its texts; it comes due after all that are due already."""
     row = connection.execute(_CHANGE_ACCOUNT, {"of": account_id, "now": now}).one_or_none()
-    return Account(id=account_id) if row is None else _account(row)
+    return Account(id=account_id) if row is None else from_row(Account, row)
 
 
 def lock_account(connection: sa.Connection, account_id: str, *, wait: bool) -> bool:
     """Lock the account until the transaction ends; False if another process has it and *wait* is False."""
-    query = _LOCK_ACCOUNT if wait else _TRY_ACCOUNT
+    query = _ACCOUNT.with_for_update(skip_locked=not wait)
     return connection.scalar(query, {"account_id": account_id}) is not None
 
 
@@ -134,10 +153,7 @@ _IS_BUSY = sa.or_(
 
 
 _ACCOUNT = sa.select(accounts).where(accounts.c.id == ACCOUNT_ID)
-_LOCK_ACCOUNT = _ACCOUNT.with_for_update()
-_TRY_ACCOUNT = _ACCOUNT.with_for_update(skip_locked=True)
-_CHANGE = sa.update(accounts).values(due_at=NOW, closed_until=None).returning(accounts)
-_CHANGE_ACCOUNT = _CHANGE.where(accounts.c.id == sa.bindparam("of"))
+_CHANGE_ACCOUNT = _by_key(accounts).values(due_at=NOW, closed_until=None).returning(accounts)
 _OF_ATTEMPTS = attempts.c.id.in_(sa.bindparam("attempt_ids", expanding=True))
 _LOCK_ACCOUNTS_OF = (
     sa.select(accounts.c.id)
@@ -148,43 +164,13 @@ _LOCK_ACCOUNTS_OF = (
 _FIELDS = tuple(Account.__annotations__)
 
 
-def account_columns() -> list[sa.Label[Any]]:
-    """The columns of an account, in a row of something else, from which ``account_of`` builds it."""
-    return [accounts.c[name].label(f"account_{name}") for name in _FIELDS]
-
-
-def account_of(row: Row) -> Account:
-    values = {name: getattr(row, f"account_{name}") for name in _FIELDS}
-    return Account(**values | {"firewalled": tuple(values["firewalled"] or ())})
-
-
-def _account(row: Row) -> Account:
-    return from_row(Account, row, firewalled=tuple(row.firewalled or ()))
-
-
 def write_account(connection: sa.Connection, account: Account) -> None:
-    connection.execute(_WRITE_ACCOUNT, _values(account))
+    change_each(connection, accounts, [account_values(account)])
 
 
-def write_accounts(
-    connection: sa.Connection, changed: Iterable[Account], due: Mapping[str, datetime | None]
-) -> None:
-    """Write accounts that are locked, and when each is due next."""
-    written = [_values(one) | {"due_at": due[one.id], "closed_until": None} for one in changed]
-    connection.execute(_WRITE_ACCOUNT, written)
-
-
-def _values(account: Account) -> dict[str, object]:
+def account_values(account: Account) -> dict[str, object]:
+    """What to change in an account's row."""
     return {"of": account.id, **{name: getattr(account, name) for name in _FIELDS if name != "id"}}
-
-
-_WRITE_ACCOUNT = sa.update(accounts).where(accounts.c.id == sa.bindparam("of"))
-
-
-def change(connection: sa.Connection, table: sa.Table, key: int | str, /, **values: object) -> None:
-    """Change the row of *table* with this primary key."""
-    [column] = table.primary_key.columns
-    connection.execute(sa.update(table).where(column == key).values(values))
 
 
 def message_status(connection: sa.Connection, message_seq: int) -> Status:

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from callrail_relay.errors import Unavailable
+from callrail_relay.outbox import sentence
 from callrail_relay.outbox.engine import describe, is_sqlite
 from callrail_relay.outbox.migrations import EARLIER, HEAD
 from callrail_relay.outbox.tables import metadata
@@ -50,12 +51,7 @@ def _migrate(connection: sa.Connection, before: Callable[[sa.Connection], None])
         # Another process did it meanwhile.
         return
     if version in EARLIER:
-        raise Unavailable(
-            f"The database {describe(connection.engine)} was made by a callrail-relay before 0.2.0, which "
-            "this version can't read. With the version that made it, send what is waiting and run "
-            "`callrail-relay messages export` and `callrail-relay opt-outs export`; then move the database "
-            "away, start this version and import the opt-outs."
-        )
+        raise Unavailable(sentence("before_0_2", database=describe(connection.engine)))
     # Imported only when tables change: it takes 9 MB of memory and a tenth of a second.
     from alembic import command  # noqa: PLC0415 - only when a migration is due
     from alembic.config import Config  # noqa: PLC0415 - only when a migration is due
@@ -74,10 +70,7 @@ def _migrate(connection: sa.Connection, before: Callable[[sa.Connection], None])
         command.stamp(config, HEAD)
         return
     if version not in known:
-        raise Unavailable(
-            f"The database {describe(connection.engine)} was written by a newer callrail-relay; install that "
-            "version again, or set database.url to another database."
-        )
+        raise Unavailable(sentence("newer", database=describe(connection.engine)))
     before(connection)
     command.upgrade(config, "head")
 

@@ -14,6 +14,7 @@ from callrail_relay.domain.mapper import NewSubmission, RawSubmission
 from callrail_relay.domain.message import Message, Reason, Status
 from callrail_relay.domain.shadow import LEASE, Mode, Passed, PassOn, Shadow, State
 from callrail_relay.errors import NotAllowed
+from callrail_relay.outbox import sentence
 from callrail_relay.outbox.queries import with_segments
 from callrail_relay.outbox.rows import Row, change, count, from_row, look_at_all, upsert
 from callrail_relay.outbox.tables import (
@@ -41,9 +42,7 @@ def lock_shadow(connection: sa.Connection) -> Shadow:
 def require_live(connection: sa.Connection) -> None:
     """Raise NotAllowed in shadow mode, where nothing may be queued."""
     if lock_shadow(connection).is_on:
-        raise NotAllowed(
-            "The relay runs in shadow mode, so it sends nothing. Run `callrail-relay shadow end` first."
-        )
+        raise NotAllowed(sentence("in_shadow"))
 
 
 def start(connection: sa.Connection, now: datetime, forward_to: str) -> None:
@@ -110,8 +109,7 @@ def _take(connection: sa.Connection, now: datetime, id_: int, forward_to: str) -
     row = connection.execute(query.where(forwards.c.id == id_)).one()
     tries = row.tries + 1
     change(connection, forwards, id_, state=State.PASSING, tries=tries, lease_until=now + LEASE)
-    request = from_row(RawSubmission, row, body=bytes(row.body))
-    return PassOn(id=id_, tries=tries, url=forward_to, request=request)
+    return PassOn(id=id_, tries=tries, url=forward_to, request=from_row(RawSubmission, row))
 
 
 def record(connection: sa.Connection, now: datetime, id_: int, tries: int, passed: Passed) -> None:
@@ -160,7 +158,7 @@ def count_requests(
     query = query.where(forwards.c.received_at >= (since or EPOCH)).group_by(forwards.c.state)
     counts, first = dict.fromkeys(("forwarded", "refused", "unknown", "waiting"), 0), None
     for state, requests, at in connection.execute(query):
-        counts[{State.HELD: "waiting", State.PASSING: "unknown"}.get(State(state), state)] += requests
+        counts[{State.HELD: "waiting", State.PASSING: "unknown"}.get(state, state)] += requests
         first = at if first is None else min(first, at)
     return first, counts
 
@@ -190,7 +188,7 @@ def _waiting(connection: sa.Connection) -> Sequence[Row]:
 
 def _shadow(connection: sa.Connection, query: sa.Select[tuple[object]], waiting: int = 0) -> Shadow:
     row = connection.execute(query).one_or_none()
-    return Shadow() if row is None else from_row(Shadow, row, mode=Mode(row.mode), waiting=waiting)
+    return Shadow() if row is None else from_row(Shadow, row, waiting=waiting)
 
 
 _MODE = sa.select(shadow).where(shadow.c.id == 1)

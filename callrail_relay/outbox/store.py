@@ -19,7 +19,7 @@ from callrail_relay.clock import AdjustedClock, Clock, others_turn
 from callrail_relay.domain.health import Node, Running
 from callrail_relay.domain.mapper import NewSubmission
 from callrail_relay.errors import AlreadyRunning, Unavailable
-from callrail_relay.outbox import accept, presence, times
+from callrail_relay.outbox import accept, presence, sentence, times
 from callrail_relay.outbox.accept import Stored
 from callrail_relay.outbox.engine import (
     close_to_others,
@@ -115,10 +115,7 @@ class Store:
         else:
             served = not serves and self._lock.server() is not None
         if served:
-            raise Unavailable(
-                f"The relay that is running on {self.name} is an older version. Stop every `serve` on it "
-                "first, then run this again. If one was killed, wait 30 seconds."
-            )
+            raise Unavailable(sentence("older_runs", database=self.name))
 
     async def close(self) -> None:
         """Finish what is being stored, and close the database."""
@@ -206,9 +203,7 @@ class Store:
 
     def _silent(self) -> Unavailable:
         self.write_failed = True
-        return Unavailable(
-            f"The database {self.name} doesn't answer; check that it's running and can be reached."
-        )
+        return Unavailable(sentence("silent", database=self.name))
 
     async def now(self) -> datetime:
         """Return the store's time."""
@@ -252,7 +247,8 @@ class Store:
         itself.
         """
         if self._lock is not None:
-            copied = await asyncio.to_thread(self._lock.is_copied)
+            holder = await asyncio.to_thread(self._lock.holder)
+            copied = holder is not None and holder.by == presence.COPY
         else:
             copied = await self.read(lambda c, _now: presence.others_connected(c, presence.COPYING))
         if copied:

@@ -13,9 +13,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.sql.operators import OperatorType
 
+from callrail_relay.domain.alerts import Level
 from callrail_relay.domain.inbound import Direction
-from callrail_relay.domain.message import Reason, Status
-from callrail_relay.domain.shadow import State
+from callrail_relay.domain.message import Reason, Source, Status, Verb
+from callrail_relay.domain.opt_outs import Origin
+from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.domain.shadow import Mode, State
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -62,9 +65,19 @@ class StoredReasons(sa.types.TypeDecorator[tuple[Reason, ...]]):
         return tuple(Reason(**reason) for reason in value or ())
 
 
-class Code(sa.types.TypeDecorator[str]):
+class Codes(sa.types.TypeDecorator[tuple[str, ...]]):
+    """Several codes or ids, stored as JSON; null is read as none."""
+
+    impl = sa.JSON
+    cache_ok = True
+
+    def process_result_value(self, value: Iterable[str] | None, _dialect: sa.Dialect) -> tuple[str, ...]:
+        return tuple(value or ())
+
+
+class Code(sa.types.TypeDecorator[StrEnum]):
     """
-    One of our own codes, such as a status. What it's compared with is written into the SQL.
+    A member of one of our enums, such as a status. What it's compared with is written into the SQL.
 
     A partial index has the rows of certain codes only. PostgreSQL may plan a statement before it sees a
     parameter, and SQLite prepares a statement anew each time if a parameter decides whether such an index
@@ -73,6 +86,13 @@ class Code(sa.types.TypeDecorator[str]):
 
     impl = sa.String
     cache_ok = True
+
+    def __init__(self, kind: type[StrEnum], length: int = 16) -> None:
+        super().__init__(length)
+        self.kind = kind
+
+    def process_result_value(self, value: str | None, _dialect: sa.Dialect) -> StrEnum | None:
+        return None if value is None else self.kind(value)
 
     class comparator_factory(sa.String.Comparator[str]):  # noqa: N801 - SQLAlchemy's name
         def operate(self, op: OperatorType, *other: Any, **options: Any) -> sa.ColumnElement[Any]:  # noqa: ANN401 - of any operator
@@ -103,25 +123,26 @@ def _table(name: str, *columns: sa.Column[Any] | sa.UniqueConstraint) -> sa.Tabl
 
 
 def _index(
-    name: str, table: sa.Table, columns: str, *, where: Condition | None = None, unique: bool = False
+    table: sa.Table, name: str, columns: str, *, where: Condition | None = None, unique: bool = False
 ) -> None:
     """Create an index on these columns; with *where*, only of rows for which it's true."""
     of = (table.c[column] for column in columns.split())
-    sa.Index(name, *of, unique=unique, sqlite_where=where, postgresql_where=where)
+    full_name = f"ix_{table.name}_{name}"
+    sa.Index(full_name, *of, unique=unique, sqlite_where=where, postgresql_where=where)
 
 
 submissions = _table(
     "submissions",
     sa.Column("id", sa.String(36), primary_key=True),
-    sa.Column("source", Code(16), nullable=False),
+    sa.Column("source", Code(Source), nullable=False),
     sa.Column("received_at", Instant, nullable=False),
     sa.Column("content_type", sa.Text),
     sa.Column("query", sa.Text),
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Column("retired_at", Instant),  # when its body, and the personal data in its messages, was removed
 )
-_index("ix_submissions_kept", submissions, "received_at", where=submissions.c.retired_at.is_(None))
-_index("ix_submissions_source", submissions, "source received_at")
+_index(submissions, "kept", "received_at", where=submissions.c.retired_at.is_(None))
+_index(submissions, "source", "source received_at")
 
 # Requests that their senders marked with a key, as a digest of both: one that comes again isn't stored again.
 # The row is there before the submission's.
@@ -136,8 +157,8 @@ messages = _table(
     sa.Column("seq", Sequence, primary_key=True, autoincrement=True),  # order of arrival, kept when sending
     sa.Column("id", sa.String(36), nullable=False, unique=True),
     sa.Column("submission_id", sa.ForeignKey("submissions.id"), nullable=False, index=True),
-    sa.Column("status", Code(16), nullable=False),
-    sa.Column("source", Code(16), nullable=False),
+    sa.Column("status", Code(Status), nullable=False),
+    sa.Column("source", Code(Source), nullable=False),
     sa.Column("received_at", Instant, nullable=False),
     sa.Column("not_before", Instant, nullable=False),
     sa.Column("recipient", sa.String(16)),
@@ -151,7 +172,7 @@ messages = _table(
     sa.Column("cut_to", sa.Integer),  # the length to split to, if CallRail refused a longer segment
     sa.Column("release_at", Instant),  # when it is, or was, queued again; null if it waits for a person
     sa.Column("reasons", StoredReasons, nullable=False),
-    sa.Column("approved", sa.JSON, nullable=False),  # codes of the reasons that a person overrode
+    sa.Column("approved", Codes, nullable=False),  # codes of the reasons that a person overrode
     sa.Column("opportunity_id", sa.Text),
     sa.Column("sender_id", sa.Text),
     sa.Column("seller_id", sa.Text),
@@ -168,21 +189,20 @@ def is_open(table: sa.FromClause = messages) -> Condition:
     return table.c.status.in_([Status.QUEUED, Status.SENDING])
 
 
-_index("ix_messages_open", messages, "account_id status seq", where=is_open())
-_index("ix_messages_due", messages, "account_id not_before", where=is_open())
-_index("ix_messages_open_key", messages, "tracking_number recipient seq", where=is_open())
-_index("ix_messages_cut_anew", messages, "account_id", where=messages.c.cut_to.is_not(None))
-_index("ix_messages_status_seq", messages, "status seq")
-_index("ix_messages_recipient_seq", messages, "recipient seq")
+_index(messages, "open", "account_id status seq", where=is_open())
+_index(messages, "due", "account_id not_before", where=is_open())
+_index(messages, "open_key", "tracking_number recipient seq", where=is_open())
+_index(messages, "cut_anew", "account_id", where=messages.c.cut_to.is_not(None))
+_index(messages, "status_seq", "status seq")
+_index(messages, "recipient_seq", "recipient seq")
 # An account's recent texts, to find mass texts.
-_index("ix_messages_account", messages, "account_id received_at")
+_index(messages, "account", "account_id received_at")
 # For the dashboard: texts by day, opportunity and sender.
-_index("ix_messages_received_at", messages, "received_at seq status")
+_index(messages, "received_at", "received_at seq status")
 for _name in ("opportunity_id", "sender_id"):
-    _index(f"ix_messages_{_name}", messages, f"{_name} seq", where=messages.c[_name].is_not(None))
+    _index(messages, _name, f"{_name} seq", where=messages.c[_name].is_not(None))
 # CallRail's webhooks may mask phone numbers; then the conversation tells whose they are.
-_known = messages.c.conversation_id.is_not(None)
-_index("ix_messages_conversation_id", messages, "conversation_id", where=_known)
+_index(messages, "conversation_id", "conversation_id", where=messages.c.conversation_id.is_not(None))
 
 
 def accounts_in_order(*which: Condition) -> Condition:
@@ -195,14 +215,14 @@ def is_released_by_itself(table: sa.FromClause = messages) -> Condition:
     return sa.and_(table.c.status == Status.HELD, table.c.release_at.is_not(None))
 
 
-_index("ix_messages_release", messages, "account_id release_at", where=is_released_by_itself())
+_index(messages, "release", "account_id release_at", where=is_released_by_itself())
 
 # How many messages, and segments of them, each account has per status. Triggers keep the counts, so nothing
 # that grows has to be counted. Messages without an account count under "".
 tallies = _table(
     "tallies",
     sa.Column("account_id", sa.String(64), primary_key=True),
-    sa.Column("status", Code(16), primary_key=True),
+    sa.Column("status", Code(Status), primary_key=True),
     sa.Column("messages", sa.BigInteger, nullable=False),
     sa.Column("segments", sa.BigInteger, nullable=False),
 )
@@ -213,14 +233,14 @@ decisions = _table(
     sa.Column("id", Sequence, primary_key=True, autoincrement=True),
     sa.Column("message_seq", sa.ForeignKey("messages.seq"), nullable=False, index=True),
     sa.Column("decided_at", Instant, nullable=False),
-    sa.Column("verb", Code(16), nullable=False),
+    sa.Column("verb", Code(Verb), nullable=False),
     sa.Column("person", sa.Text, nullable=False),
     sa.Column("note", sa.Text),
-    sa.Column("reasons", sa.JSON, nullable=False),
+    sa.Column("reasons", Codes, nullable=False),
     sa.Column("batch", sa.String(36)),  # of everything that one click decided
     sa.Column("before", sa.JSON),  # the message as it was, for undo; of an edited one also its words
 )
-_index("ix_decisions_batch", decisions, "batch", where=decisions.c.batch.is_not(None))
+_index(decisions, "batch", "batch", where=decisions.c.batch.is_not(None))
 
 segments = _table(
     "segments",
@@ -228,7 +248,7 @@ segments = _table(
     sa.Column("message_seq", sa.ForeignKey("messages.seq"), nullable=False),
     sa.Column("position", sa.Integer, nullable=False),
     sa.Column("content", sa.Text, nullable=False),
-    sa.Column("status", Code(16), nullable=False),
+    sa.Column("status", Code(Status), nullable=False),
     sa.Column("replaces", sa.ForeignKey("segments.id")),  # the longer one, refused, that this is a piece of
     sa.UniqueConstraint("message_seq", "position"),
 )
@@ -246,7 +266,7 @@ attempts = _table(
     sa.Column("lease_until", Instant, nullable=False),
     sa.Column("finished_at", Instant),
     sa.Column("counted_at", Instant),  # from when it counts in the budget; null if it doesn't
-    sa.Column("outcome", Code(16)),
+    sa.Column("outcome", Code(OutcomeKind)),
     sa.Column("http_status", sa.Integer),
     sa.Column("detail", sa.Text),
     # Of an unknown outcome: when to look it up next, how often that was answered, and until when later texts
@@ -256,13 +276,13 @@ attempts = _table(
     sa.Column("looks", sa.Integer, nullable=False, server_default="0"),
     sa.Column("blocks_until", Instant),
 )
-_index("ix_attempts_budget", attempts, "account_id counted_at", where=attempts.c.counted_at.is_not(None))
-_index("ix_attempts_key", attempts, "tracking_number recipient finished_at")
-_index("ix_attempts_in_flight", attempts, "account_id lease_until", where=attempts.c.finished_at.is_(None))
-_index("ix_attempts_next_lookup_at", attempts, "next_lookup_at", where=attempts.c.next_lookup_at.is_not(None))
+_index(attempts, "budget", "account_id counted_at", where=attempts.c.counted_at.is_not(None))
+_index(attempts, "key", "tracking_number recipient finished_at")
+_index(attempts, "in_flight", "account_id lease_until", where=attempts.c.finished_at.is_(None))
+_index(attempts, "next_lookup_at", "next_lookup_at", where=attempts.c.next_lookup_at.is_not(None))
 _blocks = attempts.c.blocks_until.is_not(None)
-_index("ix_attempts_blocks", attempts, "tracking_number recipient blocks_until", where=_blocks)
-_index("ix_attempts_waits", attempts, "account_id blocks_until", where=_blocks)
+_index(attempts, "blocks", "tracking_number recipient blocks_until", where=_blocks)
+_index(attempts, "waits", "account_id blocks_until", where=_blocks)
 
 # What was learned about an attempt after its outcome was recorded, and the requests that took.
 evidence = _table(
@@ -274,7 +294,7 @@ evidence = _table(
     sa.Column("detail", sa.Text, nullable=False),
     sa.Column("requests", sa.Integer, nullable=False, server_default="0"),
 )
-_index("ix_evidence_requests", evidence, "account_id noted_at")
+_index(evidence, "requests", "account_id noted_at")
 
 accounts = _table(
     "accounts",
@@ -290,12 +310,12 @@ accounts = _table(
     sa.Column("day_excess", sa.Integer, nullable=False, server_default="0"),
     sa.Column("excess_at", Instant),
     sa.Column("max_characters", sa.Integer),
-    sa.Column("firewalled", sa.JSON),  # ids of messages that a firewall refused in a row; null for none
+    sa.Column("firewalled", Codes),  # ids of messages that a firewall refused in a row; null for none
     sa.Column("due_at", Instant),  # when to look for something to send; null if only news decides
     sa.Column("closed_until", Instant),  # until when nothing is sent: no budget, waiting, or paused
 )
 # In the order of their turns; all of them may be due at the same instant.
-_index("ix_accounts_due", accounts, "due_at id")
+_index(accounts, "due", "due_at id")
 
 opt_outs = _table(
     "suppressions",
@@ -304,7 +324,7 @@ opt_outs = _table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("created_at", Instant, nullable=False),
     # Who added it: the person by a "reply", CallRail by a "refusal", or a user "by hand".
-    sa.Column("origin", Code(16), nullable=False, server_default="by hand"),
+    sa.Column("origin", Code(Origin), nullable=False, server_default="by hand"),
 )
 
 # Replies that may be opt-outs: the next text to the person is held, and the owner decides.
@@ -328,7 +348,7 @@ numbers = _table(
 shadow = _table(
     "shadow",
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("mode", Code(8), nullable=False),
+    sa.Column("mode", Code(Mode, 8), nullable=False),
     sa.Column("since", Instant, nullable=False),
     sa.Column("forward_to", sa.Text, nullable=False),
 )
@@ -338,7 +358,7 @@ forwards = _table(
     "forwards",
     sa.Column("id", Sequence, primary_key=True, autoincrement=True),
     sa.Column("submission_id", sa.ForeignKey("submissions.id"), nullable=False, unique=True),
-    sa.Column("state", Code(16), nullable=False),
+    sa.Column("state", Code(State), nullable=False),
     sa.Column("received_at", Instant, nullable=False),
     sa.Column("tries", sa.Integer, nullable=False),
     sa.Column("lease_until", Instant),  # of a try in progress: when it counts as one that may have arrived
@@ -350,14 +370,14 @@ def is_unfinished(table: sa.FromClause = forwards) -> Condition:
     return table.c.state.in_([State.WAITING, State.PASSING])
 
 
-_index("ix_forwards_unfinished", forwards, "id", where=is_unfinished())
-_index("ix_forwards_received_at", forwards, "received_at")
+_index(forwards, "unfinished", "id", where=is_unfinished())
+_index(forwards, "received_at", "received_at")
 
 # Texts that CallRail's webhooks or conversations report: replies, and what was sent.
 callrail_texts = _table(
     "callrail_texts",
     sa.Column("resource_id", sa.String(64), primary_key=True),  # CallRail's id, which identifies repeats
-    sa.Column("direction", Code(4), nullable=False),
+    sa.Column("direction", Code(Direction, 4), nullable=False),
     sa.Column("written_at", Instant, nullable=False),
     sa.Column("received_at", Instant, nullable=False, index=True),
     sa.Column("account_id", sa.String(64)),
@@ -374,13 +394,13 @@ callrail_texts = _table(
 )
 # Written exactly as in the partial index.
 is_by_others = sa.and_(callrail_texts.c.direction == Direction.OUT, callrail_texts.c.attempt_id.is_(None))
-_index("ix_callrail_texts_budget", callrail_texts, "account_id written_at", where=is_by_others)
-_index("ix_callrail_texts_person", callrail_texts, "tracking_number recipient written_at")
+_index(callrail_texts, "budget", "account_id written_at", where=is_by_others)
+_index(callrail_texts, "person", "tracking_number recipient written_at")
 # No attempt has two texts.
-_linked = callrail_texts.c.attempt_id.is_not(None)
-_index("ix_callrail_texts_attempt_id", callrail_texts, "attempt_id", unique=True, where=_linked)
-_forwarded = callrail_texts.c.forward_at.is_not(None)
-_index("ix_callrail_texts_forward", callrail_texts, "forward_at", where=_forwarded)
+_index(
+    callrail_texts, "attempt_id", "attempt_id", unique=True, where=callrail_texts.c.attempt_id.is_not(None)
+)
+_index(callrail_texts, "forward", "forward_at", where=callrail_texts.c.forward_at.is_not(None))
 
 # Polls of CallRail's conversations for replies: one row per poll, which only one node makes.
 polls = _table(
@@ -393,13 +413,13 @@ polls = _table(
     sa.Column("finished_at", Instant),  # when it succeeded; if it didn't, the next poll covers its time
     sa.Column("requests", sa.Integer, nullable=False, server_default="0"),
 )
-_index("ix_polls_company", polls, "account_id company_id began_at")
+_index(polls, "company", "account_id company_id began_at")
 
 # Open incidents that an alert was sent for; one row for all nodes.
 incidents = _table(
     "incidents",
     sa.Column("key", sa.String(160), primary_key=True),
-    sa.Column("level", Code(16), nullable=False),
+    sa.Column("level", Code(Level), nullable=False),
     sa.Column("detail", sa.Text, nullable=False),
     sa.Column("opened_at", Instant, nullable=False),
     sa.Column("telling_until", Instant),  # until when one node is busy reporting it

@@ -11,7 +11,7 @@ from callrail_relay.domain.health import LITTLE_SPACE, CheckResult, Condition
 from callrail_relay.domain.message import instant
 from callrail_relay.domain.routing import Discovery, Route
 from callrail_relay.errors import RefusedByCallRail, RelayError, Unavailable, Waiting
-from callrail_relay.outbox import queries, times
+from callrail_relay.outbox import budget, times
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import at, explain, plural
 from callrail_relay.service.background import Refused, uncounted
@@ -216,7 +216,7 @@ async def check_accounts(operations: Operations) -> str:
             raise CheckWarning(says("foreign_account", account=account.id))
     if not operations.account_ids:
         raise CheckWarning(says("not_tried"))
-    accepted = await operations.store.read(queries.last_accepted, operations.account_ids)
+    accepted = await operations.store.read(budget.last_accepted, operations.account_ids)
     if accepted is None:
         return says("not_paused", proof=says("not_proven"))
     return says("not_paused", proof=says("proven", at=at(accepted, await operations.store.now())))

@@ -31,7 +31,7 @@ from callrail_relay.domain.message import (
 from callrail_relay.domain.opt_outs import OptOut
 from callrail_relay.domain.views import MessageSummary
 from callrail_relay.errors import NotAllowed, NotFound, UsageError
-from callrail_relay.outbox import claim, decisions, history, lists, opt_outs, presence, queries
+from callrail_relay.outbox import budget, claim, decisions, history, opt_outs, presence, queries
 from callrail_relay.outbox.shadow import read_shadow
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain_all, says
@@ -102,7 +102,7 @@ class Operations:
             lambda connection, now: Facts(
                 now=now,
                 running=Running(),
-                standings=queries.read_standings(connection, now, ids, limits),
+                standings=budget.read_standings(connection, now, ids, limits),
                 waiting=history.read_waiting(connection, now),
                 any_sent=history.any_sent(connection, now),
                 contacts=presence.read_contacts(connection, now, ids),
@@ -113,21 +113,21 @@ class Operations:
         return replace(facts, running=await self.store.running())
 
     async def standings(self) -> Sequence[AccountStatus]:
-        return await self.store.read(queries.read_standings, self.account_ids, self.mapping.limits)
+        return await self.store.read(budget.read_standings, self.account_ids, self.mapping.limits)
 
     async def list_messages(self, wanted: MessageFilter) -> list[Message]:
-        return await self._shown(await self.store.read(lists.list_messages, wanted))
+        return await self._shown(await self.store.read(queries.list_messages, wanted))
 
     async def plan_export(self, wanted: MessageFilter) -> Export:
         """Return how many messages an export has: those that match the filter, whatever its limit."""
-        return await self.store.read(lists.plan_export, wanted)
+        return await self.store.read(queries.plan_export, wanted)
 
     async def export(self, export: Export) -> AsyncIterator[list[Message]]:
         """Yield the messages of an export in portions, oldest first, so any number of them works."""
-        found, place = await self.store.read(lists.read_portion, export, after=0, size=PORTION)
+        found, place = await self.store.read(queries.read_portion, export, after=0, size=PORTION)
         while found:
             yield await self._shown(found)
-            found, place = await self.store.read(lists.read_portion, export, after=place, size=PORTION)
+            found, place = await self.store.read(queries.read_portion, export, after=place, size=PORTION)
 
     async def find(self, *ids: str) -> list[Message]:
         """Return the messages with these ids, or of submissions with them. Raises NotFound for none."""

@@ -39,12 +39,10 @@ class Reconciliation(PeriodicTask):
         lookup = await self.find_texts(
             due.route, due.recipient, since=due.started_at, conversation_id=due.conversation_id
         )
+        for settled in await self.store.write(lookups.record_lookup, due, lookup, self.policy):
+            tell(self.hook, settled)
         if lookup.fault is not None:
-            await self.store.write(lookups.record_failed_lookup, due, lookup, self.policy)
             self.hook(events.LookupFailed(message_id=due.message_id, reason=lookup.fault))
-        else:
-            for settled in await self.store.write(lookups.record_lookup, due, lookup, self.policy):
-                tell(self.hook, settled)
         self.settled()
 
 

@@ -13,7 +13,7 @@ from callrail_relay.cli import app
 from callrail_relay.clock import SystemClock
 from callrail_relay.domain.message import MessageFilter
 from callrail_relay.errors import AlreadyRunning
-from callrail_relay.outbox import lists, opt_outs
+from callrail_relay.outbox import opt_outs, queries
 from callrail_relay.outbox.copying import KEPT_BY_THE_STORE, copy_store
 from callrail_relay.outbox.presence import node_name
 from callrail_relay.outbox.store import Store
@@ -91,7 +91,7 @@ def test_a_copy_goes_on_where_the_store_stopped(both: tuple[str, str]) -> None:
     async def go_on() -> None:
         outbox = await Store.open(target, ManualClock(), database_time=False)
         await put(outbox, "One more", to=recipient(7))
-        newest, *_ = await outbox.read(lists.list_messages, MessageFilter())
+        newest, *_ = await outbox.read(queries.list_messages, MessageFilter())
         assert "One more" == newest.text
         assert 1 == len(await Worker(outbox).settle_abandoned("node-1"))
         await outbox.close()

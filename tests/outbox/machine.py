@@ -653,7 +653,7 @@ class RelayMachine(RuleBasedStateMachine):
         if ending == "answer":
             self._record_lookup(due, lookup)
         elif ending == "fault":
-            self.bench.run(self.outbox.write(lookups.record_failed_lookup, due, FAILED, self.lookups))
+            self.bench.run(self.outbox.write(lookups.record_lookup, due, FAILED, self.lookups))
 
     def _record_lookup(self, due: DueLookup, lookup: Lookup) -> None:
         before = self.stored = read(self.bench.engine)

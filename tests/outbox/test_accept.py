@@ -16,7 +16,7 @@ from callrail_relay.domain.guards import Verdict
 from callrail_relay.domain.mapper import MappedText, NewSubmission
 from callrail_relay.domain.message import Message, MessageFilter, Reason, Source, Status
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox import engine, lists, queries
+from callrail_relay.outbox import engine, queries
 from callrail_relay.outbox.store import BATCH, Store
 from callrail_relay.outbox.tables import submissions
 from tests.outbox.database import connected
@@ -146,7 +146,7 @@ async def test_many_submissions_share_commits(outbox: Store, commits: list[int])
     await asyncio.gather(*(accept_one(outbox, submission) for submission in burst))
 
     assert 2 == len(commits)
-    assert len(burst) == len(await outbox.read(lists.list_messages, MessageFilter(limit=0)))
+    assert len(burst) == len(await outbox.read(queries.list_messages, MessageFilter(limit=0)))
 
 
 async def test_each_is_answered_after_its_commit(outbox: Store, store_url: str) -> None:
@@ -191,7 +191,7 @@ async def test_submissions_that_arrive_together_keep_their_order(outbox: Store) 
     await asyncio.gather(*(accept_one(outbox, submission) for submission in burst))
 
     newest_first = [
-        message.submission_id for message in await outbox.read(lists.list_messages, MessageFilter())
+        message.submission_id for message in await outbox.read(queries.list_messages, MessageFilter())
     ]
     assert [one.id for one in reversed(burst)] == newest_first
 
@@ -291,7 +291,7 @@ async def test_a_caller_who_is_cancelled_does_no_harm(outbox: Store) -> None:
 
     assert isinstance(answers[1], asyncio.CancelledError)
     assert [1, 1] == [len(answer) for answer in answers if isinstance(answer, list)]
-    kept = {message.recipient for message in await outbox.read(lists.list_messages, MessageFilter())}
+    kept = {message.recipient for message in await outbox.read(queries.list_messages, MessageFilter())}
     assert {recipient(0), recipient(2)} == kept
 
 
@@ -318,7 +318,7 @@ async def test_closing_waits_for_what_is_being_stored(store_url: str, clock: Man
 
     assert 20 == len(await asyncio.gather(*tasks))
     again = await Store.open(store_url, clock, database_time=False)
-    assert 20 == len(await again.read(lists.list_messages, MessageFilter()))
+    assert 20 == len(await again.read(queries.list_messages, MessageFilter()))
     await again.close()
 
 

@@ -14,7 +14,7 @@ from callrail_relay.clock import SystemClock
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.delivery import Claim, ClaimResult
 from callrail_relay.domain.message import MessageFilter, Status
-from callrail_relay.outbox import lists
+from callrail_relay.outbox import queries
 from callrail_relay.outbox.claim import LOCKED_RETRY
 from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import accounts
@@ -133,7 +133,7 @@ async def test_nodes_that_need_several_accounts_do_not_block_each_other(
 
     await asyncio.gather(work(workers[0], account_ids, 0), work(workers[1], account_ids[::-1], 100))
 
-    ends = {message.status for message in await outbox.read(lists.list_messages, MessageFilter(limit=0))}
+    ends = {message.status for message in await outbox.read(queries.list_messages, MessageFilter(limit=0))}
     assert {Status.SENT} == ends
 
 

@@ -8,7 +8,7 @@ import pytest
 from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.mapper import Accepted, MappedText, NewMessage
 from callrail_relay.domain.message import MessageFilter, Status
-from callrail_relay.outbox import lists, queries
+from callrail_relay.outbox import queries
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain
 from tests.outbox.worker import Worker, accept_one, codes_of, status_of
@@ -195,7 +195,7 @@ async def test_a_replay_with_nothing_new_leaves_nothing_behind(outbox: Store) ->
     # The id is free again: had the submission been kept, this would fail.
     await accept_one(outbox, make_submission(make_message(draft=make_draft(text="New")), id_=replay.id))
 
-    assert 2 == len(await outbox.read(lists.list_messages, MessageFilter()))
+    assert 2 == len(await outbox.read(queries.list_messages, MessageFilter()))
 
 
 async def test_a_replay_takes_in_what_is_new(outbox: Store) -> None:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.message import MessageFilter
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox import engine, lists
+from callrail_relay.outbox import engine, queries
 from callrail_relay.outbox.store import Store
 from tests.outbox.disk import allow, damage, modes, ordinary_user, public_folder
 from tests.outbox.worker import accept_one, put
@@ -82,7 +82,7 @@ async def test_a_store_that_another_program_locks(store: Store, sqlite_path: Pat
             await put(store, "Hello")
         with pytest.raises(Unavailable, match="locked"):
             await store.write_probe()
-        assert [] == await store.read(lists.list_messages, MessageFilter())
+        assert [] == await store.read(queries.list_messages, MessageFilter())
 
     await put(store, "Hello")
 
@@ -104,7 +104,7 @@ async def test_a_store_that_is_read_only(folder: Path, clock: ManualClock) -> No
     allow(folder, 0o777)
     with ordinary_user():
         outbox = await open_store(path, clock)
-        assert 1 == len(await outbox.read(lists.list_messages, MessageFilter()))
+        assert 1 == len(await outbox.read(queries.list_messages, MessageFilter()))
         with pytest.raises(Unavailable, match="is read-only; let this user write to the file"):
             await accept_one(outbox, make_submission())
         await outbox.close()
@@ -213,7 +213,7 @@ async def test_a_full_disk(sqlite_path: Path, clock: ManualClock, request: pytes
     with pytest.raises(Unavailable, match="can't grow: the disk is full; free some space"):
         await accept_one(outbox, make_submission(body=b"x" * 1_000_000))
 
-    assert 1 == len(await outbox.read(lists.list_messages, MessageFilter()))
+    assert 1 == len(await outbox.read(queries.list_messages, MessageFilter()))
     await outbox.close()
 
 
@@ -232,7 +232,7 @@ async def test_a_store_that_is_moved_away(store: Store, sqlite_path: Path) -> No
             await work
 
     move(away, sqlite_path)
-    assert 1 == len(await store.read(lists.list_messages, MessageFilter()))
+    assert 1 == len(await store.read(queries.list_messages, MessageFilter()))
     await put(store, "Hello")
 
 

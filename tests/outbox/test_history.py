@@ -10,7 +10,7 @@ from callrail_relay.domain.account import DAY, HOUR
 from callrail_relay.domain.guards import Verdict
 from callrail_relay.domain.message import MessageFilter, Reason, Status
 from callrail_relay.domain.outcome import Unknown
-from callrail_relay.outbox import decisions, history, lists, opt_outs, queries
+from callrail_relay.outbox import decisions, history, opt_outs, queries
 from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import callrail_texts, messages
 from tests.outbox.database import connected
@@ -96,7 +96,7 @@ async def test_search_stops_and_goes_on(
     outbox: Store, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A word that is far back costs one look at a time, and each says how far it came."""
-    monkeypatch.setattr(lists, "LOOKED_THROUGH", 3)
+    monkeypatch.setattr(queries, "LOOKED_THROUGH", 3)
     await put(outbox, "Needle", to=recipient(0))
     for number in range(1, 5):
         clock.advance(60)

@@ -338,14 +338,14 @@ async def test_a_look_up_that_fails_is_tried_again(outbox: Store, worker: Worker
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
     clock.advance(15)
-    await outbox.write(lookups.record_failed_lookup, await take_lookup(outbox), FAILED, POLICY)
+    await outbox.write(lookups.record_lookup, await take_lookup(outbox), FAILED, POLICY)
     assert clock.now() + timedelta(minutes=1) == await outbox.read(lookups.next_lookup, POLICY)
     clock.advance(HOUR)
-    await outbox.write(lookups.record_failed_lookup, await take_lookup(outbox), FAILED, POLICY)
+    await outbox.write(lookups.record_lookup, await take_lookup(outbox), FAILED, POLICY)
     assert clock.now() + timedelta(minutes=15) == await outbox.read(lookups.next_lookup, POLICY)
     assert ["CallRail answered 500."] * 2 == evidence_of(await find(outbox, id_))
     clock.advance(timedelta(days=1))
-    await outbox.write(lookups.record_failed_lookup, await take_lookup(outbox), FAILED, POLICY)
+    await outbox.write(lookups.record_lookup, await take_lookup(outbox), FAILED, POLICY)
 
     assert await outbox.read(lookups.next_lookup, POLICY) is None
     assert Status.UNKNOWN == await status_of(outbox, id_)
@@ -361,7 +361,7 @@ async def test_a_late_answer_ends_the_look_ups(outbox: Store, worker: Worker, cl
 
     await outbox.write(lookups.record_lookup, due, NOTHING, POLICY)
     assert await outbox.read(lookups.next_lookup, POLICY) is None
-    await outbox.write(lookups.record_failed_lookup, due, FAILED, POLICY)
+    await outbox.write(lookups.record_lookup, due, FAILED, POLICY)
     assert await outbox.read(lookups.next_lookup, POLICY) is None
     message = await find(outbox, id_)
     assert (Status.SENT, "CON1") == (message.status, message.conversation_id)

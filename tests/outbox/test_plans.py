@@ -25,10 +25,10 @@ from callrail_relay.domain.shadow import Mode, Passed, State, answered
 from callrail_relay.outbox import (
     accept,
     alerts,
+    budget,
     decisions,
     history,
     inbound,
-    lists,
     lookups,
     opt_outs,
     people,
@@ -147,7 +147,7 @@ async def live(outbox: Store, clock: ManualClock) -> None:
     await worker.take_all()
     clock.advance(timedelta(hours=1))
     await worker.settle_abandoned("node-1")
-    for message in await outbox.read(lists.list_messages, MessageFilter(statuses=(Status.UNKNOWN,))):
+    for message in await outbox.read(queries.list_messages, MessageFilter(statuses=(Status.UNKNOWN,))):
         await outbox.write(decisions.mark_sent, message.id)
     await outbox.read(lookups.next_lookup, LOOKUPS)
     await outbox.read(record.next_lease_end)
@@ -179,7 +179,7 @@ async def fail(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     due = await outbox.write(lookups.claim_lookup, LOOKUPS)
     assert due is not None
     await outbox.write(lookups.claim_lookup, LOOKUPS, due)
-    await outbox.write(lookups.record_failed_lookup, due, Lookup(requests=1, fault="no answer."), LOOKUPS)
+    await outbox.write(lookups.record_lookup, due, Lookup(requests=1, fault="no answer."), LOOKUPS)
     bold = worker.under(max_characters=1000, recipient_interval=timedelta())
     await put(outbox, words(400), to=recipient(41))
     for outcome in (REFUSED, SENT, SENT, SENT):
@@ -219,20 +219,20 @@ async def hear(outbox: Store, clock: ManualClock) -> None:
 
 async def look(outbox: Store, message_id: str) -> None:
     """What people and the metrics ask all day."""
-    await outbox.read(lists.list_messages, MessageFilter())
+    await outbox.read(queries.list_messages, MessageFilter())
     since = await outbox.now() - timedelta(hours=1)
     for statuses in ((), (Status.FAILED,), (Status.SENT, Status.FAILED)):
         for who in (None, recipient(10)):
             for sought in ((), ("lost",)):
                 for when in (None, since):
                     wanted = MessageFilter(statuses=statuses, recipient=who, words=sought, since=when)
-                    await outbox.read(lists.list_messages, wanted)
-                    export = await outbox.read(lists.plan_export, wanted)
-                    await outbox.read(lists.read_portion, export, after=0, size=2)
+                    await outbox.read(queries.list_messages, wanted)
+                    export = await outbox.read(queries.plan_export, wanted)
+                    await outbox.read(queries.read_portion, export, after=0, size=2)
     await find(outbox, message_id)
     await outbox.read(queries.count_by_status)
-    await outbox.read(queries.read_standings, [ACCOUNT], LIMITS)
-    await outbox.read(queries.last_accepted, [ACCOUNT])
+    await outbox.read(budget.read_standings, [ACCOUNT], LIMITS)
+    await outbox.read(budget.last_accepted, [ACCOUNT])
     await outbox.read(queries.read_counts)
     await outbox.read(queries.count_opt_outs)
     await outbox.read(decisions.known_accounts)

@@ -7,7 +7,7 @@ import pytest
 from callrail_relay.domain.account import HOUR, Limits
 from callrail_relay.domain.message import Message, MessageFilter, Status
 from callrail_relay.domain.outcome import RateLimited, Unknown
-from callrail_relay.outbox import decisions, lists, queries
+from callrail_relay.outbox import budget, decisions, queries
 from callrail_relay.outbox.store import Store
 from tests.outbox.worker import REFUSED, Worker, accept_one, plain, put, put_message, sent_with, words
 from tests.support.clock import START, ManualClock
@@ -29,7 +29,7 @@ async def test_the_newest_come_first(outbox: Store) -> None:
     """And no more than asked for."""
     await put_five(outbox)
 
-    assert ["Text 4", "Text 3"] == texts(await outbox.read(lists.list_messages, MessageFilter(limit=2)))
+    assert ["Text 4", "Text 3"] == texts(await outbox.read(queries.list_messages, MessageFilter(limit=2)))
 
 
 async def test_fifty_are_listed_unless_told_otherwise(outbox: Store) -> None:
@@ -38,8 +38,8 @@ async def test_fifty_are_listed_unless_told_otherwise(outbox: Store) -> None:
         outbox, make_submission(*(plain(f"Text {number}", to=recipient(number)) for number in range(60)))
     )
 
-    assert 50 == len(await outbox.read(lists.list_messages, MessageFilter()))
-    assert 60 == len(await outbox.read(lists.list_messages, MessageFilter(limit=0)))
+    assert 50 == len(await outbox.read(queries.list_messages, MessageFilter()))
+    assert 60 == len(await outbox.read(queries.list_messages, MessageFilter(limit=0)))
 
 
 async def test_a_list_of_more_than_one_portion_has_all_segments(outbox: Store, worker: Worker) -> None:
@@ -49,7 +49,7 @@ async def test_a_list_of_more_than_one_portion_has_all_segments(outbox: Store, w
     )
     worker = worker.under(limits=Limits(1000, 1000))
     claims = [await worker.send() for _ in range(2)]
-    found = await outbox.read(lists.list_messages, MessageFilter(limit=0))
+    found = await outbox.read(queries.list_messages, MessageFilter(limit=0))
 
     assert 502 == len(found)
     assert [claim.content for claim in claims] == [
@@ -64,7 +64,7 @@ async def test_a_list_by_status(outbox: Store, worker: Worker) -> None:
     await worker.send(REFUSED)
 
     async def listed(*statuses: Status) -> list[str | None]:
-        return texts(await outbox.read(lists.list_messages, MessageFilter(statuses=statuses)))
+        return texts(await outbox.read(queries.list_messages, MessageFilter(statuses=statuses)))
 
     assert ["Text 0"] == await listed(Status.SENT)
     assert ["Text 1", "Text 0"] == await listed(Status.SENT, Status.FAILED)
@@ -75,7 +75,9 @@ async def test_a_list_by_recipient(outbox: Store) -> None:
     """All texts to one person."""
     await put_five(outbox)
 
-    assert ["Text 3"] == texts(await outbox.read(lists.list_messages, MessageFilter(recipient=recipient(3))))
+    assert ["Text 3"] == texts(
+        await outbox.read(queries.list_messages, MessageFilter(recipient=recipient(3)))
+    )
 
 
 async def test_a_list_since_an_instant(outbox: Store, clock: ManualClock) -> None:
@@ -85,7 +87,7 @@ async def test_a_list_since_an_instant(outbox: Store, clock: ManualClock) -> Non
         clock.advance(60)
     since = MessageFilter(since=START + timedelta(minutes=1))
 
-    assert ["Text 2", "Text 1"] == texts(await outbox.read(lists.list_messages, since))
+    assert ["Text 2", "Text 1"] == texts(await outbox.read(queries.list_messages, since))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,7 @@ async def test_a_search_takes_every_character_as_itself(outbox: Store, search: s
         draft = make_draft(text=text, seller=sellers.get(text, "Ada"))
         await put_message(outbox, make_message(draft=draft))
 
-    assert found == texts(await outbox.read(lists.list_messages, MessageFilter(words=(search,))))
+    assert found == texts(await outbox.read(queries.list_messages, MessageFilter(words=(search,))))
 
 
 @pytest.mark.parametrize("limit", [0, 1, 2, 3, 50])
@@ -116,14 +118,14 @@ async def test_a_search_goes_on_until_it_has_found_enough(
     outbox: Store, worker: Worker, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
     """In portions of texts, of which some hold nothing; of several statuses, newest first."""
-    monkeypatch.setattr(lists, "LOOKED_THROUGH", 2)
+    monkeypatch.setattr(queries, "LOOKED_THROUGH", 2)
     for number in range(9):
         await put(outbox, f"{'House' if number in (0, 1, 6, 7) else 'Flat'} {number}", to=recipient(number))
     await worker.send()
     every = ["House 7", "House 6", "House 1", "House 0"]
     for statuses in ((), (Status.SENT, Status.QUEUED)):
         wanted = MessageFilter(words=("house",), statuses=statuses, limit=limit)
-        assert every[: limit or None] == texts(await outbox.read(lists.list_messages, wanted))
+        assert every[: limit or None] == texts(await outbox.read(queries.list_messages, wanted))
 
 
 async def test_filters_add_up(outbox: Store, worker: Worker) -> None:
@@ -134,7 +136,7 @@ async def test_filters_add_up(outbox: Store, worker: Worker) -> None:
         statuses=(Status.SENT, Status.QUEUED), recipient=recipient(0), since=START, words=("text",), limit=3
     )
 
-    assert ["Text 0"] == texts(await outbox.read(lists.list_messages, wanted))
+    assert ["Text 0"] == texts(await outbox.read(queries.list_messages, wanted))
 
 
 async def test_nothing_is_found_by_an_unknown_id(outbox: Store) -> None:
@@ -183,7 +185,7 @@ async def test_accounts_that_texts_wait_for_are_told_as_well(outbox: Store, work
     """Those of the settings come first; no text of the others is sent, so their queue has no end."""
     await put(outbox, "foreign", account_id="ACC-OLD")
 
-    standings = await outbox.read(queries.read_standings, [ACCOUNT], worker.policy.limits)
+    standings = await outbox.read(budget.read_standings, [ACCOUNT], worker.policy.limits)
 
     assert [(ACCOUNT, 0), ("ACC-OLD", 1)] == [(one.account.id, one.pending) for one in standings]
     assert [(False, None), (True, None)] == [(one.foreign, one.drains_at) for one in standings]

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.mapper import RawSubmission, Repeated, repeat_key
 from callrail_relay.domain.message import MessageFilter, Status
-from callrail_relay.outbox import decisions, lists, retention
+from callrail_relay.outbox import decisions, queries, retention
 from callrail_relay.outbox.accept import KEY_LASTS, Stored
 from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import repeat_keys
@@ -38,7 +38,7 @@ async def take(*taken: tuple[Store, RawSubmission]) -> list[Stored]:
 
 async def texts(outbox: Store) -> list[str]:
     return sorted(
-        message.text or "" for message in await outbox.read(lists.list_messages, MessageFilter(limit=0))
+        message.text or "" for message in await outbox.read(queries.list_messages, MessageFilter(limit=0))
     )
 
 
@@ -126,7 +126,7 @@ async def test_keys_are_removed_with_what_is_personal(
     for key, text in (("one", "Hello"), ("two", "Kept")):
         await take((outbox, keyed(key, text)))
     [message] = [
-        one for one in await outbox.read(lists.list_messages, MessageFilter()) if one.text == "Hello"
+        one for one in await outbox.read(queries.list_messages, MessageFilter()) if one.text == "Hello"
     ]
     assert await outbox.write(decisions.cancel, message.id, [Status.QUEUED])
     clock.advance(timedelta(days=3))

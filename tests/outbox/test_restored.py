@@ -9,7 +9,7 @@ import pytest
 from callrail_relay.domain.message import Message, MessageFilter, Status
 from callrail_relay.domain.outcome import Unknown
 from callrail_relay.domain.reconcile import FoundText, Lookup, OnUnknown
-from callrail_relay.outbox import decisions, lists, lookups, shadow
+from callrail_relay.outbox import decisions, lookups, queries, shadow
 from callrail_relay.outbox.backups import hold_back
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain_all
@@ -120,7 +120,7 @@ async def test_a_request_of_shadow_mode_is_not_passed_on_again(outbox: Store, cl
     assert 2 == await restore(outbox, clock)
     await look_up(outbox, *shown("Behind it"))
 
-    newest_first = await outbox.read(lists.list_messages, MessageFilter())
+    newest_first = await outbox.read(queries.list_messages, MessageFilter())
     assert [
         ("Behind them", Status.HELD, ["restored"]),
         ("Behind it", Status.SENT, []),
@@ -171,7 +171,7 @@ async def test_a_callrail_that_is_away_is_asked_again(outbox: Store, clock: Manu
     for _ in range(4):
         due = await outbox.write(lookups.claim_lookup, POLICY)
         assert due is not None
-        await outbox.write(lookups.record_failed_lookup, due, Lookup(requests=1, fault="Away."), POLICY)
+        await outbox.write(lookups.record_lookup, due, Lookup(requests=1, fault="Away."), POLICY)
         assert ("restored", "checking") == await reason_of(outbox, id_)
         clock.advance(timedelta(days=1))
 

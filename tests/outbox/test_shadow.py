@@ -17,7 +17,7 @@ from callrail_relay.domain.mapper import Accepted
 from callrail_relay.domain.message import Actor, Message, MessageFilter, Source, Status, Verb
 from callrail_relay.domain.shadow import LEASE, Mode, Passed, PassOn, Shadow, State, answered
 from callrail_relay.errors import NotAllowed
-from callrail_relay.outbox import decisions, lists, retention, shadow
+from callrail_relay.outbox import decisions, queries, retention, shadow
 from callrail_relay.outbox.accept import InShadow, accept
 from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import forwards
@@ -48,7 +48,7 @@ async def come(store: Store, words: str = "Hello", *, to: str = recipient(1)) ->
 
 
 async def listed(store: Store) -> list[Message]:
-    return await store.read(lists.list_messages, MessageFilter(limit=0))
+    return await store.read(queries.list_messages, MessageFilter(limit=0))
 
 
 @dataclass

@@ -15,8 +15,8 @@ from callrail_relay.domain.inbound import CallRailText, Direction, Pair, ShownNu
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.domain.opt_keywords import OptKeyword, read_opt_keyword
 from callrail_relay.domain.outcome import NotSent, Outcome, Sent, Unknown
+from callrail_relay.outbox import budget, decisions, opt_outs, queries, record
 from callrail_relay.outbox import claim as store_claim
-from callrail_relay.outbox import decisions, lists, opt_outs, queries, record
 from tests.outbox.machine import Bench, open_bench
 from tests.outbox.told import POLICY, ingest_one, make_told, masked
 from tests.outbox.worker import accept_one
@@ -285,7 +285,7 @@ class _Sendings:
 
     @property
     def used(self) -> int:
-        [standing] = self.bench.run(self.bench.outbox.read(queries.read_standings, [ACCOUNT], LIMITS))
+        [standing] = self.bench.run(self.bench.outbox.read(budget.read_standings, [ACCOUNT], LIMITS))
         return standing.day.used
 
     def check(self) -> None:
@@ -302,9 +302,9 @@ class _Sendings:
         real = sum(self.taken.values()) + self.theirs
         assert real <= self.used <= real + self.lost.total() + max(0, self.by_others - self.theirs)
         wanted = MessageFilter(statuses=(Status.UNKNOWN,), limit=0)
-        unknown = self.bench.run(self.bench.outbox.read(lists.list_messages, wanted))
+        unknown = self.bench.run(self.bench.outbox.read(queries.list_messages, wanted))
         sent = self.bench.run(
-            self.bench.outbox.read(lists.list_messages, MessageFilter(statuses=(Status.SENT,), limit=0))
+            self.bench.outbox.read(queries.list_messages, MessageFilter(statuses=(Status.SENT,), limit=0))
         )
         # Nothing is taken for sent that is not there, though another may have written it.
         assert Counter((one.recipient, one.text) for one in sent) <= self.taken + self.written

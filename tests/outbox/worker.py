@@ -10,8 +10,8 @@ from callrail_relay.domain.mapper import Accepted, NewMessage, NewSubmission
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.outcome import Outcome, RateLimited, Refusal, Rejected, Sent, Usage
 from callrail_relay.domain.reconcile import LookupPolicy, Settled
+from callrail_relay.outbox import budget, queries, record
 from callrail_relay.outbox import claim as store_claim
-from callrail_relay.outbox import queries, record
 from callrail_relay.outbox.store import Store
 from tests.support.factories import (
     ACCOUNT,
@@ -100,7 +100,7 @@ class Worker:
         )
 
     async def standing(self, account_id: str = ACCOUNT) -> AccountStatus:
-        (standing,) = await self.outbox.read(queries.read_standings, [account_id], self.policy.limits)
+        (standing,) = await self.outbox.read(budget.read_standings, [account_id], self.policy.limits)
         return standing
 
 

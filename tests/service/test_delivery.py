@@ -453,7 +453,7 @@ async def test_fault_of_our_own_while_recording_leaves_the_text_to_its_lease(
             raise KeyError("secret words")
 
         with monkeypatch.context() as broken_record:
-            broken_record.setattr(record, "record", broken)
+            broken_record.setattr(record, "decide", broken)
             await rig.work(delivery)
         assert ["KeyError"] == [event.reason for event in rig.events.of(ProgramFailed)]
         assert Status.SENDING == (await rig.message(id_)).status

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from callrail_relay.domain.message import MessageFilter, Status, Verb
-from callrail_relay.outbox import lists, opt_outs
+from callrail_relay.outbox import opt_outs, queries
 from callrail_relay.service.background import STEP, Retention
 from tests.service.rig import Rig, open_rig
 from tests.support.factories import RECIPIENT, TEXT, recipient
@@ -88,6 +88,6 @@ async def test_many_go_in_small_steps(tmp_path: Path) -> None:
 
         assert rig.clock.now() == await retention(rig).turn()
         assert await retention(rig).turn() is None
-        left = await rig.outbox.read(lists.list_messages, MessageFilter(limit=0))
+        left = await rig.outbox.read(queries.list_messages, MessageFilter(limit=0))
         assert {None} == {message.text for message in left}
         assert STEP + 3 == len(left)
