@@ -13,12 +13,12 @@ import certifi
 import httpx2
 from socksio import SOCKSError
 
-from callrail_relay.domain import teller
+from callrail_relay.domain import sentences_from
 from callrail_relay.domain.printable import printable
 from callrail_relay.domain.routing import is_loopback
 from callrail_relay.errors import SettingsError
 
-sentence = teller(__package__, "network")
+sentence = sentences_from(__package__, "network")
 _OWN_SETTINGS = "the proxy settings of this computer"
 _SCHEMES = ("http", "https", "socks5", "socks5h")
 _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # the names by which OpenSSL finds certificates in a directory

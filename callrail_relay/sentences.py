@@ -129,7 +129,7 @@ def of_point(point: "Point", facts: "Facts") -> dict[str, Any]:
         "count": point.count,
         "messages": plural(point.count, "message"),
         "need": "needs" if point.count == 1 else "need",
-        "whose": "" if len(facts.standings) == 1 else f" from account {point.account_id}",
+        "whose": "" if len(facts.accounts) == 1 else f" from account {point.account_id}",
         "time": when(point.at, facts.now),
         "at": at(point.at, facts.now),
     }

@@ -18,7 +18,7 @@ from callrail_relay.config.secrets import Secrets
 from callrail_relay.config.settings import Dashboard, Server, Settings
 from callrail_relay.config.types import explain as explain  # noqa: PLC0414 - for the commands, too
 from callrail_relay.config.types import parse_duration
-from callrail_relay.domain import teller
+from callrail_relay.domain import sentences_from
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.alerts import AlertPolicy
 from callrail_relay.domain.delivery import ClaimPolicy
@@ -32,7 +32,7 @@ from callrail_relay.outbox.engine import peek_at_messages, store_file
 
 LEASE_MARGIN = timedelta(seconds=10)
 read_duration = parse_duration
-sentence = teller(__package__, "words")
+sentence = sentences_from(__package__, "words")
 """A sentence of what this package does or refuses, filled in."""
 
 TERMS = sentence("terms")

@@ -11,7 +11,7 @@ from typing import Any
 
 from callrail_relay.bootstrap import service_setup
 from callrail_relay.bootstrap.context import AppContext, sentence
-from callrail_relay.bootstrap.wiring import channels, teller, try_alerts
+from callrail_relay.bootstrap.wiring import alert_sender, channels, try_alerts
 from callrail_relay.config.loading import InvalidSettings, load, outranked_by, read_text
 from callrail_relay.config.places import write_privately
 from callrail_relay.config.saving import changed, plain
@@ -133,7 +133,7 @@ class Editor:
         try:
             wanted = self._load(changed(path, text, _nested(typed)))
             if "alerts.urls" in typed:
-                teller(replace(self.context, settings=wanted))
+                alert_sender(replace(self.context, settings=wanted))
         except InvalidSettings as error:
             faults = {".".join(map(str, at[: 1 + (at[0] != "routes")])): w for at, w in error.faults.items()}
             return Saved(faults=faults), present

@@ -155,6 +155,6 @@ def _take_up(changed: AppContext, relay: wiring.Relay, worker: TaskGroup, dashbo
             case PassingOn():
                 task.max_age = changed.settings.delivery.max_age
             case Alerts():
-                task.tell, task.policy = wiring.teller(changed), changed.alerts
+                task.send, task.policy = wiring.alert_sender(changed), changed.alerts
     dashboard.examiner.expire()
     worker.wake_all()

@@ -29,7 +29,7 @@ from callrail_relay.outbox import presence
 from callrail_relay.outbox.copying import Begin, copy_store
 from callrail_relay.outbox.store import Store
 from callrail_relay.service import background
-from callrail_relay.service.alerts import Alerts, Tell
+from callrail_relay.service.alerts import Alerts, SendAlerts
 from callrail_relay.service.delivery import Delivery, TaskGroup
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
@@ -144,7 +144,7 @@ async def open_worker(
 
 def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[background.PeriodicTask]:
     """Return the tasks beside delivery that the settings ask for. Raises SettingsError."""
-    context, store, tell = relay.context, relay.store, teller(relay.context)
+    context, store, tell = relay.context, relay.store, alert_sender(relay.context)
     free_bytes = partial(_free_bytes, context.data)
     others: list[background.PeriodicTask] = [
         background.Connection(store, hook, callrail, context.account_ids),
@@ -201,9 +201,9 @@ def channels(context: AppContext, setting: str) -> AppriseChannels | None:
     return AppriseChannels.open(urls, setting=setting) if urls else None
 
 
-def teller(context: AppContext) -> Tell | None:
+def alert_sender(context: AppContext) -> SendAlerts | None:
     found = channels(context, "alerts.urls")
-    return found.tell_of if found else None
+    return found.send_alerts if found else None
 
 
 async def try_alerts(context: AppContext) -> dict[str, bool]:
@@ -230,12 +230,12 @@ async def copy_database(source: str, target: str, begin: Begin) -> dict[str, int
     def begin_unless_stopped(rows: int) -> Callable[[int], None]:
         told = begin(rows)
 
-        def tell(count: int) -> None:
+        def advance(count: int) -> None:
             if stopped.is_set():
                 raise asyncio.CancelledError
             told(count)
 
-        return tell
+        return advance
 
     now = SystemClock().now()
     try:

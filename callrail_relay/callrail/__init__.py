@@ -1,6 +1,6 @@
 """CallRail: ``client`` talks to it, ``wire`` has its names, ``answers`` reads its answers. A simulator."""
 
-from callrail_relay.domain import teller
+from callrail_relay.domain import sentences_from
 
-sentence = teller(__package__, "words")
+sentence = sentences_from(__package__, "words")
 """A sentence of this package, filled in."""

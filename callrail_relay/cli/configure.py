@@ -83,7 +83,7 @@ async def configure(
     }
     save = partial(save_setup, context, changes, new_key=key if is_new else None)
     saved, use_file = await _store_or_file(save, use_file=use_file)
-    _tell_saved(context, saved)
+    _say_saved(context, saved)
     guides = has_terminal() and not given.as_json
     await _lead_to_address(ask=guides, has_address=public_url is not None, is_changed=saved.is_changed)
     document = {"settings_file": str(context.config_path), **route}
@@ -117,7 +117,7 @@ async def _store_or_file(work: Callable[..., Awaitable[T]], *, use_file: bool) -
         return await work(use_file=True), True
 
 
-def _tell_saved(context: "AppContext", saved: "SavedSetup") -> None:
+def _say_saved(context: "AppContext", saved: "SavedSetup") -> None:
     say(f"Settings: {context.config_path}")
     say(f"API key: {saved.key_place}")
     if saved.outranks_key:
@@ -303,7 +303,7 @@ async def _runs() -> bool:
 async def _settle_pause(*, ask: bool) -> None:
     """Resume sending if the person agrees, or say how: setting up alone ends no pause."""
     async with console.opened_relay() as relay:
-        if not any(one.account.paused_since for one in await relay.operations.standings()):
+        if not any(one.account.paused_since for one in await relay.operations.account_statuses()):
             return
         if ask and confirmed(sentence("ask_resume"), yes=False):
             await relay.operations.resume(None)

@@ -315,7 +315,7 @@ def output(name: str, *, encoding: str = "utf-8") -> Iterator[Callable[[str], ob
         raise Unavailable(sentence("unwritable", name=name, why=error.strerror)) from error
 
 
-def tell_written(document: Mapping[str, object], what: str) -> None:
+def say_written(document: Mapping[str, object], what: str) -> None:
     """Say what ``output`` wrote, except to standard output."""
     if given.as_json:
         print_json(document)

@@ -77,7 +77,7 @@ async def export(
                     write("".join(f"{console.json_text(message_document(message))}\n" for message in portion))
                 count += len(portion)
                 advance(len(portion))
-    console.tell_written({"file": file, "format": form, "messages": count}, plural(count, "text"))
+    console.say_written({"file": file, "format": form, "messages": count}, plural(count, "text"))
 
 
 @command(app, "messages show")

@@ -77,10 +77,10 @@ async def _import_from_callrail(since: str) -> None:
     async with console.opened_relay(with_route=True) as relay, open_conversations(relay) as read:
         known, policy = len(await relay.operations.opt_outs()), relay.context.inbound
 
-        def told(count: int) -> None:
+        def on_progress(count: int) -> None:
             say(f"{plural(count, 'conversation')} read.")
 
-        fault = await import_opt_outs(read, policy, since=read_since(since), told=told)
+        fault = await import_opt_outs(read, policy, since=read_since(since), on_progress=on_progress)
         total = len(await relay.operations.opt_outs())
     added = total - known
     show({"added": added}, f"{plural(added, 'opt-out')} added; {total:,} on the list.")
@@ -98,4 +98,4 @@ async def export(file: str = "-") -> None:
         found = await relay.operations.opt_outs()
     with console.output(file, encoding="utf-8-sig") as write:
         write(write_list(found))
-    console.tell_written({"file": file, "entries": len(found)}, f"{len(found)} on the list")
+    console.say_written({"file": file, "entries": len(found)}, f"{len(found)} on the list")

@@ -193,10 +193,10 @@ def _lines(report: StatusReport) -> Iterator[Text]:
         yield Text(f"{since} {sentences.asleep(node, facts.now)}".rstrip())
     yield Text(sentences.seen_lately(facts))
     yield from checklist_lines(checklist(facts))
-    for standing in most_pressing(facts.standings, MOST_SHOWN):
+    for status in most_pressing(facts.accounts, MOST_SHOWN):
         yield Text()
-        yield from _standing_lines(standing, facts.now)
-    yield from _not_shown(len(facts.standings), "account")
+        yield from _account_lines(status, facts.now)
+    yield from _not_shown(len(facts.accounts), "account")
     yield Text()
     counts = [
         Text.assemble((f"{count} ", "bold"), (status.value, STYLES[status]))
@@ -206,7 +206,7 @@ def _lines(report: StatusReport) -> Iterator[Text]:
     yield Text(", ").join(counts) if counts else Text("No texts yet.")
     if facts.drains_at is not None:
         yield Text(f"The queue will be empty {at(facts.drains_at, facts.now)}.")
-    elif not any(standing.pending for standing in facts.standings):
+    elif not any(status.pending for status in facts.accounts):
         yield Text("The queue is empty.")
 
 
@@ -239,10 +239,10 @@ def _why(reason: Reason | None) -> str:
     return "" if reason is None else explain(reason)
 
 
-def _standing_lines(standing: AccountStatus, now: datetime) -> Iterator[Text]:
-    account = standing.account
+def _account_lines(status: AccountStatus, now: datetime) -> Iterator[Text]:
+    account = status.account
     yield safe(account.id, "bold")
-    for name, window in ("hour", standing.hour), ("day", standing.day):
+    for name, window in ("hour", status.hour), ("day", status.day):
         # Rounded down, except the first: a gauge is full only when the budget is, and empty only when it is.
         filled = max(math.floor(window.share * _GAUGE), 1 if window.used else 0)
         style = "red" if window.share >= _FULL else "yellow" if window.share >= _TIGHT else "green"
@@ -257,9 +257,9 @@ def _standing_lines(standing: AccountStatus, now: datetime) -> Iterator[Text]:
         yield Text(f"  paused since {when(account.paused_since, now)}", "red")
     if account.wait_until is not None:
         yield safe(f"  waits until {when(account.wait_until, now)}: {_why(account.wait_reason)}", "yellow")
-    if standing.pending:
-        waits = "part is waiting" if standing.pending == 1 else "parts are waiting"
-        yield Text(f"  {standing.pending} {waits} to be sent")
+    if status.pending:
+        waits = "part is waiting" if status.pending == 1 else "parts are waiting"
+        yield Text(f"  {status.pending} {waits} to be sent")
 
 
 async def watch_status(read: Callable[[], Awaitable[StatusReport]], stopped: asyncio.Event) -> None:

@@ -189,7 +189,7 @@ async def _send_saved(relay: "Relay", found: "Sequence[SavedFile]", *, force: bo
             span = timedelta(seconds=timeout)
             with _stays_queued(), console.progress("Sending", len(ids)) as advance:
                 await _poll_now(worker)
-                endings = await deliver(relay.operations, worker, ids, timeout=span, told=advance)
+                endings = await deliver(relay.operations, worker, ids, timeout=span, on_progress=advance)
         sent = {ending.message.id: message_document(ending.message) for ending in endings}
         for ending in endings:
             row = sent[ending.message.id]
@@ -285,10 +285,10 @@ async def _limits(relay: "Relay", going: Sequence[Message]) -> list[str]:
             parts[message.route.account_id] += unsent
             pending[message.route.account_id] += unsent * _is_left(message)
     sentences = []
-    for standing in await relay.operations.standings():
-        account, wanted = standing.account, parts[standing.account.id]
-        others = standing.pending - pending[account.id]
-        room = max(0, min(standing.hour.room, standing.day.room) - others)
+    for status in await relay.operations.account_statuses():
+        account, wanted = status.account, parts[status.account.id]
+        others = status.pending - pending[account.id]
+        room = max(0, min(status.hour.room, status.day.room) - others)
         if wanted and account.paused_since is not None:
             sentences.append(sentence("account_paused", account=account.id))
         elif wanted > room:

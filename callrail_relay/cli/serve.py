@@ -115,13 +115,13 @@ async def _serve(context: "AppContext", *, show_hook_url: bool, sandbox: bool) -
 
 @asynccontextmanager
 async def _narrating(narrator: "Narrator", relay: "Relay") -> AsyncIterator[None]:
-    telling = asyncio.create_task(narrator.run(relay.operations.find))
+    narrating = asyncio.create_task(narrator.run(relay.operations.find))
     try:
         yield
     finally:
         narrator(None)
-        await asyncio.wait((telling,), timeout=2)
-        telling.cancel()
+        await asyncio.wait((narrating,), timeout=2)
+        narrating.cancel()
 
 
 async def sandbox(port: int = 8789, faults: str | None = None) -> None:

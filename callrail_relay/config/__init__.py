@@ -1,6 +1,6 @@
 """The settings: what can be set, its rules, where it's read and saved; and the secrets, kept apart."""
 
-from callrail_relay.domain import teller
+from callrail_relay.domain import sentences_from
 
-sentence = teller(__package__, "words")
+sentence = sentences_from(__package__, "words")
 """A sentence of this package, filled in."""

@@ -13,12 +13,12 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork, StringConstraints
 
 from callrail_relay.config.places import data_directory
-from callrail_relay.domain import read_table, teller
+from callrail_relay.domain import read_table, sentences_from
 from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.phone import BadPhone, normalize
 from callrail_relay.domain.routing import is_loopback
 
-must = teller(__package__, "types")
+must = sentences_from(__package__, "types")
 _TABLES = read_table(__package__, "types")
 _PATTERNS: dict[str, tuple[str, str]] = _TABLES["patterns"]
 _KINDS: dict[str, str] = _TABLES["kinds"]

@@ -11,7 +11,7 @@ def read_table(package: str | None, name: str) -> dict[str, Any]:
     return tomllib.loads(files(package or "").joinpath(f"{name}.toml").read_text(encoding="utf-8"))
 
 
-def teller(package: str | None, name: str, section: str = "") -> Callable[..., str]:
+def sentences_from(package: str | None, name: str, section: str = "") -> Callable[..., str]:
     """Return a function that fills in the sentences of a table, or of one of its sections."""
     table = read_table(package, name)
     rows = table[section] if section else table

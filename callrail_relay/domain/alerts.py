@@ -174,9 +174,9 @@ def _change(finding: _Finding, known: Incident | None, now: datetime) -> Change:
 
 def _findings(facts: AlertFacts, known: Mapping[str, Incident], policy: AlertPolicy) -> Iterator[_Finding]:
     yield from _of_verdict(facts.health)
-    for standing in facts.health.standings:
-        for name, window in (("hour", standing.hour), ("day", standing.day)):
-            key = f"{Code.LIMIT}:{standing.account.id}:{name}"
+    for status in facts.health.accounts:
+        for name, window in (("hour", status.hour), ("day", status.day)):
+            key = f"{Code.LIMIT}:{status.account.id}:{name}"
             yield _limit(key, window, known.get(key), policy)
     yield _review(facts, known.get(Code.REVIEW), policy)
     burst = facts.failures >= policy.failures or (None if facts.failures else False)
@@ -191,8 +191,8 @@ def _findings(facts: AlertFacts, known: Mapping[str, Incident], policy: AlertPol
 def _of_verdict(facts: health.Facts) -> Iterator[_Finding]:
     """Yield the verdict's points that don't end by themselves."""
     points = {(point.code, point.account_id): point for point in health.judge(facts)}
-    for standing in facts.standings:
-        account = standing.account
+    for status in facts.accounts:
+        account = status.account
         paused = points.get((health.Code.PAUSED, account.id))
         reason = None if paused is None or paused.reason is None else paused.reason.document()
         parameters = {"account": account.id, "since": instant(account.paused_since), "reason": reason}

@@ -239,11 +239,11 @@ EventHook = Callable[[Event], None]
 
 def every(*hooks: EventHook) -> EventHook:
 
-    def tell(event: Event) -> None:
+    def notify(event: Event) -> None:
         for hook in hooks:
             hook(event)
 
-    return tell
+    return notify
 
 
 def ignore(_event: Event) -> None:

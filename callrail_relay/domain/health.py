@@ -89,7 +89,7 @@ class CheckResult:
 class Facts:
     now: datetime
     running: Running
-    standings: Sequence[AccountStatus]
+    accounts: Sequence[AccountStatus]
     waiting: Waiting
     contacts: Mapping[str, Contact] = field(default_factory=dict)  # one for each account in the settings
     any_sent: bool = True
@@ -101,19 +101,19 @@ class Facts:
 
     @property
     def is_set_up(self) -> bool:
-        return not all(one.foreign for one in self.standings)
+        return not all(one.foreign for one in self.accounts)
 
     @property
     def drains_at(self) -> datetime | None:
         """Return when the last queued text can be sent; None if nothing waits, or something can't be sent."""
-        waiting = [one for one in self.standings if one.pending]
+        waiting = [one for one in self.accounts if one.pending]
         if not self.running or any(one.drains_at is None or self.is_unreachable(one) for one in waiting):
             return None
-        return max((one.drains_at for one in self.standings if one.drains_at is not None), default=None)
+        return max((one.drains_at for one in self.accounts if one.drains_at is not None), default=None)
 
-    def is_unreachable(self, standing: AccountStatus) -> bool:
+    def is_unreachable(self, status: AccountStatus) -> bool:
         """Whether the last requests for this account got no proper answer from CallRail."""
-        account = standing.account
+        account = status.account
         if account.wait_until is not None:
             return account.wait_reason in (UNREACHABLE, NO_ANSWER)
         contact = self.contacts.get(account.id)
@@ -186,16 +186,16 @@ def judge(facts: Facts) -> tuple[Point, ...]:
     return tuple(sorted(points, key=lambda point: point.code))
 
 
-def most_pressing(standings: Sequence[AccountStatus], most: int) -> Sequence[AccountStatus]:
+def most_pressing(statuses: Sequence[AccountStatus], most: int) -> Sequence[AccountStatus]:
     """Return these accounts, *most* of them at most: stopped ones first, then the fullest."""
-    if len(standings) <= most:
-        return standings
+    if len(statuses) <= most:
+        return statuses
 
     def order(one: AccountStatus) -> tuple[bool, bool, int, int]:
         running = one.account.paused_since is None, one.account.wait_until is None
         return (*running, min(one.hour.room, one.day.room), -one.pending)
 
-    return sorted(standings, key=order)[:most]
+    return sorted(statuses, key=order)[:most]
 
 
 # As far as is known, nothing is wrong or waits; without a text or a public URL, less is known.
@@ -221,9 +221,9 @@ def _troubles(facts: Facts) -> Iterator[Point]:
         yield Point(code=Code.NOT_RUNNING, count=facts.waiting.queued)
     for check in facts.failed_checks:
         yield Point(code=Code.CHECK_FAILED, name=check.name, detail=check.detail)
-    for standing in facts.standings:
-        account = standing.account
-        if account.paused_since is not None or standing.foreign:
+    for status in facts.accounts:
+        account = status.account
+        if account.paused_since is not None or status.foreign:
             code = Code.FOREIGN_ACCOUNT if account.paused_since is None else Code.PAUSED
             yield Point(code=code, account_id=account.id, name=account.id, reason=account.paused_reason)
     # Without a relay, nothing comes in by any URL.
@@ -241,19 +241,19 @@ def _troubles(facts: Facts) -> Iterator[Point]:
 
 def _in_progress(facts: Facts) -> Iterator[Point]:
     """Yield what keeps messages from being sent now, and ends by itself while a relay is running."""
-    for standing in facts.standings:
-        account, contact = standing.account, facts.contacts.get(standing.account.id)
-        if account.paused_since is not None or standing.foreign:
+    for status in facts.accounts:
+        account, contact = status.account, facts.contacts.get(status.account.id)
+        if account.paused_since is not None or status.foreign:
             continue
-        if facts.is_unreachable(standing):
+        if facts.is_unreachable(status):
             yield Point(code=Code.UNREACHABLE, account_id=account.id)
         elif account.wait_until is not None:
             until, reason = account.wait_until, account.wait_reason
             yield Point(code=Code.WAITS, account_id=account.id, at=until, reason=reason)
         elif contact is not None and not contact.is_recent(facts.now, _RECENT):
             yield Point(code=Code.NOT_CONNECTED, account_id=account.id)
-        full = Code.DAY_FULL if standing.day.free_at is not None else Code.HOUR_FULL
-        window = standing.day if full is Code.DAY_FULL else standing.hour
+        full = Code.DAY_FULL if status.day.free_at is not None else Code.HOUR_FULL
+        window = status.day if full is Code.DAY_FULL else status.hour
         if window.free_at is not None:
             yield Point(code=full, account_id=account.id, count=window.allowed, at=window.free_at)
     if facts.waiting.looked_up.count:
@@ -306,7 +306,7 @@ def checklist(facts: Facts) -> tuple[Item, ...]:
 def _key(facts: Facts) -> Todo | None:
     if not facts.is_set_up:
         return Todo.CONFIGURE
-    paused = (one.account.paused_reason for one in facts.standings)
+    paused = (one.account.paused_reason for one in facts.accounts)
     if any(reason is not None and reason.code == "unauthorized" for reason in paused):
         return Todo.NEW_KEY
     if any(contact.answered_at is not None for contact in facts.contacts.values()):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from callrail_relay.domain import teller
+from callrail_relay.domain import sentences_from
 from callrail_relay.domain.charset import UnparsedError, decode
 from callrail_relay.domain.message import as_json, instant, read_instant
 from callrail_relay.domain.phone import BadPhone, normalize
@@ -45,7 +45,7 @@ _HEADER = ",".join(COLUMNS)
 IMPORTED = "From an imported list."
 
 _LONGEST_REASON = 1000
-_sentence = teller(__package__, "opt_outs")
+_sentence = sentences_from(__package__, "opt_outs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Facts about this computer that are neither a setting nor a library: its files, and how it's reached."""
 
-from callrail_relay.domain import teller
+from callrail_relay.domain import sentences_from
 
-sentence = teller(__package__, "words")
+sentence = sentences_from(__package__, "words")
 """A sentence of this package, filled in."""

@@ -5,7 +5,7 @@ The outbox: what came in, what is to be sent, and what happened to it, on disk.
 transaction. The other files hold the statements, each with a sentence about what it guarantees.
 """
 
-from callrail_relay.domain import teller
+from callrail_relay.domain import sentences_from
 
-sentence = teller(__package__, "words")
+sentence = sentences_from(__package__, "words")
 """A sentence of this package, filled in."""

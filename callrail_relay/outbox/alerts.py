@@ -121,7 +121,7 @@ def put_off(connection: sa.Connection, now: datetime, claimed: Iterable[Incident
         connection.execute(sa.update(incidents).where(_same(one)).values(telling_until=until))
 
 
-def mark_told(connection: sa.Connection, now: datetime, claimed: Sequence[Incident]) -> None:
+def mark_reported(connection: sa.Connection, now: datetime, claimed: Sequence[Incident]) -> None:
     """Mark these as reported and delete those that ended; one that changed meanwhile is reported again."""
     for one in claimed:
         if one.level is Level.OVER:

@@ -88,19 +88,19 @@ def read_windows(
     )
 
 
-def read_standings(
+def read_account_statuses(
     connection: sa.Connection, now: datetime, account_ids: Sequence[str], limits: Limits
 ) -> list[AccountStatus]:
     """Return the status of each of *account_ids*, and of other accounts that texts wait for."""
     waiting = connection.scalars(_WAITED_FOR).all()
     known = {row.id: row for row in connection.execute(_KNOWN, windows_since(now))}
     return [
-        _standing(connection, now, known.get(id_) or id_, limits, foreign=id_ not in account_ids)
+        _account_status(connection, now, known.get(id_) or id_, limits, foreign=id_ not in account_ids)
         for id_ in dict.fromkeys([*account_ids, *sorted(waiting)])
     ]
 
 
-def _standing(
+def _account_status(
     connection: sa.Connection, now: datetime, found: Row | str, limits: Limits, *, foreign: bool
 ) -> AccountStatus:
     """Return the status of an account: *found* is its row, or its id if only others texted from it."""

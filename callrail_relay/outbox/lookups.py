@@ -260,7 +260,7 @@ def _not_found(
     if attempt.node == FORMER_RELAY:
         # Looked up once more when the ladder ends: CallRail may show a text late.
         policy = replace(policy, ladder=policy.ladder[-1:])
-        _tell_restored(connection, attempt, problem="not_shown")
+        _note_restored(connection, attempt, problem="not_shown")
     next_lookup_at = policy.next_look(attempt.finished_at, answered=True, now=now)
     blocks_until = attempt.blocks_until if next_lookup_at is not None else None
     looked = {"next_lookup_at": next_lookup_at, "look_until": None, "looks": attempt.looks + 1}
@@ -296,7 +296,7 @@ def is_restored(reasons: Iterable[Reason]) -> bool:
     return any(reason.code == "restored" for reason in reasons)
 
 
-def _tell_restored(connection: sa.Connection, attempt: Row, **found: object) -> None:
+def _note_restored(connection: sa.Connection, attempt: Row, **found: object) -> None:
     """Say in a message from a backup what was found."""
     message = row_of(connection, messages, attempt.message_seq)
     reasons = [

@@ -127,7 +127,7 @@ def _known() -> sa.Select[Any]:
             # Replies in the conversation of one of these outcomes wait for its person to be known.
             whether("is_awaited", of_conversation, callrail_texts.c.recipient.is_(None)),
             # CallRail's webhook reported a text that is linked to this attempt.
-            whether("is_told", callrail_texts.c.attempt_id == this.c.id),
+            whether("is_reported", callrail_texts.c.attempt_id == this.c.id),
             # Another message of the account waits, and no outcome of it will make the account due.
             sa.or_(
                 sa.exists().where(of_account, is_open(waiting), ~is_in_flight),
@@ -195,7 +195,7 @@ class _Batch:
         # A segment that was refused for its length is replaced by shorter ones.
         own = [consequence.segment] if consequence.cut_to is None else [Status.CANCELLED, Status.QUEUED]
         status = status_of((*own, *others))
-        if known.others_wait or known.is_told or status in (Status.QUEUED, Status.SENDING):
+        if known.others_wait or known.is_reported or status in (Status.QUEUED, Status.SENDING):
             self._due.add(id_)
         twice = isinstance(outcome, Sent) and (
             known.sent_before or known.whole_arrived or known.piece_arrived
@@ -299,7 +299,7 @@ class _Batch:
             detail = outcome.detail if isinstance(outcome, Rejected) else ""
             words = f"CallRail said: {detail}"
             add_opt_out(connection, now, known.tracking_number, known.recipient, words, Origin.REFUSAL)
-        if not known.is_told:
+        if not known.is_reported:
             return result
         settled = after_outcome(connection, now, known.attempt_id, outcome)
         return replace(result, settled=settled)

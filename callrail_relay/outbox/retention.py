@@ -31,7 +31,7 @@ WITHOUT_WORDS = "The person replied that they don't want texts."
 
 def retire(connection: sa.Connection, now: datetime, before: datetime, most: int) -> int:
     """Remove it from at most *most* submissions and CallRail texts older than *before*; return how many."""
-    return _retire_submissions(connection, now, before, most) + _remove_told(connection, before, most)
+    return _retire_submissions(connection, now, before, most) + _remove_reported(connection, before, most)
 
 
 def _retire_submissions(connection: sa.Connection, now: datetime, before: datetime, most: int) -> int:
@@ -75,7 +75,7 @@ def _retire_submissions(connection: sa.Connection, now: datetime, before: dateti
     return len(ids)
 
 
-def _remove_told(connection: sa.Connection, before: datetime, most: int) -> int:
+def _remove_reported(connection: sa.Connection, before: datetime, most: int) -> int:
     """Remove texts that CallRail reported before *before*; those still to be forwarded stay."""
     table = callrail_texts.c
     due = sa.select(table.resource_id).where(table.received_at < before, table.forward_at.is_(None))

@@ -1,6 +1,6 @@
 """What the relay does with texts, by itself and when a person asks."""
 
-from callrail_relay.domain import teller
+from callrail_relay.domain import sentences_from
 
-sentence = teller(__package__, "words")
-refusal = teller(__package__, "words", "not_allowed")
+sentence = sentences_from(__package__, "words")
+refusal = sentences_from(__package__, "words", "not_allowed")

@@ -18,7 +18,7 @@ FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=30), timedelta(minutes=15)
 STORE_PATIENCE = timedelta(minutes=1)  # another process may lock the store for a moment
 
 # Reports incidents, perhaps twice; returns the names of failed channels. Raises Unavailable if all failed.
-Tell = Callable[[Sequence[Incident]], Awaitable[Sequence[str]]]
+SendAlerts = Callable[[Sequence[Incident]], Awaitable[Sequence[str]]]
 
 
 @dataclass(eq=False)
@@ -26,24 +26,24 @@ class Alerts(PeriodicTask):
     """Checks whether something is wrong. Whatever fails here keeps no text from being sent."""
 
     facts: Callable[[], Awaitable[Facts]]
-    tell: Tell | None  # None without a channel: then nothing is checked
+    send: SendAlerts | None  # None without a channel: then nothing is checked
     policy: AlertPolicy
     machine: str
     free_bytes: Callable[[], int | None]  # of the disk of *machine*; None if unknown
     _failures: int = field(default=0, init=False)
     _silent_since: datetime | None = field(default=None, init=False)
-    _silence_told: bool = field(default=False, init=False)
+    _silence_sent: bool = field(default=False, init=False)
 
     look = timedelta(seconds=15)
 
     async def turn(self) -> None:
-        if self.tell is None:
+        if self.send is None:
             return
         try:
             if await self._change():
                 claimed = await self.store.write(alerts.claim_alerts, LEASE)
-                if claimed and await self._told(claimed):
-                    await self.store.write(alerts.mark_told, claimed)
+                if claimed and await self._sent(claimed):
+                    await self.store.write(alerts.mark_reported, claimed)
                 elif claimed:
                     again_at = await self.store.now() + self._retry_in()
                     await self.store.write(alerts.put_off, claimed, again_at)
@@ -51,18 +51,18 @@ class Alerts(PeriodicTask):
             # Reported without the store, which can't hold this incident.
             now = self._clock.now()
             self._silent_since = self._silent_since or now
-            if not self._silence_told and now - self._silent_since >= STORE_PATIENCE:
-                self._silence_told = await self._told([self._silence(Level.ERROR, str(error))])
+            if not self._silence_sent and now - self._silent_since >= STORE_PATIENCE:
+                self._silence_sent = await self._sent([self._silence(Level.ERROR, str(error))])
         else:
-            if self._silence_told:
-                self._silence_told = not await self._told([self._silence(Level.OVER)])
+            if self._silence_sent:
+                self._silence_sent = not await self._sent([self._silence(Level.OVER)])
             self._silent_since = None
 
     async def _change(self) -> bool:
         """Open what is wrong, end what is over; return whether there's anything to report."""
         known = await self.store.read(alerts.read_incidents)
         health = await self.facts()
-        account_ids = [one.account.id for one in health.standings]
+        account_ids = [one.account.id for one in health.accounts]
         due = due_since(known, self.policy, health.now)
         facts = AlertFacts(
             health=health,
@@ -77,9 +77,9 @@ class Alerts(PeriodicTask):
             await self.store.write(alerts.change_incidents, changes)
         return bool(changes) or any(one.told_at is None for one in known)
 
-    async def _told(self, incidents: Sequence[Incident]) -> bool:
+    async def _sent(self, incidents: Sequence[Incident]) -> bool:
         try:
-            failed = await self.tell(incidents) if self.tell else ()
+            failed = await self.send(incidents) if self.send else ()
         except Unavailable as error:
             self._failures += 1
             self.hook(AlertFailed(reason=str(error), retry_in=self._retry_in()))

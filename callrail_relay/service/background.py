@@ -32,7 +32,7 @@ class PeriodicTask(ABC):
     look = timedelta(seconds=60)  # how often to look, at least: another process may have left something
     rest = timedelta(seconds=1)  # between two turns, at least, unless something wakes it
     finishes = False  # whether a turn in progress is finished when the relay stops
-    tells_of_store = False  # one task reports a failing store: all others would say the same
+    reports_store = False  # one task reports a failing store: all others would say the same
 
     def __post_init__(self) -> None:
         self._clock = self.store.clock
@@ -72,7 +72,7 @@ class PeriodicTask(ABC):
         try:
             due_at = await self.turn()
         except Unavailable as error:
-            if self.tells_of_store:
+            if self.reports_store:
                 self.hook(events.StoreFailed(reason=str(error), retry_in=STORE_RETRY))
             return STORE_RETRY
         except Exception as error:  # noqa: BLE001 - the webhook stays open, and a person gets an alert
@@ -136,14 +136,14 @@ class OutsideHeartbeat(PeriodicTask):
     """Tells an outside service regularly that all is well; it alerts someone when that stops."""
 
     facts: Callable[[], Awaitable[Facts]]
-    tell: Callable[[], Awaitable[Answer]]  # raises NoAnswer
+    request: Callable[[], Awaitable[Answer]]  # raises NoAnswer
     _failed: bool = field(default=False, init=False)
 
     async def turn(self) -> None:
         if not is_well(await self.facts()):
             return
         try:
-            status = (await self.tell()).status
+            status = (await self.request()).status
             reason = "" if 200 <= status < 300 else f"It answered {status}."
         except NoAnswer as error:
             reason = str(error)  # without its address, which contains a secret
@@ -229,8 +229,8 @@ class SleepDetector:
         passed, awake = now - last, min(still_awake - awake, self.every)
         if guards.slept(passed, awake):
             slept = Slept(round(passed.total_seconds() - awake), now)
-            for tell in self.woken:
-                tell(slept)
+            for on_wake in self.woken:
+                on_wake(slept)
 
 
 @dataclass(eq=False)

@@ -20,7 +20,7 @@ from callrail_relay.outbox import claim as store_claim
 from callrail_relay.outbox import record
 from callrail_relay.outbox.rows import look_at_all
 from callrail_relay.service.background import STORE_RETRY, PeriodicTask
-from callrail_relay.service.reconciliation import Reconciliation, tell
+from callrail_relay.service.reconciliation import Reconciliation, report_settled
 from callrail_relay.service.replies import Polling
 
 LEASE_CHECK = timedelta(seconds=15)  # how often to look for attempts that were left open; the rest wakes us
@@ -51,7 +51,7 @@ class Delivery(PeriodicTask):
     look = LEASE_CHECK
     rest = timedelta()
     finishes = True
-    tells_of_store = True
+    reports_store = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -142,7 +142,7 @@ class Delivery(PeriodicTask):
         settle = partial(record.settle_abandoned, node=node, random=self.random, lookups=lookups)
         abandoned = await self.store.write(settle)
         for recorded in abandoned:
-            self._tell_finished(recorded)
+            self._report_finished(recorded)
         if abandoned:
             self.unsettled()
         await self.store.write(store_claim.take_up_forgotten)
@@ -157,7 +157,7 @@ class Delivery(PeriodicTask):
         recorded = await self.store.write(settle, self.node, frozenset(self._open), NEVER_LEFT)
         self._unsure = False
         for one in recorded:
-            self._tell_finished(one)
+            self._report_finished(one)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
@@ -183,9 +183,9 @@ class Delivery(PeriodicTask):
             case None:
                 self.hook(events.LateResult(message_id=id_, outcome=outcome.kind))
             case Settled():
-                tell(self.hook, recorded)
+                report_settled(self.hook, recorded)
             case RecordResult():
-                self._tell(recorded)
+                self._report(recorded)
 
     async def _send(self, claim: Claim) -> Outcome:
         try:
@@ -230,8 +230,8 @@ class Delivery(PeriodicTask):
                 each = [await self._record_batch({id_: outcome}) for id_, outcome in batch.items()]
                 return dict(chain.from_iterable(one.items() for one in each))
 
-    def _tell(self, recorded: RecordResult) -> None:
-        self._tell_finished(recorded)
+    def _report(self, recorded: RecordResult) -> None:
+        self._report_finished(recorded)
         if isinstance(recorded.outcome, Unknown):
             self.unsettled()
         before, after = recorded.account_before, recorded.account
@@ -242,7 +242,7 @@ class Delivery(PeriodicTask):
             reason = after.wait_reason.code if after.wait_reason else ""
             self.hook(events.AccountWaits(account_id=after.id, until=after.wait_until, reason=reason))
 
-    def _tell_finished(self, recorded: RecordResult) -> None:
+    def _report_finished(self, recorded: RecordResult) -> None:
         self.hook(
             events.AttemptFinished(
                 message_id=recorded.message_id,
@@ -256,7 +256,7 @@ class Delivery(PeriodicTask):
         if recorded.twice:
             self.hook(events.SentTwice(message_id=recorded.message_id))
         if recorded.settled is not None:
-            tell(self.hook, recorded.settled)
+            report_settled(self.hook, recorded.settled)
 
 
 class TaskGroup:

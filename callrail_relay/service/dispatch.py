@@ -35,9 +35,9 @@ async def deliver(
     message_ids: Sequence[str],
     *,
     timeout: timedelta,
-    told: Callable[[int], None] = lambda _: None,
+    on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[DeliveryResult]:
-    """Deliver until these messages ended, or can't in time; *told* gets how many did since its last call."""
+    """Deliver until these messages ended, or can't in time; *on_progress* gets how many more did."""
     clock, done = operations.store.clock, 0
     begun = clock.now()
     deadline = begun + timeout
@@ -46,8 +46,8 @@ async def deliver(
         while True:
             messages = await _read(operations, message_ids)
             now = clock.now()
-            ended = sum(_ended(one, standing, deadline) for one, standing in messages)
-            told(ended - done)
+            ended = sum(_ended(one, status, deadline) for one, status in messages)
+            on_progress(ended - done)
             done = ended
             if now >= deadline or ended == len(messages):
                 break
@@ -58,7 +58,7 @@ async def deliver(
         await working
     # Read once more: what was in flight has been recorded by now.
     messages = await _read(operations, message_ids)
-    return [DeliveryResult(message=one, fault=_fault(one, standing)) for one, standing in messages]
+    return [DeliveryResult(message=one, fault=_fault(one, status)) for one, status in messages]
 
 
 async def _read(
@@ -66,11 +66,11 @@ async def _read(
 ) -> list[tuple[Message, AccountStatus | None]]:
     found = {one.id: one for one in await operations.find(*message_ids)}
     messages = [found[id_] for id_ in message_ids]
-    standings = {one.account.id: one for one in await operations.standings()}
-    return [(one, standings.get(one.route.account_id) if one.route else None) for one in messages]
+    statuses = {one.account.id: one for one in await operations.account_statuses()}
+    return [(one, statuses.get(one.route.account_id) if one.route else None) for one in messages]
 
 
-def _ended(message: Message, standing: AccountStatus | None, deadline: datetime) -> bool:
+def _ended(message: Message, status: AccountStatus | None, deadline: datetime) -> bool:
     """Whether a message is done, or certainly can't be sent before *deadline*."""
     if message.status is Status.UNKNOWN:
         looks = [attempt.next_lookup_at for segment in message.segments for attempt in segment.attempts]
@@ -79,13 +79,13 @@ def _ended(message: Message, standing: AccountStatus | None, deadline: datetime)
         return True
     if any(segment.status is Status.SENDING for segment in message.segments):
         return False
-    if standing is None or standing.account.paused_since is not None:
+    if status is None or status.account.paused_since is not None:
         return True
-    frees = (standing.account.wait_until, standing.hour.free_at, standing.day.free_at)
+    frees = (status.account.wait_until, status.hour.free_at, status.day.free_at)
     return any(free_at is not None and free_at > deadline for free_at in frees)
 
 
-def _fault(message: Message, standing: AccountStatus | None) -> errors.RelayError | None:
+def _fault(message: Message, status: AccountStatus | None) -> errors.RelayError | None:
     why = explain_all(message.reasons)
     match message.status:
         case Status.SENT:
@@ -99,27 +99,27 @@ def _fault(message: Message, standing: AccountStatus | None) -> errors.RelayErro
         case Status.CANCELLED:
             return errors.NotAllowed(sentence("canceled"))
         case _:
-            return _still_waiting(message, standing)
+            return _still_waiting(message, status)
 
 
-def _still_waiting(message: Message, standing: AccountStatus | None) -> errors.RelayError:
+def _still_waiting(message: Message, status: AccountStatus | None) -> errors.RelayError:
     """Return why an open message isn't sent now: by its account, then by its own latest attempt."""
     attempts = [attempt for segment in message.segments for attempt in segment.attempts]
     latest = attempts[-1] if attempts else None
     why = explain_all(message.reasons) or "Others are ahead of it."
     later = sentence("queued", why=why)
-    if standing is not None and standing.account.paused_since is not None:
+    if status is not None and status.account.paused_since is not None:
         if latest is not None and latest.http_status in (401, 403):
             return errors.RefusedByCallRail(f"{why} The message stays queued.")
         return errors.Waiting(later)
-    if standing is not None and _is_unreachable(standing, latest):
+    if status is not None and _is_unreachable(status, latest):
         detail = f" {latest.detail}" if latest is not None else ""
         return errors.Unavailable(sentence("unreachable", detail=detail))
     return errors.Waiting(f"{later} `callrail-relay serve` sends it.")
 
 
-def _is_unreachable(standing: AccountStatus, latest: Attempt | None) -> bool:
-    if standing.account.wait_until is not None:
-        return standing.account.wait_reason in (UNREACHABLE, NO_ANSWER)
-    full = standing.hour.free_at is not None or standing.day.free_at is not None
+def _is_unreachable(status: AccountStatus, latest: Attempt | None) -> bool:
+    if status.account.wait_until is not None:
+        return status.account.wait_reason in (UNREACHABLE, NO_ANSWER)
+    full = status.hour.free_at is not None or status.day.free_at is not None
     return not full and latest is not None and latest.outcome is OutcomeKind.NOT_SENT

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from callrail_relay.clock import Cached, Clock
-from callrail_relay.domain import teller
+from callrail_relay.domain import sentences_from
 from callrail_relay.domain.health import LITTLE_SPACE, CheckResult, Condition
 from callrail_relay.domain.message import instant
 from callrail_relay.domain.routing import Discovery, Route
@@ -43,7 +43,7 @@ class HealthReport:
         return {"ok": self.exit_code == 0, "checks": [finding.document() for finding in self.findings]}
 
 
-says = teller(__package__, "health")
+says = sentences_from(__package__, "health")
 """What a check found, as `doctor` and the dashboard show it."""
 
 
@@ -207,12 +207,12 @@ def _minutes(span: timedelta) -> str:
 
 
 async def check_accounts(operations: Operations) -> str:
-    for standing in await operations.standings():
-        account = standing.account
+    for status in await operations.account_statuses():
+        account = status.account
         if account.paused_since is not None:
             why = "" if account.paused_reason is None else explain(account.paused_reason)
             raise Waiting(says("paused", account=account.id, why=why))
-        if standing.foreign:
+        if status.foreign:
             raise CheckWarning(says("foreign_account", account=account.id))
     if not operations.account_ids:
         raise CheckWarning(says("not_tried"))

@@ -53,15 +53,15 @@ class StatusReport:
             "version": __version__,
             "relay": self.facts.running.document(),
             "last_from_if3": instant(self.facts.last_from_if3),
-            "accounts": [_standing_document(standing) for standing in self.facts.standings],
+            "accounts": [_account_document(status) for status in self.facts.accounts],
             "messages": as_json(self.counts),
             "drains_at": instant(self.facts.drains_at),
             "shadow": self.facts.shadow.document(),
         }
 
 
-def _standing_document(standing: AccountStatus) -> dict[str, Any]:
-    account = standing.account
+def _account_document(status: AccountStatus) -> dict[str, Any]:
+    account = status.account
 
     def entry(name: str, at: datetime | None, reason: Reason | None) -> dict[str, Any] | None:
         return None if at is None else {name: instant(at), "reason": reason and says(reason)}
@@ -70,8 +70,8 @@ def _standing_document(standing: AccountStatus) -> dict[str, Any]:
         "account_id": account.id,
         "paused": entry("since", account.paused_since, account.paused_reason),
         "waits": entry("until", account.wait_until, account.wait_reason),
-        "hour": as_json(standing.hour),
-        "day": as_json(standing.day),
+        "hour": as_json(status.hour),
+        "day": as_json(status.day),
     }
 
 
@@ -102,7 +102,7 @@ class Operations:
             lambda connection, now: Facts(
                 now=now,
                 running=Running(),
-                standings=budget.read_standings(connection, now, ids, limits),
+                accounts=budget.read_account_statuses(connection, now, ids, limits),
                 waiting=history.read_waiting(connection, now),
                 any_sent=history.any_sent(connection, now),
                 contacts=presence.read_contacts(connection, now, ids),
@@ -112,8 +112,8 @@ class Operations:
         )
         return replace(facts, running=await self.store.running())
 
-    async def standings(self) -> Sequence[AccountStatus]:
-        return await self.store.read(budget.read_standings, self.account_ids, self.mapping.limits)
+    async def account_statuses(self) -> Sequence[AccountStatus]:
+        return await self.store.read(budget.read_account_statuses, self.account_ids, self.mapping.limits)
 
     async def list_messages(self, wanted: MessageFilter) -> list[Message]:
         return await self._shown(await self.store.read(queries.list_messages, wanted))
@@ -261,8 +261,8 @@ class Operations:
             await self.store.write(opt_outs.add_opt_out, number, recipient, reason)
         return [one for one in await self.opt_outs() if one.recipient == recipient]
 
-    async def import_opt_outs(self, people: Sequence[OptOut], told: Callable[[int], None]) -> int:
-        """Add a list; people without a number count for all of ours. *told* gets how many are done."""
+    async def import_opt_outs(self, people: Sequence[OptOut], on_progress: Callable[[int], None]) -> int:
+        """Add a list; people without a number count for all of ours. *on_progress* gets how many are done."""
         ours = await self._our_numbers()
         added = 0
         for start in range(0, len(people), PORTION):
@@ -273,7 +273,7 @@ class Operations:
                 for number in ([one.tracking_number] if one.tracking_number else ours)
             ]
             added += await self.store.write(opt_outs.add_opt_outs, entries)
-            told(len(portion))
+            on_progress(len(portion))
         return added
 
     async def _our_numbers(self) -> list[str]:
@@ -310,10 +310,10 @@ class Operations:
     async def _shown(self, messages: Sequence[Message]) -> list[Message]:
         """Return the messages with what they wait for, and the segments that a text will be split into."""
         waiting = any(message.status in OPEN for message in messages)
-        standings = {one.account.id: one for one in await self.standings()} if waiting else {}
-        return [self._with_plan(message, standings) for message in messages]
+        statuses = {one.account.id: one for one in await self.account_statuses()} if waiting else {}
+        return [self._with_plan(message, statuses) for message in messages]
 
-    def _with_plan(self, message: Message, standings: Mapping[str, AccountStatus]) -> Message:
+    def _with_plan(self, message: Message, statuses: Mapping[str, AccountStatus]) -> Message:
         if not message.segments:
             planned = planned_segments(message.text, self.mapping.max_characters)
             message = replace(message, segments=planned)
@@ -324,7 +324,7 @@ class Operations:
         if account_id not in self.account_ids:
             why = [Reason("foreign_account", {"account_id": account_id})]
         else:
-            why = _wait_reasons(standings[account_id])
+            why = _wait_reasons(statuses[account_id])
             if message.blocked_until is not None:
                 why.append(Reason("behind_unknown", {"until": instant(message.blocked_until)}))
         return replace(message, reasons=(*message.reasons, *why))
@@ -338,15 +338,15 @@ async def _count(ids: Sequence[str], decide: Callable[[str], Awaitable[bool]]) -
     return done
 
 
-def _wait_reasons(standing: AccountStatus) -> list[Reason]:
+def _wait_reasons(status: AccountStatus) -> list[Reason]:
     """Return what keeps an account's texts waiting, and until when; nothing if they only take turns."""
-    account = standing.account
+    account = status.account
     if account.paused_since is not None:
         return [Reason("paused", _cause(account.paused_reason))]
     if account.wait_until is not None:
         waits = {**_cause(account.wait_reason), "until": instant(account.wait_until)}
         return [Reason("account_waits", waits)]
-    for name, window in (("hour", standing.hour), ("day", standing.day)):
+    for name, window in (("hour", status.hour), ("day", status.day)):
         if window.free_at is not None:
             until = instant(window.free_at)
             used = {"window": name, "used": window.used, "allowed": window.allowed, "until": until}

@@ -54,7 +54,7 @@ class PublicAddress:
         except RelayError as error:
             result = error
         self.last = self.store.clock.monotonic(), result
-        return _told(result)
+        return _sentence_or_raise(result)
 
     async def recent(self) -> str:
         """Return or raise the last result while it's recent, else check again."""
@@ -62,7 +62,7 @@ class PublicAddress:
             at, result = self.last
             lasts = AGAIN if isinstance(result, RelayError) else EVERY
             if self.store.clock.monotonic() - at < lasts.total_seconds():
-                return _told(result)
+                return _sentence_or_raise(result)
         return await self.check()
 
     @property
@@ -117,7 +117,7 @@ class PublicAddress:
         return says("reached", url=url)
 
 
-def _told(result: str | RelayError) -> str:
+def _sentence_or_raise(result: str | RelayError) -> str:
     if isinstance(result, RelayError):
         raise result
     return result

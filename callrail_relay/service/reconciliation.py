@@ -40,13 +40,13 @@ class Reconciliation(PeriodicTask):
             due.route, due.recipient, since=due.started_at, conversation_id=due.conversation_id
         )
         for settled in await self.store.write(lookups.record_lookup, due, lookup, self.policy):
-            tell(self.hook, settled)
+            report_settled(self.hook, settled)
         if lookup.fault is not None:
             self.hook(events.LookupFailed(message_id=due.message_id, reason=lookup.fault))
         self.settled()
 
 
-def tell(hook: EventHook, settled: Settled) -> None:
+def report_settled(hook: EventHook, settled: Settled) -> None:
     hook(events.OutcomeFound(message_id=settled.message_id, status=settled.status, detail=settled.detail))
     if settled.twice:
         hook(events.SentTwice(message_id=settled.message_id))

@@ -15,7 +15,7 @@ from callrail_relay.outbox import replies as store_replies
 from callrail_relay.outbox.inbound import ingest
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.background import PeriodicTask, Refused, uncounted
-from callrail_relay.service.reconciliation import tell
+from callrail_relay.service.reconciliation import report_settled
 
 SIGNATURE_HEADER = "Signature"
 EVENT = "event"  # the query parameter of the URLs that we register; its values are EVENTS
@@ -42,7 +42,7 @@ class InboundTexts:
 
     def _report(self, text: inbound.Ingested) -> None:
         if text.settled is not None:
-            tell(self.hook, text.settled)
+            report_settled(self.hook, text.settled)
         if text.by_others:
             self.hook(events.SentByOthers(resource_id=text.key, account_id=text.account_id))
         if text.direction is inbound.Direction.IN:

@@ -221,12 +221,16 @@ async def make_report(
 
 
 async def import_opt_outs(
-    conversations: Conversations, policy: InboundPolicy, *, since: datetime, told: Callable[[int], None]
+    conversations: Conversations,
+    policy: InboundPolicy,
+    *,
+    since: datetime,
+    on_progress: Callable[[int], None],
 ) -> str | None:
     """
     Do what people asked for in CallRail's conversations, page by page, as if their replies came now.
 
-    *told* gets how many conversations were read. Returns why it broke off; the next run continues there.
+    *on_progress* gets how many were read. Returns why it broke off; the next run continues there.
     """
     store, policy = conversations.store, replace(policy, forwards=False)
     read, days = 0, (await store.now() - since).days
@@ -244,5 +248,5 @@ async def import_opt_outs(
             # Only now: a page that a crash cuts off is read again.
             await store.write(note_requests, account_id, 0, purpose)
             read, is_last = read + len(seen.conversations), seen.is_last
-            told(read)
+            on_progress(read)
     return None

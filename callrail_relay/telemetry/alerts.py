@@ -124,7 +124,7 @@ class AppriseChannels:
     def services(self) -> list[str]:
         return [str(channel[0].service_name) for _, channel in self.channels]
 
-    async def tell_of(self, incidents: Sequence[Incident]) -> list[str]:
+    async def send_alerts(self, incidents: Sequence[Incident]) -> list[str]:
         """Tell all channels; return the names of those that failed. Raises Unavailable if all did."""
         level = min((one.level for one in incidents), key=list(_KINDS).index)
         title, words = alert_title(incidents, level), alert_text(incidents)

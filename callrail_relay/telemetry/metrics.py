@@ -81,7 +81,7 @@ class Metrics:
     def exposition(self, stats: StoreStats | None, accept: str) -> tuple[bytes, str]:
         """Return all metrics in the format that *accept* asks for, and its type; *stats* may be missing."""
         encode, content_type = choose_encoder(accept)
-        return encode(_Together(self._registry, stats)), content_type
+        return encode(_Collector(self._registry, stats)), content_type
 
     def __call__(self, event: events.Event) -> None:
         match event:
@@ -96,7 +96,7 @@ class Metrics:
             self._count(name, vars(event) | values)
 
 
-class _Together(Collector):
+class _Collector(Collector):
     def __init__(self, counted: Collector, stats: StoreStats | None) -> None:
         self._counted = counted
         self._stats = stats
@@ -131,13 +131,13 @@ def _read(stats: StoreStats) -> Iterator[Metric]:
     yield _gauge("releasing_messages", [((), counts.releasing)])
     yield _gauge("lookups_waiting", [((), counts.look_ups)])
     yield _gauge("opt_outs", [((), stats.opt_outs)])
-    yield from _read_accounts(stats.facts.standings)
+    yield from _read_accounts(stats.facts.accounts)
 
 
-def _read_accounts(standings: Sequence[AccountStatus]) -> Iterator[Metric]:
-    hours = [((one.account.id, "hour"), one.hour) for one in standings]
-    windows = [*hours, *(((one.account.id, "day"), one.day) for one in standings)]
-    accounts = [((one.account.id,), one, one.account) for one in standings]
+def _read_accounts(statuses: Sequence[AccountStatus]) -> Iterator[Metric]:
+    hours = [((one.account.id, "hour"), one.hour) for one in statuses]
+    windows = [*hours, *(((one.account.id, "day"), one.day) for one in statuses)]
+    accounts = [((one.account.id,), one, one.account) for one in statuses]
     empty = [(id_, one.drains_at.timestamp()) for id_, one, _ in accounts if one.drains_at is not None]
     yield _gauge("budget_used", [(labels, window.used) for labels, window in windows])
     yield _gauge("budget_allowed", [(labels, window.allowed) for labels, window in windows])

@@ -144,7 +144,7 @@ class Login:
         """End a session. A copy of its cookie is refused until the relay restarts."""
         self._signed_out.append(session.id)
 
-    def tell(self, session: Session, notice: Notice) -> str:
+    def keep_notice(self, session: Session, notice: Notice) -> str:
         """Keep a notice for the next page, and return the name by which that page finds it."""
         name = secrets.token_urlsafe(6)
         self._notices[session.id, name] = notice

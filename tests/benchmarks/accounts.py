@@ -192,7 +192,7 @@ async def cost(url: str, number: int) -> dict[str, float]:
     async def home() -> None:
         facts = await operations.facts()
         await pages.arrivals()
-        await pages.frees_at([one.account.id for one in most_pressing(facts.standings, MOST_SHOWN)])
+        await pages.frees_at([one.account.id for one in most_pressing(facts.accounts, MOST_SHOWN)])
         await pages.today(since)
         render(facts)
 

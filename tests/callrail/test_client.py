@@ -152,8 +152,8 @@ async def assert_unknown(rig: Rig, id_: str, *, taken: int, status: int | None =
 
 
 async def used(rig: Rig) -> int:
-    [standing] = await rig.operations.standings()
-    return standing.hour.used
+    [status] = await rig.operations.account_statuses()
+    return status.hour.used
 
 
 # --- CallRail took it ------------------------------------------------------------------------------------
@@ -219,12 +219,12 @@ async def test_wait_after_failed_connections_grows(tmp_path: Path) -> None:
         longest = []
         for strikes in range(14):
             await rig.work(rig.delivery(), step=0)
-            [standing] = await rig.operations.standings()
-            assert standing.account.wait_until is not None
+            [status] = await rig.operations.account_statuses()
+            assert status.account.wait_until is not None
             longest.append(min(300, 2**strikes))
-            wait = standing.account.wait_until - rig.clock.now()
+            wait = status.account.wait_until - rig.clock.now()
             assert timedelta() <= wait <= timedelta(seconds=longest[-1])
-            rig.clock.set(standing.account.wait_until)
+            rig.clock.set(status.account.wait_until)
 
         assert 300 == longest[-1]
         assert 14 == len(transport.requests)

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from callrail_relay.callrail.simulator import Manner, Simulator
-from callrail_relay.callrail.simulator.webhooks import Telling
+from callrail_relay.callrail.simulator.webhooks import PostedWebhook
 from callrail_relay.callrail.wire import read_webhook, verify
 from callrail_relay.domain.inbound import Direction, ShownNumber
 from tests.callrail.simulated import RECIPIENT, asked, listening, make_client, make_simulator, text_form
@@ -36,9 +36,9 @@ def simulator() -> Simulator:
     return simulator
 
 
-def told(simulator: Simulator) -> list[Telling]:
+def told(simulator: Simulator) -> list[PostedWebhook]:
     asyncio.run(settle(simulator))
-    return simulator.webhooks.told
+    return simulator.webhooks.posted
 
 
 def body_of(simulator: Simulator) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def test_a_reply_is_told_as_it_was_seen(simulator: Simulator) -> None:
         name: type(value) for name, value in body.items()
     }
     assert ("***0122", "***0133") == (body["source_number"], body["destination_number"])
-    [telling] = simulator.webhooks.told
+    [telling] = simulator.webhooks.posted
     assert (RECEIVED, 200) == (telling.url, telling.status)
     assert verify([KEY], telling.body.encode(), telling.signature)
 
@@ -77,7 +77,7 @@ def test_each_text_that_goes_out_is_told(simulator: Simulator) -> None:
     assert (None, Direction.OUT) == (first.direction, second.direction)
     assert ShownNumber(RECIPIENT) == second.destination
     assert Direction.OUT is first.going(None, [simulator.tracking_number])
-    assert [SENT, SENT] == [telling.url for telling in simulator.webhooks.told]
+    assert [SENT, SENT] == [telling.url for telling in simulator.webhooks.posted]
 
 
 def test_a_webhook_is_told_as_was_asked_for(simulator: Simulator) -> None:
@@ -140,6 +140,6 @@ def test_webhooks_travel_over_http(simulator: Simulator) -> None:
                 response: httpx2.Response = await client.post("/sandbox/replies", json=reply)
                 assert 201 == response.status_code
             await settle(simulator)
-        return [telling.status for telling in simulator.webhooks.told]
+        return [telling.status for telling in simulator.webhooks.posted]
 
     assert [404, None] == asyncio.run(tell())

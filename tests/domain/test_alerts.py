@@ -28,11 +28,11 @@ from tests.support.policies import alert_policy
 POLICY = alert_policy()
 MINUTE = timedelta(minutes=1)
 GIGABYTE = 1024**3
-HEALTH = Facts(now=START, running=Running((Node(name="office"),)), standings=(), waiting=Waiting())
+HEALTH = Facts(now=START, running=Running((Node(name="office"),)), accounts=(), waiting=Waiting())
 WELL = AlertFacts(health=HEALTH, machine="office", free_bytes=GIGABYTE)
 
 
-def standing(
+def status(
     *, hour: int = 0, day: int = 0, paused: str | None = None, account_id: str = ACCOUNT
 ) -> AccountStatus:
     account = Account(id=account_id)
@@ -45,9 +45,9 @@ def standing(
     )
 
 
-def accounts(*standings: AccountStatus, now: datetime = START) -> AlertFacts:
+def accounts(*statuses: AccountStatus, now: datetime = START) -> AlertFacts:
     """All is well but for these accounts."""
-    return replace(WELL, health=replace(HEALTH, now=now, standings=standings))
+    return replace(WELL, health=replace(HEALTH, now=now, accounts=statuses))
 
 
 def test_a_node_whose_day_begins_later_sends_no_second_summary() -> None:
@@ -95,7 +95,7 @@ class Owner:
 
 
 def test_nothing_is_told_while_all_is_well() -> None:
-    facts = replace(accounts(standing(hour=74, day=499)), failures=4)
+    facts = replace(accounts(status(hour=74, day=499)), failures=4)
 
     assert not decide(facts, [], POLICY)
     assert not decide(WELL, [], POLICY)
@@ -103,15 +103,15 @@ def test_nothing_is_told_while_all_is_well() -> None:
 
 def test_a_pause_is_told_once_and_its_end_too() -> None:
     owner = Owner()
-    paused = accounts(standing(paused="Lunch."))
+    paused = accounts(status(paused="Lunch."))
 
     [told] = owner.see(paused)
     assert Code.PAUSED is told.code
     assert Reason("by_hand", {"note": "Lunch."}).document() == told.parameters["reason"]
     assert [] == owner.see(paused)
-    [over] = owner.see(accounts(standing()))
+    [over] = owner.see(accounts(status()))
     assert not over.is_open
-    assert [] == owner.see(accounts(standing()))
+    assert [] == owner.see(accounts(status()))
     assert 1 == len(owner.see(paused))
 
 
@@ -121,7 +121,7 @@ def test_callrail_out_of_reach_is_told_when_it_lasts() -> None:
     lost = Contact(answered_at=START - 9 * MINUTE, is_lost=True)
 
     def facts(contact: Contact, now: datetime = START) -> AlertFacts:
-        at = accounts(standing(), now=now)
+        at = accounts(status(), now=now)
         return replace(at, health=replace(at.health, contacts={ACCOUNT: contact}))
 
     assert [] == owner.see(facts(lost))
@@ -149,27 +149,27 @@ def test_a_limit_tells_each_threshold_that_it_passes() -> None:
     """Of several at once the highest, and at the very end that all is well."""
     owner = Owner()
     told = [
-        owner.see(accounts(standing(hour=used)))
+        owner.see(accounts(status(hour=used)))
         for used in (74, 75, 104, 110, 149, 150, 150, 140, 100, 70, 61, 59)
     ]
 
     assert [0, 1, 0, 1, 1, 1, 0, 0, 0, 0, 0, 1] == [len(one) for one in told]
     assert [50, 70, 90, 100] == [one[0].parameters["threshold"] for one in told[:-1] if one]
     assert not told[-1][0].is_open
-    assert 1 == len(owner.see(accounts(standing(hour=150))))
+    assert 1 == len(owner.see(accounts(status(hour=150))))
     assert {} != owner.known
 
 
 def test_a_threshold_that_is_passed_anew_is_told_anew() -> None:
     """When it had fallen far enough in between; going up and down by a few is one thing."""
     owner = Owner()
-    told = [owner.see(accounts(standing(hour=used))) for used in (150, 149, 150, 134, 150)]
+    told = [owner.see(accounts(status(hour=used))) for used in (150, 149, 150, 134, 150)]
 
     assert [1, 0, 0, 0, 1] == [len(one) for one in told]
 
 
 def test_hour_and_day_and_accounts_are_apart() -> None:
-    facts = accounts(standing(hour=80, day=600), standing(hour=80, account_id="ACC2"))
+    facts = accounts(status(hour=80, day=600), status(hour=80, account_id="ACC2"))
 
     assert 3 == len(Owner().see(facts))
 
@@ -237,9 +237,9 @@ def test_each_machine_speaks_for_its_own_disk() -> None:
 
 def test_what_was_told_to_no_one_is_dropped_when_it_is_over() -> None:
     owner = Owner()
-    owner.apply(decide(accounts(standing(paused="Lunch.")), [], POLICY))
+    owner.apply(decide(accounts(status(paused="Lunch.")), [], POLICY))
 
-    owner.apply(decide(accounts(standing()), list(owner.known.values()), POLICY))
+    owner.apply(decide(accounts(status()), list(owner.known.values()), POLICY))
 
     assert {} == owner.known
 
@@ -248,29 +248,29 @@ def test_what_may_have_been_told_is_told_to_be_over() -> None:
     """It may have arrived; and that something was wrong is worth knowing."""
     owner = Owner()
     owner.deaf = True
-    owner.see(accounts(standing(paused="Lunch.")))
+    owner.see(accounts(status(paused="Lunch.")))
     owner.deaf = False
 
-    [told] = owner.see(accounts(standing()))
+    [told] = owner.see(accounts(status()))
 
     assert not told.is_open
 
 
 def test_what_begins_again_before_its_end_was_told_goes_on() -> None:
     owner = Owner()
-    paused = accounts(standing(paused="Lunch."))
+    paused = accounts(status(paused="Lunch."))
     owner.see(paused)
     owner.deaf = True
-    owner.see(accounts(standing()))
+    owner.see(accounts(status()))
     owner.deaf = False
 
     assert [] == owner.see(paused)
-    assert 1 == len(owner.see(accounts(standing())))
+    assert 1 == len(owner.see(accounts(status())))
 
 
 def test_an_account_that_left_the_settings_is_forgotten() -> None:
     owner = Owner()
-    owner.see(accounts(standing(paused="Lunch.", hour=150)))
+    owner.see(accounts(status(paused="Lunch.", hour=150)))
 
     assert [] == owner.see(WELL)
     assert {} == owner.known
@@ -280,7 +280,7 @@ facts_of_any_kind = st.builds(
     lambda hour, paused, failures, free, ages, minutes: replace(
         held(*(age for age in ages), now=START + minutes * MINUTE),
         health=accounts(
-            standing(hour=hour, day=hour, paused="Lunch." if paused else None), now=START + minutes * MINUTE
+            status(hour=hour, day=hour, paused="Lunch." if paused else None), now=START + minutes * MINUTE
         ).health,
         failures=failures,
         free_bytes=free * 10 * 1024**2,
@@ -309,7 +309,7 @@ def test_every_alarm_has_its_end(sequence: list[AlertFacts], data: st.DataObject
         assert [] == owner.see(facts)
     heard = {one.key for one in owner.heard if one.is_open}
 
-    owner.see(accounts(standing(), now=START + 1000 * MINUTE))
+    owner.see(accounts(status(), now=START + 1000 * MINUTE))
 
     assert {} == owner.known
     last = {one.key: one.is_open for one in owner.heard}

@@ -15,7 +15,7 @@ from callrail_relay.sentences import STEPS, TODOS
 NOW = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
 RUNNING = Running((Node(name="office", since=NOW),))
 URL = PublicUrl(url="https://texts.example.com")
-NOTHING = Facts(now=NOW, running=Running(), standings=(), waiting=Waiting(), any_sent=False)
+NOTHING = Facts(now=NOW, running=Running(), accounts=(), waiting=Waiting(), any_sent=False)
 
 
 def account(paused: Reason | None = None) -> tuple[AccountStatus, ...]:
@@ -23,7 +23,7 @@ def account(paused: Reason | None = None) -> tuple[AccountStatus, ...]:
     return (AccountStatus(account=one, hour=Window(0, 150), day=Window(0, 1000), pending=0, drains_at=None),)
 
 
-CONFIGURED = replace(NOTHING, standings=account())
+CONFIGURED = replace(NOTHING, accounts=account())
 STARTED = replace(CONFIGURED, running=RUNNING)
 CONNECTED = replace(STARTED, contacts={"ACC1": Contact(answered_at=NOW)})
 REACHED = replace(CONNECTED, public_url=replace(URL, answered=True))
@@ -36,10 +36,10 @@ POSTED = replace(REACHED, last_from_if3=NOW)
         (NOTHING, set(), Todo.CONFIGURE),
         (CONFIGURED, {"number"}, Todo.START),
         (STARTED, {"number"}, Todo.CHECK),
-        (replace(CONNECTED, standings=account(Reason("unauthorized"))), {"number"}, Todo.NEW_KEY),
+        (replace(CONNECTED, accounts=account(Reason("unauthorized"))), {"number"}, Todo.NEW_KEY),
         # It knows the key: what it said is in the verdict.
-        (replace(CONNECTED, standings=account(Reason("forbidden"))), {"key", "number"}, Todo.EXPOSE),
-        (replace(CONNECTED, standings=account(Reason("by_hand"))), {"key", "number"}, Todo.EXPOSE),
+        (replace(CONNECTED, accounts=account(Reason("forbidden"))), {"key", "number"}, Todo.EXPOSE),
+        (replace(CONNECTED, accounts=account(Reason("by_hand"))), {"key", "number"}, Todo.EXPOSE),
         (replace(CONNECTED, running=Running()), {"key", "number"}, Todo.START),
         (CONNECTED, {"key", "number"}, Todo.EXPOSE),
         (replace(CONNECTED, public_url=URL), {"key", "number"}, Todo.CHECK_ADDRESS),

@@ -42,12 +42,12 @@ ANSWERED = Contact(answered_at=START)
 URL = PublicUrl(url="https://texts.example.com")
 
 
-def facts(standing: AccountStatus = STANDING, contact: Contact = ANSWERED, **others: object) -> Facts:
-    """A relay in good standing, with what differs."""
+def facts(status: AccountStatus = STANDING, contact: Contact = ANSWERED, **others: object) -> Facts:
+    """A relay in good status, with what differs."""
     usual = Facts(
         now=START,
         running=Running((Node(name="office", since=START - timedelta(hours=1)),)),
-        standings=(standing,),
+        accounts=(status,),
         waiting=Waiting(),
         contacts={ACCOUNT: contact},
         public_url=replace(URL, answered=True),
@@ -88,7 +88,7 @@ def test_all_is_well_only_as_far_as_is_known() -> None:
 @pytest.mark.parametrize(
     ("found", "code"),
     [
-        (facts(standings=()), Code.NOT_SET_UP),
+        (facts(accounts=()), Code.NOT_SET_UP),
         (facts(running=Running()), Code.NOT_RUNNING),
         (
             facts(failed_checks=[CheckResult(name="disk", condition=Condition.FAILED, detail="Full.")]),
@@ -111,7 +111,7 @@ def test_all_is_well_only_as_far_as_is_known() -> None:
         (facts(waiting=waiting("held")), Code.NEEDS_REVIEW),
         (facts(waiting=waiting("unknown")), Code.NEEDS_REVIEW),
         (facts(waiting=waiting("failed")), Code.NEEDS_REVIEW),
-        (facts(standings=(STANDING, FOREIGN)), Code.FOREIGN_ACCOUNT),
+        (facts(accounts=(STANDING, FOREIGN)), Code.FOREIGN_ACCOUNT),
         (facts(unused_settings=("callrail.tracking_number",)), Code.NEEDS_RESTART),
         (facts(waiting=waiting("looked_up")), Code.LOOKED_UP),
         (facts(public_url=URL), Code.PUBLIC_URL_UNCHECKED),
@@ -127,7 +127,7 @@ def test_an_account_that_is_not_in_the_settings_is_no_set_up() -> None:
     """Its texts wait for a person, so nothing tells when the queue will be empty."""
     assert [Code.NOT_SET_UP, Code.FOREIGN_ACCOUNT] == codes(facts(FOREIGN))
     assert SOON == facts(QUEUED).drains_at
-    assert facts(standings=(QUEUED, FOREIGN)).drains_at is None
+    assert facts(accounts=(QUEUED, FOREIGN)).drains_at is None
 
 
 def test_the_worst_comes_first() -> None:

@@ -97,11 +97,11 @@ async def test_a_late_result_changes_nothing(
     claim = await worker.take()
     clock.advance(LEASE)
     await worker.settle_abandoned()
-    before, standing = await find(outbox, id_), await worker.standing()
+    before, status = await find(outbox, id_), await worker.status()
 
     assert await worker.record(claim, late) is None
 
-    assert (before, standing) == (await find(outbox, id_), await worker.standing())
+    assert (before, status) == (await find(outbox, id_), await worker.status())
 
 
 async def test_a_late_yes_is_proof(outbox: Store, worker: Worker, clock: ManualClock) -> None:
@@ -128,7 +128,7 @@ async def test_an_abandoned_attempt_keeps_its_place_in_the_budget(
     clock.advance(LEASE)
     await worker.settle_abandoned()
 
-    assert 1 == (await worker.standing()).hour.used
+    assert 1 == (await worker.status()).hour.used
 
 
 async def test_the_rest_of_an_abandoned_text_does_not_leave(

@@ -106,7 +106,7 @@ async def test_one_node_at_a_time_tells(outbox: Store, second_outbox: Store, clo
     assert [] == await second_outbox.write(alerts.claim_alerts, MINUTE)
     clock.advance(MINUTE)
     assert ["paused:ACC1"] == [one.key for one in await second_outbox.write(alerts.claim_alerts, MINUTE)]
-    await second_outbox.write(alerts.mark_told, [claimed])
+    await second_outbox.write(alerts.mark_reported, [claimed])
     clock.advance(MINUTE)
     assert [] == await outbox.write(alerts.claim_alerts, MINUTE)
     assert {START + MINUTE, START} == {one.told_at for one in await outbox.read(alerts.read_incidents)}
@@ -123,7 +123,7 @@ async def test_the_end_is_told_and_then_forgotten(outbox: Store) -> None:
 
     [claimed] = await outbox.write(alerts.claim_alerts, MINUTE)
     assert over(begun) == claimed
-    await outbox.write(alerts.mark_told, [claimed])
+    await outbox.write(alerts.mark_reported, [claimed])
     assert [] == await outbox.read(alerts.read_incidents)
 
 
@@ -166,7 +166,7 @@ async def test_what_changed_while_it_was_told_is_told_anew(outbox: Store) -> Non
     await change(outbox, None, begun)
     claimed = await outbox.write(alerts.claim_alerts, MINUTE)
     await change(outbox, begun, over(begun))
-    await outbox.write(alerts.mark_told, claimed)
+    await outbox.write(alerts.mark_reported, claimed)
     await outbox.write(alerts.put_off, claimed, START + MINUTE)
 
     assert [over(begun)] == await outbox.write(alerts.claim_alerts, MINUTE)

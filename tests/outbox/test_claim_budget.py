@@ -267,12 +267,12 @@ async def test_what_did_not_leave_costs_nothing(
     """Its place is free again at once."""
     await put(outbox, "Hello")
     claim = await worker.take()
-    assert 1 == (await worker.standing()).hour.used
+    assert 1 == (await worker.status()).hour.used
 
     await worker.finish(claim, outcome)
 
-    standing = await worker.standing()
-    assert (0, 0) == (standing.hour.used, standing.day.used)
+    status = await worker.status()
+    assert (0, 0) == (status.hour.used, status.day.used)
 
 
 @pytest.mark.parametrize(
@@ -286,8 +286,8 @@ async def test_what_may_have_left_keeps_its_place(
     await worker.send(outcome)
 
     async def used() -> tuple[int, int]:
-        standing = await worker.standing()
-        return standing.hour.used, standing.day.used
+        status = await worker.status()
+        return status.hour.used, status.day.used
 
     assert (1, 1) == await used()
     clock.advance(HOUR)
@@ -304,13 +304,13 @@ async def test_another_program_on_the_account_counts(
     await put_many(outbox, 5)
     await worker.send(sent_with(hour_allowed=10, hour_used=7, day_allowed=100, day_used=9))
 
-    standing = await worker.standing()
-    assert (7, 9) == (standing.hour.used, standing.day.used)
+    status = await worker.status()
+    assert (7, 9) == (status.hour.used, status.day.used)
     assert 3 == len(await worker.take_all())
     assert START + HOUR == await worker.waits()
     clock.advance(HOUR)
-    standing = await worker.standing()
-    assert (0, 8 + 4) == (standing.hour.used, standing.day.used)
+    status = await worker.status()
+    assert (0, 8 + 4) == (status.hour.used, status.day.used)
 
 
 async def test_a_lower_count_of_callrail_is_not_believed(outbox: Store, worker: Worker) -> None:
@@ -320,7 +320,7 @@ async def test_a_lower_count_of_callrail_is_not_believed(outbox: Store, worker: 
     await worker.send()
     await worker.send(sent_with(hour_used=1, day_used=1))
 
-    assert 2 == (await worker.standing()).hour.used
+    assert 2 == (await worker.status()).hour.used
     assert 1 == len(await worker.take_all())
 
 
@@ -336,7 +336,7 @@ async def test_the_excess_of_another_program_ends_before_ours(
 
     # The first of ours and the five of the others end together, the four later ones half an hour after.
     assert START + HOUR == await worker.waits()
-    assert START + HOUR == (await worker.standing()).hour.free_at
+    assert START + HOUR == (await worker.status()).hour.free_at
     clock.set(START + HOUR)
     assert 6 == len(await worker.take_all())
 
@@ -377,8 +377,8 @@ async def test_a_lower_limit_of_callrail_holds(outbox: Store, worker: Worker) ->
     await put_many(outbox, 5)
     await worker.send(sent_with(hour_allowed=3, day_allowed=4))
 
-    standing = await worker.standing()
-    assert (3, 4) == (standing.hour.allowed, standing.day.allowed)
+    status = await worker.status()
+    assert (3, 4) == (status.hour.allowed, status.day.allowed)
     assert 2 == len(await worker.take_all())
 
 
@@ -388,8 +388,8 @@ async def test_a_higher_limit_of_callrail_does_not_raise_the_setting(outbox: Sto
     await put_many(outbox, 5)
     await worker.send(sent_with(hour_allowed=500, day_allowed=5000))
 
-    standing = await worker.standing()
-    assert (2, 3) == (standing.hour.allowed, standing.day.allowed)
+    status = await worker.status()
+    assert (2, 3) == (status.hour.allowed, status.day.allowed)
 
 
 async def test_a_limit_that_callrail_raises_again_holds(outbox: Store, worker: Worker) -> None:

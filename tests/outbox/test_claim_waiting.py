@@ -57,7 +57,7 @@ async def test_after_a_refusal_for_the_moment_the_account_waits(outbox: Store, w
     await worker.send(RateLimited(429, "Rate limit exceeded.", retry_after=30))
 
     assert START + timedelta(seconds=30) == await worker.waits()
-    account = (await worker.standing()).account
+    account = (await worker.status()).account
     assert (START + timedelta(seconds=30), 1) == (account.wait_until, account.strikes)
     assert account.wait_reason is not None
 
@@ -73,7 +73,7 @@ async def test_one_probe_goes_after_the_wait(outbox: Store, worker: Worker, cloc
     assert await worker.waits() is None
     await worker.finish(probe)
     assert ["Text 1", "Text 2"] == [claim.content for claim in await worker.take_all()]
-    assert 0 == (await worker.standing()).account.strikes
+    assert 0 == (await worker.status()).account.strikes
 
 
 async def test_a_probe_that_is_refused_doubles_the_wait(
@@ -130,7 +130,7 @@ async def test_refusals_of_texts_that_left_together_are_one_strike(
         await worker.finish(claim, TOO_MANY)
         clock.advance(1)
 
-    account = (await worker.standing()).account
+    account = (await worker.status()).account
     assert (1, START + MINUTE + timedelta(seconds=2)) == (account.strikes, account.wait_until)
 
 
@@ -141,7 +141,7 @@ async def test_a_shorter_wait_does_not_shorten_a_longer_one(outbox: Store, worke
     await worker.finish(first, RateLimited(429, "Rate limit exceeded.", retry_after=300))
     await worker.finish(second, NotSent("no route."))
 
-    assert START + timedelta(minutes=5) == (await worker.standing()).account.wait_until
+    assert START + timedelta(minutes=5) == (await worker.status()).account.wait_until
 
 
 @pytest.mark.parametrize("outcome", [SENT, REFUSED], ids=lambda outcome: str(outcome.kind.value))
@@ -220,10 +220,10 @@ async def test_three_texts_that_a_firewall_refuses_in_a_row_pause_the_account(
     ids = [await put(outbox, f"Text {number}", to=recipient(number)) for number in range(5)]
     for _ in range(2):
         await worker.send(FIREWALL)
-    assert (await worker.standing()).account.paused_since is None
+    assert (await worker.status()).account.paused_since is None
     await Worker(second_outbox, node="node-2").send(FIREWALL)
 
-    account = (await worker.standing()).account
+    account = (await worker.status()).account
     assert START == account.paused_since
     assert account.paused_reason is not None
     assert "firewalled" == account.paused_reason.code
@@ -233,7 +233,7 @@ async def test_three_texts_that_a_firewall_refuses_in_a_row_pause_the_account(
     assert ["firewall"] == await codes_of(outbox, ids[2])
     await outbox.write(decisions.resume, ACCOUNT)
     await worker.send(FIREWALL)
-    assert (await worker.standing()).account.paused_since is None
+    assert (await worker.status()).account.paused_since is None
 
 
 async def test_a_text_sent_between_shows_that_the_address_is_not_blocked(
@@ -245,7 +245,7 @@ async def test_a_text_sent_between_shows_that_the_address_is_not_blocked(
     for outcome in (FIREWALL, FIREWALL, SENT, FIREWALL, FIREWALL):
         await worker.send(outcome)
 
-    assert (await worker.standing()).account.paused_since is None
+    assert (await worker.status()).account.paused_since is None
 
 
 async def test_resuming_forgets_what_made_the_account_wait(outbox: Store, worker: Worker) -> None:
@@ -255,7 +255,7 @@ async def test_resuming_forgets_what_made_the_account_wait(outbox: Store, worker
     await outbox.write(decisions.resume, ACCOUNT)
 
     assert 3 == len(await worker.take_all())
-    account = (await worker.standing()).account
+    account = (await worker.status()).account
     assert (0, None, None) == (account.strikes, account.wait_until, account.wait_reason)
 
 
@@ -265,7 +265,7 @@ async def test_a_pause_keeps_its_first_instant(outbox: Store, worker: Worker, cl
     clock.advance(60)
     await outbox.write(decisions.pause, ACCOUNT, "Longer holidays.")
 
-    account = (await worker.standing()).account
+    account = (await worker.status()).account
     assert (START, Reason("by_hand", {"note": "Longer holidays."})) == (
         account.paused_since,
         account.paused_reason,

@@ -87,7 +87,7 @@ async def test_an_attempt_is_settled_once(outbox: Store, workers: list[Worker]) 
     results = await asyncio.gather(*(worker.record(claim, SENT) for worker in workers * 3))
 
     assert 1 == sum(result is not None for result in results)
-    assert 1 == (await workers[0].standing()).hour.used
+    assert 1 == (await workers[0].status()).hour.used
 
 
 async def test_a_held_text_is_held_once(outbox: Store, workers: list[Worker]) -> None:

@@ -231,7 +231,7 @@ async def look(outbox: Store, message_id: str) -> None:
                     await outbox.read(queries.read_portion, export, after=0, size=2)
     await find(outbox, message_id)
     await outbox.read(queries.count_by_status)
-    await outbox.read(budget.read_standings, [ACCOUNT], LIMITS)
+    await outbox.read(budget.read_account_statuses, [ACCOUNT], LIMITS)
     await outbox.read(budget.last_accepted, [ACCOUNT])
     await outbox.read(queries.read_counts)
     await outbox.read(queries.count_opt_outs)
@@ -323,7 +323,7 @@ async def tend(outbox: Store, clock: ManualClock, message_id: str) -> None:
     await outbox.write(alerts.change_incidents, [Change(before=None, after=incident)])
     claimed = await outbox.write(alerts.claim_alerts, timedelta(minutes=1))
     await outbox.write(alerts.put_off, claimed, clock.now())
-    await outbox.write(alerts.mark_told, claimed)
+    await outbox.write(alerts.mark_reported, claimed)
     await outbox.read(alerts.read_incidents)
     batch = [make_submission(make_message(draft=make_draft(recipient=recipient(60))))]
     await outbox.rehearse(accept.accept, batch)

@@ -169,26 +169,26 @@ async def test_every_status_is_counted(outbox: Store, worker: Worker) -> None:
 
 async def test_an_account_without_texts_stands_well(worker: Worker) -> None:
     """Nothing used, nothing pending, nothing to drain."""
-    standing = await worker.standing()
+    status = await worker.status()
 
     assert (ACCOUNT, 0, 150, None) == (
-        standing.account.id,
-        standing.hour.used,
-        standing.hour.allowed,
-        standing.hour.free_at,
+        status.account.id,
+        status.hour.used,
+        status.hour.allowed,
+        status.hour.free_at,
     )
-    assert (0, 1000, None) == (standing.day.used, standing.day.allowed, standing.day.free_at)
-    assert (0, None) == (standing.pending, standing.drains_at)
+    assert (0, 1000, None) == (status.day.used, status.day.allowed, status.day.free_at)
+    assert (0, None) == (status.pending, status.drains_at)
 
 
 async def test_accounts_that_texts_wait_for_are_told_as_well(outbox: Store, worker: Worker) -> None:
     """Those of the settings come first; no text of the others is sent, so their queue has no end."""
     await put(outbox, "foreign", account_id="ACC-OLD")
 
-    standings = await outbox.read(budget.read_standings, [ACCOUNT], worker.policy.limits)
+    statuses = await outbox.read(budget.read_account_statuses, [ACCOUNT], worker.policy.limits)
 
-    assert [(ACCOUNT, 0), ("ACC-OLD", 1)] == [(one.account.id, one.pending) for one in standings]
-    assert [(False, None), (True, None)] == [(one.foreign, one.drains_at) for one in standings]
+    assert [(ACCOUNT, 0), ("ACC-OLD", 1)] == [(one.account.id, one.pending) for one in statuses]
+    assert [(False, None), (True, None)] == [(one.foreign, one.drains_at) for one in statuses]
 
 
 async def test_pending_counts_the_segments_still_to_leave(
@@ -199,7 +199,7 @@ async def test_pending_counts_the_segments_still_to_leave(
     await put(outbox, "after")
 
     async def pending() -> int:
-        return (await worker.standing()).pending
+        return (await worker.status()).pending
 
     assert 4 == await pending()
     claim = await worker.take()
@@ -215,7 +215,7 @@ async def test_a_queue_that_fits_drains_now(outbox: Store, worker: Worker) -> No
     """Whatever is pending may be sent at once."""
     await put_five(outbox)
 
-    assert START == (await worker.standing()).drains_at
+    assert START == (await worker.status()).drains_at
 
 
 async def test_a_queue_that_does_not_fit_drains_later(
@@ -228,9 +228,9 @@ async def test_a_queue_that_does_not_fit_drains_later(
     clock.advance(60)
     await worker.send()
 
-    standing = await worker.standing()
-    assert (2, START + HOUR) == (standing.hour.used, standing.hour.free_at)
-    assert START + 2 * HOUR == standing.drains_at
+    status = await worker.status()
+    assert (2, START + HOUR) == (status.hour.used, status.hour.free_at)
+    assert START + 2 * HOUR == status.drains_at
 
 
 async def test_what_is_in_flight_is_not_counted_twice(outbox: Store, worker: Worker) -> None:
@@ -239,7 +239,7 @@ async def test_what_is_in_flight_is_not_counted_twice(outbox: Store, worker: Wor
     await put(outbox, "Hello")
     await worker.take()
 
-    assert START == (await worker.standing()).drains_at
+    assert START == (await worker.status()).drains_at
 
 
 async def test_a_paused_queue_does_not_drain(outbox: Store, worker: Worker) -> None:
@@ -247,7 +247,7 @@ async def test_a_paused_queue_does_not_drain(outbox: Store, worker: Worker) -> N
     await put_five(outbox)
     await outbox.write(decisions.pause, ACCOUNT, "Holidays.")
 
-    assert (await worker.standing()).drains_at is None
+    assert (await worker.status()).drains_at is None
 
 
 async def test_a_queue_that_waits_drains_after_the_wait(outbox: Store, worker: Worker) -> None:
@@ -255,7 +255,7 @@ async def test_a_queue_that_waits_drains_after_the_wait(outbox: Store, worker: W
     await put_five(outbox)
     await worker.send(RateLimited(429, "Rate limit exceeded.", retry_after=120))
 
-    assert START + timedelta(seconds=120) == (await worker.standing()).drains_at
+    assert START + timedelta(seconds=120) == (await worker.status()).drains_at
 
 
 async def test_a_queue_drains_by_callrails_lower_limit(outbox: Store, worker: Worker) -> None:
@@ -263,4 +263,4 @@ async def test_a_queue_drains_by_callrails_lower_limit(outbox: Store, worker: Wo
     await put_five(outbox)
     await worker.send(sent_with(hour_allowed=2))
 
-    assert START + 2 * HOUR == (await worker.standing()).drains_at
+    assert START + 2 * HOUR == (await worker.status()).drains_at

@@ -137,14 +137,14 @@ async def test_a_second_result_changes_nothing(outbox: Store, worker: Worker, cl
     claim = await worker.take()
     await worker.finish(claim)
     before = await find(outbox, id_)
-    standing = await worker.standing()
+    status = await worker.status()
     clock.advance(1)
 
     assert await worker.record(claim, REFUSED) is None
     assert await worker.record(claim, RateLimited(429, "Rate limit exceeded.")) is None
 
     assert before == await find(outbox, id_)
-    assert standing == await worker.standing()
+    assert status == await worker.status()
 
 
 async def test_a_text_of_several_segments_is_sent_when_all_are(
@@ -239,5 +239,5 @@ async def test_an_answer_without_headers_says_nothing_of_the_limits(outbox: Stor
     await put(outbox, "one")
     await worker.send(SENT)
 
-    account = (await worker.standing()).account
+    account = (await worker.status()).account
     assert (None, None, None) == (account.hour_allowed, account.day_allowed, account.excess_at)

@@ -46,7 +46,7 @@ async def test_the_pieces_are_sent(outbox: Store, bold: Worker) -> None:
 
     assert words(400) == " ".join(claim.content for claim in sent)
     assert Status.SENT == await status_of(outbox, id_)
-    assert (await bold.standing()).pending == 0
+    assert (await bold.status()).pending == 0
 
 
 async def test_later_texts_wait_for_the_pieces(outbox: Store, bold: Worker) -> None:
@@ -84,9 +84,9 @@ async def test_the_account_remembers_the_length_when_the_shorter_one_passed(
     """The next long text is cut at 140 from the start."""
     await put(outbox, words(200))
     await bold.send(REFUSED)
-    assert (await bold.standing()).account.max_characters is None
+    assert (await bold.status()).account.max_characters is None
     await bold.send()
-    assert 140 == (await bold.standing()).account.max_characters
+    assert 140 == (await bold.status()).account.max_characters
     await put(outbox, words(400), to=recipient(5))
     await bold.send()
 
@@ -101,7 +101,7 @@ async def test_the_account_does_not_remember_what_was_not_the_reason(outbox: Sto
     await put(outbox, words(300), to=recipient(5))
 
     assert Status.FAILED == await status_of(outbox, id_)
-    assert (await bold.standing()).account.max_characters is None
+    assert (await bold.status()).account.max_characters is None
     assert words(300) == (await bold.take()).content
 
 
@@ -118,9 +118,9 @@ async def test_the_pieces_count_as_pending(outbox: Store, bold: Worker) -> None:
     await put(outbox, words(400))
     await bold.send(REFUSED)
 
-    assert 3 == (await bold.standing()).pending
+    assert 3 == (await bold.status()).pending
     await bold.send()
-    assert 2 == (await bold.standing()).pending
+    assert 2 == (await bold.status()).pending
 
 
 LOST = Unknown("the relay stopped.", own_fault=True)

@@ -285,8 +285,8 @@ class _Sendings:
 
     @property
     def used(self) -> int:
-        [standing] = self.bench.run(self.bench.outbox.read(budget.read_standings, [ACCOUNT], LIMITS))
-        return standing.day.used
+        [status] = self.bench.run(self.bench.outbox.read(budget.read_account_statuses, [ACCOUNT], LIMITS))
+        return status.day.used
 
     def check(self) -> None:
         """What was reported and what was taken is counted: only what others sent may be unknown yet."""

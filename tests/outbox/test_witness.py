@@ -44,8 +44,8 @@ async def tell(outbox: Store, content: str = "Hello", **what: object) -> Ingeste
 
 
 async def used(worker: Worker) -> tuple[int, int]:
-    standing = await worker.standing()
-    return standing.hour.used, standing.day.used
+    status = await worker.status()
+    return status.hour.used, status.day.used
 
 
 def links(store_url: str) -> list[int | None]:
@@ -331,8 +331,8 @@ async def test_texts_of_others_use_the_budget(outbox: Store, worker: Worker, clo
     clock.set(START + HOUR)
     assert (0, 3) == await used(worker)
     await worker.send()
-    standing = await worker.standing()
-    assert (4, None) == (standing.day.used, standing.drains_at)
+    status = await worker.status()
+    assert (4, None) == (status.day.used, status.drains_at)
 
 
 async def test_the_end_of_the_queue_reckons_with_others(outbox: Store, worker: Worker) -> None:
@@ -340,7 +340,7 @@ async def test_the_end_of_the_queue_reckons_with_others(outbox: Store, worker: W
     await tell(outbox, "From CallRail's page", person=KIM)
     await put(outbox, "Hello")
 
-    assert START + HOUR == (await worker.standing()).drains_at
+    assert START + HOUR == (await worker.status()).drains_at
 
 
 async def test_texts_of_others_of_another_account_cost_nothing(outbox: Store, worker: Worker) -> None:

@@ -99,9 +99,9 @@ class Worker:
             lookups=self.lookups,
         )
 
-    async def standing(self, account_id: str = ACCOUNT) -> AccountStatus:
-        (standing,) = await self.outbox.read(budget.read_standings, [account_id], self.policy.limits)
-        return standing
+    async def status(self, account_id: str = ACCOUNT) -> AccountStatus:
+        (status,) = await self.outbox.read(budget.read_account_statuses, [account_id], self.policy.limits)
+        return status
 
 
 async def put(outbox: Store, text: str, *, to: str = RECIPIENT, account_id: str = ACCOUNT) -> str:

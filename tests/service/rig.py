@@ -139,8 +139,8 @@ class Rig:
         return message
 
     async def paused_reason(self) -> str | None:
-        [standing] = await self.operations.standings()
-        reason = standing.account.paused_reason
+        [status] = await self.operations.account_statuses()
+        reason = status.account.paused_reason
         return None if reason is None else explain(reason)
 
     async def work(self, delivery: Delivery, *, turns: int = 1, step: float = 1.0) -> None:

@@ -40,7 +40,7 @@ def alerts_of(rig: Rig, *urls: str, free_bytes: int | None = GIGABYTE, weekly_su
         rig.outbox,
         rig.events,
         rig.operations.facts,
-        AppriseChannels.open(urls, setting="alerts.urls").tell_of,
+        AppriseChannels.open(urls, setting="alerts.urls").send_alerts,
         alert_policy(weekly_summary=weekly_summary),
         machine="office",
         free_bytes=lambda: free_bytes,
@@ -274,7 +274,7 @@ async def test_no_word_of_apprise_reaches_our_log(receiver: Receiver) -> None:
     logging.getLogger().addHandler(handler)
     try:
         with pytest.raises(Unavailable) as raised:
-            await AppriseChannels.open([NOWHERE], setting="alerts.urls").tell_of([incident])
+            await AppriseChannels.open([NOWHERE], setting="alerts.urls").send_alerts([incident])
     finally:
         logging.getLogger().removeHandler(handler)
 

@@ -437,8 +437,8 @@ async def test_what_no_request_can_be_made_of_is_certainly_not_sent(tmp_path: Pa
         )
         assert Status.SENT == (await rig.message(other)).status
         assert await rig.outbox.read(lookups.next_lookup, rig.lookups) is None
-        [standing] = await rig.operations.standings()
-        assert 1 == standing.hour.used
+        [status] = await rig.operations.account_statuses()
+        assert 1 == status.hour.used
 
 
 async def test_fault_of_our_own_while_recording_leaves_the_text_to_its_lease(

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 async def import_all(rig: Rig, find: object = None) -> str | None:
     since, told = rig.clock.now() - timedelta(days=700), list[int]()
     conversations = Conversations(rig.outbox, find or rig.callrail.find_replies, 800)  # type: ignore[arg-type]  # the finder of a test
-    return await import_opt_outs(conversations, rig.inbound, since=since, told=told.append)
+    return await import_opt_outs(conversations, rig.inbound, since=since, on_progress=told.append)
 
 
 async def opted_out(rig: Rig) -> set[str]:

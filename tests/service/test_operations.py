@@ -154,7 +154,9 @@ async def test_pause_by_a_person_outlives_the_answer_under_way(tmp_path: Path) -
         rig.clock.advance(10)
         await delivery.settle()
 
-        assert [True] == [one.account.paused_since is not None for one in await rig.operations.standings()]
+        assert [True] == [
+            one.account.paused_since is not None for one in await rig.operations.account_statuses()
+        ]
 
 
 async def test_unknown_account_cannot_be_paused_or_resumed(tmp_path: Path) -> None:
@@ -175,7 +177,7 @@ async def test_account_of_old_texts_is_still_known(tmp_path: Path) -> None:
         assert ["ACC2", rig.account_id] == await changed.pause(None, "x")
         [message] = await changed.find(id_)
         assert "isn't in the settings" in (explain_all(message.reasons) or "")
-        assert ["ACC2", rig.account_id] == [standing.account.id for standing in await changed.standings()]
+        assert ["ACC2", rig.account_id] == [status.account.id for status in await changed.account_statuses()]
 
 
 async def test_part_of_an_id_stands_for_it(tmp_path: Path) -> None:

@@ -127,5 +127,5 @@ def make_policy(
 
 
 def make_account(id_: str = ACCOUNT) -> Account:
-    """An account in good standing."""
+    """An account in good status."""
     return Account(id=id_)

@@ -85,7 +85,7 @@ STATS = StoreStats(
         now=START,
         running=Running(),
         waiting=Waiting(),
-        standings=(
+        accounts=(
             AccountStatus(
                 account=make_account().paused(START, Reason("by_hand", {"note": "Lunch."})),
                 hour=Window(150, 150, START + MINUTE),
@@ -189,9 +189,9 @@ def test_the_verdict_of_status_is_a_number(metrics: Metrics) -> None:
 
     assert {("not_running", "bad"): 1, ("paused", "bad"): 1} == of(found, "points")
     assert 0 == found["callrail_relay_well", ()]
-    [standing] = STATS.facts.standings
-    quiet = replace(standing, account=make_account(), hour=Window(0, 150))
-    running = replace(STATS.facts, standings=(quiet,), running=Running((Node(name="office"),)))
+    [status] = STATS.facts.accounts
+    quiet = replace(status, account=make_account(), hour=Window(0, 150))
+    running = replace(STATS.facts, accounts=(quiet,), running=Running((Node(name="office"),)))
     assert {(): 1} == of(samples(metrics, replace(STATS, facts=running)), "well")
 
 

@@ -269,7 +269,7 @@ def facts(
     nodes: tuple[Node, ...] = (Node(name="office", since=NOW),),
     failed_checks: tuple[CheckResult, ...] = (),
 ) -> Facts:
-    standing = AccountStatus(
+    status = AccountStatus(
         account=account or Account(id="ACC1"),
         hour=hour or Window(1, 150),
         day=Window(1, 1000),
@@ -279,7 +279,7 @@ def facts(
     return Facts(
         now=NOW,
         running=Running(nodes),
-        standings=(standing,),
+        accounts=(status,),
         waiting=waiting or Waiting(),
         any_sent=any_sent,
         failed_checks=failed_checks,
@@ -360,21 +360,21 @@ def test_every_code_has_its_sentences() -> None:
     assert set(Code) == set(now.SENTENCES) == set(render.SENTENCES)
     # Nothing has shown that yet.
     assert "can send" not in render.SENTENCES[Code.NO_TEXT_YET] + now.SENTENCES[Code.NO_TEXT_YET].words
-    several = replace(facts(), standings=(*facts().standings, *facts().standings))
+    several = replace(facts(), accounts=(*facts().accounts, *facts().accounts))
     waits = HealthPoint(code=Code.WAITS, account_id="ACC1", at=NOW, detail="Busy.")
     assert "Sending from account ACC1 waits until 3:30 PM. Busy." == render.sentence(waits, several)
 
 
 def test_of_many_accounts_those_that_matter_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     """And how many more there are; a pause is never among those left out."""
-    [idle] = facts().standings
+    [idle] = facts().accounts
     full = replace(idle, hour=Window(150, 150, NOW + timedelta(minutes=5)), pending=2)
     paused = replace(idle, account=Account(id="ACC9", paused_since=NOW, paused_reason=Reason("by_hand", {})))
-    many = replace(facts(), standings=(*[idle] * 500, *[full] * 500, paused))
+    many = replace(facts(), accounts=(*[idle] * 500, *[full] * 500, paused))
 
-    shown = most_pressing(many.standings, 20)
+    shown = most_pressing(many.accounts, 20)
     assert [paused, *[full] * 19] == list(shown)
-    assert many.standings[:20] == most_pressing(many.standings[:20], 20)
+    assert many.accounts[:20] == most_pressing(many.accounts[:20], 20)
     render.print_status(StatusReport(facts=many, counts={}))
     text = " ".join(capsys.readouterr().out.split())
     assert "And 981 more accounts; `callrail-relay status --json` lists every account." in text

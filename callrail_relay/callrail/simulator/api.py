@@ -440,6 +440,6 @@ _CONTROLS: tuple[tuple[str, str, int, Control], ...] = (
     ("POST", "opt-outs", 204, lambda simulator, body: read_asked(simulator.opt_out, body, "person")),
     ("POST", "replies", 201, lambda simulator, body: read_asked(simulator.receive, body, "text").as_json()),
     ("POST", "others", 201, lambda simulator, body: read_asked(simulator.write, body, "text").as_json()),
-    ("GET", "webhooks", 200, lambda simulator, _: [asdict(one) for one in simulator.webhooks.told]),
+    ("GET", "webhooks", 200, lambda simulator, _: [asdict(one) for one in simulator.webhooks.posted]),
     ("POST", "webhooks", 200, _change_webhooks),
 )

@@ -50,7 +50,7 @@ class Manner:
 
 
 @dataclass(slots=True)
-class Telling:
+class PostedWebhook:
     """One webhook: what is posted where, and the status of the answer; None if there was none yet."""
 
     event: str
@@ -67,9 +67,9 @@ class Webhooks:
     clock: Clock
     transport: httpx2.AsyncBaseTransport | None = None
     manner: Manner = field(default_factory=Manner)
-    told: list[Telling] = field(default_factory=list)
+    posted: list[PostedWebhook] = field(default_factory=list)
     under_way: set[asyncio.Task[None]] = field(default_factory=set)
-    _waiting: list[tuple[Telling, float]] = field(default_factory=list)
+    _waiting: list[tuple[PostedWebhook, float]] = field(default_factory=list)
 
     def add(
         self, integration: Integration, conversation: Conversation, message: Message, agent: str | None
@@ -82,32 +82,32 @@ class Webhooks:
         event = "sms_received_webhook" if message.direction == "incoming" else "sms_sent_webhook"
         for url in integration.config.get(event, ()):
             for _ in range(0 if self.manner.lost else self.manner.times):
-                telling = Telling(event, url, body, sign(key, body.encode()))
-                self._waiting.append((telling, self.manner.delay))
+                webhook = PostedWebhook(event, url, body, sign(key, body.encode()))
+                self._waiting.append((webhook, self.manner.delay))
 
     def start(self) -> None:
         """Post what is waiting, in the background."""
         waiting, self._waiting = self._waiting, []
-        for telling, delay in waiting:
-            self.told.append(telling)
-            task = asyncio.create_task(self._tell(telling, delay))
+        for webhook, delay in waiting:
+            self.posted.append(webhook)
+            task = asyncio.create_task(self._post(webhook, delay))
             self.under_way.add(task)
             task.add_done_callback(self.under_way.discard)
 
-    async def _tell(self, telling: Telling, delay: float) -> None:
+    async def _post(self, webhook: PostedWebhook, delay: float) -> None:
         if delay:
             await self.clock.sleep(delay)
-        kind = "json" if telling.body.startswith("{") else "x-www-form-urlencoded"
+        kind = "json" if webhook.body.startswith("{") else "x-www-form-urlencoded"
         headers = {
             "Content-Type": f"application/{kind}",
             "User-Agent": "CallRail Webhook/1.0",
-            "Signature": telling.signature,
+            "Signature": webhook.signature,
         }
         with suppress(httpx2.HTTPError, SettingsError):
-            transport = self.transport or find_network(telling.url).transport(httpx2.Limits())
+            transport = self.transport or find_network(webhook.url).transport(httpx2.Limits())
             async with httpx2.AsyncClient(timeout=_PATIENCE, trust_env=False, transport=transport) as client:
-                response = await client.post(telling.url, content=telling.body, headers=headers)
-                telling.status = response.status_code
+                response = await client.post(webhook.url, content=webhook.body, headers=headers)
+                webhook.status = response.status_code
 
 
 def _fields(manner: Manner, conversation: Conversation, message: Message, agent: str | None) -> Json:

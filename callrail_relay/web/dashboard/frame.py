@@ -231,7 +231,7 @@ class Visit:
     def go(self, address: str, words: str, *, fault: bool = False, undo: str | None = None) -> Response:
         """Send the browser to a page with a notice: of what was done, or why it wasn't."""
         path, mark, fragment = address.partition("#")
-        said = self.dashboard.login.tell(self.session, Notice(words, fault, undo or ""))
+        said = self.dashboard.login.keep_notice(self.session, Notice(words, fault, undo or ""))
         return RedirectResponse(f"{path}{'&' if '?' in path else '?'}said={said}{mark}{fragment}", 303)
 
 

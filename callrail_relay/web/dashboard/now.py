@@ -35,7 +35,7 @@ async def show(visit: Visit) -> Response:
     here = dashboard.clock.now()
     facts, (today, kept) = await asyncio.gather(dashboard.facts(), dashboard.history.today(midnight(here)))
     arrivals = await dashboard.history.arrivals()
-    shown = most_pressing(facts.standings, MOST_SHOWN)
+    shown = most_pressing(facts.accounts, MOST_SHOWN)
     frees_at = await dashboard.history.frees_at([one.account.id for one in shown])
     report = dashboard.examiner.latest().value
     failed = [] if report is None else report.failed_checks()
@@ -62,9 +62,9 @@ async def show(visit: Visit) -> Response:
         queue=queue_words(facts),
         running=running_words(facts),
         lately=seen_lately(facts),
-        standings=shown,
+        accounts=shown,
         frees_at=frees_at,
-        more_accounts=not_shown(len(facts.standings), "account"),
+        more_accounts=not_shown(len(facts.accounts), "account"),
         plot=plot(visit.request.query_params.get("range", ""), arrivals, facts.now),
         ranges=RANGES,
     )

@@ -202,7 +202,7 @@ def steps(message: Message) -> list[Step]:
     """Return all steps that a text has taken, by time, and then what is ahead of it."""
     gone = [*_arrival(message), *_decisions(message), *_attempts(message)]
     gone.sort(key=lambda step: step.at or message.received_at)
-    return [*gone, *_standing(message), *_ahead(message)]
+    return [*gone, *_current_step(message), *_ahead(message)]
 
 
 def _arrival(message: Message) -> Iterator[Step]:
@@ -257,7 +257,7 @@ def _attempt(attempt: Attempt, part: str) -> Iterator[Step]:
         yield Step("looked", part + STEPS["checked"], one.noted_at, (one.detail,))
 
 
-def _standing(message: Message) -> Iterator[Step]:
+def _current_step(message: Message) -> Iterator[Step]:
     """Yield the text's current status."""
     details = message.reasons
     match message.status:

@@ -6,14 +6,14 @@ from functools import partial
 
 from markupsafe import Markup, escape
 
-from callrail_relay.domain import read_table, teller
+from callrail_relay.domain import read_table, sentences_from
 from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.printable import shortened
 from callrail_relay.sentences import at, clock_time, explain, shown, when
 
 WORDS = read_table(__package__, "words")
 STEPS: dict[str, str] = WORDS["steps"]
-say = teller(__package__, "words", "notices")
+say = sentences_from(__package__, "words", "notices")
 STATUS_WORDS, STATUS_MEANINGS = ({status: WORDS["status"][status][at] for status in Status} for at in (0, 1))
 
 _COMMAND = re.compile(r"`([^`]+)`")
