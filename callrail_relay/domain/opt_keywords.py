@@ -37,7 +37,8 @@ def _read_rules() -> tuple[dict[str, str], dict[str, str]]:
 
 
 _SHORT, _RULES = _read_rules()
-_CLEAR, _DOUBTFUL = (re.compile(_RULES[name]) for name in ("clear", "doubtful"))
+# Compiled by the first reply, and kept by `re`: that takes longer than to load any other module.
+_CLEAR, _DOUBTFUL = _RULES["clear"], _RULES["doubtful"]
 
 _LONGEST = 2000  # characters to read: CallRail delivers 1,600
 _SIGNATURE = re.compile(rf"^\W*(?:{_RULES['signature']})", re.IGNORECASE)
@@ -158,12 +159,12 @@ def read_opt_keyword(content: str | None) -> OptKeyword | None:
         return _RESUBSCRIBE[words]
     gist = _gist(words)
     core = _core(gist)
-    if core in _KEYWORDS or _is_signed(text) or _CLEAR.search(gist):
+    if core in _KEYWORDS or _is_signed(text) or re.search(_CLEAR, gist):
         return OptKeyword.STOP
     # A typing slip: "stpo", "st0p", "unsubcribe".
     is_slip = len(core) <= 14 and any(_distance(core, word) <= most for word, most in _SLIPS.items())
     is_sign = content and not words and _STOP_SIGNS & set(content)
     is_told = not gist and (told := _INSTRUCTION.search(words)) and not told["why"]  # "text stop"
-    if is_slip or is_sign or is_told or _DOUBTFUL.search(gist):
+    if is_slip or is_sign or is_told or re.search(_DOUBTFUL, gist):
         return OptKeyword.MAYBE_STOP
     return None

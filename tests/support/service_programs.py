@@ -1,47 +1,55 @@
 """Programs in the place of systemctl, launchctl and schtasks: they record their calls and answer as told."""
 
-import json
+import ast
 import os
 import sys
 from pathlib import Path
 
 import pytest
 
+# Tests call them hundreds of times: what only some calls need is imported there.
 _PROGRAM = """\
 #!{python} -IS
-import json, os, re, shlex, signal, subprocess, sys, time
-from pathlib import Path
+import os, sys
 
-folder = Path({folder!r})
-name, arguments = {name!r}, sys.argv[1:]
-with (folder / "calls").open("a") as file:
-    print(json.dumps([name, *arguments]), file=file)
-for number, argument in enumerate(arguments):
+folder, name, arguments = {folder!r}, {name!r}, sys.argv[1:]
+unit, pid = folder + "/unit", folder + "/pid"
+with open(folder + "/calls", "a") as file:
+    print(ascii([name, *arguments]), file=file)
+for argument in arguments:
     if argument.endswith(".xml"):
-        (folder / "task.xml").write_bytes(Path(argument).read_bytes())
-if name == "systemctl" and "restart" in arguments and (folder / "unit").exists():
+        with open(argument, "rb") as source, open(folder + "/task.xml", "wb") as copy:
+            copy.write(source.read())
+if name == "systemctl" and "restart" in arguments and os.path.exists(unit):
     # As systemd does: end what runs, then run what the unit says, with the environment that it says.
-    if (folder / "pid").exists():
-        pid = (folder / "pid").read_text()
-        stat = Path("/proc", pid, "stat")
+    import re, shlex, signal, subprocess, time
+    from pathlib import Path
+
+    pid = Path(pid)
+    if pid.exists():
+        stat = Path("/proc", pid.read_text(), "stat")
         try:
-            os.kill(int(pid), signal.SIGTERM)
+            os.kill(int(pid.read_text()), signal.SIGTERM)
             while ") Z " not in stat.read_text():
                 time.sleep(0.05)
         except (ProcessLookupError, FileNotFoundError):
             pass
-    unit = Path((folder / "unit").read_text()).read_text()
-    lines = re.findall("^Environment=(.*)$", unit, re.M)
+    said = Path(Path(unit).read_text()).read_text()
+    lines = re.findall("^Environment=(.*)$", said, re.M)
     environment = dict(shlex.split(line)[0].split("=", 1) for line in lines)
-    command = shlex.split(re.search("^ExecStart=(.*)$", unit, re.M)[1])
+    command = shlex.split(re.search("^ExecStart=(.*)$", said, re.M)[1])
     kept = {{key: os.environ[key] for key in ("PATH", "HOME", "PYTHON_KEYRING_BACKEND")}}
-    log = (folder / "log").open("a")
+    log = open(folder + "/log", "a")
     environment = kept | environment
     process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-    (folder / "pid").write_text(str(process.pid))
-if name == "systemctl" and "disable" in arguments and (folder / "pid").exists():
-    os.kill(int((folder / "pid").read_text()), signal.SIGTERM)
-answers = json.loads((folder / "answers").read_text())
+    pid.write_text(str(process.pid))
+if name == "systemctl" and "disable" in arguments and os.path.exists(pid):
+    import signal
+
+    with open(pid) as file:
+        os.kill(int(file.read()), signal.SIGTERM)
+with open(folder + "/answers") as file:
+    answers = eval(file.read())
 code, words = next((answer for key, answer in answers if key in " ".join([name, *arguments])), (0, ""))
 (sys.stdout if code == 0 else sys.stderr).write(words)
 sys.exit(code)
@@ -79,7 +87,7 @@ class ServicePrograms:
             lines = (self._folder / "calls").read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return []
-        return [" ".join(json.loads(line)) for line in lines]
+        return [" ".join(ast.literal_eval(line)) for line in lines]
 
     @property
     def task(self) -> bytes:
@@ -97,4 +105,4 @@ class ServicePrograms:
         return (self._folder / "log").read_text(encoding="utf-8")
 
     def _save(self) -> None:
-        (self._folder / "answers").write_text(json.dumps(self._answers), encoding="utf-8")
+        (self._folder / "answers").write_text(ascii(self._answers), encoding="ascii")

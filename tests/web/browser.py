@@ -18,6 +18,7 @@ ARGUMENTS = [
     "--disable-sync",
     "--no-first-run",
     "--no-default-browser-check",
+    "--js-flags=--no-opt",  # a page doesn't live long enough to gain what optimizing its scripts costs
 ]
 
 
