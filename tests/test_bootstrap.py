@@ -472,17 +472,17 @@ async def test_rotation_keeps_the_former_secret_for_a_day(tmp_path: Path) -> Non
     running = await hook_tokens(context)
     assert [HookToken(value="first")] == await read_hook_tokens(context)
 
-    place, until = await rotate_hook_token(context)
+    rotation = await rotate_hook_token(context)
     clock.advance(10)
 
-    assert clock.now() + GRACE - timedelta(seconds=10) == until
-    assert "secrets.toml" in place
-    token = await require_hook_token(context)
-    assert await running.opens(token)
+    assert clock.now() + GRACE - timedelta(seconds=10) == rotation.former_until
+    assert "secrets.toml" in rotation.place
+    assert rotation.token == await require_hook_token(context)
+    assert await running.opens(rotation.token)
     assert await running.opens("first")
     clock.advance(GRACE)
     assert not await running.opens("first")
-    assert await running.opens(token)
+    assert await running.opens(rotation.token)
 
 
 async def test_promised_day_begins_with_the_rotation(tmp_path: Path) -> None:
@@ -508,20 +508,20 @@ async def test_leaked_secret_is_ended_at_once(tmp_path: Path) -> None:
     assert isinstance(clock, ManualClock)
     async with open_relay(context) as relay:
         running = await hook_tokens(context, relay.store)
-        await rotate_hook_token(context)
-        second = await require_hook_token(context)
+        second = (await rotate_hook_token(context)).token
         clock.advance(10)
         assert await running.opens(second)
         assert await running.opens("first")
 
-        _, until = await rotate_hook_token(context, at_once=True)
+        rotation = await rotate_hook_token(context, at_once=True)
 
         clock.advance(REREAD)
-        assert until is None
-        third = await require_hook_token(context)
+        assert rotation.former_until is None
         for tokens in (running, await hook_tokens(context, relay.store)):
-            assert [False, False, True] == [await tokens.opens(token) for token in ("first", second, third)]
-        assert [HookToken(value=third)] == await read_hook_tokens(context)
+            assert [False, False, True] == [
+                await tokens.opens(token) for token in ("first", second, rotation.token)
+            ]
+        assert [HookToken(value=rotation.token)] == await read_hook_tokens(context)
 
 
 async def test_secret_made_while_the_keyring_was_locked_opens_as_well(
@@ -542,8 +542,7 @@ async def test_secret_made_while_the_keyring_was_locked_opens_as_well(
     assert ["in keyring", "in file"] == [one.value for one in await read_hook_tokens(context)]
     async with open_relay(context) as relay:
         running = await hook_tokens(context, relay.store)
-        await rotate_hook_token(context)
-        second = await require_hook_token(context)
+        second = (await rotate_hook_token(context)).token
         clock.advance(10)
         opened = [await running.opens(one) for one in ("in keyring", "in file", second)]
         assert [True, True, True] == opened

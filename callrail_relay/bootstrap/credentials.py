@@ -26,6 +26,7 @@ from callrail_relay.domain.events import EventHook
 from callrail_relay.domain.inbound import Change, WebhookIntegration
 from callrail_relay.errors import RelayError, SecretError, SettingsError, Unavailable
 from callrail_relay.machine.notes import read_note, write_note
+from callrail_relay.network import find_network
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.store import Store
 from callrail_relay.service import tokens
@@ -73,12 +74,14 @@ async def require_hook_token(context: AppContext) -> str:
     return (await context.secrets.require(SecretName.HOOK_TOKEN)).reveal()
 
 
-async def rotate_hook_token(context: AppContext, *, at_once: bool = False) -> tuple[str, datetime | None]:
-    """
-    Make a new token; the former one ends in a day, or *at_once*. After an error, this can be repeated.
+class Rotation(NamedTuple):
+    token: str
+    place: str
+    former_until: datetime | None  # None if the former one ended at once
 
-    Return where the new one is, and until when the former one works: None if it ended.
-    """
+
+async def rotate_hook_token(context: AppContext, *, at_once: bool = False) -> Rotation:
+    """Make a new token; the former one ends in a day, or *at_once*. After an error, this can be repeated."""
     secrets = context.secrets
     if (owner := secrets.shadowed_by(SecretName.HOOK_TOKEN)) is not None:
         raise SecretError(sentence("secret_elsewhere", owner=owner))
@@ -100,7 +103,7 @@ async def rotate_hook_token(context: AppContext, *, at_once: bool = False) -> tu
             await secrets.remove(SecretName.HOOK_TOKEN_PREVIOUS)
         else:
             await store.write(relay_secrets.end_tokens, [digest(one) for one in current], until)
-    return place, None if at_once else until
+    return Rotation(token, place, None if at_once else until)
 
 
 async def hook_tokens(context: AppContext, store: Store | None = None) -> HookTokens:
@@ -153,14 +156,16 @@ class Registration(NamedTuple):
     webhooks: WebhookIntegration
 
 
-async def register_webhooks(
-    context: AppContext, *, use_file: bool
-) -> tuple[list[Registration], str | None, str | None]:
-    """
-    Register our webhooks for every company at CallRail, and keep the keys with which it signs.
+class Registered(NamedTuple):
+    """What was done for each company, and where the signing keys are; *outranked_by* overrides them."""
 
-    Return what was done for each company, where the keys are, and what overrides new ones, if anything does.
-    """
+    registrations: list[Registration]
+    key_place: str | None = None
+    outranked_by: str | None = None
+
+
+async def register_webhooks(context: AppContext, *, use_file: bool) -> Registered:
+    """Register our webhooks for every company at CallRail, and keep the keys with which it signs."""
     context.require_route()
     public_url = context.settings.server.public_url
     if public_url is None:
@@ -178,11 +183,11 @@ async def register_webhooks(
     found = await secrets.find(name, use_file=use_file)
     known = [] if found is None else _split(found.reveal())
     if set(told) <= set(known):
-        return registrations, found.source if found else None, None
+        return Registered(registrations, found.source if found else None)
     # The former ones stay, after the new ones.
     kept = list(dict.fromkeys([*told, *known]))[:MOST_KEYS]
     place = await secrets.store(name, ",".join(kept), use_file=use_file)
-    return registrations, place, secrets.shadowed_by(name)
+    return Registered(registrations, place, secrets.shadowed_by(name))
 
 
 async def remove_webhooks(context: AppContext, api_key: str | None = None) -> list[str]:
@@ -311,7 +316,9 @@ async def ask_for_link(context: AppContext, *, only: bool = False) -> str:
     try:
         desk = json.loads((data / FILE).read_text(encoding="utf-8"))
         headers = {"Authorization": f"Bearer {desk['secret']}"}
-        async with httpx2.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:  # no proxy is involved
+        # It listens on this computer with plain http: no proxy is involved, and no certificates are needed.
+        transport = find_network("http://127.0.0.1").transport(httpx2.Limits())
+        async with httpx2.AsyncClient(timeout=TIMEOUT, trust_env=False, transport=transport) as client:
             answer = await client.post(f"{desk['url']}/login/links{'?only' if only else ''}", headers=headers)
         link: str = answer.raise_for_status().json()["url"]
     except PermissionError as error:

@@ -192,7 +192,7 @@ async def install(context: AppContext, kind: Kind, needs: Needs) -> tuple[list[s
 async def _store(context: AppContext, kind: Kind, needs: Needs) -> list[str]:
     if not (needs.secrets or needs.settings):
         return []
-    use_file = starts_without_login(kind) or not await OsKeyring(timeout=3.0).words()
+    use_file = starts_without_login(kind) or context.secrets.file_in_use or not await OsKeyring(3.0).words()
     saved = await save(context.config_path, context.secrets, needs.settings, needs.secrets, use_file=use_file)
     wrote = [sentence("secret_is", name=name.words, place=place) for name, place in saved.items()]
     return [*wrote, sentence("settings_are", path=context.config_path)] if needs.settings else wrote

@@ -147,7 +147,7 @@ async def hook_url(rotate: bool = False, now: bool = False) -> None:
         raise UsageError(sentence("now_alone"))
     context = load_context()
     if rotate:
-        place, until = await credentials.rotate_hook_token(context, at_once=now)
+        token, place, until = await credentials.rotate_hook_token(context, at_once=now)
         say(sentence("new_secret", place=place))
         say(sentence("former_works", until=local(until)) if until else sentence("former_ended"))
         # Others besides IF3 who know the former secret.
@@ -155,12 +155,13 @@ async def hook_url(rotate: bool = False, now: bool = False) -> None:
             say(sentence("webhooks_secret"))
         if context.store_file is None:
             say(sentence("other_computers"))
-    try:
-        token = await credentials.require_hook_token(context)
-    except SecretError as error:
-        if context.account_ids:
-            raise
-        raise SettingsError(sentence("nothing_set_up")) from error
+    else:
+        try:
+            token = await credentials.require_hook_token(context)
+        except SecretError as error:
+            if context.account_ids:
+                raise
+            raise SettingsError(sentence("nothing_set_up")) from error
     if why := why_not_for_if3(context.settings.server.public_url):
         say(why)
     url = credentials.hook_url(context.settings, token)

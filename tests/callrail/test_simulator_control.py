@@ -63,10 +63,12 @@ def test_person_opts_out_and_in_again(simulator: Simulator) -> None:
     [
         ("opt-outs", {}),
         ("opt-outs", []),
+        ("opt-outs", [RECIPIENT]),
         ("opt-outs", {"recipient": "shoe"}),
         ("opt-outs", {"recipient": ["shoe"]}),
         ("opt-outs", {"recipient": RECIPIENT, "tracking_number": "+12025550100"}),
         ("opt-outs", {"recipient": RECIPIENT, "shoe": 1}),
+        ("replies", [RECIPIENT, "Hi"]),
         ("replies", {"recipient": RECIPIENT}),
         ("replies", {"recipient": RECIPIENT, "content": 1}),
         ("replies", {"recipient": RECIPIENT, "content": "a", "tracking_number": "shoe"}),

@@ -1,8 +1,10 @@
 import json
+import tomllib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from keyring.errors import PasswordDeleteError
 from typer.testing import CliRunner, Result
 
 from callrail_relay.cli import app
@@ -109,6 +111,26 @@ def test_leaked_url_is_ended(config: Path, memory: MemoryKeyring) -> None:
     assert "The old URLs no longer work" in shown.stderr
     assert "run `callrail-relay configure --webhooks`" in shown.stderr
     assert 2 == run(config, "--now").exit_code
+
+
+def test_new_url_is_shown_though_the_keyring_keeps_the_former_one(
+    config: Path, memory: MemoryKeyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The secret is in the file then, and a keyring that deletes nothing has one that opens nothing."""
+
+    def refuse(_service: str, _username: str) -> None:
+        raise PasswordDeleteError
+
+    secrets = config.with_name("secrets.toml")
+    secrets.touch(0o600)
+    monkeypatch.setattr(memory, "delete_password", refuse)
+
+    shown = run(config, "--rotate", "--now")
+
+    assert 0 == shown.exit_code, shown.stderr
+    new = tomllib.loads(secrets.read_text("utf-8"))["hook-token"]
+    assert "first" == memory.entries["callrail-relay", f"hook-token@{config}"] != new
+    assert f"https://texts.example.com/hooks/if3/{new}\n" == shown.stdout
 
 
 def test_secret_of_the_environment_is_rotated_there(

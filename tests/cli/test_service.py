@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from keyring.errors import KeyringLocked
 from typer.testing import CliRunner, Result
 
 from callrail_relay.bootstrap import service_setup
@@ -274,6 +275,25 @@ def test_keyring_that_is_closed_until_someone_signs_in_is_left(
     assert "CallRail API key, webhook secret" in unanswered.stderr
     assert {} == memory.entries
     assert KEY == tomllib.loads(config.with_name("secrets.toml").read_text("utf-8"))["api-key"]
+
+
+def test_file_in_use_needs_no_keyring(
+    programs: ServicePrograms, secrets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a Mac, too, where a keyring that can be opened would take what only the environment has."""
+
+    def fail() -> None:
+        raise KeyringLocked
+
+    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.setattr("keyring.get_keyring", fail)
+    monkeypatch.setenv("CALLRAIL_API_KEY", other := f"{KEY}-2")
+
+    done = service("install", "--yes")
+
+    assert "The CallRail API key is in the file" in done.stderr, done.stderr
+    assert other == tomllib.loads(secrets.read_text("utf-8"))["api-key"]
+    assert any("launchctl bootstrap" in call for call in programs.calls)
 
 
 @pytest.mark.usefixtures("secrets")

@@ -28,6 +28,7 @@ from callrail_relay.callrail.simulator.records import (
     Integration,
     Json,
     Message,
+    T,
     Text,
     Tracker,
     normalize,
@@ -430,6 +431,11 @@ def _change_webhooks(simulator: Simulator, body: object) -> dict[str, Any]:
     return asdict(simulator.webhooks.manner)
 
 
+def _call(function: Callable[..., T], body: object, what: str) -> T:
+    """Call *function* with the fields of an object, and return its result; pydantic would take a list, too."""
+    return read_asked(function, read_asked(dict[str, object], body, what), what)
+
+
 _CONTROLS: tuple[tuple[str, str, int, Control], ...] = (
     ("GET", "texts", 200, lambda simulator, _: as_json(simulator.texts)),
     # The conversations stay, because nothing takes a text back.
@@ -437,9 +443,9 @@ _CONTROLS: tuple[tuple[str, str, int, Control], ...] = (
     ("GET", "faults", 200, _list_faults),
     ("POST", "faults", 201, _add_faults),
     ("DELETE", "faults", 204, lambda simulator, _: simulator.faults.clear()),
-    ("POST", "opt-outs", 204, lambda simulator, body: read_asked(simulator.opt_out, body, "person")),
-    ("POST", "replies", 201, lambda simulator, body: read_asked(simulator.receive, body, "text").as_json()),
-    ("POST", "others", 201, lambda simulator, body: read_asked(simulator.write, body, "text").as_json()),
+    ("POST", "opt-outs", 204, lambda simulator, body: _call(simulator.opt_out, body, "person")),
+    ("POST", "replies", 201, lambda simulator, body: _call(simulator.receive, body, "text").as_json()),
+    ("POST", "others", 201, lambda simulator, body: _call(simulator.write, body, "text").as_json()),
     ("GET", "webhooks", 200, lambda simulator, _: [asdict(one) for one in simulator.webhooks.posted]),
     ("POST", "webhooks", 200, _change_webhooks),
 )
