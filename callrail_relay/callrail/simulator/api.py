@@ -432,7 +432,7 @@ def _change_webhooks(simulator: Simulator, body: object) -> dict[str, Any]:
 
 
 def _call(function: Callable[..., T], body: object, what: str) -> T:
-    """Call *function* with the fields of an object, and return its result; pydantic would take a list, too."""
+    """Call *function* with an object's fields, and return its result; pydantic would take a list, too."""
     return read_asked(function, read_asked(dict[str, object], body, what), what)
 
 
