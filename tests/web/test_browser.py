@@ -484,7 +484,7 @@ def test_action_is_seen_in_another_browser(open_page: OpenPage, relay: Running) 
 
 
 def live(page: Page) -> Page:
-    """A page that is connected, so that it changes by itself, and that was drawn: before, clicks are dropped."""
+    """A page that is connected, so it changes by itself, and drawn: until then, Chromium drops clicks."""
     page.locator("body[data-live=yes]").wait_for()
     page.wait_for_function("performance.getEntriesByType('paint').length > 0")
     return page
