@@ -30,7 +30,7 @@ async def fetch(url: str, *, from_outside: bool = False, directly: bool = False)
     """
     Return what answers one GET. Raises NoAnswer.
 
-    *from_outside* asks public DNS and not this Tailscale; *directly* uses no proxy, for an address of this computer.
+    *from_outside* asks public DNS and not this Tailscale; *directly* asks this computer.
     """
     addresses: tuple[str, ...] = ()
     asked = target = httpx2.URL(url)
@@ -40,7 +40,7 @@ async def fetch(url: str, *, from_outside: bool = False, directly: bool = False)
         raise NoAnswer(Trouble.PROXY, "see the network check") from error
     try:
         async with asyncio.timeout(ALL_WITHIN):
-            # If a proxy looks the name up, it isn't known here. One that is asked directly is this computer.
+            # If a proxy looks the name up, it isn't known here. An address of this computer has none.
             addresses = () if network.proxy or directly else await _resolve(target)
             if from_outside and is_tailscale(addresses):
                 addresses = await _ask_world(asked.host) or addresses
