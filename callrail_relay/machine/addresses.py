@@ -96,7 +96,9 @@ def _trouble(error: BaseException) -> tuple[Trouble, str]:
                 return Trouble.NO_NAME, ""
             case ConnectionRefusedError():
                 return Trouble.REFUSED, ""
-    return Trouble.BROKEN, str(error) or type(error).__name__
+    # The system's words, such as "Too many open files", say more than the client's.
+    words = (cause.strerror for cause in _causes(error) if isinstance(cause, OSError))
+    return Trouble.BROKEN, next(filter(None, words), str(error) or type(error).__name__)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

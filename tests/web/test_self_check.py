@@ -1,7 +1,11 @@
 """A relay that cannot be reached any more ends, and is started again."""
 
 import asyncio
+import errno
+import os
 import socket
+import struct
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +16,7 @@ from typing import Any
 import pytest
 
 from callrail_relay.domain.events import ListenerUnanswered
+from callrail_relay.domain.public_url import NoAnswer
 from callrail_relay.errors import Unavailable
 from callrail_relay.machine.addresses import fetch
 from callrail_relay.web.server import ASK_AGAIN, ASK_EVERY, until_unanswered
@@ -68,6 +73,21 @@ async def test_no_thread_is_needed() -> None:
         finally:
             may_end.set()
             await waiting
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other words, and another way to reset")
+async def test_reason_is_in_the_words_of_the_system() -> None:
+    """They say more than the client's; "Too many open files" is one."""
+
+    async def reset(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        own = writer.get_extra_info("socket")
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.close()
+
+    async with answering(reset) as url:
+        with pytest.raises(NoAnswer) as raised:
+            await ask(url)
+    assert os.strerror(errno.ECONNRESET) == raised.value.detail
 
 
 @pytest.mark.parametrize("status", ["200 OK", "503 Service Unavailable"])
