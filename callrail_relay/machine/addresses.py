@@ -30,7 +30,7 @@ async def fetch(url: str, *, from_outside: bool = False, directly: bool = False)
     """
     Return what answers one GET. Raises NoAnswer.
 
-    *from_outside* asks public DNS and not this Tailscale; *directly* uses no proxy.
+    *from_outside* asks public DNS and not this Tailscale; *directly* asks this computer.
     """
     addresses: tuple[str, ...] = ()
     asked = target = httpx2.URL(url)
@@ -40,8 +40,8 @@ async def fetch(url: str, *, from_outside: bool = False, directly: bool = False)
         raise NoAnswer(Trouble.PROXY, "see the network check") from error
     try:
         async with asyncio.timeout(ALL_WITHIN):
-            # If a proxy looks the name up, it isn't known here.
-            addresses = () if network.proxy else await _resolve(target)
+            # If a proxy looks the name up, it isn't known here. An address of this computer has none.
+            addresses = () if network.proxy or directly else await _resolve(target)
             if from_outside and is_tailscale(addresses):
                 addresses = await _ask_world(asked.host) or addresses
                 target = asked.copy_with(host=addresses[0])
@@ -96,7 +96,9 @@ def _trouble(error: BaseException) -> tuple[Trouble, str]:
                 return Trouble.NO_NAME, ""
             case ConnectionRefusedError():
                 return Trouble.REFUSED, ""
-    return Trouble.BROKEN, str(error) or type(error).__name__
+    # The system's words, such as "Too many open files", say more than the client's.
+    words = (cause.strerror for cause in _causes(error) if isinstance(cause, OSError))
+    return Trouble.BROKEN, next(filter(None, words), str(error) or type(error).__name__)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,6 +1,7 @@
 """Background tasks: work that is repeated beside delivery."""
 
 import asyncio
+import contextlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -117,9 +118,10 @@ class Connection(PeriodicTask):
         except (RefusedByCallRail, Unavailable):
             accounts = []
         visible = {id_ for one in accounts for id_ in (one.id, one.numeric_id)}
-        for answered in (True, False):
-            if ids := [id_ for id_ in self.account_ids if (id_ in visible) is answered]:
-                await self.store.write(presence.note_contacts, ids, answered=answered)
+        with contextlib.suppress(Unavailable):  # the next look asks again, and no sooner
+            for answered in (True, False):
+                if ids := [id_ for id_ in self.account_ids if (id_ in visible) is answered]:
+                    await self.store.write(presence.note_contacts, ids, answered=answered)
         return None
 
 

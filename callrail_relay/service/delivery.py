@@ -200,10 +200,12 @@ class Delivery(PeriodicTask):
         """Write the outcome, in one transaction with those that come in while others are written."""
         self._ended[claim.attempt_id] = outcome
         async with self._recording:
-            await others_turn()
-            if self._ended:
-                batch, self._ended = self._ended, {}
+            if claim.attempt_id in self._ended:
+                await others_turn()
+                batch = dict(self._ended)  # they stay until then: this task may be canceled
                 self._recorded |= await self._record_batch(batch)
+                for id_ in batch:
+                    del self._ended[id_]
         recorded = self._recorded.pop(claim.attempt_id)
         if isinstance(recorded, Exception):
             raise recorded

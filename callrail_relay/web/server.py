@@ -24,7 +24,7 @@ from uvicorn.server import ServerState
 
 from callrail_relay.clock import Clock, SystemClock, others_turn
 from callrail_relay.domain.events import EventHook, ListenerUnanswered
-from callrail_relay.domain.public_url import Fetch, NoAnswer
+from callrail_relay.domain.public_url import Fetch, NoAnswer, Trouble
 from callrail_relay.domain.routing import local_url
 from callrail_relay.errors import Unavailable
 
@@ -312,6 +312,7 @@ def _bind(host: str, port: int, setting: str) -> socket.socket:
 
 ASK_EVERY = timedelta(seconds=30)
 ASK_AGAIN = timedelta(seconds=5)
+_PROBLEMS = {Trouble.TIME_OUT: "no answer in time", Trouble.REFUSED: "connection refused"}
 MOST_FAILURES = 3  # in a row: a machine that wakes up, or is very busy, may miss one
 
 
@@ -323,7 +324,8 @@ async def until_unanswered(fetch: Fetch, url: str, clock: Clock, hook: EventHook
         try:
             await fetch(f"{url}/healthz")
         except NoAnswer as error:
-            failures, problem = failures + 1, str(error)
+            failures, problem = failures + 1, _PROBLEMS.get(error.trouble, "the connection failed")
+            problem += f" ({error.detail})" if error.detail else ""
         else:
             failures = 0
     hook(ListenerUnanswered(url=url, reason=problem))

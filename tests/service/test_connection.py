@@ -51,6 +51,17 @@ async def test_it_goes_on_asking_while_callrail_is_away(tmp_path: Path) -> None:
         assert Contact(answered_at=rig.clock.now()) == await contact(rig)
 
 
+async def test_it_does_not_ask_again_at_once_because_the_answer_cannot_be_kept(tmp_path: Path) -> None:
+    """A disk that is full can be read; CallRail allows so many requests an hour."""
+    async with open_rig(tmp_path, patience=0) as rig:
+        connection = Connection(rig.outbox, rig.events, rig.callrail, [rig.account_id])
+        with rig.failing_store():
+            assert await connection.turn() is None
+
+        await connection.turn()
+        assert Contact(answered_at=rig.clock.now()) == await contact(rig)
+
+
 async def test_account_that_the_key_cannot_see_does_not_answer(tmp_path: Path) -> None:
     """Others do, so that they can be distinguished."""
     async with open_rig(tmp_path) as rig:

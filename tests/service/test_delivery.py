@@ -243,6 +243,31 @@ async def test_an_outcome_that_cannot_be_recorded_costs_no_other(tmp_path: Path)
         assert [Status.SENT, Status.SENDING, Status.SENT] == statuses
 
 
+async def test_attempt_that_is_cancelled_while_it_records_costs_no_outcome(tmp_path: Path) -> None:
+    """What it was about to write, its own outcome included, is written by the next."""
+    async with open_rig(tmp_path, patience=0) as rig:
+        attempts, lock = list[asyncio.Task[object] | None](), rig.failing_store()
+
+        class AtOnce:
+            async def send_text(self, route: Route, recipient: str, content: str) -> Outcome:
+                if not attempts:
+                    lock.__enter__()
+                attempts.append(asyncio.current_task())
+                return Sent(200, "CON1")
+
+        ids = [await rig.accept(to=recipient(number)) for number in range(3)]
+        delivery = rig.delivery(sender=AtOnce())
+        await delivery.turn()
+        await rig.events.until(StoreFailed)
+        assert attempts[0] is not None
+        attempts[0].cancel()
+        lock.__exit__(None, None, None)
+        await passing_time(rig.clock, delivery.settle())
+
+        assert {Status.SENT} == {(await rig.message(id_)).status for id_ in ids}
+        assert [] == rig.events.of(ProgramFailed)
+
+
 @pytest.mark.parametrize("concurrency", [1, 3])
 async def test_no_more_than_so_many_are_under_way(tmp_path: Path, concurrency: int) -> None:
     """The setting bounds how many texts are on their way at one time."""

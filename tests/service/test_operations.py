@@ -283,7 +283,7 @@ async def test_what_left_cannot_be_cancelled(tmp_path: Path) -> None:
         await delivery.turn()
         await rig.clock.until_asleep()
         for id_, status in ((sent, "sent"), (under_way, "sending")):
-            with pytest.raises(NotAllowed, match=f"is {status} and can't be cancelled"):
+            with pytest.raises(NotAllowed, match=f"is {status} and can't be canceled"):
                 await rig.operations.decide(Verb.CANCEL, id_)
         rig.clock.advance(10)
         await delivery.settle()
@@ -355,6 +355,13 @@ async def test_failed_and_cancelled_texts_can_be_sent_again(tmp_path: Path) -> N
 
         assert [Status.SENT, Status.SENT] == await statuses(rig, failed, cancelled)
         assert ["Failed", "Cancelled"] == [text.content for text in rig.simulator.texts]
+
+
+async def test_opt_out_needs_a_recipient(tmp_path: Path) -> None:
+    """And it says so, since the text's status isn't what keeps it from being answered."""
+    async with open_rig(tmp_path) as rig:
+        with pytest.raises(NotAllowed, match="because it has no recipient or no number to send from"):
+            await rig.operations.opt_out_recipient(await unmapped(rig), "Asked by phone.")
 
 
 async def test_sent_text_cannot_be_sent_again(tmp_path: Path) -> None:

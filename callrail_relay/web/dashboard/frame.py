@@ -47,6 +47,9 @@ LARGEST_FORM = 2_000_000
 FRESH = timedelta(minutes=1)
 """How old a result of the checks may be: a page shows an older one with its time, and renews it meanwhile."""
 
+AGAIN = timedelta(seconds=5)
+"""How old a result may be when a person asks to check again: each new one takes requests to CallRail."""
+
 NAMES_LAST = timedelta(minutes=10)
 NAMES_WITHIN = 3.0
 """How old the names of numbers may be, and how many seconds a page waits for CallRail to give new ones."""
@@ -93,6 +96,7 @@ class Examiner(_Background):
         super().__init__(made)
         self._checks = checks
         self.report = Cached(partial(run_checks, checks), FRESH, clock)
+        self.anew = Cached(self._repeat, AGAIN, clock)
 
     def latest(self) -> Cached[HealthReport]:
         """Return the report; an old one is renewed meanwhile."""
@@ -101,7 +105,15 @@ class Examiner(_Background):
         return self.report
 
     def expire(self) -> None:
-        """Have all checks repeated, also those that ask CallRail: a person changed something, or asks."""
+        """Have all checks repeated, also those that ask CallRail: a person changed something."""
+        self.anew.expire()
+        self._expire_answers()
+
+    async def _repeat(self) -> HealthReport:
+        self._expire_answers()
+        return await self.report.get()
+
+    def _expire_answers(self) -> None:
         for _, check in self._checks:
             if isinstance(check, Remembered):
                 check.expire()

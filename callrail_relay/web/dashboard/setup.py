@@ -54,8 +54,7 @@ async def show(visit: Visit, *, fault: str = "") -> Response:
 
 
 async def check(visit: Visit) -> Response:
-    visit.dashboard.examiner.expire()
-    await visit.dashboard.examiner.report.get()
+    await visit.dashboard.examiner.anew.get()
     return visit.back(say("checked"))
 
 
