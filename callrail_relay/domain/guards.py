@@ -8,6 +8,7 @@ from datetime import datetime, time, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from itertools import chain
+from typing import NamedTuple
 
 from callrail_relay.domain import read_table
 from callrail_relay.domain.message import Reason, instant
@@ -183,8 +184,7 @@ def merge_tag(text: str | None) -> Reason | None:
     return None if found is None else Reason("merge_tag", {"placeholder": found})
 
 
-@dataclass(frozen=True, slots=True)
-class RecentText:
+class RecentText(NamedTuple):
     recipient: str
     words: frozenset[str]
 
@@ -192,9 +192,9 @@ class RecentText:
 def count_people(recipient: str, words: frozenset[str] | None, recent: Iterable[RecentText]) -> int:
     """Return how many people got a text with these *words* lately, counted up to a mass text."""
     people = {recipient}
-    for text in recent:  # newest first: in a mass text, the first few decide
-        if words and text.recipient not in people and are_similar(words, text.words):
-            people.add(text.recipient)
+    for other, theirs in recent:  # newest first: in a mass text, the first few decide
+        if words and other not in people and are_similar(words, theirs):
+            people.add(other)
             if len(people) >= MASS_TEXT_RECIPIENTS:
                 break
     return len(people)
