@@ -8,10 +8,22 @@ import pytest
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Unknown
 from callrail_relay.domain.reconcile import Settled
+from callrail_relay.outbox.record import AT_ONCE
 from callrail_relay.outbox.store import Store
-from tests.outbox.worker import REFUSED, SENT, TOO_MANY, Worker, find, put, status_of, words
+from tests.outbox.worker import (
+    REFUSED,
+    SENT,
+    TOO_MANY,
+    Worker,
+    accept_one,
+    find,
+    plain,
+    put,
+    status_of,
+    words,
+)
 from tests.support.clock import ManualClock
-from tests.support.factories import recipient
+from tests.support.factories import make_policy, make_submission, recipient
 
 pytestmark = pytest.mark.anyio
 
@@ -39,6 +51,28 @@ async def test_an_attempt_whose_lease_ran_out_is_unknown(
     )
     assert ["unknown"] == [reason.code for reason in message.reasons]
     assert await worker.waits() is None
+
+
+async def test_more_attempts_than_are_settled_at_a_time(
+    outbox: Store, worker: Worker, clock: ManualClock
+) -> None:
+    """A node that served many accounts died: each of its attempts is settled once."""
+    accounts = [f"ACC{number:03}" for number in range(AT_ONCE // 100 + 1)]
+    texts = [
+        plain("Hello", to=recipient(number), account_id=accounts[number // 100])
+        for number in range(len(accounts) * 100)
+    ]
+    await accept_one(outbox, make_submission(*texts))
+    worker = replace(worker, policy=make_policy(accounts=accounts))
+    claimed = (await worker.look(most=len(texts))).claims
+    clock.advance(LEASE)
+
+    recorded = await worker.settle_abandoned()
+
+    assert len(texts) == len(claimed) > AT_ONCE
+    assert sorted(claim.message_id for claim in claimed) == sorted(one.message_id for one in recorded)
+    assert {Status.UNKNOWN} == {one.status for one in recorded}
+    assert [] == await worker.settle_abandoned()
 
 
 async def test_a_lease_that_runs_is_left_alone(outbox: Store, worker: Worker, clock: ManualClock) -> None:
