@@ -20,6 +20,7 @@ from callrail_relay.domain.outcome import OutcomeKind
 
 PREFIX = "callrail_relay_"
 _WORDS: dict[str, Any] = read_table(__package__, "metrics")
+_LABELS: dict[str, list[str]] = {name: labels for name, (_, *labels) in _WORDS["counters"].items()}
 _INTAKE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 # From a text that is sent at once to one that waited for the next hour, and for the next day.
 _DELIVERY_BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 300, 900, 1800, 3600, 7200, 14_400, 86_400)
@@ -47,8 +48,10 @@ class Metrics:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._counters = {
-            name: Counter(PREFIX + name, f"{words} Counted by this process.", labels, registry=self._registry)
-            for name, (words, *labels) in _WORDS["counters"].items()
+            name: Counter(
+                PREFIX + name, f"{words} Counted by this process.", _LABELS[name], registry=self._registry
+            )
+            for name, (words, *_) in _WORDS["counters"].items()
         }
         self._intake = self._histogram("intake_duration_seconds", _INTAKE_BUCKETS)
         self._delay = self._histogram("delivery_delay_seconds", _DELIVERY_BUCKETS)
@@ -60,7 +63,7 @@ class Metrics:
 
     def _count(self, name: str, values: Mapping[str, object]) -> None:
         """Count one more; *values* has the counter's labels, and may have others."""
-        counter, (_, *labels) = self._counters[name], _WORDS["counters"][name]
+        counter, labels = self._counters[name], _LABELS[name]
         (counter.labels(*(values[label] for label in labels)) if labels else counter).inc()
 
     def _begin_at_zero(self, account_ids: Sequence[str]) -> None:
@@ -68,7 +71,7 @@ class Metrics:
         known = {"source": Source, "outcome": OutcomeKind, "account_id": account_ids}
         for name, fixed in _COUNTED.values():
             values = {**known, **{label: [value] for label, value in fixed.items()}}
-            _, *labels = _WORDS["counters"][name]
+            labels = _LABELS[name]
             for each in product(*(values[label] for label in labels)) if labels else ():
                 self._counters[name].labels(*each)
 

@@ -143,7 +143,7 @@ class Webhook(ABC):
         """Return the answer to a request without the secret in its path, or that isn't a POST."""
         address = client_address(request)
         token, opens = request.path_params["token"], self._parts.tokens.opens
-        parsed = read_address(address)
+        parsed = read_address(address) if self._allowed else None
         allowed = not self._allowed or (parsed and any(parsed in network for network in self._allowed))
         if not allowed or not (await opens(token.rstrip(AFTER_TOKEN)) or await opens(token)):
             self._parts.refused("wrong secret" if allowed else "not in server.allow_addresses")
