@@ -57,7 +57,7 @@ async def wait_for_keyring() -> None:
     """Give the OS keyring two minutes to open: a person may have just signed in."""
     with contextlib.suppress(SettingsError):  # `serve` will report it
         for _ in range(24):
-            context = load_context(None)  # anew: a keyring that once hung isn't asked again
+            context = load_context(None)  # a new one: a keyring that once hung isn't asked again
             with contextlib.suppress(SecretError):
                 await context.secrets.find(SecretName.API_KEY)
                 return

@@ -39,7 +39,7 @@ async def plan_removal(
     service = None
     with suppress(Unavailable):  # a system without services
         service = service_setup.find_installed()
-    # What an earlier `uninstall` left may have no settings file any more.
+    # What an earlier `uninstall` left may no longer have a settings file.
     kind = service.kind if service else None
     context = service_setup.load_for(kind, config, must_exist=kind is not None)
     store = context.store_file

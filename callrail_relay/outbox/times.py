@@ -69,8 +69,8 @@ def bring_back(connection: sa.Connection, now: datetime, latest: datetime) -> No
     """
     Move what is after *now* back by as much as the clock was set back from *latest*.
 
-    If another process saw it first, nothing is ahead any more. When accounts are due is found anew in any
-    case: it may have been written when nothing else was.
+    If another process saw it first, nothing is in the future by now. Accounts come due in any case: their due
+    times may have been written when nothing else was.
     """
     look_at_all(connection, now)
     newest = latest_instant(connection, now)

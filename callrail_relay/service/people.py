@@ -82,7 +82,7 @@ class People:
         return person
 
     async def _hashed(self, password: str, like: str = "") -> str:
-        """Hash it like another one, or anew; in a thread, two at a time: it takes time and memory."""
+        """Hash it like another one, or with a new salt; in a thread, two at a time: it takes memory."""
         async with self._turns:
             return await asyncio.to_thread(_hash, password, like)
 
