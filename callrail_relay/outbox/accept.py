@@ -16,7 +16,7 @@ from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.shadow import PassOn
 from callrail_relay.outbox import shadow
 from callrail_relay.outbox.opt_outs import read_opt_outs
-from callrail_relay.outbox.rows import insert_into, portions
+from callrail_relay.outbox.rows import portions
 from callrail_relay.outbox.tables import (
     EPOCH,
     NOW,
@@ -27,6 +27,7 @@ from callrail_relay.outbox.tables import (
     repeat_keys,
     submissions,
 )
+from callrail_relay.outbox.transaction import Transaction
 
 KEY_LASTS = timedelta(hours=24)  # later, the same key is taken for a fixed header, not for a repeat
 
@@ -40,29 +41,25 @@ class InShadow:
 Stored = list[Accepted] | Repeated | InShadow  # the result of storing a submission
 
 
-def store(
-    connection: sa.Connection, now: datetime, awaited: Callable[[], Sequence[NewSubmission]]
-) -> list[Stored]:
+def store(tx: Transaction, awaited: Callable[[], Sequence[NewSubmission]]) -> list[Stored]:
     """
     Store the submissions that weren't stored before under the same key, all or none of them.
 
     *awaited* is called once the mode is locked. It returns the submissions whose senders are still waiting:
     the others were told that theirs isn't stored, and may have been passed on before the mode changed.
     """
-    mode = shadow.lock_shadow(connection)
+    mode = shadow.lock_shadow(tx)
     batch = awaited()
-    repeated = _repeated(connection, now, batch)
+    repeated = _repeated(tx, batch)
     new = [one for one, again in zip(batch, repeated, strict=True) if not again]
-    accepted = iter(_accept(connection, now, new, in_shadow=mode.is_on))
+    accepted = iter(_accept(tx, new, in_shadow=mode.is_on))
     if not mode.is_on or mode.forward_to is None:
         return [again or next(accepted) for again in repeated]
-    passing = iter(shadow.add(connection, now, new, mode.forward_to))
+    passing = iter(shadow.add(tx, new, mode.forward_to))
     return [again or InShadow(next(accepted), next(passing)) for again in repeated]
 
 
-def _repeated(
-    connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]
-) -> list[Repeated | None]:
+def _repeated(tx: Transaction, batch: Sequence[NewSubmission]) -> list[Repeated | None]:
     """
     Find submissions that were stored before under the same key, and claim the keys of the rest.
 
@@ -73,22 +70,22 @@ def _repeated(
     if not new:
         return [None] * len(batch)
     rows = [{"digest": key, "submission_id": new[key]} for key in sorted(new)]
-    connection.execute(insert_into(connection, repeat_keys).on_conflict_do_nothing(), rows)
+    tx.execute(tx.insert_into(repeat_keys).on_conflict_do_nothing(), rows)
     known = {}
-    for key, id_, received_at in connection.execute(_OF_KEYS, {"keys": list(new)}).all():
-        is_old = received_at is not None and received_at <= now - KEY_LASTS
-        known[key] = _take_over(connection, key, id_, new[key]) if is_old else id_
+    for key, id_, received_at in tx.execute(_OF_KEYS, {"keys": list(new)}).all():
+        is_old = received_at is not None and received_at <= tx.now - KEY_LASTS
+        known[key] = _take_over(tx, key, id_, new[key]) if is_old else id_
     ids = (one.id if one.repeat_key is None else known[one.repeat_key] for one in batch)
     return [None if id_ == one.id else Repeated(id_) for id_, one in zip(ids, batch, strict=True)]
 
 
-def _take_over(connection: sa.Connection, key: bytes, old: str, new: str) -> str:
+def _take_over(tx: Transaction, key: bytes, old: str, new: str) -> str:
     """Give an expired key to the submission *new* and return its owner: another node may have been first."""
     of_key = repeat_keys.c.digest == key
     change = sa.update(repeat_keys).where(of_key, repeat_keys.c.submission_id == old)
-    if connection.execute(change.values(submission_id=new)).rowcount:
+    if tx.execute(change.values(submission_id=new)).rowcount:
         return new
-    owner: str = connection.execute(sa.select(repeat_keys.c.submission_id).where(of_key)).scalar_one()
+    owner: str = tx.execute(sa.select(repeat_keys.c.submission_id).where(of_key)).scalar_one()
     return owner
 
 
@@ -99,48 +96,48 @@ _OF_KEYS = (
 )
 
 
-def accept(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> list[list[Accepted]]:
+def accept(tx: Transaction, batch: Sequence[NewSubmission]) -> list[list[Accepted]]:
     """
     Store all of *batch*, or none of it. Each text is compared with earlier ones of the batch and the store.
 
     In shadow mode nothing may be queued, except a replayed text that a person wants sent all the same.
     """
-    in_shadow = shadow.lock_shadow(connection).is_on
-    decided = _accept(connection, now, batch)
+    in_shadow = shadow.lock_shadow(tx).is_on
+    decided = _accept(tx, batch)
     for submission, accepted in zip(batch, decided, strict=True) if in_shadow else ():
         if any(
             one.status is Status.QUEUED and not (submission.source is Source.REPLAY and message.approved)
             for message, one in zip(submission.messages, accepted, strict=True)
         ):
-            shadow.require_live(connection)
+            shadow.require_live(tx)
     return decided
 
 
 def _accept(
-    connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission], *, in_shadow: bool = False
+    tx: Transaction, batch: Sequence[NewSubmission], *, in_shadow: bool = False
 ) -> list[list[Accepted]]:
-    _lock_accounts(connection, now, batch)
-    facts = _read_facts(connection, now, batch)
-    decided = [[_decide(now, facts, text, one) for text in one.messages] for one in batch]
+    _lock_accounts(tx, batch)
+    facts = _read_facts(tx, batch)
+    decided = [[_decide(tx.now, facts, text, one) for text in one.messages] for one in batch]
     if in_shadow:  # another system sends it; what would have held it is kept for comparison
         decided = [
             [replace(one, status=Status.SHADOW, verdict=guards.Verdict(one.verdict.holds)) for one in texts]
             for texts in decided
         ]
-    _insert(connection, now, batch, decided, with_empty=in_shadow)
+    _insert(tx, batch, decided, with_empty=in_shadow)
     return decided
 
 
-def _lock_accounts(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> None:
+def _lock_accounts(tx: Transaction, batch: Sequence[NewSubmission]) -> None:
     """Lock the accounts of *batch* and make them due, since they have new texts; add the missing ones."""
     routes = (message.draft.route for item in batch for message in item.messages)
     ids = {route.account_id for route in routes if route is not None}
-    asked = {"account_ids": list(ids), "now": now}
-    if ids and (missing := ids - set(connection.scalars(_LOCK_ACCOUNTS, asked))):
+    asked = {"account_ids": list(ids), "now": tx.now}
+    if ids and (missing := ids - set(tx.scalars(_LOCK_ACCOUNTS, asked))):
         for account_id in sorted(missing):
-            ensure_account(connection, account_id)
+            ensure_account(tx, account_id)
         # Once more, with the ones that were just added.
-        connection.execute(_LOCK_ACCOUNTS, asked)
+        tx.execute(_LOCK_ACCOUNTS, asked)
 
 
 # A new text makes its account due now, or when the account opens again, unless it's due earlier.
@@ -153,9 +150,9 @@ _LOCK_ACCOUNTS = (
 )
 
 
-def ensure_account(connection: sa.Connection, account_id: str) -> None:
+def ensure_account(tx: Transaction, account_id: str) -> None:
     """Add the account's row if it's missing. Safe when another node does the same."""
-    connection.execute(insert_into(connection, accounts).values(id=account_id).on_conflict_do_nothing())
+    tx.execute(tx.insert_into(accounts).values(id=account_id).on_conflict_do_nothing())
 
 
 _Earlier = tuple[str, datetime]  # the id of a message, and when it came in
@@ -175,15 +172,15 @@ def _since(submission: NewSubmission, now: datetime) -> datetime:
     return guards.duplicates_since(now, submission.guards.duplicate_window, submission.woke_at)
 
 
-def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> _Facts:
+def _read_facts(tx: Transaction, batch: Sequence[NewSubmission]) -> _Facts:
     """Read what must be known about earlier texts to decide about *batch*."""
     new = [message for submission in batch for message in submission.messages]
     recent = {one.fingerprint for one in new if one.fingerprint is not None and not one.skip_identical}
     ever = {one.fingerprint for one in new if one.fingerprint is not None and one.skip_identical}
     recipients = {one.draft.recipient for one in new if one.draft.recipient}
-    slept = any(guards.is_after_sleep(now, one.woke_at) for one in batch)
-    just_before = EPOCH if slept else min((_since(one, now) for one in batch), default=now)
-    earlier = _earlier(connection, recent - ever, just_before, unsent_at=now if slept else None)
+    slept = any(guards.is_after_sleep(tx.now, one.woke_at) for one in batch)
+    just_before = EPOCH if slept else min((_since(one, tx.now) for one in batch), default=tx.now)
+    earlier = _earlier(tx, recent - ever, just_before, unsent_at=tx.now if slept else None)
     compared = {
         message.draft.route.account_id
         for submission in batch
@@ -193,19 +190,19 @@ def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSub
     }
     # Newest first; the oldest drop out, so a large batch costs no more than a small one.
     newest = partial(deque[guards.RecentText], maxlen=guards.RECENT_TEXTS)
-    since = now - guards.MASS_TEXT_WINDOW
-    opted_out, possible = read_opt_outs(connection, recipients)
+    since = tx.now - guards.MASS_TEXT_WINDOW
+    opted_out, possible = read_opt_outs(tx, recipients)
     return _Facts(
-        earlier=earlier | _earlier(connection, ever, EPOCH),
-        recent=defaultdict(newest, {one: newest(read_recent(connection, one, since)) for one in compared}),
+        earlier=earlier | _earlier(tx, ever, EPOCH),
+        recent=defaultdict(newest, {one: newest(read_recent(tx, one, since)) for one in compared}),
         opted_out=opted_out,
         possible_opt_outs=possible,
     )
 
 
-def read_recent(connection: sa.Connection, account_id: str, since: datetime) -> list[guards.RecentText]:
+def read_recent(tx: Transaction, account_id: str, since: datetime) -> list[guards.RecentText]:
     """Return an account's texts since *since* that are long enough to compare, the newest RECENT_TEXTS."""
-    rows = connection.execute(_RECENT, {"account_id": account_id, "since": since}).all()
+    rows = tx.execute(_RECENT, {"account_id": account_id, "since": since}).all()
     return [
         guards.RecentText(recipient, words)
         for recipient, text, seller in rows
@@ -227,12 +224,12 @@ _RECENT = (
 
 
 def _earlier(
-    connection: sa.Connection, fingerprints: set[bytes], since: datetime, unsent_at: datetime | None = None
+    tx: Transaction, fingerprints: set[bytes], since: datetime, unsent_at: datetime | None = None
 ) -> dict[bytes, _Earlier]:
     """Find the latest message per fingerprint since *since*. Unsent ones count as of *unsent_at*."""
     found: dict[bytes, _Earlier] = {}
     for portion in portions(fingerprints):
-        for row in connection.execute(_EARLIER, {"fingerprints": portion, "since": since}):
+        for row in tx.execute(_EARLIER, {"fingerprints": portion, "since": since}):
             at = row.received_at
             if unsent_at is not None:
                 at = max(at, unsent_at if row.status in _ON_ITS_WAY else row.sent_at or at)
@@ -288,12 +285,7 @@ def _decide(now: datetime, facts: _Facts, message: NewMessage, submission: NewSu
 
 
 def _insert(
-    connection: sa.Connection,
-    now: datetime,
-    batch: Sequence[NewSubmission],
-    decided: list[list[Accepted]],
-    *,
-    with_empty: bool,
+    tx: Transaction, batch: Sequence[NewSubmission], decided: list[list[Accepted]], *, with_empty: bool
 ) -> None:
     """Insert what is new. A replay that brings nothing new leaves no row."""
     new_submissions: list[dict[str, object]] = []
@@ -305,8 +297,8 @@ def _insert(
                 "submission_id": submission.id,
                 "status": one.status,
                 "source": submission.source,
-                "received_at": now,
-                "not_before": now,
+                "received_at": tx.now,
+                "not_before": tx.now,
                 "release_at": one.verdict.release_at,
                 "reasons": one.verdict.reasons,
                 "approved": list(message.approved),
@@ -317,12 +309,12 @@ def _insert(
         ]
         if kept or with_empty:
             row = {name: getattr(submission, name) for name in _SUBMITTED}
-            new_submissions.append(row | {"received_at": now})
+            new_submissions.append(row | {"received_at": tx.now})
             new_messages += kept
     if new_submissions:
-        connection.execute(_INSERT_SUBMISSIONS, new_submissions)
+        tx.execute(_INSERT_SUBMISSIONS, new_submissions)
     if new_messages:
-        connection.execute(_INSERT_MESSAGES, new_messages)
+        tx.execute(_INSERT_MESSAGES, new_messages)
 
 
 _INSERT_SUBMISSIONS, _INSERT_MESSAGES = sa.insert(submissions), sa.insert(messages)

@@ -15,9 +15,9 @@ from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import sentence
 from callrail_relay.outbox.engine import BUSY_TIMEOUT, empty_log, open_engine, translated
 from callrail_relay.outbox.lookups import FORMER_RELAY
-from callrail_relay.outbox.rows import Row, change
 from callrail_relay.outbox.schema import migrate
 from callrail_relay.outbox.tables import accounts, attempts, forwards, is_unfinished, messages, segments
+from callrail_relay.outbox.transaction import Row, Transaction
 
 NOT_FINAL = (Status.HELD, Status.QUEUED, Status.SENDING, Status.UNKNOWN)
 # No longer true in a restored store: it sends nothing by itself, and looks outcomes up again.
@@ -46,16 +46,14 @@ def prepare(store: Path, backup: str, made_at: datetime, now: datetime, max_char
                     raise Unavailable(sentence("damaged"))
             migrate(engine)
             with engine.connect().execution_options(writes=True) as connection, connection.begin():
-                held = hold_back(connection, now, backup, made_at, max_characters)
+                held = hold_back(Transaction(connection, now), backup, made_at, max_characters)
             empty_log(engine)  # only the main file is moved into place
             return held
     finally:
         engine.dispose()
 
 
-def hold_back(
-    connection: sa.Connection, now: datetime, backup: str, made_at: datetime, max_characters: int
-) -> int:
+def hold_back(tx: Transaction, backup: str, made_at: datetime, max_characters: int) -> int:
     """
     Hold all texts that may have been sent since *made_at*, and have them looked up; return how many.
 
@@ -63,47 +61,45 @@ def hold_back(
     """
     unfinished = sa.update(attempts).where(attempts.c.finished_at.is_(None))
     detail = "The backup was made while the text was being sent."
-    connection.execute(unfinished.values(outcome=OutcomeKind.UNKNOWN, finished_at=now, detail=detail))
+    tx.execute(unfinished.values(outcome=OutcomeKind.UNKNOWN, finished_at=tx.now, detail=detail))
     # A request that waited for the old URL may have been passed on since then, and its texts sent.
     waited = sa.select(forwards.c.submission_id).where(is_unfinished(), forwards.c.state == State.WAITING)
     is_open = sa.or_(messages.c.status.in_(NOT_FINAL), messages.c.submission_id.in_(waited))
-    rows = connection.execute(sa.select(messages).where(is_open).order_by(messages.c.seq)).all()
+    rows = tx.execute(sa.select(messages).where(is_open).order_by(messages.c.seq)).all()
     over = sa.case((forwards.c.state == State.WAITING, State.HELD), else_=State.UNKNOWN)
-    connection.execute(sa.update(forwards).where(is_unfinished()).values(state=over, lease_until=None))
+    tx.execute(sa.update(forwards).where(is_unfinished()).values(state=over, lease_until=None))
     for row in rows:
         # Later texts to the person needn't wait: nothing that is looked up here is sent by itself.
         unknown = (attempts.c.message_seq == row.seq, attempts.c.outcome == OutcomeKind.UNKNOWN)
-        looked_up = {"next_lookup_at": now, "look_until": None, "blocks_until": None}
-        connection.execute(sa.update(attempts).where(*unknown).values(**looked_up))
+        looked_up = {"next_lookup_at": tx.now, "look_until": None, "blocks_until": None}
+        tx.execute(sa.update(attempts).where(*unknown).values(**looked_up))
         parameters = {"backup": backup, "made_at": instant(made_at)}
         if row.recipient and row.account_id and (row.text or "").strip():
-            _add_attempts(connection, row, made_at, now, max_characters)
+            _add_attempts(tx, row, made_at, max_characters)
             parameters["problem"] = "checking"
         others = (reason for reason in row.reasons if reason.code not in _OVER)
         reasons = [Reason("restored", parameters), *others]
-        change(connection, messages, row.seq, status=Status.HELD, reasons=reasons, release_at=None)
+        tx.change(messages, row.seq, status=Status.HELD, reasons=reasons, release_at=None)
     return len(rows)
 
 
-def _add_attempts(
-    connection: sa.Connection, row: Row, made_at: datetime, now: datetime, max_characters: int
-) -> None:
+def _add_attempts(tx: Transaction, row: Row, made_at: datetime, max_characters: int) -> None:
     """Add an attempt by the former relay for each segment that CallRail may have received."""
     of_message = segments.c.message_seq == row.seq
-    if connection.execute(sa.select(segments.c.id).where(of_message).limit(1)).first() is None:
+    if tx.execute(sa.select(segments.c.id).where(of_message).limit(1)).first() is None:
         of_account = sa.select(accounts.c.max_characters).where(accounts.c.id == row.account_id)
-        limit = min(connection.scalar(of_account) or max_characters, max_characters)
+        limit = min(tx.scalar(of_account) or max_characters, max_characters)
         new = [
             {"message_seq": row.seq, "position": at, "content": one, "status": Status.QUEUED}
             for at, one in enumerate(split_text(row.text, max_characters=limit), start=1)
         ]
-        connection.execute(sa.insert(segments), new)
-        change(connection, messages, row.seq, segment_count=len(new))
+        tx.execute(sa.insert(segments), new)
+        tx.change(messages, row.seq, segment_count=len(new))
     waiting = (of_message, segments.c.status.not_in([Status.SENT, Status.CANCELLED]))
-    connection.execute(sa.update(segments).where(*waiting).values(status=Status.QUEUED))
+    tx.execute(sa.update(segments).where(*waiting).values(status=Status.QUEUED))
     attempt = {name: getattr(row, name) for name in ("account_id", "tracking_number", "recipient")}
     attempt |= {"message_seq": row.seq, "node": FORMER_RELAY, "outcome": OutcomeKind.UNKNOWN}
-    attempt |= {"started_at": made_at, "lease_until": now, "finished_at": now, "next_lookup_at": now}
+    attempt |= {"started_at": made_at, "lease_until": tx.now, "finished_at": tx.now, "next_lookup_at": tx.now}
     attempt["detail"] = "The relay that made the backup may have sent it since."
-    for id_ in connection.scalars(sa.select(segments.c.id).where(*waiting).order_by(segments.c.position)):
-        connection.execute(sa.insert(attempts).values(segment_id=id_, **attempt))
+    for id_ in tx.scalars(sa.select(segments.c.id).where(*waiting).order_by(segments.c.position)):
+        tx.execute(sa.insert(attempts).values(segment_id=id_, **attempt))

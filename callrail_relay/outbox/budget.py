@@ -10,7 +10,7 @@ from callrail_relay.domain.account import DAY, HOUR, Account, Limits, Window, dr
 from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.message import OPEN, Status
 from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.outbox.rows import Row, from_row, last_of, number
+from callrail_relay.outbox.rows import from_row, last_of, number
 from callrail_relay.outbox.tables import (
     ACCOUNT_ID,
     Condition,
@@ -24,6 +24,7 @@ from callrail_relay.outbox.tables import (
     segments,
     tallies,
 )
+from callrail_relay.outbox.transaction import Row, Transaction
 
 
 def windows_since(now: datetime) -> dict[str, datetime]:
@@ -58,8 +59,7 @@ _USES = sa.select(uses().c.at)
 
 
 def read_windows(
-    connection: sa.Connection,
-    now: datetime,
+    tx: Transaction,
     account: Account,
     limits: Limits,
     *,
@@ -72,15 +72,15 @@ def read_windows(
 
     def window(length: timedelta, allowed: int, excess: int, own: int) -> Window:
         # CallRail's count beyond ours is known only in total, so all of it counts until it's a window old.
-        counts = account.excess_at is not None and account.excess_at + length > now
+        counts = account.excess_at is not None and account.excess_at + length > tx.now
         others = [account.excess_at] * excess if counts else []
         found = Window(own + len(others), allowed)
         lacking = found.lacks(needed + kept)
         if lacking == 0:
             return found
-        known = connection.scalars(_USES, {"account_id": account.id, "since": now - length}).all()
+        known = tx.scalars(_USES, {"account_id": account.id, "since": tx.now - length}).all()
         ends = sorted(at + length for at in (*known, *others) if at is not None)
-        return replace(found, free_at=ends[lacking - 1] if lacking <= len(ends) else now + length)
+        return replace(found, free_at=ends[lacking - 1] if lacking <= len(ends) else tx.now + length)
 
     return (
         window(HOUR, allowed.per_hour, account.hour_excess, used[0]),
@@ -88,35 +88,31 @@ def read_windows(
     )
 
 
-def read_account_statuses(
-    connection: sa.Connection, now: datetime, account_ids: Sequence[str], limits: Limits
-) -> list[AccountStatus]:
+def read_account_statuses(tx: Transaction, account_ids: Sequence[str], limits: Limits) -> list[AccountStatus]:
     """Return the status of each of *account_ids*, and of other accounts that texts wait for."""
-    waiting = connection.scalars(_WAITED_FOR).all()
-    known = {row.id: row for row in connection.execute(_KNOWN, windows_since(now))}
+    waiting = tx.scalars(_WAITED_FOR).all()
+    known = {row.id: row for row in tx.execute(_KNOWN, windows_since(tx.now))}
     return [
-        _account_status(connection, now, known.get(id_) or id_, limits, foreign=id_ not in account_ids)
+        _account_status(tx, known.get(id_) or id_, limits, foreign=id_ not in account_ids)
         for id_ in dict.fromkeys([*account_ids, *sorted(waiting)])
     ]
 
 
-def _account_status(
-    connection: sa.Connection, now: datetime, found: Row | str, limits: Limits, *, foreign: bool
-) -> AccountStatus:
+def _account_status(tx: Transaction, found: Row | str, limits: Limits, *, foreign: bool) -> AccountStatus:
     """Return the status of an account: *found* is its row, or its id if only others texted from it."""
     if isinstance(found, str):
         account, pending = Account(id=found), 0
-        at = connection.scalars(_USES, {"account_id": found, "since": now - DAY}).all()
-        so_far = (sum(one > now - HOUR for one in at), len(at))
+        at = tx.scalars(_USES, {"account_id": found, "since": tx.now - DAY}).all()
+        so_far = (sum(one > tx.now - HOUR for one in at), len(at))
     else:
         account = from_row(Account, found)
         so_far, pending = (found.hour, found.day), int(found.planned or 0) - found.gone
-    hour, day = read_windows(connection, now, account, limits, used=so_far)
-    account = account.current(now)
-    begin = account.wait_until or now
+    hour, day = read_windows(tx, account, limits, used=so_far)
+    account = account.current(tx.now)
+    begin = account.wait_until or tx.now
     ends = None if foreign or account.paused_since is not None or pending <= 0 else begin
     if ends is not None and pending > min(hour.room, day.room):
-        known = connection.scalars(_KNOWN_USES, {"account_id": account.id, "since": now - DAY}).all()
+        known = tx.scalars(_KNOWN_USES, {"account_id": account.id, "since": tx.now - DAY}).all()
         allowed = limits.lowered(hour_allowed=account.hour_allowed, day_allowed=account.day_allowed)
         counted = sorted([*known, *account.used_by_others()])
         ends = drains_at(begin, pending=pending, counted=counted, limits=allowed)
@@ -166,6 +162,6 @@ _ACCEPTED = (
 )
 
 
-def last_accepted(connection: sa.Connection, now: datetime, account_ids: Sequence[str]) -> datetime | None:
+def last_accepted(tx: Transaction, account_ids: Sequence[str]) -> datetime | None:
     """Return when CallRail accepted the newest text of these accounts."""
-    return last_of(*(connection.scalar(_ACCEPTED, {"account_id": one}) for one in account_ids))
+    return last_of(*(tx.scalar(_ACCEPTED, {"account_id": one}) for one in account_ids))

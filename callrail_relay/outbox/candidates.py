@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from callrail_relay.domain.account import Account
 from callrail_relay.domain.delivery import ClaimPolicy
 from callrail_relay.domain.message import Status
-from callrail_relay.outbox.rows import Row, of_pair, soonest
+from callrail_relay.outbox.rows import of_pair, soonest
 from callrail_relay.outbox.tables import (
     ACCOUNT_ID,
     NOW,
@@ -23,22 +23,26 @@ from callrail_relay.outbox.tables import (
     possible_opt_outs,
     segments,
 )
+from callrail_relay.outbox.transaction import Row, Transaction
 
 
 def candidates(
-    connection: sa.Connection, now: datetime, policy: ClaimPolicy, account: Account, status: Status, most: int
+    tx: Transaction, policy: ClaimPolicy, account: Account, status: Status, most: int
 ) -> Sequence[Row]:
     """Return the first messages with this status that may be sent, *most* at most, one per person."""
-    asked = {"account_id": account.id, "now": now, "since": now - policy.recipient_interval, "most": most}
-    return connection.execute(_UNDER_WAY if status is Status.SENDING else _QUEUED, asked).all()
+    asked = {
+        "account_id": account.id,
+        "now": tx.now,
+        "since": tx.now - policy.recipient_interval,
+        "most": most,
+    }
+    return tx.execute(_UNDER_WAY if status is Status.SENDING else _QUEUED, asked).all()
 
 
-def next_due(
-    connection: sa.Connection, now: datetime, policy: ClaimPolicy, account: Account
-) -> datetime | None:
+def next_due(tx: Transaction, policy: ClaimPolicy, account: Account) -> datetime | None:
     """Return when a message that waits for a time may be sent; None if all wait for something else."""
-    asked = {"account_id": account.id, "now": now, "since": now - policy.recipient_interval}
-    found = connection.execute(_NEXT, asked).one()
+    asked = {"account_id": account.id, "now": tx.now, "since": tx.now - policy.recipient_interval}
+    found = tx.execute(_NEXT, asked).one()
     just_sent = found.just_sent and found.just_sent + policy.recipient_interval
     return soonest(found.not_before, just_sent, found.looked_up, found.released)
 

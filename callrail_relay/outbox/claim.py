@@ -16,17 +16,7 @@ from callrail_relay.domain.segmentation import split_text
 from callrail_relay.outbox.budget import read_windows, used, windows_since
 from callrail_relay.outbox.candidates import candidates, next_due, with_opt_outs
 from callrail_relay.outbox.opt_outs import read_opt_outs
-from callrail_relay.outbox.rows import (
-    Row,
-    change,
-    change_each,
-    from_row,
-    last_of,
-    lock_account,
-    portions,
-    route_of,
-    soonest,
-)
+from callrail_relay.outbox.rows import from_row, last_of, lock_account, portions, route_of, soonest
 from callrail_relay.outbox.tables import (
     ACCOUNT_ID,
     EPOCH,
@@ -41,6 +31,7 @@ from callrail_relay.outbox.tables import (
     messages,
     segments,
 )
+from callrail_relay.outbox.transaction import Row, Transaction
 
 LOCKED_RETRY = timedelta(seconds=0.05)  # when to retry an account that another node has locked
 LOOK_AGAIN = timedelta(seconds=1)  # when to look behind texts that are in flight
@@ -50,9 +41,7 @@ AT_ONCE = 50  # texts held or released per transaction, since webhooks wait mean
 _PORTION = 20  # due accounts to read at a time
 
 
-def claim(
-    connection: sa.Connection, now: datetime, node: str, policy: ClaimPolicy, *, most: int = 1
-) -> ClaimResult:
+def claim(tx: Transaction, node: str, policy: ClaimPolicy, *, most: int = 1) -> ClaimResult:
     """
     Claim the next segments that may be sent, *most* at most, each with its attempt and its place in the
     budget.
@@ -62,13 +51,13 @@ def claim(
     writes them, with the account's row locked. Only due accounts are examined, in turn. One that another node
     has locked is left to that node, so many nodes can claim at once.
     """
-    batch = _Batch(connection, now, node, policy, most)
+    batch = _Batch(tx, node, policy, most)
     put_off: dict[str, _Later] = {}
     is_over = False
     for account, facts in _lock_due(batch):
         room = batch.room
         later = _claim_from(batch, account, facts)
-        is_over = later.due_at == now
+        is_over = later.due_at == tx.now
         # An account with texts in flight stays due: each outcome changes what may be claimed next.
         if is_over or batch.room == room:
             put_off[account.id] = later
@@ -76,21 +65,21 @@ def claim(
             break
     batch.write()
     if put_off:
-        change_each(connection, accounts, [{"of": id_, **one._asdict()} for id_, one in put_off.items()])
+        tx.change_each(accounts, [{"of": id_, **one._asdict()} for id_, one in put_off.items()])
     if is_over:
-        wake_at: datetime | None = now
+        wake_at: datetime | None = tx.now
     else:
         next_due = soonest(batch.next_due, *(one.due_at for one in put_off.values()))
-        wake_at = now + LOOK_AGAIN if batch.claims else next_due
-        wake_at = soonest(wake_at, now + LOCKED_RETRY if batch.locked else None)
+        wake_at = tx.now + LOOK_AGAIN if batch.claims else next_due
+        wake_at = soonest(wake_at, tx.now + LOCKED_RETRY if batch.locked else None)
     return ClaimResult(claims=tuple(batch.claims), wake_at=wake_at, held=tuple(batch.held))
 
 
-def take_up_forgotten(connection: sa.Connection, now: datetime) -> None:
+def take_up_forgotten(tx: Transaction) -> None:
     """Make accounts due that have texts waiting but, because of some fault, would never come due."""
     waits = sa.exists().where(messages.c.account_id == accounts.c.id, is_open())
     forgotten = accounts_in_order(accounts.c.due_at.is_(None), accounts.c.paused_since.is_(None), waits)
-    connection.execute(sa.update(accounts).where(forgotten).values(due_at=now))
+    tx.execute(sa.update(accounts).where(forgotten).values(due_at=tx.now))
 
 
 @dataclass(slots=True)
@@ -119,8 +108,7 @@ _Begun = tuple[Row, list[tuple[int, str]]]  # a message, and those of its segmen
 class _Batch:
     """The claims of one transaction, from one or more accounts: collected first, then written together."""
 
-    connection: sa.Connection
-    now: datetime
+    tx: Transaction
     node: str
     policy: ClaimPolicy
     most: int
@@ -139,7 +127,7 @@ class _Batch:
         """Hold a message that the guards don't let through."""
         reasons = (*row.reasons, *verdict.holds)
         held = {"status": Status.HELD, "release_at": verdict.release_at, "reasons": reasons}
-        change(self.connection, messages, row.seq, **held)
+        self.tx.change(messages, row.seq, **held)
         self.held.append(Held(message_id=row.id, reasons=verdict.holds))
 
     def write(self) -> None:
@@ -155,7 +143,7 @@ class _Batch:
             }
             for row, waiting in begun
         ]
-        change_each(self.connection, messages, taken)
+        self.tx.change_each(messages, taken)
         segment_ids = self._take_segments(begun)
         tried = [
             {
@@ -165,13 +153,13 @@ class _Batch:
                 "tracking_number": row.tracking_number,
                 "recipient": row.recipient,
                 "node": self.node,
-                "started_at": self.now,
-                "lease_until": self.now + self.policy.lease,
-                "counted_at": self.now,
+                "started_at": self.tx.now,
+                "lease_until": self.tx.now + self.policy.lease,
+                "counted_at": self.tx.now,
             }
             for row, _ in begun
         ]
-        attempt_ids: dict[int, int] = dict(self.connection.execute(_INSERT_ATTEMPTS, tried).all())
+        attempt_ids: dict[int, int] = dict(self.tx.execute(_INSERT_ATTEMPTS, tried).all())
         self.claims += [
             Claim(
                 attempt_id=attempt_ids[row.seq],
@@ -192,12 +180,12 @@ class _Batch:
             first = waiting[0][0]
             if row.is_cut:
                 taken = {"of": row.seq, "at": first}
-                ids[row.seq] = self.connection.execute(_TAKE_SEGMENT, taken).scalar_one()
+                ids[row.seq] = self.tx.execute(_TAKE_SEGMENT, taken).scalar_one()
                 continue
             for at, content in waiting:
                 status = Status.SENDING if at == first else Status.QUEUED
                 new.append({"message_seq": row.seq, "position": at, "content": content, "status": status})
-        added = self.connection.execute(_INSERT_SEGMENTS, new).all() if new else []
+        added = self.tx.execute(_INSERT_SEGMENTS, new).all() if new else []
         return ids | {seq: id_ for seq, id_, status in added if status is Status.SENDING}
 
 
@@ -208,32 +196,32 @@ def _lock_due(batch: _Batch) -> Iterator[tuple[Account, _Facts]]:
     If other nodes have locked all of them, wait for the first one. Never wait while holding a lock: two nodes
     could deadlock.
     """
-    connection, now = batch.connection, batch.now
-    is_locked = connection.dialect.name == "sqlite"  # it has one writer at a time
+    tx = batch.tx
+    is_locked = tx.is_sqlite  # it has one writer at a time
     due = _DUE_WITH_FACTS if is_locked else _DUE
     alone, portion = True, min(batch.most, _PORTION)
     after: datetime | None = EPOCH - MICROSECOND
     last = ""
     while after is not None:
-        asked = {**_at(now), "after": after, "last": last, "most": portion}
-        rows = connection.execute(due, asked).all()
+        asked = {**_at(tx.now), "after": after, "last": last, "most": portion}
+        rows = tx.execute(due, asked).all()
         batch.next_due = rows[0].next_due
         for row in (row for row in rows if row.id in batch.policy.accounts):
-            if is_locked or lock_account(connection, row.id, wait=False):
+            if is_locked or lock_account(tx, row.id, wait=False):
                 alone = False
-                yield _with_facts(row if is_locked else _read(connection, now, row.id))
+                yield _with_facts(row if is_locked else _read(tx, row.id))
             else:
                 batch.locked.append(row.id)
         # If none is due, the only row has neither an account nor an instant.
         after, last = rows[-1].due_at if len(rows) == portion else None, rows[-1].id
     if alone and batch.locked:
         first = batch.locked.pop(0)
-        if lock_account(connection, first, wait=True):
-            yield _with_facts(_read(connection, now, first))
+        if lock_account(tx, first, wait=True):
+            yield _with_facts(_read(tx, first))
 
 
-def _read(connection: sa.Connection, now: datetime, account_id: str) -> Row:
-    return connection.execute(_WITH_FACTS, {**_at(now), "account_id": account_id}).one()
+def _read(tx: Transaction, account_id: str) -> Row:
+    return tx.execute(_WITH_FACTS, {**_at(tx.now), "account_id": account_id}).one()
 
 
 def _with_facts(row: Row) -> tuple[Account, _Facts]:
@@ -245,36 +233,36 @@ def _at(now: datetime) -> dict[str, datetime]:
 
 
 def _claim_from(batch: _Batch, account: Account, facts: _Facts) -> _Later:
-    connection, now, room = batch.connection, batch.now, batch.room
-    if facts.is_releasing and _release(connection, now, account.id) == AT_ONCE:
-        return _Later(now)
+    tx, room = batch.tx, batch.room
+    if facts.is_releasing and _release(tx, account.id) == AT_ONCE:
+        return _Later(tx.now)
     if account.paused_since is not None:
         # `resume` makes it due again.
-        return _Later(closed_until=now + PAUSED_RETRY)
-    if facts.is_waiting and account.waits(now):
+        return _Later(closed_until=tx.now + PAUSED_RETRY)
+    if facts.is_waiting and account.waits(tx.now):
         return _Later(account.wait_until, account.wait_until)
     if not facts.is_waiting or (account.strikes and facts.is_in_flight):
         # One probe at a time; its outcome makes the account due again.
         return _Later()
     later = _claim_texts(batch, account, facts)
-    if batch.room < room or later.due_at == now:
+    if batch.room < room or later.due_at == tx.now:
         return later
     # Even with the budget used up, a partly sent text has room, and its next segment may be due soon.
-    return later._replace(due_at=soonest(later.due_at, next_due(connection, now, batch.policy, account)))
+    return later._replace(due_at=soonest(later.due_at, next_due(tx, batch.policy, account)))
 
 
 def _claim_texts(batch: _Batch, account: Account, facts: _Facts) -> _Later:
     """Claim the first texts that may be sent, and hold those in front that may not, AT_ONCE at most."""
-    connection, now = batch.connection, batch.now
+    tx = batch.tx
     least = batch.room - 1 if account.strikes else 0  # one probe at a time
     for status in (Status.SENDING, Status.QUEUED) if facts.reserved else (Status.QUEUED,):
         is_over = False
         while not is_over:
             is_over = True
-            for row in candidates(connection, now, batch.policy, account, status, batch.room - least):
+            for row in candidates(tx, batch.policy, account, status, batch.room - least):
                 held = len(batch.held)
                 if held >= AT_ONCE:
-                    return _Later(now)
+                    return _Later(tx.now)
                 later = _begin(batch, account, row, facts)
                 if batch.room == least or (later is not None and is_over):
                     return later or _Later()
@@ -285,18 +273,18 @@ def _claim_texts(batch: _Batch, account: Account, facts: _Facts) -> _Later:
                     if row.status is Status.SENDING:
                         # The room reserved for the rest of it is free.
                         batch.write()
-                        _, facts = _with_facts(_read(connection, now, account.id))
+                        _, facts = _with_facts(_read(tx, account.id))
             if not is_over:
                 batch.write()
     return _Later()
 
 
-def _release(connection: sa.Connection, now: datetime, account_id: str) -> int:
+def _release(tx: Transaction, account_id: str) -> int:
     """Queue texts that were held until now, AT_ONCE at most; return how many. The guards judge them again."""
-    released = connection.execute(_RELEASED, {"account_id": account_id, "now": now}).all()
+    released = tx.execute(_RELEASED, {"account_id": account_id, "now": tx.now}).all()
     for row in released:
         others = [reason for reason in row.reasons if reason.code != "quiet_hours"]
-        change(connection, messages, row.seq, status=Status.QUEUED, reasons=others)
+        tx.change(messages, row.seq, status=Status.QUEUED, reasons=others)
     return len(released)
 
 
@@ -359,23 +347,21 @@ _DUE = _due(sa.select(accounts.c.id, accounts.c.due_at))
 _DUE_WITH_FACTS = _due(_FACTS)
 
 
-def would_hold(
-    connection: sa.Connection, now: datetime, policy: guards.GuardPolicy, ids: Iterable[str]
-) -> dict[str, guards.Verdict]:
+def would_hold(tx: Transaction, policy: guards.GuardPolicy, ids: Iterable[str]) -> dict[str, guards.Verdict]:
     """Return which of these open messages the guards would hold if their turn came now. To be rehearsed."""
     verdicts = {
-        row.id: _judge(connection, now, policy, row)
+        row.id: _judge(tx, policy, row)
         for some in portions(ids)
-        for row in connection.execute(with_opt_outs().where(messages.c.id.in_(some), is_open())).all()
+        for row in tx.execute(with_opt_outs().where(messages.c.id.in_(some), is_open())).all()
     }
     return {id_: verdict for id_, verdict in verdicts.items() if verdict.holds}
 
 
-def _judge(connection: sa.Connection, now: datetime, policy: guards.GuardPolicy, row: Row) -> guards.Verdict:
+def _judge(tx: Transaction, policy: guards.GuardPolicy, row: Row) -> guards.Verdict:
     """Ask the guards whose answer may change; only an opt-out stops a partly sent message."""
-    around = guards.Circumstances(now=now, opted_out=row.is_opted_out)
+    around = guards.Circumstances(now=tx.now, opted_out=row.is_opted_out)
     if row.status == Status.QUEUED:
-        _, replies = read_opt_outs(connection, [row.recipient]) if row.is_doubted else (set(), {})
+        _, replies = read_opt_outs(tx, [row.recipient]) if row.is_doubted else (set(), {})
         around = replace(
             around,
             possible_opt_out=replies.get((row.tracking_number, row.recipient)),
@@ -385,7 +371,7 @@ def _judge(connection: sa.Connection, now: datetime, policy: guards.GuardPolicy,
     verdict = guards.judge(policy, around, approved=row.approved)
     new = [warning for warning in verdict.warnings if warning not in row.reasons]
     if new:
-        change(connection, messages, row.seq, reasons=(*row.reasons, *new))
+        tx.change(messages, row.seq, reasons=(*row.reasons, *new))
     return verdict
 
 
@@ -400,14 +386,14 @@ def _begin(batch: _Batch, account: Account, row: Row, facts: _Facts) -> _Later |
 
     Otherwise return when it will fit; until then, those behind it wait, too.
     """
-    connection, now, policy = batch.connection, batch.now, batch.policy
-    verdict = _judge(connection, now, policy.guards, row)
+    tx, policy = batch.tx, batch.policy
+    verdict = _judge(tx, policy.guards, row)
     if verdict.holds:
         batch.hold(row, verdict)
         return None
     waiting: list[tuple[int, str]] = []
     if row.is_cut:
-        waiting = [(at, content) for at, content in connection.execute(_WAITING_SEGMENTS, {"of": row.seq})]
+        waiting = [(at, content) for at, content in tx.execute(_WAITING_SEGMENTS, {"of": row.seq})]
     if not waiting:
         # Split when its turn comes, by the length limit of now.
         limit = min(policy.max_characters, account.max_characters or policy.max_characters)
@@ -415,7 +401,7 @@ def _begin(batch: _Batch, account: Account, row: Row, facts: _Facts) -> _Later |
     # A partly sent message has its room already.
     needed, kept = (1, 0) if row.status is Status.SENDING else (len(waiting), facts.reserved)
     used = (facts.hour, facts.day)
-    windows_for = partial(read_windows, connection, now, account, policy.limits, used=used, kept=kept)
+    windows_for = partial(read_windows, tx, account, policy.limits, used=used, kept=kept)
     hour, day = windows_for(needed=needed)
     if needed > min(hour.allowed, day.allowed) > 0:
         too_long = guards.too_long(needed, min(hour.allowed, day.allowed))
@@ -428,7 +414,7 @@ def _begin(batch: _Batch, account: Account, row: Row, facts: _Facts) -> _Later |
             return _Later(room_at, room_at)
         # A shorter one could be sent now, and may be once this one is too old or held.
         too_old_at = _waiting_since(row) + policy.guards.max_age + MICROSECOND
-        return _Later(soonest(free_at, now + ROOM_RETRY, too_old_at if too_old_at > now else None))
+        return _Later(soonest(free_at, tx.now + ROOM_RETRY, too_old_at if too_old_at > tx.now else None))
     batch.begun.append((row, waiting))
     facts.hour, facts.day = facts.hour + 1, facts.day + 1
     facts.reserved += -1 if row.status is Status.SENDING else len(waiting) - 1
@@ -453,14 +439,14 @@ _INSERT_ATTEMPTS = sa.insert(attempts).returning(attempts.c.message_seq, attempt
 Due = tuple[datetime | None, datetime | None]
 
 
-def newest_due(connection: sa.Connection, now: datetime) -> Due:
+def newest_due(tx: Transaction) -> Due:
     """
     Return when the account, and the look-up, that came due last did so.
 
     Every change that lets a text be sent, or an outcome be looked up, writes to the store when that is due.
     So a sleeping process asks this once a second, and needs no other signal.
     """
-    row = connection.execute(_NEWEST_DUE, {"now": now}).one()
+    row = tx.execute(_NEWEST_DUE, {"now": tx.now}).one()
     return row[0], row[1]
 
 

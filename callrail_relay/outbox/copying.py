@@ -12,10 +12,10 @@ from callrail_relay.errors import AlreadyRunning, NotAllowed, NotFound, UsageErr
 from callrail_relay.outbox import sentence
 from callrail_relay.outbox.engine import describe, is_sqlite, open_engine, store_file, translated
 from callrail_relay.outbox.presence import COPY, COPYING, SERVE, is_served, kept, others_connected
-from callrail_relay.outbox.rows import count
 from callrail_relay.outbox.schema import current_version, migrate
 from callrail_relay.outbox.tables import metadata
 from callrail_relay.outbox.times import database_now
+from callrail_relay.outbox.transaction import Transaction
 
 PORTION = 1_000  # rows to read and write at a time
 ASKED_AGAIN = 10  # how often, a tenth of a second apart, to ask PostgreSQL who is connected
@@ -63,7 +63,9 @@ def _copy(source: sa.Connection, target: sa.Connection, begin: Begin) -> dict[st
     tables = [table for table in metadata.sorted_tables if table.name not in KEPT_BY_THE_STORE]
     if any(target.execute(sa.select(table).limit(1)).first() for table in tables):
         raise NotAllowed(sentence("not_empty", database=describe(target.engine)))
-    counts = {table.name: count(source, table) for table in tables}
+    counts = {
+        table.name: source.scalar(sa.select(sa.func.count()).select_from(table)) or 0 for table in tables
+    }
     told = begin(sum(counts.values()))
     for table in tables:
         query = sa.select(table).order_by(*table.primary_key.columns)
@@ -129,13 +131,14 @@ def _kept_from_relays(engine: sa.Engine, now: datetime) -> Iterator[None]:
 def _require_alone(engine: sa.Engine) -> None:
     """Raise NotAllowed if a `serve` has a row in PostgreSQL, or another command is connected to it."""
     with engine.connect() as connection:
-        if is_served(connection, database_now(connection, AdjustedClock(SystemClock()))):
+        now = database_now(connection, AdjustedClock(SystemClock()))
+        if is_served(Transaction(connection, now)):
             raise _in_use(engine, SERVE)
     # The server takes a moment to notice that a program has ended.
     for _ in range(ASKED_AGAIN):
         # Each time in a new transaction, since PostgreSQL looks only once in each.
         with engine.connect() as connection:
-            if not others_connected(connection):
+            if not others_connected(Transaction(connection, now)):
                 return
             connection.exec_driver_sql("SELECT pg_sleep(0.1)")
     raise _in_use(engine, SERVE)

@@ -16,7 +16,7 @@ from callrail_relay.domain.message import OPEN, MessageFilter, Source, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.outbox.opt_outs import is_opted_out
 from callrail_relay.outbox.queries import find_page, first_since
-from callrail_relay.outbox.rows import count, from_row, latest, number, of_pair, portions
+from callrail_relay.outbox.rows import from_row, latest, number, of_pair, portions
 from callrail_relay.outbox.tables import (
     ACCOUNT_ID,
     EPOCH,
@@ -35,6 +35,7 @@ from callrail_relay.outbox.tables import (
     submissions,
     tallies,
 )
+from callrail_relay.outbox.transaction import Transaction
 
 MEDIAN_OF = 500  # the newest sent texts, whose median time to send is shown
 FAILED_LATELY = timedelta(days=1)  # how long a failed text counts as waiting for a person
@@ -46,13 +47,11 @@ _COLUMNS = [messages.c[one.name] for one in fields(views.MessageSummary) if one.
 _SUMMARIES: sa.Select[Any] = sa.select(*_COLUMNS, _OPTED_OUT).order_by(messages.c.seq.desc())
 
 
-def read_frees_at(
-    connection: sa.Connection, now: datetime, account_ids: Sequence[str]
-) -> dict[str, views.FreesAt]:
+def read_frees_at(tx: Transaction, account_ids: Sequence[str]) -> dict[str, views.FreesAt]:
     """Return when the oldest use of each account's hour and day ends, if there is one."""
 
     def frees_at(account_id: str, length: timedelta) -> datetime | None:
-        first = connection.scalar(_OLDEST, {"account_id": account_id, "since": now - length})
+        first = tx.scalar(_OLDEST, {"account_id": account_id, "since": tx.now - length})
         return first and first + length
 
     return {id_: (frees_at(id_, HOUR), frees_at(id_, DAY)) for id_ in account_ids}
@@ -63,14 +62,14 @@ _OLDEST: sa.Select[datetime] = sa.select(sa.func.min(attempts.c.counted_at)).whe
 )
 
 
-def any_sent(connection: sa.Connection, now: datetime) -> bool:
-    return bool(connection.scalar(_SENT))
+def any_sent(tx: Transaction) -> bool:
+    return bool(tx.scalar(_SENT))
 
 
-def last_from_if3(connection: sa.Connection, now: datetime) -> datetime | None:
+def last_from_if3(tx: Transaction) -> datetime | None:
     """Return when IF3 posted the newest text, whether or not it could be sent."""
     newest = sa.select(sa.func.max(submissions.c.received_at)).where(submissions.c.source == Source.WEBHOOK)
-    found: datetime | None = connection.scalar(newest)
+    found: datetime | None = tx.scalar(newest)
     return found
 
 
@@ -107,44 +106,42 @@ _FOR_PERSON = sa.select(HELD.count + UNKNOWN.count + FAILED.count)
 _QUEUED, _SENT = sa.select(_tallied(*OPEN)), sa.select(_tallied(Status.SENT))
 
 
-def read_waiting(connection: sa.Connection, now: datetime, shown: int = PILE) -> views.Waiting:
+def read_waiting(tx: Transaction, shown: int = PILE) -> views.Waiting:
     """Read what waits for a person or by itself; *shown* rows of each kind that waits for a person."""
-    found = _pile(connection, LOOKED_UP)
-    first = first_since(connection, now - FAILED_LATELY)
+    found = _pile(tx, LOOKED_UP)
+    first = first_since(tx, tx.now - FAILED_LATELY)
     return views.Waiting(
-        held=_pile(connection, HELD, shown),
-        unknown=_pile(connection, UNKNOWN, shown),
-        failed=_pile(connection, FAILED, shown, first=first),
+        held=_pile(tx, HELD, shown),
+        unknown=_pile(tx, UNKNOWN, shown),
+        failed=_pile(tx, FAILED, shown, first=first),
         looked_up=replace(found, rows=tuple(replace(row, looked_up=True) for row in found.rows)),
-        released_later=_pile(connection, RELEASED_LATER),
-        queued=int(connection.scalar(_QUEUED) or 0),
+        released_later=_pile(tx, RELEASED_LATER),
+        queued=int(tx.scalar(_QUEUED) or 0),
     )
 
 
-def _pile(
-    connection: sa.Connection, kind: _Kind, shown: int = PILE, **parameters: int | None
-) -> views.Bucket:
-    found = connection.execute(kind.rows, {"shown": shown, **parameters})
+def _pile(tx: Transaction, kind: _Kind, shown: int = PILE, **parameters: int | None) -> views.Bucket:
+    found = tx.execute(kind.rows, {"shown": shown, **parameters})
     rows = tuple(from_row(views.MessageSummary, row) for row in found)
     all_shown = len(rows) < shown
-    count = len(rows) if all_shown else connection.scalar(sa.select(kind.count), parameters)
+    count = len(rows) if all_shown else tx.scalar(sa.select(kind.count), parameters)
     return views.Bucket(count=int(count or 0), rows=rows)
 
 
-def count_for_person(connection: sa.Connection, now: datetime) -> int:
+def count_for_person(tx: Transaction) -> int:
     """Count the texts that wait for a person, as ``read_waiting`` does."""
-    first = first_since(connection, now - FAILED_LATELY)
-    return int(connection.scalar(_FOR_PERSON, {"first": first}) or 0)
+    first = first_since(tx, tx.now - FAILED_LATELY)
+    return int(tx.scalar(_FOR_PERSON, {"first": first}) or 0)
 
 
-def read_rows(connection: sa.Connection, now: datetime, ids: Sequence[str]) -> list[views.MessageSummary]:
+def read_rows(tx: Transaction, ids: Sequence[str]) -> list[views.MessageSummary]:
     """Return the messages with these ids, newest first; unknown ids are left out."""
-    found = (connection.execute(_SUMMARIES.where(messages.c.id.in_(some))) for some in portions(ids))
+    found = (tx.execute(_SUMMARIES.where(messages.c.id.in_(some))) for some in portions(ids))
     rows = (from_row(views.MessageSummary, row) for some in found for row in some)
     return sorted(rows, key=lambda row: row.seq, reverse=True)
 
 
-def read_today(connection: sa.Connection, now: datetime, midnight: datetime) -> views.Today:
+def read_today(tx: Transaction, midnight: datetime) -> views.Today:
     """Count what was sent and answered since *midnight*."""
     # What was sent today was attempted since yesterday, however long a person let it wait.
     tried = sa.select(attempts.c.message_seq).where(
@@ -153,18 +150,18 @@ def read_today(connection: sa.Connection, now: datetime, midnight: datetime) -> 
     sent = (messages.c.seq.in_(tried), messages.c.sent_at >= midnight)
     replied = (callrail_texts.c.direction == Direction.IN, callrail_texts.c.received_at >= midnight)
     latest_sent = sa.select(messages.c.received_at, messages.c.sent_at).where(
-        messages.c.sent_at.is_not(None), messages.c.received_at > now - DAY
+        messages.c.sent_at.is_not(None), messages.c.received_at > tx.now - DAY
     )
-    newest = connection.execute(latest_sent.order_by(messages.c.received_at.desc()).limit(MEDIAN_OF))
+    newest = tx.execute(latest_sent.order_by(messages.c.received_at.desc()).limit(MEDIAN_OF))
     took = [(sent_at - came_at).total_seconds() for came_at, sent_at in newest]
     return views.Today(
-        sent=count(connection, messages, *sent),
-        replies=count(connection, callrail_texts, *replied),
+        sent=tx.count(messages, *sent),
+        replies=tx.count(callrail_texts, *replied),
         median_seconds=median(took) if took else None,
     )
 
 
-def read_kept(connection: sa.Connection, now: datetime, since: datetime) -> views.Kept:
+def read_kept(tx: Transaction, since: datetime) -> views.Kept:
     """Whether every request since *since* has its message, and every segment was sent once."""
     message = sa.exists().where(messages.c.submission_id == submissions.c.id)
     # In shadow mode a request without new texts is stored as well, to be passed on.
@@ -177,14 +174,11 @@ def read_kept(connection: sa.Connection, now: datetime, since: datetime) -> view
     twice = twice.group_by(attempts.c.segment_id).having(sa.func.count() > 1)
     kept = (submissions.c.retired_at.is_(None), submissions.c.received_at >= since)
     return views.Kept(
-        lost=count(connection, submissions, *kept, ~message, ~passed_on),
-        doubled=count(connection, twice.subquery()),
+        lost=tx.count(submissions, *kept, ~message, ~passed_on), doubled=tx.count(twice.subquery())
     )
 
 
-def read_arrivals(
-    connection: sa.Connection, now: datetime, since: datetime, until: datetime | None
-) -> tuple[views.Arrivals, ...]:
+def read_arrivals(tx: Transaction, since: datetime, until: datetime | None) -> tuple[views.Arrivals, ...]:
     """Count the texts that came in from *since* to before *until*, by quarter hour and status."""
     length = sa.literal(views.QUARTER // MICROSECOND, sa.BigInteger, literal_execute=True)
     quarter = (sa.type_coerce(messages.c.received_at, sa.BigInteger) // length).label("quarter")
@@ -193,26 +187,19 @@ def read_arrivals(
         query = query.where(messages.c.received_at < until)
     return tuple(
         views.Arrivals(begins=EPOCH + int(number) * views.QUARTER, status=status, count=count)
-        for number, status, count in connection.execute(query.group_by(quarter, messages.c.status))
+        for number, status, count in tx.execute(query.group_by(quarter, messages.c.status))
     )
 
 
-def read_page(
-    connection: sa.Connection, now: datetime, wanted: MessageFilter
-) -> views.Page[views.MessageSummary]:
+def read_page(tx: Transaction, wanted: MessageFilter) -> views.Page[views.MessageSummary]:
     """Return the next page; words are searched for in LOOKED_THROUGH texts at a time."""
-    rows, older, searched_to = find_page(connection, _SUMMARIES, wanted)
+    rows, older, searched_to = find_page(tx, _SUMMARIES, wanted)
     summaries = tuple(from_row(views.MessageSummary, row) for row in rows)
     return views.Page(summaries, older, searched_to)
 
 
 def read_conversation(
-    connection: sa.Connection,
-    now: datetime,
-    tracking_number: str,
-    recipient: str,
-    before: datetime | None,
-    limit: int,
+    tx: Transaction, tracking_number: str, recipient: str, before: datetime | None, limit: int
 ) -> views.Conversation:
     """Return the latest *limit* texts between a person and one of our numbers, before *before* if given."""
     ours = sa.select(messages).where(*of_pair(messages, tracking_number, recipient))
@@ -228,28 +215,28 @@ def read_conversation(
         views.ChatMessage(
             at=row.received_at, inbound=False, content=row.text, message_id=row.id, status=row.status
         )
-        for row in connection.execute(ours.order_by(messages.c.seq.desc()).limit(limit + 1))
+        for row in tx.execute(ours.order_by(messages.c.seq.desc()).limit(limit + 1))
     ]
     said += [
         views.ChatMessage(at=row.written_at, inbound=row.direction == Direction.IN, content=row.content)
-        for row in connection.execute(theirs.order_by(written_at.desc()).limit(limit + 1))
+        for row in tx.execute(theirs.order_by(written_at.desc()).limit(limit + 1))
     ]
     said.sort(key=lambda one: one.at)
     shown = said[-limit:]
     return views.Conversation(
         recipient=recipient,
         tracking_number=tracking_number,
-        seller=connection.scalar(latest(messages.c.seller, messages.c.recipient == recipient)),
+        seller=tx.scalar(latest(messages.c.seller, messages.c.recipient == recipient)),
         messages=tuple(shown),
         older=shown[0].at if len(said) > limit else None,
-        opted_out=is_opted_out(connection, now, tracking_number, recipient),
+        opted_out=is_opted_out(tx, tracking_number, recipient),
     )
 
 
-def read_marker(connection: sa.Connection, now: datetime) -> str:
+def read_marker(tx: Transaction) -> str:
     """Return a value that changes with everything a page could show, read from the ends of indexes."""
-    stopped = [tuple(row) for row in connection.execute(_STOPPED)]
-    seen = repr((tuple(connection.execute(_MARKER).one()), stopped))
+    stopped = [tuple(row) for row in tx.execute(_STOPPED)]
+    seen = repr((tuple(tx.execute(_MARKER).one()), stopped))
     return hashlib.blake2b(seen.encode(), digest_size=8).hexdigest()
 
 

@@ -24,28 +24,16 @@ from callrail_relay.domain.printable import printable_line, shortened
 from callrail_relay.domain.reconcile import AFTER, BEFORE, FoundText, Settled, normalize, owner
 from callrail_relay.outbox.lookups import SENDINGS, known_conversation, sending_of, settle_as_sent
 from callrail_relay.outbox.opt_outs import add_opt_out, ask_about, settle_possible_opt_out, with_known_numbers
-from callrail_relay.outbox.rows import (
-    Row,
-    change,
-    change_account,
-    insert_into,
-    latest,
-    of_pair,
-    row_of,
-    write_account,
-)
+from callrail_relay.outbox.rows import change_account, latest, of_pair, write_account
 from callrail_relay.outbox.tables import attempts, callrail_texts, messages, opt_outs
+from callrail_relay.outbox.transaction import Row, Transaction
 
 E164_LENGTH = len("+12025550122")  # all numbers that are texted are North American
 SEEN = "seen:"  # the keys of texts from a conversation, which has no ids for them, begin with it
 
 
 def ingest(
-    connection: sa.Connection,
-    now: datetime,
-    texts: Sequence[CallRailText],
-    policy: InboundPolicy,
-    hint: Direction | None = None,
+    tx: Transaction, texts: Sequence[CallRailText], policy: InboundPolicy, hint: Direction | None = None
 ) -> list[Ingested]:
     """
     Store the texts that CallRail reports, each once, and act on them in the same transaction.
@@ -53,31 +41,26 @@ def ingest(
     The account is locked first, so a later claim sees what they say. Those of a conversation come together,
     and each matches one stored text with the same words at about the same time: two match two.
     """
-    policy = with_known_numbers(connection, now, policy)
+    policy = with_known_numbers(tx, policy)
     taken: set[str] = set()
-    return [_ingest(connection, now, text, policy, hint, taken) for text in texts]
+    return [_ingest(tx, text, policy, hint, taken) for text in texts]
 
 
 def _ingest(
-    connection: sa.Connection,
-    now: datetime,
-    text: CallRailText,
-    policy: InboundPolicy,
-    hint: Direction | None,
-    taken: set[str],
+    tx: Transaction, text: CallRailText, policy: InboundPolicy, hint: Direction | None, taken: set[str]
 ) -> Ingested:
     account_id = policy.accounts.get(text.company_id or "")
     if account_id is not None:
-        change_account(connection, now, account_id)
+        change_account(tx, account_id)
     direction = text.going(hint, policy.tracking_numbers)
     ends = text.ends(direction)
     keyword = read_opt_keyword(text.content) if direction is Direction.IN else None
-    people = _people(connection, text, ends, keyword, policy.tracking_numbers)
+    people = _people(tx, text, ends, keyword, policy.tracking_numbers)
     pair = people[0] if len(people) == 1 else None
     # CallRail's clock may be ahead, but nothing was written in the future.
-    written_at = min(text.written_at or now, now)
+    written_at = min(text.written_at or tx.now, tx.now)
     ingested = Ingested(key=text.key, direction=direction, is_new=False)
-    known = _find_known(connection, text, direction, written_at, pair, taken)
+    known = _find_known(tx, text, direction, written_at, pair, taken)
     if known is not None:
         taken.add(known.resource_id)
         if known.resource_id != text.key:
@@ -86,24 +69,24 @@ def _ingest(
                 # It may be another one with the same words, after a START. The known one takes its date, so
                 # that it says nothing new when it's seen again: an opt-out that was removed by hand meanwhile
                 # stays removed.
-                _stop(connection, people, text.content, written_at)
+                _stop(tx, people, text.content, written_at)
                 changes["written_at"] = written_at
             if changes:
-                change(connection, callrail_texts, known.resource_id, **changes)
+                tx.change(callrail_texts, known.resource_id, **changes)
         return ingested
     taken.add(text.key)
     # The account that sent the latest text to them, if any did.
-    senders = (connection.scalar(latest(messages.c.account_id, *of_pair(messages, *one))) for one in people)
+    senders = (tx.scalar(latest(messages.c.account_id, *of_pair(messages, *one))) for one in people)
     texted_from = next((id_ for id_ in senders if id_ is not None), None)
     account_id = account_id or texted_from
     # CallRail reports the texts of all the company's numbers; what was sent to the others isn't for us.
     may_be_ours = any(not ends.ours.excludes(number) for number in policy.tracking_numbers)
     of_ours = may_be_ours or texted_from is not None
-    stored = insert_into(connection, callrail_texts).values(
+    stored = tx.insert_into(callrail_texts).values(
         resource_id=text.key,
         direction=direction,
         written_at=written_at,
-        received_at=now,
+        received_at=tx.now,
         account_id=account_id,
         company_id=text.company_id,
         tracking_number=pair and pair[0],
@@ -111,21 +94,21 @@ def _ingest(
         conversation_id=text.conversation_id,
         thread_id=text.thread_id,
         content=text.content if of_ours else None,
-        forward_at=now if of_ours and policy.forwards and direction is Direction.IN else None,
+        forward_at=tx.now if of_ours and policy.forwards and direction is Direction.IN else None,
     )
-    row = connection.execute(stored.on_conflict_do_nothing().returning(callrail_texts)).one_or_none()
+    row = tx.execute(stored.on_conflict_do_nothing().returning(callrail_texts)).one_or_none()
     if row is None:
         return ingested
     ingested = replace(ingested, is_new=True, account_id=account_id, keyword=keyword, people=len(people))
     if direction is Direction.IN:
-        return _apply_opt_keyword(connection, ingested, people, text.content, written_at)
-    settled = link_sent_text(connection, now, row, ends.allow)
+        return _apply_opt_keyword(tx, ingested, people, text.content, written_at)
+    settled = link_sent_text(tx, row, ends.allow)
     linked = sa.select(callrail_texts.c.attempt_id).where(callrail_texts.c.resource_id == text.key)
-    return replace(ingested, settled=settled, by_others=connection.scalar(linked) is None)
+    return replace(ingested, settled=settled, by_others=tx.scalar(linked) is None)
 
 
 def _find_known(
-    connection: sa.Connection,
+    tx: Transaction,
     text: CallRailText,
     direction: Direction,
     written_at: datetime,
@@ -134,7 +117,7 @@ def _find_known(
 ) -> Row | None:
     """Find the stored text that this one repeats and that isn't *taken*, also one from the other source."""
     by_key = sa.select(callrail_texts).where(callrail_texts.c.resource_id == text.key)
-    found = connection.execute(by_key).one_or_none()
+    found = tx.execute(by_key).one_or_none()
     if found is not None and text.key not in taken:
         return found
     same = [] if pair is None else [sa.and_(*of_pair(callrail_texts, *pair))]
@@ -150,7 +133,7 @@ def _find_known(
     words = normalize(text.content)
     alike = [
         row
-        for row in connection.execute(query)
+        for row in tx.execute(query)
         if row.resource_id not in taken
         and (text.seen or row.resource_id.startswith(SEEN))
         and normalize(row.content or "") == words
@@ -159,7 +142,7 @@ def _find_known(
 
 
 def _people(
-    connection: sa.Connection, text: CallRailText, ends: Ends, keyword: OptKeyword | None, ours: Iterable[str]
+    tx: Transaction, text: CallRailText, ends: Ends, keyword: OptKeyword | None, ours: Iterable[str]
 ) -> list[Pair]:
     """
     Return whom a text was between: one pair, more if CallRail masks the numbers, none if no one is known.
@@ -169,17 +152,17 @@ def _people(
     """
     if ends.pair is not None:
         return [ends.pair]
-    of_conversation = _of_conversation(connection, text, ends)
+    of_conversation = _of_conversation(tx, text, ends)
     if of_conversation:
         return of_conversation
     person = ends.person.full
     if person is not None:
         return [(number, person) for number in sorted(ours) if not ends.ours.excludes(number)]
     may_stop = keyword in (OptKeyword.STOP, OptKeyword.MAYBE_STOP)
-    return _by_endings(connection, text, ends) if may_stop else []
+    return _by_endings(tx, text, ends) if may_stop else []
 
 
-def _of_conversation(connection: sa.Connection, text: CallRailText, ends: Ends) -> list[Pair]:
+def _of_conversation(tx: Transaction, text: CallRailText, ends: Ends) -> list[Pair]:
     """Return the pairs that a conversation is known to be between; only those of its thread, if known."""
     if text.conversation_id is None:
         return []
@@ -189,12 +172,12 @@ def _of_conversation(connection: sa.Connection, text: CallRailText, ends: Ends) 
         )
         for table in (messages, callrail_texts)
     )
-    fitting = [row for row in connection.execute(sa.union(*known)) if ends.allow((row[0], row[1]))]
+    fitting = [row for row in tx.execute(sa.union(*known)) if ends.allow((row[0], row[1]))]
     of_thread = [row for row in fitting if row.thread_id and row.thread_id == text.thread_id]
     return sorted({(row.tracking_number, row.recipient) for row in of_thread or fitting})
 
 
-def _by_endings(connection: sa.Connection, text: CallRailText, ends: Ends) -> list[Pair]:
+def _by_endings(tx: Transaction, text: CallRailText, ends: Ends) -> list[Pair]:
     """
     Return everyone texted from here whose number ends like this, in the company if it's named.
 
@@ -216,12 +199,12 @@ def _by_endings(connection: sa.Connection, text: CallRailText, ends: Ends) -> li
     query = query.join(found, messages.c.recipient == fitting).where(messages.c.tracking_number.is_not(None))
     if text.company_id is not None:
         query = query.where(messages.c.company_id == text.company_id)
-    return sorted((row[0], row[1]) for row in connection.execute(query) if not ends.ours.excludes(row[0]))
+    return sorted((row[0], row[1]) for row in tx.execute(query) if not ends.ours.excludes(row[0]))
 
 
-def place_replies(connection: sa.Connection, now: datetime, message_seq: int) -> None:
+def place_replies(tx: Transaction, message_seq: int) -> None:
     """Give replies by an unknown person the person of a message in their conversation, and act on them."""
-    message = row_of(connection, messages, message_seq)
+    message = tx.row_of(messages, message_seq)
     unplaced = sa.select(callrail_texts).where(
         callrail_texts.c.conversation_id == message.conversation_id, callrail_texts.c.recipient.is_(None)
     )
@@ -229,30 +212,30 @@ def place_replies(connection: sa.Connection, now: datetime, message_seq: int) ->
         thread_id = callrail_texts.c.thread_id
         unplaced = unplaced.where(sa.or_(thread_id.is_(None), thread_id == message.thread_id))
     pair = (message.tracking_number, message.recipient)
-    for row in connection.execute(unplaced.order_by(callrail_texts.c.written_at)).all():
-        change(connection, callrail_texts, row.resource_id, tracking_number=pair[0], recipient=pair[1])
+    for row in tx.execute(unplaced.order_by(callrail_texts.c.written_at)).all():
+        tx.change(callrail_texts, row.resource_id, tracking_number=pair[0], recipient=pair[1])
         if row.direction == Direction.IN:
             keyword = read_opt_keyword(row.content)
             placed = Ingested(key=row.resource_id, direction=Direction.IN, is_new=False, keyword=keyword)
-            _apply_opt_keyword(connection, placed, [pair], row.content or "", row.written_at)
+            _apply_opt_keyword(tx, placed, [pair], row.content or "", row.written_at)
 
 
 def _apply_opt_keyword(
-    connection: sa.Connection, reply: Ingested, people: Sequence[Pair], content: str, written_at: datetime
+    tx: Transaction, reply: Ingested, people: Sequence[Pair], content: str, written_at: datetime
 ) -> Ingested:
     """Act on a reply's keyword for everyone it may be from; remove an opt-out only if that is certain."""
     if reply.keyword is OptKeyword.STOP:
-        return replace(reply, opted_out=_stop(connection, people, content, written_at))
+        return replace(reply, opted_out=_stop(tx, people, content, written_at))
     if reply.keyword is OptKeyword.MAYBE_STOP:
         question = PossibleOptOut(words=content, written_at=written_at)
-        asked = [pair for pair in people if not _said(connection, pair, OptKeyword.START, after=written_at)]
-        return replace(reply, doubted=sum(ask_about(connection, *pair, question) for pair in asked))
+        asked = [pair for pair in people if not _said(tx, pair, OptKeyword.START, after=written_at)]
+        return replace(reply, doubted=sum(ask_about(tx, *pair, question) for pair in asked))
     if reply.keyword is None or len(people) != 1:
         return reply
-    return replace(reply, opted_in=int(_start(connection, people[0], written_at, reply.keyword)))
+    return replace(reply, opted_in=int(_start(tx, people[0], written_at, reply.keyword)))
 
 
-def _stop(connection: sa.Connection, people: Sequence[Pair], content: str, written_at: datetime) -> int:
+def _stop(tx: Transaction, people: Sequence[Pair], content: str, written_at: datetime) -> int:
     """Opt *people* out, except those who said START after that: webhooks may come in any order."""
     reply = f"“{shortened(printable_line(content))}”"
     reason = f"The person replied {reply}."
@@ -260,17 +243,17 @@ def _stop(connection: sa.Connection, people: Sequence[Pair], content: str, writt
         masked = "CallRail masks the number, but its last digits match."
         reason = f"A reply of {reply} may be this person's: {masked}"
     origin = Origin.REPLY if is_callrails_keyword(content) else Origin.WORDS
-    stopped = [pair for pair in people if not _said(connection, pair, OptKeyword.START, after=written_at)]
+    stopped = [pair for pair in people if not _said(tx, pair, OptKeyword.START, after=written_at)]
     for pair in stopped:
-        add_opt_out(connection, written_at, *pair, reason, origin)
+        add_opt_out(tx, *pair, reason, origin, at=written_at)
         # A START that comes late must be compared with the latest STOP.
         later = (opt_outs.c.origin != Origin.BY_HAND, opt_outs.c.created_at < written_at)
         known = sa.update(opt_outs).where(*of_pair(opt_outs, *pair), *later)
-        connection.execute(known.values(created_at=written_at, origin=origin))
+        tx.execute(known.values(created_at=written_at, origin=origin))
     return len(stopped)
 
 
-def _start(connection: sa.Connection, pair: Pair, written_at: datetime, keyword: OptKeyword) -> bool:
+def _start(tx: Transaction, pair: Pair, written_at: datetime, keyword: OptKeyword) -> bool:
     """
     Remove an opt-out, unless it was added later.
 
@@ -278,20 +261,20 @@ def _start(connection: sa.Connection, pair: Pair, written_at: datetime, keyword:
     meaning, also undoes what the person asked for in other words, or what the office added.
     """
     if keyword is OptKeyword.START:
-        settle_possible_opt_out(connection, *pair, until=written_at)
-    row = connection.execute(sa.select(opt_outs).where(*of_pair(opt_outs, *pair))).one_or_none()
-    if row is None or _said(connection, pair, OptKeyword.STOP, after=written_at):
+        settle_possible_opt_out(tx, *pair, until=written_at)
+    row = tx.execute(sa.select(opt_outs).where(*of_pair(opt_outs, *pair))).one_or_none()
+    if row is None or _said(tx, pair, OptKeyword.STOP, after=written_at):
         return False
     # What didn't come from a reply is dated by our clock, and the reply by CallRail's.
     by_reply = row.origin in (Origin.REPLY, Origin.WORDS)
     is_later = row.created_at >= written_at if by_reply else row.created_at > written_at + BEFORE
     if is_later or (keyword is OptKeyword.YES and row.origin not in (Origin.REPLY, Origin.REFUSAL)):
         return False
-    connection.execute(sa.delete(opt_outs).where(*of_pair(opt_outs, *pair)))
+    tx.execute(sa.delete(opt_outs).where(*of_pair(opt_outs, *pair)))
     return True
 
 
-def _said(connection: sa.Connection, pair: Pair, keyword: OptKeyword, *, after: datetime) -> bool:
+def _said(tx: Transaction, pair: Pair, keyword: OptKeyword, *, after: datetime) -> bool:
     """Whether the person replied so after that; for a STOP, also at the very same time."""
     written_at = callrail_texts.c.written_at
     query = sa.select(callrail_texts.c.content).where(
@@ -299,12 +282,10 @@ def _said(connection: sa.Connection, pair: Pair, keyword: OptKeyword, *, after: 
         callrail_texts.c.direction == Direction.IN,
         written_at >= after if keyword is OptKeyword.STOP else written_at > after,
     )
-    return any(read_opt_keyword(content) is keyword for content in connection.scalars(query))
+    return any(read_opt_keyword(content) is keyword for content in tx.scalars(query))
 
 
-def link_sent_text(
-    connection: sa.Connection, now: datetime, text: Row, allows: Callable[[Pair], bool]
-) -> Settled | None:
+def link_sent_text(tx: Transaction, text: Row, allows: Callable[[Pair], bool]) -> Settled | None:
     """
     Link a stored text that was sent to its attempt, and settle the attempt if its outcome is unknown.
 
@@ -313,20 +294,18 @@ def link_sent_text(
     """
     if text.account_id is None:
         return None
-    account = change_account(connection, now, text.account_id)
-    attempt = _attempt_of(connection, now, text, allows)
+    account = change_account(tx, text.account_id)
+    attempt = _attempt_of(tx, text, allows)
     if attempt is None:
-        write_account(connection, account.explained(text.written_at))
+        write_account(tx, account.explained(text.written_at))
         return None
-    change(connection, callrail_texts, text.resource_id, attempt_id=attempt.id)
+    tx.change(callrail_texts, text.resource_id, attempt_id=attempt.id)
     # Any other one has arrived, or is in flight: its outcome comes, and `after_outcome` sees to it.
     is_unknown = attempt.outcome == OutcomeKind.UNKNOWN
-    return _settle(connection, now, attempt.id, text) if is_unknown else None
+    return _settle(tx, attempt.id, text) if is_unknown else None
 
 
-def after_outcome(
-    connection: sa.Connection, now: datetime, attempt_id: int, outcome: Outcome
-) -> Settled | None:
+def after_outcome(tx: Transaction, attempt_id: int, outcome: Outcome) -> Settled | None:
     """
     Combine an outcome with what CallRail's webhook said before it was known.
 
@@ -334,24 +313,22 @@ def after_outcome(
     another attempt with the same words.
     """
     query = sa.select(callrail_texts).where(callrail_texts.c.attempt_id == attempt_id)
-    text = connection.execute(query).one_or_none()
+    text = tx.execute(query).one_or_none()
     if text is None or isinstance(outcome, Sent):
         return None
     if outcome.kind is OutcomeKind.UNKNOWN:
-        return _settle(connection, now, attempt_id, text)
-    change(connection, callrail_texts, text.resource_id, attempt_id=None)
-    person = connection.scalar(sa.select(attempts.c.recipient).where(attempts.c.id == attempt_id))
-    return link_sent_text(connection, now, text, lambda pair: pair[1] == person)
+        return _settle(tx, attempt_id, text)
+    tx.change(callrail_texts, text.resource_id, attempt_id=None)
+    person = tx.scalar(sa.select(attempts.c.recipient).where(attempts.c.id == attempt_id))
+    return link_sent_text(tx, text, lambda pair: pair[1] == person)
 
 
-def _attempt_of(
-    connection: sa.Connection, now: datetime, text: Row, allows: Callable[[Pair], bool]
-) -> Row | None:
+def _attempt_of(tx: Transaction, text: Row, allows: Callable[[Pair], bool]) -> Row | None:
     """Find the attempt of a text, by CallRail's clock or else by ours: they may differ more than usual."""
-    if text.content is None or text.written_at < now - DAY:
+    if text.content is None or text.written_at < tx.now - DAY:
         return None
     for instant in (text.written_at, text.received_at):
-        candidates = {row.id: row for row in _candidates(connection, text, instant, allows)}
+        candidates = {row.id: row for row in _candidates(tx, text, instant, allows)}
         sendings = [sending_of(row) for row in candidates.values()]
         found = owner(sendings, FoundText(content=text.content, created_at=instant))
         if found is not None:
@@ -359,9 +336,7 @@ def _attempt_of(
     return None
 
 
-def _candidates(
-    connection: sa.Connection, text: Row, instant: datetime, allows: Callable[[Pair], bool]
-) -> list[Row]:
+def _candidates(tx: Transaction, text: Row, instant: datetime, allows: Callable[[Pair], bool]) -> list[Row]:
     """Return attempts of about that time that may have arrived, and that no other text is linked to."""
     linked = callrail_texts.alias()
     query = SENDINGS.where(
@@ -373,7 +348,7 @@ def _candidates(
     )
     if text.company_id is not None:
         query = query.where(messages.c.company_id == text.company_id)
-    rows: list[Row] = [*connection.execute(query)]
+    rows: list[Row] = [*tx.execute(query)]
     if text.recipient is not None:
         pair = (text.tracking_number, text.recipient)
         return [row for row in rows if (row.tracking_number, row.recipient) == pair]
@@ -385,20 +360,20 @@ def _candidates(
     ]
     if id_ is not None and len({row.recipient for row in may_be}) > 1:
         # CallRail masks the number: one person's text must not confirm another's.
-        may_be = [row for row in may_be if id_ in (row.conversation_id, known_conversation(connection, row))]
+        may_be = [row for row in may_be if id_ in (row.conversation_id, known_conversation(tx, row))]
     return may_be if len({row.recipient for row in may_be}) == 1 else []
 
 
-def _settle(connection: sa.Connection, now: datetime, attempt_id: int, text: Row) -> Settled | None:
+def _settle(tx: Transaction, attempt_id: int, text: Row) -> Settled | None:
     """Settle an unknown attempt as sent if it's certain whose text it is; otherwise have it looked up now."""
     if text.recipient is None:
         # Another person's number may end the same, and others may have sent them the same words.
-        change(connection, attempts, attempt_id, next_lookup_at=now)
+        tx.change(attempts, attempt_id, next_lookup_at=tx.now)
         return None
     detail = f"CallRail's webhook says that it went out, at {text.written_at:%Y-%m-%dT%H:%M:%SZ}."
-    settled = settle_as_sent(connection, now, attempt_id, detail)
+    settled = settle_as_sent(tx, attempt_id, detail)
     if text.conversation_id is not None:
         first = (messages.c.id == settled.message_id, messages.c.conversation_id.is_(None))
         conversation = {"conversation_id": text.conversation_id, "thread_id": text.thread_id}
-        connection.execute(sa.update(messages).where(*first).values(conversation))
+        tx.execute(sa.update(messages).where(*first).values(conversation))
     return settled

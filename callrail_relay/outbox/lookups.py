@@ -21,19 +21,9 @@ from callrail_relay.domain.reconcile import (
     match,
     reach,
 )
-from callrail_relay.outbox.rows import (
-    Row,
-    change,
-    change_account,
-    count,
-    has_requests,
-    latest,
-    message_status,
-    of_pair,
-    route_of,
-    row_of,
-)
+from callrail_relay.outbox.rows import change_account, has_requests, latest, message_status, of_pair, route_of
 from callrail_relay.outbox.tables import NOW, attempts, evidence, messages, segments
+from callrail_relay.outbox.transaction import Row, Transaction
 
 NO_REQUESTS_RETRY = timedelta(seconds=60)
 # The node of an attempt that another relay may have made any time between its start and end: what comes from
@@ -41,9 +31,7 @@ NO_REQUESTS_RETRY = timedelta(seconds=60)
 FORMER_RELAY = "former relay"
 
 
-def claim_lookup(
-    connection: sa.Connection, now: datetime, policy: LookupPolicy, begun: DueLookup | None = None
-) -> DueLookup | None:
+def claim_lookup(tx: Transaction, policy: LookupPolicy, begun: DueLookup | None = None) -> DueLookup | None:
     """
     Claim the look-up that has been due longest, but first *begun*, whose result couldn't be stored.
 
@@ -51,35 +39,34 @@ def claim_lookup(
     """
     with_room = [
         account_id
-        for account_id in connection.scalars(_DUE_ACCOUNTS, {"now": now})
-        if account_id in policy.accounts
-        and has_requests(connection, now, account_id, policy.requests_per_hour)
+        for account_id in tx.scalars(_DUE_ACCOUNTS, {"now": tx.now})
+        if account_id in policy.accounts and has_requests(tx, account_id, policy.requests_per_hour)
     ]
     if not with_room:
         return None
-    free = sa.or_(attempts.c.look_until.is_(None), attempts.c.look_until <= now)
+    free = sa.or_(attempts.c.look_until.is_(None), attempts.c.look_until <= tx.now)
     order: list[sa.ColumnElement[Any]] = [attempts.c.next_lookup_at]
     if begun is not None:
         ours = sa.and_(attempts.c.id == begun.attempt_id, attempts.c.look_until == begun.lease_until)
         free = sa.or_(free, ours)
         order.insert(0, attempts.c.id != begun.attempt_id)
     query = sa.select(attempts).where(
-        attempts.c.next_lookup_at <= now, free, attempts.c.account_id.in_(with_room)
+        attempts.c.next_lookup_at <= tx.now, free, attempts.c.account_id.in_(with_room)
     )
     query = query.order_by(*order).limit(1).with_for_update(skip_locked=True)
-    attempt = connection.execute(query).first()
+    attempt = tx.execute(query).first()
     if attempt is None:
         return None
-    lease_until = now + policy.lease
-    change(connection, attempts, attempt.id, look_until=lease_until)
-    message = row_of(connection, messages, attempt.message_seq)
+    lease_until = tx.now + policy.lease
+    tx.change(attempts, attempt.id, look_until=lease_until)
+    message = tx.row_of(messages, attempt.message_seq)
     return DueLookup(
         attempt_id=attempt.id,
         message_id=message.id,
         route=route_of(message),
         recipient=attempt.recipient,
         started_at=attempt.started_at,
-        conversation_id=message.conversation_id or known_conversation(connection, attempt),
+        conversation_id=message.conversation_id or known_conversation(tx, attempt),
         lease_until=lease_until,
     )
 
@@ -94,30 +81,28 @@ _FREE_ATS = (
 )
 
 
-def known_conversation(connection: sa.Connection, attempt: Row) -> str | None:
+def known_conversation(tx: Transaction, attempt: Row) -> str | None:
     """Return the conversation of the latest text to the same person from the same number."""
     to_them = of_pair(messages, attempt.tracking_number, attempt.recipient)
     known = messages.c.conversation_id.is_not(None)
-    id_: str | None = connection.scalar(latest(messages.c.conversation_id, *to_them, known))
+    id_: str | None = tx.scalar(latest(messages.c.conversation_id, *to_them, known))
     return id_
 
 
-def next_lookup(connection: sa.Connection, now: datetime, policy: LookupPolicy) -> datetime | None:
+def next_lookup(tx: Transaction, policy: LookupPolicy) -> datetime | None:
     """Return when the next look-up may be claimed; one in progress, when its lease ends. None without any."""
     free_ats = [
         # If the hour's requests are used up, ask again in a while, not all the time.
-        now + NO_REQUESTS_RETRY
-        if row.free_at <= now and not has_requests(connection, now, row.account_id, policy.requests_per_hour)
+        tx.now + NO_REQUESTS_RETRY
+        if row.free_at <= tx.now and not has_requests(tx, row.account_id, policy.requests_per_hour)
         else row.free_at
-        for row in connection.execute(_FREE_ATS, {"now": now})
+        for row in tx.execute(_FREE_ATS, {"now": tx.now})
         if row.account_id in policy.accounts
     ]
     return min(free_ats, default=None)
 
 
-def record_lookup(
-    connection: sa.Connection, now: datetime, due: DueLookup, lookup: Lookup, policy: LookupPolicy
-) -> list[Settled]:
+def record_lookup(tx: Transaction, due: DueLookup, lookup: Lookup, policy: LookupPolicy) -> list[Settled]:
     """
     Settle what the conversation proves, for this attempt and for others to the same person.
 
@@ -125,15 +110,15 @@ def record_lookup(
     so, sent once more. If CallRail can't be read, it's looked up again later, for a day. One that was settled
     meanwhile stays as it is.
     """
-    change_account(connection, now, due.route.account_id)
-    attempt = row_of(connection, attempts, due.attempt_id)
+    change_account(tx, due.route.account_id)
+    attempt = tx.row_of(attempts, due.attempt_id)
     seen, requests = len(lookup.texts), lookup.requests
     detail = f"Checked with CallRail: outgoing texts there: {seen}, requests made: {requests}."
-    _note(connection, now, attempt, lookup.fault or detail, requests)
+    _note(tx, attempt, lookup.fault or detail, requests)
     if attempt.outcome != OutcomeKind.UNKNOWN:
         return []
     if lookup.fault is not None:
-        _not_read(connection, now, attempt, policy)
+        _not_read(tx, attempt, policy)
         return []
     # Every attempt to the same person that could be a text found here, from any number of the company:
     # CallRail keeps them in one conversation, and doesn't say which number sent which. One in flight counts
@@ -143,30 +128,30 @@ def record_lookup(
         messages.c.recipient == due.recipient,
         attempts.c.started_at.between(*reach(due.started_at, lookup.texts, _until(attempt))),
     )
-    found = match([sending_of(row) for row in connection.execute(query)], lookup.texts)
+    found = match([sending_of(row) for row in tx.execute(query)], lookup.texts)
     words = "Found in CallRail's conversation, written at {:%Y-%m-%dT%H:%M:%SZ}."
     arrived = [(sending.attempt_id, words.format(text.created_at)) for sending, text in found.matches]
-    settled = [settle_as_sent(connection, now, *one) for one in arrived]
+    settled = [settle_as_sent(tx, *one) for one in arrived]
     for sending, text in found.matches:
         if sending.until is not None:  # it used budget when it was sent, by whichever relay
-            change(connection, attempts, sending.attempt_id, counted_at=text.created_at)
+            tx.change(attempts, sending.attempt_id, counted_at=text.created_at)
     if attempt.id not in dict(arrived):
-        settled += _not_found(connection, now, attempt, policy, like_it=found.unclear.get(attempt.id, 0))
+        settled += _not_found(tx, attempt, policy, like_it=found.unclear.get(attempt.id, 0))
     return settled
 
 
-def _not_read(connection: sa.Connection, now: datetime, attempt: Row, policy: LookupPolicy) -> None:
-    next_lookup_at = policy.next_look(attempt.finished_at, answered=False, now=now)
+def _not_read(tx: Transaction, attempt: Row, policy: LookupPolicy) -> None:
+    next_lookup_at = policy.next_look(attempt.finished_at, answered=False, now=tx.now)
     if next_lookup_at is None and attempt.node == FORMER_RELAY:
-        next_lookup_at = now + RETRY_LATER
-    change(connection, attempts, attempt.id, next_lookup_at=next_lookup_at, look_until=None)
-    if next_lookup_at is None and _is_open_question(connection, attempt):
-        _leave_to_a_person(connection, attempt, problem="not_asked")
+        next_lookup_at = tx.now + RETRY_LATER
+    tx.change(attempts, attempt.id, next_lookup_at=next_lookup_at, look_until=None)
+    if next_lookup_at is None and _is_open_question(tx, attempt):
+        _leave_to_a_person(tx, attempt, problem="not_asked")
 
 
-def _note(connection: sa.Connection, now: datetime, attempt: Row, detail: str, requests: int = 0) -> None:
-    learnt = {"attempt_id": attempt.id, "account_id": attempt.account_id, "noted_at": now}
-    connection.execute(sa.insert(evidence).values(learnt | {"detail": detail, "requests": requests}))
+def _note(tx: Transaction, attempt: Row, detail: str, requests: int = 0) -> None:
+    learnt = {"attempt_id": attempt.id, "account_id": attempt.account_id, "noted_at": tx.now}
+    tx.execute(sa.insert(evidence).values(learnt | {"detail": detail, "requests": requests}))
 
 
 # Attempts that may have arrived.
@@ -191,29 +176,29 @@ def _until(attempt: Row) -> datetime | None:
     return attempt.finished_at if attempt.node == FORMER_RELAY else None
 
 
-def settle_as_sent(connection: sa.Connection, now: datetime, attempt_id: int, detail: str) -> Settled:
+def settle_as_sent(tx: Transaction, attempt_id: int, detail: str) -> Settled:
     """
     Record that an unknown attempt arrived, and withdraw a resend that wasn't sent yet.
 
     If the resend was sent, the message is flagged as sent twice; if it was refused, the rest follows now.
     """
-    attempt = row_of(connection, attempts, attempt_id)
-    segment = row_of(connection, segments, attempt.segment_id)
-    message = row_of(connection, messages, attempt.message_seq)
+    attempt = tx.row_of(attempts, attempt_id)
+    segment = tx.row_of(segments, attempt.segment_id)
+    message = tx.row_of(messages, attempt.message_seq)
     over = {"next_lookup_at": None, "look_until": None, "blocks_until": None}
-    change(connection, attempts, attempt_id, outcome=OutcomeKind.SENT, detail=detail, **over)
-    _note(connection, now, attempt, detail)
+    tx.change(attempts, attempt_id, outcome=OutcomeKind.SENT, detail=detail, **over)
+    _note(tx, attempt, detail)
     if segment.status != Status.SENDING:
-        change(connection, segments, segment.id, status=Status.SENT)
+        tx.change(segments, segment.id, status=Status.SENT)
         # If it was refused later and split, its pieces aren't needed.
         pieces = (segments.c.message_seq == segment.message_seq, segments.c.replaces == segment.id)
         waiting = sa.update(segments).where(*pieces, segments.c.status.not_in([Status.SENT, Status.SENDING]))
-        connection.execute(waiting.values(status=Status.CANCELLED))
+        tx.execute(waiting.values(status=Status.CANCELLED))
     if segment.status == Status.FAILED:
-        _queue_again(connection, message.seq, (Status.CANCELLED,))
+        _queue_again(tx, message.seq, (Status.CANCELLED,))
     status: Status = message.status
     if status is not Status.CANCELLED:
-        status = message_status(connection, message.seq)
+        status = message_status(tx, message.seq)
     reasons = message.reasons
     if message.status == Status.HELD and is_restored(reasons):
         # The rest of it waits for a person, too.
@@ -223,21 +208,20 @@ def settle_as_sent(connection: sa.Connection, now: datetime, attempt_id: int, de
         # Nothing keeps it any longer, and its other segments follow.
         settled = ("unknown", "incomplete", "refused", "too_old")
         reasons = [reason for reason in reasons if reason.code not in settled]
-    twice = _is_twice(connection, segment)
+    twice = _is_twice(tx, segment)
     if twice:
         reasons = flagged_twice(reasons)
-    change(
-        connection,
+    tx.change(
         messages,
         message.seq,
         status=status,
         reasons=reasons,
-        sent_at=now if status is Status.SENT else message.sent_at,
+        sent_at=tx.now if status is Status.SENT else message.sent_at,
     )
     return Settled(message_id=message.id, status=status, detail=detail, twice=twice)
 
 
-def _is_twice(connection: sa.Connection, segment: Row) -> bool:
+def _is_twice(tx: Transaction, segment: Row) -> bool:
     """Whether CallRail accepted a segment more than once, whole or in pieces."""
     sent = (attempts.c.segment_id == segment.id, attempts.c.outcome == OutcomeKind.SENT)
     # The longer one that it's a piece of, or one of its pieces.
@@ -246,7 +230,7 @@ def _is_twice(connection: sa.Connection, segment: Row) -> bool:
         segments.c.status == Status.SENT,
         sa.or_(segments.c.id == segment.replaces, segments.c.replaces == segment.id),
     )
-    return count(connection, attempts, *sent) > 1 or count(connection, segments, *other) > 0
+    return tx.count(attempts, *sent) > 1 or tx.count(segments, *other) > 0
 
 
 def flagged_twice(reasons: Iterable[Reason]) -> list[Reason]:
@@ -254,41 +238,39 @@ def flagged_twice(reasons: Iterable[Reason]) -> list[Reason]:
     return [*(reason for reason in reasons if reason.code != "sent_twice"), Reason("sent_twice")]
 
 
-def _not_found(
-    connection: sa.Connection, now: datetime, attempt: Row, policy: LookupPolicy, *, like_it: int
-) -> list[Settled]:
+def _not_found(tx: Transaction, attempt: Row, policy: LookupPolicy, *, like_it: int) -> list[Settled]:
     if attempt.node == FORMER_RELAY:
         # Looked up once more when the ladder ends: CallRail may show a text late.
         policy = replace(policy, ladder=policy.ladder[-1:])
-        _note_restored(connection, attempt, problem="not_shown")
-    next_lookup_at = policy.next_look(attempt.finished_at, answered=True, now=now)
+        _note_restored(tx, attempt, problem="not_shown")
+    next_lookup_at = policy.next_look(attempt.finished_at, answered=True, now=tx.now)
     blocks_until = attempt.blocks_until if next_lookup_at is not None else None
     looked = {"next_lookup_at": next_lookup_at, "look_until": None, "looks": attempt.looks + 1}
-    change(connection, attempts, attempt.id, blocks_until=blocks_until, **looked)
-    if next_lookup_at is not None or not _is_open_question(connection, attempt):
+    tx.change(attempts, attempt.id, blocks_until=blocks_until, **looked)
+    if next_lookup_at is not None or not _is_open_question(tx, attempt):
         return []
     if policy.on_unknown is OnUnknown.RESEND_ONCE and not like_it:
-        resent = _resend_once(connection, now, attempt)
+        resent = _resend_once(tx, attempt)
         if resent:
             return resent
     found = {"problem": "others_like_it", "count": like_it} if like_it else {"problem": "not_shown"}
-    _leave_to_a_person(connection, attempt, **found)
+    _leave_to_a_person(tx, attempt, **found)
     return []
 
 
-def _is_open_question(connection: sa.Connection, attempt: Row) -> bool:
+def _is_open_question(tx: Transaction, attempt: Row) -> bool:
     """Whether a message is unknown because of this attempt's segment, and no later attempt settled it."""
     query = sa.select(segments.c.status, messages.c.status).where(
         segments.c.id == attempt.segment_id, messages.c.seq == segments.c.message_seq
     )
-    return set(connection.execute(query).one()) == {Status.UNKNOWN}
+    return set(tx.execute(query).one()) == {Status.UNKNOWN}
 
 
-def _leave_to_a_person(connection: sa.Connection, attempt: Row, **found: object) -> None:
+def _leave_to_a_person(tx: Transaction, attempt: Row, **found: object) -> None:
     """Say in the message what was found, so that a person can decide."""
-    message = row_of(connection, messages, attempt.message_seq)
+    message = tx.row_of(messages, attempt.message_seq)
     others = [one for one in message.reasons if one.code != "unknown"]
-    change(connection, messages, message.seq, reasons=[Reason("unknown", found), *others])
+    tx.change(messages, message.seq, reasons=[Reason("unknown", found), *others])
 
 
 def is_restored(reasons: Iterable[Reason]) -> bool:
@@ -296,40 +278,40 @@ def is_restored(reasons: Iterable[Reason]) -> bool:
     return any(reason.code == "restored" for reason in reasons)
 
 
-def _note_restored(connection: sa.Connection, attempt: Row, **found: object) -> None:
+def _note_restored(tx: Transaction, attempt: Row, **found: object) -> None:
     """Say in a message from a backup what was found."""
-    message = row_of(connection, messages, attempt.message_seq)
+    message = tx.row_of(messages, attempt.message_seq)
     reasons = [
         Reason("restored", {**one.parameters, **found}) if one.code == "restored" else one
         for one in message.reasons
     ]
-    change(connection, messages, message.seq, reasons=reasons)
+    tx.change(messages, message.seq, reasons=reasons)
 
 
-def _resend_once(connection: sa.Connection, now: datetime, attempt: Row) -> list[Settled]:
+def _resend_once(tx: Transaction, attempt: Row) -> list[Settled]:
     """Queue the segment again, unless that was done before."""
     of_segment = (attempts.c.segment_id == attempt.segment_id, attempts.c.outcome == OutcomeKind.UNKNOWN)
-    if count(connection, attempts, *of_segment) > 1:
+    if tx.count(attempts, *of_segment) > 1:
         return []
     detail = "CallRail doesn't show it, so it is sent once more, as delivery.on_unknown says."
-    _note(connection, now, attempt, detail)
+    _note(tx, attempt, detail)
     # Looked up once more later, to tell a person if the first one arrived after all.
-    change(connection, attempts, attempt.id, next_lookup_at=now + AUDIT_AFTER)
-    message = row_of(connection, messages, attempt.message_seq)
-    status = requeue(connection, message)
+    tx.change(attempts, attempt.id, next_lookup_at=tx.now + AUDIT_AFTER)
+    message = tx.row_of(messages, attempt.message_seq)
+    status = requeue(tx, message)
     return [Settled(message_id=message.id, status=status, detail=detail)]
 
 
-def requeue(connection: sa.Connection, message: Row) -> Status:
+def requeue(tx: Transaction, message: Row) -> Status:
     """Queue the unknown, failed or cancelled segments of a message again."""
-    _queue_again(connection, message.seq, (Status.UNKNOWN, Status.FAILED, Status.CANCELLED))
-    status = message_status(connection, message.seq)
+    _queue_again(tx, message.seq, (Status.UNKNOWN, Status.FAILED, Status.CANCELLED))
+    status = message_status(tx, message.seq)
     reasons = [reason for reason in message.reasons if reason.code == "sent_twice"]
-    change(connection, messages, message.seq, status=status, reasons=reasons)
+    tx.change(messages, message.seq, status=status, reasons=reasons)
     return status
 
 
-def _queue_again(connection: sa.Connection, message_seq: int, statuses: Iterable[Status]) -> None:
+def _queue_again(tx: Transaction, message_seq: int, statuses: Iterable[Status]) -> None:
     """Queue a message's segments in one of *statuses*, unless they were replaced, or their whole arrived."""
     piece, whole = segments.alias(), segments.alias()
     replaced = sa.exists().where(
@@ -337,4 +319,4 @@ def _queue_again(connection: sa.Connection, message_seq: int, statuses: Iterable
     )
     arrived = sa.exists().where(whole.c.id == segments.c.replaces, whole.c.status == Status.SENT)
     ended = (segments.c.message_seq == message_seq, segments.c.status.in_(tuple(statuses)))
-    connection.execute(sa.update(segments).where(*ended, ~replaced, ~arrived).values(status=Status.QUEUED))
+    tx.execute(sa.update(segments).where(*ended, ~replaced, ~arrived).values(status=Status.QUEUED))

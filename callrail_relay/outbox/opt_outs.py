@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from callrail_relay.domain.inbound import InboundPolicy, Pair, PollPolicy
 from callrail_relay.domain.opt_outs import OptOut, Origin, PossibleOptOut
 from callrail_relay.domain.routing import Route
-from callrail_relay.outbox.rows import count, insert_into, look_at_all, of_pair, portions, route_of, upsert
+from callrail_relay.outbox.rows import look_at_all, of_pair, portions, route_of
 from callrail_relay.outbox.tables import (
     accounts,
     attempts,
@@ -20,52 +20,52 @@ from callrail_relay.outbox.tables import (
     opt_outs,
     possible_opt_outs,
 )
+from callrail_relay.outbox.transaction import Transaction
 
 
 def add_opt_out(
-    connection: sa.Connection,
-    now: datetime,
+    tx: Transaction,
     tracking_number: str,
     recipient: str,
     reason: str,
     origin: Origin = Origin.BY_HAND,
+    *,
+    at: datetime | None = None,
 ) -> None:
     """Opt a person out, once, and make their accounts due: what waits behind them may be sent."""
-    settle_possible_opt_out(connection, tracking_number, recipient)
+    settle_possible_opt_out(tx, tracking_number, recipient)
     waiting = sa.select(messages.c.account_id).where(
         *of_pair(messages, tracking_number, recipient), is_open()
     )
-    look_at_all(connection, now, accounts.c.id.in_(waiting))
+    look_at_all(tx, accounts.c.id.in_(waiting))
     entry = {"tracking_number": tracking_number, "recipient": recipient, "reason": reason}
-    _insert(connection, [entry | {"created_at": now, "origin": origin}])
+    _insert(tx, [entry | {"created_at": at or tx.now, "origin": origin}])
 
 
-def add_opt_outs(connection: sa.Connection, now: datetime, entries: Sequence[OptOut]) -> int:
+def add_opt_outs(tx: Transaction, entries: Sequence[OptOut]) -> int:
     """Add *entries* with their own dates; return how many are new."""
-    look_at_all(connection, now)
-    added = sum(_insert(connection, portion) for portion in portions(asdict(one) for one in entries))
+    look_at_all(tx)
+    added = sum(_insert(tx, portion) for portion in portions(asdict(one) for one in entries))
     asked = possible_opt_outs.c
     opted_out = sa.exists().where(*of_pair(opt_outs, asked.tracking_number, asked.recipient))
-    connection.execute(sa.delete(possible_opt_outs).where(opted_out))
+    tx.execute(sa.delete(possible_opt_outs).where(opted_out))
     return added
 
 
-def _insert(connection: sa.Connection, entries: list[dict[str, object]]) -> int:
+def _insert(tx: Transaction, entries: list[dict[str, object]]) -> int:
     """Add the ones that are missing; return how many."""
-    new = insert_into(connection, opt_outs).on_conflict_do_nothing().returning(opt_outs.c.recipient)
-    return len(connection.execute(new, entries).all())
+    new = tx.insert_into(opt_outs).on_conflict_do_nothing().returning(opt_outs.c.recipient)
+    return len(tx.execute(new, entries).all())
 
 
-def new_numbers(connection: sa.Connection, now: datetime, tracking_numbers: Collection[str]) -> list[str]:
+def new_numbers(tx: Transaction, tracking_numbers: Collection[str]) -> list[str]:
     """Return the numbers that sent nothing and have no opt-outs: they were added after the opt-outs."""
     used = [sa.exists().where(table.c.tracking_number == sa.bindparam("n")) for table in (attempts, opt_outs)]
     query = sa.select(sa.or_(*used))
-    return [number for number in tracking_numbers if not connection.scalar(query, {"n": number})]
+    return [number for number in tracking_numbers if not tx.scalar(query, {"n": number})]
 
 
-def copy_opt_outs(
-    connection: sa.Connection, now: datetime, tracking_number: str, known: Collection[str]
-) -> None:
+def copy_opt_outs(tx: Transaction, tracking_number: str, known: Collection[str]) -> None:
     """Opt those who opted out of all *known* numbers out of a new one."""
     if not known:
         return
@@ -75,43 +75,39 @@ def copy_opt_outs(
     entries = sa.select(sa.literal(tracking_number), *columns).where(
         opt_outs.c.tracking_number == min(known), opt_outs.c.recipient.in_(of_all)
     )
-    added = insert_into(connection, opt_outs).from_select([opt_outs.c.tracking_number, *columns], entries)
-    connection.execute(added.on_conflict_do_nothing())
+    added = tx.insert_into(opt_outs).from_select([opt_outs.c.tracking_number, *columns], entries)
+    tx.execute(added.on_conflict_do_nothing())
 
 
-def remove_opt_out(
-    connection: sa.Connection, now: datetime, recipient: str, tracking_number: str | None
-) -> int:
+def remove_opt_out(tx: Transaction, recipient: str, tracking_number: str | None) -> int:
     """Remove a person's opt-outs, from one tracking number or all; return how many."""
     query = sa.delete(opt_outs).where(opt_outs.c.recipient == recipient)
     if tracking_number is not None:
         query = query.where(opt_outs.c.tracking_number == tracking_number)
-    return connection.execute(query).rowcount
+    return tx.execute(query).rowcount
 
 
-def is_opted_out(connection: sa.Connection, now: datetime, tracking_number: str, recipient: str) -> bool:
+def is_opted_out(tx: Transaction, tracking_number: str, recipient: str) -> bool:
     """Whether a person opted out of texts from this tracking number."""
-    return count(connection, opt_outs, *of_pair(opt_outs, tracking_number, recipient)) > 0
+    return tx.count(opt_outs, *of_pair(opt_outs, tracking_number, recipient)) > 0
 
 
-def ask_about(connection: sa.Connection, tracking_number: str, recipient: str, reply: PossibleOptOut) -> bool:
+def ask_about(tx: Transaction, tracking_number: str, recipient: str, reply: PossibleOptOut) -> bool:
     """Ask the owner about the latest such *reply*; False if the person has opted out anyway."""
-    if is_opted_out(connection, reply.written_at, tracking_number, recipient):
+    if is_opted_out(tx, tracking_number, recipient):
         return False
     pair = {"tracking_number": tracking_number, "recipient": recipient}
     is_newer = possible_opt_outs.c.written_at < reply.written_at
-    upsert(connection, possible_opt_outs, pair, asdict(reply), where=is_newer)
+    tx.upsert(possible_opt_outs, pair, asdict(reply), where=is_newer)
     return True
 
 
-def read_opt_outs(
-    connection: sa.Connection, recipients: Iterable[str]
-) -> tuple[set[Pair], dict[Pair, PossibleOptOut]]:
+def read_opt_outs(tx: Transaction, recipients: Iterable[str]) -> tuple[set[Pair], dict[Pair, PossibleOptOut]]:
     """Return who of these people opted out of which number, and the replies that the owner has to read."""
     opted_out: set[Pair] = set()
     possible: dict[Pair, PossibleOptOut] = {}
     for portion in portions(recipients):
-        for row in connection.execute(_OPT_OUTS, {"recipients": portion}):
+        for row in tx.execute(_OPT_OUTS, {"recipients": portion}):
             pair = (row.tracking_number, row.recipient)
             if row.words is None:
                 opted_out.add(pair)
@@ -132,38 +128,36 @@ _OPT_OUTS = sa.union_all(
 
 
 def settle_possible_opt_out(
-    connection: sa.Connection, tracking_number: str, recipient: str, *, until: datetime | None = None
+    tx: Transaction, tracking_number: str, recipient: str, *, until: datetime | None = None
 ) -> None:
     """Stop asking about a person's replies, up to *until* if given."""
     which = sa.delete(possible_opt_outs).where(*of_pair(possible_opt_outs, tracking_number, recipient))
-    connection.execute(which if until is None else which.where(possible_opt_outs.c.written_at <= until))
+    tx.execute(which if until is None else which.where(possible_opt_outs.c.written_at <= until))
 
 
-def list_opt_outs(connection: sa.Connection, now: datetime, limit: int | None = None) -> list[OptOut]:
+def list_opt_outs(tx: Transaction, limit: int | None = None) -> list[OptOut]:
     """Return all opt-outs, or the newest *limit*, newest first."""
     order = (opt_outs.c.created_at.desc(), opt_outs.c.recipient, opt_outs.c.tracking_number)
-    rows = connection.execute(sa.select(opt_outs).order_by(*order).limit(limit))
+    rows = tx.execute(sa.select(opt_outs).order_by(*order).limit(limit))
     return [OptOut(**row) for row in rows.mappings()]
 
 
-def remember_number(
-    connection: sa.Connection, now: datetime, route: Route, known: Collection[str] = ()
-) -> None:
+def remember_number(tx: Transaction, route: Route, known: Collection[str] = ()) -> None:
     """Remember a number of ours. Whoever opted out of all *known* ones is opted out of it, too."""
     found = {"account_id": route.account_id, "company_id": route.company_id}
-    upsert(connection, numbers, {"tracking_number": route.tracking_number}, found)
-    copy_opt_outs(connection, now, route.tracking_number, known)
+    tx.upsert(numbers, {"tracking_number": route.tracking_number}, found)
+    copy_opt_outs(tx, route.tracking_number, known)
 
 
-def known_numbers(connection: sa.Connection, now: datetime, account_ids: Collection[str]) -> list[Route]:
+def known_numbers(tx: Transaction, account_ids: Collection[str]) -> list[Route]:
     """Return the remembered numbers of these accounts."""
     query = sa.select(numbers).where(numbers.c.account_id.in_(account_ids))
-    return [route_of(row) for row in connection.execute(query.order_by(numbers.c.tracking_number))]
+    return [route_of(row) for row in tx.execute(query.order_by(numbers.c.tracking_number))]
 
 
-def with_known_numbers(connection: sa.Connection, now: datetime, policy: InboundPolicy) -> InboundPolicy:
+def with_known_numbers(tx: Transaction, policy: InboundPolicy) -> InboundPolicy:
     """Return *policy*, with the remembered numbers."""
-    known = known_numbers(connection, now, set(policy.accounts.values()))
+    known = known_numbers(tx, set(policy.accounts.values()))
     if not known:
         return policy
     return replace(
@@ -173,8 +167,8 @@ def with_known_numbers(connection: sa.Connection, now: datetime, policy: Inbound
     )
 
 
-def with_known_companies(connection: sa.Connection, now: datetime, policy: PollPolicy) -> PollPolicy:
+def with_known_companies(tx: Transaction, policy: PollPolicy) -> PollPolicy:
     """Return *policy*, with the companies of the remembered numbers."""
-    known = known_numbers(connection, now, {account_id for account_id, _ in policy.companies})
+    known = known_numbers(tx, {account_id for account_id, _ in policy.companies})
     companies = [*policy.companies, *((route.account_id, route.company_id) for route in known)]
     return replace(policy, companies=tuple(dict.fromkeys(companies)))

@@ -27,8 +27,9 @@ from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.errors import AlreadyRunning, RelayError, Unavailable
 from callrail_relay.outbox import sentence
 from callrail_relay.outbox.engine import APPLICATION, give_to_owner
-from callrail_relay.outbox.rows import from_row, last_of, upsert
+from callrail_relay.outbox.rows import from_row, last_of
 from callrail_relay.outbox.tables import NOW, Instant, accounts, attempts, contacts, nodes, polls
+from callrail_relay.outbox.transaction import Transaction
 
 MOST_NODES = 64
 _NODE = TypeAdapter(Node)
@@ -206,73 +207,71 @@ def kept(store: Path, by: str, now: datetime, busy: RelayError) -> Iterator[None
         lock.release()
 
 
-def beat(connection: sa.Connection, now: datetime, id_: str, node: Node) -> datetime:
+def beat(tx: Transaction, id_: str, node: Node) -> datetime:
     """Report that *node* is running and forget those that are gone; return since when it has run."""
-    since = node.since or now
-    new = {"name": node.name, "since": since, "seen_at": now, "version": node.version}
+    since = node.since or tx.now
+    new = {"name": node.name, "since": since, "seen_at": tx.now, "version": node.version}
     if node.slept is not None:
         new |= {"slept_seconds": node.slept.seconds, "woke_at": node.slept.woke_at}
-    upsert(connection, nodes, {"id": id_}, new)
+    tx.upsert(nodes, {"id": id_}, new)
     # Rows that another node is updating are left to it, so that nodes never wait for each other.
-    gone = sa.select(nodes.c.id).where(nodes.c.seen_at <= now - GONE).with_for_update(skip_locked=True)
-    connection.execute(sa.delete(nodes).where(nodes.c.id.in_(gone)))
+    gone = sa.select(nodes.c.id).where(nodes.c.seen_at <= tx.now - GONE).with_for_update(skip_locked=True)
+    tx.execute(sa.delete(nodes).where(nodes.c.id.in_(gone)))
     return since
 
 
-def leave(connection: sa.Connection, now: datetime, id_: str) -> None:
+def leave(tx: Transaction, id_: str) -> None:
     """Forget a node that stops."""
-    connection.execute(sa.delete(nodes).where(nodes.c.id == id_))
+    tx.execute(sa.delete(nodes).where(nodes.c.id == id_))
 
 
-def others_connected(connection: sa.Connection, pattern: str = f"{APPLICATION}%") -> bool:
+def others_connected(tx: Transaction, pattern: str = f"{APPLICATION}%") -> bool:
     """Whether PostgreSQL has another connection to this database whose application is LIKE *pattern*."""
     query = sa.text(
         "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() "
         "AND application_name LIKE :pattern AND pid <> pg_backend_pid())"
     )
-    return bool(connection.scalar(query, {"pattern": pattern}))
+    return bool(tx.scalar(query, {"pattern": pattern}))
 
 
-def require_direct(connection: sa.Connection, now: datetime) -> None:
+def require_direct(tx: Transaction) -> None:
     """
     Raise Unavailable if a pooler answers for PostgreSQL: it makes up the process ids.
 
     Behind one, what a session asked for doesn't hold: that its commits are on disk, and how long it may wait.
     """
-    if connection.dialect.name == "sqlite":
+    if tx.is_sqlite:
         return
-    client: Any = connection.connection.driver_connection
-    if connection.scalar(sa.select(sa.func.pg_backend_pid())) != client.info.backend_pid:
+    client: Any = tx.connection.connection.driver_connection
+    if tx.scalar(sa.select(sa.func.pg_backend_pid())) != client.info.backend_pid:
         raise Unavailable(sentence("pooled"))
 
 
-def is_served(connection: sa.Connection, now: datetime) -> bool:
+def is_served(tx: Transaction) -> bool:
     """Whether a node is running, in tables of any release."""
-    query = sa.select(nodes.c.id).where(nodes.c.seen_at > now - GONE)
-    return sa.inspect(connection).has_table(nodes.name) and connection.execute(query).first() is not None
+    query = sa.select(nodes.c.id).where(nodes.c.seen_at > tx.now - GONE)
+    return sa.inspect(tx.connection).has_table(nodes.name) and tx.execute(query).first() is not None
 
 
-def read_nodes(connection: sa.Connection, now: datetime) -> tuple[Node, ...]:
+def read_nodes(tx: Transaction) -> tuple[Node, ...]:
     """Return the nodes that are running, oldest first."""
-    query = sa.select(nodes).where(nodes.c.seen_at > now - GONE).order_by(nodes.c.since, nodes.c.id)
+    query = sa.select(nodes).where(nodes.c.seen_at > tx.now - GONE).order_by(nodes.c.since, nodes.c.id)
     return tuple(
         from_row(Node, row, slept=None if row.woke_at is None else Slept(row.slept_seconds, row.woke_at))
-        for row in connection.execute(query)
+        for row in tx.execute(query)
     )
 
 
-def note_contacts(
-    connection: sa.Connection, now: datetime, account_ids: Iterable[str], *, answered: bool
-) -> None:
+def note_contacts(tx: Transaction, account_ids: Iterable[str], *, answered: bool) -> None:
     """Record that CallRail answered, or failed to answer, a request that was made only to check."""
     for account_id in sorted(account_ids):
-        at = {"answered_at" if answered else "failed_at": now}
-        upsert(connection, contacts, {"account_id": account_id}, at)
+        at = {"answered_at" if answered else "failed_at": tx.now}
+        tx.upsert(contacts, {"account_id": account_id}, at)
 
 
-def read_contacts(connection: sa.Connection, now: datetime, account_ids: Sequence[str]) -> dict[str, Contact]:
+def read_contacts(tx: Transaction, account_ids: Sequence[str]) -> dict[str, Contact]:
     """Return each account's contact with CallRail: by texts sent, by polls, and by such checks."""
-    rows = connection.execute(_CONTACTS, {"now": now, "since": now - DAY})
+    rows = tx.execute(_CONTACTS, {"now": tx.now, "since": tx.now - DAY})
     known = {account_id: instants for account_id, *instants in rows}
 
     def contact(answered_at: datetime | None = None, failed_at: datetime | None = None) -> Contact:

@@ -22,16 +22,7 @@ from callrail_relay.outbox.budget import used, windows_since
 from callrail_relay.outbox.inbound import after_outcome, place_replies
 from callrail_relay.outbox.lookups import flagged_twice, settle_as_sent
 from callrail_relay.outbox.opt_outs import add_opt_out
-from callrail_relay.outbox.rows import (
-    Row,
-    account_values,
-    change,
-    change_each,
-    from_row,
-    lock_accounts_of,
-    look_at_all,
-    status_of,
-)
+from callrail_relay.outbox.rows import account_values, from_row, lock_accounts_of, look_at_all, status_of
 from callrail_relay.outbox.tables import (
     Condition,
     accounts,
@@ -42,6 +33,7 @@ from callrail_relay.outbox.tables import (
     messages,
     segments,
 )
+from callrail_relay.outbox.transaction import Row, Transaction
 
 Values = dict[str, object]
 AT_ONCE = 500  # attempts to settle at a time
@@ -49,12 +41,7 @@ STOPPED = "the relay stopped, or lost its connection, while the text was being s
 
 
 def record(
-    connection: sa.Connection,
-    now: datetime,
-    outcomes: Mapping[int, Outcome],
-    *,
-    random: Random,
-    lookups: LookupPolicy | None = None,
+    tx: Transaction, outcomes: Mapping[int, Outcome], *, random: Random, lookups: LookupPolicy | None = None
 ) -> list[RecordResult | Settled | None]:
     """
     Settle attempts, each once: outcome, segment, message and account change together.
@@ -65,9 +52,9 @@ def record(
     results: dict[int, RecordResult | Settled | None] = {}
     # Some at a time, since databases limit the parameters of a statement.
     while left := dict(islice((one for one in outcomes.items() if one[0] not in results), AT_ONCE)):
-        batch = _Batch(connection, now, random, lookups)
+        batch = _Batch(tx, random, lookups)
         messages_seen = set[int]()
-        for known in _read_known(connection, now, left):
+        for known in _read_known(tx, left):
             # What one outcome of a message changes may decide what another one means.
             if known.message_seq not in messages_seen:
                 messages_seen.add(known.message_seq)
@@ -76,15 +63,15 @@ def record(
     return [results[id_] for id_ in outcomes]
 
 
-def _read_known(connection: sa.Connection, now: datetime, outcomes: Mapping[int, Outcome]) -> list[Row]:
+def _read_known(tx: Transaction, outcomes: Mapping[int, Outcome]) -> list[Row]:
     """Read what is known about these attempts, in their order, with their accounts locked."""
-    lock_accounts_of(connection, outcomes)
+    lock_accounts_of(tx, outcomes)
     asked = {
         "attempt_ids": [*outcomes],
         "conversation_ids": [one.conversation_id for one in outcomes.values() if isinstance(one, Sent)],
-        **windows_since(now),
+        **windows_since(tx.now),
     }
-    found = {row.attempt_id: row for row in connection.execute(_KNOWN, asked)}
+    found = {row.attempt_id: row for row in tx.execute(_KNOWN, asked)}
     return [found[id_] for id_ in outcomes]
 
 
@@ -156,8 +143,7 @@ _END_SEGMENTS = (
 class _Batch:
     """The outcomes that one transaction records: decided one after the other, then written together."""
 
-    connection: sa.Connection
-    now: datetime
+    tx: Transaction
     random: Random
     lookups: LookupPolicy | None
     _accounts: dict[str, Account] = field(default_factory=dict)
@@ -181,7 +167,7 @@ class _Batch:
             message_id=known.message_id,
             content=known.content,
             account=before,
-            now=self.now,
+            now=self.tx.now,
             random=self.random,
         )
         if known.sent_before:
@@ -227,7 +213,7 @@ class _Batch:
             return account
         freed = self._freed[account.id]
         return account.corrected(
-            usage, hour_used=known.hour_used - freed, day_used=known.day_used - freed, now=self.now
+            usage, hour_used=known.hour_used - freed, day_used=known.day_used - freed, now=self.tx.now
         )
 
     def _attempt(self, known: Row, outcome: Outcome, consequence: Consequence) -> Values:
@@ -235,14 +221,14 @@ class _Batch:
         waits = self.lookups if isinstance(outcome, Unknown) else None
         return {
             "of": known.attempt_id,
-            "finished_at": self.now,
+            "finished_at": self.tx.now,
             # CallRail may have counted it at the very end, so our window begins there.
-            "counted_at": self.now if consequence.costs_budget else None,
+            "counted_at": self.tx.now if consequence.costs_budget else None,
             "outcome": outcome.kind,
             "http_status": outcome.http_status,
             "detail": outcome.detail,
-            "next_lookup_at": waits and self.now + waits.ladder[0],
-            "blocks_until": waits and waits.blocks_until(self.now),
+            "next_lookup_at": waits and self.tx.now + waits.ladder[0],
+            "blocks_until": waits and waits.blocks_until(self.tx.now),
         }
 
     def _message(
@@ -261,23 +247,23 @@ class _Batch:
             "status": result.status,
             "reasons": flagged_twice(reasons) if result.twice else reasons,
             "cut_to": consequence.cut_to or known.cut_to,
-            "sent_at": self.now if result.status is Status.SENT else known.sent_at,
+            "sent_at": self.tx.now if result.status is Status.SENT else known.sent_at,
             "conversation_id": conversation.conversation_id,
             "thread_id": conversation.thread_id,
         }
 
     def write(self) -> dict[int, RecordResult | Settled | None]:
         """Write what was decided, then what follows from it elsewhere; return what became of each attempt."""
-        connection, now = self.connection, self.now
+        tx = self.tx
         for table, changes in self._changes.items():
-            change_each(connection, table, changes)
+            tx.change_each(table, changes)
         if self._failed:
-            connection.execute(_END_SEGMENTS, self._failed)
+            tx.execute(_END_SEGMENTS, self._failed)
         written = [
-            {**account_values(one), "due_at": now if id_ in self._due else None, "closed_until": None}
+            {**account_values(one), "due_at": tx.now if id_ in self._due else None, "closed_until": None}
             for id_, one in self._accounts.items()
         ]
-        change_each(connection, accounts, written)
+        tx.change_each(accounts, written)
         results: dict[int, RecordResult | Settled | None] = {
             known.attempt_id: self._follow(known, outcome, consequence, result)
             for known, outcome, consequence, result in self._decided
@@ -290,18 +276,18 @@ class _Batch:
         self, known: Row, outcome: Outcome, consequence: Consequence, result: RecordResult
     ) -> RecordResult:
         """Apply what an outcome changes beside its own segment, message and account."""
-        connection, now = self.connection, self.now
+        tx = self.tx
         if consequence.cut_to is not None:
-            _recut(connection, known, consequence.cut_to)
+            _recut(tx, known, consequence.cut_to)
         if known.is_awaited and isinstance(outcome, Sent):
-            place_replies(connection, now, known.message_seq)
+            place_replies(tx, known.message_seq)
         if consequence.opts_out:
             detail = outcome.detail if isinstance(outcome, Rejected) else ""
             words = f"CallRail said: {detail}"
-            add_opt_out(connection, now, known.tracking_number, known.recipient, words, Origin.REFUSAL)
+            add_opt_out(tx, known.tracking_number, known.recipient, words, Origin.REFUSAL)
         if not known.is_reported:
             return result
-        settled = after_outcome(connection, now, known.attempt_id, outcome)
+        settled = after_outcome(tx, known.attempt_id, outcome)
         return replace(result, settled=settled)
 
     def _settle_late(self, known: Row, outcome: Outcome) -> Settled | None:
@@ -309,65 +295,54 @@ class _Batch:
         if not isinstance(outcome, Sent) or known.outcome != OutcomeKind.UNKNOWN:
             return None
         detail = "CallRail's answer came late: it accepted the text."
-        settled = settle_as_sent(self.connection, self.now, known.attempt_id, detail)
+        settled = settle_as_sent(self.tx, known.attempt_id, detail)
         conversation = {"conversation_id": outcome.conversation_id, "thread_id": outcome.thread_id}
-        change(self.connection, messages, known.message_seq, **conversation)
+        self.tx.change(messages, known.message_seq, **conversation)
         return settled
 
 
 def settle_abandoned(
-    connection: sa.Connection,
-    now: datetime,
-    *,
-    node: str | None = None,
-    random: Random,
-    lookups: LookupPolicy | None = None,
+    tx: Transaction, *, node: str | None = None, random: Random, lookups: LookupPolicy | None = None
 ) -> list[RecordResult]:
     """Settle attempts whose lease ran out as unknown; with *node*, which is just starting, all of its own."""
-    abandoned = attempts.c.lease_until <= now
+    abandoned = attempts.c.lease_until <= tx.now
     if node is not None:
-        look_at_all(connection, now)
+        look_at_all(tx)
         abandoned = sa.or_(abandoned, attempts.c.node == node)
-    unknown = dict.fromkeys(_open_attempts(connection, abandoned), Unknown(STOPPED, own_fault=True))
-    results = record(connection, now, unknown, random=random, lookups=lookups)
+    unknown = dict.fromkeys(_open_attempts(tx, abandoned), Unknown(STOPPED, own_fault=True))
+    results = record(tx, unknown, random=random, lookups=lookups)
     return [one for one in results if isinstance(one, RecordResult)]
 
 
 def settle_unsent(
-    connection: sa.Connection,
-    now: datetime,
-    node: str,
-    known: frozenset[int],
-    outcome: NotSent,
-    *,
-    random: Random,
+    tx: Transaction, node: str, known: frozenset[int], outcome: NotSent, *, random: Random
 ) -> list[RecordResult]:
     """Record *outcome* for every open attempt of *node* except the *known* ones."""
-    open_ = _open_attempts(connection, attempts.c.node == node)
+    open_ = _open_attempts(tx, attempts.c.node == node)
     unsent = {id_: outcome for id_ in open_ if id_ not in known}
-    results = record(connection, now, unsent, random=random)
+    results = record(tx, unsent, random=random)
     return [one for one in results if isinstance(one, RecordResult)]
 
 
-def _open_attempts(connection: sa.Connection, which: Condition) -> Sequence[int]:
+def _open_attempts(tx: Transaction, which: Condition) -> Sequence[int]:
     # By account first: locks are taken in one order everywhere.
     query = sa.select(attempts.c.id).where(attempts.c.finished_at.is_(None), which)
-    return connection.scalars(query.order_by(attempts.c.account_id, attempts.c.id)).all()
+    return tx.scalars(query.order_by(attempts.c.account_id, attempts.c.id)).all()
 
 
-def next_lease_end(connection: sa.Connection, now: datetime) -> datetime | None:
+def next_lease_end(tx: Transaction) -> datetime | None:
     """Return when the first attempt in flight, on any node, is to be given up; None if there is none."""
     query = sa.select(sa.func.min(attempts.c.lease_until)).where(attempts.c.finished_at.is_(None))
-    end: datetime | None = connection.scalar(query)
+    end: datetime | None = tx.scalar(query)
     return end
 
 
-def _recut(connection: sa.Connection, refused: Row, limit: int) -> None:
+def _recut(tx: Transaction, refused: Row, limit: int) -> None:
     """Split a segment that was refused for its length, and those after it, into shorter ones."""
     queued = (segments.c.message_seq == refused.message_seq, segments.c.status == Status.QUEUED)
     query = sa.select(segments.c.content).where(*queued).order_by(segments.c.position)
-    later = connection.scalars(query).all()
-    connection.execute(sa.delete(segments).where(*queued))
+    later = tx.scalars(query).all()
+    tx.execute(sa.delete(segments).where(*queued))
     its_own = split_text(refused.content, max_characters=limit)
     pieces = [*its_own, *(piece for content in later for piece in split_text(content, max_characters=limit))]
     rows = [
@@ -380,5 +355,5 @@ def _recut(connection: sa.Connection, refused: Row, limit: int) -> None:
         }
         for number, content in enumerate(pieces, start=1)
     ]
-    connection.execute(sa.insert(segments), rows)
-    change(connection, messages, refused.message_seq, segment_count=rows[-1]["position"])
+    tx.execute(sa.insert(segments), rows)
+    tx.change(messages, refused.message_seq, segment_count=rows[-1]["position"])

@@ -5,40 +5,38 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from callrail_relay.outbox.rows import insert_into, upsert
 from callrail_relay.outbox.tables import ended_tokens, relay_secret
+from callrail_relay.outbox.transaction import Transaction
 
 
-def end_tokens(
-    connection: sa.Connection, now: datetime, digests: Iterable[str], at: datetime | None = None
-) -> None:
+def end_tokens(tx: Transaction, digests: Iterable[str], at: datetime | None = None) -> None:
     """End the tokens on every node *at* that instant, or now; one that ends sooner isn't changed."""
-    ends_at = at or now
+    ends_at = at or tx.now
     for digest in sorted(digests):
         is_sooner = ended_tokens.c.ends_at > ends_at
-        upsert(connection, ended_tokens, {"digest": digest}, {"ends_at": ends_at}, where=is_sooner)
+        tx.upsert(ended_tokens, {"digest": digest}, {"ends_at": ends_at}, where=is_sooner)
 
 
-def read_ended_tokens(connection: sa.Connection, now: datetime) -> frozenset[str]:
+def read_ended_tokens(tx: Transaction) -> frozenset[str]:
     """Return the digests of the tokens that have ended by the store's time."""
-    query = sa.select(ended_tokens.c.digest).where(ended_tokens.c.ends_at <= now)
-    return frozenset(connection.scalars(query))
+    query = sa.select(ended_tokens.c.digest).where(ended_tokens.c.ends_at <= tx.now)
+    return frozenset(tx.scalars(query))
 
 
-def token_ends_at(connection: sa.Connection, _now: datetime, digest: str) -> datetime | None:
-    return connection.scalar(sa.select(ended_tokens.c.ends_at).where(ended_tokens.c.digest == digest))
+def token_ends_at(tx: Transaction, digest: str) -> datetime | None:
+    return tx.scalar(sa.select(ended_tokens.c.ends_at).where(ended_tokens.c.digest == digest))
 
 
-def read_relay_secret(connection: sa.Connection, now: datetime, proposed: str) -> str:
+def read_relay_secret(tx: Transaction, proposed: str) -> str:
     """Return the relay's secret; the first node to ask sets it to what it *proposed*."""
-    if find_relay_secret(connection, now) is None:
-        first = insert_into(connection, relay_secret).values(id=1, value=proposed)
-        connection.execute(first.on_conflict_do_nothing())
-    return str(connection.execute(_SECRET).scalar_one())
+    if find_relay_secret(tx) is None:
+        first = tx.insert_into(relay_secret).values(id=1, value=proposed)
+        tx.execute(first.on_conflict_do_nothing())
+    return str(tx.execute(_SECRET).scalar_one())
 
 
-def find_relay_secret(connection: sa.Connection, _now: datetime) -> str | None:
-    return connection.scalar(_SECRET)
+def find_relay_secret(tx: Transaction) -> str | None:
+    return tx.scalar(_SECRET)
 
 
 _SECRET = sa.select(relay_secret.c.value)

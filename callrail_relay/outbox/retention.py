@@ -10,7 +10,6 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.message import ENDED
 from callrail_relay.domain.opt_outs import Origin
-from callrail_relay.outbox.rows import change
 from callrail_relay.outbox.tables import (
     attempts,
     callrail_texts,
@@ -24,17 +23,18 @@ from callrail_relay.outbox.tables import (
     segments,
     submissions,
 )
+from callrail_relay.outbox.transaction import Transaction
 
 # The reason of an opt-out, once the words of the reply are removed.
 WITHOUT_WORDS = "The person replied that they don't want texts."
 
 
-def retire(connection: sa.Connection, now: datetime, before: datetime, most: int) -> int:
+def retire(tx: Transaction, before: datetime, most: int) -> int:
     """Remove it from at most *most* submissions and CallRail texts older than *before*; return how many."""
-    return _retire_submissions(connection, now, before, most) + _remove_reported(connection, before, most)
+    return _retire_submissions(tx, before, most) + _remove_reported(tx, before, most)
 
 
-def _retire_submissions(connection: sa.Connection, now: datetime, before: datetime, most: int) -> int:
+def _retire_submissions(tx: Transaction, before: datetime, most: int) -> int:
     tried_since = sa.exists().where(
         segments.c.message_seq == messages.c.seq,
         attempts.c.segment_id == segments.c.id,
@@ -47,48 +47,48 @@ def _retire_submissions(connection: sa.Connection, now: datetime, before: dateti
     waits = sa.exists().where(forwards.c.submission_id == submissions.c.id, is_unfinished())
     due = sa.select(submissions.c.id).order_by(submissions.c.received_at).limit(most)
     due = due.where(submissions.c.retired_at.is_(None), submissions.c.received_at < before, ~goes_on, ~waits)
-    ids = connection.scalars(due.with_for_update(skip_locked=True, of=submissions)).all()
+    ids = tx.scalars(due.with_for_update(skip_locked=True, of=submissions)).all()
     if not ids:
         return 0
     # Whatever their status: the index by status covers nearly all messages.
     of_them = sa.select(messages.c.seq).where(messages.c.submission_id.in_(ids)).order_by(messages.c.seq)
-    connection.scalars(of_them.with_for_update()).all()
+    tx.scalars(of_them.with_for_update()).all()
     # Asked again with the rows locked: a text that is resent meanwhile keeps its words.
-    ids = connection.scalars(sa.select(submissions.c.id).where(submissions.c.id.in_(ids), ~goes_on)).all()
+    ids = tx.scalars(sa.select(submissions.c.id).where(submissions.c.id.in_(ids), ~goes_on)).all()
     of_them = sa.select(messages.c.seq, messages.c.reasons).where(messages.c.submission_id.in_(ids))
-    rows = connection.execute(of_them).all()
+    rows = tx.execute(of_them).all()
     nothing = {"recipient": None, "text": None, "seller": None, "fingerprint": None}
     for seq, reasons in rows:
         # Some show what a person typed.
         kept = [reason.without_typed() for reason in reasons]
-        change(connection, messages, seq, reasons=kept, **nothing)
+        tx.change(messages, seq, reasons=kept, **nothing)
     seqs = [row.seq for row in rows]
     of_these = segments.c.message_seq.in_(seqs)
     of_attempts = attempts.c.segment_id.in_(sa.select(segments.c.id).where(of_these))
-    connection.execute(sa.update(attempts).where(of_attempts).values(recipient=""))
-    connection.execute(sa.update(segments).where(of_these).values(content=""))
+    tx.execute(sa.update(attempts).where(of_attempts).values(recipient=""))
+    tx.execute(sa.update(segments).where(of_these).values(content=""))
     of_decisions = sa.update(decisions).where(decisions.c.message_seq.in_(seqs))
-    connection.execute(of_decisions.values(note=None, before=sa.null()))
-    connection.execute(sa.delete(repeat_keys).where(repeat_keys.c.submission_id.in_(ids)))
-    retired = {"body": b"", "query": None, "retired_at": now}
-    connection.execute(sa.update(submissions).where(submissions.c.id.in_(ids)).values(retired))
+    tx.execute(of_decisions.values(note=None, before=sa.null()))
+    tx.execute(sa.delete(repeat_keys).where(repeat_keys.c.submission_id.in_(ids)))
+    retired = {"body": b"", "query": None, "retired_at": tx.now}
+    tx.execute(sa.update(submissions).where(submissions.c.id.in_(ids)).values(retired))
     return len(ids)
 
 
-def _remove_reported(connection: sa.Connection, before: datetime, most: int) -> int:
+def _remove_reported(tx: Transaction, before: datetime, most: int) -> int:
     """Remove texts that CallRail reported before *before*; those still to be forwarded stay."""
     table = callrail_texts.c
     due = sa.select(table.resource_id).where(table.received_at < before, table.forward_at.is_(None))
-    ids = connection.scalars(due.order_by(table.received_at).limit(most)).all()
+    ids = tx.scalars(due.order_by(table.received_at).limit(most)).all()
     # It stays known that a person has to decide about it.
     old = sa.and_(possible_opt_outs.c.written_at < before, possible_opt_outs.c.words != "")
-    connection.execute(sa.update(possible_opt_outs).where(old).values(words=""))
+    tx.execute(sa.update(possible_opt_outs).where(old).values(words=""))
     quoted = sa.and_(
         opt_outs.c.origin.in_([Origin.REPLY, Origin.WORDS]),
         opt_outs.c.created_at < before,
         opt_outs.c.reason != WITHOUT_WORDS,
     )
-    connection.execute(sa.update(opt_outs).where(quoted).values(reason=WITHOUT_WORDS))
+    tx.execute(sa.update(opt_outs).where(quoted).values(reason=WITHOUT_WORDS))
     if ids:
-        connection.execute(sa.delete(callrail_texts).where(callrail_texts.c.resource_id.in_(ids)))
+        tx.execute(sa.delete(callrail_texts).where(callrail_texts.c.resource_id.in_(ids)))
     return len(ids)

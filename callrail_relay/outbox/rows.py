@@ -1,13 +1,11 @@
 """Turns rows of the store into domain values, and holds small statements that several files share."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from functools import cache
 from itertools import islice
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from callrail_relay.domain.account import DAY, HOUR, Account
 from callrail_relay.domain.message import Status
@@ -27,26 +25,9 @@ from callrail_relay.outbox.tables import (
     polls,
     segments,
 )
+from callrail_relay.outbox.transaction import Row, Transaction, by_key
 
 V = TypeVar("V")
-Row = sa.Row[Any]
-
-
-def insert_into(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
-    """Return the dialect's own insert, which supports ON CONFLICT."""
-    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
-
-
-def upsert(
-    connection: sa.Connection,
-    table: sa.Table,
-    key: Mapping[str, object],
-    values: Mapping[str, object],
-    where: Condition | None = None,
-) -> None:
-    """Insert a row, or change the one with this primary key if *where* is true of it."""
-    row = insert_into(connection, table).values({**key, **values})
-    connection.execute(row.on_conflict_do_update(index_elements=[*key], set_=values, where=where))
 
 
 def of_pair(table: sa.FromClause, tracking_number: object, recipient: object) -> tuple[Condition, Condition]:
@@ -65,28 +46,6 @@ def route_of(row: Row) -> Route:
     return Route(row.account_id, row.company_id, row.tracking_number)
 
 
-def row_of(connection: sa.Connection, table: sa.Table, key: int | str) -> Row:
-    """Return the row of *table* with this primary key."""
-    [column] = table.primary_key.columns
-    return connection.execute(sa.select(table).where(column == key)).one()
-
-
-@cache
-def _by_key(table: sa.Table) -> sa.Update:
-    [column] = table.primary_key.columns
-    return sa.update(table).where(column == sa.bindparam("of"))
-
-
-def change(connection: sa.Connection, table: sa.Table, key: int | str, /, **values: object) -> None:
-    """Change the row of *table* with this primary key."""
-    connection.execute(_by_key(table), {"of": key, **values})
-
-
-def change_each(connection: sa.Connection, table: sa.Table, changes: Sequence[Mapping[str, object]]) -> None:
-    """Change the same columns of several rows of *table*, each with its primary key as ``of``."""
-    connection.execute(_by_key(table), changes)
-
-
 def latest(of: sa.Table | sa.Column[Any], *which: Condition) -> sa.Select[Any]:
     """Select the latest message that meets these conditions, or some of its columns."""
     return sa.select(of).where(*which).order_by(messages.c.seq.desc()).limit(1)
@@ -95,11 +54,6 @@ def latest(of: sa.Table | sa.Column[Any], *which: Condition) -> sa.Select[Any]:
 def number(table: sa.FromClause, *which: Condition) -> sa.ScalarSelect[int]:
     """SQL for how many rows of *table* meet these conditions."""
     return sa.select(sa.func.count()).select_from(table).where(*which).scalar_subquery()
-
-
-def count(connection: sa.Connection, table: sa.FromClause, *which: Condition) -> int:
-    query = sa.select(sa.func.count()).select_from(table).where(*which)
-    return connection.execute(query).scalar_one()
 
 
 def last_of(*instants: datetime | None) -> datetime | None:
@@ -117,32 +71,32 @@ def portions(values: Iterable[V]) -> Iterator[list[V]]:
         yield portion
 
 
-def change_account(connection: sa.Connection, now: datetime, account_id: str) -> Account:
+def change_account(tx: Transaction, account_id: str) -> Account:
     """Lock the account, to change it or its texts; it comes due after all that are due already."""
-    row = connection.execute(_CHANGE_ACCOUNT, {"of": account_id, "now": now}).one_or_none()
+    row = tx.execute(_CHANGE_ACCOUNT, {"of": account_id, "now": tx.now}).one_or_none()
     return Account(id=account_id) if row is None else from_row(Account, row)
 
 
-def lock_account(connection: sa.Connection, account_id: str, *, wait: bool) -> bool:
+def lock_account(tx: Transaction, account_id: str, *, wait: bool) -> bool:
     """Lock the account until the transaction ends; False if another process has it and *wait* is False."""
     query = _ACCOUNT.with_for_update(skip_locked=not wait)
-    return connection.scalar(query, {"account_id": account_id}) is not None
+    return tx.scalar(query, {"account_id": account_id}) is not None
 
 
-def lock_accounts_of(connection: sa.Connection, attempt_ids: Iterable[int]) -> None:
+def lock_accounts_of(tx: Transaction, attempt_ids: Iterable[int]) -> None:
     """Lock the accounts of attempts until the transaction ends; SQLite has one writer at a time anyway."""
-    if connection.dialect.name != "sqlite":
-        connection.execute(_LOCK_ACCOUNTS_OF, {"attempt_ids": [*attempt_ids]})
+    if not tx.is_sqlite:
+        tx.execute(_LOCK_ACCOUNTS_OF, {"attempt_ids": [*attempt_ids]})
 
 
-def look_at_all(connection: sa.Connection, now: datetime, *which: Condition) -> None:
+def look_at_all(tx: Transaction, *which: Condition) -> None:
     """
     Make these accounts due, or all of them: what was found before may no longer be true.
 
     Without conditions, accounts that are open and have nothing to send are skipped: that's most of them.
     """
     news = sa.update(accounts).where(accounts_in_order(*which or [_IS_BUSY]))
-    connection.execute(news.values(due_at=now, closed_until=None))
+    tx.execute(news.values(due_at=tx.now, closed_until=None))
 
 
 _IS_BUSY = sa.or_(
@@ -153,7 +107,7 @@ _IS_BUSY = sa.or_(
 
 
 _ACCOUNT = sa.select(accounts).where(accounts.c.id == ACCOUNT_ID)
-_CHANGE_ACCOUNT = _by_key(accounts).values(due_at=NOW, closed_until=None).returning(accounts)
+_CHANGE_ACCOUNT = by_key(accounts).values(due_at=NOW, closed_until=None).returning(accounts)
 _OF_ATTEMPTS = attempts.c.id.in_(sa.bindparam("attempt_ids", expanding=True))
 _LOCK_ACCOUNTS_OF = (
     sa.select(accounts.c.id)
@@ -164,8 +118,8 @@ _LOCK_ACCOUNTS_OF = (
 _FIELDS = tuple(Account.__annotations__)
 
 
-def write_account(connection: sa.Connection, account: Account) -> None:
-    change_each(connection, accounts, [account_values(account)])
+def write_account(tx: Transaction, account: Account) -> None:
+    tx.change_each(accounts, [account_values(account)])
 
 
 def account_values(account: Account) -> dict[str, object]:
@@ -173,10 +127,10 @@ def account_values(account: Account) -> dict[str, object]:
     return {"of": account.id, **{name: getattr(account, name) for name in _FIELDS if name != "id"}}
 
 
-def message_status(connection: sa.Connection, message_seq: int) -> Status:
+def message_status(tx: Transaction, message_seq: int) -> Status:
     """Return the status that a message gets from its segments."""
     query = sa.select(segments.c.status).where(segments.c.message_seq == message_seq)
-    return status_of(connection.scalars(query).all())
+    return status_of(tx.scalars(query).all())
 
 
 def status_of(segment_statuses: Iterable[str]) -> Status:
@@ -191,9 +145,7 @@ def status_of(segment_statuses: Iterable[str]) -> Status:
     return Status.SENDING if Status.SENT in present else Status.QUEUED
 
 
-def has_requests(
-    connection: sa.Connection, now: datetime, account_id: str, per_hour: int, *, to_poll: bool = False
-) -> bool:
+def has_requests(tx: Transaction, account_id: str, per_hour: int, *, to_poll: bool = False) -> bool:
     """
     Whether an account may ask CallRail now: look-ups and polls share *per_hour*, and ten times that per day.
 
@@ -201,7 +153,7 @@ def has_requests(
     ratio: 1,000 and 10,000 (https://apidocs.callrail.com/#rate-limiting).
     """
     for length, limit in ((HOUR, per_hour), (DAY, per_hour * 10)):
-        row = connection.execute(_REQUESTS, {"account_id": account_id, "since": now - length}).one()
+        row = tx.execute(_REQUESTS, {"account_id": account_id, "since": tx.now - length}).one()
         looked_up, polled = (made or 0 for made in row)
         if looked_up + polled >= limit or (to_poll and polled >= limit * 3 / 4):
             return False
@@ -216,16 +168,14 @@ def _requests(at: sa.Column[datetime]) -> sa.ScalarSelect[int]:
 _REQUESTS = sa.select(_requests(evidence.c.noted_at), _requests(polls.c.began_at))
 
 
-def note_requests(
-    connection: sa.Connection, now: datetime, account_id: str, requests: int, purpose: str = ""
-) -> None:
+def note_requests(tx: Transaction, account_id: str, requests: int, purpose: str = "") -> None:
     """Count requests to CallRail; each page that was read for a *purpose* has one such row."""
-    at = {"began_at": now, "lease_until": now, "finished_at": now}
+    at = {"began_at": tx.now, "lease_until": tx.now, "finished_at": tx.now}
     noted = {"account_id": account_id, "company_id": purpose, "requests": requests, **at}
-    connection.execute(sa.insert(polls).values(noted))
+    tx.execute(sa.insert(polls).values(noted))
 
 
-def pages_read(connection: sa.Connection, now: datetime, account_id: str, purpose: str) -> int:
+def pages_read(tx: Transaction, account_id: str, purpose: str) -> int:
     """Count the pages read for *purpose* in the last day: after that, they show other conversations."""
     of_purpose = (polls.c.account_id == account_id, polls.c.company_id == purpose)
-    return count(connection, polls, *of_purpose, polls.c.began_at > now - DAY)
+    return tx.count(polls, *of_purpose, polls.c.began_at > tx.now - DAY)

@@ -32,13 +32,13 @@ from callrail_relay.outbox.engine import (
     store_files,
     translated,
 )
-from callrail_relay.outbox.rows import upsert
 from callrail_relay.outbox.schema import migrate
 from callrail_relay.outbox.tables import probe
+from callrail_relay.outbox.transaction import Transaction
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Statement = Callable[Concatenate[sa.Connection, datetime, P], T]
+Statement = Callable[Concatenate[Transaction, P], T]
 Time = Callable[[sa.Connection], datetime]
 
 # Seconds until a sender, or a health check, is told that the database is silent. The system notices a cut
@@ -111,7 +111,7 @@ class Store:
     def _require_none_older(self, connection: sa.Connection, *, serves: bool) -> None:
         """Raise Unavailable if a relay is running on tables that are to be migrated."""
         if self._lock is None:
-            served = presence.is_served(connection, self._time(connection))
+            served = presence.is_served(Transaction(connection, self._time(connection)))
         else:
             served = not serves and self._lock.server() is not None
         if served:
@@ -146,31 +146,26 @@ class Store:
         return store_files(Path(self.name)) if is_sqlite(self._engine) else ()
 
     async def read(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a statement that changes nothing; it gets the connection and the store's time."""
+        """Run a statement that changes nothing."""
 
         def work() -> T:
             with self._engine.connect().execution_options(writes=False) as connection, connection.begin():
-                return statement(connection, self._time(connection), *args, **kwargs)
+                return statement(Transaction(connection, self._time(connection)), *args, **kwargs)
 
         return await self._in_thread(self._readers, work)
 
     async def write(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a statement, and return its result once the commit is on disk."""
-        return await self._commits.write(lambda connection, now: statement(connection, now, *args, **kwargs))
+        return await self._commits.write(lambda tx: statement(tx, *args, **kwargs))
 
     async def write_in_turn(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same, once every submission that came before is stored, or has failed."""
-        return await self._commits.write(
-            lambda connection, now: statement(connection, now, *args, **kwargs), in_turn=True
-        )
+        return await self._commits.write(lambda tx: statement(tx, *args, **kwargs), in_turn=True)
 
     async def rehearse(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what ``write`` would return now: run the statement, and roll it back."""
-
-        def work(connection: sa.Connection, now: datetime) -> T:
-            return statement(connection, now, *args, **kwargs)
-
-        [result] = await self._in_thread(self._writers, self._writing, [work], keep=False)
+        works = [lambda tx: statement(tx, *args, **kwargs)]
+        [result] = await self._in_thread(self._writers, self._writing, works, keep=False)
         return result  # type: ignore[no-any-return]  # the statement's result
 
     async def accept(self, submission: NewSubmission) -> Stored:
@@ -196,7 +191,7 @@ class Store:
         """Write one small row, to check that the store can be written. Raises Unavailable."""
         try:
             async with asyncio.timeout(ANSWER_IN):
-                await self.write(lambda c, now: upsert(c, probe, {"id": 1}, {"written_at": now}))
+                await self.write(lambda tx: tx.upsert(probe, {"id": 1}, {"written_at": tx.now}))
         except TimeoutError as error:
             raise self._silent() from error
         self.write_failed = False
@@ -207,7 +202,7 @@ class Store:
 
     async def now(self) -> datetime:
         """Return the store's time."""
-        return await self.read(lambda _connection, now: now)
+        return await self.read(lambda tx: tx.now)
 
     async def empty_log(self) -> None:
         """Empty SQLite's log, which still holds deleted data."""
@@ -250,7 +245,7 @@ class Store:
             holder = await asyncio.to_thread(self._lock.holder)
             copied = holder is not None and holder.by == presence.COPY
         else:
-            copied = await self.read(lambda c, _now: presence.others_connected(c, presence.COPYING))
+            copied = await self.read(presence.others_connected, presence.COPYING)
         if copied:
             raise AlreadyRunning(self.name, by=presence.COPY, pid=None, since=None, has_dashboard=False)
 
@@ -270,10 +265,10 @@ class Store:
             latest = self._latest
             now = self._time(connection)
             if latest is None:
-                latest = times.latest_instant(connection, now)
+                latest = times.latest_instant(Transaction(connection, now))
             if now < latest:
-                times.bring_back(connection, now, latest)
-            results = [work(connection, self._time(connection)) for work in works]
+                times.bring_back(Transaction(connection, now), latest)
+            results = [work(Transaction(connection, self._time(connection))) for work in works]
             require_same_file(self._engine, self._file)
             if not keep:
                 transaction.rollback()
@@ -292,7 +287,7 @@ class Store:
 
 
 # Work that is done inside a transaction, and what does all works in one, in order, or none of them.
-_Work = Callable[[sa.Connection, datetime], Any]
+_Work = Callable[[Transaction], Any]
 _Transact = Callable[[Sequence[_Work]], Awaitable[list[Any]]]
 _Waiting = tuple[_Work, "asyncio.Future[Any]"]
 _Arriving = tuple[NewSubmission, "asyncio.Future[Stored]"]
@@ -322,7 +317,7 @@ class _SharedCommits:
         self._begin()
         return stored
 
-    async def write(self, work: Callable[[sa.Connection, datetime], T], *, in_turn: bool = False) -> T:
+    async def write(self, work: Callable[[Transaction], T], *, in_turn: bool = False) -> T:
         if not (self.share_all or in_turn):
             [result] = await self._transact([work])
             return result  # type: ignore[no-any-return]  # the statement's result
@@ -368,7 +363,7 @@ class _SharedCommits:
 
         works = [work for work, _ in waiting]
         if arriving:  # first, so that a claim in the same commit sees it
-            works.insert(0, lambda connection, now: accept.store(connection, now, look))
+            works.insert(0, lambda tx: accept.store(tx, look))
         try:
             results = await self._transact(works)
         except Exception as error:  # noqa: BLE001 - passed to each that waits for it

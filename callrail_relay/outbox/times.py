@@ -22,6 +22,7 @@ from callrail_relay.outbox.tables import (
     metadata,
     polls,
 )
+from callrail_relay.outbox.transaction import Transaction
 
 TOLERANCE = timedelta(seconds=2)  # clocks are corrected by less all the time, and no text waits long for it
 
@@ -53,7 +54,7 @@ def database_now(connection: sa.Connection, clock: AdjustedClock) -> datetime:
     return now
 
 
-def latest_instant(connection: sa.Connection, now: datetime) -> datetime:
+def latest_instant(tx: Transaction) -> datetime:
     """Return when something was last written, by the newest rows; *now* if there are none."""
     newest = (
         sa.select(messages.c.received_at).order_by(messages.c.seq.desc()).limit(1),
@@ -62,26 +63,26 @@ def latest_instant(connection: sa.Connection, now: datetime) -> datetime:
         sa.select(evidence.c.noted_at).order_by(evidence.c.id.desc()).limit(1),
         sa.select(polls.c.began_at).order_by(polls.c.id.desc()).limit(1),
     )
-    return last_of(*(connection.scalar(query) for query in newest)) or now
+    return last_of(*(tx.scalar(query) for query in newest)) or tx.now
 
 
-def bring_back(connection: sa.Connection, now: datetime, latest: datetime) -> None:
+def bring_back(tx: Transaction, latest: datetime) -> None:
     """
     Move what is after *now* back by as much as the clock was set back from *latest*.
 
     If another process saw it first, nothing is in the future by now. Accounts come due in any case: their due
     times may have been written when nothing else was.
     """
-    look_at_all(connection, now)
-    newest = latest_instant(connection, now)
-    if newest <= now + TOLERANCE:
+    look_at_all(tx)
+    newest = latest_instant(tx)
+    if newest <= tx.now + TOLERANCE:
         return
     # Another process may have seen a later time than this one. Everything moves by the same amount: if some
     # instants moved by less, a use of the budget would end too early.
-    back = ((newest if newest > latest + TOLERANCE else latest) - now) // MICROSECOND
+    back = ((newest if newest > latest + TOLERANCE else latest) - tx.now) // MICROSECOND
     # Such a poll may have begun after everything written since: the next one covers its time again.
-    connection.execute(sa.update(polls).where(polls.c.began_at > now).values(finished_at=None))
+    tx.execute(sa.update(polls).where(polls.c.began_at > tx.now).values(finished_at=None))
     for column in _DECIDING:
         stored = sa.type_coerce(column, sa.BigInteger)
-        ahead = sa.update(column.table).where(stored > (now - EPOCH) // MICROSECOND)
-        connection.execute(ahead.values({column: sa.type_coerce(stored - back, Instant)}))
+        ahead = sa.update(column.table).where(stored > (tx.now - EPOCH) // MICROSECOND)
+        tx.execute(ahead.values({column: sa.type_coerce(stored - back, Instant)}))

@@ -99,15 +99,15 @@ class Operations:
         """Return the store's facts for the verdict, without counting all messages."""
         ids, limits = self.account_ids, self.mapping.limits
         facts = await self.store.read(
-            lambda connection, now: Facts(
-                now=now,
+            lambda tx: Facts(
+                now=tx.now,
                 running=Running(),
-                accounts=budget.read_account_statuses(connection, now, ids, limits),
-                waiting=history.read_waiting(connection, now),
-                any_sent=history.any_sent(connection, now),
-                contacts=presence.read_contacts(connection, now, ids),
-                last_from_if3=history.last_from_if3(connection, now),
-                shadow=read_shadow(connection, now),
+                accounts=budget.read_account_statuses(tx, ids, limits),
+                waiting=history.read_waiting(tx),
+                any_sent=history.any_sent(tx),
+                contacts=presence.read_contacts(tx, ids),
+                last_from_if3=history.last_from_if3(tx),
+                shadow=read_shadow(tx),
             )
         )
         return replace(facts, running=await self.store.running())

@@ -17,6 +17,7 @@ from callrail_relay.cli import app
 from callrail_relay.domain.shadow import Passed, State
 from callrail_relay.outbox import accept, shadow
 from callrail_relay.outbox.presence import StoreLock
+from callrail_relay.outbox.transaction import Transaction
 from tests.callrail.simulated import KEY, make_simulator
 from tests.cli.served import served
 from tests.cli.test_configure_webhooks import CONFIG, PUBLIC, TOKEN, add_integration, configs, write
@@ -227,11 +228,11 @@ def test_data_stays_while_requests_wait_for_the_old_url(config: Path, data: Path
     """They are on their way to the Zap, and are nowhere else."""
     [text] = json.loads(run(config, "messages", "list", "--json").stdout)
     assert 0 == run(config, "messages", "cancel", "--yes", text["id"]).exit_code
-    now = datetime.now(UTC)
     with connected(f"sqlite:///{data / 'relay.db'}") as connection:
-        shadow.start(connection, now, "https://hooks.example.com/old")
-        accept.store(connection, now, lambda: [make_mapper()(make_raw())])
-        shadow.record(connection, now, 1, 1, Passed(State.WAITING, "No connection."))
+        tx = Transaction(connection, datetime.now(UTC))
+        shadow.start(tx, "https://hooks.example.com/old")
+        accept.store(tx, lambda: [make_mapper()(make_raw())])
+        shadow.record(tx, 1, 1, Passed(State.WAITING, "No connection."))
 
     refused = run(config, "uninstall", "--data", "--yes")
 

@@ -5,7 +5,6 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 
 import psycopg
 import pytest
@@ -19,6 +18,7 @@ from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import engine, queries
 from callrail_relay.outbox.store import BATCH, Store
 from callrail_relay.outbox.tables import submissions
+from callrail_relay.outbox.transaction import Transaction
 from tests.outbox.database import connected
 from tests.outbox.worker import accept_one, plain
 from tests.support.clock import START, ManualClock
@@ -164,8 +164,8 @@ async def test_a_sender_does_not_wait_for_what_else_came_during_a_commit(outbox:
     """A claim that comes first, and takes long, is written after the submission."""
     writing, first, second = (threading.Event() for _ in range(3))
 
-    def held_until(event: threading.Event) -> Callable[[sa.Connection, datetime], bool]:
-        def work(_connection: sa.Connection, _now: datetime) -> bool:
+    def held_until(event: threading.Event) -> Callable[[Transaction], bool]:
+        def work(tx: Transaction) -> bool:
             writing.set()
             return event.wait(20)
 

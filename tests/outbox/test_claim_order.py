@@ -1,6 +1,6 @@
 """The order of a claim: one text after the other to one person, and no one waits for another person."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -11,6 +11,7 @@ from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
 from callrail_relay.outbox import decisions
 from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import accounts, messages
+from callrail_relay.outbox.transaction import Transaction
 from tests.outbox.worker import REFUSED, TOO_MANY, Worker, find, put, put_message, status_of, words
 from tests.support.clock import START, ManualClock
 from tests.support.factories import (
@@ -259,9 +260,9 @@ async def test_a_segment_that_was_sent_is_not_taken_again(
     await worker.send()
     clock.advance(INTERVAL)
 
-    def queue_again(connection: sa.Connection, now: datetime) -> None:
-        connection.execute(sa.update(messages).values(status=Status.QUEUED, not_before=now))
-        connection.execute(sa.update(accounts).values(due_at=now))
+    def queue_again(tx: Transaction) -> None:
+        tx.execute(sa.update(messages).values(status=Status.QUEUED, not_before=tx.now))
+        tx.execute(sa.update(accounts).values(due_at=tx.now))
 
     await outbox.write(queue_again)
     with pytest.raises(sa.exc.NoResultFound):

@@ -12,6 +12,7 @@ from callrail_relay.domain.message import Status, uuid7
 from callrail_relay.domain.outcome import Unknown
 from callrail_relay.outbox import opt_outs, queries
 from callrail_relay.outbox.store import Store
+from callrail_relay.outbox.transaction import Transaction
 from tests.outbox.worker import REFUSED, Worker, accept_one
 from tests.support.clock import START, ManualClock
 from tests.support.factories import (
@@ -86,7 +87,7 @@ async def test_no_count_reads_what_is_done(sqlite_path: Path, clock: ManualClock
     engine = sa.create_engine(url)
     sa.event.listen(engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
     with engine.connect() as connection:
-        queries.read_counts(connection, clock.now())
+        queries.read_counts(Transaction(connection, clock.now()))
         asked = list(statements)
         plans = [
             row.detail

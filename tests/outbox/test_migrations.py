@@ -27,6 +27,7 @@ from callrail_relay.outbox.engine import open_engine
 from callrail_relay.outbox.schema import current_version, migrate
 from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import attempts, messages, metadata, segments, tallies
+from callrail_relay.outbox.transaction import Transaction
 from tests.outbox import revision_1
 from tests.outbox.database import connected
 from tests.outbox.worker import Worker, accept_one, find, put
@@ -211,7 +212,7 @@ def older_serve(url: str, clock: ManualClock) -> Iterator[None]:
     engine.dispose()
     with connected(url) as connection:
         if connection.dialect.name == "postgresql":
-            presence.beat(connection, clock.now(), "older", Node(name="other:1"))
+            presence.beat(Transaction(connection, clock.now()), "older", Node(name="other:1"))
     lock = presence.StoreLock(Path(str(sa.make_url(url).database)))
     if url.startswith("sqlite"):
         lock.take(presence.SERVE, clock.now())
@@ -219,7 +220,7 @@ def older_serve(url: str, clock: ManualClock) -> Iterator[None]:
     lock.release()
     if not url.startswith("sqlite"):
         with connected(url) as connection:
-            presence.leave(connection, clock.now(), "older")
+            presence.leave(Transaction(connection, clock.now()), "older")
 
 
 @pytest.mark.parametrize("serves", [False, True], ids=["a command", "a second serve"])

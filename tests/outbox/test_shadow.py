@@ -9,7 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +20,7 @@ from callrail_relay.outbox import decisions, queries, retention, shadow
 from callrail_relay.outbox.accept import InShadow, accept
 from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import forwards
+from callrail_relay.outbox.transaction import Transaction
 from tests.outbox.database import connected
 from tests.outbox.requests import make_mapper, make_raw
 from tests.outbox.worker import SENT, Worker
@@ -290,10 +290,10 @@ async def test_who_gave_up_before_the_mode_was_known_is_not_stored(
     """Its sender heard that it isn't; the mode may have changed since, and it may be sent by another way."""
     asked, go_on, locks = threading.Event(), threading.Event(), shadow.lock_shadow
 
-    def late(connection: sa.Connection) -> Shadow:
+    def late(tx: Transaction) -> Shadow:
         asked.set()
         go_on.wait(60)
-        return locks(connection)
+        return locks(tx)
 
     monkeypatch.setattr(shadow, "lock_shadow", late)
     gone = asyncio.create_task(come(outbox, "Gone"))

@@ -5,11 +5,10 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from callrail_relay.domain import guards
 from callrail_relay.domain.guards import Verdict
@@ -21,6 +20,7 @@ from callrail_relay.outbox.lookups import settle_as_sent
 from callrail_relay.outbox.opt_outs import read_opt_outs
 from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import possible_opt_outs
+from callrail_relay.outbox.transaction import Transaction
 from tests.outbox.worker import Worker, find, put, put_message, status_of
 from tests.support.clock import ManualClock
 from tests.support.factories import ACCOUNT, RECIPIENT, TRACKING_NUMBER, make_draft, make_message, recipient
@@ -177,17 +177,15 @@ async def test_reply_that_an_approval_settled_is_open_again(outbox: Store, clock
     reply = PossibleOptOut(words="leave me alone", written_at=clock.now())
     row = {"tracking_number": TRACKING_NUMBER, "recipient": RECIPIENT}
 
-    def add(connection: sa.Connection, _now: datetime) -> None:
-        connection.execute(
-            possible_opt_outs.insert().values(words=reply.words, written_at=reply.written_at, **row)
-        )
+    def add(tx: Transaction) -> None:
+        tx.execute(possible_opt_outs.insert().values(words=reply.words, written_at=reply.written_at, **row))
 
     await outbox.write(add)
     id_ = await put_held(outbox, guards.maybe_opted_out(reply))
     await approve(outbox, id_)
-    assert (set(), {}) == await outbox.read(lambda c, _now: read_opt_outs(c, [RECIPIENT]))
+    assert (set(), {}) == await outbox.read(read_opt_outs, [RECIPIENT])
     assert await undo(outbox, id_)
-    _, asked = await outbox.read(lambda c, _now: read_opt_outs(c, [RECIPIENT]))
+    _, asked = await outbox.read(read_opt_outs, [RECIPIENT])
     assert [reply] == list(asked.values())
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -25,6 +25,7 @@ from callrail_relay.outbox.tables import (
     submissions,
 )
 from callrail_relay.outbox.tables import decisions as decided
+from callrail_relay.outbox.transaction import Transaction
 
 FIRST = ("Dana", "Alex", "Robin", "Morgan", "Jamie", "Casey", "Taylor", "Jordan", "Riley", "Quinn", "Avery")
 LAST = (
@@ -271,7 +272,7 @@ class Office:
                 for start in range(0, len(rows), 5000):
                     connection.execute(sa.insert(table), rows[start : start + 5000])
             # As intake does: without it nothing is sent before the first text comes in.
-            ensure_account(connection, self._route.account_id)
+            ensure_account(Transaction(connection, datetime.now(UTC)), self._route.account_id)
         engine.dispose()
 
 

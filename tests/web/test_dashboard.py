@@ -7,12 +7,11 @@ import json
 import os
 import re
 import sqlite3
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import httpx2
 import pytest
-import sqlalchemy as sa
 
 from callrail_relay.bootstrap.context import load_context
 from callrail_relay.bootstrap.credentials import FILE, ask_for_link, open_desk
@@ -22,6 +21,7 @@ from callrail_relay.domain.message import Actor, MessageFilter, Status, Verb
 from callrail_relay.domain.views import MessageSummary, Page
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.inbound import ingest
+from callrail_relay.outbox.transaction import Transaction
 from callrail_relay.sentences import clock_time
 from callrail_relay.service import operations
 from callrail_relay.service.health import Remembered
@@ -301,11 +301,11 @@ async def test_what_was_decided_before_a_failure_is_sent_all_the_same(
         monkeypatch.setattr(operations, "PORTION", 2)
         approve, decided = operations.DECISIONS[Verb.APPROVE], list[str]()
 
-        def fail_at_last(connection: sa.Connection, now: datetime, id_: str, actor: Actor) -> bool:
+        def fail_at_last(tx: Transaction, id_: str, actor: Actor) -> bool:
             if len(decided) == 2:
                 raise Unavailable("The disk is full.")
             decided.append(id_)
-            return approve(connection, now, id_, actor)
+            return approve(tx, id_, actor)
 
         monkeypatch.setitem(operations.DECISIONS, Verb.APPROVE, fail_at_last)
         await visitor.post("/review", verb="approve", sure="yes", id=" ".join(held))
