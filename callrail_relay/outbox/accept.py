@@ -15,18 +15,10 @@ from callrail_relay.domain.message import Source, Status
 from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.shadow import PassOn
 from callrail_relay.outbox import shadow
+from callrail_relay.outbox.columns import EPOCH, NOW, Instant
 from callrail_relay.outbox.opt_outs import read_opt_outs
 from callrail_relay.outbox.rows import portions
-from callrail_relay.outbox.tables import (
-    EPOCH,
-    NOW,
-    Instant,
-    accounts,
-    accounts_in_order,
-    messages,
-    repeat_keys,
-    submissions,
-)
+from callrail_relay.outbox.tables import accounts, accounts_in_order, messages, repeat_keys, submissions
 from callrail_relay.outbox.transaction import Transaction
 
 KEY_LASTS = timedelta(hours=24)  # later, the same key is taken for a fixed header, not for a repeat

@@ -9,9 +9,10 @@ import sqlalchemy as sa
 from callrail_relay.domain.alerts import FAILURE_WINDOW, Change, Incident, Level, Undecided, Week
 from callrail_relay.domain.message import Status, Verb
 from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.outbox.columns import Condition
 from callrail_relay.outbox.history import read_kept
 from callrail_relay.outbox.rows import from_row
-from callrail_relay.outbox.tables import Condition, attempts, decisions, incidents, messages, segments
+from callrail_relay.outbox.tables import attempts, decisions, incidents, messages, segments
 from callrail_relay.outbox.transaction import Row, Transaction
 
 _MOST = 10_000  # undecided texts to read, newest first; more than anyone would review

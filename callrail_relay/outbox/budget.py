@@ -10,11 +10,9 @@ from callrail_relay.domain.account import DAY, HOUR, Account, Limits, Window, dr
 from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.message import OPEN, Status
 from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.outbox.columns import ACCOUNT_ID, Condition, Instant
 from callrail_relay.outbox.rows import from_row, last_of, number
 from callrail_relay.outbox.tables import (
-    ACCOUNT_ID,
-    Condition,
-    Instant,
     accounts,
     attempts,
     callrail_texts,

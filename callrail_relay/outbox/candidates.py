@@ -9,12 +9,9 @@ import sqlalchemy as sa
 from callrail_relay.domain.account import Account
 from callrail_relay.domain.delivery import ClaimPolicy
 from callrail_relay.domain.message import Status
+from callrail_relay.outbox.columns import ACCOUNT_ID, NOW, Condition, Instant
 from callrail_relay.outbox.rows import of_pair, soonest
 from callrail_relay.outbox.tables import (
-    ACCOUNT_ID,
-    NOW,
-    Condition,
-    Instant,
     attempts,
     is_open,
     is_released_by_itself,

@@ -15,14 +15,10 @@ from callrail_relay.domain.message import Status
 from callrail_relay.domain.segmentation import split_text
 from callrail_relay.outbox.budget import read_windows, used, windows_since
 from callrail_relay.outbox.candidates import candidates, next_due, with_opt_outs
+from callrail_relay.outbox.columns import ACCOUNT_ID, EPOCH, MICROSECOND, NOW, Instant
 from callrail_relay.outbox.opt_outs import read_opt_outs
 from callrail_relay.outbox.rows import from_row, last_of, lock_account, portions, route_of, soonest
 from callrail_relay.outbox.tables import (
-    ACCOUNT_ID,
-    EPOCH,
-    MICROSECOND,
-    NOW,
-    Instant,
     accounts,
     accounts_in_order,
     attempts,

@@ -15,6 +15,7 @@ from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import AUDIT_AFTER
 from callrail_relay.outbox.accept import ensure_account, mapped_columns, read_recent
+from callrail_relay.outbox.columns import Condition
 from callrail_relay.outbox.lookups import is_restored, requeue, settle_as_sent
 from callrail_relay.outbox.opt_outs import read_opt_outs, settle_possible_opt_out
 from callrail_relay.outbox.rows import (
@@ -27,7 +28,6 @@ from callrail_relay.outbox.rows import (
 )
 from callrail_relay.outbox.shadow import lock_shadow, require_live
 from callrail_relay.outbox.tables import (
-    Condition,
     accounts,
     attempts,
     decisions,

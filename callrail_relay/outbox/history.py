@@ -14,15 +14,11 @@ from callrail_relay.domain.account import DAY, HOUR
 from callrail_relay.domain.inbound import Direction
 from callrail_relay.domain.message import OPEN, MessageFilter, Source, Status
 from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.outbox.columns import ACCOUNT_ID, EPOCH, MICROSECOND, Condition, Instant
 from callrail_relay.outbox.opt_outs import is_opted_out
 from callrail_relay.outbox.queries import find_page, first_since
 from callrail_relay.outbox.rows import from_row, latest, number, of_pair, portions
 from callrail_relay.outbox.tables import (
-    ACCOUNT_ID,
-    EPOCH,
-    MICROSECOND,
-    Condition,
-    Instant,
     accounts,
     attempts,
     callrail_texts,

@@ -21,8 +21,9 @@ from callrail_relay.domain.reconcile import (
     match,
     reach,
 )
+from callrail_relay.outbox.columns import NOW
 from callrail_relay.outbox.rows import change_account, has_requests, latest, message_status, of_pair, route_of
-from callrail_relay.outbox.tables import NOW, attempts, evidence, messages, segments
+from callrail_relay.outbox.tables import attempts, evidence, messages, segments
 from callrail_relay.outbox.transaction import Row, Transaction
 
 NO_REQUESTS_RETRY = timedelta(seconds=60)

@@ -26,9 +26,10 @@ from callrail_relay.domain.health import Contact, Node, Slept
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.errors import AlreadyRunning, RelayError, Unavailable
 from callrail_relay.outbox import sentence
+from callrail_relay.outbox.columns import NOW, Instant
 from callrail_relay.outbox.engine import APPLICATION, give_to_owner
 from callrail_relay.outbox.rows import from_row, last_of
-from callrail_relay.outbox.tables import NOW, Instant, accounts, attempts, contacts, nodes, polls
+from callrail_relay.outbox.tables import accounts, attempts, contacts, nodes, polls
 from callrail_relay.outbox.transaction import Transaction
 
 MOST_NODES = 64

@@ -25,9 +25,9 @@ from callrail_relay.domain.message import (
 )
 from callrail_relay.domain.phone import BadPhone, normalize
 from callrail_relay.domain.views import Page
+from callrail_relay.outbox.columns import Condition
 from callrail_relay.outbox.rows import from_row, latest, portions, route_of
 from callrail_relay.outbox.tables import (
-    Condition,
     attempts,
     decisions,
     evidence,

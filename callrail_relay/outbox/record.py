@@ -19,12 +19,12 @@ from callrail_relay.domain.reconcile import LookupPolicy, Settled
 from callrail_relay.domain.retry import Consequence, decide
 from callrail_relay.domain.segmentation import split_text
 from callrail_relay.outbox.budget import used, windows_since
+from callrail_relay.outbox.columns import Condition
 from callrail_relay.outbox.inbound import after_outcome, place_replies
 from callrail_relay.outbox.lookups import flagged_twice, settle_as_sent
 from callrail_relay.outbox.opt_outs import add_opt_out
 from callrail_relay.outbox.rows import account_values, from_row, lock_accounts_of, look_at_all, status_of
 from callrail_relay.outbox.tables import (
-    Condition,
     accounts,
     attempts,
     callrail_texts,

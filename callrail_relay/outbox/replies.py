@@ -8,9 +8,10 @@ import sqlalchemy as sa
 from callrail_relay.domain.account import DAY
 from callrail_relay.domain.inbound import LONGEST, Company, DuePoll, Forward, PollPolicy
 from callrail_relay.outbox.accept import ensure_account
+from callrail_relay.outbox.columns import ACCOUNT_ID, EPOCH
 from callrail_relay.outbox.opt_outs import with_known_companies
 from callrail_relay.outbox.rows import change_account, from_row, has_requests, latest, of_pair
-from callrail_relay.outbox.tables import ACCOUNT_ID, EPOCH, callrail_texts, messages, polls
+from callrail_relay.outbox.tables import callrail_texts, messages, polls
 from callrail_relay.outbox.transaction import Row, Transaction
 
 

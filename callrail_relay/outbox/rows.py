@@ -10,11 +10,8 @@ import sqlalchemy as sa
 from callrail_relay.domain.account import DAY, HOUR, Account
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.routing import Route
+from callrail_relay.outbox.columns import ACCOUNT_ID, NOW, Condition, Instant
 from callrail_relay.outbox.tables import (
-    ACCOUNT_ID,
-    NOW,
-    Condition,
-    Instant,
     accounts,
     accounts_in_order,
     attempts,

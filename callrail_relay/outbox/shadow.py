@@ -15,17 +15,10 @@ from callrail_relay.domain.message import Message, Reason, Status
 from callrail_relay.domain.shadow import LEASE, Mode, Passed, PassOn, Shadow, State
 from callrail_relay.errors import NotAllowed
 from callrail_relay.outbox import sentence
+from callrail_relay.outbox.columns import EPOCH
 from callrail_relay.outbox.queries import with_segments
 from callrail_relay.outbox.rows import from_row, look_at_all
-from callrail_relay.outbox.tables import (
-    EPOCH,
-    accounts,
-    forwards,
-    is_unfinished,
-    messages,
-    shadow,
-    submissions,
-)
+from callrail_relay.outbox.tables import accounts, forwards, is_unfinished, messages, shadow, submissions
 from callrail_relay.outbox.transaction import Row, Transaction
 
 

@@ -11,17 +11,9 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from callrail_relay.clock import AdjustedClock
+from callrail_relay.outbox.columns import EPOCH, MICROSECOND, Instant
 from callrail_relay.outbox.rows import last_of, look_at_all
-from callrail_relay.outbox.tables import (
-    EPOCH,
-    MICROSECOND,
-    Instant,
-    attempts,
-    evidence,
-    messages,
-    metadata,
-    polls,
-)
+from callrail_relay.outbox.tables import attempts, evidence, messages, metadata, polls
 from callrail_relay.outbox.transaction import Transaction
 
 TOLERANCE = timedelta(seconds=2)  # clocks are corrected by less all the time, and no text waits long for it

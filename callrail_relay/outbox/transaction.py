@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from callrail_relay.outbox.tables import Condition
+from callrail_relay.outbox.columns import Condition
 
 Row = sa.Row[Any]
 

@@ -33,8 +33,9 @@ from callrail_relay.domain.mapper import MappedText, MappingPolicy
 from callrail_relay.domain.outcome import Sent
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.outbox import accept, claim, record, retention
+from callrail_relay.outbox.columns import EPOCH, MICROSECOND
 from callrail_relay.outbox.store import Store
-from callrail_relay.outbox.tables import EPOCH, MICROSECOND, attempts
+from callrail_relay.outbox.tables import attempts
 from callrail_relay.sentences import MOST_SHOWN
 from callrail_relay.service.health import check_accounts, check_waiting
 from callrail_relay.service.operations import Operations

@@ -48,20 +48,12 @@ from callrail_relay.outbox import claim as store_claim
 from callrail_relay.outbox import decisions, lookups, opt_outs, record
 from callrail_relay.outbox.accept import Stored as Answer
 from callrail_relay.outbox.claim import LOOK_AGAIN
+from callrail_relay.outbox.columns import EPOCH
 from callrail_relay.outbox.engine import open_engine
 from callrail_relay.outbox.rows import last_of
 from callrail_relay.outbox.store import Store
-from callrail_relay.outbox.tables import (
-    EPOCH,
-    accounts,
-    attempts,
-    messages,
-    metadata,
-    segments,
-)
-from callrail_relay.outbox.tables import (
-    opt_outs as opt_out_table,
-)
+from callrail_relay.outbox.tables import accounts, attempts, messages, metadata, segments
+from callrail_relay.outbox.tables import opt_outs as opt_out_table
 from tests.outbox.requests import make_mapper
 from tests.outbox.worker import accept_one, words
 from tests.support.clock import START, ManualClock

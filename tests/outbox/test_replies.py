@@ -10,8 +10,8 @@ from callrail_relay.domain.opt_keywords import OptKeyword
 from callrail_relay.domain.opt_outs import Origin
 from callrail_relay.domain.outcome import Refusal, Rejected, Sent
 from callrail_relay.outbox import inbound, opt_outs
+from callrail_relay.outbox.columns import EPOCH, MICROSECOND
 from callrail_relay.outbox.store import Store
-from callrail_relay.outbox.tables import EPOCH, MICROSECOND
 from tests.outbox.database import connected
 from tests.outbox.told import POLICY, ingest_one, make_told, masked, new_keys, tell
 from tests.outbox.worker import Worker, codes_of, put, status_of
