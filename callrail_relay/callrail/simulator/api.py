@@ -125,8 +125,6 @@ def _endpoint(simulator: Simulator, method: str, handler: Handler) -> Callable[[
             question = await _read(simulator, request)
             _admit(question, writes=method != "GET", sends=sends)
             response: Response = JSONResponse(handler(question), status)
-            # Now, because a webhook may come before the answer about the same text.
-            simulator.webhooks.start()
         except (HTTPException, UsageError) as error:
             response = await _refuse(request, error)
         if sends and response.status_code != 401:
@@ -379,7 +377,6 @@ def sandbox_routes(simulator: Simulator) -> list[Route]:
             posts = request.method == "POST"
             body = read_asked(pydantic.Json[object], await request.body(), "body") if posts else None
             document = handler(simulator, body)
-            simulator.webhooks.start()
             return Response(status_code=status) if status == 204 else JSONResponse(document, status)
 
         return answer
