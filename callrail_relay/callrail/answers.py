@@ -88,9 +88,8 @@ def _refusal(status: int, body: bytes, content: str) -> Refusal:
     told = [word for word, _ in _leaves(_document(body), _MOST_LEVELS)]
     if any(_says_opted_out(words, content) for words in told):
         return Refusal.OPTED_OUT
-    if status in (404, 405, 406):
-        return Refusal.REQUEST
-    return Refusal.RECIPIENT if _OF_RECIPIENT.search(" ".join(told).lower()) else Refusal.CONTENT
+    is_other = status in (404, 405, 406) or _OF_RECIPIENT.search(" ".join(told).lower())
+    return Refusal.OTHER if is_other else Refusal.CONTENT
 
 
 def _says_opted_out(words: str, content: str) -> bool:

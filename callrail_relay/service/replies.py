@@ -68,7 +68,7 @@ class CallRailWebhooks:
     texts: InboundTexts
     keys: Cached[Sequence[str]]
     verify: Callable[[Iterable[str], bytes, str], bool]  # a header signs a body with one of the keys
-    read: inbound.ReadText
+    read: Callable[[bytes, str | None], inbound.CallRailText | None]  # None for a body without a text
     refused: Refused = uncounted
 
     async def take(
@@ -103,16 +103,13 @@ class CallRailWebhooks:
 LEASE = timedelta(minutes=5)  # longer than all channels may take: after it, another node forwards the reply
 
 
-# Takes a title, words and the names of channels, and returns those that failed; may be called again.
-PassOn = Callable[[str, str, Collection[str]], Awaitable[list[str]]]
-
-
 @dataclass(eq=False)
 class Forwarding(PeriodicTask):
     """Forwards each reply to every channel, at least once: after a crash in between, again."""
 
     channels: Sequence[str]
-    pass_on: PassOn
+    # Takes a title, words and the names of channels, and returns those that failed; may be called again.
+    pass_on: Callable[[str, str, Collection[str]], Awaitable[list[str]]]
     # Of a reply that some channels accepted: those that didn't. Not kept after a restart.
     _left: dict[str, list[str]] = field(default_factory=dict, init=False)
 
