@@ -119,7 +119,7 @@ async def open_worker(
             await store.require_not_copied()
             await cover_new_numbers(store, context.tracking_numbers)
             polls = context.polling
-            closed = polls.accounts if long_running and polls else frozenset()
+            closed = set(polls.accounts if long_running and polls else ())
             send, claim, lookups = callrail.send_text, context.claim, context.lookups
             concurrency = context.settings.delivery.concurrency
             delivery = Delivery(store, hook, send, claim, lookups, concurrency, context.random, node, closed)
@@ -129,13 +129,14 @@ async def open_worker(
             )
             if polls:
                 texts = InboundTexts(store, hook, context.inbound, worker.wake_all)
-                worker.polling = Polling(store, hook, callrail.find_replies, polls, texts, delivery.open)
+                find = callrail.find_replies
+                worker.polling = Polling(store, hook, find, polls, texts, closed, delivery.wake)
             if long_running:
                 detector = relay.intake.sleep
                 delivery.about_to_claim = detector.look
                 if polling := worker.polling:
                     worker.tasks.append(polling)
-                    detector.woken += [lambda _: delivery.close(closed), lambda _: polling.begin_again()]
+                    detector.woken.append(lambda _: polling.begin_again())
                 hold = keep_awake.hold if context.settings.server.keep_awake else None
                 worker.tasks.append(background.SleepWatch(store, hook, detector, worker.wake_all, hold))
                 worker.tasks += _others(relay, callrail, hook)

@@ -85,12 +85,11 @@ def last_ten_digits(value: object) -> str:
 
 
 def _refusal(status: int, body: bytes, content: str) -> Refusal:
-    told = [word for word, _ in _leaves(_document(body), _MOST_LEVELS)]
+    told = [*_leaves(_document(body))]
     if any(_says_opted_out(words, content) for words in told):
         return Refusal.OPTED_OUT
-    if status in (404, 405, 406):
-        return Refusal.REQUEST
-    return Refusal.RECIPIENT if _OF_RECIPIENT.search(" ".join(told).lower()) else Refusal.CONTENT
+    is_other = status in (404, 405, 406) or _OF_RECIPIENT.search(" ".join(told).lower())
+    return Refusal.OTHER if is_other else Refusal.CONTENT
 
 
 def _says_opted_out(words: str, content: str) -> bool:
@@ -124,8 +123,7 @@ def read_words(body: bytes) -> str:
     usual = document
     if isinstance(document, dict):
         usual = {key: value for key, value in document.items() if _KEYS_OF_WORDS.fullmatch(key)}
-    told = [word for word, is_text in _leaves(usual, _MOST_LEVELS) if is_text]
-    told = told or [word for word, _ in _leaves(document, _MOST_LEVELS)]
+    told = [*_leaves(usual)] or [*_leaves(document)]
     line = " ".join("; ".join(dict.fromkeys(told)).split())[:_LONGEST_WORDS]
     return mask_all(storable(line)) if line else "CallRail gave no reason."
 
@@ -152,19 +150,17 @@ def _words_of_page(page: str) -> str:
     return unescape(unseen.sub(" ", page))
 
 
-def _leaves(value: object, levels: int) -> Iterator[tuple[str, bool]]:
-    """Yield the words in *value*, each with its keys, and whether it's text, not a number or boolean."""
-    if isinstance(value, str):
-        yield value, True
-    elif isinstance(value, int | float) and value is not False:
-        yield "true" if value is True else str(value), False
+def _leaves(value: object, levels: int = _MOST_LEVELS) -> Iterator[str]:
+    """Yield the words and numbers in *value*, each with its keys; False says nothing."""
+    if isinstance(value, str | int | float) and value is not False:
+        yield "true" if value is True else str(value)
     elif isinstance(value, list) and levels:
         for item in value:
             yield from _leaves(item, levels - 1)
     elif isinstance(value, dict) and levels:
         for key, item in value.items():
-            for word, is_text in _leaves(item, levels - 1):
-                yield word if _KEYS_OF_WORDS.fullmatch(key) else f"{key} {word}", is_text
+            for word in _leaves(item, levels - 1):
+                yield word if _KEYS_OF_WORDS.fullmatch(key) else f"{key} {word}"
 
 
 def read_usage(headers: Mapping[str, str]) -> Usage:

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,8 +24,7 @@ from callrail_relay.network import find_network
 
 # Seconds. The other side may close a connection that is idle for longer, and a text sent on it would be lost.
 IDLE_CONNECTION = 1.0
-LARGEST_ANSWER = 1_048_576
-LARGEST_LIST = 16 * LARGEST_ANSWER  # a page of 250 conversations, each with its recent texts
+LARGEST_ANSWER = 16 * 1_048_576  # bytes; a page of 250 conversations, each with its recent texts
 
 MARGIN = 5.0
 """Seconds beyond both time-outs for a whole answer; the lease of an attempt ends after twice that."""
@@ -113,7 +112,7 @@ class CallRail:
         except (ValueError, httpx2.InvalidURL) as error:
             raise Unsendable(str(error)) from error
         try:
-            answer = await self._requests().exchange(request)
+            answer, body = await self._requests().exchange(request)
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError) as error:
             return NotSent(sentence("no_connection", cause=_cause(error)))
         except TimeoutError:
@@ -124,7 +123,7 @@ class CallRail:
             # The request may have arrived.
             return Unknown(sentence("broken_off", cause=_cause(error)))
         return answers.read_send_answer(
-            answer.status, answer.headers, answer.body, recipient=recipient, content=content
+            answer.status_code, answer.headers, body, recipient=recipient, content=content
         )
 
     async def accounts(self) -> list[NamedEntry]:
@@ -145,7 +144,7 @@ class CallRail:
     async def webhooks(self, account_id: str, company_id: str) -> WebhookIntegration:
         """Return where CallRail posts a company's texts."""
         entries = await self._requests().pages("integrations", account_id, company_id=company_id)
-        return next(iter(wire.read_integrations(entries)), WebhookIntegration())
+        return wire.read_integration(entries)
 
     async def change_webhooks(
         self,
@@ -194,7 +193,7 @@ class CallRail:
         All of it is dated by CallRail's clock, as in its webhooks, but never later than by ours.
         """
         requests, found, fault = self._requests(), dict[str, tuple[CallRailText, ...]](), None
-        asked = wire.activity_since(company_id, _day_before(since))
+        asked = wire.activity_since(company_id, since)
         is_last = False
         try:
             for page in pages:
@@ -212,14 +211,6 @@ class CallRail:
         return SeenReplies(replies, requests.made, fault, is_last, requests.ahead)
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    headers: httpx2.Headers
-    body: bytes
-    moved_to: httpx2.Request | None
-
-
 class _Requests:
     """
     Requests for one purpose. ``made`` counts them, because CallRail limits reading, too.
@@ -234,7 +225,8 @@ class _Requests:
         self.made = 0
         self.ahead = timedelta()
 
-    async def exchange(self, request: httpx2.Request, *, largest: int = LARGEST_ANSWER) -> _Answer:
+    async def exchange(self, request: httpx2.Request) -> tuple[httpx2.Response, bytes]:
+        """Return the answer and its body, which is read only up to LARGEST_ANSWER."""
         asked = self._clock.now()
         async with (
             asyncio.timeout(self._deadline),
@@ -244,27 +236,27 @@ class _Requests:
             body = bytearray()
             async for piece in response.aiter_bytes():
                 body += piece
-                if len(body) > largest:
+                if len(body) > LARGEST_ANSWER:
                     raise AnswerTooLarge
-            return _Answer(response.status_code, response.headers, bytes(body), response.next_request)
+            return response, bytes(body)
 
     async def ask(self, method: str, path: str, body: object = None) -> bytes:
         """Return the answer to a request other than a send. Raises RefusedByCallRail or Unavailable."""
         writes = method != "GET"
         try:
             request = self._http.build_request(method, path, json=body)
-            answer = await self.exchange(request, largest=LARGEST_LIST)
+            answer, content = await self.exchange(request)
             # CallRail redirects some paths with an account's number to its id. Another server doesn't get the
             # key.
-            if not writes and (moved := answer.moved_to) and "Authorization" in moved.headers:
+            if not writes and (moved := answer.next_request) and "Authorization" in moved.headers:
                 self.made += 1
-                answer = await self.exchange(moved, largest=LARGEST_LIST)
+                answer, content = await self.exchange(moved)
         except (httpx2.RequestError, TimeoutError, AnswerTooLarge) as error:
             named = {"host": self._http.base_url.host, "cause": _cause(error)}
             raise Unavailable(sentence("change_unsure" if writes else "unreachable", **named)) from error
-        if answer.status not in (200, 201):
-            raise _fault(answer, writes=writes)
-        return answer.body
+        if answer.status_code not in (200, 201):
+            raise _fault(answer, content, writes=writes)
+        return content
 
     async def page(
         self, name: str, page: int, *ids: str, **asked: object
@@ -291,7 +283,7 @@ class _Requests:
     async def search(self, route: Route, recipient: str, since: datetime) -> list[str]:
         """Return the conversations with a person: by E.164, by ten digits, then among all of the company."""
         for search in (recipient, recipient[-10:], None):
-            asked = wire.activity_since(route.company_id, _day_before(since), search)
+            asked = wire.activity_since(route.company_id, since, search)
             entries = await self.pages("conversations", route.account_id, **asked)
             if ids := wire.read_conversation_ids(entries, route=route, recipient=recipient):
                 return ids
@@ -302,20 +294,15 @@ class _Requests:
         return [replace(text, created_at=text.created_at - self.ahead) for text in texts]
 
 
-def _day_before(since: datetime) -> date:
-    # CallRail's day may begin hours later than ours.
-    return (since - timedelta(days=1)).date()
-
-
 def _cause(error: Exception) -> str:
     # httpx2 quotes what it refuses to send, which may be the header with the key.
     words = "" if isinstance(error, httpx2.LocalProtocolError) else str(error)
     return words.rstrip(".") or type(error).__name__
 
 
-def _fault(answer: _Answer, *, writes: bool) -> RefusedByCallRail | Unavailable:
-    status, words = answer.status, answers.read_words(answer.body)
-    if status == 403 and answers.is_html(answer.headers, answer.body):
+def _fault(answer: httpx2.Response, body: bytes, *, writes: bool) -> RefusedByCallRail | Unavailable:
+    status, words = answer.status_code, answers.read_words(body)
+    if status == 403 and answers.is_html(answer.headers, body):
         return Unavailable(sentence("firewall", words=words))
     if status == 404:
         return UnknownToCallRail(sentence("unknown_account"))

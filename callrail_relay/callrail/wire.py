@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -54,10 +54,10 @@ def page_path(name: str, page: int, *ids: str, **asked: object) -> str:
     return f"{_path(path, *ids)}?{urlencode({**given, **always, 'page': page})}"
 
 
-def activity_since(company_id: str, since: date, search: str | None = None) -> dict[str, object]:
-    """Return what to ask for: activity since a day; *search* matches a customer's number or name."""
-    # What a list without dates covers isn't documented, so the beginning is always given.
-    return {"company_id": company_id, "start_date": since, "search": search}
+def activity_since(company_id: str, since: datetime, search: str | None = None) -> dict[str, object]:
+    """Return what to ask for: activity since then; *search* matches a customer's number or name."""
+    # What a list without dates covers isn't documented, and CallRail's day may begin hours later than ours.
+    return {"company_id": company_id, "start_date": (since - timedelta(days=1)).date(), "search": search}
 
 
 def send_path(account_id: str) -> str:
@@ -218,19 +218,18 @@ def digest(words: str) -> str:
 _EVENTS = {"received": "sms_received_webhook", "sent": "sms_sent_webhook"}
 
 
-def read_integrations(entries: Iterable[Json]) -> list[WebhookIntegration]:
-    """Return a company's integrations for webhooks; it has at most one."""
-    return [
-        WebhookIntegration(
-            id=str(entry["id"]),
-            config=config if isinstance(config, dict) else {},
-            signing_key=_text(entry.get("signing_key") or None),
-            active=entry.get("state") in (None, "active"),
-        )
-        for entry in _with_id(entries)
-        if str(entry.get("type")).lower() == "webhooks"
-        for config in [entry.get("config")]
-    ]
+def read_integration(entries: Iterable[Json]) -> WebhookIntegration:
+    """Return a company's integration for webhooks among all of its integrations; it has at most one."""
+    for entry in _with_id(entries):
+        if str(entry.get("type")).lower() == "webhooks":
+            config = entry.get("config")
+            return WebhookIntegration(
+                id=str(entry["id"]),
+                config=config if isinstance(config, dict) else {},
+                signing_key=_text(entry.get("signing_key") or None),
+                active=entry.get("state") in (None, "active"),
+            )
+    return WebhookIntegration()
 
 
 def with_urls(config: Json, is_ours: Callable[[str], bool], ours: Mapping[str, str]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Texts that CallRail reports, by webhook and by poll, and replies that are forwarded."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -107,8 +107,6 @@ class SeenReplies:
     ahead: timedelta = timedelta()  # how far CallRail's clock is ahead of ours
 
 
-ReadText = Callable[[bytes, str | None], CallRailText | None]  # None if it has no text
-
 FIRST_RETRY = timedelta(minutes=1)
 LONGEST_RETRY = timedelta(hours=1)
 GIVE_UP = timedelta(days=1)  # after this, a reply isn't retried; it stays in the conversation
@@ -118,7 +116,6 @@ GIVE_UP = timedelta(days=1)  # after this, a reply isn't retried; it stays in th
 class Forward:
     resource_id: str
     text: str
-    written_at: datetime
     received_at: datetime
     tries: int  # including this one
     tracking_number: str | None = None

@@ -22,11 +22,10 @@ class OutcomeKind(StrEnum):
 
 class Refusal(StrEnum):
     CONTENT = "content"  # the words of the text, or something unspecified: 400 or 422
-    RECIPIENT = "recipient"  # this person can't be texted at all (land line, blocked, invalid)
     OPTED_OUT = "opted_out"  # this person replied STOP to this tracking number
     AUTHORIZATION = "authorization"  # the key, or what it may do: 401, or 403 without HTML
     FIREWALL = "firewall"  # a firewall in front of CallRail stopped this text: 403 with HTML
-    REQUEST = "request"  # the address or the form of the request: 404, 405 or 406
+    OTHER = "other"  # not the words: this person can't be texted at all (land line, blocked), or 404 to 406
     UNSENDABLE = "unsendable"  # no request can be made from it, so CallRail wasn't asked
 
 

@@ -1,7 +1,8 @@
 """Sends what is due, until it's stopped."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -43,7 +44,7 @@ class Delivery(PeriodicTask):
     concurrency: int
     random: Random
     node: str
-    closed: frozenset[str] = frozenset()  # accounts that send nothing until ``open``
+    closed: AbstractSet[str] = frozenset()  # accounts that send nothing now
 
     unsettled: Callable[[], None] = lambda: None  # called when there may be an outcome to look up
     about_to_claim: Callable[[], None] = lambda: None  # may close accounts
@@ -66,20 +67,11 @@ class Delivery(PeriodicTask):
         self._leases_checked_at: float | None = None
         self._lease_ends_at: datetime | None = None
 
-    def open(self, account_ids: Collection[str]) -> None:
-        """Send texts of these accounts from now on."""
-        self.closed -= frozenset(account_ids)
-        self.wake()
-
     def follow(self, claim: ClaimPolicy) -> None:
         """Claim by the limits and guards of *claim* from now on; a claim in progress ends as it began."""
         self.policy = replace(self.policy, limits=claim.limits, guards=claim.guards)
         self._followed = True
         self.wake()
-
-    def close(self, account_ids: Collection[str]) -> None:
-        """Send nothing from these accounts until ``open``."""
-        self.closed |= frozenset(account_ids)
 
     async def run(self) -> None:
         """Deliver until ``stop`` is called; what is in flight then finishes first."""

@@ -68,7 +68,7 @@ class CallRailWebhooks:
     texts: InboundTexts
     keys: Cached[Sequence[str]]
     verify: Callable[[Iterable[str], bytes, str], bool]  # a header signs a body with one of the keys
-    read: inbound.ReadText
+    read: Callable[[bytes, str | None], inbound.CallRailText | None]  # None for a body without a text
     refused: Refused = uncounted
 
     async def take(
@@ -103,16 +103,13 @@ class CallRailWebhooks:
 LEASE = timedelta(minutes=5)  # longer than all channels may take: after it, another node forwards the reply
 
 
-# Takes a title, words and the names of channels, and returns those that failed; may be called again.
-PassOn = Callable[[str, str, Collection[str]], Awaitable[list[str]]]
-
-
 @dataclass(eq=False)
 class Forwarding(PeriodicTask):
     """Forwards each reply to every channel, at least once: after a crash in between, again."""
 
     channels: Sequence[str]
-    pass_on: PassOn
+    # Takes a title, words and the names of channels, and returns those that failed; may be called again.
+    pass_on: Callable[[str, str, Collection[str]], Awaitable[list[str]]]
     # Of a reply that some channels accepted: those that didn't. Not kept after a restart.
     _left: dict[str, list[str]] = field(default_factory=dict, init=False)
 
@@ -156,11 +153,11 @@ class Polling(PeriodicTask):
     find_replies: FindReplies
     policy: inbound.PollPolicy
     texts: InboundTexts
-    opened: Callable[[Collection[str]], None]  # called with accounts whose texts may be sent from now on
+    closed: set[str]  # the accounts whose texts wait, for delivery to read
+    opened: Callable[[], None]  # called when some of them may be sent
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._closed = self.policy.accounts
         self._began: datetime | None = None
         self._late: asyncio.Task[None] | None = None
 
@@ -173,7 +170,8 @@ class Polling(PeriodicTask):
 
     def begin_again(self) -> None:
         """Let texts wait for another poll: a person may have opted out while this computer slept."""
-        self._closed, self._began = self.policy.accounts, None
+        self.closed.update(self.policy.accounts)
+        self._began = None
         if self._late is not None:
             self._late.cancel()
             self._late = asyncio.create_task(self._open_late())
@@ -188,31 +186,25 @@ class Polling(PeriodicTask):
             raise
 
     async def _poll_due(self) -> datetime:
-        if self._began is None:
-            self._began = await self.store.now()
+        now = await self.store.now()
+        # If the clock was set back, no poll would count before the old time came again.
+        self._began = min(self._began or now, now)
         policy = self.policy
-        if self._closed:
+        if self.closed:
             policy = replace(policy, not_before=self._began, retry=FIRST_RETRY)
-        while True:
-            # Read first: nothing is written to disk just to learn that nothing is due.
-            due, due_at = await self.store.read(store_replies.due_polls, policy)
-            now = await self.store.now()
-            if policy.not_before is not None and policy.not_before > now:
-                # The clock was set back: no poll would count before the old time came again.
-                self._began = now
-                policy = replace(policy, not_before=now)
-            elif not due:
-                break
-            elif not await self._poll_each(due, policy):
-                # Another node came first, or this hour's requests are used up.
-                due_at = await self.store.now() + self.look
-                break
-        if self._closed:
+        # Read first: nothing is written to disk just to learn that nothing is due.
+        due, due_at = await self.store.read(store_replies.due_polls, policy)
+        if await self._poll_each(due, policy):
+            _, due_at = await self.store.read(store_replies.due_polls, policy)
+        elif due:
+            # Another node came first, or this hour's requests are used up.
+            due_at = await self.store.now() + self.look
+        if self.closed:
             polled = await self._polled(policy)
             if self._began is not None:  # otherwise this computer slept meanwhile, and none of it counts
-                self._open(self._closed & polled)
+                self._open(self.closed & polled)
         # While texts wait for another node's poll, its end must not be missed.
-        return min(due_at, await self.store.now() + FIRST_RETRY / 10) if self._closed else due_at
+        return min(due_at, await self.store.now() + FIRST_RETRY / 10) if self.closed else due_at
 
     async def poll_now(self) -> bool:
         """Poll unless that was done within ``poll_every``; False if not all replies could be read in time."""
@@ -255,14 +247,14 @@ class Polling(PeriodicTask):
         polled, since = await self.store.read(store_replies.last_polls, policy), policy.not_before
         return frozenset(one for one, at in polled.items() if since is None or at >= since)
 
-    def _open(self, account_ids: frozenset[str]) -> None:
+    def _open(self, account_ids: Collection[str]) -> None:
         if account_ids:
-            self._closed -= account_ids
-            self.opened(account_ids)
+            self.closed.difference_update(account_ids)
+            self.opened()
 
     async def _open_late(self) -> None:
         await self._clock.sleep(FIRST_POLL_WITHIN.total_seconds())
-        unpolled = sorted(self._closed)
-        self._open(self._closed)
+        unpolled = sorted(self.closed)
+        self._open(unpolled)
         for account_id in unpolled:
             self.hook(events.SendingUnpolled(account_id=account_id))

@@ -19,7 +19,7 @@ import httpx2
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from callrail_relay.callrail.client import IDLE_CONNECTION, LARGEST_ANSWER, LARGEST_LIST, CallRail
+from callrail_relay.callrail.client import IDLE_CONNECTION, LARGEST_ANSWER, CallRail
 from callrail_relay.callrail.simulator import Fault, Kind, Simulator, create_app
 from callrail_relay.domain.events import AttemptFinished, AttemptStarted
 from callrail_relay.domain.message import Message as Text
@@ -1096,7 +1096,7 @@ async def test_other_server_is_told(simulator: Simulator, body: str) -> None:
     [
         Fault(Kind.REFUSE, on="read"),
         Fault(Kind.DROP, on="read"),
-        Fault(Kind.STATUS, on="read", status=200, body=" " * (LARGEST_LIST + 1)),
+        Fault(Kind.STATUS, on="read", status=200, body=" " * (LARGEST_ANSWER + 1)),
     ],
     ids=["refused", "dropped", "too large"],
 )

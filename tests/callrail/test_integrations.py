@@ -14,19 +14,24 @@ def is_ours(url: str) -> bool:
     return url.startswith("https://a.example/hooks/callrail/")
 
 
-def test_only_webhooks_are_read() -> None:
-    """Other integrations of the company, and fields that are missing or new."""
-    assert [
-        WebhookIntegration(id="7", config={}, signing_key=None, active=True),
-        WebhookIntegration(id="x", config={"a": 1}, signing_key="key", active=False),
-    ] == wire.read_integrations(
-        [
-            {"id": 3, "type": "GoogleAnalytics", "config": {"sms_sent_webhook": []}},
+@pytest.mark.parametrize(
+    ("fields", "read"),
+    [
+        (
             {"id": 7, "type": "Webhooks", "config": None, "signing_key": ""},
+            WebhookIntegration(id="7", config={}, signing_key=None, active=True),
+        ),
+        (
             {"id": "x", "type": "webhooks", "state": "disabled", "config": {"a": 1}, "signing_key": "key"},
-            {"type": "Webhooks"},
-        ]
-    )
+            WebhookIntegration(id="x", config={"a": 1}, signing_key="key", active=False),
+        ),
+        ({"type": "Webhooks"}, WebhookIntegration()),
+    ],
+)
+def test_only_webhooks_are_read(fields: dict[str, object], read: WebhookIntegration) -> None:
+    """Other integrations of the company, and fields that are missing or new."""
+    other = {"id": 3, "type": "GoogleAnalytics", "config": {"sms_sent_webhook": []}}
+    assert read == wire.read_integration([other, fields])
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_wording_is_appended_to_a_first_text_without_a_stop_word(simulator: Simu
         ({"customer_phone_number": "+442071838750"}, 400, "phone number is invalid"),
         ({"customer_phone_number": "+18765550122"}, 400, "phone number is invalid"),
         ({"customer_phone_number": 2025550122}, 400, "phone number is invalid"),
-        ({"tracking_number": None}, 400, "tracking_number is required"),
+        ({"tracking_number": None}, 400, "tracking_number is invalid"),
         ({"tracking_number": "shoe"}, 400, "tracking_number is invalid"),
         ({"tracking_number": "+12025550100"}, 400, "no such number"),
         ({"content": None}, 400, "blank"),
@@ -135,11 +135,11 @@ def test_bad_parameters_are_refused(
 
 
 def test_both_forms_of_numbers_are_taken(simulator: Simulator) -> None:
-    """Ten digits are as good as E.164, and the number is not needed once there is a conversation."""
+    """Ten digits are as good as E.164."""
+    assert 200 == send(simulator).status_code
     assert (
         200 == send(simulator, customer_phone_number="2025550122", tracking_number="2025550133").status_code
     )
-    assert 200 == send(simulator, tracking_number=None).status_code
     assert {(RECIPIENT, simulator.tracking_number)} == {
         (text.recipient, text.tracking_number) for text in simulator.texts
     }

@@ -1,6 +1,5 @@
 """The simulator reports texts as CallRail does."""
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,18 @@ from callrail_relay.callrail.simulator import Manner, Simulator
 from callrail_relay.callrail.simulator.webhooks import PostedWebhook
 from callrail_relay.callrail.wire import read_webhook, verify
 from callrail_relay.domain.inbound import Direction, ShownNumber
-from tests.callrail.simulated import RECIPIENT, asked, listening, make_client, make_simulator, text_form
+from tests.callrail.simulated import (
+    RECIPIENT,
+    asked,
+    full_path,
+    listening,
+    make_client,
+    make_simulator,
+    text_form,
+)
 from tests.support.simulator import InProcessTransport, settle
+
+pytestmark = pytest.mark.anyio
 
 LIVE = Path(__file__).parents[1] / "data" / "callrail" / "webhook-text-received.live-2026-04-08.json"
 RECEIVED, SENT = "https://texts.example.com/received", "https://texts.example.com/sent"
@@ -36,23 +45,23 @@ def simulator() -> Simulator:
     return simulator
 
 
-def told(simulator: Simulator) -> list[PostedWebhook]:
-    asyncio.run(settle(simulator))
+async def told(simulator: Simulator) -> list[PostedWebhook]:
+    await settle(simulator)
     return simulator.webhooks.posted
 
 
-def body_of(simulator: Simulator) -> dict[str, Any]:
-    [telling] = told(simulator)
+async def body_of(simulator: Simulator) -> dict[str, Any]:
+    [telling] = await told(simulator)
     body: dict[str, Any] = json.loads(telling.body)
     return body
 
 
-def test_a_reply_is_told_as_it_was_seen(simulator: Simulator) -> None:
+async def test_a_reply_is_told_as_it_was_seen(simulator: Simulator) -> None:
     """Field for field, and signed."""
     simulator.webhooks.manner = Manner(masked=True)
     simulator.receive(RECIPIENT, "Yes, Tuesday works")
 
-    body = body_of(simulator)
+    body = await body_of(simulator)
 
     live = json.loads(LIVE.read_bytes())
     assert list(live) == list(body)
@@ -65,12 +74,14 @@ def test_a_reply_is_told_as_it_was_seen(simulator: Simulator) -> None:
     assert verify([KEY], telling.body.encode(), telling.signature)
 
 
-def test_each_text_that_goes_out_is_told(simulator: Simulator) -> None:
+async def test_each_text_that_goes_out_is_told(simulator: Simulator) -> None:
     """Those of the API too; only what a person sent from CallRail's page names an agent."""
-    assert 200 == asked(simulator, "POST", "text-messages.json", json=text_form(simulator)).status_code
+    async with make_client(InProcessTransport(simulator)) as client:
+        path = full_path(simulator, "text-messages.json")
+        assert 200 == (await client.post(path, json=text_form(simulator))).status_code
     simulator.write(RECIPIENT, "From CallRail's page")
 
-    first, second = [read_webhook(telling.body.encode(), None) for telling in told(simulator)]
+    first, second = [read_webhook(telling.body.encode(), None) for telling in await told(simulator)]
 
     assert first is not None
     assert second is not None
@@ -80,11 +91,11 @@ def test_each_text_that_goes_out_is_told(simulator: Simulator) -> None:
     assert [SENT, SENT] == [telling.url for telling in simulator.webhooks.posted]
 
 
-def test_a_webhook_is_told_as_was_asked_for(simulator: Simulator) -> None:
+async def test_a_webhook_is_told_as_was_asked_for(simulator: Simulator) -> None:
     """Twice, as a form, without an id, wrongly signed, or not at all."""
     simulator.webhooks.manner = Manner(form=True, without_id=True, wrong_signature=True, times=2)
     simulator.receive(RECIPIENT, "STOP")
-    first, second = told(simulator)
+    first, second = await told(simulator)
     assert first.body == second.body
     assert ["STOP"] == parse_qs(first.body)["content"]
     assert "resource_id=SCI" not in first.body
@@ -92,7 +103,7 @@ def test_a_webhook_is_told_as_was_asked_for(simulator: Simulator) -> None:
 
     simulator.webhooks.manner = Manner(lost=True)
     simulator.receive(RECIPIENT, "START")
-    assert 2 == len(told(simulator))
+    assert 2 == len(await told(simulator))
 
 
 def test_webhooks_are_controlled_from_outside(simulator: Simulator) -> None:
@@ -100,7 +111,6 @@ def test_webhooks_are_controlled_from_outside(simulator: Simulator) -> None:
     assert manner.items() <= asked(simulator, "POST", "/sandbox/webhooks", json=manner).json().items()
     other = {"recipient": RECIPIENT, "content": "Hello"}
     assert 201 == asked(simulator, "POST", "/sandbox/others", json=other).status_code
-    asyncio.run(settle(simulator))
 
     listed = asked(simulator, "GET", "/sandbox/webhooks").json()
 
@@ -119,27 +129,22 @@ def test_webhooks_are_controlled_from_outside(simulator: Simulator) -> None:
     assert 400 == asked(simulator, "POST", "/sandbox/others", json=other | {"content": 3}).status_code
 
 
-def test_without_an_integration_nothing_is_told() -> None:
+async def test_without_an_integration_nothing_is_told() -> None:
     simulator = make_simulator()
     simulator.receive(RECIPIENT, "Hello")
-    assert [] == told(simulator)
+    assert [] == await told(simulator)
 
 
-def test_webhooks_travel_over_http(simulator: Simulator) -> None:
+async def test_webhooks_travel_over_http(simulator: Simulator) -> None:
     """
     To each server that listens; otherwise there is no status. They are on their way before the answer is.
     """
-
-    async def tell() -> list[int | None]:
-        simulator.webhooks.transport = None
-        async with listening(make_simulator()) as url:
-            for integration in simulator.integrations.values():
-                integration.config["sms_received_webhook"] = [f"{url}/hook", "http://127.0.0.1:9/nobody"]
-            async with make_client(InProcessTransport(simulator)) as client:
-                reply = {"recipient": RECIPIENT, "content": "Hello"}
-                response: httpx2.Response = await client.post("/sandbox/replies", json=reply)
-                assert 201 == response.status_code
-            await settle(simulator)
-        return [telling.status for telling in simulator.webhooks.posted]
-
-    assert [404, None] == asyncio.run(tell())
+    simulator.webhooks.transport = None
+    async with listening(make_simulator()) as url:
+        for integration in simulator.integrations.values():
+            integration.config["sms_received_webhook"] = [f"{url}/hook", "http://127.0.0.1:9/nobody"]
+        async with make_client(InProcessTransport(simulator)) as client:
+            reply = {"recipient": RECIPIENT, "content": "Hello"}
+            response = await client.post("/sandbox/replies", json=reply)
+            assert 201 == response.status_code
+        assert [404, None] == [telling.status for telling in await told(simulator)]

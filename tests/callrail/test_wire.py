@@ -148,9 +148,9 @@ def test_every_other_status_is_unknown(status: int) -> None:
         (422, Refusal.CONTENT),
         (401, Refusal.AUTHORIZATION),
         (403, Refusal.AUTHORIZATION),
-        (404, Refusal.REQUEST),
-        (405, Refusal.REQUEST),
-        (406, Refusal.REQUEST),
+        (404, Refusal.OTHER),
+        (405, Refusal.OTHER),
+        (406, Refusal.OTHER),
     ],
 )
 def test_refusals_go_by_status(status: int, refusal: Refusal) -> None:
@@ -270,7 +270,7 @@ def test_what_only_mentions_an_opt_out_is_none(body: object, content: str) -> No
     outcome = read(400, body, content=content)
 
     assert isinstance(outcome, Rejected)
-    assert outcome.refusal in (Refusal.CONTENT, Refusal.RECIPIENT)
+    assert outcome.refusal in (Refusal.CONTENT, Refusal.OTHER)
 
 
 def test_a_short_text_hides_no_opt_out() -> None:
@@ -296,10 +296,10 @@ def test_a_refusal_is_an_opt_out_though_the_text_speaks_of_one() -> None:
         ("The recipient has opted out of texts", Refusal.OPTED_OUT),
         ("Recipient is OPTED-OUT", Refusal.OPTED_OUT),
         ("This number unsubscribed", Refusal.OPTED_OUT),
-        ("The customer's phone number is a landline, not a mobile number", Refusal.RECIPIENT),
-        ("The customer's phone number is a blocked number", Refusal.RECIPIENT),
+        ("The customer's phone number is a landline, not a mobile number", Refusal.OTHER),
+        ("The customer's phone number is a blocked number", Refusal.OTHER),
         ("On the do not contact list", Refusal.OPTED_OUT),
-        ("Customer phone number is invalid", Refusal.RECIPIENT),
+        ("Customer phone number is invalid", Refusal.OTHER),
         ("content is too long", Refusal.CONTENT),
     ],
 )

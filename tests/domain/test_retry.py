@@ -64,14 +64,14 @@ def wait_after(outcome: Outcome, account: Account = WELL, seed: int = 1) -> time
         (NotSent("no such host."), Status.QUEUED, False),
         (Rejected(400, "invalid content", Refusal.CONTENT), Status.FAILED, True),
         (Rejected(422, "invalid content", Refusal.CONTENT), Status.FAILED, True),
-        (Rejected(400, "not a mobile number", Refusal.RECIPIENT), Status.FAILED, True),
+        (Rejected(400, "not a mobile number", Refusal.OTHER), Status.FAILED, True),
         (Rejected(400, "recipient has opted out", Refusal.OPTED_OUT), Status.FAILED, True),
         (Rejected(401, "bad key", Refusal.AUTHORIZATION), Status.QUEUED, False),
         (Rejected(403, "read-only key", Refusal.AUTHORIZATION), Status.QUEUED, False),
         (Rejected(403, "Attention Required!", Refusal.FIREWALL), Status.FAILED, False),
-        (Rejected(404, "no such account", Refusal.REQUEST), Status.FAILED, True),
-        (Rejected(405, "not allowed", Refusal.REQUEST), Status.FAILED, True),
-        (Rejected(406, "not acceptable", Refusal.REQUEST), Status.FAILED, True),
+        (Rejected(404, "no such account", Refusal.OTHER), Status.FAILED, True),
+        (Rejected(405, "not allowed", Refusal.OTHER), Status.FAILED, True),
+        (Rejected(406, "not acceptable", Refusal.OTHER), Status.FAILED, True),
         (Rejected(None, "no phone number.", Refusal.UNSENDABLE), Status.FAILED, False),
         (RateLimited(429, "too many requests"), Status.QUEUED, False),
         (Unknown("the answer did not come."), Status.UNKNOWN, True),
@@ -186,7 +186,7 @@ def test_the_same_text_again_is_no_other_text() -> None:
 
 @pytest.mark.parametrize(
     "outcome",
-    [Sent(200, "c0nv1"), Rejected(400, "no", Refusal.CONTENT), Rejected(404, "no", Refusal.REQUEST)],
+    [Sent(200, "c0nv1"), Rejected(400, "no", Refusal.CONTENT), Rejected(404, "no", Refusal.OTHER)],
 )
 def test_an_answer_of_callrails_own_shows_that_the_address_is_not_blocked(outcome: Outcome) -> None:
     """The row begins again, also while the account waits for something else."""
@@ -242,7 +242,7 @@ def test_length_is_counted_as_callrail_may_count_it() -> None:
     assert DOCUMENTED_LENGTH == consequence_of(refused, content="🙏" * 71).cut_to
 
 
-@pytest.mark.parametrize("refusal", [Refusal.RECIPIENT, Refusal.OPTED_OUT, Refusal.REQUEST])
+@pytest.mark.parametrize("refusal", [Refusal.OTHER, Refusal.OPTED_OUT])
 def test_a_long_segment_is_not_cut_for_another_reason(refusal: Refusal) -> None:
     """Shorter words do not help where the words are not the reason."""
     assert Status.FAILED == consequence_of(Rejected(400, "no", refusal), content=LONG).segment
@@ -253,7 +253,7 @@ def test_a_long_segment_is_not_cut_for_another_reason(refusal: Refusal) -> None:
     [
         Sent(200, "CON1"),
         Rejected(400, "no", Refusal.CONTENT),
-        Rejected(404, "no", Refusal.REQUEST),
+        Rejected(404, "no", Refusal.OTHER),
     ],
 )
 @pytest.mark.parametrize("content", ["Hello", LONG])

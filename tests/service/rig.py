@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -107,7 +108,7 @@ class Rig:
         node: str = "node-1",
         sender: Sender | None = None,
         concurrency: int = 4,
-        closed: frozenset[str] = frozenset(),
+        closed: AbstractSet[str] = frozenset(),
     ) -> Delivery:
         return Delivery(
             self.outbox,

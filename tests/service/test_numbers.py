@@ -106,7 +106,7 @@ async def test_replies_to_a_remembered_number_are_heard_of(rig: Rig) -> None:
     companies = ((rig.account_id, rig.simulator.company_id),)
     policy = poll_policy(companies=companies, every=EVERY)
     texts = InboundTexts(rig.outbox, rig.events, rig.inbound, lambda: None)
-    polling = Polling(rig.outbox, rig.events, rig.callrail.find_replies, policy, texts, lambda _: None)
+    polling = Polling(rig.outbox, rig.events, rig.callrail.find_replies, policy, texts, set(), lambda: None)
     rig.simulator.receive(RECIPIENT, "Stop texting me", tracking_number=number)
 
     await polling.turn()

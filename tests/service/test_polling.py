@@ -1,7 +1,7 @@
 """Looking for replies at the simulator, without webhooks."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -78,10 +78,12 @@ def polling_of(
     *,
     find: FindReplies | None = None,
     requests_per_hour: int = 800,
-    opened: Callable[[Collection[str]], None] = lambda _: None,
+    closed: set[str] | None = None,
+    opened: Callable[[], None] = lambda: None,
 ) -> Polling:
-    policy = policy_of(rig, requests_per_hour=requests_per_hour)
-    return Polling(rig.outbox, rig.events, find or rig.callrail.find_replies, policy, inbound_of(rig), opened)
+    closed = {rig.account_id} if closed is None else closed
+    policy, find = policy_of(rig, requests_per_hour=requests_per_hour), find or rig.callrail.find_replies
+    return Polling(rig.outbox, rig.events, find, policy, inbound_of(rig), closed, opened)
 
 
 def inbound_of(rig: Rig) -> InboundTexts:
@@ -208,9 +210,8 @@ async def test_polls_leave_a_quarter_of_the_requests_to_looking_up(rig: Rig) -> 
     await rig.accept()
     await rig.work(rig.delivery())
     policy = replace(policy_of(rig, requests_per_hour=4), every=MINUTE)
-    polling = Polling(
-        rig.outbox, rig.events, Recorder().find_replies, policy, inbound_of(rig), lambda _: None
-    )
+    polling = polling_of(rig, find=Recorder().find_replies)
+    polling.policy = policy
     await polling.turn()
     rig.clock.advance(MINUTE)
 
@@ -325,8 +326,9 @@ async def test_a_fault_of_ours_does_not_end_the_looking(rig: Rig) -> None:
 
 def held_back(rig: Rig, *, find: FindReplies | None = None) -> tuple[TaskGroup, Delivery, Polling]:
     """A worker that sends nothing before its first poll."""
-    delivery = rig.delivery(closed=frozenset({rig.account_id}))
-    polling = polling_of(rig, find=find, opened=delivery.open)
+    closed = {rig.account_id}
+    delivery = rig.delivery(closed=closed)
+    polling = polling_of(rig, find=find, closed=closed, opened=delivery.wake)
     return rig.worker(delivery, beside=[polling]), delivery, polling
 
 
@@ -377,18 +379,15 @@ async def test_texts_are_sent_after_two_minutes_without_a_poll(rig: Rig) -> None
 
 
 async def test_the_first_poll_of_one_node_counts_for_those_that_started_before_it(rig: Rig) -> None:
-    opened: list[str] = []
-    waiting = polling_of(
-        rig, find=Recorder(fault="CallRail is having problems (503).").find_replies, opened=opened.extend
-    )
+    waiting = polling_of(rig, find=Recorder(fault="CallRail is having problems (503).").find_replies)
     await waiting.turn()
-    assert [] == opened
+    assert waiting.closed
     rig.clock.advance(FIRST_RETRY)
     await polling_of(rig).turn()
 
     await waiting.turn()
 
-    assert [rig.account_id] == opened
+    assert not waiting.closed
     assert 1 == used(rig)
 
 
@@ -427,17 +426,16 @@ async def test_a_poll_whose_end_was_not_recorded_is_made_again(
     def broken(*_: object, **__: object) -> None:
         raise Unavailable("The database does not answer.")
 
-    opened: list[str] = []
-    polling = polling_of(rig, opened=opened.extend)
+    polling = polling_of(rig)
     with monkeypatch.context() as patched:
         patched.setattr(store_replies, "end_poll", broken)
         with pytest.raises(Unavailable):
             await polling.turn()
-    assert [] == opened
+    assert polling.closed
     rig.clock.advance(1)
     await polling.turn()
 
-    assert [rig.account_id] == opened
+    assert not polling.closed
 
 
 async def test_a_clock_that_is_set_back_brings_one_poll_more(rig: Rig) -> None:
@@ -449,15 +447,14 @@ async def test_a_clock_that_is_set_back_brings_one_poll_more(rig: Rig) -> None:
                 rig.clock.set(rig.clock.now() - timedelta(minutes=30))
             return await super().find_replies(account_id, company_id, since=since)
 
-    opened: list[str] = []
     await rig.accept("Hello")
     reader = SetBack()
-    polling = polling_of(rig, find=reader.find_replies, opened=opened.extend)
+    polling = polling_of(rig, find=reader.find_replies)
     await polling.turn()
     rig.clock.advance(FIRST_RETRY)
     await polling.turn()
 
-    assert [rig.account_id] == opened
+    assert not polling.closed
     assert 2 >= len(reader.since)
 
 

@@ -14,7 +14,9 @@ from callrail_relay.domain.message import Status
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.presence import StoreLock
 from callrail_relay.sentences import asleep, when
-from callrail_relay.service.background import HOLD_AGAIN, SleepWatch
+from callrail_relay.service.background import HOLD_AGAIN, SleepDetector, SleepWatch
+from callrail_relay.service.delivery import Delivery
+from callrail_relay.service.replies import Polling
 from callrail_relay.web.dashboard.now import running_words
 from tests.service.rig import Rig, open_rig, outcomes
 from tests.service.test_polling import polling_of
@@ -36,14 +38,20 @@ def watch_of(rig: Rig, hold: object = None) -> SleepWatch:
     return SleepWatch(rig.outbox, rig.events, rig.intake.sleep, lambda: None, hold)  # type: ignore[arg-type]  # a test's
 
 
+def held_back(rig: Rig) -> tuple[Delivery, SleepDetector, Polling]:
+    """What sends nothing before its first poll, nor before the first one after a sleep."""
+    closed = {rig.account_id}
+    delivery, detector = rig.delivery(closed=closed), rig.intake.sleep
+    delivery.about_to_claim = detector.look
+    polling = polling_of(rig, closed=closed, opened=delivery.wake)
+    detector.woken.append(lambda _: polling.begin_again())
+    return delivery, detector, polling
+
+
 @pytest.mark.parametrize("polls_on_its_way", [False, True])
 async def test_replies_are_read_before_anything_is_sent(rig: Rig, *, polls_on_its_way: bool) -> None:
     """A person opted out while the computer slept; also if that began in the middle of a poll."""
-    delivery = rig.delivery(closed=frozenset({rig.account_id}))
-    detector = rig.intake.sleep
-    delivery.about_to_claim = detector.look
-    polling = polling_of(rig, opened=delivery.open)
-    detector.woken += [lambda _: delivery.close({rig.account_id}), lambda _: polling.begin_again()]
+    delivery, detector, polling = held_back(rig)
     if not polls_on_its_way:
         await polling.turn()
     told = await rig.accept("Are you still thinking of selling?")
@@ -74,10 +82,7 @@ async def test_replies_are_read_before_anything_is_sent(rig: Rig, *, polls_on_it
 
 
 async def test_texts_are_sent_after_the_poll(rig: Rig) -> None:
-    delivery = rig.delivery()
-    detector, polling = rig.intake.sleep, polling_of(rig, opened=delivery.open)
-    delivery.about_to_claim = detector.look
-    detector.woken += [lambda _: delivery.close({rig.account_id}), lambda _: polling.begin_again()]
+    delivery, _, polling = held_back(rig)
     await polling.turn()
     rig.clock.suspend(NIGHT)
     id_ = await rig.accept("Good morning, Dana")

@@ -129,7 +129,6 @@ def refuse(simulator: Simulator, recipient: str, words: str) -> None:
 
 
 async def settle(simulator: Simulator) -> None:
-    """Return when every webhook that was waiting has been posted."""
-    simulator.webhooks.start()
+    """Return when every webhook that was under way has been posted."""
     while simulator.webhooks.under_way:
         await asyncio.wait(simulator.webhooks.under_way)

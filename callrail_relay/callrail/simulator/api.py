@@ -89,11 +89,8 @@ class Question:
         return self.params.get("status") in {None, record.status}
 
     def matches(self, conversation: Conversation) -> bool:
-        """Whether ``search`` is part of the customer's name, or of the digits of their number."""
-        search = self.params.get("search", "")
-        digits = re.sub(r"[\s().+-]", "", search)
-        named = search.lower() in conversation.customer_name.lower()
-        return named or (digits.isdecimal() and digits in conversation.customer)
+        """Whether ``search`` is part of the digits of the customer's number; CallRail finds names, too."""
+        return re.sub(r"[\s().+-]", "", self.params.get("search", "")) in conversation.customer
 
     def since(self) -> datetime:
         """Return the beginning of ``start_date`` in the account's zone; without it, a guess: 30 days ago."""
@@ -128,12 +125,8 @@ def _endpoint(simulator: Simulator, method: str, handler: Handler) -> Callable[[
             question = await _read(simulator, request)
             _admit(question, writes=method != "GET", sends=sends)
             response: Response = JSONResponse(handler(question), status)
-            # Now, because a webhook may come before the answer about the same text.
-            simulator.webhooks.start()
-        except HTTPException as refusal:
-            response = JSONResponse({"error": refusal.detail}, refusal.status_code)
-        except UsageError as refusal:
-            response = JSONResponse({"error": str(refusal)}, 400)
+        except (HTTPException, UsageError) as error:
+            response = await _refuse(request, error)
         if sends and response.status_code != 401:
             account = simulator.find_account(request.path_params["account_id"])
             if account is not None:
@@ -141,6 +134,12 @@ def _endpoint(simulator: Simulator, method: str, handler: Handler) -> Callable[[
         return response
 
     return partial(simulator.faults.answer, answer=answer, sends=sends)
+
+
+async def _refuse(_request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException):
+        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+    return JSONResponse({"error": str(error)}, 400)  # nobody reads it if the client has gone
 
 
 async def _read(simulator: Simulator, request: Request) -> Question:
@@ -201,15 +200,15 @@ def list_conversations(question: Question) -> Json:
         and since <= conversation.messages[-1].created_at
         and question.matches(conversation)
     ]
-    found.sort(key=lambda each: each.messages[-1].age, reverse=True)
-    return question.page("conversations", found, lambda each: each.as_json(question.fields))
+    found.sort(key=lambda each: each.messages[-1].id, reverse=True)
+    return question.page("conversations", found, Conversation.as_json)
 
 
 def show_conversation(question: Question) -> Json:
     conversation = question.simulator.conversations.get(question.path["conversation_id"])
     if conversation is None or conversation.company.account_id != question.account.id:
         raise HTTPException(404, "Not found")
-    messages = question.page("messages", conversation.newest_first(), Message.as_json)
+    messages = question.page("messages", conversation.messages[::-1], Message.as_json)
     return {**conversation.as_single(), **messages}
 
 
@@ -279,12 +278,11 @@ def send_text(question: Question) -> Json:
     if company.disabled_at is not None:
         raise HTTPException(400, "The company is disabled")
     customer, content = _customer(form), _content(simulator, form)
-    known = simulator.conversations_by_customer.get((company.id, customer))
-    number = _tracking_number(form, known)
-    _check_sender(simulator, company, number)
+    number = _tracking_number(simulator, company, form)
     if (number, customer) in simulator.opted_out:
         raise HTTPException(400, "The recipient has opted out of texts from this number")
     account.texts.spend(simulator.clock.now())
+    known = simulator.conversations_by_customer.get((company.id, customer))
     sent_from = [m.tracking_number for m in known.messages if m.direction == "outgoing"] if known else []
     first = number not in sent_from
     delivered = content + OPT_OUT_WORDING if first and not _STOP_WORD.search(content) else content
@@ -302,7 +300,7 @@ def send_text(question: Question) -> Json:
             conversation_id=conversation.id,
         )
     )
-    return conversation.as_json(question.fields)
+    return conversation.as_json()
 
 
 def _customer(form: Mapping[str, Any]) -> str:
@@ -326,18 +324,10 @@ def _content(simulator: Simulator, form: Mapping[str, Any]) -> str:
     return content
 
 
-def _tracking_number(form: Mapping[str, Any], known: Conversation | None) -> str:
-    if form.get("tracking_number") in (None, ""):
-        if known is None:
-            raise HTTPException(400, "tracking_number is required to start a conversation")
-        return known.messages[-1].tracking_number
-    number = normalize(form["tracking_number"])
+def _tracking_number(simulator: Simulator, company: Company, form: Mapping[str, Any]) -> str:
+    number = normalize(form.get("tracking_number"))
     if number is None:
         raise HTTPException(400, "tracking_number is invalid: it must be a 10-digit phone number")
-    return number
-
-
-def _check_sender(simulator: Simulator, company: Company, number: str) -> None:
     owned = (tracker for tracker in simulator.trackers.values() if tracker.company.id == company.id)
     tracker = next((tracker for tracker in owned if number in tracker.tracking_numbers), None)
     if tracker is None:
@@ -346,6 +336,7 @@ def _check_sender(simulator: Simulator, company: Company, number: str) -> None:
         raise HTTPException(400, "tracking_number is invalid: its tracker is disabled")
     if not (tracker.sms_supported and tracker.sms_enabled) or number[2:5] in _TOLL_FREE:
         raise HTTPException(400, "tracking_number is not enabled for text messages")
+    return number
 
 
 _CALLS: tuple[tuple[str, str, Handler], ...] = (
@@ -366,19 +357,13 @@ Control = Callable[[Simulator, Any], Any]
 
 def create_app(simulator: Simulator) -> Starlette:
     """Return CallRail's API under /v3 and the sandbox's own routes under /sandbox, over one state."""
-
-    async def refuse(_request: Request, exc: Exception) -> Response:
-        if isinstance(exc, HTTPException):
-            return JSONResponse({"error": exc.detail.capitalize()}, exc.status_code, exc.headers)
-        return JSONResponse({"error": str(exc)}, 400)  # nobody reads it if the client has gone
-
     calls = [
         Route(f"/v3/{path}.json", _endpoint(simulator, method, handler), methods=[method])
         for method, path, handler in _CALLS
     ]
     return Starlette(
         routes=[*calls, *sandbox_routes(simulator)],
-        exception_handlers={HTTPException: refuse, RelayError: refuse, ClientDisconnect: refuse},
+        exception_handlers=dict.fromkeys((HTTPException, RelayError, ClientDisconnect), _refuse),
     )
 
 
@@ -392,7 +377,6 @@ def sandbox_routes(simulator: Simulator) -> list[Route]:
             posts = request.method == "POST"
             body = read_asked(pydantic.Json[object], await request.body(), "body") if posts else None
             document = handler(simulator, body)
-            simulator.webhooks.start()
             return Response(status_code=status) if status == 204 else JSONResponse(document, status)
 
         return answer

@@ -25,6 +25,7 @@ ACCOUNT_ZONE = ZoneInfo("America/New_York")
 RECENT_MESSAGES = 25
 
 _DESTINATION = "+12025550144"
+_CUSTOMER_NAME = "Wireless Caller"  # what caller ID says about most mobile phones
 _NUMBER = re.compile(r"(?:\+1)?([2-9]\d{2}[2-9]\d{6})", re.ASCII)
 
 
@@ -139,10 +140,6 @@ class Message:
     tracker: Tracker
     tracking_number: str
 
-    @property
-    def age(self) -> tuple[datetime, int]:
-        return self.created_at, self.id
-
     def as_json(self) -> Json:
         return {"id": self.id, **self._as_any(instant(self.created_at))}
 
@@ -163,22 +160,16 @@ class Conversation:
     id: str
     company: Company
     customer: str
-    # What caller ID says about most mobile phones.
-    customer_name: str = "Wireless Caller"
     messages: list[Message] = field(default_factory=list)
 
-    def newest_first(self) -> list[Message]:
-        return sorted(self.messages, key=lambda message: message.age, reverse=True)
-
-    def as_json(self, fields: AbstractSet[str] = frozenset()) -> Json:
+    def as_json(self) -> Json:
         """Return it as in the list and in a send's answer, with the numbers of the first and last text."""
         first, last = self.messages[0], self.messages[-1]
-        extra = {"lead_status": None, "source": last.tracker.name}
         return {
             "id": self.id,
             "initial_tracker_id": first.tracker.id,
             "current_tracker_id": last.tracker.id,
-            "customer_name": self.customer_name.upper(),
+            "customer_name": _CUSTOMER_NAME.upper(),
             "customer_phone_number": self.customer,
             "initial_tracking_number": first.tracking_number,
             "current_tracking_number": last.tracking_number,
@@ -187,13 +178,15 @@ class Conversation:
             "formatted_customer_phone_number": formatted(self.customer),
             "formatted_initial_tracking_number": formatted(first.tracking_number),
             "formatted_current_tracking_number": formatted(last.tracking_number),
-            "formatted_customer_name": self.customer_name,
+            "formatted_customer_name": _CUSTOMER_NAME,
             "company_time_zone": self.company.time_zone,
             "tracker_name": last.tracker.name,
             "company_name": self.company.name,
             "company_id": self.company.id,
-            "recent_messages": [message.as_recent() for message in self.newest_first()[:RECENT_MESSAGES]],
-        } | {name: value for name, value in extra.items() if name in fields}
+            "recent_messages": [
+                message.as_recent() for message in self.messages[: -RECENT_MESSAGES - 1 : -1]
+            ],
+        }
 
     def as_single(self) -> Json:
         """Return the head of a conversation asked for by its id; its paged messages go beside it."""

@@ -131,7 +131,7 @@ class Simulator:
         )
         conversation.messages.append(message)
         if integration := self.integrations.get(tracker.company.id):
-            self.webhooks.add(integration, conversation, message, agent)
+            self.webhooks.post(integration, conversation, message, agent)
         return message
 
     def find_account(self, account_id: str) -> Account | None:

@@ -62,19 +62,22 @@ class PostedWebhook:
 
 @dataclass(slots=True)
 class Webhooks:
-    """The webhooks that were posted, and those still to post, with their delay."""
+    """The webhooks that were posted, or are about to be."""
 
     clock: Clock
     transport: httpx2.AsyncBaseTransport | None = None
     manner: Manner = field(default_factory=Manner)
     posted: list[PostedWebhook] = field(default_factory=list)
     under_way: set[asyncio.Task[None]] = field(default_factory=set)
-    _waiting: list[tuple[PostedWebhook, float]] = field(default_factory=list)
 
-    def add(
+    def post(
         self, integration: Integration, conversation: Conversation, message: Message, agent: str | None
     ) -> None:
-        """Post a text to the URLs of *integration*, in the current manner."""
+        """
+        Post a text to the URLs of *integration*, in the current manner.
+
+        This is done in the background, so a webhook may come before the answer about the same text.
+        """
         content = _fields(self.manner, conversation, message, agent)
         form = {name: "" if value is None else value for name, value in content.items()}
         body = urlencode(form, doseq=True) if self.manner.form else json.dumps(content)
@@ -83,16 +86,10 @@ class Webhooks:
         for url in integration.config.get(event, ()):
             for _ in range(0 if self.manner.lost else self.manner.times):
                 webhook = PostedWebhook(event, url, body, sign(key, body.encode()))
-                self._waiting.append((webhook, self.manner.delay))
-
-    def start(self) -> None:
-        """Post what is waiting, in the background."""
-        waiting, self._waiting = self._waiting, []
-        for webhook, delay in waiting:
-            self.posted.append(webhook)
-            task = asyncio.create_task(self._post(webhook, delay))
-            self.under_way.add(task)
-            task.add_done_callback(self.under_way.discard)
+                self.posted.append(webhook)
+                task = asyncio.create_task(self._post(webhook, self.manner.delay))
+                self.under_way.add(task)
+                task.add_done_callback(self.under_way.discard)
 
     async def _post(self, webhook: PostedWebhook, delay: float) -> None:
         if delay:
