@@ -48,7 +48,7 @@ from callrail_relay.domain.views import (
     Bucket,
     Waiting,
 )
-from callrail_relay.sentences import at, phone, plural, seen_lately, when
+from callrail_relay.sentences import at, phone, plural, running_words, seen_lately, when
 from callrail_relay.service.operations import StatusReport
 from callrail_relay.web.dashboard import frame, now, plots, words
 from callrail_relay.web.dashboard.texts import read_filter, readable, steps
@@ -383,10 +383,10 @@ def test_of_many_accounts_those_that_matter_are_shown(capsys: pytest.CaptureFixt
 
 def test_since_when_it_runs_is_shown() -> None:
     """Of several servers each by its name."""
-    assert "Running since 3:30 PM." == now.running_words(facts())
-    assert "" == now.running_words(facts(nodes=(Node(name="new"),)))
+    assert "Running since 3:30 PM." == running_words(facts())
+    assert "" == running_words(facts(nodes=(Node(name="new"),)))
     one = Node(name="one", since=NOW - timedelta(days=1), slept=Slept(3600, NOW))
-    shown = now.running_words(facts(nodes=(one, Node(name="two", since=NOW))))
+    shown = running_words(facts(nodes=(one, Node(name="two", since=NOW))))
     assert (
         "Running on 2 servers: one since yesterday 3:30 PM, two since 3:30 PM. "
         "one was asleep or suspended for 60 minutes until 3:30 PM, and couldn't receive texts."

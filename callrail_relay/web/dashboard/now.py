@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 from markupsafe import Markup
 from starlette.responses import Response
@@ -15,11 +14,11 @@ from callrail_relay.sentences import (
     MOST_SHOWN,
     STEPS,
     TODOS,
-    asleep,
     not_shown,
     of_point,
+    queue_words,
+    running_words,
     seen_lately,
-    when,
 )
 from callrail_relay.web.dashboard.frame import Visit
 from callrail_relay.web.dashboard.plots import RANGES, midnight, plot
@@ -105,28 +104,3 @@ def _point(finding: Finding, facts: Facts) -> Point:
 def _kinds(waiting: Waiting) -> str:
     kinds = ((getattr(waiting, name).count, words) for name, words in WORDS["kinds"].items())
     return " · ".join(f"{count:,} {words.lower()}" for count, words in kinds if count)
-
-
-def queue_words(facts: Facts) -> str:
-    """Return how many messages are in the queue, and when the last of them can be sent."""
-    if not (queued := facts.waiting.queued):
-        return say("queue_empty")
-    words = say("queue_one") if queued == 1 else say("queue", count=queued)
-    if facts.drains_at is None:
-        return f"{words}."
-    if facts.drains_at - facts.now < timedelta(minutes=1):
-        return f"{words}; {say('drains_soon')}"
-    return f"{words}; {say('drains', at=when(facts.drains_at, facts.now))}"
-
-
-def running_words(facts: Facts) -> str:
-    """Return since when the relay has been running, and on which servers if there are several."""
-    nodes = facts.running.nodes
-    since = [when(node.since, facts.now) for node in nodes]
-    if len(nodes) > 1:
-        shown = (say("runs_on", name=node.name, time=time) for node, time in zip(nodes, since, strict=True))
-        running = [say("running_several", count=len(nodes), servers=", ".join(shown))]
-    else:
-        running = [say("running", time=time) for time in since if time]
-    slept = (asleep(node, facts.now) for node in nodes)
-    return " ".join(filter(None, (*running, *slept)))
