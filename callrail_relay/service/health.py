@@ -13,7 +13,7 @@ from callrail_relay.domain.routing import Discovery, Route
 from callrail_relay.errors import RefusedByCallRail, RelayError, Unavailable, Waiting
 from callrail_relay.outbox import budget, times
 from callrail_relay.outbox.store import Store
-from callrail_relay.sentences import at, explain, plural
+from callrail_relay.sentences import at, explain, plural, roughly, span
 from callrail_relay.service.background import Refused, uncounted
 from callrail_relay.service.operations import Operations
 
@@ -151,8 +151,8 @@ async def check_routes(discovery: Discovery, routes: Sequence[Route]) -> str:
 def check_clock(words: str, ahead: timedelta) -> str:
     """Check this computer's clock, which CallRail's is *ahead* of, as *words* say."""
     if abs(ahead) > CLOCK_MARGIN:
-        minutes, way = round(abs(ahead).total_seconds() / 60), "slow" if ahead > timedelta() else "fast"
-        raise CheckWarning(says("clock_is_off", words=words, minutes=minutes, way=way))
+        by, way = roughly(abs(ahead).total_seconds()), "slow" if ahead > timedelta() else "fast"
+        raise CheckWarning(says("clock_is_off", words=words, by=by, way=way))
     return words
 
 
@@ -190,20 +190,17 @@ def check_replies(
     are_read = every is not None and ago is not None and ago <= every * 2 + POLL_MARGIN
     known = says("signing_keys", keys=plural(keys, "key"), source=source) if keys else ""
     passed = says("forwarded", channels=plural(channels, "channel")) if channels else ""
+    often = "" if every is None else span(every.total_seconds())
     if every is None:
         words = says("not_polled")
     elif ago is None:
-        words = says("not_read", every=_minutes(every))
+        words = says("not_read", every=often)
     else:
-        words = says("read" if are_read else "read_long_ago", ago=_minutes(ago), every=_minutes(every))
+        words = says("read" if are_read else "read_long_ago", ago=roughly(ago.total_seconds()), every=often)
     sentences = " ".join(filter(None, (known, words, passed)))
     if not are_read:
         raise CheckWarning(sentences)
     return sentences
-
-
-def _minutes(span: timedelta) -> str:
-    return f"{round(span.total_seconds() / 60)} min"
 
 
 async def check_accounts(operations: Operations) -> str:

@@ -55,7 +55,7 @@ def elsewhere(rig: Rig) -> Operations:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(-3600, "60 min fast"), (61, "1 min slow"), (59, None), (-59, None)]
+    ("seconds", "words"), [(-3600, "60 minutes fast"), (61, "1 minute slow"), (59, None), (-59, None)]
 )
 def test_a_clock_that_is_wrong_is_told(seconds: int, words: str | None) -> None:
     """CallRail's is taken for right."""
@@ -236,10 +236,10 @@ def test_replies_are_heard_of() -> None:
         past = None if ago is None else timedelta(minutes=ago)
         return check_replies(keys, "OS keyring" if keys else None, every, past, to)
 
-    read = "Replies were last read 3 min ago. The relay reads them every 15 min."
+    read = "Replies were last read 3 minutes ago. The relay reads them every 15 minutes."
     assert read == checked()
     assert f"{known} {read} Replies are forwarded to 1 channel." == checked(keys=2, to=1)
-    assert "Replies were last read 35 min ago" in checked(ago=35)
+    assert "Replies were last read 35 minutes ago" in checked(ago=35)
     for ago, words in ((None, "haven't been read yet"), (36, "long ago")):
         with pytest.raises(CheckWarning, match=words):
             checked(ago=ago)
