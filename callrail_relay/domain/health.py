@@ -43,13 +43,10 @@ class Running:
     def __bool__(self) -> bool:
         return bool(self.nodes)
 
-    @property
-    def since(self) -> datetime | None:
-        return min((node.since for node in self.nodes if node.since is not None), default=None)
-
     def document(self) -> dict[str, Any]:
         nodes = [as_json(node, "name", "since", "slept") for node in self.nodes]
-        return {"running": bool(nodes), "since": as_json(self.since), "nodes": nodes}
+        since = min((node.since for node in self.nodes if node.since is not None), default=None)
+        return {"running": bool(nodes), "since": as_json(since), "nodes": nodes}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
