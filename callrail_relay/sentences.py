@@ -13,8 +13,10 @@ from callrail_relay.domain.message import Reason
 if TYPE_CHECKING:  # imports that help must not wait for
     from callrail_relay.domain.health import Facts, Node, Point
     from callrail_relay.domain.shadow import ShadowReport
+    from callrail_relay.domain.views import Waiting
 
 _DATA: dict[str, Any] = read_table(__package__, "sentences")
+POINTS: dict[str, str] = _DATA.pop("points")
 STEPS: dict[str, str] = _DATA.pop("steps")
 TODOS: dict[str, str] = _DATA.pop("todos")
 _DONE: dict[str, str] = _DATA.pop("zap")
@@ -122,6 +124,11 @@ def at(instant: datetime | None, now: datetime) -> str:
     return f"on {time}" if " at " in time else f"at {time}"
 
 
+def point_words(point: "Point", facts: "Facts") -> str:
+    """Return what a point of the verdict says, and what to do."""
+    return POINTS[point.code.name].format(**of_point(point, facts)).strip()
+
+
 def of_point(point: "Point", facts: "Facts") -> dict[str, Any]:
     """Return what sentences about a point of the verdict show."""
     return {
@@ -130,10 +137,17 @@ def of_point(point: "Point", facts: "Facts") -> dict[str, Any]:
         "count": point.count,
         "messages": plural(point.count, "message"),
         "need": "needs" if point.count == 1 else "need",
+        "kinds": _kinds(facts.waiting),
         "whose": "" if len(facts.accounts) == 1 else f" from account {point.account_id}",
         "time": when(point.at, facts.now),
         "at": at(point.at, facts.now),
     }
+
+
+def _kinds(waiting: "Waiting") -> str:
+    """Return how many messages of each kind need review: 2 on hold, 1 failed today."""
+    kinds = ((waiting.held, "on hold"), (waiting.unknown, "unconfirmed"), (waiting.failed, "failed today"))
+    return ", ".join(f"{bucket.count:,} {kind}" for bucket, kind in kinds if bucket.count)
 
 
 def running_words(facts: "Facts") -> str:

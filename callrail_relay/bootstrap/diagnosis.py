@@ -79,7 +79,7 @@ def checks(relay: wiring.Relay) -> list[tuple[str, Check]]:
         ("files", lambda: _check_files(relay)),
         ("CallRail", health.Remembered(lambda: _check_callrail(context), context.clock)),
         ("accounts", lambda: health.check_accounts(relay.operations)),
-        (health.RELAY, lambda: health.check_relay(relay.store, read_unused(context.data))),
+        (health.RELAY, lambda: health.check_relay(relay.operations, read_unused(context.data))),
         ("guards", lambda: _check_guards(relay.context)),
         (health.PUBLIC_ADDRESS, relay.public_address.recent),
         ("replies", replies),

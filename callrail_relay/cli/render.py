@@ -19,7 +19,7 @@ from callrail_relay.cli.console import WORDS, echo, given, json_text, split_reme
 from callrail_relay.clock import Clock
 from callrail_relay.domain import events
 from callrail_relay.domain.delivery import AccountStatus
-from callrail_relay.domain.health import Code, Facts, Item, Point, checklist, judge, most_pressing
+from callrail_relay.domain.health import Item, checklist, judge, most_pressing
 from callrail_relay.domain.message import Attempt, Message, Reason, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.printable import printable, shortened
@@ -183,9 +183,9 @@ def print_status(report: StatusReport) -> None:
 def _lines(report: StatusReport) -> Iterator[Text]:
     facts = report.facts
     head, *others = points = judge(facts)
-    yield Text(sentence(head, facts), style=f"bold {_LEVEL_STYLES[head.code.level]}")
+    yield Text(sentences.point_words(head, facts), style=f"bold {_LEVEL_STYLES[head.code.level]}")
     for point in others[: MOST_SHOWN - 1]:
-        yield Text(sentence(point, facts), style=_LEVEL_STYLES[point.code.level])
+        yield Text(sentences.point_words(point, facts), style=_LEVEL_STYLES[point.code.level])
     yield from _not_shown(len(points), "notice")
     if running := sentences.running_words(facts):
         yield Text(running)
@@ -210,9 +210,6 @@ def _not_shown(count: int, word: str) -> Iterator[Text]:
         yield Text(words, style="dim")
 
 
-SENTENCES: dict[Code, str] = {Code[name]: words for name, words in WORDS["points"].items()}
-
-
 def checklist_lines(items: Sequence[Item]) -> Iterator[Text]:
     """Yield the first run: each step with its state, and the next step in words."""
     if items:
@@ -223,10 +220,6 @@ def checklist_lines(items: Sequence[Item]) -> Iterator[Text]:
         yield Text.assemble("  ", mark, sentences.STEPS[item.step])
         if item.todo:
             yield Text(f"    {sentences.TODOS[item.todo]}")
-
-
-def sentence(point: Point, facts: Facts) -> str:
-    return SENTENCES[point.code].format(**sentences.of_point(point, facts)).strip()
 
 
 def _account_lines(status: AccountStatus, now: datetime) -> Iterator[Text]:

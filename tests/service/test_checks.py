@@ -89,9 +89,9 @@ async def test_relay_that_does_not_run_is_a_failure(tmp_path: Path) -> None:
     """The remedy is named; a serve that works on the store is enough."""
     async with open_rig(tmp_path) as idle:
         with pytest.raises(Unavailable, match=r"No relay is running.*`callrail-relay serve`"):
-            await check_relay(idle.outbox, ())
+            await check_relay(idle.operations, ())
         async with open_rig(tmp_path, serves=True):
-            assert "The relay is running." == await check_relay(idle.outbox, ())
+            assert "The relay is running." == await check_relay(idle.operations, ())
 
 
 def test_space_is_told_before_it_is_gone() -> None:
@@ -216,14 +216,17 @@ async def test_texts_that_wait_for_a_person_are_told(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         assert "No messages need review." == await check_waiting(rig.operations)
         await rig.accept("Hello [[name]]")
-        with pytest.raises(CheckWarning, match=r"^1 on hold\. .* `callrail-relay messages list"):
+        with pytest.raises(
+            CheckWarning,
+            match=r"^1 message needs your review \(1 on hold\)\. .* `callrail-relay messages list",
+        ):
             await check_waiting(rig.operations)
 
         rig.simulator.fault(Fault(Kind.DROP, position=1))
         await rig.accept("Hello")
         await rig.work(rig.delivery())
         # No one has to do anything about a text that is being looked up.
-        with pytest.raises(CheckWarning, match=r"^1 on hold\. "):
+        with pytest.raises(CheckWarning, match=r"^1 message needs your review \(1 on hold\)\. "):
             await check_waiting(rig.operations)
 
 

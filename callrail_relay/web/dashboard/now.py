@@ -9,7 +9,6 @@ from starlette.responses import Response
 from callrail_relay.bootstrap.editing import read_unused
 from callrail_relay.domain.health import Code, Facts, Level, checklist, judge, most_pressing
 from callrail_relay.domain.health import Point as Finding
-from callrail_relay.domain.views import Waiting
 from callrail_relay.sentences import (
     MOST_SHOWN,
     STEPS,
@@ -93,14 +92,8 @@ def _point(finding: Finding, facts: Facts) -> Point:
     point = SENTENCES[finding.code]
     parameters = of_point(finding, facts) | {
         "detail": sentence(finding.reason, facts.now) if finding.reason else finding.detail,
-        "kinds": _kinds(facts.waiting),
         "queue": queue_words(facts) if finding.count else say("all_sent"),
     }
     words, detail = (Markup(text).format(**parameters).strip() for text in (point.words, point.detail))  # noqa: S704 - ours
     resume = finding.account_id if finding.code is Code.PAUSED else ""
     return replace(point, words=words, detail=detail, level=finding.code.level, resume=resume)
-
-
-def _kinds(waiting: Waiting) -> str:
-    kinds = ((getattr(waiting, name).count, words) for name, words in WORDS["kinds"].items())
-    return " · ".join(f"{count:,} {words.lower()}" for count, words in kinds if count)
