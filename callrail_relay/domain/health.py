@@ -197,7 +197,7 @@ def most_pressing(statuses: Sequence[AccountStatus], most: int) -> Sequence[Acco
 
 # As far as is known, nothing is wrong or waits; without a text or a public URL, less is known.
 ALL_WELL = (Code.NO_TEXT_YET, Code.NO_PUBLIC_URL, Code.WELL)
-_AS_IT_SHOULD = (Code.SHADOW, Code.DAY_FULL, Code.HOUR_FULL, Code.LOOKED_UP, *ALL_WELL, Code.SCHEDULED)
+_NORMAL = (Code.NEEDS_RESTART, Code.SHADOW, Code.DAY_FULL, Code.HOUR_FULL, Code.LOOKED_UP, Code.SCHEDULED)
 
 
 def _all_well(facts: Facts) -> Code:
@@ -207,8 +207,8 @@ def _all_well(facts: Facts) -> Code:
 
 
 def is_well(facts: Facts) -> bool:
-    """Whether nothing is wrong, unconfirmed or up to a person; full limits are normal."""
-    return all(point.code in _AS_IT_SHOULD for point in judge(facts))
+    """Whether nothing is wrong, unconfirmed or to be reviewed; full limits and former settings are normal."""
+    return all(point.code in (*ALL_WELL, *_NORMAL) for point in judge(facts))
 
 
 def _troubles(facts: Facts) -> Iterator[Point]:

@@ -1,7 +1,7 @@
 """The checks of ``doctor``, ``/readyz`` and the dashboard."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -116,9 +116,9 @@ def _raise_first(facts: Facts, errors: Mapping[Code, type[RelayError]]) -> None:
             raise error(point_words(point, facts))
 
 
-async def check_relay(operations: Operations, unused: Sequence[str]) -> str:
-    """Check that a relay is running, and that none of its settings is *unused* until a restart."""
-    facts = replace(await operations.facts(), unused_settings=unused)
+async def check_relay(read: Callable[[], Awaitable[Facts]]) -> str:
+    """Check that a relay is running, and uses the settings as they are now."""
+    facts = await read()
     _raise_first(facts, {Code.NOT_RUNNING: Unavailable, Code.NEEDS_RESTART: CheckWarning})
     nodes = len(facts.running.nodes)
     return says("running") if nodes == 1 else says("running_several", count=nodes)

@@ -85,6 +85,11 @@ def test_all_is_well_only_as_far_as_is_known() -> None:
     assert is_well(facts(public_url=None))
 
 
+def test_a_relay_that_needs_a_restart_works_on() -> None:
+    """An outside service isn't to take it for one that stopped."""
+    assert is_well(facts(unused_settings=("callrail.tracking_number",)))
+
+
 @pytest.mark.parametrize(
     ("found", "code"),
     [

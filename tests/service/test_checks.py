@@ -89,9 +89,9 @@ async def test_relay_that_does_not_run_is_a_failure(tmp_path: Path) -> None:
     """The remedy is named; a serve that works on the store is enough."""
     async with open_rig(tmp_path) as idle:
         with pytest.raises(Unavailable, match=r"No relay is running.*`callrail-relay serve`"):
-            await check_relay(idle.operations, ())
+            await check_relay(idle.operations.facts)
         async with open_rig(tmp_path, serves=True):
-            assert "The relay is running." == await check_relay(idle.operations, ())
+            assert "The relay is running." == await check_relay(idle.operations.facts)
 
 
 def test_space_is_told_before_it_is_gone() -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from markupsafe import Markup
 from starlette.responses import Response
 
-from callrail_relay.bootstrap.editing import read_unused
 from callrail_relay.domain.health import Code, Facts, Level, checklist, judge, most_pressing
 from callrail_relay.domain.health import Point as Finding
 from callrail_relay.sentences import (
@@ -37,8 +36,7 @@ async def show(visit: Visit) -> Response:
     frees_at = await dashboard.history.frees_at([one.account.id for one in shown])
     report = dashboard.examiner.latest().value
     failed = [] if report is None else report.failed_checks()
-    unused = await asyncio.to_thread(read_unused, dashboard.settings.context.data)
-    facts = replace(facts, failed_checks=failed, unused_settings=unused)
+    facts = replace(facts, failed_checks=failed)
     points, waiting = render(facts), facts.waiting
     to_review = (*waiting.held.rows, *waiting.unknown.rows, *waiting.failed.rows)
     newest = sorted(to_review, key=lambda row: row.seq, reverse=True)
