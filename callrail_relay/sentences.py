@@ -13,8 +13,10 @@ from callrail_relay.domain.message import Reason
 if TYPE_CHECKING:  # imports that help must not wait for
     from callrail_relay.domain.health import Facts, Node, Point
     from callrail_relay.domain.shadow import ShadowReport
+    from callrail_relay.domain.views import Waiting
 
 _DATA: dict[str, Any] = read_table(__package__, "sentences")
+POINTS: dict[str, str] = _DATA.pop("points")
 STEPS: dict[str, str] = _DATA.pop("steps")
 TODOS: dict[str, str] = _DATA.pop("todos")
 _DONE: dict[str, str] = _DATA.pop("zap")
@@ -122,17 +124,64 @@ def at(instant: datetime | None, now: datetime) -> str:
     return f"on {time}" if " at " in time else f"at {time}"
 
 
+def point_words(point: "Point", facts: "Facts") -> str:
+    """Return what a point of the verdict says, and what to do."""
+    return POINTS[point.code.name].format(**of_point(point, facts)).strip()
+
+
 def of_point(point: "Point", facts: "Facts") -> dict[str, Any]:
     """Return what sentences about a point of the verdict show."""
     return {
         "name": point.name,
+        "detail": point.detail if point.reason is None else explain(point.reason),
         "count": point.count,
         "messages": plural(point.count, "message"),
         "need": "needs" if point.count == 1 else "need",
+        "kinds": _kinds(facts.waiting),
         "whose": "" if len(facts.accounts) == 1 else f" from account {point.account_id}",
         "time": when(point.at, facts.now),
         "at": at(point.at, facts.now),
     }
+
+
+def _kinds(waiting: "Waiting") -> str:
+    """Return how many messages of each kind need review: 2 on hold, 1 failed today."""
+    kinds = ((waiting.held, "on hold"), (waiting.unknown, "unconfirmed"), (waiting.failed, "failed today"))
+    return ", ".join(f"{bucket.count:,} {kind}" for bucket, kind in kinds if bucket.count)
+
+
+def running_words(facts: "Facts") -> str:
+    """Return since when the relay has been running, and on which servers if there are several."""
+    nodes = facts.running.nodes
+    since = [when(node.since, facts.now) for node in nodes]
+    if len(nodes) > 1:
+        servers = (f"{node.name} since {time}" for node, time in zip(nodes, since, strict=True))
+        running = [f"Running on {len(nodes)} servers: {', '.join(servers)}."]
+    else:
+        running = [f"Running since {time}." for time in since if time]
+    slept = (asleep(node, facts.now) for node in nodes)
+    return " ".join(filter(None, (*running, *slept)))
+
+
+def asleep(node: "Node", now: datetime) -> str:
+    """Return how long a node's computer slept the last time; nothing if it didn't."""
+    if (slept := node.slept) is None:
+        return ""
+    who, lasted = node.name if node.pid is None else "This computer", roughly(slept.seconds)
+    until = when(slept.woke_at, now)
+    return f"{who} was asleep or suspended for {lasted} until {until}, and couldn't receive texts."
+
+
+def queue_words(facts: "Facts") -> str:
+    """Return how many messages are in the queue, and when the last of them can be sent."""
+    if not (queued := facts.waiting.queued):
+        return "The queue is empty."
+    words = f"{plural(queued, 'message')} {'is' if queued == 1 else 'are'} in the queue"
+    if facts.drains_at is None:
+        return f"{words}."
+    if facts.drains_at - facts.now < timedelta(minutes=1):
+        return f"{words}; it will be empty within a minute."
+    return f"{words}; it will be empty by about {when(facts.drains_at, facts.now)}."
 
 
 def seen_lately(facts: "Facts") -> str:
@@ -152,15 +201,6 @@ def not_shown(count: int, word: str) -> str:
     more = count - MOST_SHOWN
     words = f"And {plural(more, f'more {word}')}; `callrail-relay status --json` lists every account."
     return words if more > 0 else ""
-
-
-def asleep(node: "Node", now: datetime) -> str:
-    """Return how long a node's computer slept the last time; nothing if it didn't."""
-    if (slept := node.slept) is None:
-        return ""
-    who, lasted = node.name if node.pid is None else "This computer", roughly(slept.seconds)
-    until = when(slept.woke_at, now)
-    return f"{who} was asleep or suspended for {lasted} until {until}, and couldn't receive texts."
 
 
 def totals(report: "ShadowReport", late_after: timedelta) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 from callrail_relay.bootstrap import wiring
 from callrail_relay.bootstrap.context import AppContext, load_context
 from callrail_relay.bootstrap.credentials import find_signing_keys
-from callrail_relay.bootstrap.editing import read_unused
 from callrail_relay.config.loading import ignored_variables
 from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import Found, SecretName
@@ -79,7 +78,7 @@ def checks(relay: wiring.Relay) -> list[tuple[str, Check]]:
         ("files", lambda: _check_files(relay)),
         ("CallRail", health.Remembered(lambda: _check_callrail(context), context.clock)),
         ("accounts", lambda: health.check_accounts(relay.operations)),
-        (health.RELAY, lambda: health.check_relay(relay.store, read_unused(context.data))),
+        (health.RELAY, lambda: health.check_relay(relay.facts)),
         ("guards", lambda: _check_guards(relay.context)),
         (health.PUBLIC_ADDRESS, relay.public_address.recent),
         ("replies", replies),

@@ -18,7 +18,6 @@ from callrail_relay.config.saving import changed, plain
 from callrail_relay.config.settings import Guards, Settings
 from callrail_relay.domain.events import EventHook, SettingsChanged
 from callrail_relay.errors import NotAllowed, SettingsError
-from callrail_relay.machine.notes import read_note
 
 AT_ONCE = {
     *(f"guards.{key}" for key in Guards.model_fields),
@@ -27,7 +26,6 @@ AT_ONCE = {
 }
 """What a change on the page is used for at once. All else needs a restart."""
 
-NOTE = "unused-settings.json"
 _FOLLOWED = ("server.public_url", "server.trusted_proxies", "tunnel.")  # by the task that keeps the tunnel
 
 
@@ -158,11 +156,6 @@ class Editor:
 def unused(used: Settings, present: Settings) -> tuple[str, ...]:
     """Return the keys that need a restart: *used* has other values for them than *present*, the file's."""
     return tuple(key for key in present.differing(used) if not key.startswith(_FOLLOWED))
-
-
-def read_unused(data: Path) -> tuple[str, ...]:
-    """Return which settings in the file the running relay doesn't use yet, as it noted last."""
-    return tuple(read_note(data / NOTE) or ())
 
 
 def _lines(path: Path, changes: Mapping[str, object]) -> str:

@@ -59,7 +59,7 @@ async def open_listeners(
     refused = refusals.count
     secret = await relay.store.write(relay_secrets.read_relay_secret, new_token())
     async with AsyncExitStack() as stack:
-        stack.callback(refusals.close)
+        stack.push_async_callback(refusals.close)
         mark = f"1.1 callrail-relay-{proof(secret, 'via')[:16]}"  # of what was passed on here
         old_url, max_age = OldUrl(mark), context.settings.delivery.max_age
         passing_on = PassingOn(relay.store, hook, old_url.pass_on, max_age, mark)

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from callrail_relay.bootstrap import credentials, editing, service_setup, tunnels
+from callrail_relay.bootstrap import credentials, service_setup, tunnels
 from callrail_relay.bootstrap.backups import remove_store
 from callrail_relay.bootstrap.context import AppContext, load_context, sentence
-from callrail_relay.bootstrap.wiring import open_relay
+from callrail_relay.bootstrap.wiring import UNUSED, open_relay
 from callrail_relay.config.places import log_file
 from callrail_relay.config.secrets import SecretName, Secrets
 from callrail_relay.domain.message import Status
@@ -139,7 +139,7 @@ async def _require_all_sent(context: AppContext, store: Path | None) -> None:
 async def _remove_data(context: AppContext, store: Path) -> None:
     await _require_all_sent(context, store)  # texts may have come in until the service was stopped
     remove_store(store)
-    ours = (credentials.KEY_FILE, credentials.FILE, editing.NOTE)
+    ours = (credentials.KEY_FILE, credentials.FILE, UNUSED)
     beside = (path for name in ("node-*.*", f"{store.name}-serve.*") for path in store.parent.glob(name))
     for path in (*beside, *(context.data / name for name in ours), log_file()):
         path.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from callrail_relay.bootstrap import editing, service_setup
 from callrail_relay.bootstrap.context import AppContext, listener_url, sentence
 from callrail_relay.bootstrap.listeners import Listening
-from callrail_relay.bootstrap.wiring import Relay, open_relay
+from callrail_relay.bootstrap.wiring import UNUSED, Relay, open_relay
 from callrail_relay.config.loading import load, read_text
 from callrail_relay.config.places import file_stamp, private_directory
 from callrail_relay.config.saving import overruled, put_back, update
@@ -69,7 +69,7 @@ def keep_tunnel(
         # The dashboard may have had the relay use some of them meanwhile.
         if (unused := editing.unused(relay.context.settings, settings)) != waiting:
             waiting = unused
-            write_note(context.data / editing.NOTE, list(unused) or None)
+            write_note(context.data / UNUSED, list(unused) or None)
         return settings.tunnel.tunnel()
 
     async def start(tunnel: Tunnel) -> tunnels.Program:

@@ -23,6 +23,7 @@ from callrail_relay.domain.health import Facts
 from callrail_relay.errors import SettingsError, UsageError
 from callrail_relay.machine.addresses import fetch
 from callrail_relay.machine.files import network_drive, synced_folder
+from callrail_relay.machine.notes import read_note
 from callrail_relay.machine.sleep import KeepAwake
 from callrail_relay.machine.tunnels import read_state
 from callrail_relay.outbox import presence
@@ -43,6 +44,8 @@ from callrail_relay.telemetry import logs
 from callrail_relay.telemetry.alerts import AppriseChannels
 from callrail_relay.telemetry.metrics import Metrics
 
+UNUSED = "unused-settings.json"  # the note of which settings in the file a running relay doesn't use yet
+
 
 @dataclass(kw_only=True)
 class Relay:
@@ -55,7 +58,12 @@ class Relay:
 
     async def facts(self) -> Facts:
         """Return the facts of the verdict. Raises Unavailable."""
-        return replace(await self.operations.facts(), public_url=self.public_address.seen)
+        return self.completed(await self.operations.facts())
+
+    def completed(self, facts: Facts) -> Facts:
+        """Return the store's facts with what is known on this computer."""
+        unused = tuple(read_note(self.context.data / UNUSED) or ())
+        return replace(facts, public_url=self.public_address.seen, unused_settings=unused)
 
 
 def log_events(context: AppContext) -> EventHook:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callrail_relay.domain import read_table
+from callrail_relay.domain import read_table, sentences_from
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.printable import printable, printable_json
 from callrail_relay.errors import NotFound, RelayError, Unavailable, UsageError
@@ -48,11 +48,7 @@ given = Given()  # of the command that runs: a process runs one
 
 HELP = read_table(__package__, "help")  # of each command
 WORDS = read_table(__package__, "words")
-
-
-def sentence(name: str, /, **values: object) -> str:
-    """Return a sentence from ``words.toml``, filled in."""
-    return str(WORDS["sentences"][name]).format(**values)
+sentence = sentences_from(__package__, "words", "sentences")
 
 
 def command(

@@ -41,15 +41,11 @@ async def status(watch: bool = False) -> int:
 
 async def read_status(relay: "Relay") -> "StatusReport":
     """Return the status; with a running relay, including the last check of the public URL, or a new one."""
-    from callrail_relay.bootstrap.editing import read_unused
-
     report = await relay.operations.status()
     if report.facts.running:
         with contextlib.suppress(RelayError):  # `seen` has the failure, too
             await relay.public_address.recent()
-    unused = read_unused(relay.context.data)
-    facts = replace(report.facts, public_url=relay.public_address.seen, unused_settings=unused)
-    return replace(report, facts=facts)
+    return replace(report, facts=relay.completed(report.facts))
 
 
 async def pause(account: str | None = None, reason: str = "A person paused it.") -> None:

@@ -19,7 +19,7 @@ from callrail_relay.cli.console import WORDS, echo, given, json_text, split_reme
 from callrail_relay.clock import Clock
 from callrail_relay.domain import events
 from callrail_relay.domain.delivery import AccountStatus
-from callrail_relay.domain.health import Code, Facts, Item, Point, checklist, judge, most_pressing
+from callrail_relay.domain.health import Item, checklist, judge, most_pressing
 from callrail_relay.domain.message import Attempt, Message, Reason, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.printable import printable, shortened
@@ -183,14 +183,12 @@ def print_status(report: StatusReport) -> None:
 def _lines(report: StatusReport) -> Iterator[Text]:
     facts = report.facts
     head, *others = points = judge(facts)
-    yield Text(sentence(head, facts), style=f"bold {_LEVEL_STYLES[head.code.level]}")
+    yield Text(sentences.point_words(head, facts), style=f"bold {_LEVEL_STYLES[head.code.level]}")
     for point in others[: MOST_SHOWN - 1]:
-        yield Text(sentence(point, facts), style=_LEVEL_STYLES[point.code.level])
+        yield Text(sentences.point_words(point, facts), style=_LEVEL_STYLES[point.code.level])
     yield from _not_shown(len(points), "notice")
-    for node in facts.running.nodes:
-        name = f"{node.name}: running" if len(facts.running.nodes) > 1 else "Running"
-        since = name if node.since is None else f"{name} since {when(node.since, facts.now)}."
-        yield Text(f"{since} {sentences.asleep(node, facts.now)}".rstrip())
+    if running := sentences.running_words(facts):
+        yield Text(running)
     yield Text(sentences.seen_lately(facts))
     yield from checklist_lines(checklist(facts))
     for status in most_pressing(facts.accounts, MOST_SHOWN):
@@ -204,18 +202,12 @@ def _lines(report: StatusReport) -> Iterator[Text]:
         if count
     ]
     yield Text(", ").join(counts) if counts else Text("No texts yet.")
-    if facts.drains_at is not None:
-        yield Text(f"The queue will be empty {at(facts.drains_at, facts.now)}.")
-    elif not any(status.pending for status in facts.accounts):
-        yield Text("The queue is empty.")
+    yield Text(sentences.queue_words(facts))
 
 
 def _not_shown(count: int, word: str) -> Iterator[Text]:
     if words := sentences.not_shown(count, word):
         yield Text(words, style="dim")
-
-
-SENTENCES: dict[Code, str] = {Code[name]: words for name, words in WORDS["points"].items()}
 
 
 def checklist_lines(items: Sequence[Item]) -> Iterator[Text]:
@@ -228,15 +220,6 @@ def checklist_lines(items: Sequence[Item]) -> Iterator[Text]:
         yield Text.assemble("  ", mark, sentences.STEPS[item.step])
         if item.todo:
             yield Text(f"    {sentences.TODOS[item.todo]}")
-
-
-def sentence(point: Point, facts: Facts) -> str:
-    detail = point.detail or _why(point.reason)
-    return SENTENCES[point.code].format(**sentences.of_point(point, facts), detail=detail).strip()
-
-
-def _why(reason: Reason | None) -> str:
-    return "" if reason is None else explain(reason)
 
 
 def _account_lines(status: AccountStatus, now: datetime) -> Iterator[Text]:
@@ -256,7 +239,8 @@ def _account_lines(status: AccountStatus, now: datetime) -> Iterator[Text]:
     if account.paused_since is not None:
         yield Text(f"  paused since {when(account.paused_since, now)}", "red")
     if account.wait_until is not None:
-        yield safe(f"  waits until {when(account.wait_until, now)}: {_why(account.wait_reason)}", "yellow")
+        why = explain(account.wait_reason) if account.wait_reason else ""
+        yield safe(f"  waits until {when(account.wait_until, now)}: {why}", "yellow")
     if status.pending:
         waits = "part is waiting" if status.pending == 1 else "parts are waiting"
         yield Text(f"  {status.pending} {waits} to be sent")

@@ -80,11 +80,11 @@ def _print_report(report: "ShadowReport", late_after: timedelta) -> None:
     """Print the totals in sentences, then a line per text that didn't come out right."""
     for words in (totals(report, late_after), *not_forwarded(report.requests)):
         echo(words)
-    wrong = [one for one in report.texts if one.findings or one.would_hold]
+    wrong = [one for one in report.texts if one.findings or one.reasons]
     for one in wrong[:MOST_LINES]:
         late = f" by {roughly(one.late_by.total_seconds())}" if one.late_by else ""
         said = [finding.replace("_", " ") + (late if finding == "late" else "") for finding in one.findings]
-        said += [f"would hold: {', '.join(one.would_hold)}"] if one.would_hold else []
+        said += [f"would hold: {', '.join(why.code for why in one.reasons)}"] if one.reasons else []
         echo(f"{local(one.text.received_at)}  {one.text.recipient or '-':<12}  {'; '.join(said)}")
         echo(f"    {shortened(one.text.text or '-', 76)}")
     if len(wrong) > MOST_LINES:

@@ -2,10 +2,12 @@
 
 import tomllib
 from collections.abc import Callable
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
 
+@cache
 def read_table(package: str | None, name: str) -> dict[str, Any]:
     """Return the table in ``NAME.toml``, which is beside the modules of *package*."""
     return tomllib.loads(files(package or "").joinpath(f"{name}.toml").read_text(encoding="utf-8"))

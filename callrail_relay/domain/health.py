@@ -43,13 +43,10 @@ class Running:
     def __bool__(self) -> bool:
         return bool(self.nodes)
 
-    @property
-    def since(self) -> datetime | None:
-        return min((node.since for node in self.nodes if node.since is not None), default=None)
-
     def document(self) -> dict[str, Any]:
         nodes = [as_json(node, "name", "since", "slept") for node in self.nodes]
-        return {"running": bool(nodes), "since": as_json(self.since), "nodes": nodes}
+        since = min((node.since for node in self.nodes if node.since is not None), default=None)
+        return {"running": bool(nodes), "since": as_json(since), "nodes": nodes}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +197,7 @@ def most_pressing(statuses: Sequence[AccountStatus], most: int) -> Sequence[Acco
 
 # As far as is known, nothing is wrong or waits; without a text or a public URL, less is known.
 ALL_WELL = (Code.NO_TEXT_YET, Code.NO_PUBLIC_URL, Code.WELL)
-_AS_IT_SHOULD = (Code.SHADOW, Code.DAY_FULL, Code.HOUR_FULL, Code.LOOKED_UP, *ALL_WELL, Code.SCHEDULED)
+_NORMAL = (Code.NEEDS_RESTART, Code.SHADOW, Code.DAY_FULL, Code.HOUR_FULL, Code.LOOKED_UP, Code.SCHEDULED)
 
 
 def _all_well(facts: Facts) -> Code:
@@ -210,8 +207,8 @@ def _all_well(facts: Facts) -> Code:
 
 
 def is_well(facts: Facts) -> bool:
-    """Whether nothing is wrong, unconfirmed or up to a person; full limits are normal."""
-    return all(point.code in _AS_IT_SHOULD for point in judge(facts))
+    """Whether nothing is wrong, unconfirmed or to be reviewed; full limits and former settings are normal."""
+    return all(point.code in (*ALL_WELL, *_NORMAL) for point in judge(facts))
 
 
 def _troubles(facts: Facts) -> Iterator[Point]:

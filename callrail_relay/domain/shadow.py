@@ -132,10 +132,6 @@ class Compared:
         return tuple(one for one in self.text.reasons if one.code not in _OF_SHADOW)
 
     @property
-    def would_hold(self) -> tuple[str, ...]:
-        return tuple(one.code for one in self.reasons)
-
-    @property
     def late_by(self) -> timedelta | None:
         return (
             self.sent_at - self.text.received_at if self.sent_at and Finding.LATE in self.findings else None
@@ -143,7 +139,7 @@ class Compared:
 
     def document(self) -> dict[str, Any]:
         document = as_json(self.text, "id", "recipient", "received_at") | as_json(self, "sent_at", "findings")
-        return {**document, "would_hold": bool(self.would_hold)}
+        return {**document, "would_hold": bool(self.reasons)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +157,7 @@ class ShadowReport:
             "texts": len(self.texts),
             "sent": sum(one.sent_at is not None for one in self.texts),
             **{finding.value: found.count(finding) for finding in Finding},
-            "would_hold": sum(bool(one.would_hold) for one in self.texts),
+            "would_hold": sum(bool(one.reasons) for one in self.texts),
         }
 
     def document(self) -> dict[str, Any]:
@@ -172,7 +168,7 @@ class ShadowReport:
         header = ("id", "recipient", "received_at", "sent_at", "findings", "would_hold", "text")
         rows = (
             one.document()
-            | {"findings": " ".join(one.findings), "would_hold": " ".join(one.would_hold)}
+            | {"findings": " ".join(one.findings), "would_hold": " ".join(why.code for why in one.reasons)}
             | {"text": guarded(printable(one.text.text or ""))}
             for one in self.texts
         )

@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from callrail_relay.clock import Clock, until_woken
 from callrail_relay.domain import events, guards
@@ -82,6 +83,34 @@ class PeriodicTask(ABC):
         if due_at is None:
             return self.look
         return min(self.look, max(self.rest, due_at - self._clock.now()))
+
+
+class OneTask:
+    """Work that nobody waits for, one at a time; *done* is called when it's done without an error."""
+
+    def __init__(self, done: Callable[[], None] = lambda: None) -> None:
+        self._done = done
+        self._task: asyncio.Task[object] | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self._task is not None and not self._task.done()
+
+    def begin(self, work: Callable[[], Coroutine[Any, Any, object]]) -> asyncio.Task[object]:
+        """Begin *work*, unless some is in progress; return the task."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(work())
+            self._task.add_done_callback(self._ended)
+        return self._task
+
+    def _ended(self, task: asyncio.Task[object]) -> None:
+        if not task.cancelled() and task.exception() is None:
+            self._done()
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
 
 @dataclass(eq=False)
@@ -188,23 +217,20 @@ class Refusals:
     clock: Clock
     hook: events.EventHook
     _counts: Counter[str] = field(default_factory=Counter, init=False)
-    _logging: asyncio.Task[None] | None = field(default=None, init=False)
+    _logging: OneTask = field(default_factory=OneTask, init=False)
 
     def count(self, reason: str) -> None:
         self._counts[reason] += 1
-        if self._logging is None:
-            self._logging = asyncio.create_task(self._log_every_minute())
+        self._logging.begin(self._log_every_minute)
 
-    def close(self) -> None:
-        if self._logging is not None:
-            self._logging.cancel()
+    async def close(self) -> None:
+        await self._logging.close()
         self._log()
 
     async def _log_every_minute(self) -> None:
         while self._counts:
             self._log()
             await self.clock.sleep(60)
-        self._logging = None
 
     def _log(self) -> None:
         counts, self._counts = self._counts, Counter()

@@ -1,19 +1,19 @@
 """The checks of ``doctor``, ``/readyz`` and the dashboard."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from callrail_relay.clock import Cached, Clock
 from callrail_relay.domain import sentences_from
-from callrail_relay.domain.health import LITTLE_SPACE, CheckResult, Condition
+from callrail_relay.domain.health import LITTLE_SPACE, CheckResult, Code, Condition, Facts, judge
 from callrail_relay.domain.message import instant
 from callrail_relay.domain.routing import Discovery, Route
 from callrail_relay.errors import RefusedByCallRail, RelayError, Unavailable, Waiting
 from callrail_relay.outbox import budget, times
 from callrail_relay.outbox.store import Store
-from callrail_relay.sentences import at, explain, plural
+from callrail_relay.sentences import at, plural, point_words, roughly, span
 from callrail_relay.service.background import Refused, uncounted
 from callrail_relay.service.operations import Operations
 
@@ -109,13 +109,19 @@ async def check_store(store: Store, probe: StoreProbe) -> str:
     return says("writable", store=store.name)
 
 
-async def check_relay(store: Store, unused: Sequence[str]) -> str:
-    """Check that a relay is running, and that none of its settings is *unused* until a restart."""
-    if not (nodes := (await store.running()).nodes):
-        raise Unavailable(says("not_running"))
-    if unused:
-        raise CheckWarning(says("unused", names=", ".join(unused)))
-    return says("running") if len(nodes) == 1 else says("running_several", count=len(nodes))
+def _raise_first(facts: Facts, errors: Mapping[Code, type[RelayError]]) -> None:
+    """Raise what the verdict says, if it has one of these points."""
+    for point in judge(facts):
+        if error := errors.get(point.code):
+            raise error(point_words(point, facts))
+
+
+async def check_relay(read: Callable[[], Awaitable[Facts]]) -> str:
+    """Check that a relay is running, and uses the settings as they are now."""
+    facts = await read()
+    _raise_first(facts, {Code.NOT_RUNNING: Unavailable, Code.NEEDS_RESTART: CheckWarning})
+    nodes = len(facts.running.nodes)
+    return says("running") if nodes == 1 else says("running_several", count=nodes)
 
 
 def check_space(free_bytes: int, directory: str) -> str:
@@ -151,8 +157,8 @@ async def check_routes(discovery: Discovery, routes: Sequence[Route]) -> str:
 def check_clock(words: str, ahead: timedelta) -> str:
     """Check this computer's clock, which CallRail's is *ahead* of, as *words* say."""
     if abs(ahead) > CLOCK_MARGIN:
-        minutes, way = round(abs(ahead).total_seconds() / 60), "slow" if ahead > timedelta() else "fast"
-        raise CheckWarning(says("clock_is_off", words=words, minutes=minutes, way=way))
+        by, way = roughly(abs(ahead).total_seconds()), "slow" if ahead > timedelta() else "fast"
+        raise CheckWarning(says("clock_is_off", words=words, by=by, way=way))
     return words
 
 
@@ -190,42 +196,30 @@ def check_replies(
     are_read = every is not None and ago is not None and ago <= every * 2 + POLL_MARGIN
     known = says("signing_keys", keys=plural(keys, "key"), source=source) if keys else ""
     passed = says("forwarded", channels=plural(channels, "channel")) if channels else ""
+    often = "" if every is None else span(every.total_seconds())
     if every is None:
         words = says("not_polled")
     elif ago is None:
-        words = says("not_read", every=_minutes(every))
+        words = says("not_read", every=often)
     else:
-        words = says("read" if are_read else "read_long_ago", ago=_minutes(ago), every=_minutes(every))
+        words = says("read" if are_read else "read_long_ago", ago=roughly(ago.total_seconds()), every=often)
     sentences = " ".join(filter(None, (known, words, passed)))
     if not are_read:
         raise CheckWarning(sentences)
     return sentences
 
 
-def _minutes(span: timedelta) -> str:
-    return f"{round(span.total_seconds() / 60)} min"
-
-
 async def check_accounts(operations: Operations) -> str:
-    for status in await operations.account_statuses():
-        account = status.account
-        if account.paused_since is not None:
-            why = "" if account.paused_reason is None else explain(account.paused_reason)
-            raise Waiting(says("paused", account=account.id, why=why))
-        if status.foreign:
-            raise CheckWarning(says("foreign_account", account=account.id))
+    facts = await operations.facts()
+    _raise_first(facts, {Code.PAUSED: Waiting, Code.FOREIGN_ACCOUNT: CheckWarning})
     if not operations.account_ids:
         raise CheckWarning(says("not_tried"))
     accepted = await operations.store.read(budget.last_accepted, operations.account_ids)
     if accepted is None:
         return says("not_paused", proof=says("not_proven"))
-    return says("not_paused", proof=says("proven", at=at(accepted, await operations.store.now())))
+    return says("not_paused", proof=says("proven", at=at(accepted, facts.now)))
 
 
 async def check_waiting(operations: Operations) -> str:
-    waiting = (await operations.facts()).waiting
-    kinds = ((waiting.held, "on hold"), (waiting.unknown, "unconfirmed"), (waiting.failed, "failed today"))
-    words = ", ".join(f"{bucket.count:,} {kind}" for bucket, kind in kinds if bucket.count)
-    if words:
-        raise CheckWarning(says("review", messages=words))
+    _raise_first(await operations.facts(), {Code.NEEDS_REVIEW: CheckWarning})
     return says("no_review")

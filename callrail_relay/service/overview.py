@@ -14,6 +14,7 @@ from callrail_relay.domain.health import Facts, StoreStats
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import decisions, history, opt_outs, queries, shadow
 from callrail_relay.outbox.store import P, Statement, Store, T
+from callrail_relay.service.background import OneTask
 
 PLOTTED = timedelta(days=31)  # more than the longest plot shows
 RECENT = timedelta(hours=26)
@@ -103,7 +104,7 @@ class ChangeFeed:
         self._version = ""
         self._changed = asyncio.Condition()
         self._listening = 0
-        self._looking: asyncio.Task[None] | None = None
+        self._looking = OneTask()
         self._closed = False
 
     async def version(self) -> str:
@@ -116,8 +117,7 @@ class ChangeFeed:
         self._listening += 1
         # A new stream learns at once what it missed.
         self.signal.woken.set()
-        if self._looking is None:
-            self._looking = asyncio.create_task(self._look())
+        self._looking.begin(self._look)
         try:
             while not self._closed:
                 yield (known := await self._newer(known))
@@ -143,15 +143,10 @@ class ChangeFeed:
                 await self.clock.sleep(PAUSE.total_seconds())
                 await until_woken(self.signal.woken, LOOK - PAUSE, self.clock)
         finally:
-            self._looking = None
             self._version = ""
 
     async def close(self) -> None:
         self._closed = True
-        self.signal.woken.set()
         async with self._changed:
             self._changed.notify_all()
-        if self._looking is not None:
-            self._looking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._looking
+        await self._looking.close()

@@ -141,7 +141,7 @@ def test_replies_are_looked_for_and_passed_on(configured: Program, sandbox: Sand
     [doctor] = [one for one in configured.json("doctor")["checks"] if one["name"] == "replies"]
     assert doctor["detail"].startswith("Replies were last read ")
     assert doctor["detail"].endswith(
-        ". The relay reads them every 1 min. Replies are forwarded to 1 channel."
+        ". The relay reads them every 1 minute. Replies are forwarded to 1 channel."
     )
 
 

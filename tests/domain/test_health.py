@@ -85,6 +85,11 @@ def test_all_is_well_only_as_far_as_is_known() -> None:
     assert is_well(facts(public_url=None))
 
 
+def test_a_relay_that_needs_a_restart_works_on() -> None:
+    """An outside service isn't to take it for one that stopped."""
+    assert is_well(facts(unused_settings=("callrail.tracking_number",)))
+
+
 @pytest.mark.parametrize(
     ("found", "code"),
     [
@@ -194,7 +199,7 @@ def test_several_nodes_run_since_the_first_of_them() -> None:
     later = Node(name="second", since=START)
     running = Running((Node(name="first", since=START - timedelta(days=1)), later, Node(name="new")))
 
-    assert START - timedelta(days=1) == running.since
+    assert "2026-03-01T15:00:00.000Z" == running.document()["since"]
     assert [
         {"name": "first", "since": "2026-03-01T15:00:00.000Z", "slept": None},
         {"name": "second", "since": "2026-03-02T15:00:00.000Z", "slept": None},

@@ -42,7 +42,7 @@ async def test_flood_is_one_line_a_minute() -> None:
     assert [] == clock.wake_ats
     refusals.count("not HTTP")
     await events.until(RequestsRefused, 4)
-    refusals.close()
+    await refusals.close()
 
 
 async def test_end_loses_no_count() -> None:
@@ -52,7 +52,7 @@ async def test_end_loses_no_count() -> None:
     await clock.until_asleep()
     refusals.count("not HTTP")
 
-    refusals.close()
+    await refusals.close()
 
     assert [RequestsRefused(reason="not HTTP", count=1)] * 2 == events
 

@@ -55,7 +55,7 @@ def elsewhere(rig: Rig) -> Operations:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(-3600, "60 min fast"), (61, "1 min slow"), (59, None), (-59, None)]
+    ("seconds", "words"), [(-3600, "60 minutes fast"), (61, "1 minute slow"), (59, None), (-59, None)]
 )
 def test_a_clock_that_is_wrong_is_told(seconds: int, words: str | None) -> None:
     """CallRail's is taken for right."""
@@ -89,9 +89,9 @@ async def test_relay_that_does_not_run_is_a_failure(tmp_path: Path) -> None:
     """The remedy is named; a serve that works on the store is enough."""
     async with open_rig(tmp_path) as idle:
         with pytest.raises(Unavailable, match=r"No relay is running.*`callrail-relay serve`"):
-            await check_relay(idle.outbox, ())
+            await check_relay(idle.operations.facts)
         async with open_rig(tmp_path, serves=True):
-            assert "The relay is running." == await check_relay(idle.outbox, ())
+            assert "The relay is running." == await check_relay(idle.operations.facts)
 
 
 def test_space_is_told_before_it_is_gone() -> None:
@@ -216,14 +216,17 @@ async def test_texts_that_wait_for_a_person_are_told(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         assert "No messages need review." == await check_waiting(rig.operations)
         await rig.accept("Hello [[name]]")
-        with pytest.raises(CheckWarning, match=r"^1 on hold\. .* `callrail-relay messages list"):
+        with pytest.raises(
+            CheckWarning,
+            match=r"^1 message needs your review \(1 on hold\)\. .* `callrail-relay messages list",
+        ):
             await check_waiting(rig.operations)
 
         rig.simulator.fault(Fault(Kind.DROP, position=1))
         await rig.accept("Hello")
         await rig.work(rig.delivery())
         # No one has to do anything about a text that is being looked up.
-        with pytest.raises(CheckWarning, match=r"^1 on hold\. "):
+        with pytest.raises(CheckWarning, match=r"^1 message needs your review \(1 on hold\)\. "):
             await check_waiting(rig.operations)
 
 
@@ -236,10 +239,10 @@ def test_replies_are_heard_of() -> None:
         past = None if ago is None else timedelta(minutes=ago)
         return check_replies(keys, "OS keyring" if keys else None, every, past, to)
 
-    read = "Replies were last read 3 min ago. The relay reads them every 15 min."
+    read = "Replies were last read 3 minutes ago. The relay reads them every 15 minutes."
     assert read == checked()
     assert f"{known} {read} Replies are forwarded to 1 channel." == checked(keys=2, to=1)
-    assert "Replies were last read 35 min ago" in checked(ago=35)
+    assert "Replies were last read 35 minutes ago" in checked(ago=35)
     for ago, words in ((None, "haven't been read yet"), (36, "long ago")):
         with pytest.raises(CheckWarning, match=words):
             checked(ago=ago)

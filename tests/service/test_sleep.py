@@ -13,11 +13,10 @@ from callrail_relay.domain.inbound import SeenReplies
 from callrail_relay.domain.message import Status
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.presence import StoreLock
-from callrail_relay.sentences import asleep, when
+from callrail_relay.sentences import asleep, running_words, when
 from callrail_relay.service.background import HOLD_AGAIN, SleepDetector, SleepWatch
 from callrail_relay.service.delivery import Delivery
 from callrail_relay.service.replies import Polling
-from callrail_relay.web.dashboard.now import running_words
 from tests.service.rig import Rig, open_rig, outcomes
 from tests.service.test_polling import polling_of
 from tests.support.clock import START

@@ -48,7 +48,7 @@ from callrail_relay.domain.views import (
     Bucket,
     Waiting,
 )
-from callrail_relay.sentences import at, phone, plural, seen_lately, when
+from callrail_relay.sentences import POINTS, at, phone, plural, point_words, running_words, seen_lately, when
 from callrail_relay.service.operations import StatusReport
 from callrail_relay.web.dashboard import frame, now, plots, words
 from callrail_relay.web.dashboard.texts import read_filter, readable, steps
@@ -321,7 +321,7 @@ def test_what_is_worst_is_said_first() -> None:
     ] == [point.words for point in others]
     assert "ACC1" == others[0].resume
     assert "Holidays. New messages are saved and will go out when you resume." == others[0].detail
-    assert "2 on hold · 1 failed in the last 24 hours" == others[1].detail
+    assert "2 on hold, 1 failed today" == others[1].detail
 
 
 @pytest.mark.parametrize(
@@ -357,12 +357,12 @@ def test_first_sentence_is_what_matters(found: Facts, words: str, detail: str) -
 
 def test_every_code_has_its_sentences() -> None:
     """On the dashboard and in `status`; with several accounts each is named."""
-    assert set(Code) == set(now.SENTENCES) == set(render.SENTENCES)
+    assert set(Code) == set(now.SENTENCES) == {Code[name] for name in POINTS}
     # Nothing has shown that yet.
-    assert "can send" not in render.SENTENCES[Code.NO_TEXT_YET] + now.SENTENCES[Code.NO_TEXT_YET].words
+    assert "can send" not in POINTS["NO_TEXT_YET"] + now.SENTENCES[Code.NO_TEXT_YET].words
     several = replace(facts(), accounts=(*facts().accounts, *facts().accounts))
     waits = HealthPoint(code=Code.WAITS, account_id="ACC1", at=NOW, detail="Busy.")
-    assert "Sending from account ACC1 waits until 3:30 PM. Busy." == render.sentence(waits, several)
+    assert "Sending from account ACC1 waits until 3:30 PM. Busy." == point_words(waits, several)
 
 
 def test_of_many_accounts_those_that_matter_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -383,10 +383,10 @@ def test_of_many_accounts_those_that_matter_are_shown(capsys: pytest.CaptureFixt
 
 def test_since_when_it_runs_is_shown() -> None:
     """Of several servers each by its name."""
-    assert "Running since 3:30 PM." == now.running_words(facts())
-    assert "" == now.running_words(facts(nodes=(Node(name="new"),)))
+    assert "Running since 3:30 PM." == running_words(facts())
+    assert "" == running_words(facts(nodes=(Node(name="new"),)))
     one = Node(name="one", since=NOW - timedelta(days=1), slept=Slept(3600, NOW))
-    shown = now.running_words(facts(nodes=(one, Node(name="two", since=NOW))))
+    shown = running_words(facts(nodes=(one, Node(name="two", since=NOW))))
     assert (
         "Running on 2 servers: one since yesterday 3:30 PM, two since 3:30 PM. "
         "one was asleep or suspended for 60 minutes until 3:30 PM, and couldn't receive texts."

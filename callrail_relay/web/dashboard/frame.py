@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import ClientDisconnect, Request
@@ -22,6 +22,7 @@ from callrail_relay.domain.printable import printable, shortened
 from callrail_relay.domain.shadow import ShadowReport
 from callrail_relay.errors import NotFound, RelayError, Unavailable
 from callrail_relay.sentences import at, phone, plural, says, when
+from callrail_relay.service.background import OneTask
 from callrail_relay.service.health import Checks, HealthReport, Remembered, run_checks
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
@@ -61,35 +62,7 @@ RECENT = timedelta(days=30)
 """How long after the relay took over pages still lead to the report."""
 
 
-class _Background:
-    """One task at a time whose end no page waits for; *made* is called when it's done."""
-
-    def __init__(self, made: Callable[[], None]) -> None:
-        self._made = made
-        self._task: asyncio.Task[object] | None = None
-
-    @property
-    def is_running(self) -> bool:
-        return self._task is not None
-
-    def _begin(self, work: Callable[[], Coroutine[Any, Any, object]]) -> asyncio.Task[object]:
-        if self._task is None:
-            self._task = asyncio.create_task(work())
-            self._task.add_done_callback(self._ended)
-        return self._task
-
-    def _ended(self, task: asyncio.Task[object]) -> None:
-        self._task = None
-        if not task.cancelled() and task.exception() is None:
-            self._made()
-
-    async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-
-
-class Examiner(_Background):
+class Examiner(OneTask):
     """The latest result of the checks."""
 
     def __init__(self, checks: Checks, clock: Clock, made: Callable[[], None]) -> None:
@@ -101,7 +74,7 @@ class Examiner(_Background):
     def latest(self) -> Cached[HealthReport]:
         """Return the report; an old one is renewed meanwhile."""
         if self.report.is_old():
-            self._begin(self.report.get)
+            self.begin(self.report.get)
         return self.report
 
     def expire(self) -> None:
@@ -120,7 +93,7 @@ class Examiner(_Background):
         self.report.expire()
 
 
-class Comparison(_Background):
+class Comparison(OneTask):
     """The latest report on shadow mode, made when a person asks, because it takes requests to CallRail."""
 
     def __init__(
@@ -140,7 +113,7 @@ class Comparison(_Background):
 
     async def renew(self, patience: timedelta) -> None:
         """Return once there's a new one, or after *patience*: then it comes later."""
-        await asyncio.wait([self._begin(self._compare)], timeout=patience.total_seconds())
+        await asyncio.wait([self.begin(self._compare)], timeout=patience.total_seconds())
 
     async def _compare(self) -> None:
         try:

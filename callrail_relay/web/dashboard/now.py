@@ -2,24 +2,21 @@
 
 import asyncio
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 from markupsafe import Markup
 from starlette.responses import Response
 
-from callrail_relay.bootstrap.editing import read_unused
 from callrail_relay.domain.health import Code, Facts, Level, checklist, judge, most_pressing
 from callrail_relay.domain.health import Point as Finding
-from callrail_relay.domain.views import Waiting
 from callrail_relay.sentences import (
     MOST_SHOWN,
     STEPS,
     TODOS,
-    asleep,
     not_shown,
     of_point,
+    queue_words,
+    running_words,
     seen_lately,
-    when,
 )
 from callrail_relay.web.dashboard.frame import Visit
 from callrail_relay.web.dashboard.plots import RANGES, midnight, plot
@@ -39,8 +36,7 @@ async def show(visit: Visit) -> Response:
     frees_at = await dashboard.history.frees_at([one.account.id for one in shown])
     report = dashboard.examiner.latest().value
     failed = [] if report is None else report.failed_checks()
-    unused = await asyncio.to_thread(read_unused, dashboard.settings.context.data)
-    facts = replace(facts, failed_checks=failed, unused_settings=unused)
+    facts = replace(facts, failed_checks=failed)
     points, waiting = render(facts), facts.waiting
     to_review = (*waiting.held.rows, *waiting.unknown.rows, *waiting.failed.rows)
     newest = sorted(to_review, key=lambda row: row.seq, reverse=True)
@@ -94,39 +90,8 @@ def _point(finding: Finding, facts: Facts) -> Point:
     point = SENTENCES[finding.code]
     parameters = of_point(finding, facts) | {
         "detail": sentence(finding.reason, facts.now) if finding.reason else finding.detail,
-        "kinds": _kinds(facts.waiting),
         "queue": queue_words(facts) if finding.count else say("all_sent"),
     }
     words, detail = (Markup(text).format(**parameters).strip() for text in (point.words, point.detail))  # noqa: S704 - ours
     resume = finding.account_id if finding.code is Code.PAUSED else ""
     return replace(point, words=words, detail=detail, level=finding.code.level, resume=resume)
-
-
-def _kinds(waiting: Waiting) -> str:
-    kinds = ((getattr(waiting, name).count, words) for name, words in WORDS["kinds"].items())
-    return " · ".join(f"{count:,} {words.lower()}" for count, words in kinds if count)
-
-
-def queue_words(facts: Facts) -> str:
-    """Return how many messages are in the queue, and when the last of them can be sent."""
-    if not (queued := facts.waiting.queued):
-        return say("queue_empty")
-    words = say("queue_one") if queued == 1 else say("queue", count=queued)
-    if facts.drains_at is None:
-        return f"{words}."
-    if facts.drains_at - facts.now < timedelta(minutes=1):
-        return f"{words}; {say('drains_soon')}"
-    return f"{words}; {say('drains', at=when(facts.drains_at, facts.now))}"
-
-
-def running_words(facts: Facts) -> str:
-    """Return since when the relay has been running, and on which servers if there are several."""
-    nodes = facts.running.nodes
-    since = [when(node.since, facts.now) for node in nodes]
-    if len(nodes) > 1:
-        shown = (say("runs_on", name=node.name, time=time) for node, time in zip(nodes, since, strict=True))
-        running = [say("running_several", count=len(nodes), servers=", ".join(shown))]
-    else:
-        running = [say("running", time=time) for time in since if time]
-    slept = (asleep(node, facts.now) for node in nodes)
-    return " ".join(filter(None, (*running, *slept)))
