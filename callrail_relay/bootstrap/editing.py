@@ -7,15 +7,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from callrail_relay.bootstrap import service_setup
 from callrail_relay.bootstrap.context import AppContext, sentence
 from callrail_relay.bootstrap.wiring import alert_sender, channels, try_alerts
 from callrail_relay.config.loading import InvalidSettings, load, outranked_by, read_text
 from callrail_relay.config.places import write_privately
-from callrail_relay.config.saving import changed, plain
-from callrail_relay.config.settings import Guards, Settings
+from callrail_relay.config.saving import changed
+from callrail_relay.config.settings import Guards, Settings, nested
 from callrail_relay.domain.events import EventHook, SettingsChanged
 from callrail_relay.errors import NotAllowed, SettingsError
 from callrail_relay.machine.notes import read_note
@@ -67,7 +66,7 @@ class Editor:
 
     def text(self, key: str, settings: Settings) -> str:
         """Return the value of *key* as one would type it."""
-        value = plain(settings.by_key()[key])
+        value = settings.by_key()[key]
         if isinstance(value, list):
             return ", ".join(map(str, value))
         return "" if value is None else str(value)
@@ -100,10 +99,9 @@ class Editor:
             saved, found = await asyncio.to_thread(self._save, typed, stamp, lines)
             if saved.keys:
                 new = found.by_key()
-                used = _nested({key: new[key] for key in saved.keys if key in AT_ONCE})
-                settings = self.context.settings
-                tables = {name: getattr(settings, name).model_copy(update=used[name]) for name in used}
-                self.context = replace(self.context, settings=settings.model_copy(update=tables))
+                used = {key: new[key] for key in saved.keys if key in AT_ONCE}
+                settings = Settings.model_validate(nested(self.context.settings.by_key() | used))
+                self.context = replace(self.context, settings=settings)
                 self.take_up(self.context)
                 self.hook(SettingsChanged(keys=saved.keys, by=by))
             return saved
@@ -131,7 +129,7 @@ class Editor:
         present = self._load(text or "")
         typed = {key: value for key, value in typed.items() if self.fixed_by(key) is None}
         try:
-            wanted = self._load(changed(path, text, _nested(typed)))
+            wanted = self._load(changed(path, text, nested(typed)))
             if "alerts.urls" in typed:
                 alert_sender(replace(self.context, settings=wanted))
         except InvalidSettings as error:
@@ -147,7 +145,7 @@ class Editor:
         why = self.why_not()
         if changes and why is None:
             try:
-                write_privately(path, changed(path, text, _nested(changes)))
+                write_privately(path, changed(path, text, nested(changes)))
             except OSError as error:
                 why = sentence("file_unwritable", path=path, why=error.strerror)
         if changes and why is not None:
@@ -168,19 +166,8 @@ def read_unused(data: Path) -> tuple[str, ...]:
 def _lines(path: Path, changes: Mapping[str, object]) -> str:
     gone = "".join(f"# Remove {key}\n" for key, value in changes.items() if value is None)
     kept = {key: value for key, value in changes.items() if value is not None}
-    return (gone + changed(path, "", _nested(kept))).strip()
+    return (gone + changed(path, "", nested(kept))).strip()
 
 
 def _stamp(text: str | None) -> str:
     return hashlib.blake2b((text or "").encode(), digest_size=12).hexdigest()
-
-
-def _nested(values: Mapping[str, object]) -> dict[str, Any]:
-    changes: dict[str, Any] = {}
-    for name, value in values.items():
-        table, _, key = name.partition(".")
-        if key:
-            changes.setdefault(table, {})[key] = value
-        else:
-            changes[table] = value
-    return changes

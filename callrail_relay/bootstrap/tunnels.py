@@ -136,7 +136,7 @@ async def expose(
             await _restart_system_service(context)
             say(sentence("brings_up"))
             address, detail = await _reach(context, relay, tunnel, for_now=for_now)
-            trusted = [*settings.server.trusted_proxies, *([added] if added else [])]
+            trusted = [*map(str, settings.server.trusted_proxies), *([added] if added else [])]
             changes = {"server": {"public_url": address, "trusted_proxies": trusted}}
             update(path, changes)
         except BaseException:
@@ -167,7 +167,7 @@ async def turn_off(context: AppContext) -> str:
     if tunnel is None:
         raise NotFound(sentence("no_tunnel"))
     ours = [ip_network(settings.tunnel.trusted)] if settings.tunnel.trusted else []
-    kept = [one for one in settings.server.trusted_proxies if one not in ours]
+    kept = [str(one) for one in settings.server.trusted_proxies if one not in ours]
     update(
         context.config_path, {"tunnel": None, "server": {"public_url": None, "trusted_proxies": kept or None}}
     )
