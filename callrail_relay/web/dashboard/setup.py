@@ -17,7 +17,6 @@ from callrail_relay.domain.people import Person, TooManyTries
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.errors import NotAllowed, NotFound, RelayError, UsageError
 from callrail_relay.sentences import plural, says
-from callrail_relay.web.auth import set_cookie
 from callrail_relay.web.dashboard import forms
 from callrail_relay.web.dashboard.forms import Change
 from callrail_relay.web.dashboard.frame import UTF8_MARK, Visit, csv_file, later
@@ -243,7 +242,8 @@ async def change_password(visit: Visit) -> Response:
 def _goes_on(visit: Visit, person: Person, words: str) -> Response:
     """Let this browser's session go on as that of *person*."""
     response = visit.back(words)
-    set_cookie(visit.request, response, replace(visit.session, person=person.name, stamp=person.stamp))
+    session = replace(visit.session, person=person.name, stamp=person.stamp)
+    visit.dashboard.login.set_cookie(visit.request, response, session)
     return response
 
 
