@@ -1,7 +1,6 @@
 """Changes settings while the relay runs: writes the file, and uses at once what can be."""
 
 import asyncio
-import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -12,7 +11,7 @@ from callrail_relay.bootstrap import service_setup
 from callrail_relay.bootstrap.context import AppContext, sentence
 from callrail_relay.bootstrap.wiring import alert_sender, channels, try_alerts
 from callrail_relay.config.loading import InvalidSettings, load, outranked_by, read_text
-from callrail_relay.config.places import write_privately
+from callrail_relay.config.places import file_stamp, write_privately
 from callrail_relay.config.saving import changed
 from callrail_relay.config.settings import Guards, Settings, nested
 from callrail_relay.domain.events import EventHook, SettingsChanged
@@ -77,7 +76,7 @@ class Editor:
 
     def stamp(self) -> str:
         """Return what differs after every change of the file: a form has the one that it was made from."""
-        return _stamp(read_text(self.context.config_path))
+        return str(file_stamp(self.context.config_path))
 
     def why_not(self) -> str | None:
         """Return why the file can't be written, if that can be seen in advance."""
@@ -123,9 +122,9 @@ class Editor:
 
     def _save(self, typed: Mapping[str, object], stamp: str, lines: str | None) -> tuple[Saved, Settings]:
         path = self.context.config_path
-        text = read_text(path)
-        if _stamp(text) != stamp:
+        if self.stamp() != stamp:
             raise NotAllowed(sentence("file_changed"))
+        text = read_text(path)
         present = self._load(text or "")
         typed = {key: value for key, value in typed.items() if self.fixed_by(key) is None}
         try:
@@ -167,7 +166,3 @@ def _lines(path: Path, changes: Mapping[str, object]) -> str:
     gone = "".join(f"# Remove {key}\n" for key, value in changes.items() if value is None)
     kept = {key: value for key, value in changes.items() if value is not None}
     return (gone + changed(path, "", nested(kept))).strip()
-
-
-def _stamp(text: str | None) -> str:
-    return hashlib.blake2b((text or "").encode(), digest_size=12).hexdigest()
