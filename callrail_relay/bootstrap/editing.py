@@ -107,9 +107,8 @@ class Editor:
 
     async def try_alerts(self) -> list[str]:
         """Send a test alert; return the services that didn't accept it. Raises SettingsError without any."""
-        took = await try_alerts(replace(self.context, settings=await asyncio.to_thread(self.read)))
-        services = await asyncio.to_thread(self.channels)
-        return [name for name, taken in zip(services, took.values(), strict=True) if not taken]
+        tried, failed = await try_alerts(replace(self.context, settings=await asyncio.to_thread(self.read)))
+        return [service for name, service in zip(tried.names, tried.services, strict=True) if name in failed]
 
     def channels(self) -> list[str]:
         """Return the service of each alert channel in the file, such as Slack. Raises SettingsError."""
