@@ -15,14 +15,14 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 
 from callrail_relay.config import sentence
 from callrail_relay.config.places import CONFIG_VARIABLE, DATA_VARIABLE, config_file, override_path
+from callrail_relay.config.secrets import SecretName
 from callrail_relay.config.settings import TABLES, Settings, nested
 from callrail_relay.config.types import explain
 from callrail_relay.domain.printable import printable_line
 from callrail_relay.errors import SettingsError
 
 PREFIX = "CALLRAIL_RELAY_"
-_NOT_SETTINGS = {CONFIG_VARIABLE, DATA_VARIABLE, "CALLRAIL_RELAY_HOOK_TOKEN", "CALLRAIL_RELAY_TUNNEL_TOKEN"}
-_SECRETS_ELSEWHERE = {"CALLRAIL_API_KEY", "CALLRAIL_SIGNING_KEY"}
+_NOT_SETTINGS = {CONFIG_VARIABLE, DATA_VARIABLE, *(one.variable for one in SecretName if one.variable)}
 _FLAGS: dict[tuple[int | str, ...], str] = {
     ("log", "level"): "--log-level",
     ("dashboard", "enabled"): "--no-dashboard",
@@ -265,5 +265,5 @@ def _meant(name: str) -> str:
     """Return what a name may be a typo for, if close: CALLRAIL_RELAY_SERVICE_PORT comes from Kubernetes."""
     elsewhere = f"CALLRAIL_{name.removeprefix(PREFIX)}"
     near = get_close_matches(name, [*variable_names(), *_NOT_SETTINGS], n=1, cutoff=0.95)
-    meant = elsewhere if elsewhere in _SECRETS_ELSEWHERE else next(iter(near), None)
+    meant = elsewhere if elsewhere in _NOT_SETTINGS else next(iter(near), None)
     return f" (perhaps you meant {meant})" if meant else ""
