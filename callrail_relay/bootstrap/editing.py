@@ -63,13 +63,6 @@ class Editor:
         """Return the settings as in the file now. Raises SettingsError."""
         return self._load(None)
 
-    def text(self, key: str, settings: Settings) -> str:
-        """Return the value of *key* as one would type it."""
-        value = settings.by_key()[key]
-        if isinstance(value, list):
-            return ", ".join(map(str, value))
-        return "" if value is None else str(value)
-
     def fixed_by(self, key: str) -> str | None:
         """Return the option or variable that sets *key*, so that the file's value doesn't count."""
         return outranked_by(tuple(key.split(".")), self.context.overrides)
