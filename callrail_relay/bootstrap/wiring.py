@@ -85,7 +85,7 @@ async def open_relay(
             store=store,
             intake=Intake(store, context.mapping, random=context.random, clock=context.clock, hook=hook),
             operations=Operations(store, context.account_ids, context.mapping, context.tracking_numbers),
-            people=People(store, context.clock),
+            people=People(store),
             public_address=PublicAddress(
                 server.public_url,
                 store,

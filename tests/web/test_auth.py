@@ -28,7 +28,7 @@ KEY = "key of one node"
 @pytest.fixture
 async def people(tmp_path: Path, clock: ManualClock) -> AsyncIterator[People]:
     store = await Store.open(new_sqlite_store(tmp_path / "relay.db"), clock)
-    yield People(store, clock)
+    yield People(store)
     await store.close()
 
 
