@@ -24,7 +24,7 @@ from callrail_relay.config.secrets import OsKeyring, SecretName
 from callrail_relay.config.settings import Settings
 from callrail_relay.domain.events import EventHook
 from callrail_relay.domain.inbound import Change, WebhookIntegration
-from callrail_relay.errors import RelayError, SecretError, SettingsError, Unavailable
+from callrail_relay.errors import SecretError, SettingsError, Unavailable
 from callrail_relay.machine.notes import read_note, write_note
 from callrail_relay.network import find_network
 from callrail_relay.outbox import relay_secrets
@@ -221,14 +221,11 @@ async def _our_urls(context: AppContext) -> Callable[[str], bool]:
 async def _require_answer(context: AppContext) -> None:
     """Raise an error if nothing answers: CallRail would switch the webhooks off, and replies be lost."""
     async with open_relay(context) as relay:
-        try:
-            await relay.public_address.check()
-        except SettingsError:
-            raise
-        except FromInside:
-            return
-        except RelayError as error:
-            raise Unavailable(sentence("not_registered", error=error)) from error
+        result = await relay.public_address.check()
+    if isinstance(result, SettingsError):
+        raise result
+    if not isinstance(result, str | FromInside):
+        raise Unavailable(sentence("not_registered", error=result)) from result
 
 
 async def known_api_key(context: AppContext, *, use_file: bool) -> Found | None:

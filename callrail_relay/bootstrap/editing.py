@@ -1,21 +1,19 @@
 """Changes settings while the relay runs: writes the file, and uses at once what can be."""
 
 import asyncio
-import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from callrail_relay.bootstrap import service_setup
 from callrail_relay.bootstrap.context import AppContext, sentence
 from callrail_relay.bootstrap.wiring import alert_sender, channels, try_alerts
 from callrail_relay.config.loading import InvalidSettings, load, outranked_by, read_text
-from callrail_relay.config.places import write_privately
-from callrail_relay.config.saving import changed, plain
-from callrail_relay.config.settings import Guards, Settings
+from callrail_relay.config.places import file_stamp, write_privately
+from callrail_relay.config.saving import changed
+from callrail_relay.config.settings import Guards, Settings, nested
 from callrail_relay.domain.events import EventHook, SettingsChanged
 from callrail_relay.errors import NotAllowed, SettingsError
 
@@ -63,20 +61,13 @@ class Editor:
         """Return the settings as in the file now. Raises SettingsError."""
         return self._load(None)
 
-    def text(self, key: str, settings: Settings) -> str:
-        """Return the value of *key* as one would type it."""
-        value = plain(settings.by_key()[key])
-        if isinstance(value, list):
-            return ", ".join(map(str, value))
-        return "" if value is None else str(value)
-
     def fixed_by(self, key: str) -> str | None:
         """Return the option or variable that sets *key*, so that the file's value doesn't count."""
         return outranked_by(tuple(key.split(".")), self.context.overrides)
 
     def stamp(self) -> str:
         """Return what differs after every change of the file: a form has the one that it was made from."""
-        return _stamp(read_text(self.context.config_path))
+        return str(file_stamp(self.context.config_path))
 
     def why_not(self) -> str | None:
         """Return why the file can't be written, if that can be seen in advance."""
@@ -98,19 +89,17 @@ class Editor:
             saved, found = await asyncio.to_thread(self._save, typed, stamp, lines)
             if saved.keys:
                 new = found.by_key()
-                used = _nested({key: new[key] for key in saved.keys if key in AT_ONCE})
-                settings = self.context.settings
-                tables = {name: getattr(settings, name).model_copy(update=used[name]) for name in used}
-                self.context = replace(self.context, settings=settings.model_copy(update=tables))
+                used = {key: new[key] for key in saved.keys if key in AT_ONCE}
+                settings = Settings.model_validate(nested(self.context.settings.by_key() | used))
+                self.context = replace(self.context, settings=settings)
                 self.take_up(self.context)
                 self.hook(SettingsChanged(keys=saved.keys, by=by))
             return saved
 
     async def try_alerts(self) -> list[str]:
         """Send a test alert; return the services that didn't accept it. Raises SettingsError without any."""
-        took = await try_alerts(replace(self.context, settings=await asyncio.to_thread(self.read)))
-        services = await asyncio.to_thread(self.channels)
-        return [name for name, taken in zip(services, took.values(), strict=True) if not taken]
+        tried, failed = await try_alerts(replace(self.context, settings=await asyncio.to_thread(self.read)))
+        return [service for name, service in zip(tried.names, tried.services, strict=True) if name in failed]
 
     def channels(self) -> list[str]:
         """Return the service of each alert channel in the file, such as Slack. Raises SettingsError."""
@@ -123,13 +112,13 @@ class Editor:
 
     def _save(self, typed: Mapping[str, object], stamp: str, lines: str | None) -> tuple[Saved, Settings]:
         path = self.context.config_path
-        text = read_text(path)
-        if _stamp(text) != stamp:
+        if self.stamp() != stamp:
             raise NotAllowed(sentence("file_changed"))
+        text = read_text(path)
         present = self._load(text or "")
         typed = {key: value for key, value in typed.items() if self.fixed_by(key) is None}
         try:
-            wanted = self._load(changed(path, text, _nested(typed)))
+            wanted = self._load(changed(path, text, nested(typed)))
             if "alerts.urls" in typed:
                 alert_sender(replace(self.context, settings=wanted))
         except InvalidSettings as error:
@@ -145,7 +134,7 @@ class Editor:
         why = self.why_not()
         if changes and why is None:
             try:
-                write_privately(path, changed(path, text, _nested(changes)))
+                write_privately(path, changed(path, text, nested(changes)))
             except OSError as error:
                 why = sentence("file_unwritable", path=path, why=error.strerror)
         if changes and why is not None:
@@ -161,19 +150,4 @@ def unused(used: Settings, present: Settings) -> tuple[str, ...]:
 def _lines(path: Path, changes: Mapping[str, object]) -> str:
     gone = "".join(f"# Remove {key}\n" for key, value in changes.items() if value is None)
     kept = {key: value for key, value in changes.items() if value is not None}
-    return (gone + changed(path, "", _nested(kept))).strip()
-
-
-def _stamp(text: str | None) -> str:
-    return hashlib.blake2b((text or "").encode(), digest_size=12).hexdigest()
-
-
-def _nested(values: Mapping[str, object]) -> dict[str, Any]:
-    changes: dict[str, Any] = {}
-    for name, value in values.items():
-        table, _, key = name.partition(".")
-        if key:
-            changes.setdefault(table, {})[key] = value
-        else:
-            changes[table] = value
-    return changes
+    return (gone + changed(path, "", nested(kept))).strip()

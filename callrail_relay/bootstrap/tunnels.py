@@ -101,16 +101,14 @@ async def check(context: AppContext) -> dict[str, Any]:
     """Return whether this relay answers through its public URL now, and whether the tunnel runs."""
     tunnel = context.settings.tunnel.tunnel()
     async with open_relay(context) as relay:
-        try:
-            detail, reached = await relay.public_address.check(), True
-        except RelayError as error:
-            detail, reached = str(error), isinstance(error, FromInside)
+        result = await relay.public_address.check()
         state = tunnels.read_state(context.data) if await relay.store.running() else None
     running = state is not None and state.running
     if tunnel is not None and tunnel.kind is Kind.TAILSCALE:
         running = await _funnel_target(tunnel) == tunnel.target
+    reached = isinstance(result, str | FromInside)
     document = {"public_url": context.settings.server.public_url, "reached": reached}
-    return document | {"kind": context.settings.tunnel.kind, "running": running, "detail": detail}
+    return document | {"kind": context.settings.tunnel.kind, "running": running, "detail": str(result)}
 
 
 async def expose(
@@ -136,7 +134,7 @@ async def expose(
             await _restart_system_service(context)
             say(sentence("brings_up"))
             address, detail = await _reach(context, relay, tunnel, for_now=for_now)
-            trusted = [*settings.server.trusted_proxies, *([added] if added else [])]
+            trusted = [*map(str, settings.server.trusted_proxies), *([added] if added else [])]
             changes = {"server": {"public_url": address, "trusted_proxies": trusted}}
             update(path, changes)
         except BaseException:
@@ -167,7 +165,7 @@ async def turn_off(context: AppContext) -> str:
     if tunnel is None:
         raise NotFound(sentence("no_tunnel"))
     ours = [ip_network(settings.tunnel.trusted)] if settings.tunnel.trusted else []
-    kept = [one for one in settings.server.trusted_proxies if one not in ours]
+    kept = [str(one) for one in settings.server.trusted_proxies if one not in ours]
     update(
         context.config_path, {"tunnel": None, "server": {"public_url": None, "trusted_proxies": kept or None}}
     )
@@ -268,13 +266,9 @@ async def _reach(context: AppContext, relay: Relay, tunnel: Tunnel, *, for_now: 
             fault = Unavailable(why)
         else:
             address = replace(relay.public_address, url=state.address, for_now=for_now, last=None)
-            try:
-                detail = await address.check()
-            except FromInside as warning:
-                return state.address, str(warning)
-            except RelayError as error:
-                fault = error
-            else:
-                return state.address, detail
+            result = await address.check()
+            if isinstance(result, str | FromInside):
+                return state.address, str(result)
+            fault = result
         await clock.sleep(0.3)
     raise Unavailable(str(fault)) from fault

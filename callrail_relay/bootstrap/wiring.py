@@ -93,7 +93,7 @@ async def open_relay(
             store=store,
             intake=Intake(store, context.mapping, random=context.random, clock=context.clock, hook=hook),
             operations=Operations(store, context.account_ids, context.mapping, context.tracking_numbers),
-            people=People(store, context.clock),
+            people=People(store),
             public_address=PublicAddress(
                 server.public_url,
                 store,
@@ -215,12 +215,12 @@ def alert_sender(context: AppContext) -> SendAlerts | None:
     return found.send_alerts if found else None
 
 
-async def try_alerts(context: AppContext) -> dict[str, bool]:
-    """Send a test alert; return which channels accepted it. Raises SettingsError if there are none."""
+async def try_alerts(context: AppContext) -> tuple[AppriseChannels, list[str]]:
+    """Send a test alert; return the channels, and the names of those that failed. Raises SettingsError."""
     if (found := channels(context, "alerts.urls")) is None:
         raise SettingsError(sentence("no_channel", path=context.config_path))
-    failed = await found.pass_on("callrail-relay: a test", sentence("test_alert"), found.names, "warning")
-    return {name: name not in failed for name in found.names}
+    title, words = "callrail-relay: a test", sentence("test_alert")
+    return found, await found.pass_on(title, words, found.names, "warning")
 
 
 def count_events(context: AppContext) -> Metrics:

@@ -71,11 +71,11 @@ alerts_app = typer.Typer(no_args_is_help=True, help="Test your alerts.")
 async def try_channels() -> None:
     from callrail_relay.bootstrap.wiring import try_alerts
 
-    delivered = await try_alerts(load_context())
-    document = [{"channel": name, "delivered": took} for name, took in delivered.items()]
-    lines = [f"{'sent' if took else 'failed':<7} {name}" for name, took in delivered.items()]
+    tried, failed = await try_alerts(load_context())
+    document = [{"channel": name, "delivered": name not in failed} for name in tried.names]
+    lines = [f"{'failed' if name in failed else 'sent':<7} {name}" for name in tried.names]
     show(document, "\n".join(lines))
-    if failed := [name for name, took in delivered.items() if not took]:
+    if failed:
         raise Unavailable(sentence("alert_failed", names=", ".join(failed)))
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,14 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 
 from callrail_relay.config import sentence
 from callrail_relay.config.places import CONFIG_VARIABLE, DATA_VARIABLE, config_file, override_path
-from callrail_relay.config.settings import TABLES, Settings
+from callrail_relay.config.secrets import SecretName
+from callrail_relay.config.settings import TABLES, Settings, nested
 from callrail_relay.config.types import explain
 from callrail_relay.domain.printable import printable_line
 from callrail_relay.errors import SettingsError
 
 PREFIX = "CALLRAIL_RELAY_"
-_NOT_SETTINGS = {CONFIG_VARIABLE, DATA_VARIABLE, "CALLRAIL_RELAY_HOOK_TOKEN", "CALLRAIL_RELAY_TUNNEL_TOKEN"}
-_SECRETS_ELSEWHERE = {"CALLRAIL_API_KEY", "CALLRAIL_SIGNING_KEY"}
+_NOT_SETTINGS = {CONFIG_VARIABLE, DATA_VARIABLE, *(one.variable for one in SecretName if one.variable)}
 _FLAGS: dict[tuple[int | str, ...], str] = {
     ("log", "level"): "--log-level",
     ("dashboard", "enabled"): "--no-dashboard",
@@ -189,19 +189,16 @@ def variable_names() -> Iterator[str]:
 def environment_changes(path: Path, settings: Settings) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return what the environment sets and the file doesn't, by table; and its variables."""
     variables, _ = _variables()
-    written = parse(path, read_text(path) or "")
-    by_file = load(path, overrides=written, must_exist=False)
-    changes: dict[str, Any] = {}
-    for table, given in _Environment(variables)().items():
-        used, former, kept = getattr(settings, table), getattr(by_file, table), written.get(table, ())
-        if table == "routes":
-            changes[table] = [dict(route) for route in used] if used != former or not kept else []
-        else:
-            stays = [key for key in kept if getattr(used, key) == getattr(former, key)]
-            changes[table] = {key: getattr(used, key) for key in given if key not in stays}
-    changes = {table: new for table, new in changes.items() if new}
-    places = {name: tuple(name.removeprefix(PREFIX).lower().split("__")) for name in sorted(variables)}
-    return changes, tuple(name for name, place in places.items() if _holds(changes, place))
+    environment, written = _Environment(variables)(), parse(path, read_text(path) or "")
+    differing = settings.differing(load(path, overrides=written, must_exist=False))
+    changes = {}
+    for key, value in settings.by_key().items():
+        place = key.split(".")
+        if _holds(environment, place) and (key in differing or not _holds(written, place)):
+            changes[key] = value
+    places = {name: name.removeprefix(PREFIX).lower().split("__") for name in sorted(variables)}
+    tables = nested(changes)
+    return tables, tuple(name for name, place in places.items() if _holds(tables, place))
 
 
 def _variable(location: Location, variables: Mapping[str, str]) -> str:
@@ -239,7 +236,7 @@ def _sentence(location: Location, value: object, words: str | None, sources: lis
     return f"{key} ({source}) {shown}{words}."
 
 
-def _holds(found: Any, location: Location) -> bool:  # noqa: ANN401 - whatever a source contains
+def _holds(found: Any, location: Sequence[int | str]) -> bool:  # noqa: ANN401 - whatever a source contains
     try:
         for step in location:
             found = found[step]
@@ -268,5 +265,5 @@ def _meant(name: str) -> str:
     """Return what a name may be a typo for, if close: CALLRAIL_RELAY_SERVICE_PORT comes from Kubernetes."""
     elsewhere = f"CALLRAIL_{name.removeprefix(PREFIX)}"
     near = get_close_matches(name, [*variable_names(), *_NOT_SETTINGS], n=1, cutoff=0.95)
-    meant = elsewhere if elsewhere in _SECRETS_ELSEWHERE else next(iter(near), None)
+    meant = elsewhere if elsewhere in _NOT_SETTINGS else next(iter(near), None)
     return f" (perhaps you meant {meant})" if meant else ""

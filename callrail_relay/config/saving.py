@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, MutableMapping
 from contextlib import AsyncExitStack
-from datetime import time, timedelta
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,6 @@ from callrail_relay.config.loading import load, parse, read_text
 from callrail_relay.config.places import write_privately
 from callrail_relay.config.secrets import SecretName, Secrets
 from callrail_relay.config.settings import TABLES
-from callrail_relay.config.settings import Table as SettingsTable
-from callrail_relay.config.types import duration_text
 from callrail_relay.errors import SettingsError
 
 _HEADING = "Settings of callrail-relay. Secrets are not kept here: `callrail-relay configure` stores them."
@@ -31,7 +27,7 @@ def update(path: Path, changes: Mapping[str, object]) -> None:
 
 
 def changed(path: Path, text: str | None, changes: Mapping[str, object]) -> str:
-    """Return *text* of *path* with *changes*, nested as the tables are; None removes a key."""
+    """Return *text* of *path* with *changes*, nested and written as in the file; None removes a key."""
     if text is None:
         document = tomlkit.document()
         document.add(tomlkit.comment(_HEADING))
@@ -46,12 +42,12 @@ def changed(path: Path, text: str | None, changes: Mapping[str, object]) -> str:
 def _set_section(document: MutableMapping[str, Any], section: str, content: object) -> None:
     if content is None:
         document.pop(section, None)
-    elif isinstance(content, Mapping | SettingsTable):
+    elif isinstance(content, Mapping):
         if section not in document:
             document[section] = tomlkit.table()
         if not isinstance(document[section], MutableMapping):
             raise SettingsError(sentence("not_a_table", section=section))
-        for key, value in dict(content).items():
+        for key, value in content.items():
             _set_key(document[section], section, key, value)
     else:
         _set_tables(document, section, _rows(section, content))
@@ -79,23 +75,23 @@ def _set_tables(document: MutableMapping[str, Any], section: str, rows: list[dic
         tables.append(table)
 
 
-def _rows(section: str, content: object) -> Any:  # noqa: ANN401 - as `plain`
+def _rows(section: str, content: Any) -> Any:  # noqa: ANN401 - whatever TOML can contain
     """Return the tables of a list as one would write them: 42 and "42" are the same id."""
     try:
-        return [plain(TABLES[section].model_validate(row)) for row in plain(content)]
+        return [TABLES[section].model_validate(row).model_dump(exclude_none=True) for row in content]
     except (TypeError, ValueError):  # `load` says what is wrong
-        return plain(content)
+        return content
 
 
 def _set_key(table: MutableMapping[str, Any], section: str, key: str, value: object) -> None:
     if value is None:
         table.pop(key, None)
     elif key not in table and isinstance(table, Table):  # an inline table has no room for a comment
-        item: Item = tomlkit.item(plain(value))
+        item: Item = tomlkit.item(value)
         item.comment(TABLES[section].model_fields[key].description or "")
         _add(table, key, item)
-    elif plain(table.get(key)) != plain(value):
-        table[key] = plain(value)
+    elif table.get(key) != value:
+        table[key] = value
 
 
 def _add(table: Table, key: str, item: Item) -> None:
@@ -107,23 +103,6 @@ def _add(table: Table, key: str, item: Item) -> None:
     table.append(key, item)
     for trivia in rest:
         table.append(None, trivia)
-
-
-def plain(value: object) -> Any:  # noqa: ANN401  # whatever TOML can contain
-    """Return *value* as TOML's own types, the way a person would write it."""
-    if isinstance(value, Item):
-        value = value.unwrap()
-    if isinstance(value, Mapping | SettingsTable):
-        return {key: plain(part) for key, part in dict(value).items() if part is not None}
-    if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
-    if isinstance(value, timedelta):
-        return duration_text(value)
-    if isinstance(value, time):
-        return f"{value:%H:%M}"
-    if isinstance(value, Enum):
-        return value.value
-    return value if isinstance(value, str | int | float | None) else str(value)
 
 
 Changes = Mapping[str, Mapping[str, object]]

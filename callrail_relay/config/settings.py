@@ -1,5 +1,6 @@
 """Everything that can be set, with its default. ``settings.toml`` has what each key says."""
 
+from collections.abc import Mapping
 from datetime import time, timedelta
 from typing import Any, Self
 
@@ -212,16 +213,28 @@ class Settings(Table):
         return Routes(rules, default=self.callrail.route())
 
     def by_key(self) -> dict[str, Any]:
-        """The value of each key, such as limits.per_hour; the routes are one."""
+        """The value of each key, such as limits.per_hour, as it's written; the routes are one."""
         values: dict[str, Any] = {}
-        for name, table in self:
-            values |= {name: table} if name == "routes" else {f"{name}.{key}": one for key, one in table}
+        for name, table in self.model_dump(mode="json").items():
+            values |= {name: table} if name == "routes" else {f"{name}.{key}": table[key] for key in table}
         return values
 
     def differing(self, other: "Settings") -> dict[str, Any]:
         """The values, by key, that are not those of *other*."""
         others = other.by_key()
         return {key: value for key, value in self.by_key().items() if value != others[key]}
+
+
+def nested(values: Mapping[str, object]) -> dict[str, Any]:
+    """Return *values*, by key, as the file has them: each in its table."""
+    tables: dict[str, Any] = {}
+    for name, value in values.items():
+        table, _, key = name.partition(".")
+        if key:
+            tables.setdefault(table, {})[key] = value
+        else:
+            tables[table] = value
+    return tables
 
 
 TABLES: dict[str, type[Table]] = {

@@ -1,4 +1,4 @@
-"""The type of each setting, and the rule to read it; an error continues "limits.per_hour ..."."""
+"""The type of each setting, and how it's read and written; an error continues "limits.per_hour ..."."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote, unquote, urlsplit
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork, PlainSerializer, StringConstraints
 
 from callrail_relay.config.places import data_directory
 from callrail_relay.domain import read_table, sentences_from
@@ -46,8 +46,10 @@ def parse_duration(raw: object) -> timedelta:
     return duration
 
 
-def duration_text(duration: timedelta) -> str:
-    """Return the shortest text that ``parse_duration`` reads as *duration*, for example ``4h``."""
+def duration_text(duration: timedelta | None) -> str:
+    """Return the shortest text that is read as *duration*, for example ``4h``; None is ``off``."""
+    if duration is None:
+        return "off"
     for unit in ("d", "h", "m"):
         whole, rest = divmod(duration, timedelta(seconds=_SECONDS[unit]))
         if whole and not rest:
@@ -189,6 +191,10 @@ def _host(raw: object) -> str:
     return _text(raw).removeprefix("[").removesuffix("]")
 
 
+_AS_TEXT = PlainSerializer(duration_text, when_used="json")
+_AS_MINUTE = PlainSerializer(lambda moment: f"{moment:%H:%M}", when_used="json")
+
+
 def _matching(name: str) -> StringConstraints:
     return StringConstraints(pattern=_PATTERNS[name][0])
 
@@ -205,12 +211,14 @@ WebAddress = Annotated[str, BeforeValidator(_web_address)]
 DatabaseUrl = Annotated[str, BeforeValidator(check_database_url)]
 TimeZone = Annotated[str, BeforeValidator(_time_zone)]
 Networks = tuple[Annotated[IPvAnyNetwork, BeforeValidator(_stripped)], ...]
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-SomeTime = Annotated[timedelta, _at_least(timedelta.resolution, must("some_time"))]
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), _AS_TEXT]
+SomeTime = Annotated[timedelta, _at_least(timedelta.resolution, must("some_time")), _AS_TEXT]
 RisingTimes = Annotated[tuple[SomeTime, ...], _rising(must("rising_times"), least=1)]
-PollEvery = Annotated[timedelta | None, _at_least(timedelta(minutes=1), must("poll_every"), "off", None)]
-KeptFor = Annotated[timedelta | None, _at_least(timedelta(days=2), must("kept_for"), "off", None)]
-Minute = Annotated[time, BeforeValidator(_minute)]
+PollEvery = Annotated[
+    timedelta | None, _at_least(timedelta(minutes=1), must("poll_every"), "off", None), _AS_TEXT
+]
+KeptFor = Annotated[timedelta | None, _at_least(timedelta(days=2), must("kept_for"), "off", None), _AS_TEXT]
+Minute = Annotated[time, BeforeValidator(_minute), _AS_MINUTE]
 Flag = Annotated[bool, BeforeValidator(_lower)]
 Port = Annotated[int, Field(ge=0, le=65535), BeforeValidator(_whole_number)]
 Count = Annotated[int, Field(ge=1), BeforeValidator(_whole_number)]

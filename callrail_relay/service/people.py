@@ -7,7 +7,6 @@ import secrets
 import unicodedata
 from collections.abc import Mapping
 
-from callrail_relay.clock import Clock
 from callrail_relay.domain.people import LONGEST_PASSWORD, Person, Tries, name_key, read_name, read_password
 from callrail_relay.errors import NotAllowed
 from callrail_relay.outbox import people
@@ -22,9 +21,8 @@ BY_LINK = ""  # the name of a person who signs in by a link
 class People:
     """Who may use the dashboard. All of it, except wrong passwords, is in the store, for all nodes."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._clock = clock
         self._tries = Tries()
         self._turns = asyncio.Semaphore(2)
 
@@ -73,12 +71,12 @@ class People:
         return stamp
 
     async def _checked(self, name: str, password: str, limits: Mapping[str, int]) -> Person | None:
-        self._tries.begin(limits, self._clock.monotonic())
+        self._tries.begin(limits, self._store.clock.monotonic())
         person = await self._store.read(people.find_person, name)
         known = person.password if person else ""
         if not hmac.compare_digest(await self._hashed(password, known), known):
             return None
-        self._tries.forgive(limits, self._clock.monotonic())
+        self._tries.forgive(limits, self._store.clock.monotonic())
         return person
 
     async def _hashed(self, password: str, like: str = "") -> str:

@@ -43,8 +43,8 @@ class PublicAddress:
         if url != self.url:
             self.url, self.last = url, None
 
-    async def check(self) -> str:
-        """Ask through the public URL now. Raises CheckWarning if it can't be tried, or another RelayError."""
+    async def check(self) -> str | RelayError:
+        """Ask through the public URL; return a sentence, or an error: CheckWarning if it can't be tried."""
         try:
             result: str | RelayError = await self._check()
         except Unavailable as error:
@@ -54,16 +54,17 @@ class PublicAddress:
         except RelayError as error:
             result = error
         self.last = self.store.clock.monotonic(), result
-        return _sentence_or_raise(result)
+        return result
 
     async def recent(self) -> str:
         """Return or raise the last result while it's recent, else check again."""
-        if self.last is not None:
-            at, result = self.last
-            lasts = AGAIN if isinstance(result, RelayError) else EVERY
-            if self.store.clock.monotonic() - at < lasts.total_seconds():
-                return _sentence_or_raise(result)
-        return await self.check()
+        at, result = self.last or (float("-inf"), "")
+        lasts = AGAIN if isinstance(result, RelayError) else EVERY
+        if self.store.clock.monotonic() - at >= lasts.total_seconds():
+            result = await self.check()
+        if isinstance(result, RelayError):
+            raise result
+        return result
 
     @property
     def seen(self) -> PublicUrl | None:
@@ -117,12 +118,6 @@ class PublicAddress:
         return says("reached", url=url)
 
 
-def _sentence_or_raise(result: str | RelayError) -> str:
-    if isinstance(result, RelayError):
-        raise result
-    return result
-
-
 @dataclass(eq=False)
 class PublicAddressWatch(PeriodicTask):
     """Checks the public URL while a relay runs, and reports when the result changes."""
@@ -137,13 +132,11 @@ class PublicAddressWatch(PeriodicTask):
             return None
         if (early := self.address.not_before - self._clock.monotonic()) > 0:
             return self._clock.now() + timedelta(seconds=early)
-        try:
-            detail, reached = await self.address.check(), True
-        except RelayError as error:
-            detail, reached = str(error), False
+        result = await self.address.check()
+        reached = isinstance(result, str)
         if reached is not self._reached:
             self._reached = reached
-            self.hook(PublicAddressChecked(reached=reached, detail=detail))
+            self.hook(PublicAddressChecked(reached=reached, detail=str(result)))
         return None if reached else self._clock.now() + AGAIN * 2
 
 

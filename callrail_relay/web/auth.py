@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import secrets
 from collections import OrderedDict, deque
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from datetime import timedelta
 
 from itsdangerous import BadData, URLSafeSerializer
@@ -37,23 +37,13 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One signed-in browser. *began* and *seen* are seconds since 1970, *key* is what signed it."""
+    """One signed-in browser. *began* and *seen* are seconds since 1970."""
 
-    id: str
+    id: str  # every form contains it, and a page elsewhere can't know it
     began: float
     seen: float
     person: str  # empty if they signed in by a link
     stamp: str  # it ends when the person has another stamp
-    key: str
-
-    @property
-    def csrf(self) -> str:
-        """Return what every form contains and a page elsewhere can't know."""
-        return hmac.digest(self.key.encode(), f"form {self.id}".encode(), "sha256").hex()
-
-    @property
-    def cookie(self) -> str:
-        return _serializer(self.key).dumps([self.id, self.began, self.seen, self.person, self.stamp])
 
 
 class Login:
@@ -62,9 +52,12 @@ class Login:
     def __init__(self, clock: Clock, people: People, key: str | None = None) -> None:
         self._clock = clock
         self.people = people
-        self._key = key or new_token()
+        self._serializer = URLSafeSerializer(
+            key or new_token(),
+            salt="callrail-relay session",
+            signer_kwargs={"digest_method": hashlib.sha256},
+        )
         self._links: dict[str, float] = {}
-        self._ended = 0  # how often all links were ended
         self._signed_out = deque[str](maxlen=MOST_SIGNED_OUT)
         self._notices: OrderedDict[tuple[str, str], Notice] = OrderedDict()
         self.token = self.new_token(timedelta.max)
@@ -77,8 +70,7 @@ class Login:
 
     def end_links(self) -> None:
         """End all links that aren't used yet."""
-        self._links.clear()
-        self._ended += 1
+        self._links = {}
 
     async def enter(self, given: str, name: str | None = None, password: str = "") -> Session | None:
         """
@@ -88,14 +80,15 @@ class Login:
         """
         if (token := self.find_link(given)) is None:
             return None
-        until, ended = self._links.pop(token), self._ended  # first: one link makes one person
+        links = self._links  # others once all were ended
+        until = links.pop(token)  # first: one link makes one person
         person = None
         try:
             person = await (self.people.by_link() if name is None else self.people.add(name, password))
         finally:
-            if person is None and ended == self._ended:
-                self._links[token] = until
-        if person is None or ended == self._ended:
+            if person is None:
+                links[token] = until
+        if person is None or links is self._links:
             return person and self.open(person)
         if name is not None:  # all links were ended while the password was hashed
             await self.people.remove(person.name)
@@ -103,23 +96,22 @@ class Login:
 
     def open(self, person: Person) -> Session:
         now = self._clock.now().timestamp()
-        return Session(secrets.token_urlsafe(16), now, now, person.name, person.stamp, self._key)
+        return Session(secrets.token_urlsafe(16), now, now, person.name, person.stamp)
 
     def find_link(self, given: str) -> str | None:
         """Return *given* if it's a good link's token; looking doesn't use it up."""
         now = self._clock.monotonic()
-        self._links = {token: until for token, until in self._links.items() if now < until}
+        for token in [token for token, until in self._links.items() if until <= now]:
+            del self._links[token]
         wanted = given.encode("utf-8", "surrogateescape")
         return next((token for token in self._links if hmac.compare_digest(wanted, token.encode())), None)
 
     async def session(self, request: Request) -> Session | None:
         """Return the session of a request, if it goes on. Raises Unavailable."""
         try:
-            cookie = request.cookies.get(cookie_name(request), "")
-            id_, began, seen, person, stamp = _serializer(self._key).loads(cookie)
-        except (BadData, ValueError):  # ValueError: an earlier version signed it
+            session = Session(*self._serializer.loads(request.cookies.get(cookie_name(request), "")))
+        except (BadData, TypeError):  # TypeError: an earlier version signed it
             return None
-        session = Session(id_, began, seen, person, stamp, self._key)
         return session if await self.goes_on(session) else None
 
     async def goes_on(self, session: Session) -> bool:
@@ -138,7 +130,11 @@ class Login:
         now = self._clock.now().timestamp()
         is_due = now - session.seen >= RENEW_EVERY.total_seconds()
         if is_due and LIVE_HEADER not in request.headers and "set-cookie" not in response.headers:
-            set_cookie(request, response, replace(session, seen=now))
+            self.set_cookie(request, response, replace(session, seen=now))
+
+    def set_cookie(self, request: Request, response: Response, session: Session) -> None:
+        cookie = self._serializer.dumps(astuple(session))
+        response.set_cookie(cookie_name(request), cookie, httponly=True, samesite="strict", path="/")
 
     def sign_out(self, session: Session) -> None:
         """End a session. A copy of its cookie is refused until the relay restarts."""
@@ -160,13 +156,3 @@ def cookie_name(request: Request) -> str:
     """Return the name of the session's cookie, a different one for each port of a host."""
     port = request.headers.get("host", "").rpartition(":")[2]
     return f"{COOKIE}_{port}" if port.isdecimal() else COOKIE
-
-
-def set_cookie(request: Request, response: Response, session: Session) -> None:
-    response.set_cookie(cookie_name(request), session.cookie, httponly=True, samesite="strict", path="/")
-
-
-def _serializer(key: str) -> URLSafeSerializer:
-    return URLSafeSerializer(
-        key, salt="callrail-relay session", signer_kwargs={"digest_method": hashlib.sha256}
-    )

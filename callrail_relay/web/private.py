@@ -21,7 +21,7 @@ from callrail_relay.domain.health import StoreStats
 from callrail_relay.domain.people import TooManyTries
 from callrail_relay.domain.routing import is_loopback
 from callrail_relay.errors import NotAllowed, NotFound, Unavailable, UsageError
-from callrail_relay.web.auth import Session, cookie_name, set_cookie
+from callrail_relay.web.auth import Session, cookie_name
 from callrail_relay.web.dashboard import actions, frame, now, review, setup, shadow, texts
 from callrail_relay.web.dashboard.frame import STATIC, Dashboard, Visit
 from callrail_relay.web.dashboard.words import say
@@ -122,7 +122,7 @@ class Access:
         if session is None:
             return await self._refused(request)
         response = RedirectResponse(frame.own_address(form.get("back", "")), 303)
-        set_cookie(request, response, session)
+        login.set_cookie(request, response, session)
         return response
 
     async def link(self, request: Request) -> Response:
@@ -146,9 +146,10 @@ class Access:
 
 async def end_others(visit: Visit) -> Response:
     """Sign out every other browser: this session goes on with a new stamp."""
-    session = replace(visit.session, stamp=await visit.dashboard.login.people.end_sessions())
+    login = visit.dashboard.login
+    session = replace(visit.session, stamp=await login.people.end_sessions())
     response = visit.back(say("others_out"))
-    set_cookie(visit.request, response, session)
+    login.set_cookie(visit.request, response, session)
     return response
 
 

@@ -230,6 +230,7 @@ def test_what_only_the_environment_has_is_stored_after_a_question(
     monkeypatch.setenv("CALLRAIL_RELAY_HOOK_TOKEN", TOKEN)
     monkeypatch.setenv("CALLRAIL_RELAY_DELIVERY__MAX_AGE", "2h")
     monkeypatch.setenv("CALLRAIL_RELAY_GUARDS__MASS_TEXT", "warn")
+    monkeypatch.setenv("CALLRAIL_RELAY_REPLIES__POLL_EVERY", "off")
     monkeypatch.setenv("CALLRAIL_RELAY_ROUTES", '[{"team_id": "42", "tracking_number": "+12025550134"}]')
     monkeypatch.setenv("CALLRAIL_RELAY_CALLRAIL__COMPANY_ID", "COM1")
     before = config.read_text("utf-8")
@@ -254,6 +255,7 @@ def test_what_only_the_environment_has_is_stored_after_a_question(
     assert 0 == done.exit_code, done.stderr
     written = tomllib.loads(config.read_text("utf-8"))
     assert ("2h", "warn") == (written["delivery"]["max_age"], written["guards"]["mass_text"])
+    assert {"poll_every": "off"} == written["replies"]
     assert [{"team_id": "42", "tracking_number": "+12025550134"}] == written["routes"]
     secrets = config.with_name("secrets.toml")
     assert {"api-key": KEY, "hook-token": TOKEN} == tomllib.loads(secrets.read_text("utf-8"))

@@ -78,7 +78,8 @@ def test_writing_then_reading_is_identity(duration: timedelta) -> None:
         (timedelta(seconds=1.5), "1.5s"),
         (timedelta(seconds=100), "100s"),
         (timedelta(0), "0s"),
+        (None, "off"),
     ],
 )
-def test_times_are_written_short(duration: timedelta, text: str) -> None:
+def test_times_are_written_short(duration: timedelta | None, text: str) -> None:
     assert text == duration_text(duration)

@@ -20,7 +20,7 @@ async def test_all_nodes_know_the_same_people(
     """Also if two nodes meet the first one at one instant; no name can break a statement."""
     monkeypatch.setitem(COST, "n", 2)
     stores = [await Store.open(store_url, clock, database_time=False) for _ in range(2)]
-    one, other = (People(store, clock) for store in stores)
+    one, other = (People(store) for store in stores)
     try:
         first = await asyncio.gather(*(node.by_link() for node in (one, other) for _ in range(3)))
         link = await one.by_link()

@@ -28,6 +28,7 @@ from callrail_relay.domain.message import Message
 from callrail_relay.domain.outcome import Outcome, OutcomeKind
 from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
 from callrail_relay.domain.routing import Route, Routes
+from callrail_relay.errors import RelayError
 from callrail_relay.outbox import engine
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain
@@ -35,6 +36,7 @@ from callrail_relay.service.background import PeriodicTask
 from callrail_relay.service.delivery import Delivery, TaskGroup
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
+from callrail_relay.service.public_address import PublicAddress
 from callrail_relay.service.reconciliation import Reconciliation
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, TEXT
@@ -288,6 +290,14 @@ async def passing_time(clock: ManualClock, work: Awaitable[T], *, sleepers: int 
         else:
             clock.set(asleep.result()[0])
     return task.result()
+
+
+async def checked(address: PublicAddress) -> str:
+    """What a check of the public URL found; what is wrong is raised."""
+    result = await address.check()
+    if isinstance(result, RelayError):
+        raise result
+    return result
 
 
 class LoopTime:

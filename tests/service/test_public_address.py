@@ -21,7 +21,7 @@ from callrail_relay.service.public_address import (
     PublicAddress,
     PublicAddressWatch,
 )
-from tests.service.rig import Rig, open_rig
+from tests.service.rig import Rig, checked, open_rig
 
 pytestmark = pytest.mark.anyio
 
@@ -70,7 +70,7 @@ async def test_it_is_well_when_this_relay_answered_just_now(tmp_path: Path) -> N
     async with the_world(tmp_path) as (rig, world):
         address = address_of(rig, world)
         for _ in range(2):
-            assert "https://texts.example.com leads to this relay" in await address.check()
+            assert "https://texts.example.com leads to this relay" in await checked(address)
         assert 2 == len(set(world.asked))
 
 
@@ -95,7 +95,7 @@ async def test_whoever_else_answers_is_told_apart(answer: Answer, words: str, tm
     async with the_world(tmp_path) as (rig, world):
         world.public = lambda _nonce: answer
         with pytest.raises(Unavailable) as caught:
-            await address_of(rig, world).check()
+            await checked(address_of(rig, world))
 
     assert words in str(caught.value)
     assert str(caught.value).isprintable()
@@ -106,7 +106,7 @@ async def test_no_answer_is_told_with_its_cause(trouble: Trouble, tmp_path: Path
     async with the_world(tmp_path) as (rig, world):
         world.public = world.broken(trouble)
         with pytest.raises(Unavailable, match=r"texts\.example\.com") as caught:
-            await address_of(rig, world).check()
+            await checked(address_of(rig, world))
 
     assert str(caught.value).isprintable()
 
@@ -115,7 +115,7 @@ async def test_a_store_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     async with the_world(tmp_path) as (rig, world):
         world.public = lambda nonce: Answer(status=503, body=proof(world.secret, nonce).encode())
         with pytest.raises(Unavailable, match="leads to this relay, but it can't store messages"):
-            await address_of(rig, world).check()
+            await checked(address_of(rig, world))
 
 
 @pytest.mark.parametrize("public", ["refused", "another", "bad gateway"])
@@ -128,7 +128,7 @@ async def test_without_a_relay_nothing_is_claimed(public: str, tmp_path: Path) -
             "bad gateway": lambda _nonce: Answer(status=502),
         }[public]
         with pytest.raises(CheckWarning, match="because it isn't running"):
-            await address_of(rig, world).check()
+            await checked(address_of(rig, world))
 
 
 async def test_a_name_that_leads_inside_is_a_warning(tmp_path: Path) -> None:
@@ -139,14 +139,14 @@ async def test_a_name_that_leads_inside_is_a_warning(tmp_path: Path) -> None:
             status=200, body=proof(world.secret, nonce).encode(), addresses=("100.64.1.2",)
         )
         with pytest.raises(FromInside, match="Tailscale"):
-            await address.check()
+            await checked(address)
         world.public = world.broken(Trouble.TIME_OUT, "192.168.1.9")
         with pytest.raises(CheckWarning, match=r"192\.168\.1\.9") as caught:
-            await address.check()
+            await checked(address)
         assert not isinstance(caught.value, FromInside)
         world.public = world.broken(Trouble.PROXY)
         with pytest.raises(CheckWarning, match="proxy in this computer's environment"):
-            await address.check()
+            await checked(address)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ async def test_what_cannot_be_right_is_not_even_asked(
 ) -> None:
     async with the_world(tmp_path) as (rig, world):
         with pytest.raises(error, match=words):
-            await address_of(rig, world, url=url).check()
+            await checked(address_of(rig, world, url=url))
         assert [] == world.asked
 
 
@@ -225,17 +225,17 @@ async def test_the_verdict_gets_what_was_seen(tmp_path: Path) -> None:
         address = address_of(rig, world)
         assert PublicUrl(url=URL) == address.seen
 
-        await address.check()
+        await checked(address)
         assert PublicUrl(url=URL, answered=True) == address.seen
 
         world.public = world.broken(Trouble.REFUSED)
         with pytest.raises(Unavailable) as silent:
-            await address.check()
+            await checked(address)
         assert PublicUrl(url=URL, answered=False, detail=str(silent.value)) == address.seen
 
     async with the_world(tmp_path / "idle", serves=False) as (rig, world):
         world.public = world.broken(Trouble.REFUSED)
         address = address_of(rig, world)
         with pytest.raises(CheckWarning) as untried:
-            await address.check()
+            await checked(address)
         assert PublicUrl(url=URL, answered=None, detail=str(untried.value)) == address.seen

@@ -12,7 +12,7 @@ from callrail_relay.domain.public_url import Answer
 from callrail_relay.domain.tunnels import LOST, Kind, Tunnel, TunnelState
 from callrail_relay.errors import SecretError, Unavailable
 from callrail_relay.service.public_address import PublicAddress, TunnelKeeper
-from tests.service.rig import Rig, open_rig
+from tests.service.rig import Rig, checked, open_rig
 
 pytestmark = pytest.mark.anyio
 
@@ -122,7 +122,7 @@ async def test_why_it_ended_is_noted_with_the_remedy(tmp_path: Path) -> None:
         office.address.move("https://texts.example.com")
         office.address.fetch = unreachable
         with pytest.raises(Unavailable, match="Run `ssh relay@vps` once"):
-            await office.address.check()
+            await checked(office.address)
 
 
 async def unreachable(_url: str) -> Answer:
@@ -223,7 +223,7 @@ async def test_a_temporary_address_that_changes_is_told(tmp_path: Path) -> None:
         assert office.address.seen is not None
         assert (False, LOST) == (office.address.seen.answered, office.address.seen.detail)
         with pytest.raises(Unavailable, match="temporary address has changed"):
-            await office.address.check()
+            await checked(office.address)
         office.keeper.try_again()
         office.address.move(NEW)
         await office.keeper.turn()

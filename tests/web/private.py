@@ -63,7 +63,7 @@ class Private:
 
     def __init__(self, rig: Rig, *, host: str) -> None:
         self.rig = rig
-        self.login = Login(rig.clock, People(rig.outbox, rig.clock))
+        self.login = Login(rig.clock, People(rig.outbox))
         self.examination = Examination(rig.clock)
         self.signal = ChangeSignal()
         self.woken = 0

@@ -220,7 +220,7 @@ async def test_two_passwords_at_once_are_looked_at(tmp_path: Path, monkeypatch: 
 
     async with with_sam(tmp_path) as (_, private, visitor):
         monkeypatch.setattr(people, "_hash", slow)
-        sam = People(private.rig.outbox, private.rig.clock)
+        sam = People(private.rig.outbox)
         flood = [asyncio.create_task(sam.sign_in(f"Sam {n}", PASSWORD, str(n))) for n in range(40)]
         for _ in range(5):
             await visitor.page("/texts")
@@ -390,7 +390,7 @@ async def test_all_nodes_know_the_same_people(tmp_path: Path) -> None:
     async with with_sam(tmp_path) as (rig, one, sam):
         store = await Store.open(f"sqlite:///{rig.path.as_posix()}", rig.clock)
         other = Private(rig, host="127.0.0.1")
-        other.login.people = People(store, rig.clock)
+        other.login.people = People(store)
         try:
             async with other.client() as there, one.client() as link:
                 assert 303 == (await sign_in(there, "Sam")).status_code

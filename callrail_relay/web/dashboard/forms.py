@@ -30,6 +30,12 @@ class Field:
         # Only a choice can be none; everything else must be filled in.
         return None if self.kind == "choice" and not words else words
 
+    def shown(self, value: object) -> str:
+        """Return a value as one would type it."""
+        if isinstance(value, list):
+            return ", ".join(map(str, value))
+        return "" if value is None else str(value)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
@@ -66,10 +72,10 @@ def values(visit: Visit, page: str, refused: Saved | None) -> dict[str, Any]:
     except SettingsError as error:
         broken = str(error)
 
-    typed = visit.form if refused else {}
+    written, typed = settings.by_key(), visit.form if refused else {}
 
     def shown(one: Field) -> dict[str, object]:
-        value, fixed, fault = editor.text(one.key, settings), editor.fixed_by(one.key), ""
+        value, fixed, fault = one.shown(written[one.key]), editor.fixed_by(one.key), ""
         if refused and one.key in typed and not fixed:
             value = typed[one.key] + typed.get(f"{one.key}.unit", "")
             fault = _named(refused.faults.get(one.key, ""))

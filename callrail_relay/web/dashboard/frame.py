@@ -201,7 +201,7 @@ class Visit:
             "has_shadow": shadow.is_on or (shadow.since is not None and now - shadow.since < RECENT),
             "here": _here(request),
             "path": request.url.path,
-            "csrf": self.session.csrf,
+            "csrf": self.session.id,
             "sandbox": dashboard.sandbox,
         }
         if "for_person" not in values:
@@ -239,7 +239,7 @@ def page(dashboard: Dashboard, show: Page) -> Endpoint:
         try:
             if posted and not form:
                 response = plain("too_large", 413)
-            elif posted and not hmac.compare_digest(form.get("csrf", "").encode(), session.csrf.encode()):
+            elif posted and not hmac.compare_digest(form.get("csrf", "").encode(), session.id.encode()):
                 response = plain("foreign_form", 403, typed=_typed(form))
             else:
                 response = await show(visit)

@@ -14,10 +14,9 @@ from callrail_relay.domain.mapper import map_direct
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.opt_outs import BadLine, read_list, write_list
 from callrail_relay.domain.people import Person, TooManyTries
-from callrail_relay.domain.routing import Route, Routes
+from callrail_relay.domain.routing import Route
 from callrail_relay.errors import NotAllowed, NotFound, RelayError, UsageError
 from callrail_relay.sentences import plural, says
-from callrail_relay.web.auth import set_cookie
 from callrail_relay.web.dashboard import forms
 from callrail_relay.web.dashboard.forms import Change
 from callrail_relay.web.dashboard.frame import UTF8_MARK, Visit, csv_file, later
@@ -49,7 +48,7 @@ async def show(visit: Visit, *, fault: str = "") -> Response:
         checked_at=report.read_at,
         checking=examiner.is_running,
         findings=report.value.findings if report.value else (),
-        numbers=_numbers(visit),
+        numbers=visit.dashboard.operations.tracking_numbers,
     )
 
 
@@ -101,7 +100,10 @@ async def reveal(visit: Visit) -> Response:
 async def show_numbers(visit: Visit, *, refused: Saved | None = None) -> Response:
     """Show which number each person or team texts from, by the names that CallRail gives them."""
     names, editor = await visit.dashboard.names(), visit.dashboard.settings
-    routes = await asyncio.to_thread(_routes, visit)
+    try:
+        routes = (await asyncio.to_thread(editor.read)).routes_table()
+    except RelayError:  # the page says what is wrong with the file
+        routes = visit.dashboard.operations.mapping.routes
     fixed = [editor.fixed_by(key) for key in ("routes", "callrail.tracking_number")]
     return await _draw(
         visit,
@@ -125,7 +127,8 @@ async def change_numbers(visit: Visit) -> Response:
 def _changed_numbers(visit: Visit, known: Iterable[Route]) -> Change:
     """Return what the form changes in the settings. Raises UsageError, SettingsError."""
     form, settings = visit.form, visit.dashboard.settings.read()
-    chosen = next((one for one in (*_routes(visit), *known) if _id(one) == form.get("number")), None)
+    routes = settings.routes_table()
+    chosen = next((one for one in (*routes, *known) if _id(one) == form.get("number")), None)
     rows = [{key: value for key, value in row if value is not None} for row in settings.routes]
     place = form.get("remove", "")
     if place.isdecimal() and int(place) < len(rows):
@@ -134,9 +137,7 @@ def _changed_numbers(visit: Visit, known: Iterable[Route]) -> Change:
         raise UsageError(say("no_number_chosen"))
     if "default" in form:
         # The gaps of the rules are filled from it: what they get from it today must stay.
-        kept = [
-            row | asdict(rule.route) for row, rule in zip(rows, settings.routes_table().rules, strict=True)
-        ]
+        kept = [row | asdict(rule.route) for row, rule in zip(rows, routes.rules, strict=True)]
         parts = {f"callrail.{name}": value for name, value in asdict(chosen).items()}
         return Change(parts | ({"routes": kept} if rows != kept else {}))
     ids = {name: id_ for name in ("team_id", "sender_id") if (id_ := form.get(name, "").strip())}
@@ -150,7 +151,7 @@ async def show_opt_outs(visit: Visit, *, bad_lines: tuple[BadLine, ...] = (), fa
         visit,
         "opt-outs",
         opt_outs=await visit.dashboard.history.opt_outs(MOST_OPT_OUTS),
-        numbers=_numbers(visit),
+        numbers=visit.dashboard.operations.tracking_numbers,
         listed=visit.form.get("list", "") if fault else "",
         bad_lines=bad_lines[:MOST_BAD_LINES],
         more_bad_lines=max(0, len(bad_lines) - MOST_BAD_LINES),
@@ -243,20 +244,9 @@ async def change_password(visit: Visit) -> Response:
 def _goes_on(visit: Visit, person: Person, words: str) -> Response:
     """Let this browser's session go on as that of *person*."""
     response = visit.back(words)
-    set_cookie(visit.request, response, replace(visit.session, person=person.name, stamp=person.stamp))
+    session = replace(visit.session, person=person.name, stamp=person.stamp)
+    visit.dashboard.login.set_cookie(visit.request, response, session)
     return response
-
-
-def _numbers(visit: Visit) -> list[str]:
-    return list(dict.fromkeys(route.tracking_number for route in visit.dashboard.operations.mapping.routes))
-
-
-def _routes(visit: Visit) -> Routes:
-    """Return the routes as in the file, or those in use if it can't be read."""
-    try:
-        return visit.dashboard.settings.read().routes_table()
-    except RelayError:
-        return visit.dashboard.operations.mapping.routes
 
 
 def _id(route: Route) -> str:
