@@ -1,16 +1,14 @@
 """Builds the services on an open store, the worker, the connection to CallRail, alerts and metrics."""
 
-import asyncio
 import contextlib
 import logging
 import platform
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from threading import Event
 
 from callrail_relay.bootstrap.context import AppContext, listener_url, sentence
 from callrail_relay.callrail.client import CallRail
@@ -227,27 +225,11 @@ def count_events(context: AppContext) -> Metrics:
     return Metrics(context.clock, context.account_ids)
 
 
-async def copy_database(source: str, target: str, begin: Begin) -> dict[str, int]:
-    """Copy a store; return the rows of each table. An interrupt ends it, and nothing was copied."""
+def copy_database(source: str, target: str, begin: Begin) -> dict[str, int]:
+    """Copy a store; return the rows of each table. Raises UsageError for an address that can't be used."""
     for name, url in (("FROM", source), ("TO", target)):
         try:
             check_database_url(url)
         except ValueError as error:
             raise UsageError(f"{name} {error}.") from error
-    stopped = Event()
-
-    def begin_unless_stopped(rows: int) -> Callable[[int], None]:
-        told = begin(rows)
-
-        def advance(count: int) -> None:
-            if stopped.is_set():
-                raise asyncio.CancelledError
-            told(count)
-
-        return advance
-
-    now = SystemClock().now()
-    try:
-        return await asyncio.to_thread(copy_store, source, target, begin_unless_stopped, now=now)
-    finally:
-        stopped.set()
+    return copy_store(source, target, begin, now=SystemClock().now())

@@ -224,7 +224,7 @@ def ask(question: str, *, default: str | None = "", hidden: bool = False) -> str
     # Typer prints the end of its question on standard output, which may be a file or a pipe.
     aside = contextlib.nullcontext() if sys.stdout.isatty() else contextlib.redirect_stdout(sys.stderr)
     try:
-        with _interruptible(), aside:
+        with interruptible(), aside:
             answer = typer.prompt(
                 printable(question), default=default, show_default=False, hide_input=hidden, err=True
             )
@@ -236,8 +236,8 @@ def ask(question: str, *, default: str | None = "", hidden: bool = False) -> str
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
-    """End what is reading at Ctrl-C: asyncio's own handler would let it wait."""
+def interruptible() -> Iterator[None]:
+    """End what doesn't await anything at Ctrl-C: asyncio's own handler would let it finish first."""
     former = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
@@ -275,7 +275,7 @@ def read_number(raw: str, option: str | None = None) -> str:
 def read_input(name: str) -> bytes:
     """Return all of a file; ``-`` is standard input. Raises NotFound."""
     try:
-        with _interruptible():
+        with interruptible():
             return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
         raise NotFound(sentence("unreadable", name=name, why=error.strerror)) from error

@@ -116,8 +116,8 @@ database_app = typer.Typer(no_args_is_help=True, help="Copy a database.")
 async def copy(source: str, target: str) -> None:
     from callrail_relay.bootstrap.wiring import copy_database
 
-    with contextlib.ExitStack() as stack:
-        copied = await copy_database(
+    with console.interruptible(), contextlib.ExitStack() as stack:
+        copied = copy_database(
             source, target, lambda rows: stack.enter_context(console.progress("Copying", rows))
         )
     document = {"tables": [{"table": table, "copied": rows} for table, rows in copied.items()]}

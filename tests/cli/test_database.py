@@ -170,18 +170,19 @@ def test_a_store_in_use_is_not_copied(both: tuple[str, str]) -> None:
     source, target = both
     fill(source)
     for served in both:
-        refused = asyncio.run(_while_serving(served, source, target))
+        refused = _while_serving(served, source, target)
         assert (4, True) == (refused.exit_code, "Stop every `serve`" in refused.stderr), refused.output
 
     assert 0 == copy(source, target).exit_code
 
 
-async def _while_serving(served: str, source: str, target: str) -> Result:
-    outbox = await Store.open(served, SystemClock(), serves=True)
-    try:
-        return await asyncio.to_thread(copy, source, target)
-    finally:
-        await outbox.close()
+def _while_serving(served: str, source: str, target: str) -> Result:
+    with asyncio.Runner() as runner:
+        outbox = runner.run(Store.open(served, SystemClock(), serves=True))
+        try:
+            return copy(source, target)
+        finally:
+            runner.run(outbox.close())
 
 
 def test_no_relay_starts_on_a_store_that_is_copied(sqlite_url: str, postgres_url: str) -> None:
@@ -191,7 +192,7 @@ def test_no_relay_starts_on_a_store_that_is_copied(sqlite_url: str, postgres_url
 
     def begin(_rows: int) -> Callable[[int], None]:
         with pytest.raises(AlreadyRunning, match="database copy"):
-            asyncio.run(_while_serving(sqlite_url, sqlite_url, postgres_url))
+            _while_serving(sqlite_url, sqlite_url, postgres_url)
         again.append(copy(sqlite_url, postgres_url))
         return lambda _: None
 
