@@ -100,7 +100,7 @@ async def served(context: AppContext, events: Events) -> AsyncIterator[tuple[Rel
     """What ``serve`` opens, in its order."""
     async with (
         open_relay(context, events, long_running=True) as relay,
-        open_worker(relay, events) as worker,
+        open_worker(relay) as worker,
         open_listeners(relay, worker) as listening,
     ):
         yield relay, worker, listening
@@ -188,7 +188,7 @@ async def test_running_relay_reads_replies_first_when_the_computer_woke(tmp_path
     async with (
         demonstrated(tmp_path, clock) as (context, sandbox),
         open_relay(context, events, long_running=True) as relay,
-        open_worker(relay, events, long_running=True) as worker,
+        open_worker(relay, long_running=True) as worker,
     ):
         delivery, polling = worker.tasks[0], worker.polling
         assert isinstance(delivery, Delivery)
@@ -217,7 +217,7 @@ async def test_text_survives_the_end_of_the_process(tmp_path: Path) -> None:
         events = Events()
         async with (
             open_relay(context, events, long_running=True) as relay,
-            open_worker(relay, events) as worker,
+            open_worker(relay) as worker,
         ):
             await worker_once(worker, events)
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx2
 
 from callrail_relay.bootstrap.context import AppContext, listener_url, load_context, sentence
-from callrail_relay.bootstrap.wiring import open_callrail, open_relay
+from callrail_relay.bootstrap.wiring import Relay, open_callrail, open_relay
 from callrail_relay.callrail.wire import read_webhook, verify
 from callrail_relay.config.loading import read_text
 from callrail_relay.config.places import private_directory
@@ -22,7 +22,6 @@ from callrail_relay.config.saving import Changes, overruled, save
 from callrail_relay.config.secrets import Found as Found  # noqa: PLC0414 - for the commands, too
 from callrail_relay.config.secrets import OsKeyring, SecretName
 from callrail_relay.config.settings import Settings
-from callrail_relay.domain.events import EventHook
 from callrail_relay.domain.inbound import Change, WebhookIntegration
 from callrail_relay.errors import SecretError, SettingsError, Unavailable
 from callrail_relay.machine.notes import read_note, write_note
@@ -140,12 +139,14 @@ def _split(keys: str) -> list[str]:
 
 
 async def open_callrail_webhooks(
-    context: AppContext, store: Store, hook: EventHook, arrived: Callable[[], None], refused: Refused
+    relay: Relay, arrived: Callable[[], None], refused: Refused
 ) -> CallRailWebhooks:
+    context = relay.context
+
     async def read() -> Sequence[str]:
         return (await find_signing_keys(context))[0]
 
-    texts = InboundTexts(store, hook, context.inbound, arrived)
+    texts = InboundTexts(relay.store, relay.hook, context.inbound, arrived)
     keys = reread(await read(), read, context.clock)
     return CallRailWebhooks(texts, keys, verify, read_webhook, refused)
 

@@ -10,7 +10,6 @@ from callrail_relay.bootstrap import credentials, wiring
 from callrail_relay.bootstrap.context import AppContext, listener_url
 from callrail_relay.bootstrap.diagnosis import checks
 from callrail_relay.bootstrap.editing import Editor
-from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.public_url import proof
 from callrail_relay.domain.routing import is_loopback
 from callrail_relay.domain.shadow import ShadowReport
@@ -21,10 +20,9 @@ from callrail_relay.service.alerts import Alerts
 from callrail_relay.service.background import Refusals
 from callrail_relay.service.delivery import Delivery, TaskGroup
 from callrail_relay.service.health import StoreProbe
-from callrail_relay.service.overview import ChangeSignal, History
+from callrail_relay.service.overview import History
 from callrail_relay.service.shadow import PassingOn, make_report
 from callrail_relay.service.tokens import new_token
-from callrail_relay.telemetry.metrics import Metrics
 from callrail_relay.web.auth import Login
 from callrail_relay.web.dashboard.frame import Dashboard
 from callrail_relay.web.private import create_private_app
@@ -43,40 +41,30 @@ class Listening:
 
 
 @asynccontextmanager
-async def open_listeners(
-    relay: wiring.Relay,
-    worker: TaskGroup,
-    *,
-    hook: EventHook = ignore,
-    metrics: Metrics | None = None,
-    signal: ChangeSignal | None = None,
-) -> AsyncIterator[Listening]:
-    """Open the public listener, and the private one if the settings have it; *signal* notifies open pages."""
+async def open_listeners(relay: wiring.Relay, worker: TaskGroup) -> AsyncIterator[Listening]:
+    """Open the public listener, and the private one if the settings have it."""
     context = relay.context
-    metrics = metrics or Metrics(context.clock)
     server, settings = context.settings.server, context.settings.dashboard
-    refusals = Refusals(context.clock, hook)
+    refusals = Refusals(context.clock, relay.hook)
     refused = refusals.count
     secret = await relay.store.write(relay_secrets.read_relay_secret, new_token())
     async with AsyncExitStack() as stack:
         stack.push_async_callback(refusals.close)
         mark = f"1.1 callrail-relay-{proof(secret, 'via')[:16]}"  # of what was passed on here
         old_url, max_age = OldUrl(mark), context.settings.delivery.max_age
-        passing_on = PassingOn(relay.store, hook, old_url.pass_on, max_age, mark)
+        passing_on = PassingOn(relay.store, relay.hook, old_url.pass_on, max_age, mark)
         for one in (old_url, passing_on):
             stack.push_async_callback(one.aclose)
         worker.tasks.append(passing_on)
         parts = PublicParts(
             intake=relay.intake,
-            webhooks=await credentials.open_callrail_webhooks(
-                context, relay.store, hook, worker.wake_all, refused
-            ),
+            webhooks=await credentials.open_callrail_webhooks(relay, worker.wake_all, refused),
             tokens=await credentials.hook_tokens(context, relay.store),
             clock=context.clock,
             wake=worker.wake,
             writable=StoreProbe(relay.store, refused).writable,
             prove=partial(proof, secret),
-            answered=metrics.answered,
+            answered=relay.metrics.answered,
             passing_on=passing_on,
             allow_addresses=server.allow_addresses,
             refused=refused,
@@ -92,9 +80,9 @@ async def open_listeners(
         await stack.enter_async_context(public)
         private_url = login_url = None
         if settings.enabled:
-            dashboard = _dashboard(relay, worker, hook, signal or ChangeSignal(), link_secret := new_token())
+            dashboard = _dashboard(relay, worker, link_secret := new_token())
             host, port = settings.host, settings.port
-            app = create_private_app(dashboard, metrics.exposition, host=host)
+            app = create_private_app(dashboard, relay.metrics.exposition, host=host)
             private = Listener(app, host=host, port=port, setting="dashboard.port", refused=refused)
             await stack.enter_async_context(private)
             private_url, login_url = private.url, f"{private.url}/login?token={dashboard.login.token}"
@@ -106,9 +94,7 @@ async def open_listeners(
         )
 
 
-def _dashboard(
-    relay: wiring.Relay, worker: TaskGroup, hook: EventHook, signal: ChangeSignal, link_secret: str
-) -> Dashboard:
+def _dashboard(relay: wiring.Relay, worker: TaskGroup, link_secret: str) -> Dashboard:
     context = relay.context
 
     async def compare() -> ShadowReport:
@@ -135,10 +121,10 @@ def _dashboard(
         read_url=read_url,
         # A person's decision may let any text be sent, even if nothing that comes in could.
         wake=worker.wake_all,
-        signal=signal,
+        signal=relay.signal,
         link_secret=link_secret,
         sandbox=is_loopback(urlsplit(context.settings.callrail.api_url).hostname or ""),
-        settings=Editor(context, lambda changed: _take_up(changed, relay, worker, dashboard), hook),
+        settings=Editor(context, lambda changed: _take_up(changed, relay, worker, dashboard), relay.hook),
         read_names=read_names,
     )
     return dashboard

@@ -20,7 +20,6 @@ from callrail_relay.config.places import file_stamp, private_directory
 from callrail_relay.config.saving import overruled, put_back, update
 from callrail_relay.config.secrets import SecretName
 from callrail_relay.config.settings import Settings
-from callrail_relay.domain.events import EventHook
 from callrail_relay.domain.tunnels import WAYS, Kind, Tunnel, explain
 from callrail_relay.errors import NotFound, RelayError, SettingsError, Unavailable
 from callrail_relay.machine import tunnels
@@ -39,9 +38,7 @@ _IS_DONE = ("already exists", "already configured to route to your tunnel")
 find_program = tunnels.find_program
 
 
-def keep_tunnel(
-    relay: Relay, hook: EventHook, listening: Listening, wake: Callable[[], None]
-) -> TunnelKeeper:
+def keep_tunnel(relay: Relay, listening: Listening, wake: Callable[[], None]) -> TunnelKeeper:
     """Return the task that keeps the tunnel up and follows the public URL's settings, then calls *wake*."""
     context, address = relay.context, relay.public_address
     path, settings, stamp = context.config_path, context.settings, context.stamp
@@ -85,7 +82,7 @@ def keep_tunnel(
 
     settle()
     note = partial(tunnels.note_state, private_directory(context.data))
-    keeper = TunnelKeeper(relay.store, hook, wanted, start, note, forget_url, address)
+    keeper = TunnelKeeper(relay.store, relay.hook, wanted, start, note, forget_url, address)
     return keeper
 
 

@@ -16,7 +16,7 @@ from callrail_relay.clock import Clock, SystemClock
 from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
 from callrail_relay.config.types import check_database_url
-from callrail_relay.domain.events import EventHook, ignore
+from callrail_relay.domain.events import EventHook, every, ignore
 from callrail_relay.domain.health import Facts
 from callrail_relay.errors import SettingsError, UsageError
 from callrail_relay.machine.addresses import fetch
@@ -32,6 +32,7 @@ from callrail_relay.service.alerts import Alerts, SendAlerts
 from callrail_relay.service.delivery import Delivery, TaskGroup
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
+from callrail_relay.service.overview import ChangeSignal
 from callrail_relay.service.people import People
 from callrail_relay.service.public_address import PublicAddress, PublicAddressWatch
 from callrail_relay.service.reconciliation import Reconciliation
@@ -49,6 +50,9 @@ UNUSED = "unused-settings.json"  # the note of which settings in the file a runn
 class Relay:
     context: AppContext  # with the settings that are in use: some can be changed while it runs
     store: Store
+    hook: EventHook
+    metrics: Metrics  # of all events
+    signal: ChangeSignal  # of any event, for open pages
     intake: Intake
     operations: Operations
     people: People
@@ -73,10 +77,12 @@ def log_events(context: AppContext) -> EventHook:
 
 @asynccontextmanager
 async def open_relay(
-    context: AppContext, hook: EventHook = ignore, *, long_running: bool = False
+    context: AppContext, tell: EventHook = ignore, *, long_running: bool = False
 ) -> AsyncIterator[Relay]:
-    """Open the services on a store. Others can see that a *long_running* one serves it."""
-    server = context.settings.server
+    """Open the services on a store; *tell* gets each event. Others can see that a *long_running* one runs."""
+    server, signal = context.settings.server, ChangeSignal()
+    metrics = Metrics(context.clock, context.account_ids if long_running else ())
+    hook = every(tell, metrics, signal)
     ask_outside = partial(fetch, from_outside=True)
     file, allowed = context.store_file, context.settings.database.allow_network_drive
     if file is not None and not allowed and (kind := network_drive(file)) is not None:
@@ -89,6 +95,9 @@ async def open_relay(
         yield Relay(
             context=context,
             store=store,
+            hook=hook,
+            metrics=metrics,
+            signal=signal,
             intake=Intake(store, context.mapping, random=context.random, clock=context.clock, hook=hook),
             operations=Operations(store, context.account_ids, context.mapping, context.tracking_numbers),
             people=People(store),
@@ -113,11 +122,9 @@ def synced_store(context: AppContext) -> str | None:
 
 
 @asynccontextmanager
-async def open_worker(
-    relay: Relay, hook: EventHook = ignore, *, long_running: bool = False
-) -> AsyncIterator[TaskGroup]:
+async def open_worker(relay: Relay, *, long_running: bool = False) -> AsyncIterator[TaskGroup]:
     """Open a worker; a *long_running* one polls before it sends, and does what goes on beside delivery."""
-    context, store = relay.context, relay.store
+    context, store, hook = relay.context, relay.store, relay.hook
     file = context.store_file
     names = private_directory(context.data) if file is None else presence.names_of_store(file)
     async with open_callrail(context, clock=store.clock) as callrail:
@@ -145,14 +152,14 @@ async def open_worker(
                     detector.woken.append(lambda _: polling.begin_again())
                 hold = keep_awake.hold if context.settings.server.keep_awake else None
                 worker.tasks.append(background.SleepWatch(store, hook, detector, worker.wake_all, hold))
-                worker.tasks += _others(relay, callrail, hook)
+                worker.tasks += _others(relay, callrail)
             yield worker
 
 
-def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[background.PeriodicTask]:
+def _others(relay: Relay, callrail: CallRail) -> list[background.PeriodicTask]:
     """Return the tasks beside delivery that the settings ask for. Raises SettingsError."""
-    context, store, tell = relay.context, relay.store, alert_sender(relay.context)
-    free_bytes = partial(_free_bytes, context.data)
+    context, store, hook = relay.context, relay.store, relay.hook
+    tell, free_bytes = alert_sender(context), partial(_free_bytes, context.data)
     others: list[background.PeriodicTask] = [
         background.Connection(store, hook, callrail, context.account_ids),
         Alerts(store, hook, relay.facts, tell, context.alerts, platform.node(), free_bytes),
@@ -219,10 +226,6 @@ async def try_alerts(context: AppContext) -> tuple[AppriseChannels, list[str]]:
         raise SettingsError(sentence("no_channel", path=context.config_path))
     title, words = "callrail-relay: a test", sentence("test_alert")
     return found, await found.pass_on(title, words, found.names, "warning")
-
-
-def count_events(context: AppContext) -> Metrics:
-    return Metrics(context.clock, context.account_ids)
 
 
 def copy_database(source: str, target: str, begin: Begin) -> dict[str, int]:

@@ -61,30 +61,25 @@ async def _serve(context: "AppContext", *, show_hook_url: bool, sandbox: bool) -
     from callrail_relay.bootstrap import credentials
     from callrail_relay.bootstrap.listeners import check_listening, open_listeners
     from callrail_relay.bootstrap.tunnels import keep_tunnel
-    from callrail_relay.bootstrap.wiring import count_events, log_events, open_relay, open_worker
+    from callrail_relay.bootstrap.wiring import log_events, open_relay, open_worker
     from callrail_relay.cli.render import Narrator
-    from callrail_relay.domain.events import every
-    from callrail_relay.service.overview import ChangeSignal
 
     context.require_route()
     context.require_terms()
-    metrics = count_events(context)
-    signal = ChangeSignal()
     tell, log = log_events(context), context.settings.log
     narrator = None
     if sys.stderr.isatty() and log.format == "auto" and log.level == "info" and not given.as_json:
         tell = narrator = Narrator(context.clock)
-    hook = every(tell, metrics, signal)
     async with (
         stop_signal() as stopped,
-        open_relay(context, hook, long_running=True) as relay,
+        open_relay(context, tell, long_running=True) as relay,
         nullcontext() if narrator is None else _narrating(narrator, relay),
     ):
         # A store that can only be read would refuse every text: better to say so now.
         await relay.store.write_probe()
         async with (
-            open_worker(relay, hook, long_running=True) as worker,
-            open_listeners(relay, worker, hook=hook, metrics=metrics, signal=signal) as listening,
+            open_worker(relay, long_running=True) as worker,
+            open_listeners(relay, worker) as listening,
         ):
             if given.as_json:
                 console.print_json({"public_url": listening.public_url, "private_url": listening.private_url})
@@ -97,12 +92,12 @@ async def _serve(context: "AppContext", *, show_hook_url: bool, sandbox: bool) -
                 url = credentials.hook_url(context.settings, token, listening.public_url)
                 say(sentence("hook_of_run", url=url))
             if not sandbox:  # otherwise IF3's texts would come here, and go nowhere
-                worker.tasks.append(keep_tunnel(relay, hook, listening, worker.wake_all))
+                worker.tasks.append(keep_tunnel(relay, listening, worker.wake_all))
             # What is loaded by now stays. Collecting garbage in it would stop everything for 30 ms.
             gc.freeze()
             running = asyncio.create_task(worker.run())
             waiting = asyncio.create_task(stopped.wait())
-            checking = asyncio.create_task(check_listening(listening.public_url, context.clock, hook))
+            checking = asyncio.create_task(check_listening(listening.public_url, context.clock, relay.hook))
             await asyncio.wait((running, waiting, checking), return_when=asyncio.FIRST_COMPLETED)
             waiting.cancel()
             # What is in progress finishes first.

@@ -21,7 +21,6 @@ from callrail_relay.config.loading import load
 from callrail_relay.config.saving import update
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.outbox import presence
-from callrail_relay.service.overview import ChangeSignal
 from tests.support.clock import ManualClock
 from tests.web.made_up import SentByZap
 
@@ -140,11 +139,10 @@ async def _parts(
             context = replace(context, clock=clock)
         if prepare is not None:
             prepare(context)
-        signal = ChangeSignal()
         async with (
-            open_relay(context, signal, long_running=True) as relay,
-            open_worker(relay, signal, long_running=long_running) as worker,
-            open_listeners(relay, worker, signal=signal) as listening,
+            open_relay(context, long_running=True) as relay,
+            open_worker(relay, long_running=long_running) as worker,
+            open_listeners(relay, worker) as listening,
             anyio.create_task_group() as tasks,
         ):
             if deliver:
