@@ -47,7 +47,6 @@ def _failing(fault: RelayError) -> Check:
 def checks(relay: wiring.Relay) -> list[tuple[str, Check]]:
     """Return everything that must be true, in the order in which it's best fixed."""
     context = relay.context
-    probe = health.StoreProbe(relay.store)
 
     async def space() -> str:
         free = shutil.disk_usage(private_directory(context.data)).free
@@ -72,7 +71,7 @@ def checks(relay: wiring.Relay) -> list[tuple[str, Check]]:
 
     return [
         *_settings_checks(context, relay),
-        ("store", lambda: health.check_store(relay.store, probe)),
+        ("store", lambda: health.check_store(relay.store)),
         ("place", lambda: _check_place(context)),
         ("disk", space),
         ("files", lambda: _check_files(relay)),

@@ -206,10 +206,6 @@ class Retention(PeriodicTask):
 Refused = Callable[[str], None]  # takes one of a few reasons, and nothing from the request itself
 
 
-def uncounted(_reason: str) -> None:
-    pass
-
-
 @dataclass(eq=False)
 class Refusals:
     """Counts refused requests by reason: logs the first at once, and those that follow once a minute."""

@@ -14,7 +14,7 @@ from callrail_relay.errors import RefusedByCallRail, RelayError, Unavailable, Wa
 from callrail_relay.outbox import budget, times
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import at, plural, point_words, roughly, span
-from callrail_relay.service.background import Refused, uncounted
+from callrail_relay.service.background import Refused
 from callrail_relay.service.operations import Operations
 
 PROBE_INTERVAL = timedelta(seconds=1)  # anyone may ask about the store, and must not keep the disk busy
@@ -74,7 +74,7 @@ async def run_checks(checks: Checks) -> HealthReport:
 class StoreProbe:
     """Whether the store can be written now. *refused* gets errors that are reported nowhere else."""
 
-    def __init__(self, store: Store, refused: Refused = uncounted) -> None:
+    def __init__(self, store: Store, refused: Refused) -> None:
         self._store = store
         self._refused = refused
         self._answer = Cached(self._write, PROBE_INTERVAL, store.clock)
@@ -99,11 +99,10 @@ CLOCK_MARGIN = timedelta(minutes=1)
 POLL_MARGIN = timedelta(minutes=5)  # a poll for replies takes a while, and may wait its turn
 
 
-async def check_store(store: Store, probe: StoreProbe) -> str:
+async def check_store(store: Store) -> str:
     """Check that the store can be written, and that no message in it is later than the clock."""
     now, latest = await store.now(), await store.read(times.latest_instant)
-    if not await probe.writable():
-        raise Unavailable(says("not_writable", store=store.name))
+    await store.write_probe()
     if latest > now + CLOCK_MARGIN:
         raise CheckWarning(says("clock", store=store.name, latest=instant(latest), now=instant(now)))
     return says("writable", store=store.name)

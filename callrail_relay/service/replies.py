@@ -14,7 +14,7 @@ from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import replies as store_replies
 from callrail_relay.outbox.inbound import ingest
 from callrail_relay.outbox.store import Store
-from callrail_relay.service.background import PeriodicTask, Refused, uncounted
+from callrail_relay.service.background import PeriodicTask, Refused
 from callrail_relay.service.reconciliation import report_settled
 
 SIGNATURE_HEADER = "Signature"
@@ -69,7 +69,7 @@ class CallRailWebhooks:
     keys: Cached[Sequence[str]]
     verify: Callable[[Iterable[str], bytes, str], bool]  # a header signs a body with one of the keys
     read: Callable[[bytes, str | None], inbound.CallRailText | None]  # None for a body without a text
-    refused: Refused = uncounted
+    refused: Refused
 
     async def take(
         self, body: bytes, *, signature: str | None, content_type: str | None, event: str | None = None

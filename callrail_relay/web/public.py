@@ -23,7 +23,7 @@ from callrail_relay.clock import Clock
 from callrail_relay.domain.public_url import read_address
 from callrail_relay.domain.shadow import Passed, PassOn
 from callrail_relay.errors import Unavailable
-from callrail_relay.service.background import Refused, uncounted
+from callrail_relay.service.background import Refused
 from callrail_relay.service.intake import Intake, NotStored
 from callrail_relay.service.replies import EVENT, SIGNATURE_HEADER, CallRailWebhooks
 from callrail_relay.service.shadow import PassingOn
@@ -60,8 +60,8 @@ class PublicParts:
     prove: Callable[[str], str]  # answers a nonce as only this relay can
     answered: Answered
     passing_on: PassingOn  # in shadow mode; it marks each request, and one that comes back is refused
-    allow_addresses: Sequence[Network] = ()  # if there are any, only these may post to IF3's webhook
-    refused: Refused = uncounted
+    allow_addresses: Sequence[Network]  # if there are any, only these may post to IF3's webhook
+    refused: Refused
 
 
 def client_address(request: HTTPConnection) -> str:

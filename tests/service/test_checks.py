@@ -15,7 +15,6 @@ from callrail_relay.service.health import (
     NO_SPACE,
     CheckWarning,
     Remembered,
-    StoreProbe,
     check_accounts,
     check_clock,
     check_relay,
@@ -67,12 +66,15 @@ def test_a_clock_that_is_wrong_is_told(seconds: int, words: str | None) -> None:
 
 
 async def test_store_that_can_be_written_is_well(tmp_path: Path) -> None:
-    """It is named; where it cannot be written the disk, the rights and the server are to be looked at."""
+    """It is named; where it cannot be written, the store's own words say why."""
     async with open_rig(tmp_path, patience=0) as rig:
-        detail = await check_store(rig.outbox, StoreProbe(rig.outbox))
+        detail = await check_store(rig.outbox)
         assert detail.endswith("relay.db can be written to.")
-        with rig.failing_store(), pytest.raises(Unavailable, match=r"relay\.db can't be written to; check"):
-            await check_store(rig.outbox, StoreProbe(rig.outbox))
+        with (
+            rig.failing_store(),
+            pytest.raises(Unavailable, match=r"relay\.db is locked by another program"),
+        ):
+            await check_store(rig.outbox)
 
 
 async def test_clock_behind_the_newest_message_is_a_warning(tmp_path: Path) -> None:
@@ -82,7 +84,7 @@ async def test_clock_behind_the_newest_message_is_a_warning(tmp_path: Path) -> N
         rig.clock.advance(timedelta(hours=-1))
 
         with pytest.raises(CheckWarning, match=r"newest message is from .* and the clock shows"):
-            await check_store(rig.outbox, StoreProbe(rig.outbox))
+            await check_store(rig.outbox)
 
 
 async def test_relay_that_does_not_run_is_a_failure(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ async def test_fault_of_the_program_is_not_taken_for_a_finding() -> None:
 async def test_probe_writes_at_most_once_in_its_interval(tmp_path: Path) -> None:
     """Who asks often gets the last answer; a failing store is seen after a second, and so is its return."""
     async with open_rig(tmp_path, patience=0) as rig:
-        probe = StoreProbe(rig.outbox)
+        probe = StoreProbe(rig.outbox, lambda _reason: None)
         assert await probe.writable()
         with rig.failing_store():
             assert await probe.writable()
@@ -85,7 +85,7 @@ async def test_probe_writes_at_most_once_in_its_interval(tmp_path: Path) -> None
 async def test_a_write_that_failed_is_seen_at_once(tmp_path: Path) -> None:
     """Before the probe writes again; it recovers by itself when the probe can."""
     async with open_rig(tmp_path, patience=0) as rig:
-        probe = StoreProbe(rig.outbox)
+        probe = StoreProbe(rig.outbox, lambda _reason: None)
         assert await probe.writable()
         with rig.failing_store(), pytest.raises(Unavailable):
             await rig.accept()
@@ -97,7 +97,7 @@ async def test_a_write_that_failed_is_seen_at_once(tmp_path: Path) -> None:
 async def test_clock_set_back_does_not_freeze_the_probe(tmp_path: Path) -> None:
     """An answer grows old whatever the wall clock shows."""
     async with open_rig(tmp_path, patience=0) as rig:
-        probe = StoreProbe(rig.outbox)
+        probe = StoreProbe(rig.outbox, lambda _reason: None)
         assert await probe.writable()
         rig.clock.set(rig.clock.now() - timedelta(hours=1))
         rig.clock.advance(PROBE_INTERVAL)

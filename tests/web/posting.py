@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from callrail_relay.callrail.wire import read_webhook, verify
 from callrail_relay.machine.addresses import OldUrl
-from callrail_relay.service.background import Refused, uncounted
+from callrail_relay.service.background import Refused
 from callrail_relay.service.health import StoreProbe
 from callrail_relay.service.replies import CallRailWebhooks, InboundTexts
 from callrail_relay.service.shadow import PassingOn
@@ -61,7 +61,7 @@ def public_app(
     signing_keys: Sequence[str] = (SIGNING_KEY,),
     read_keys: Callable[[], Awaitable[Sequence[str]]] | None = None,
     answered: Answered = lambda *_: None,
-    refused: Refused = uncounted,
+    refused: Refused = lambda _reason: None,
     passing_on: PassingOn | None = None,
 ) -> ASGIApp:
     async def unchanged() -> Sequence[HookToken]:
@@ -80,7 +80,7 @@ def public_app(
             tokens=HookTokens(tokens, read or unchanged, rig.clock),
             clock=rig.clock,
             wake=wake,
-            writable=StoreProbe(rig.outbox).writable,
+            writable=StoreProbe(rig.outbox, refused).writable,
             prove=lambda nonce: f"<{nonce}>",
             answered=answered,
             passing_on=passing_on or _passing_on(rig, OldUrl(MARK)),
