@@ -247,11 +247,11 @@ async def _why_silent(context: AppContext, manager: Manager) -> str | None:
     return fault
 
 
-def read_state(kind: Kind, context: AppContext | None) -> ServiceState:
+def read_state(kind: Kind, config: Path | None) -> ServiceState:
     """Return the state; since when it runs, the relay itself says if the system doesn't."""
     state = find_manager(kind).state()
-    with suppress(RelayError):
-        if state.running and state.since is None and context and (server := _server(context)):
+    with suppress(RelayError):  # the service may still run with settings that it has read
+        if state.running and state.since is None and (server := _server(load_context(config))):
             return replace(state, since=server.since)
     return state
 
@@ -264,7 +264,7 @@ async def restart(kind: Kind, config: Path | None) -> tuple[ServiceState, str | 
     channels(context, "alerts.urls")
     manager.restart()
     fault = await _why_silent(context, manager)
-    return read_state(kind, context), fault
+    return read_state(kind, config), fault
 
 
 def uninstall(kind: Kind) -> tuple[str, ...]:

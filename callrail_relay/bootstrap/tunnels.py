@@ -185,7 +185,7 @@ async def _restart_system_service(context: AppContext) -> None:
     """Restart the system service: it has a copy of the settings, which systemd makes when it starts."""
     kind = service_setup.Kind.SYSTEMD_SYSTEM
     is_its_own = sys.platform == "linux" and context.config_path == service_setup.SYSTEM_CONFIG
-    if is_its_own and service_setup.read_state(kind, None).installed:
+    if is_its_own and service_setup.find_manager(kind).state().installed:
         await service_setup.restart(kind, context.config_path)
 
 

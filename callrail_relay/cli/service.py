@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from callrail_relay.cli import console
-from callrail_relay.cli.console import command, given, load_context, say, sentence, show
+from callrail_relay.cli.console import command, given, say, sentence, show
 from callrail_relay.clock import SystemClock
 from callrail_relay.domain.message import as_json
 from callrail_relay.errors import NotFound, RelayError, Unavailable, UsageError
@@ -39,7 +39,7 @@ async def install(
         return
     wrote, fault = await _install(chosen, yes=yes)
     if given.as_json or fault is None:
-        state = service_setup.read_state(chosen, service_setup.load_for(chosen, given.config))
+        state = service_setup.read_state(chosen, given.config)
         show({**as_json(state), "wrote": wrote}, sentence("service_installed"))
     if fault is not None:
         raise Unavailable(sentence("installed_fault", fault=fault))
@@ -99,11 +99,7 @@ async def uninstall(system: bool = False, yes: bool = False) -> None:
 async def status(system: bool = False) -> int:
     from callrail_relay.bootstrap import service_setup
 
-    kind = service_setup.find_kind(system=system or None)
-    context = None
-    with suppress(RelayError):  # the service may still run with what it has read
-        context = load_context() if kind != "systemd-system" else None
-    state = service_setup.read_state(kind, context)
+    state = service_setup.read_state(service_setup.find_kind(system=system or None), given.config)
     show(as_json(state), _sentence(state))
     if state.running:
         return 0
