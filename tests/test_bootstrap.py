@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from threading import Event
 from unittest.mock import patch
@@ -469,20 +470,21 @@ async def test_rotation_keeps_the_former_secret_for_a_day(tmp_path: Path) -> Non
     context = await with_token_in_file(tmp_path)
     clock = context.clock
     assert isinstance(clock, ManualClock)
-    running = await hook_tokens(context)
-    assert [HookToken(value="first")] == await read_hook_tokens(context)
+    async with open_relay(context) as relay:
+        running = await hook_tokens(context, relay.store)
+        assert [HookToken(value="first")] == await read_hook_tokens(context)
 
-    rotation = await rotate_hook_token(context)
-    clock.advance(10)
+        rotation = await rotate_hook_token(context)
+        clock.advance(10)
 
-    assert clock.now() + GRACE - timedelta(seconds=10) == rotation.former_until
-    assert "secrets.toml" in rotation.place
-    assert rotation.token == await require_hook_token(context)
-    assert await running.opens(rotation.token)
-    assert await running.opens("first")
-    clock.advance(GRACE)
-    assert not await running.opens("first")
-    assert await running.opens(rotation.token)
+        assert clock.now() + GRACE - timedelta(seconds=10) == rotation.former_until
+        assert "secrets.toml" in rotation.place
+        assert rotation.token == await require_hook_token(context)
+        assert await running.opens(rotation.token)
+        assert await running.opens("first")
+        clock.advance(GRACE)
+        assert not await running.opens("first")
+        assert await running.opens(rotation.token)
 
 
 async def test_promised_day_begins_with_the_rotation(tmp_path: Path) -> None:
@@ -557,13 +559,14 @@ async def test_two_rotations_in_one_day_keep_both_promises(tmp_path: Path) -> No
     context = await with_token_in_file(tmp_path)
     clock = context.clock
     assert isinstance(clock, ManualClock)
-    running = await hook_tokens(context)
-    for _ in range(2):
-        await rotate_hook_token(context)
-        clock.advance(timedelta(hours=1))
+    async with open_relay(context) as relay:
+        running = await hook_tokens(context, relay.store)
+        for _ in range(2):
+            await rotate_hook_token(context)
+            clock.advance(timedelta(hours=1))
 
-    assert await running.opens(await require_hook_token(context))
-    assert await running.opens("first")
+        assert await running.opens(await require_hook_token(context))
+        assert await running.opens("first")
 
 
 async def test_rotation_without_a_store_changes_nothing(tmp_path: Path) -> None:
@@ -592,9 +595,10 @@ async def test_secret_of_the_environment_is_rotated_by_its_owner(
 async def test_missing_secret_is_told(tmp_path: Path) -> None:
     """A relay without one does not start."""
     context = load_context(tmp_path / "config.toml", must_exist=False)
-    for attempt in (hook_tokens, require_hook_token, rotate_hook_token):
-        with pytest.raises(SecretError, match="webhook secret"):
-            await attempt(context)
+    async with open_relay(context) as relay:
+        for attempt in (partial(hook_tokens, store=relay.store), require_hook_token, rotate_hook_token):
+            with pytest.raises(SecretError, match="webhook secret"):
+                await attempt(context)
 
 
 async def test_locked_keyring_does_not_close_the_webhook(
@@ -602,16 +606,17 @@ async def test_locked_keyring_does_not_close_the_webhook(
 ) -> None:
     """What was known stays good when it cannot be read again."""
     context = await with_token_in_file(tmp_path)
-    running = await hook_tokens(context)
-    assert isinstance(context.clock, ManualClock)
-    context.clock.advance(10)
+    async with open_relay(context) as relay:
+        running = await hook_tokens(context, relay.store)
+        assert isinstance(context.clock, ManualClock)
+        context.clock.advance(10)
 
-    async def locked(_name: SecretName) -> None:
-        raise SecretError("The keyring is locked.")
+        async def locked(_name: SecretName) -> None:
+            raise SecretError("The keyring is locked.")
 
-    monkeypatch.setattr(context.secrets, "find", locked)
-    assert not await running.opens("wrong")
-    assert await running.opens("first")
+        monkeypatch.setattr(context.secrets, "find", locked)
+        assert not await running.opens("wrong")
+        assert await running.opens("first")
 
 
 async def test_former_secret_that_cannot_be_read_is_passed_over(

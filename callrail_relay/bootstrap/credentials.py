@@ -105,11 +105,11 @@ async def rotate_hook_token(context: AppContext, *, at_once: bool = False) -> Ro
     return Rotation(token, place, None if at_once else until)
 
 
-async def hook_tokens(context: AppContext, store: Store | None = None) -> HookTokens:
+async def hook_tokens(context: AppContext, store: Store) -> HookTokens:
     """Return the public listener's tokens; ended ones are in *store*. Raises SecretError without any."""
-    read_ended = None if store is None else partial(store.read, relay_secrets.read_ended_tokens)
     await require_hook_token(context)
     read = partial(read_hook_tokens, context)
+    read_ended = partial(store.read, relay_secrets.read_ended_tokens)
     return HookTokens(await read(), read, context.clock, read_ended)
 
 

@@ -76,11 +76,9 @@ class HookTokens:
     """The tokens that open the webhook: the current one, and for a while the former ones."""
 
     def __init__(
-        self, tokens: Sequence[HookToken], read: ReadTokens, clock: Clock, read_ended: ReadEnded | None = None
+        self, tokens: Sequence[HookToken], read: ReadTokens, clock: Clock, read_ended: ReadEnded
     ) -> None:
         async def ended() -> Collection[str]:
-            if read_ended is None:
-                return ()
             # Without an answer the text can't be stored either, and is refused with 503.
             async with asyncio.timeout(ANSWER_IN):
                 return await read_ended()

@@ -33,9 +33,13 @@ class Place:
         return self.tokens
 
 
+async def none_ended() -> Collection[str]:
+    return ()
+
+
 def make_tokens(clock: ManualClock) -> tuple[HookTokens, Place]:
     place = Place(HookToken(value="first"))
-    return HookTokens(place.tokens, place, clock), place
+    return HookTokens(place.tokens, place, clock, none_ended), place
 
 
 def test_tokens_are_long_random_and_fit_for_a_url() -> None:
@@ -107,7 +111,7 @@ async def test_requests_that_come_while_it_looks_wait_for_what_it_finds() -> Non
         await found.wait()
         return [HookToken(value="second")]
 
-    tokens = HookTokens([HookToken(value="first")], read, clock)
+    tokens = HookTokens([HookToken(value="first")], read, clock, none_ended)
     clock.advance(REREAD)
     first = asyncio.create_task(tokens.opens("second"))
     await looking.wait()
@@ -140,7 +144,7 @@ async def test_failing_look_is_not_repeated_at_once() -> None:
         looks += 1
         raise SecretError("Broken.")
 
-    tokens = HookTokens([HookToken(value="first")], read, clock)
+    tokens = HookTokens([HookToken(value="first")], read, clock, none_ended)
     clock.advance(REREAD)
 
     assert not await tokens.opens("wrong")

@@ -70,6 +70,9 @@ def public_app(
     async def same_keys() -> Sequence[str]:
         return signing_keys
 
+    async def none_ended() -> Sequence[str]:
+        return ()
+
     keys = reread(signing_keys, read_keys or same_keys, rig.clock)
     texts = InboundTexts(rig.outbox, rig.events, rig.inbound, wake)
     webhooks = CallRailWebhooks(texts, keys, verify, read_webhook, refused)
@@ -77,7 +80,7 @@ def public_app(
         PublicParts(
             intake=rig.intake,
             webhooks=webhooks,
-            tokens=HookTokens(tokens, read or unchanged, rig.clock),
+            tokens=HookTokens(tokens, read or unchanged, rig.clock, none_ended),
             clock=rig.clock,
             wake=wake,
             writable=StoreProbe(rig.outbox, refused).writable,
