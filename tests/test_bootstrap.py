@@ -50,6 +50,7 @@ from callrail_relay.errors import (
 )
 from callrail_relay.outbox import engine, relay_secrets
 from callrail_relay.outbox.copying import copy_store
+from callrail_relay.service.background import SleepWatch
 from callrail_relay.service.delivery import Delivery, TaskGroup
 from callrail_relay.service.health import RELAY, HealthReport, run_checks
 from callrail_relay.service.tokens import GRACE, REREAD, HookToken, digest
@@ -206,6 +207,8 @@ async def test_running_relay_reads_replies_first_when_the_computer_woke(tmp_path
         await delivery.settle()
 
         assert (0, 1) == (before, len(sandbox.simulator.texts))
+        [watch] = [task for task in worker.tasks if isinstance(task, SleepWatch)]
+        await watch.turn()
         assert [3600] == [event.seconds for event in events.of(ComputerSlept)]
 
 

@@ -149,9 +149,10 @@ async def open_worker(relay: Relay, *, long_running: bool = False) -> AsyncItera
                 delivery.about_to_claim = detector.look
                 if polling := worker.polling:
                     worker.tasks.append(polling)
-                    detector.woken.append(lambda _: polling.begin_again())
+                    detector.woken.append(polling.begin_again)
+                detector.woken.append(worker.wake_all)
                 hold = keep_awake.hold if context.settings.server.keep_awake else None
-                worker.tasks.append(background.SleepWatch(store, hook, detector, worker.wake_all, hold))
+                worker.tasks.append(background.SleepWatch(store, hook, detector, hold))
                 worker.tasks += _others(relay, callrail)
             yield worker
 

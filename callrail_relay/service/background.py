@@ -242,29 +242,28 @@ class SleepDetector:
 
     every = float("inf")  # seconds between two checks at most, unless something stopped this process
 
-    def __init__(self, clock: Clock, *woken: Callable[[Slept], None]) -> None:
+    def __init__(self, clock: Clock, *woken: Callable[[], None]) -> None:
         self._clock = clock
         self._last = clock.now(), clock.awake()
         self.woken = list(woken)
+        self.untold: Slept | None = None  # until SleepWatch reports it
 
     def look(self) -> None:
         (last, awake), self._last = self._last, (self._clock.now(), self._clock.awake())
         now, still_awake = self._last
         passed, awake = now - last, min(still_awake - awake, self.every)
         if guards.slept(passed, awake):
-            slept = Slept(round(passed.total_seconds() - awake), now)
+            self.untold = Slept(round(passed.total_seconds() - awake), now)
             for on_wake in self.woken:
-                on_wake(slept)
+                on_wake()
 
 
 @dataclass(eq=False)
 class SleepWatch(PeriodicTask):
     """Checks while nothing comes in, reports each sleep, and lets *hold* keep the computer awake."""
 
-    detector: SleepDetector
-    woken: Callable[[], None]
+    detector: SleepDetector  # its *woken* must wake this task
     hold: Callable[[], None] | None  # raises Unavailable
-    _untold: Slept | None = field(default=None, init=False)
     _fault: str | None = field(default=None, init=False)
     _hold_at: datetime | None = field(default=None, init=False)
 
@@ -272,13 +271,13 @@ class SleepWatch(PeriodicTask):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.detector.woken.append(self._woke)
         self.detector.every = self.look.total_seconds()
 
     async def turn(self) -> None:
         self.detector.look()
-        if (slept := self._untold) is not None:
-            self._untold = None
+        slept, self.detector.untold = self.detector.untold, None
+        if slept is not None:
+            self.hook(events.ComputerSlept(seconds=slept.seconds))
             await self.store.note(slept=slept)
         now = self._clock.now()
         if self.hold is None or (self._hold_at is not None and now < self._hold_at):
@@ -289,8 +288,3 @@ class SleepWatch(PeriodicTask):
             if str(error) != self._fault:
                 self.hook(events.KeepAwakeFailed(reason=str(error)))
             self._fault, self._hold_at = str(error), now + HOLD_AGAIN
-
-    def _woke(self, slept: Slept) -> None:
-        self._untold = slept
-        self.hook(events.ComputerSlept(seconds=slept.seconds))
-        self.woken()

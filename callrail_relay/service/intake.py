@@ -8,7 +8,6 @@ from random import Random
 from callrail_relay.clock import Clock
 from callrail_relay.domain import events, guards, mapper
 from callrail_relay.domain.events import EventHook, ignore
-from callrail_relay.domain.health import Slept
 from callrail_relay.domain.message import Source, uuid7
 from callrail_relay.domain.shadow import PassOn
 from callrail_relay.errors import Unavailable
@@ -142,6 +141,6 @@ class Intake:
             self._hook(events.MessageAccepted(**known, status=one.status, reasons=reasons))
         return Receipt(submission_id=id_, accepted=tuple(accepted))
 
-    def _woke(self, _slept: Slept) -> None:
+    def _woke(self) -> None:
         """Tell the guards that senders may repeat what got no answer."""
         self._woke_at = self.store.clock.now() - guards.NOTICED_WITHIN

@@ -34,7 +34,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 
 
 def watch_of(rig: Rig, hold: object = None) -> SleepWatch:
-    return SleepWatch(rig.outbox, rig.events, rig.intake.sleep, lambda: None, hold)  # type: ignore[arg-type]  # a test's
+    return SleepWatch(rig.outbox, rig.events, rig.intake.sleep, hold)  # type: ignore[arg-type]  # a test's
 
 
 def held_back(rig: Rig) -> tuple[Delivery, SleepDetector, Polling]:
@@ -43,7 +43,7 @@ def held_back(rig: Rig) -> tuple[Delivery, SleepDetector, Polling]:
     delivery, detector = rig.delivery(closed=closed), rig.intake.sleep
     delivery.about_to_claim = detector.look
     polling = polling_of(rig, closed=closed, opened=delivery.wake)
-    detector.woken.append(lambda _: polling.begin_again())
+    detector.woken.append(polling.begin_again)
     return delivery, detector, polling
 
 
