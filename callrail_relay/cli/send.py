@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ async def send(
     from callrail_relay.bootstrap.wiring import open_relay, open_worker
     from callrail_relay.cli.render import print_message
     from callrail_relay.domain.mapper import map_direct
-    from callrail_relay.service.dispatch import DeliveryResult, deliver
+    from callrail_relay.service.dispatch import deliver
 
     if message == "-":
         message = _read_words()
@@ -58,17 +58,14 @@ async def send(
         [accepted] = (await relay.intake.accept(relay.intake.direct(draft)))[0].accepted
         if wait:
             span, ids = timedelta(seconds=timeout), [accepted.message_id]
-            with _stays_queued():
-                await _poll_now(worker)
-                [ending] = await deliver(relay.operations, worker, ids, timeout=span)
+            async with _sending(worker):
+                [(sent, fault)] = await deliver(relay.operations, worker, ids, timeout=span)
         else:
-            [stored] = await relay.operations.find(accepted.message_id)
-            ending = DeliveryResult(message=stored)
-    if given.as_json or ending.fault is None:
-        sent = ending.message
+            [sent], fault = await relay.operations.find(accepted.message_id), None
+    if given.as_json or fault is None:
         show(message_document(sent), f"{sent.status.capitalize()}: message {sent.id} to {sent.recipient}.")
-    if ending.fault is not None:
-        raise ending.fault
+    if fault is not None:
+        raise fault
 
 
 _OPTIONS = {"bad_phone": "--to", "no_text": "--message", "bad_text": "--message"}
@@ -83,10 +80,12 @@ def _read_words() -> str:
         raise UsageError(f"--message can't be used: {says(broken)}") from error
 
 
-@contextmanager
-def _stays_queued() -> Iterator[None]:
-    """At Ctrl-C, say what happens to texts that are stored and not sent yet."""
+@asynccontextmanager
+async def _sending(worker: "TaskGroup") -> AsyncIterator[None]:
+    """Read replies before stored texts are sent; at Ctrl-C, say what happens to those that weren't."""
     try:
+        if not await worker.poll_now():
+            say(sentence("replies_unread"))
         yield
     except asyncio.CancelledError:
         say(sentence("stays_queued"))
@@ -114,12 +113,6 @@ async def _sender(context: "AppContext", to: str, sender: str) -> Route:
         context.require_route()
         ask = partial(open_callrail, context)
         return await find_sending_route(number, list(context.routes), context.account_ids, relay.store, ask)
-
-
-async def _poll_now(worker: "TaskGroup") -> None:
-    """Read replies before texts are sent, and warn if that failed."""
-    if not await worker.poll_now():
-        say(sentence("replies_unread"))
 
 
 # The exit code that says most about a whole run: an unknown outcome comes before a known failure.
@@ -187,9 +180,9 @@ async def _send_saved(relay: "Relay", found: "Sequence[SavedFile]", *, force: bo
         left = [one.id for one in await relay.operations.left_to_send(*known)]
         if ids := list(dict.fromkeys([*new, *left])):
             span = timedelta(seconds=timeout)
-            with _stays_queued(), console.progress("Sending", len(ids)) as advance:
-                await _poll_now(worker)
-                endings = await deliver(relay.operations, worker, ids, timeout=span, on_progress=advance)
+            async with _sending(worker):
+                with console.progress("Sending", len(ids)) as advance:
+                    endings = await deliver(relay.operations, worker, ids, timeout=span, on_progress=advance)
         sent = {ending.message.id: message_document(ending.message) for ending in endings}
         for ending in endings:
             row = sent[ending.message.id]
@@ -211,7 +204,7 @@ async def _send_saved(relay: "Relay", found: "Sequence[SavedFile]", *, force: bo
             reason = f": {row['reason']}" if row["reason"] and row["status"] != "sent" else ""
             echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {row['id']}{reason}")
         say(f"{', '.join(f'{count} {what}' for what, count in counts.items())}.")
-    codes = {ending.exit_code for ending in endings}
+    codes = {ending.fault.exit_code for ending in endings if ending.fault}
     return next((code for code in _GRAVEST_FIRST if code in codes), 0)
 
 

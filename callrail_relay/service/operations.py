@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from callrail_relay import __version__
@@ -346,12 +347,13 @@ def _wait_reasons(status: AccountStatus) -> list[Reason]:
     if account.wait_until is not None:
         waits = {**_cause(account.wait_reason), "until": instant(account.wait_until)}
         return [Reason("account_waits", waits)]
-    for name, window in (("hour", status.hour), ("day", status.day)):
-        if window.free_at is not None:
-            until = instant(window.free_at)
-            used = {"window": name, "used": window.used, "allowed": window.allowed, "until": until}
-            return [Reason("budget", used)]
-    return []
+    windows = (("hour", status.hour), ("day", status.day))
+    full = [(window.free_at, name, window) for name, window in windows if window.free_at is not None]
+    if not full:
+        return []
+    free_at, name, window = max(full, key=itemgetter(0))
+    used = {"window": name, "used": window.used, "allowed": window.allowed, "until": instant(free_at)}
+    return [Reason("budget", used)]
 
 
 def _cause(reason: Reason | None) -> dict[str, Any]:
