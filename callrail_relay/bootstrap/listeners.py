@@ -121,7 +121,7 @@ def _dashboard(
 
     async def read_names() -> setup.Names:
         async with wiring.open_callrail(context) as callrail:
-            return await setup.read_names(callrail, context.account_ids)
+            return await setup.read_names(callrail, context.routes.account_ids)
 
     dashboard = Dashboard(
         operations=relay.operations,

@@ -84,7 +84,7 @@ async def open_relay(
             context=context,
             store=store,
             intake=Intake(store, context.mapping, random=context.random, clock=context.clock, hook=hook),
-            operations=Operations(store, context.account_ids, context.mapping, context.tracking_numbers),
+            operations=Operations(store, context.mapping),
             people=People(store, context.clock),
             public_address=PublicAddress(
                 server.public_url,
@@ -117,7 +117,7 @@ async def open_worker(
     async with open_callrail(context, clock=store.clock) as callrail:
         with presence.node_name(names) as node, contextlib.closing(KeepAwake()) as keep_awake:
             await store.require_not_copied()
-            await cover_new_numbers(store, context.tracking_numbers)
+            await cover_new_numbers(store, context.routes.tracking_numbers)
             polls = context.polling
             closed = polls.accounts if long_running and polls else frozenset()
             send, claim, lookups = callrail.send_text, context.claim, context.lookups
@@ -147,7 +147,7 @@ def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[backgroun
     context, store, tell = relay.context, relay.store, alert_sender(relay.context)
     free_bytes = partial(_free_bytes, context.data)
     others: list[background.PeriodicTask] = [
-        background.Connection(store, hook, callrail, context.account_ids),
+        background.Connection(store, hook, callrail, context.routes.account_ids),
         Alerts(store, hook, relay.facts, tell, context.alerts, platform.node(), free_bytes),
         PublicAddressWatch(store, hook, relay.public_address),
     ]
@@ -215,7 +215,7 @@ async def try_alerts(context: AppContext) -> dict[str, bool]:
 
 
 def count_events(context: AppContext) -> Metrics:
-    return Metrics(context.clock, context.account_ids)
+    return Metrics(context.clock, context.routes.account_ids)
 
 
 async def copy_database(source: str, target: str, begin: Begin) -> dict[str, int]:

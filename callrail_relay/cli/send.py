@@ -112,7 +112,7 @@ async def _sender(context: "AppContext", to: str, sender: str) -> Route:
     async with open_relay(context) as relay:
         context.require_route()
         ask = partial(open_callrail, context)
-        return await find_sending_route(number, list(context.routes), context.account_ids, relay.store, ask)
+        return await find_sending_route(number, context.routes, relay.store, ask)
 
 
 # The exit code that says most about a whole run: an unknown outcome comes before a known failure.

@@ -88,9 +88,11 @@ DECISIONS: dict[Verb, Callable[..., bool]] = {
 @dataclass(eq=False)
 class Operations:
     store: Store
-    account_ids: Sequence[str]
     mapping: MappingPolicy  # how a held request is remapped
-    tracking_numbers: Sequence[str] = ()
+
+    @property
+    def account_ids(self) -> Sequence[str]:
+        return self.mapping.routes.account_ids
 
     async def status(self) -> StatusReport:
         counts = await self.store.read(queries.count_by_status)
@@ -280,7 +282,8 @@ class Operations:
     async def _our_numbers(self) -> list[str]:
         """Return those in the settings, and those named with `send --from`."""
         named = await self.store.read(opt_outs.known_numbers, self.account_ids)
-        return list(dict.fromkeys([*self.tracking_numbers, *(route.tracking_number for route in named)]))
+        ours = self.mapping.routes.tracking_numbers
+        return list(dict.fromkeys([*ours, *(route.tracking_number for route in named)]))
 
     async def remove_opt_out(self, recipient: str, tracking_number: str | None) -> int:
         """Remove a person's opt-outs; return for how many numbers they had one. Raises NotFound."""

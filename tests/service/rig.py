@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -26,7 +26,7 @@ from callrail_relay.domain.mapper import MappingPolicy, map_direct
 from callrail_relay.domain.message import Message
 from callrail_relay.domain.outcome import Outcome, OutcomeKind
 from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
-from callrail_relay.domain.routing import Route, Routes
+from callrail_relay.domain.routing import Route, RouteRule, Routes
 from callrail_relay.outbox import engine
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain
@@ -100,6 +100,11 @@ class Rig:
             accounts={self.simulator.company_id: self.account_id},
             tracking_numbers=frozenset({self.simulator.tracking_number}),
         )
+
+    def operations_of(self, *account_ids: str) -> Operations:
+        """The operations after the settings got these accounts in place of this one."""
+        ours = (Route(id_, "COM9", self.simulator.tracking_number) for id_ in account_ids)
+        return Operations(self.outbox, replace(self.mapping, routes=Routes([RouteRule(one) for one in ours])))
 
     def delivery(
         self,
@@ -232,12 +237,7 @@ async def open_rig(
                 ),
                 lookups=lookup_policy(accounts=frozenset({route.account_id}), on_unknown=on_unknown),
                 intake=Intake(outbox, mapping, random=Random(2), hook=events),
-                operations=Operations(
-                    outbox,
-                    account_ids=[route.account_id],
-                    tracking_numbers=[route.tracking_number],
-                    mapping=mapping,
-                ),
+                operations=Operations(outbox, mapping),
                 events=events,
             )
     finally:

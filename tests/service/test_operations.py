@@ -16,7 +16,6 @@ from callrail_relay.domain.message import MessageFilter, Reason, Source, Status,
 from callrail_relay.errors import NotAllowed, NotFound
 from callrail_relay.outbox import history
 from callrail_relay.sentences import explain_all
-from callrail_relay.service.operations import Operations
 from tests.service.rig import Rig, open_rig
 from tests.support.factories import RECIPIENT, TEXT, recipient
 from tests.support.policies import guard_policy
@@ -172,7 +171,7 @@ async def test_account_of_old_texts_is_still_known(tmp_path: Path) -> None:
     """An account that left the settings can still be paused, and its texts say what they wait for."""
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
-        changed = Operations(rig.outbox, account_ids=["ACC2"], mapping=rig.mapping)
+        changed = rig.operations_of("ACC2")
 
         assert ["ACC2", rig.account_id] == await changed.pause(None, "x")
         [message] = await changed.find(id_)

@@ -37,11 +37,7 @@ def teams(rig: Rig, *team_ids: str) -> MappingPolicy:
 
 
 def operations(rig: Rig, mapping: MappingPolicy) -> Operations:
-    return Operations(
-        rig.outbox,
-        account_ids=[rig.account_id],
-        mapping=mapping,
-    )
+    return Operations(rig.outbox, mapping)
 
 
 async def accept(rig: Rig, body: object, mapping: MappingPolicy) -> list[str]:

@@ -49,7 +49,7 @@ async def show(visit: Visit, *, fault: str = "") -> Response:
         checked_at=report.read_at,
         checking=examiner.is_running,
         findings=report.value.findings if report.value else (),
-        numbers=_numbers(visit),
+        numbers=visit.dashboard.operations.mapping.routes.tracking_numbers,
     )
 
 
@@ -150,7 +150,7 @@ async def show_opt_outs(visit: Visit, *, bad_lines: tuple[BadLine, ...] = (), fa
         visit,
         "opt-outs",
         opt_outs=await visit.dashboard.history.opt_outs(MOST_OPT_OUTS),
-        numbers=_numbers(visit),
+        numbers=visit.dashboard.operations.mapping.routes.tracking_numbers,
         listed=visit.form.get("list", "") if fault else "",
         bad_lines=bad_lines[:MOST_BAD_LINES],
         more_bad_lines=max(0, len(bad_lines) - MOST_BAD_LINES),
@@ -245,10 +245,6 @@ def _goes_on(visit: Visit, person: Person, words: str) -> Response:
     response = visit.back(words)
     set_cookie(visit.request, response, replace(visit.session, person=person.name, stamp=person.stamp))
     return response
-
-
-def _numbers(visit: Visit) -> list[str]:
-    return list(dict.fromkeys(route.tracking_number for route in visit.dashboard.operations.mapping.routes))
 
 
 def _routes(visit: Visit) -> Routes:

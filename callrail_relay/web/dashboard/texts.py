@@ -49,7 +49,7 @@ async def show_all(visit: Visit) -> Response:
         statuses=list(Status),
         counts=counts,
         total=counts.get(asked.wanted.statuses[0]) if asked.wanted.statuses else sum(counts.values()),
-        numbers=sorted({route.tracking_number for route in dashboard.operations.mapping.routes}),
+        numbers=sorted(dashboard.operations.mapping.routes.tracking_numbers),
     )
 
 
