@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -161,12 +160,15 @@ class Operations:
             full.append(ids[0] if ids else part)
         return list(dict.fromkeys(full))
 
-    async def held_alike(self, id_: str) -> list[MessageSummary]:
-        """Return all texts held as one mass text with this one, newest first. Raises NotFound, NotAllowed."""
-        found = [await self.store.read(decisions.held_alike, one.id) for one in await self.find(id_)]
-        if not (ids := list(dict.fromkeys(chain.from_iterable(found)))):
-            raise NotAllowed(sentence("not_bulk", id=id_))
-        return await self.store.read(history.read_rows, ids)
+    async def held_alike(self, *ids: str) -> list[MessageSummary]:
+        """Return all texts held as mass texts with these, newest first. Raises NotFound, NotAllowed."""
+        alike = set[str]()
+        for id_ in ids:
+            found = [await self.store.read(decisions.held_alike, one.id) for one in await self.find(id_)]
+            if not any(found):
+                raise NotAllowed(sentence("not_bulk", id=id_))
+            alike.update(*found)
+        return await self.store.read(history.read_rows, list(alike))
 
     async def decide(self, verb: Verb, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """
