@@ -11,7 +11,7 @@ from typing import Any
 from callrail_relay.domain import guards, payload
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.guards import GuardPolicy, Verdict, similarity_words
-from callrail_relay.domain.message import Message, Reason, Segment, Source, Status, if3_context
+from callrail_relay.domain.message import IF3Context, Message, Reason, Segment, Source, Status
 from callrail_relay.domain.payload import Entry, Payload, read_request
 from callrail_relay.domain.phone import BadPhone, normalize
 from callrail_relay.domain.routing import Route, Routes
@@ -23,18 +23,13 @@ _DECIDED_BY_FIELD = frozenset({"bad_phone", "two_phones", "bad_text", "bad_id"})
 
 
 @dataclass(frozen=True, slots=True)
-class MappedText:
+class MappedText(IF3Context):
     """One text from IF3, as CallRail takes it; ``reasons`` say why it can't be sent."""
 
     recipient: str | None = None
     text: str | None = None
     route: Route | None = None
     reasons: tuple[Reason, ...] = ()
-    opportunity_id: str | None = None
-    sender_id: str | None = None
-    seller_id: str | None = None
-    seller: str | None = None
-    team_id: str | None = None
 
     def callrail_parameters(self) -> dict[str, str]:
         """Return CallRail's parameters of the text, of any length; ValueError if there are reasons not to."""
@@ -105,7 +100,7 @@ def map_entry(entry: Entry, routes: Routes) -> MappedText:
         text=text,
         route=route,
         reasons=(*phone_faults, *text_faults, *route_faults, *others),
-        **if3_context(entry),
+        **entry.if3_context(),
     )
 
 
@@ -315,7 +310,7 @@ def plan(
                 segments=planned_segments(new.draft.text, max_characters),
                 reasons=accepted.verdict.reasons,
                 release_at=accepted.verdict.release_at,
-                **if3_context(new.draft),
+                **new.draft.if3_context(),
             )
             repeats = accepted.duplicate_of in ours
             duplicate_of = None if repeats else accepted.duplicate_of

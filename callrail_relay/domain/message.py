@@ -115,7 +115,21 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MessageState:
+class IF3Context:
+    """What IF3 says about a text besides its words and its recipient."""
+
+    opportunity_id: str | None = None
+    sender_id: str | None = None
+    seller_id: str | None = None
+    seller: str | None = None
+    team_id: str | None = None
+
+    def if3_context(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in IF3Context.__slots__}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageState(IF3Context):
     id: str
     status: Status
     source: Source
@@ -123,7 +137,6 @@ class MessageState:
     reasons: tuple[Reason, ...] = ()
     recipient: str | None = None
     text: str | None = None
-    seller: str | None = None
     sent_at: datetime | None = None
     release_at: datetime | None = None  # when it's queued by itself, if it's held until then
 
@@ -133,10 +146,6 @@ class Message(MessageState):
     submission_id: str
     route: Route | None = None
     segments: tuple[Segment, ...] = ()
-    opportunity_id: str | None = None
-    sender_id: str | None = None
-    seller_id: str | None = None
-    team_id: str | None = None
     conversation_id: str | None = None
     blocked_until: datetime | None = None  # how long it waits, at most, for the look-up of an earlier one
     decisions: tuple[Decision, ...] = ()
@@ -167,12 +176,6 @@ class Export:
     wanted: MessageFilter
     count: int  # how many had come in when it began
     last: int  # the place of the last of them
-
-
-def if3_context(source: object) -> dict[str, Any]:
-    """Return what IF3 says about a text besides its words and its recipient."""
-    names = ("opportunity_id", "sender_id", "seller_id", "seller", "team_id")
-    return {name: getattr(source, name) for name in names}
 
 
 def instant(value: datetime | None) -> str | None:

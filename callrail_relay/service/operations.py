@@ -25,7 +25,6 @@ from callrail_relay.domain.message import (
     Status,
     Verb,
     as_json,
-    if3_context,
     instant,
 )
 from callrail_relay.domain.opt_outs import OptOut
@@ -195,7 +194,7 @@ class Operations:
         draft = map_direct(to=to, text=text, sender=message.route, routes=self.mapping.routes)
         if draft.reasons:
             raise UsageError(" ".join(says(reason) for reason in draft.reasons))
-        edited = new_message(message.id, replace(draft, **if3_context(message)), self.mapping)
+        edited = new_message(message.id, replace(draft, **message.if3_context()), self.mapping)
         status = await self.store.write(decisions.rewrite, edited, self.mapping.guards, Verb.EDIT, actor)
         [message] = await self.find(id_)
         if status is None:
