@@ -65,11 +65,10 @@ async def export(
     # The mark of utf-8-sig tells Excel that it's UTF-8.
     encoding, count = "utf-8-sig" if form == "csv" else "utf-8", 0
     async with console.opened_relay() as relay:
-        plan = await relay.operations.plan_export(wanted)
-        with output(file, encoding=encoding) as write, progress("Exporting", plan.count) as advance:
+        with output(file, encoding=encoding) as write, progress("Exporting") as advance:
             if form == "csv":
                 write(EXPORT_HEADER)
-            async for portion in relay.operations.export(plan):
+            async for portion in relay.operations.export(wanted):
                 if form == "csv":
                     write(export_rows(portion))
                 else:

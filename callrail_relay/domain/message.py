@@ -139,6 +139,7 @@ class MessageState(IF3Context):
     text: str | None = None
     sent_at: datetime | None = None
     release_at: datetime | None = None  # when it's queued by itself, if it's held until then
+    seq: int = 0  # its place in the order of arrival, from 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,13 +170,6 @@ class MessageFilter:
     words: tuple[str, ...] = ()  # each must occur in the seller's name or the text
     before: int | None = None  # where the page before this one ended
     limit: int = 50  # 0 for all
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Export:
-    wanted: MessageFilter
-    count: int  # how many had come in when it began
-    last: int  # the place of the last of them
 
 
 def instant(value: datetime | None) -> str | None:

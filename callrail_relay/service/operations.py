@@ -18,7 +18,6 @@ from callrail_relay.domain.message import (
     CANCELLABLE,
     OPEN,
     Actor,
-    Export,
     Message,
     MessageFilter,
     Reason,
@@ -119,16 +118,12 @@ class Operations:
     async def list_messages(self, wanted: MessageFilter) -> list[Message]:
         return await self._shown(await self.store.read(queries.list_messages, wanted))
 
-    async def plan_export(self, wanted: MessageFilter) -> Export:
-        """Return how many messages an export has: those that match the filter, whatever its limit."""
-        return await self.store.read(queries.plan_export, wanted)
-
-    async def export(self, export: Export) -> AsyncIterator[list[Message]]:
-        """Yield the messages of an export in portions, oldest first, so any number of them works."""
-        found, place = await self.store.read(queries.read_portion, export, after=0, size=PORTION)
-        while found:
-            yield await self._shown(found)
-            found, place = await self.store.read(queries.read_portion, export, after=place, size=PORTION)
+    async def export(self, wanted: MessageFilter) -> AsyncIterator[list[Message]]:
+        """Yield all messages that match the filter, newest first and in portions, so any number works."""
+        wanted = replace(wanted, limit=PORTION)
+        while found := await self.list_messages(wanted):
+            yield found
+            wanted = replace(wanted, before=found[-1].seq)
 
     async def find(self, *ids: str) -> list[Message]:
         """Return the messages with these ids, or of submissions with them. Raises NotFound for none."""

@@ -471,6 +471,19 @@ async def test_texts_are_listed(tmp_path: Path) -> None:
         assert [1, 2] == [segment.position for segment in queued.segments]
 
 
+async def test_any_number_of_texts_is_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Newest first and in portions; what comes in meanwhile isn't among them."""
+    monkeypatch.setattr("callrail_relay.service.operations.PORTION", 2)
+    async with open_rig(tmp_path) as rig:
+        ids = [await rig.accept(f"Text {number}", to=recipient(number)) for number in range(5)]
+        portions = []
+        async for portion in rig.operations.export(MessageFilter(words=("text",))):
+            portions.append([one.id for one in portion])
+            await rig.accept("Text that comes later", to=recipient(9))
+
+        assert [ids[4:2:-1], ids[2:0:-1], ids[:1]] == portions
+
+
 async def test_text_is_shown_as_programs_read_it(tmp_path: Path) -> None:
     """Every key of the contract, with instants in UTC."""
     async with open_rig(tmp_path) as rig:
