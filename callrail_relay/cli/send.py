@@ -21,7 +21,7 @@ from callrail_relay.sentences import explain, says
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
     from callrail_relay.bootstrap.wiring import Relay
-    from callrail_relay.domain.mapper import Planned
+    from callrail_relay.domain.mapper import Accepted
     from callrail_relay.service.delivery import TaskGroup
     from callrail_relay.service.intake import SavedFile
 
@@ -47,15 +47,16 @@ async def send(
     _require_complete(draft.reasons)
     if dry_run:
         async with open_relay(context) as relay:
-            [planned] = await relay.intake.plan(relay.intake.direct(draft))
-            print_json(message_document(planned.message)) if given.as_json else print_message(planned.message)
-            say(await _plan_summary(relay, [planned.message]))
+            _, planned = await relay.intake.plan(relay.intake.direct(draft))
+            [new] = planned.values()
+            print_json(message_document(new)) if given.as_json else print_message(new)
+            say(await _plan_summary(relay, [new]))
         say("Nothing was sent: this was a dry run.")
         return
     context.require_terms()
     # The worker comes first: without a key it could send nothing, so nothing is stored.
     async with open_relay(context) as relay, open_worker(relay) as worker:
-        [accepted] = (await relay.intake.accept(relay.intake.direct(draft)))[0].accepted
+        [accepted] = await relay.intake.accept(relay.intake.direct(draft))
         if wait:
             span, ids = timedelta(seconds=timeout), [accepted.message_id]
             async with _sending(worker):
@@ -138,7 +139,7 @@ async def replay(
     async with open_relay(context) as relay:
         if dry_run or asks:
             planned = await relay.intake.plan(relay.intake.saved(found, force=force))
-            await _show_plan(relay, planned, dry_run=dry_run)
+            await _show_plan(relay, *planned, dry_run=dry_run)
         if dry_run:
             say("Nothing was sent: this was a dry run.")
             return 0
@@ -172,8 +173,7 @@ async def _send_saved(relay: "Relay", found: "Sequence[SavedFile]", *, force: bo
     endings: list[DeliveryResult] = []
     # The worker comes first: without a key, nothing is stored that couldn't be sent.
     async with open_worker(relay) as worker:
-        receipts = await relay.intake.accept(relay.intake.saved(found, force=force))
-        accepted = [one for receipt in receipts for one in receipt.accepted]
+        accepted = await relay.intake.accept(relay.intake.saved(found, force=force))
         new = [one.message_id for one in accepted if one.duplicate_of is None]
         known = dict.fromkeys(one.duplicate_of for one in accepted if one.duplicate_of)
         # An interrupted run left texts in the queue: they're sent when it's run again.
@@ -208,22 +208,25 @@ async def _send_saved(relay: "Relay", found: "Sequence[SavedFile]", *, force: bo
     return next((code for code in _GRAVEST_FIRST if code in codes), 0)
 
 
-async def _show_plan(relay: "Relay", planned: "Sequence[Planned]", *, dry_run: bool) -> None:
+async def _show_plan(
+    relay: "Relay", accepted: "Sequence[Accepted]", new: Mapping[str, Message], *, dry_run: bool
+) -> None:
     """Show the rows that the run itself would print; with a question to come, JSON waits for its end."""
-    known = dict.fromkeys(one.duplicate_of for one in planned if one.duplicate_of)
+    known = {one.duplicate_of for one in accepted if one.duplicate_of} - {*new}
     left = {one.id: one for one in await relay.operations.left_to_send(*known)}
     found = {one.id: one for one in await relay.operations.find(*known) if one.id not in left}
-    rows, going, earlier = [], list[Message](), list[Message]()
-    for one in planned:
-        if one.is_new or one.duplicate_of in left:
-            going.append(left.pop(one.duplicate_of or "", one.message))
-            rows.append(message_document(going[-1]))
-        elif message := found.get(one.duplicate_of or ""):
+    to_send, rows, going, earlier = {**new, **left}, [], list[Message](), list[Message]()
+    for one in accepted:
+        id_ = one.duplicate_of or one.message_id
+        if message := to_send.pop(id_, None):
+            going.append(message)
+            rows.append(message_document(message))
+        elif message := found.get(id_):
             earlier.append(message)
             rows.append(_duplicate_row(message))
         else:
             repeats = {"status": "duplicate", "reason": "The same text comes earlier in these files."}
-            rows.append(message_document(one.message) | repeats)
+            rows.append(message_document(new.get(id_) or left[id_]) | repeats)
     if not given.as_json:
         for row in rows:
             echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {shortened(row['text'] or '-', 54)}")
@@ -231,7 +234,7 @@ async def _show_plan(relay: "Relay", planned: "Sequence[Planned]", *, dry_run: b
                 echo(f"           {row['reason']}")
     elif dry_run:
         print_json(rows)
-    twice = len(planned) - len(going) - len(earlier)
+    twice = len(accepted) - len(going) - len(earlier)
     say(await _plan_summary(relay, going, earlier, twice))
 
 

@@ -136,7 +136,7 @@ class Rig:
     async def accept(self, text: str = TEXT, *, to: str = RECIPIENT) -> str:
         """Put one text into the outbox; returns the id of its message."""
         draft = map_direct(to=to, text=text, sender=None, routes=self.mapping.routes)
-        [accepted] = (await self.intake.accept(self.intake.direct(draft)))[0].accepted
+        [accepted] = await self.intake.accept(self.intake.direct(draft))
         return accepted.message_id
 
     async def message(self, id_: str) -> Message:

@@ -68,7 +68,7 @@ async def send(visit: Visit) -> Response:
         )
         if draft.reasons:
             raise UsageError(" ".join(says(reason) for reason in draft.reasons))
-        [accepted] = (await dashboard.intake.accept(dashboard.intake.direct(draft)))[0].accepted
+        [accepted] = await dashboard.intake.accept(dashboard.intake.direct(draft))
     except RelayError as error:
         return await show(visit, fault=str(error))
     words = say("test_held") if accepted.status is Status.HELD else say("test_queued")
