@@ -354,8 +354,8 @@ async def test_sandbox_says_what_to_set() -> None:
         context = load_context(None, overrides=sandbox.overrides(), environ=sandbox.environ())
         context.require_route()
         context.require_terms()
-        assert (document["account_id"],) == context.account_ids
-        assert (document["tracking_number"],) == context.tracking_numbers
+        assert (document["account_id"],) == context.routes.account_ids
+        assert (document["tracking_number"],) == context.routes.tracking_numbers
         found = await context.secrets.require(SecretName.API_KEY)
         assert document["api_key"] == found.reveal()
 
@@ -413,7 +413,7 @@ async def test_settings_become_policies(tmp_path: Path) -> None:
     assert 2 == context.settings.delivery.concurrency
     assert timedelta(seconds=2.5) == claim.recipient_interval
     assert timedelta(seconds=33) + LEASE_MARGIN == claim.lease
-    assert frozenset(context.account_ids) == claim.accounts
+    assert frozenset(context.routes.account_ids) == claim.accounts
 
 
 def test_nothing_configured_cannot_send() -> None:
@@ -423,7 +423,7 @@ def test_nothing_configured_cannot_send() -> None:
         nothing.require_route()
     with pytest.raises(SettingsError, match=r"person-to-person texts only.*accepted_terms = true"):
         nothing.require_terms()
-    assert () == nothing.account_ids == nothing.tracking_numbers
+    assert () == nothing.routes.account_ids == nothing.routes.tracking_numbers
 
 
 def test_durations_are_read_as_in_the_settings() -> None:

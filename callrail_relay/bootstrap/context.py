@@ -78,14 +78,6 @@ class AppContext:
         )
 
     @property
-    def account_ids(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(route.account_id for route in self.routes))
-
-    @property
-    def tracking_numbers(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(route.tracking_number for route in self.routes))
-
-    @property
     def companies(self) -> tuple[tuple[str, str], ...]:
         """Return the account and id of each company, each once."""
         return tuple(dict.fromkeys((route.account_id, route.company_id) for route in self.routes))
@@ -93,7 +85,7 @@ class AppContext:
     @property
     def claim(self) -> ClaimPolicy:
         return ClaimPolicy(
-            accounts=frozenset(self.account_ids),
+            accounts=frozenset(self.routes.account_ids),
             limits=self.limits,
             recipient_interval=self.settings.limits.recipient_interval,
             lease=self._request_time + LEASE_MARGIN,
@@ -105,7 +97,7 @@ class AppContext:
     def inbound(self) -> InboundPolicy:
         return InboundPolicy(
             accounts={route.company_id: route.account_id for route in self.routes},
-            tracking_numbers=frozenset(self.tracking_numbers),
+            tracking_numbers=frozenset(self.routes.tracking_numbers),
             forwards=bool(self.settings.replies.forward_to),
         )
 
@@ -128,7 +120,7 @@ class AppContext:
     def lookups(self) -> LookupPolicy:
         delivery = self.settings.delivery
         return LookupPolicy(
-            accounts=frozenset(self.account_ids),
+            accounts=frozenset(self.routes.account_ids),
             ladder=delivery.reconcile_after,
             on_unknown=OnUnknown(delivery.on_unknown),
             requests_per_hour=self.settings.limits.lookups_per_hour,
@@ -141,7 +133,7 @@ class AppContext:
         return self.settings.delivery.connect_timeout + self.settings.delivery.read_timeout
 
     def require_route(self) -> None:
-        if not self.account_ids:
+        if not self.routes.account_ids:
             raise SettingsError(sentence("no_route", path=self.config_path))
 
     def require_terms(self) -> None:
@@ -177,7 +169,7 @@ def peek(config: Path | None) -> tuple[tuple[str, ...], list[tuple[str, str | No
     """Return one's own numbers, and id, person and status of the newest texts; creates and awaits nothing."""
     with suppress(RelayError):
         context = load_context(config)
-        return context.tracking_numbers, peek_at_messages(context.settings.database.url)
+        return context.routes.tracking_numbers, peek_at_messages(context.settings.database.url)
     return (), []
 
 

@@ -107,7 +107,7 @@ def _dashboard(relay: wiring.Relay, worker: TaskGroup, link_secret: str) -> Dash
 
     async def read_names() -> setup.Names:
         async with wiring.open_callrail(context) as callrail:
-            return await setup.read_names(callrail, context.account_ids)
+            return await setup.read_names(callrail, context.routes.account_ids)
 
     dashboard = Dashboard(
         operations=relay.operations,

@@ -92,7 +92,7 @@ async def _read_secrets(context: AppContext) -> tuple[str | None, list[str], Key
 
 async def _name_webhooks(context: AppContext, key: str | None) -> str | None:
     """Return the relay's webhooks at CallRail in words, None if there are none."""
-    if not (context.account_ids and context.settings.server.public_url):
+    if not (context.routes.account_ids and context.settings.server.public_url):
         return None
     try:
         return sentence("webhooks") if await credentials.find_webhooks(context, key) else None

@@ -81,7 +81,7 @@ async def open_relay(
 ) -> AsyncIterator[Relay]:
     """Open the services on a store; *tell* gets each event. Others can see that a *long_running* one runs."""
     server, signal = context.settings.server, ChangeSignal()
-    metrics = Metrics(context.clock, context.account_ids if long_running else ())
+    metrics = Metrics(context.clock, context.routes.account_ids if long_running else ())
     hook = every(tell, metrics, signal)
     ask_outside = partial(fetch, from_outside=True)
     file, allowed = context.store_file, context.settings.database.allow_network_drive
@@ -99,7 +99,7 @@ async def open_relay(
             metrics=metrics,
             signal=signal,
             intake=Intake(store, context.mapping, random=context.random, clock=context.clock, hook=hook),
-            operations=Operations(store, context.account_ids, context.mapping, context.tracking_numbers),
+            operations=Operations(store, context.mapping),
             people=People(store),
             public_address=PublicAddress(
                 server.public_url,
@@ -130,7 +130,7 @@ async def open_worker(relay: Relay, *, long_running: bool = False) -> AsyncItera
     async with open_callrail(context, clock=store.clock) as callrail:
         with presence.node_name(names) as node, contextlib.closing(KeepAwake()) as keep_awake:
             await store.require_not_copied()
-            await cover_new_numbers(store, context.tracking_numbers)
+            await cover_new_numbers(store, context.routes.tracking_numbers)
             polls = context.polling
             closed = set(polls.accounts if long_running and polls else ())
             send, claim, lookups = callrail.send_text, context.claim, context.lookups
@@ -162,7 +162,7 @@ def _others(relay: Relay, callrail: CallRail) -> list[background.PeriodicTask]:
     context, store, hook = relay.context, relay.store, relay.hook
     tell, free_bytes = alert_sender(context), partial(_free_bytes, context.data)
     others: list[background.PeriodicTask] = [
-        background.Connection(store, hook, callrail, context.account_ids),
+        background.Connection(store, hook, callrail, context.routes.account_ids),
         Alerts(store, hook, relay.facts, tell, context.alerts, platform.node(), free_bytes),
         PublicAddressWatch(store, hook, relay.public_address),
     ]

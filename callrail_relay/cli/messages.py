@@ -24,7 +24,6 @@ from callrail_relay.domain.message import (
 )
 from callrail_relay.domain.printable import guarded, lines, printable
 from callrail_relay.domain.routing import Route
-from callrail_relay.domain.views import MessageSummary
 from callrail_relay.errors import NotAllowed, UsageError, Waiting
 from callrail_relay.sentences import explain, explain_all, plural
 
@@ -66,11 +65,10 @@ async def export(
     # The mark of utf-8-sig tells Excel that it's UTF-8.
     encoding, count = "utf-8-sig" if form == "csv" else "utf-8", 0
     async with console.opened_relay() as relay:
-        plan = await relay.operations.plan_export(wanted)
-        with output(file, encoding=encoding) as write, progress("Exporting", plan.count) as advance:
+        with output(file, encoding=encoding) as write, progress("Exporting") as advance:
             if form == "csv":
                 write(EXPORT_HEADER)
-            async for portion in relay.operations.export(plan):
+            async for portion in relay.operations.export(wanted):
                 if form == "csv":
                     write(export_rows(portion))
                 else:
@@ -105,8 +103,8 @@ async def approve(
         ids = await relay.operations.full_ids(ids)
         chosen, opted_out = ids, 0
         if same_wording:
-            alike = await _alike(relay, ids)
-            if not (chosen := [one.id for one in alike if not one.opted_out]):
+            alike = await relay.operations.held_alike(*ids)
+            if not (chosen := [one.id for one in reversed(alike) if not one.opted_out]):
                 raise NotAllowed(sentence("all_opted_out"))
             opted_out = len(alike) - len(chosen)
         found = [message for id_ in chosen for message in await relay.operations.find(id_)]
@@ -151,22 +149,17 @@ async def cancel(
 ) -> None:
     async with console.opened_relay() as relay:
         ids = await relay.operations.full_ids(ids)
-        chosen = [one.id for one in await _alike(relay, ids)] if same_wording else ids
-        if await _any_is(relay, chosen, CANCELLABLE):
-            require_yes(f"Cancel {len(chosen)} for good?", "Nothing was canceled.", yes=yes)
-        await _decide(relay, Verb.CANCEL, chosen, note)
+        if same_wording:
+            ids = [one.id for one in reversed(await relay.operations.held_alike(*ids))]
+        if await _any_is(relay, ids, CANCELLABLE):
+            require_yes(f"Cancel {len(ids)} for good?", "Nothing was canceled.", yes=yes)
+        await _decide(relay, Verb.CANCEL, ids, note)
 
 
 async def _any_is(relay: "Relay", ids: list[str], statuses: Collection[Status]) -> bool:
     """Whether there's anything to ask: a text in none of *statuses* is refused whatever the answer."""
     found = [message for id_ in ids for message in await relay.operations.find(id_)]
     return any(message.status in statuses for message in found)
-
-
-async def _alike(relay: "Relay", ids: list[str]) -> list[MessageSummary]:
-    """Return all texts held as one mass text with one of these, in order of arrival."""
-    alike = {one.id: one for id_ in ids for one in await relay.operations.held_alike(id_)}
-    return sorted(alike.values(), key=lambda one: one.seq)
 
 
 async def _decide(relay: "Relay", verb: Verb, ids: list[str], note: str | None) -> list[Message]:

@@ -155,7 +155,7 @@ async def hook_url(rotate: bool = False, now: bool = False) -> None:
         try:
             token = await credentials.require_hook_token(context)
         except SecretError as error:
-            if context.account_ids:
+            if context.routes.account_ids:
                 raise
             raise SettingsError(sentence("nothing_set_up")) from error
     if why := why_not_for_if3(context.settings.server.public_url):

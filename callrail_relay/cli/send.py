@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from callrail_relay.sentences import explain, says
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
     from callrail_relay.bootstrap.wiring import Relay
-    from callrail_relay.domain.mapper import Planned
+    from callrail_relay.domain.mapper import Accepted
     from callrail_relay.service.delivery import TaskGroup
     from callrail_relay.service.intake import SavedFile
 
@@ -37,7 +37,7 @@ async def send(
     from callrail_relay.bootstrap.wiring import open_relay, open_worker
     from callrail_relay.cli.render import print_message
     from callrail_relay.domain.mapper import map_direct
-    from callrail_relay.service.dispatch import DeliveryResult, deliver
+    from callrail_relay.service.dispatch import deliver
 
     if message == "-":
         message = _read_words()
@@ -47,28 +47,26 @@ async def send(
     _require_complete(draft.reasons)
     if dry_run:
         async with open_relay(context) as relay:
-            [planned] = await relay.intake.plan(relay.intake.direct(draft))
-            print_json(message_document(planned.message)) if given.as_json else print_message(planned.message)
-            say(await _plan_summary(relay, [planned.message]))
+            _, planned = await relay.intake.plan(relay.intake.direct(draft))
+            [new] = planned.values()
+            print_json(message_document(new)) if given.as_json else print_message(new)
+            say(await _plan_summary(relay, [new]))
         say("Nothing was sent: this was a dry run.")
         return
     context.require_terms()
     # The worker comes first: without a key it could send nothing, so nothing is stored.
     async with open_relay(context) as relay, open_worker(relay) as worker:
-        [accepted] = (await relay.intake.accept(relay.intake.direct(draft)))[0].accepted
+        [accepted] = await relay.intake.accept(relay.intake.direct(draft))
         if wait:
             span, ids = timedelta(seconds=timeout), [accepted.message_id]
-            with _stays_queued():
-                await _poll_now(worker)
-                [ending] = await deliver(relay.operations, worker, ids, timeout=span)
+            async with _sending(worker):
+                [(sent, fault)] = await deliver(relay.operations, worker, ids, timeout=span)
         else:
-            [stored] = await relay.operations.find(accepted.message_id)
-            ending = DeliveryResult(message=stored)
-    if given.as_json or ending.fault is None:
-        sent = ending.message
+            [sent], fault = await relay.operations.find(accepted.message_id), None
+    if given.as_json or fault is None:
         show(message_document(sent), f"{sent.status.capitalize()}: message {sent.id} to {sent.recipient}.")
-    if ending.fault is not None:
-        raise ending.fault
+    if fault is not None:
+        raise fault
 
 
 _OPTIONS = {"bad_phone": "--to", "no_text": "--message", "bad_text": "--message"}
@@ -83,10 +81,12 @@ def _read_words() -> str:
         raise UsageError(f"--message can't be used: {says(broken)}") from error
 
 
-@contextmanager
-def _stays_queued() -> Iterator[None]:
-    """At Ctrl-C, say what happens to texts that are stored and not sent yet."""
+@asynccontextmanager
+async def _sending(worker: "TaskGroup") -> AsyncIterator[None]:
+    """Read replies before stored texts are sent; at Ctrl-C, say what happens to those that weren't."""
     try:
+        if not await worker.poll_now():
+            say(sentence("replies_unread"))
         yield
     except asyncio.CancelledError:
         say(sentence("stays_queued"))
@@ -113,13 +113,7 @@ async def _sender(context: "AppContext", to: str, sender: str) -> Route:
     async with open_relay(context) as relay:
         context.require_route()
         ask = partial(open_callrail, context)
-        return await find_sending_route(number, list(context.routes), context.account_ids, relay.store, ask)
-
-
-async def _poll_now(worker: "TaskGroup") -> None:
-    """Read replies before texts are sent, and warn if that failed."""
-    if not await worker.poll_now():
-        say(sentence("replies_unread"))
+        return await find_sending_route(number, context.routes, relay.store, ask)
 
 
 # The exit code that says most about a whole run: an unknown outcome comes before a known failure.
@@ -145,7 +139,7 @@ async def replay(
     async with open_relay(context) as relay:
         if dry_run or asks:
             planned = await relay.intake.plan(relay.intake.saved(found, force=force))
-            await _show_plan(relay, planned, dry_run=dry_run)
+            await _show_plan(relay, *planned, dry_run=dry_run)
         if dry_run:
             say("Nothing was sent: this was a dry run.")
             return 0
@@ -179,17 +173,16 @@ async def _send_saved(relay: "Relay", found: "Sequence[SavedFile]", *, force: bo
     endings: list[DeliveryResult] = []
     # The worker comes first: without a key, nothing is stored that couldn't be sent.
     async with open_worker(relay) as worker:
-        receipts = await relay.intake.accept(relay.intake.saved(found, force=force))
-        accepted = [one for receipt in receipts for one in receipt.accepted]
+        accepted = await relay.intake.accept(relay.intake.saved(found, force=force))
         new = [one.message_id for one in accepted if one.duplicate_of is None]
         known = dict.fromkeys(one.duplicate_of for one in accepted if one.duplicate_of)
         # An interrupted run left texts in the queue: they're sent when it's run again.
         left = [one.id for one in await relay.operations.left_to_send(*known)]
         if ids := list(dict.fromkeys([*new, *left])):
             span = timedelta(seconds=timeout)
-            with _stays_queued(), console.progress("Sending", len(ids)) as advance:
-                await _poll_now(worker)
-                endings = await deliver(relay.operations, worker, ids, timeout=span, on_progress=advance)
+            async with _sending(worker):
+                with console.progress("Sending", len(ids)) as advance:
+                    endings = await deliver(relay.operations, worker, ids, timeout=span, on_progress=advance)
         sent = {ending.message.id: message_document(ending.message) for ending in endings}
         for ending in endings:
             row = sent[ending.message.id]
@@ -211,26 +204,29 @@ async def _send_saved(relay: "Relay", found: "Sequence[SavedFile]", *, force: bo
             reason = f": {row['reason']}" if row["reason"] and row["status"] != "sent" else ""
             echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {row['id']}{reason}")
         say(f"{', '.join(f'{count} {what}' for what, count in counts.items())}.")
-    codes = {ending.exit_code for ending in endings}
+    codes = {ending.fault.exit_code for ending in endings if ending.fault}
     return next((code for code in _GRAVEST_FIRST if code in codes), 0)
 
 
-async def _show_plan(relay: "Relay", planned: "Sequence[Planned]", *, dry_run: bool) -> None:
+async def _show_plan(
+    relay: "Relay", accepted: "Sequence[Accepted]", new: Mapping[str, Message], *, dry_run: bool
+) -> None:
     """Show the rows that the run itself would print; with a question to come, JSON waits for its end."""
-    known = dict.fromkeys(one.duplicate_of for one in planned if one.duplicate_of)
+    known = {one.duplicate_of for one in accepted if one.duplicate_of} - {*new}
     left = {one.id: one for one in await relay.operations.left_to_send(*known)}
     found = {one.id: one for one in await relay.operations.find(*known) if one.id not in left}
-    rows, going, earlier = [], list[Message](), list[Message]()
-    for one in planned:
-        if one.is_new or one.duplicate_of in left:
-            going.append(left.pop(one.duplicate_of or "", one.message))
-            rows.append(message_document(going[-1]))
-        elif message := found.get(one.duplicate_of or ""):
+    to_send, rows, going, earlier = {**new, **left}, [], list[Message](), list[Message]()
+    for one in accepted:
+        id_ = one.duplicate_of or one.message_id
+        if message := to_send.pop(id_, None):
+            going.append(message)
+            rows.append(message_document(message))
+        elif message := found.get(id_):
             earlier.append(message)
             rows.append(_duplicate_row(message))
         else:
             repeats = {"status": "duplicate", "reason": "The same text comes earlier in these files."}
-            rows.append(message_document(one.message) | repeats)
+            rows.append(message_document(new.get(id_) or left[id_]) | repeats)
     if not given.as_json:
         for row in rows:
             echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {shortened(row['text'] or '-', 54)}")
@@ -238,7 +234,7 @@ async def _show_plan(relay: "Relay", planned: "Sequence[Planned]", *, dry_run: b
                 echo(f"           {row['reason']}")
     elif dry_run:
         print_json(rows)
-    twice = len(planned) - len(going) - len(earlier)
+    twice = len(accepted) - len(going) - len(earlier)
     say(await _plan_summary(relay, going, earlier, twice))
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -11,7 +11,7 @@ from typing import Any
 from callrail_relay.domain import guards, payload
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.guards import GuardPolicy, Verdict, similarity_words
-from callrail_relay.domain.message import Message, Reason, Segment, Source, Status, if3_context
+from callrail_relay.domain.message import IF3Context, Reason, Segment, Source, Status
 from callrail_relay.domain.payload import Entry, Payload, read_request
 from callrail_relay.domain.phone import BadPhone, normalize
 from callrail_relay.domain.routing import Route, Routes
@@ -23,18 +23,13 @@ _DECIDED_BY_FIELD = frozenset({"bad_phone", "two_phones", "bad_text", "bad_id"})
 
 
 @dataclass(frozen=True, slots=True)
-class MappedText:
+class MappedText(IF3Context):
     """One text from IF3, as CallRail takes it; ``reasons`` say why it can't be sent."""
 
     recipient: str | None = None
     text: str | None = None
     route: Route | None = None
     reasons: tuple[Reason, ...] = ()
-    opportunity_id: str | None = None
-    sender_id: str | None = None
-    seller_id: str | None = None
-    seller: str | None = None
-    team_id: str | None = None
 
     def callrail_parameters(self) -> dict[str, str]:
         """Return CallRail's parameters of the text, of any length; ValueError if there are reasons not to."""
@@ -105,7 +100,7 @@ def map_entry(entry: Entry, routes: Routes) -> MappedText:
         text=text,
         route=route,
         reasons=(*phone_faults, *text_faults, *route_faults, *others),
-        **if3_context(entry),
+        **entry.if3_context(),
     )
 
 
@@ -278,49 +273,6 @@ def new_message(id_: str, draft: MappedText, policy: MappingPolicy) -> NewMessag
 def planned_segments(text: str | None, max_characters: int) -> tuple[Segment, ...]:
     pieces = enumerate(split_text(text or "", max_characters=max_characters), start=1)
     return tuple(Segment(position=number, content=one, status=Status.QUEUED) for number, one in pieces)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
-    message: Message
-    duplicate_of: str | None = None  # the earlier message because of which it would be left out
-    repeats: bool = False  # that one comes earlier in the same files
-
-    @property
-    def is_new(self) -> bool:
-        return self.duplicate_of is None and not self.repeats
-
-
-def plan(
-    batch: Sequence[NewSubmission],
-    results: Sequence[Sequence[Accepted]],
-    *,
-    max_characters: int,
-    now: datetime,
-) -> list[Planned]:
-    """Return each message of *batch* as it would be stored, by what the store answered."""
-    ours = {message.id for submission in batch for message in submission.messages}
-    planned = []
-    for submission, answers in zip(batch, results, strict=True):
-        for new, accepted in zip(submission.messages, answers, strict=True):
-            message = Message(
-                id="",
-                submission_id="",
-                status=accepted.status,
-                source=submission.source,
-                received_at=now,
-                recipient=new.draft.recipient,
-                text=new.draft.text,
-                route=new.draft.route,
-                segments=planned_segments(new.draft.text, max_characters),
-                reasons=accepted.verdict.reasons,
-                release_at=accepted.verdict.release_at,
-                **if3_context(new.draft),
-            )
-            repeats = accepted.duplicate_of in ours
-            duplicate_of = None if repeats else accepted.duplicate_of
-            planned.append(Planned(message=message, duplicate_of=duplicate_of, repeats=repeats))
-    return planned
 
 
 def repeat_key(key: str, body: bytes, query: str) -> bytes:

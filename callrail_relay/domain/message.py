@@ -115,7 +115,21 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MessageState:
+class IF3Context:
+    """What IF3 says about a text besides its words and its recipient."""
+
+    opportunity_id: str | None = None
+    sender_id: str | None = None
+    seller_id: str | None = None
+    seller: str | None = None
+    team_id: str | None = None
+
+    def if3_context(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in IF3Context.__slots__}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageState(IF3Context):
     id: str
     status: Status
     source: Source
@@ -123,9 +137,9 @@ class MessageState:
     reasons: tuple[Reason, ...] = ()
     recipient: str | None = None
     text: str | None = None
-    seller: str | None = None
     sent_at: datetime | None = None
     release_at: datetime | None = None  # when it's queued by itself, if it's held until then
+    seq: int = 0  # its place in the order of arrival, from 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,10 +147,6 @@ class Message(MessageState):
     submission_id: str
     route: Route | None = None
     segments: tuple[Segment, ...] = ()
-    opportunity_id: str | None = None
-    sender_id: str | None = None
-    seller_id: str | None = None
-    team_id: str | None = None
     conversation_id: str | None = None
     blocked_until: datetime | None = None  # how long it waits, at most, for the look-up of an earlier one
     decisions: tuple[Decision, ...] = ()
@@ -160,19 +170,6 @@ class MessageFilter:
     words: tuple[str, ...] = ()  # each must occur in the seller's name or the text
     before: int | None = None  # where the page before this one ended
     limit: int = 50  # 0 for all
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Export:
-    wanted: MessageFilter
-    count: int  # how many had come in when it began
-    last: int  # the place of the last of them
-
-
-def if3_context(source: object) -> dict[str, Any]:
-    """Return what IF3 says about a text besides its words and its recipient."""
-    names = ("opportunity_id", "sender_id", "seller_id", "seller", "team_id")
-    return {name: getattr(source, name) for name in names}
 
 
 def instant(value: datetime | None) -> str | None:

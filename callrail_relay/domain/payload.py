@@ -13,7 +13,7 @@ from typing import NamedTuple, Self, TypeGuard
 
 from callrail_relay.domain import charset
 from callrail_relay.domain.charset import UnparsedError, decode
-from callrail_relay.domain.message import Reason
+from callrail_relay.domain.message import IF3Context, Reason
 from callrail_relay.domain.printable import whole_number
 from callrail_relay.domain.routing import plain_id
 
@@ -54,15 +54,10 @@ class Doubtful(str):
 
 
 @dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(IF3Context):
     message: str | None = None  # like all of them, None if missing or unusable
     seller_phone: str | None = None
     seller_phone_non_international: str | None = None
-    opportunity_id: str | None = None
-    sender_id: str | None = None
-    seller_id: str | None = None
-    seller: str | None = None
-    team_id: str | None = None
     faults: tuple[Reason, ...] = ()
     came_at: datetime | None = None  # of a text from another program's history
 

@@ -4,6 +4,7 @@ import ipaddress
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from callrail_relay.domain.printable import plain_digits, whole_number
@@ -39,7 +40,7 @@ class RouteRule:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Routes:
     """Rules, of which the first match counts, and the *default* if none matches; None holds the text."""
 
@@ -49,6 +50,14 @@ class Routes:
     def choose(self, *, team_id: str | None, sender_id: str | None) -> Route | None:
         matching = (rule.route for rule in self.rules if rule.matches(team_id=team_id, sender_id=sender_id))
         return next(matching, self.default)
+
+    @cached_property
+    def account_ids(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(route.account_id for route in self))
+
+    @cached_property
+    def tracking_numbers(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(route.tracking_number for route in self))
 
     def __iter__(self) -> Iterator[Route]:
         default = () if self.default is None else (self.default,)

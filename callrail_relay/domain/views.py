@@ -13,7 +13,6 @@ QUARTER = timedelta(minutes=15)  # arrivals are counted by these: days and hours
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageSummary(MessageState):
-    seq: int
     tracking_number: str | None = None
     looked_up: bool = False  # its unknown outcome is being looked up
     opted_out: bool = False

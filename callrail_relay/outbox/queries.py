@@ -1,4 +1,4 @@
-"""Reads messages: by id, those that match a filter (pages newest first, exports oldest first), and counts."""
+"""Reads messages: by id, and those that match a filter, newest first; and counts."""
 
 import contextlib
 from collections import Counter, defaultdict
@@ -16,7 +16,6 @@ from callrail_relay.domain.message import (
     Attempt,
     Decision,
     Evidence,
-    Export,
     Message,
     MessageFilter,
     Segment,
@@ -194,36 +193,6 @@ def list_messages(tx: Transaction, wanted: MessageFilter) -> list[Message]:
         page = find_page(tx, query, rest)
         found += page.rows
     return with_segments(tx, found)
-
-
-def plan_export(tx: Transaction, wanted: MessageFilter) -> Export:
-    """Count the messages that match the filter now; the export has no later ones."""
-    last = _last_seq(tx)
-    where = _exported(tx, wanted)
-    counts = [tx.count(messages, *where, *stretch) for stretch in _stretches(0, last)]
-    return Export(wanted=wanted, count=sum(counts), last=last)
-
-
-def read_portion(tx: Transaction, export: Export, *, after: int, size: int) -> tuple[list[Message], int]:
-    """Return the next *size* messages of *export* after the place *after*, and the place of the last one."""
-    # Each portion is a transaction of its own, so that a long export doesn't block writes.
-    query = sa.select(messages).where(*_exported(tx, export.wanted))
-    query = query.order_by(messages.c.seq).limit(size)
-    for stretch in _stretches(after, export.last):
-        if rows := tx.execute(query.where(*stretch)).all():
-            return with_segments(tx, rows), rows[-1].seq
-    return [], after
-
-
-def _stretches(after: int, last: int) -> Iterator[tuple[Condition, Condition]]:
-    """The parts to search for an export's messages: no statement searches more than that of a list."""
-    for begin in range(after, last, LOOKED_THROUGH):
-        yield messages.c.seq > begin, messages.c.seq <= min(begin + LOOKED_THROUGH, last)
-
-
-def _exported(tx: Transaction, wanted: MessageFilter) -> list[Condition]:
-    among = [messages.c.status.in_(wanted.statuses)] if wanted.statuses else []
-    return [*_conditions(tx, wanted), *among]
 
 
 def count_by_status(tx: Transaction) -> dict[Status, int]:

@@ -3,15 +3,16 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 from random import Random
 
 from callrail_relay.clock import Clock
 from callrail_relay.domain import events, guards, mapper
 from callrail_relay.domain.events import EventHook, ignore
-from callrail_relay.domain.message import Source, uuid7
+from callrail_relay.domain.message import Message, Source, uuid7
 from callrail_relay.domain.shadow import PassOn
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox import accept
+from callrail_relay.outbox import accept, queries
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.background import SleepDetector
 from callrail_relay.service.shadow import read_mode
@@ -24,7 +25,7 @@ class Receipt:
     """What became of a submission. A ping has no messages; a repeated one has the first one's id."""
 
     submission_id: str
-    accepted: tuple[mapper.Accepted, ...] = ()
+    accepted: Sequence[mapper.Accepted] = ()
     in_shadow: bool = False
     pass_on: PassOn | None = None  # the request, if it's to be passed on to the old URL at once
 
@@ -91,10 +92,12 @@ class Intake:
             self._hook(events.RepeatReceived(submission_id=accepted.submission_id))
             return Receipt(submission_id=accepted.submission_id)
         if isinstance(accepted, accept.InShadow):
-            return replace(
-                self._received(submission, accepted.accepted), in_shadow=True, pass_on=accepted.pass_on
+            self._tell(submission, accepted.accepted)
+            return Receipt(
+                submission_id=id_, accepted=accepted.accepted, in_shadow=True, pass_on=accepted.pass_on
             )
-        return self._received(submission, accepted)
+        self._tell(submission, accepted)
+        return Receipt(submission_id=id_, accepted=accepted)
 
     def direct(self, draft: mapper.MappedText) -> list[mapper.NewSubmission]:
         """Return one text from the command line, to be accepted or planned."""
@@ -112,23 +115,35 @@ class Intake:
             batch.append(replace(new, messages=tuple(messages)))
         return batch
 
-    async def accept(self, batch: Sequence[mapper.NewSubmission]) -> list[Receipt]:
-        """Store all of *batch*, or nothing. Raises Unavailable."""
+    async def accept(self, batch: Sequence[mapper.NewSubmission]) -> list[mapper.Accepted]:
+        """Store all of *batch*, or nothing; return what became of each message. Raises Unavailable."""
         accepted = await self.store.write(accept.accept, batch)
-        return [self._received(submission, one) for submission, one in zip(batch, accepted, strict=True)]
+        for submission, one in zip(batch, accepted, strict=True):
+            self._tell(submission, one)
+        return [*chain.from_iterable(accepted)]
 
-    async def plan(self, batch: Sequence[mapper.NewSubmission]) -> list[mapper.Planned]:
-        """Return what ``accept`` would make of *batch* now. Raises Unavailable."""
-        results = await self.store.rehearse(accept.accept, batch)
+    async def plan(
+        self, batch: Sequence[mapper.NewSubmission]
+    ) -> tuple[list[mapper.Accepted], dict[str, Message]]:
+        """Return what ``accept`` would return now, and by id what it would store. Raises Unavailable."""
+        ids = [message.id for submission in batch for message in submission.messages]
+        accepted, stored = await self.store.rehearse(
+            lambda tx: (accept.accept(tx, batch), queries.find_messages(tx, *ids))
+        )
         most = self.policy.max_characters
-        return mapper.plan(batch, results, max_characters=most, now=self.store.clock.now())
+        # They have no ids yet: those will be others.
+        new = {
+            one.id: replace(one, id="", submission_id="", segments=mapper.planned_segments(one.text, most))
+            for one in stored
+        }
+        return [*chain.from_iterable(accepted)], new
 
     def _submission(
         self, raw: mapper.RawSubmission, source: Source, drafts: Iterable[mapper.MappedText]
     ) -> mapper.NewSubmission:
         return mapper.new_submission(raw, source, drafts, self.policy, self._new_id, self._woke_at)
 
-    def _received(self, submission: mapper.NewSubmission, accepted: Sequence[mapper.Accepted]) -> Receipt:
+    def _tell(self, submission: mapper.NewSubmission, accepted: Sequence[mapper.Accepted]) -> None:
         id_, source = submission.id, submission.source
         new = [one for one in accepted if one.duplicate_of is None]
         if new:
@@ -139,7 +154,6 @@ class Intake:
             reasons = tuple(reason.code for reason in one.verdict.reasons)
             known = {"message_id": one.message_id, "submission_id": id_}
             self._hook(events.MessageAccepted(**known, status=one.status, reasons=reasons))
-        return Receipt(submission_id=id_, accepted=tuple(accepted))
 
     def _woke(self) -> None:
         """Tell the guards that senders may repeat what got no answer."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from callrail_relay import __version__
@@ -18,14 +18,12 @@ from callrail_relay.domain.message import (
     CANCELLABLE,
     OPEN,
     Actor,
-    Export,
     Message,
     MessageFilter,
     Reason,
     Status,
     Verb,
     as_json,
-    if3_context,
     instant,
 )
 from callrail_relay.domain.opt_outs import OptOut
@@ -87,9 +85,11 @@ DECISIONS: dict[Verb, Callable[..., bool]] = {
 @dataclass(eq=False)
 class Operations:
     store: Store
-    account_ids: Sequence[str]
     mapping: MappingPolicy  # how a held request is remapped
-    tracking_numbers: Sequence[str] = ()
+
+    @property
+    def account_ids(self) -> Sequence[str]:
+        return self.mapping.routes.account_ids
 
     async def status(self) -> StatusReport:
         counts = await self.store.read(queries.count_by_status)
@@ -118,16 +118,12 @@ class Operations:
     async def list_messages(self, wanted: MessageFilter) -> list[Message]:
         return await self._shown(await self.store.read(queries.list_messages, wanted))
 
-    async def plan_export(self, wanted: MessageFilter) -> Export:
-        """Return how many messages an export has: those that match the filter, whatever its limit."""
-        return await self.store.read(queries.plan_export, wanted)
-
-    async def export(self, export: Export) -> AsyncIterator[list[Message]]:
-        """Yield the messages of an export in portions, oldest first, so any number of them works."""
-        found, place = await self.store.read(queries.read_portion, export, after=0, size=PORTION)
-        while found:
-            yield await self._shown(found)
-            found, place = await self.store.read(queries.read_portion, export, after=place, size=PORTION)
+    async def export(self, wanted: MessageFilter) -> AsyncIterator[list[Message]]:
+        """Yield all messages that match the filter, newest first and in portions, so any number works."""
+        wanted = replace(wanted, limit=PORTION)
+        while found := await self.list_messages(wanted):
+            yield found
+            wanted = replace(wanted, before=found[-1].seq)
 
     async def find(self, *ids: str) -> list[Message]:
         """Return the messages with these ids, or of submissions with them. Raises NotFound for none."""
@@ -158,12 +154,15 @@ class Operations:
             full.append(ids[0] if ids else part)
         return list(dict.fromkeys(full))
 
-    async def held_alike(self, id_: str) -> list[MessageSummary]:
-        """Return all texts held as one mass text with this one, newest first. Raises NotFound, NotAllowed."""
-        found = [await self.store.read(decisions.held_alike, one.id) for one in await self.find(id_)]
-        if not (ids := list(dict.fromkeys(chain.from_iterable(found)))):
-            raise NotAllowed(sentence("not_bulk", id=id_))
-        return await self.store.read(history.read_rows, ids)
+    async def held_alike(self, *ids: str) -> list[MessageSummary]:
+        """Return all texts held as mass texts with these, newest first. Raises NotFound, NotAllowed."""
+        alike = set[str]()
+        for id_ in ids:
+            found = [await self.store.read(decisions.held_alike, one.id) for one in await self.find(id_)]
+            if not any(found):
+                raise NotAllowed(sentence("not_bulk", id=id_))
+            alike.update(*found)
+        return await self.store.read(history.read_rows, list(alike))
 
     async def decide(self, verb: Verb, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """
@@ -190,7 +189,7 @@ class Operations:
         draft = map_direct(to=to, text=text, sender=message.route, routes=self.mapping.routes)
         if draft.reasons:
             raise UsageError(" ".join(says(reason) for reason in draft.reasons))
-        edited = new_message(message.id, replace(draft, **if3_context(message)), self.mapping)
+        edited = new_message(message.id, replace(draft, **message.if3_context()), self.mapping)
         status = await self.store.write(decisions.rewrite, edited, self.mapping.guards, Verb.EDIT, actor)
         [message] = await self.find(id_)
         if status is None:
@@ -279,7 +278,8 @@ class Operations:
     async def _our_numbers(self) -> list[str]:
         """Return those in the settings, and those named with `send --from`."""
         named = await self.store.read(opt_outs.known_numbers, self.account_ids)
-        return list(dict.fromkeys([*self.tracking_numbers, *(route.tracking_number for route in named)]))
+        ours = self.mapping.routes.tracking_numbers
+        return list(dict.fromkeys([*ours, *(route.tracking_number for route in named)]))
 
     async def remove_opt_out(self, recipient: str, tracking_number: str | None) -> int:
         """Remove a person's opt-outs; return for how many numbers they had one. Raises NotFound."""
@@ -346,12 +346,13 @@ def _wait_reasons(status: AccountStatus) -> list[Reason]:
     if account.wait_until is not None:
         waits = {**_cause(account.wait_reason), "until": instant(account.wait_until)}
         return [Reason("account_waits", waits)]
-    for name, window in (("hour", status.hour), ("day", status.day)):
-        if window.free_at is not None:
-            until = instant(window.free_at)
-            used = {"window": name, "used": window.used, "allowed": window.allowed, "until": until}
-            return [Reason("budget", used)]
-    return []
+    windows = (("hour", status.hour), ("day", status.day))
+    full = [(window.free_at, name, window) for name, window in windows if window.free_at is not None]
+    if not full:
+        return []
+    free_at, name, window = max(full, key=itemgetter(0))
+    used = {"window": name, "used": window.used, "allowed": window.allowed, "until": instant(free_at)}
+    return [Reason("budget", used)]
 
 
 def _cause(reason: Reason | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from callrail_relay.domain.phone import BadPhone, normalize
-from callrail_relay.domain.routing import Discovery, Route
+from callrail_relay.domain.routing import Discovery, Route, Routes
 from callrail_relay.errors import RefusedByCallRail, SecretError, UsageError
 from callrail_relay.outbox import opt_outs
 from callrail_relay.outbox.store import Store
@@ -132,23 +132,21 @@ async def read_names(discovery: Discovery, account_ids: Sequence[str]) -> Names:
 Ask = Callable[[], AbstractAsyncContextManager[Discovery]]  # opens a connection to CallRail
 
 
-async def find_sending_route(
-    number: str, routes: Sequence[Route], account_ids: Sequence[str], store: Store, ask: Ask
-) -> Route:
+async def find_sending_route(number: str, routes: Routes, store: Store, ask: Ask) -> Route:
     """Return the route of *number*: one of *routes*, one looked up before, or what CallRail says."""
-    known = [*routes, *await store.read(opt_outs.known_numbers, account_ids)]
+    known: list[Route] = [*routes, *await store.read(opt_outs.known_numbers, routes.account_ids)]
     found = next((route for route in known if route.tracking_number == number), None)
     if found is not None:
         return found
     async with ask() as discovery:
-        for account_id in account_ids:
+        for account_id in routes.account_ids:
             for entry in await discovery.numbers(account_id):
                 if entry.number == number and entry.company_id:
                     found = Route(account_id, entry.company_id, number)
                     numbers = {route.tracking_number for route in known}
                     await store.write(opt_outs.remember_number, found, numbers)
                     return found
-    raise UsageError(sentence("no_such_number", number=number, accounts=" or ".join(account_ids)))
+    raise UsageError(sentence("no_such_number", number=number, accounts=" or ".join(routes.account_ids)))
 
 
 async def cover_new_numbers(store: Store, ours: Sequence[str]) -> None:

@@ -31,7 +31,7 @@ from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.health import most_pressing
 from callrail_relay.domain.mapper import MappedText, MappingPolicy
 from callrail_relay.domain.outcome import Sent
-from callrail_relay.domain.routing import Route, Routes
+from callrail_relay.domain.routing import Route, RouteRule, Routes
 from callrail_relay.outbox import accept, claim, record, retention
 from callrail_relay.outbox.columns import EPOCH, MICROSECOND
 from callrail_relay.outbox.store import Store
@@ -184,9 +184,9 @@ async def cost(url: str, number: int) -> dict[str, float]:
         await _record(outbox, taken)
     found = {"claim": 1000 * statistics.median(took)}
     _send_all_but_a_tenth(url, ids, await outbox.now())
-    routes = Routes(default=Route(ids[0], "COM1", "+12025550133"))
+    routes = Routes(tuple(RouteRule(Route(id_, "COM1", "+12025550133")) for id_ in ids))
     mapping = MappingPolicy(routes=routes, guards=guard_policy(), max_characters=140, limits=FEW)
-    operations = Operations(outbox, account_ids=ids, mapping=mapping)
+    operations = Operations(outbox, mapping)
     pages = History(outbox)
     since = await outbox.now() - timedelta(hours=48)
 

@@ -546,7 +546,7 @@ async def looks(folder: Path) -> list[float]:
         begin = time.time_ns() // 1000 % 8_000_000  # another range of numbers in every run
         routes = Routes(default=Route(servers.ACCOUNT, "COM00000000000000000000000000000001", "+12025550133"))
         policy = MappingPolicy(routes=routes, guards=guard_policy(), max_characters=140, limits=PLENTY)
-        operations = Operations(outbox, account_ids=[servers.ACCOUNT], mapping=policy)
+        operations = Operations(outbox, policy)
         intake = Intake(outbox, policy, random=SystemRandom())
         persons = people()
         claims = claim_policy(accounts=frozenset([servers.ACCOUNT]), limits=PLENTY, guards=guard_policy())

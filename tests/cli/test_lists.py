@@ -80,7 +80,7 @@ def test_a_file_that_is_not_there() -> None:
 
 
 def test_texts_go_out_as_a_table(tmp_path: Path) -> None:
-    """Oldest first, for a spreadsheet, in a file that no other user can read."""
+    """Newest first, for a spreadsheet, in a file that no other user can read."""
     store("=1+1", "Two\nlines")
 
     shown = run("messages", "export", "texts.csv", "--json")
@@ -88,7 +88,7 @@ def test_texts_go_out_as_a_table(tmp_path: Path) -> None:
     assert {"file": "texts.csv", "format": "csv", "messages": 2} == json.loads(shown.stdout)
     written = (tmp_path / "texts.csv").read_bytes()
     rows = list(csv.DictReader(io.StringIO(written.decode("utf-8-sig"), newline="")))
-    assert ["'=1+1", "Two\nlines"] == [row["text"] for row in rows]
+    assert ["Two\nlines", "'=1+1"] == [row["text"] for row in rows]
     assert written.startswith(b"\xef\xbb\xbf")
     if sys.platform != "win32":
         assert 0o600 == stat.S_IMODE((tmp_path / "texts.csv").stat().st_mode)

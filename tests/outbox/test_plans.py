@@ -227,8 +227,6 @@ async def look(outbox: Store, message_id: str) -> None:
                 for when in (None, since):
                     wanted = MessageFilter(statuses=statuses, recipient=who, words=sought, since=when)
                     await outbox.read(queries.list_messages, wanted)
-                    export = await outbox.read(queries.plan_export, wanted)
-                    await outbox.read(queries.read_portion, export, after=0, size=2)
     await find(outbox, message_id)
     await outbox.read(queries.count_by_status)
     await outbox.read(budget.read_account_statuses, [ACCOUNT], LIMITS)

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -27,7 +27,7 @@ from callrail_relay.domain.mapper import MappingPolicy, map_direct
 from callrail_relay.domain.message import Message
 from callrail_relay.domain.outcome import Outcome, OutcomeKind
 from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
-from callrail_relay.domain.routing import Route, Routes
+from callrail_relay.domain.routing import Route, RouteRule, Routes
 from callrail_relay.errors import RelayError
 from callrail_relay.outbox import engine
 from callrail_relay.outbox.store import Store
@@ -104,6 +104,11 @@ class Rig:
             tracking_numbers=frozenset({self.simulator.tracking_number}),
         )
 
+    def operations_of(self, *account_ids: str) -> Operations:
+        """The operations after the settings got these accounts in place of this one."""
+        ours = (Route(id_, "COM9", self.simulator.tracking_number) for id_ in account_ids)
+        return Operations(self.outbox, replace(self.mapping, routes=Routes([RouteRule(one) for one in ours])))
+
     def delivery(
         self,
         *,
@@ -134,7 +139,7 @@ class Rig:
     async def accept(self, text: str = TEXT, *, to: str = RECIPIENT) -> str:
         """Put one text into the outbox; returns the id of its message."""
         draft = map_direct(to=to, text=text, sender=None, routes=self.mapping.routes)
-        [accepted] = (await self.intake.accept(self.intake.direct(draft)))[0].accepted
+        [accepted] = await self.intake.accept(self.intake.direct(draft))
         return accepted.message_id
 
     async def message(self, id_: str) -> Message:
@@ -235,12 +240,7 @@ async def open_rig(
                 ),
                 lookups=lookup_policy(accounts=frozenset({route.account_id}), on_unknown=on_unknown),
                 intake=Intake(outbox, mapping, random=Random(2), hook=events),
-                operations=Operations(
-                    outbox,
-                    account_ids=[route.account_id],
-                    tracking_numbers=[route.tracking_number],
-                    mapping=mapping,
-                ),
+                operations=Operations(outbox, mapping),
                 events=events,
             )
     finally:

@@ -50,7 +50,7 @@ async def routes_checked(simulator: Simulator, *routes: Route, api_key: str = KE
 
 def elsewhere(rig: Rig) -> Operations:
     """The operations after the settings got another account."""
-    return Operations(rig.outbox, account_ids=["ACC9"], mapping=rig.mapping)
+    return rig.operations_of("ACC9")
 
 
 @pytest.mark.parametrize(

@@ -294,8 +294,8 @@ def test_what_holds_no_text_is_reported() -> None:
 async def replayed(rig: Rig, *texts: str, force: bool = False) -> list[str | None]:
     """What each text of a saved file is a duplicate of; None for those that were stored."""
     drafts = [map_direct(to=RECIPIENT, text=text, sender=None, routes=rig.mapping.routes) for text in texts]
-    [receipt] = await rig.intake.accept(rig.intake.saved([(b"saved", drafts)], force=force))
-    return [accepted.duplicate_of for accepted in receipt.accepted]
+    accepted = await rig.intake.accept(rig.intake.saved([(b"saved", drafts)], force=force))
+    return [one.duplicate_of for one in accepted]
 
 
 async def test_replayed_text_that_is_known_is_left_out(tmp_path: Path) -> None:

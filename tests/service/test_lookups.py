@@ -220,7 +220,7 @@ async def test_the_same_words_from_another_number_of_the_company_are_not_this_te
         await send(rig)
         rig.simulator.fault(Fault(Kind.DROP, position=1))
         draft = map_direct(to=RECIPIENT, text=TEXT, sender=None, routes=mapping.routes)
-        [lost] = (await rig.intake.accept(rig.intake.direct(draft)))[0].accepted
+        [lost] = await rig.intake.accept(rig.intake.direct(draft))
         await rig.work(rig.delivery(), step=0)
         await climb(rig)
 

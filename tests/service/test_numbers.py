@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from callrail_relay.callrail.client import CallRail
-from callrail_relay.domain.routing import Route
+from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.errors import UsageError
 from callrail_relay.outbox import opt_outs
 from callrail_relay.service.replies import InboundTexts, Polling
@@ -44,9 +44,7 @@ class Asking:
 
 async def find(rig: Rig, number: str, ask: Asking) -> Route:
     settings = Route(rig.account_id, rig.simulator.company_id, rig.simulator.tracking_number)
-    return await find_sending_route(
-        number, routes=[settings], account_ids=[rig.account_id], store=rig.outbox, ask=ask
-    )
+    return await find_sending_route(number, Routes(default=settings), rig.outbox, ask)
 
 
 async def test_a_number_of_the_settings_is_not_looked_up(rig: Rig) -> None:

@@ -16,7 +16,6 @@ from callrail_relay.domain.message import MessageFilter, Reason, Source, Status,
 from callrail_relay.errors import NotAllowed, NotFound
 from callrail_relay.outbox import history
 from callrail_relay.sentences import explain_all
-from callrail_relay.service.operations import Operations
 from tests.service.rig import Rig, open_rig
 from tests.support.factories import RECIPIENT, TEXT, recipient
 from tests.support.policies import guard_policy
@@ -172,7 +171,7 @@ async def test_account_of_old_texts_is_still_known(tmp_path: Path) -> None:
     """An account that left the settings can still be paused, and its texts say what they wait for."""
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
-        changed = Operations(rig.outbox, account_ids=["ACC2"], mapping=rig.mapping)
+        changed = rig.operations_of("ACC2")
 
         assert ["ACC2", rig.account_id] == await changed.pause(None, "x")
         [message] = await changed.find(id_)
@@ -470,6 +469,19 @@ async def test_texts_are_listed(tmp_path: Path) -> None:
         assert [second, first] == [one.id for one in await rig.operations.list_messages(MessageFilter())]
         [queued] = await rig.operations.list_messages(MessageFilter(statuses=(Status.QUEUED,)))
         assert [1, 2] == [segment.position for segment in queued.segments]
+
+
+async def test_any_number_of_texts_is_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Newest first and in portions; what comes in meanwhile isn't among them."""
+    monkeypatch.setattr("callrail_relay.service.operations.PORTION", 2)
+    async with open_rig(tmp_path) as rig:
+        ids = [await rig.accept(f"Text {number}", to=recipient(number)) for number in range(5)]
+        portions = []
+        async for portion in rig.operations.export(MessageFilter(words=("text",))):
+            portions.append([one.id for one in portion])
+            await rig.accept("Text that comes later", to=recipient(9))
+
+        assert [ids[4:2:-1], ids[2:0:-1], ids[:1]] == portions
 
 
 async def test_text_is_shown_as_programs_read_it(tmp_path: Path) -> None:

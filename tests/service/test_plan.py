@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callrail_relay.domain.guards import Mode
-from callrail_relay.domain.mapper import Accepted, MappedText, Planned, map_direct
-from callrail_relay.domain.message import Status
+from callrail_relay.domain.mapper import Accepted, MappedText, map_direct
+from callrail_relay.domain.message import Message, Status
 from callrail_relay.outbox import opt_outs
 from tests.service.rig import Rig, open_rig
 from tests.support.clock import START, ManualClock
@@ -35,10 +35,12 @@ def drafts(rig: Rig, wanted: Sequence[tuple[str, str]]) -> list[MappedText]:
     return [map_direct(to=to, text=text, sender=None, routes=rig.mapping.routes) for to, text in wanted]
 
 
-def told(planned: Planned) -> tuple[object, ...]:
-    message = planned.message
+def told(planned: Accepted, new: Mapping[str, Message]) -> tuple[object, ...]:
+    if planned.duplicate_of is not None:
+        return ("duplicate",)
+    message = new[planned.message_id]
     return (
-        "duplicate" if not planned.is_new else message.status,
+        message.status,
         message.recipient,
         message.text,
         message.reasons,
@@ -47,9 +49,9 @@ def told(planned: Planned) -> tuple[object, ...]:
     )
 
 
-async def done(rig: Rig, draft: MappedText, accepted: Accepted) -> tuple[object, ...]:
+async def done(rig: Rig, accepted: Accepted) -> tuple[object, ...]:
     if accepted.duplicate_of is not None:
-        return "duplicate", draft.recipient, draft.text
+        return ("duplicate",)
     message = await rig.message(accepted.message_id)
     return (
         message.status,
@@ -95,19 +97,17 @@ def test_a_dry_run_tells_what_the_run_then_does(
             found = [(b"saved", drafts(rig, wanted)) for wanted in files]
             kept = [rig.stored("*", table) for table in ("messages", "submissions", "accounts", "decisions")]
 
-            planned = await rig.intake.plan(rig.intake.saved(found, force=force))
+            planned, new = await rig.intake.plan(rig.intake.saved(found, force=force))
 
             assert kept == [
                 rig.stored("*", table) for table in ("messages", "submissions", "accounts", "decisions")
             ]
-            receipts = await rig.intake.accept(rig.intake.saved(found, force=force))
-            accepted = [one for receipt in receipts for one in receipt.accepted]
-            all_drafts = [draft for _, some in found for draft in some]
-            assert len(planned) == len(accepted) == len(all_drafts)
-            for one, draft, became in zip(planned, all_drafts, accepted, strict=True):
-                what_it_became = await done(rig, draft, became)
-                assert told(one)[: len(what_it_became)] == what_it_became
-                assert one.repeats == (became.duplicate_of in {two.message_id for two in accepted})
+            accepted = await rig.intake.accept(rig.intake.saved(found, force=force))
+            assert len(planned) == len(accepted) == sum(map(len, files))
+            stored = {one.message_id for one in accepted}
+            for one, became in zip(planned, accepted, strict=True):
+                assert told(one, new) == await done(rig, became)
+                assert (one.duplicate_of in new) == (became.duplicate_of in stored)
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(story(Path(folder)))
@@ -119,11 +119,9 @@ async def test_a_dry_run_of_one_text_knows_a_double_click(tmp_path: Path) -> Non
         await rig.accept(TEXT)
 
         [draft] = drafts(rig, [(RECIPIENT, TEXT)])
-        [planned] = await rig.intake.plan(rig.intake.direct(draft))
+        _, planned = await rig.intake.plan(rig.intake.direct(draft))
 
-        assert (Status.HELD, ["duplicate"]) == (
-            planned.message.status,
-            [reason.code for reason in planned.message.reasons],
-        )
-        assert ("", "") == (planned.message.id, planned.message.submission_id)
+        [new] = planned.values()
+        assert (Status.HELD, ["duplicate"]) == (new.status, [reason.code for reason in new.reasons])
+        assert ("", "") == (new.id, new.submission_id)
         assert 1 == len(rig.stored("id", "messages"))

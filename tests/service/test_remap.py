@@ -37,11 +37,7 @@ def teams(rig: Rig, *team_ids: str) -> MappingPolicy:
 
 
 def operations(rig: Rig, mapping: MappingPolicy) -> Operations:
-    return Operations(
-        rig.outbox,
-        account_ids=[rig.account_id],
-        mapping=mapping,
-    )
+    return Operations(rig.outbox, mapping)
 
 
 async def accept(rig: Rig, body: object, mapping: MappingPolicy) -> list[str]:
@@ -126,10 +122,10 @@ async def test_an_old_text_of_a_history_is_still_old(tmp_path: Path, later: time
         document, none, one = json.dumps(run).encode(), teams(rig), teams(rig, "42")
         drafts, _ = map_saved(document, none, START)
         intake = Intake(rig.outbox, none, random=rig.random)
-        [receipt] = await intake.accept(intake.saved([(document, drafts)], force=False))
+        [accepted] = await intake.accept(intake.saved([(document, drafts)], force=False))
         rig.clock.advance(later)
 
-        [held] = await operations(rig, one).decide(Verb.REMAP, receipt.accepted[0].message_id)
+        [held] = await operations(rig, one).decide(Verb.REMAP, accepted.message_id)
 
         assert (Status.HELD, ["too_old"]) == (held.status, codes(held))
 
@@ -140,9 +136,8 @@ async def test_a_saved_file_is_mapped_again_only_as_a_whole(tmp_path: Path) -> N
         document = json.dumps([payload(message="A"), payload(message="B", team_id=7)]).encode()
         intake = Intake(rig.outbox, teams(rig, "42"), random=rig.random)
         drafts, _ = map_saved(document, teams(rig, "42"), START)
-        [first] = await intake.accept(intake.saved([(document, drafts)], force=False))
-        [again] = await intake.accept(intake.saved([(document, drafts)], force=False))
-        [_, whole], [_, partly] = first.accepted, again.accepted
+        [_, whole] = await intake.accept(intake.saved([(document, drafts)], force=False))
+        [_, partly] = await intake.accept(intake.saved([(document, drafts)], force=False))
 
         [mapped] = await operations(rig, teams(rig, "7", "42")).decide(Verb.REMAP, whole.message_id)
 

@@ -147,7 +147,7 @@ async def _parts(
         ):
             if deliver:
                 tasks.start_soon(worker.run)
-            await relay.store.write(presence.note_contacts, context.account_ids, answered=True)
+            await relay.store.write(presence.note_contacts, context.routes.account_ids, answered=True)
             token = await require_hook_token(context)
             yield Parts(
                 context=context,

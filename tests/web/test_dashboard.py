@@ -111,7 +111,7 @@ async def test_gauge_says_when_there_is_room_again(tmp_path: Path) -> None:
 async def test_first_page_shows_the_accounts_that_matter(tmp_path: Path) -> None:
     """Those that are paused, however many there are, and how many more there are; the sums are of all."""
     async with visiting(tmp_path) as (rig, visitor):
-        rig.operations.account_ids = [f"ACC{number}" for number in range(500)]
+        rig.operations.mapping = rig.operations_of(*(f"ACC{number}" for number in range(500))).mapping
         await rig.operations.pause("ACC432", "Holidays.")
         page = await visitor.page()
 

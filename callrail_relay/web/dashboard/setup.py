@@ -48,7 +48,7 @@ async def show(visit: Visit, *, fault: str = "") -> Response:
         checked_at=report.read_at,
         checking=examiner.is_running,
         findings=report.value.findings if report.value else (),
-        numbers=visit.dashboard.operations.tracking_numbers,
+        numbers=visit.dashboard.operations.mapping.routes.tracking_numbers,
     )
 
 
@@ -67,7 +67,7 @@ async def send(visit: Visit) -> Response:
         )
         if draft.reasons:
             raise UsageError(" ".join(says(reason) for reason in draft.reasons))
-        [accepted] = (await dashboard.intake.accept(dashboard.intake.direct(draft)))[0].accepted
+        [accepted] = await dashboard.intake.accept(dashboard.intake.direct(draft))
     except RelayError as error:
         return await show(visit, fault=str(error))
     words = say("test_held") if accepted.status is Status.HELD else say("test_queued")
@@ -151,7 +151,7 @@ async def show_opt_outs(visit: Visit, *, bad_lines: tuple[BadLine, ...] = (), fa
         visit,
         "opt-outs",
         opt_outs=await visit.dashboard.history.opt_outs(MOST_OPT_OUTS),
-        numbers=visit.dashboard.operations.tracking_numbers,
+        numbers=visit.dashboard.operations.mapping.routes.tracking_numbers,
         listed=visit.form.get("list", "") if fault else "",
         bad_lines=bad_lines[:MOST_BAD_LINES],
         more_bad_lines=max(0, len(bad_lines) - MOST_BAD_LINES),

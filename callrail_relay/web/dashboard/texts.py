@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 from urllib.parse import parse_qsl, urlencode
@@ -24,7 +24,6 @@ from callrail_relay.domain.message import (
 from callrail_relay.domain.outcome import OutcomeKind, Sent
 from callrail_relay.domain.phone import BadPhone, normalize
 from callrail_relay.domain.printable import guarded, lines, printable
-from callrail_relay.domain.views import MessageSummary
 from callrail_relay.errors import NotFound
 from callrail_relay.sentences import phone, plural
 from callrail_relay.web.dashboard.frame import UTF8_MARK, Visit, csv_file
@@ -33,7 +32,6 @@ from callrail_relay.web.dashboard.words import STATUS_WORDS, STEPS, WORDS, say, 
 FIELDS = ("status", "search", "person", "from", "to", "number", "opportunity", "sender")
 MOST_WORDS = 8
 LONGEST = 200
-PORTION = 500
 BUBBLES = 60  # of a conversation, on one page
 
 
@@ -49,7 +47,7 @@ async def show_all(visit: Visit) -> Response:
         statuses=list(Status),
         counts=counts,
         total=counts.get(asked.wanted.statuses[0]) if asked.wanted.statuses else sum(counts.values()),
-        numbers=sorted({route.tracking_number for route in dashboard.operations.mapping.routes}),
+        numbers=sorted(dashboard.operations.mapping.routes.tracking_numbers),
     )
 
 
@@ -62,22 +60,19 @@ async def download(visit: Visit) -> Response:
 
 async def _csv(visit: Visit, wanted: MessageFilter) -> AsyncIterator[str]:
     yield UTF8_MARK + lines([WORDS["csv"]])
-    before: int | None = wanted.before
-    while True:
-        page = await visit.dashboard.history.page(replace(wanted, before=before, limit=PORTION))
-        yield lines(_cells(row, visit.dashboard.clock.now()) for row in page.rows)
-        if page.older is None:
-            return
-        before = page.older
+    async for portion in visit.dashboard.operations.export(wanted):
+        now = visit.dashboard.clock.now()
+        yield lines(_cells(message, now) for message in portion)
 
 
-def _cells(row: MessageSummary, now: datetime) -> list[str]:
+def _cells(text: Message, now: datetime) -> list[str]:
     """Return one line of the file; what others wrote can't be a formula, and our own numbers need no mark."""
-    reasons = " ".join(sentence(reason, now).striptags() for reason in row.reasons)
-    times = [f"{at.astimezone():%Y-%m-%d %H:%M:%S}" if at else "" for at in (row.received_at, row.sent_at)]
-    words = [guarded(printable(one or "")) for one in (row.seller, row.text, reasons)]
-    numbers = [row.recipient or "", row.tracking_number or ""]
-    return [times[0], words[0], *numbers, words[1], STATUS_WORDS[row.status], words[2], times[1], row.id]
+    reasons = " ".join(sentence(reason, now).striptags() for reason in text.reasons)
+    times = (text.received_at, text.sent_at)
+    came, went = (f"{at.astimezone():%Y-%m-%d %H:%M:%S}" if at else "" for at in times)
+    name, words, why = (guarded(printable(one or "")) for one in (text.seller, text.text, reasons))
+    number = text.route.tracking_number if text.route else ""
+    return [came, name, text.recipient or "", number, words, STATUS_WORDS[text.status], why, went, text.id]
 
 
 async def show(visit: Visit) -> Response:

@@ -16,7 +16,7 @@ UNDO_TIME = timedelta(seconds=8)
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One thing to do with a text; ``question`` is asked first about one that may be sent, or was."""
+    """One thing to do with a text; ``question`` is asked first about one that may have been sent already."""
 
     name: str
     decides: Decided | None  # None opts the person out
@@ -29,8 +29,8 @@ class Verb:
     many: str = ""
     done_many: str = ""
 
-    def asks(self, status: Status) -> bool:
-        return self.question != "" and status not in (Status.FAILED, Status.CANCELLED)
+    def asks(self, text: MessageSummary) -> bool:
+        return self.question != "" and (text.status is Status.UNKNOWN or "restored" in codes(text))
 
     def of(self, status: Status) -> str:
         """Return its label on a text with this status."""
@@ -56,13 +56,12 @@ def _verb(name: str, decides: Decided | None, *statuses: Status) -> Verb:
 
 
 APPROVE = _verb("approve", Decided.APPROVE, Status.HELD)
-APPROVE_RESTORED = _verb("approve-restored", Decided.APPROVE, Status.HELD)
 REMAP = _verb("remap", Decided.REMAP, Status.HELD)
 RESEND = _verb("resend", Decided.RESEND, *RESENDABLE)
 MARK_SENT = _verb("mark-sent", Decided.MARK_SENT, Status.UNKNOWN)
 CANCEL = _verb("cancel", Decided.CANCEL, *CANCELLABLE)
 OPT_OUT = _verb("opt-out", None, Status.HELD)
-VERBS = {verb.name: verb for verb in (APPROVE, APPROVE_RESTORED, OPT_OUT, RESEND, MARK_SENT, REMAP, CANCEL)}
+VERBS = {verb.name: verb for verb in (APPROVE, OPT_OUT, RESEND, MARK_SENT, REMAP, CANCEL)}
 DOUBTFUL = {"merge_tag", "mass_text", "bulk", "maybe_opted_out", "opt_out", "restored"}
 """Reasons beside which *Send anyway* is never the button that stands out."""
 
@@ -73,11 +72,11 @@ def codes(text: MessageSummary) -> set[str]:
 
 def allowed(text: MessageSummary) -> list[Verb]:
     """Return the buttons of a text."""
-    left_out = {APPROVE if "restored" in codes(text) else APPROVE_RESTORED}
+    left_out = set[Verb]()
     if "maybe_opted_out" not in codes(text) or text.opted_out:
         left_out.add(OPT_OUT)
     if text.opted_out or not text.complete:
-        left_out |= {APPROVE, APPROVE_RESTORED, RESEND}
+        left_out |= {APPROVE, RESEND}
     if text.complete or text.source is Source.SEND:
         left_out.add(REMAP)
     return [verb for verb in VERBS.values() if text.status in verb.statuses and verb not in left_out]
@@ -86,9 +85,7 @@ def allowed(text: MessageSummary) -> list[Verb]:
 def in_bulk(text: MessageSummary) -> list[Verb]:
     """Return what can be done with many like it: nothing that may text people twice, or who opted out."""
     verbs = {CANCEL} if is_out(text) else {CANCEL, APPROVE, RESEND}
-    if text.status is Status.UNKNOWN:
-        verbs.discard(RESEND)
-    return [verb for verb in allowed(text) if verb in verbs]
+    return [verb for verb in allowed(text) if verb in verbs and not verb.asks(text)]
 
 
 def seen(text: MessageSummary) -> str:
