@@ -78,6 +78,7 @@ async def test_a_message_is_kept_whole(outbox: Store) -> None:
     assert [
         Message(
             id=message.id,
+            seq=1,
             submission_id=submission.id,
             status=Status.QUEUED,
             source=Source.SEND,
