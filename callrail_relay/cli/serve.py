@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
     from callrail_relay.bootstrap.wiring import Relay
     from callrail_relay.cli.render import Narrator
+    from callrail_relay.domain.events import Event
 
 
 async def serve(
@@ -63,7 +64,6 @@ async def _serve(context: "AppContext", *, show_hook_url: bool, sandbox: bool) -
     from callrail_relay.bootstrap.tunnels import keep_tunnel
     from callrail_relay.bootstrap.wiring import count_events, log_events, open_relay, open_worker
     from callrail_relay.cli.render import Narrator
-    from callrail_relay.domain.events import every
     from callrail_relay.service.overview import ChangeSignal
 
     context.require_route()
@@ -74,7 +74,11 @@ async def _serve(context: "AppContext", *, show_hook_url: bool, sandbox: bool) -
     narrator = None
     if sys.stderr.isatty() and log.format == "auto" and log.level == "info" and not given.as_json:
         tell = narrator = Narrator(context.clock)
-    hook = every(tell, metrics, signal)
+
+    def hook(event: "Event") -> None:
+        for notify in (tell, metrics, signal):
+            notify(event)
+
     async with (
         stop_signal() as stopped,
         open_relay(context, hook, long_running=True) as relay,
