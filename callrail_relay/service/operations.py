@@ -11,7 +11,7 @@ from typing import Any
 
 from callrail_relay import __version__
 from callrail_relay.domain.delivery import AccountStatus
-from callrail_relay.domain.health import Facts, Running
+from callrail_relay.domain.health import Facts
 from callrail_relay.domain.mapper import MappingPolicy, map_direct, map_stored, new_message, planned_segments
 from callrail_relay.domain.message import (
     ANONYMOUS,
@@ -98,10 +98,11 @@ class Operations:
     async def facts(self) -> Facts:
         """Return the store's facts for the verdict, without counting all messages."""
         ids, limits = self.account_ids, self.mapping.limits
-        facts = await self.store.read(
+        running = await self.store.running()
+        return await self.store.read(
             lambda tx: Facts(
                 now=tx.now,
-                running=Running(),
+                running=running,
                 accounts=budget.read_account_statuses(tx, ids, limits),
                 waiting=history.read_waiting(tx),
                 any_sent=history.any_sent(tx),
@@ -110,7 +111,6 @@ class Operations:
                 shadow=read_shadow(tx),
             )
         )
-        return replace(facts, running=await self.store.running())
 
     async def account_statuses(self) -> Sequence[AccountStatus]:
         return await self.store.read(budget.read_account_statuses, self.account_ids, self.mapping.limits)
