@@ -33,7 +33,7 @@ from callrail_relay.outbox import budget, claim, decisions, history, opt_outs, p
 from callrail_relay.outbox.shadow import read_shadow
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain_all, says
-from callrail_relay.service import refusal, sentence
+from callrail_relay.service import CALLED, refusal, sentence
 
 _PART_OF_AN_ID = re.compile("[0-9A-Fa-f-]{1,35}")
 _MATCHES = 8  # how many ids a sentence names at most
@@ -366,4 +366,4 @@ def _not_remappable(message: Message) -> NotAllowed:
 
 
 def _not_allowed(message: Message, verb: str) -> NotAllowed:
-    return NotAllowed(refusal(verb, id=message.id, status=message.status))
+    return NotAllowed(refusal(verb, id=message.id, status=CALLED.get(message.status, message.status)))

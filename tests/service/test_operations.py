@@ -237,7 +237,7 @@ async def test_only_held_texts_can_be_approved(tmp_path: Path) -> None:
     """Every other status is named."""
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
-        with pytest.raises(NotAllowed, match="is queued and can't be approved; only texts that are held"):
+        with pytest.raises(NotAllowed, match="is queued and can't be approved; only texts on hold"):
             await rig.operations.decide(Verb.APPROVE, id_)
         await rig.work(rig.delivery())
         with pytest.raises(NotAllowed, match="is sent"):
@@ -434,7 +434,7 @@ async def test_opted_out_people_are_listed_and_taken_off(tmp_path: Path) -> None
 async def test_only_unknown_texts_can_be_marked_as_sent(tmp_path: Path) -> None:
     """Everything else is known."""
     async with open_rig(tmp_path) as rig:
-        with pytest.raises(NotAllowed, match="is held and can't be marked as sent"):
+        with pytest.raises(NotAllowed, match="is on hold and can't be marked as sent"):
             await rig.operations.decide(Verb.MARK_SENT, await held(rig))
 
 
