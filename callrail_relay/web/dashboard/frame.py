@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode
 
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
@@ -31,7 +32,7 @@ from callrail_relay.service.setup import Names
 from callrail_relay.web.auth import Login, Notice, Session
 from callrail_relay.web.dashboard import verbs, words
 from callrail_relay.web.dashboard.words import WORDS, say
-from callrail_relay.web.public import LARGEST_BODY, BodyTooLarge, read_body
+from callrail_relay.web.public import LARGEST_BODY, read_body
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -307,7 +308,7 @@ async def read_form(request: Request, largest: int = LARGEST_BODY) -> dict[str, 
     try:
         body = await read_body(request, largest)
         fields = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=1000)
-    except (BodyTooLarge, ClientDisconnect, ValueError):
+    except (HTTPException, ClientDisconnect, ValueError):
         return {}
     # A browser writes every line end as CR LF.
     form = {name: value.replace("\r\n", "\n") for name, value in fields}
