@@ -376,5 +376,6 @@ def templates() -> "Environment":
         "plural": plural,
         "status_words": words.STATUS_WORDS,
         "status_meanings": words.STATUS_MEANINGS,
+        "wording": WORDS,
     }
     return environment

@@ -44,7 +44,6 @@ async def show_all(visit: Visit) -> Response:
         "texts.html",
         asked=asked,
         page=page,
-        statuses=list(Status),
         counts=counts,
         total=counts.get(asked.wanted.statuses[0]) if asked.wanted.statuses else sum(counts.values()),
         numbers=sorted(dashboard.operations.mapping.routes.tracking_numbers),
