@@ -10,8 +10,9 @@ from datetime import timedelta
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl
 
+from starlette.datastructures import URL
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
@@ -216,9 +217,8 @@ class Visit:
 
     def go(self, address: str, words: str, *, fault: bool = False, undo: str | None = None) -> Response:
         """Send the browser to a page with a notice: of what was done, or why it wasn't."""
-        path, mark, fragment = address.partition("#")
         said = self.dashboard.login.keep_notice(self.session, Notice(words, fault, undo or ""))
-        return RedirectResponse(f"{path}{'&' if '?' in path else '?'}said={said}{mark}{fragment}", 303)
+        return RedirectResponse(URL(address).include_query_params(said=said), 303)
 
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -318,8 +318,8 @@ async def read_form(request: Request, largest: int = LARGEST_BODY) -> dict[str, 
 
 def _here(request: Request) -> str:
     """Return the address of this page, without the name of a notice, which is shown once."""
-    query = [(name, value) for name, value in request.query_params.multi_items() if name != "said"]
-    return f"{request.url.path}?{urlencode(query)}" if query else request.url.path
+    url = request.url.remove_query_params("said")
+    return f"{url.path}?{url.query}" if url.query else url.path
 
 
 def own_address(wanted: str, default: str = "/") -> str:
