@@ -4,7 +4,6 @@ import contextlib
 import hmac
 import ipaddress
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from functools import partial
 
 from starlette.applications import Starlette
@@ -144,15 +143,6 @@ class Access:
         return frame.plain("used_link", 403)
 
 
-async def end_others(visit: Visit) -> Response:
-    """Sign out every other browser: this session goes on with a new stamp."""
-    login = visit.dashboard.login
-    session = replace(visit.session, stamp=await login.people.end_sessions())
-    response = visit.back(say("others_out"))
-    login.set_cookie(visit.request, response, session)
-    return response
-
-
 async def leave(visit: Visit) -> Response:
     visit.dashboard.login.sign_out(visit.session)
     response = await frame.signed_out(visit.dashboard, visit.request, {}, 200)
@@ -206,7 +196,7 @@ PAGES: dict[str, frame.Page] = {
 }
 FORMS: dict[str, frame.Page] = {
     "/logout": leave,
-    "/logout/others": end_others,
+    "/logout/others": setup.end_others,
     "/review": review.act,
     "/undo": actions.undo,
     "/texts/{id}/edit": actions.edit,

@@ -13,10 +13,11 @@ from callrail_relay.bootstrap.editing import Saved
 from callrail_relay.domain.mapper import map_direct
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.opt_outs import BadLine, read_list, write_list
-from callrail_relay.domain.people import Person, TooManyTries
+from callrail_relay.domain.people import TooManyTries
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import NotAllowed, NotFound, RelayError, UsageError
 from callrail_relay.sentences import plural, says
+from callrail_relay.web.auth import Session
 from callrail_relay.web.dashboard import forms
 from callrail_relay.web.dashboard.forms import Change
 from callrail_relay.web.dashboard.frame import UTF8_MARK, Visit, csv_file, later
@@ -219,7 +220,8 @@ async def add_person(visit: Visit) -> Response:
     form = visit.form
     person = await visit.dashboard.login.people.add(form.get("name", ""), form.get("password", ""))
     if "me" in form:
-        return _goes_on(visit, person, say("person_me", name=person.name))
+        session = replace(visit.session, person=person.name, stamp=person.stamp)
+        return _goes_on(visit, say("person_me", name=person.name), session)
     return visit.back(say("person_added", name=person.name))
 
 
@@ -238,13 +240,18 @@ async def change_password(visit: Visit) -> Response:
         return later(await show_security(visit, fault=str(error)), error.wait)
     except RelayError as error:
         return await show_security(visit, fault=str(error))
-    return _goes_on(visit, person, say("password_changed"))
+    return _goes_on(visit, say("password_changed"), replace(visit.session, stamp=person.stamp))
 
 
-def _goes_on(visit: Visit, person: Person, words: str) -> Response:
-    """Let this browser's session go on as that of *person*."""
+async def end_others(visit: Visit) -> Response:
+    """Sign out every other browser, but not this one."""
+    stamp = await visit.dashboard.login.people.end_sessions()
+    return _goes_on(visit, say("others_out"), replace(visit.session, stamp=stamp))
+
+
+def _goes_on(visit: Visit, words: str, session: Session) -> Response:
+    """Let this browser, whose session ends with those of others, go on with *session*."""
     response = visit.back(words)
-    session = replace(visit.session, person=person.name, stamp=person.stamp)
     visit.dashboard.login.set_cookie(visit.request, response, session)
     return response
 
