@@ -37,12 +37,12 @@ class History:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._past = Cached(self._read_past, PAST_LASTS, store.clock)
-        self._kept = Cached(self._read_kept, KEPT_LASTS, store.clock)
         self._opt_outs = Cached(partial(store.read, queries.count_opt_outs), OPT_OUTS_LAST, store.clock)
         self.conversation = _reader(store, history.read_conversation)
         self.counts = _reader(store, queries.count_by_status)
         self.for_person = _reader(store, history.count_for_person)
         self.frees_at = _reader(store, history.read_frees_at)
+        self.kept = Cached(self._read_kept, KEPT_LASTS, store.clock)
         self.marker = _reader(store, history.read_marker)  # a text that differs after every change
         self.opt_outs = _reader(store, opt_outs.list_opt_outs)
         self.page = _reader(store, history.read_page)
@@ -50,6 +50,7 @@ class History:
         self.requests_in_shadow = _reader(store, shadow.count_requests)
         self.rows = _reader(store, history.read_rows)
         self.shadow = _reader(store, shadow.read_shadow)
+        self.today = _reader(store, history.read_today)
         self.waiting = _reader(store, history.read_waiting)
 
     async def arrivals(self) -> tuple[views.Arrivals, ...]:
@@ -61,10 +62,6 @@ class History:
         now = self._store.clock.now()
         until = now - RECENT
         return until, await self._store.read(history.read_arrivals, now - PLOTTED, until)
-
-    async def today(self, midnight: datetime) -> tuple[views.Today, views.Kept]:
-        """Return the first page's figures; those of KEPT_SINCE are counted once in KEPT_LASTS."""
-        return await self._store.read(history.read_today, midnight), await self._kept.get()
 
     async def _read_kept(self) -> views.Kept:
         return await self._store.read(history.read_kept, self._store.clock.now() - KEPT_SINCE)

@@ -21,7 +21,7 @@ SHOWN = 5
 async def show(visit: Visit) -> Response:
     dashboard = visit.dashboard
     here = dashboard.clock.now()
-    facts, (today, kept) = await asyncio.gather(dashboard.facts(), dashboard.history.today(midnight(here)))
+    facts, today = await asyncio.gather(dashboard.facts(), dashboard.history.today(midnight(here)))
     arrivals = await dashboard.history.arrivals()
     shown = most_pressing(facts.accounts, sentences.MOST_SHOWN)
     frees_at = await dashboard.history.frees_at([one.account.id for one in shown])
@@ -42,7 +42,7 @@ async def show(visit: Visit) -> Response:
         steps=sentences.STEPS,
         todos=sentences.TODOS,
         today=today,
-        kept=kept,
+        kept=await dashboard.history.kept.get(),
         groups=grouped(newest)[:SHOWN],
         queue=sentences.queue_words(facts),
         running=sentences.running_words(facts),
