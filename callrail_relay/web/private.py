@@ -127,7 +127,7 @@ class Access:
     async def link(self, request: Request) -> Response:
         """Return a new link, for the secret of this run."""
         given = request.headers.get("authorization", "").encode("latin-1")
-        if not hmac.compare_digest(given, f"Bearer {self._dashboard.link_secret}".encode()):
+        if not hmac.compare_digest(given, f"Bearer {self._dashboard.login.link_secret}".encode()):
             return await self._refused(request)
         if "only" in request.query_params:
             self._dashboard.login.end_links()

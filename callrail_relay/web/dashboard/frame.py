@@ -144,7 +144,6 @@ class Dashboard:
     facts: Callable[[], Awaitable[Facts]]
     wake: Callable[[], None]  # delivery
     signal: ChangeSignal
-    link_secret: str  # lets a program of the relay's own user have a new link
     sandbox: bool  # whether texts go to a simulated CallRail
     settings: Editor
     read_names: Callable[[], Awaitable[Names]]  # asks CallRail; raises RelayError
