@@ -367,11 +367,7 @@ def templates() -> "Environment":
     }
     environment.globals |= {
         "static": _static_address,
-        "allowed": verbs.allowed,
-        "in_bulk": verbs.in_bulk,
-        "editable": verbs.editable,
-        "seen": verbs.seen,
-        "standout": verbs.standout,
+        "verbs": verbs,
         "plural": plural,
         "status_words": words.STATUS_WORDS,
         "status_meanings": words.STATUS_MEANINGS,
