@@ -149,14 +149,14 @@ class Dashboard:
     read_names: Callable[[], Awaitable[Names]]  # asks CallRail; raises RelayError
 
     def __post_init__(self) -> None:
-        self._names: Names | None = None
+        self._names = Names()
         self._names_due = float("-inf")
         self.feed = ChangeFeed(self.signal, self.history.marker, self.clock)
         self.examiner = Examiner(self.checks, self.clock, self.signal)
         self.comparison = Comparison(self.compare, self.clock, self.signal)
 
-    async def names(self) -> Names | None:
-        """Return what CallRail calls its numbers; None if it hasn't answered soon."""
+    async def names(self) -> Names:
+        """Return what CallRail calls its numbers, as far as it has answered yet."""
         if (now := self.clock.monotonic()) >= self._names_due:
             self._names_due = now + FRESH.total_seconds()
             with contextlib.suppress(RelayError, TimeoutError):  # the checks say why

@@ -112,16 +112,15 @@ async def show_numbers(visit: Visit, *, refused: Saved | None = None) -> Respons
         refused,
         rules=routes.rules,
         default=routes.default,
-        known=dict.fromkeys(routes, "") | dict(names.numbers if names else {}),
-        names=names,
+        known=dict.fromkeys(routes, "") | names.numbers,
+        companies=names.companies,
         fixed=[one for one in fixed if one],
     )
 
 
 async def change_numbers(visit: Visit) -> Response:
     """Add or remove a rule, or choose the number of all others."""
-    names = await visit.dashboard.names()
-    change = partial(_changed_numbers, visit, names.numbers if names else ())
+    change = partial(_changed_numbers, visit, (await visit.dashboard.names()).numbers)
     return await forms.save(visit, change, show_numbers)
 
 
