@@ -32,7 +32,7 @@ class Notice:
 
     words: str
     fault: bool = False
-    undo: str = ""  # the batch of what was decided
+    undo: str | None = None  # the batch of what was decided
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ async def edit(visit: Visit) -> Response:
     except NotAllowed as error:  # another person decided about it meanwhile
         return await visit.draw("problem.html", 409, still=True, missing=False, words=str(error), typed=text)
     if message.status is Status.HELD:
-        return visit.go(f"/texts/{id_}", say("edited_held"))
+        return visit.back(say("edited_held"), to=f"/texts/{id_}")
     return visit.back(say("edited"), undo=actor.batch)
 
 

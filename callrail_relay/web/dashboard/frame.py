@@ -210,14 +210,11 @@ class Visit:
         notice = dashboard.login.take_notice(self.session, request.query_params.get("said", ""))
         return render(template, status, **frame | {"notice": notice} | values)
 
-    def back(self, words: str, *, fault: bool = False, undo: str | None = None) -> Response:
-        """Send the browser back to where the form was, with a notice."""
-        return self.go(own_address(self.form.get("back", "")), words, fault=fault, undo=undo)
-
-    def go(self, address: str, words: str, *, fault: bool = False, undo: str | None = None) -> Response:
-        """Send the browser to a page with a notice: of what was done, or why it wasn't."""
-        said = self.dashboard.login.keep_notice(self.session, Notice(words, fault, undo or ""))
-        return RedirectResponse(URL(address).include_query_params(said=said), 303)
+    def back(self, words: str, *, to: str = "", fault: bool = False, undo: str | None = None) -> Response:
+        """Send the browser back to where the form was, or *to* another page, with a notice."""
+        said = self.dashboard.login.keep_notice(self.session, Notice(words, fault, undo))
+        address = URL(to or own_address(self.form.get("back", "")))
+        return RedirectResponse(address.include_query_params(said=said), 303)
 
 
 Endpoint = Callable[[Request], Awaitable[Response]]

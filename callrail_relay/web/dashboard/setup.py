@@ -72,7 +72,7 @@ async def send(visit: Visit) -> Response:
     except RelayError as error:
         return await show(visit, fault=str(error))
     words = say("test_held") if accepted.status is Status.HELD else say("test_queued")
-    return visit.go(f"/texts/{accepted.message_id}", words)
+    return visit.back(words, to=f"/texts/{accepted.message_id}")
 
 
 async def show_sending(visit: Visit, *, refused: Saved | None = None) -> Response:
