@@ -24,7 +24,6 @@ from callrail_relay.web.dashboard.frame import UTF8_MARK, Visit, csv_file, later
 from callrail_relay.web.dashboard.words import say
 
 STILL = ("sending", "alerts", "security")
-MOST_BAD_LINES = 20
 MOST_OPT_OUTS = 200
 
 
@@ -152,9 +151,8 @@ async def show_opt_outs(visit: Visit, *, bad_lines: tuple[BadLine, ...] = (), fa
         "opt-outs",
         opt_outs=await visit.dashboard.history.opt_outs(MOST_OPT_OUTS),
         numbers=visit.dashboard.operations.mapping.routes.tracking_numbers,
-        listed=visit.form.get("list", "") if fault else "",
-        bad_lines=bad_lines[:MOST_BAD_LINES],
-        more_bad_lines=max(0, len(bad_lines) - MOST_BAD_LINES),
+        listed=visit.form.get("list", ""),
+        bad_lines=bad_lines,
         fault=fault,
     )
 

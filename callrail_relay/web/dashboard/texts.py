@@ -92,11 +92,10 @@ async def show_request(visit: Visit) -> Response:
 
 
 async def show_conversation(visit: Visit) -> Response:
-    recipient, tracking_number = (
-        visit.request.path_params[name] for name in ("recipient", "tracking_number")
-    )
     before = read_instant(visit.request.query_params.get("before", ""))
-    conversation = await visit.dashboard.history.conversation(tracking_number, recipient, before, BUBBLES)
+    conversation = await visit.dashboard.history.conversation(
+        **visit.request.path_params, before=before, limit=BUBBLES
+    )
     if not conversation.messages:
         raise NotFound(say("no_conversation"))
     # By this machine's clock.
@@ -105,7 +104,6 @@ async def show_conversation(visit: Visit) -> Response:
         "conversation.html",
         conversation=conversation,
         days=[(day, list(messages)) for day, messages in days],
-        older=None if conversation.older is None else conversation.older.isoformat(),
     )
 
 
