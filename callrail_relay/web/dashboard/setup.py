@@ -127,7 +127,8 @@ def _changed_numbers(visit: Visit, known: Iterable[Route]) -> Change:
     """Return what the form changes in the settings. Raises UsageError, SettingsError."""
     form, settings = visit.form, visit.dashboard.settings.read()
     routes = settings.routes_table()
-    chosen = next((one for one in (*routes, *known) if _id(one) == form.get("number")), None)
+    options = {" ".join(asdict(one).values()): one for one in (*routes, *known)}
+    chosen = options.get(form.get("number", ""))
     rows = [{key: value for key, value in row if value is not None} for row in settings.routes]
     place = form.get("remove", "")
     if place.isdecimal() and int(place) < len(rows):
@@ -251,7 +252,3 @@ def _goes_on(visit: Visit, words: str, session: Session) -> Response:
     response = visit.back(words)
     visit.dashboard.login.set_cookie(visit.request, response, session)
     return response
-
-
-def _id(route: Route) -> str:
-    return " ".join(asdict(route).values())
