@@ -53,9 +53,9 @@ FRESH = timedelta(minutes=1)
 AGAIN = timedelta(seconds=5)
 """How old a result may be when a person asks to check again: each new one takes requests to CallRail."""
 
-NAMES_LAST = timedelta(minutes=10)
+NAMES_LAST = timedelta(minutes=5)
 NAMES_WITHIN = 3.0
-"""How old the names of numbers may be, and how many seconds a page waits for CallRail to give new ones."""
+"""How old CallRail's names of numbers may be, and how many seconds a page waits for it to give new ones."""
 
 KEPT = timedelta(days=1)
 """How old a report on shadow mode may be that a page shows."""
@@ -149,21 +149,16 @@ class Dashboard:
     read_names: Callable[[], Awaitable[Names]]  # asks CallRail; raises RelayError
 
     def __post_init__(self) -> None:
-        self._names = Names()
-        self._names_due = float("-inf")
+        self.names = Cached(self._ask_for_names, NAMES_LAST, self.clock)
         self.feed = ChangeFeed(self.signal, self.history.marker, self.clock)
         self.examiner = Examiner(self.checks, self.clock, self.signal)
         self.comparison = Comparison(self.compare, self.clock, self.signal)
 
-    async def names(self) -> Names:
-        """Return what CallRail calls its numbers, as far as it has answered yet."""
-        if (now := self.clock.monotonic()) >= self._names_due:
-            self._names_due = now + FRESH.total_seconds()
-            with contextlib.suppress(RelayError, TimeoutError):  # the checks say why
-                async with asyncio.timeout(NAMES_WITHIN):
-                    self._names = await self.read_names()
-                self._names_due = now + NAMES_LAST.total_seconds()
-        return self._names
+    async def _ask_for_names(self) -> Names:
+        with contextlib.suppress(RelayError, TimeoutError):  # the checks say why
+            async with asyncio.timeout(NAMES_WITHIN):
+                return await self.read_names()
+        return self.names.value or Names()
 
     async def close(self) -> None:
         """End the streams, checks and comparisons, which a listener would wait for."""

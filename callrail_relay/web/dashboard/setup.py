@@ -99,7 +99,7 @@ async def reveal(visit: Visit) -> Response:
 
 async def show_numbers(visit: Visit, *, refused: Saved | None = None) -> Response:
     """Show which number each person or team texts from, by the names that CallRail gives them."""
-    names, editor = await visit.dashboard.names(), visit.dashboard.settings
+    names, editor = await visit.dashboard.names.get(), visit.dashboard.settings
     try:
         routes = (await asyncio.to_thread(editor.read)).routes_table()
     except RelayError:  # the page says what is wrong with the file
@@ -119,7 +119,7 @@ async def show_numbers(visit: Visit, *, refused: Saved | None = None) -> Respons
 
 async def change_numbers(visit: Visit) -> Response:
     """Add or remove a rule, or choose the number of all others."""
-    change = partial(_changed_numbers, visit, (await visit.dashboard.names()).numbers)
+    change = partial(_changed_numbers, visit, (await visit.dashboard.names.get()).numbers)
     return await forms.save(visit, change, show_numbers)
 
 
