@@ -80,21 +80,21 @@ async def open_listeners(relay: wiring.Relay, worker: TaskGroup) -> AsyncIterato
         await stack.enter_async_context(public)
         private_url = login_url = None
         if settings.enabled:
-            dashboard = _dashboard(relay, worker, link_secret := new_token())
+            dashboard = _dashboard(relay, worker)
             host, port = settings.host, settings.port
             app = create_private_app(dashboard, relay.metrics.exposition, host=host)
             private = Listener(app, host=host, port=port, setting="dashboard.port", refused=refused)
             await stack.enter_async_context(private)
             private_url, login_url = private.url, f"{private.url}/login?token={dashboard.login.token}"
             stack.push_async_callback(dashboard.close)
-            stack.enter_context(credentials.open_desk(context.data, private_url, link_secret))
+            stack.enter_context(credentials.open_desk(context.data, private_url, dashboard.login.link_secret))
             await relay.store.note(private_url=private_url)
         yield Listening(
             public_url=public.url, private_url=private_url, login_url=login_url, trust=public.trust
         )
 
 
-def _dashboard(relay: wiring.Relay, worker: TaskGroup, link_secret: str) -> Dashboard:
+def _dashboard(relay: wiring.Relay, worker: TaskGroup) -> Dashboard:
     context = relay.context
 
     async def compare() -> ShadowReport:
@@ -122,7 +122,6 @@ def _dashboard(relay: wiring.Relay, worker: TaskGroup, link_secret: str) -> Dash
         # A person's decision may let any text be sent, even if nothing that comes in could.
         wake=worker.wake_all,
         signal=relay.signal,
-        link_secret=link_secret,
         sandbox=is_loopback(urlsplit(context.settings.callrail.api_url).hostname or ""),
         settings=Editor(context, lambda changed: _take_up(changed, relay, worker, dashboard), relay.hook),
         read_names=read_names,

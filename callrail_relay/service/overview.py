@@ -1,7 +1,6 @@
 """What the dashboard and metrics show of the store, and when it changed."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,7 +10,6 @@ from callrail_relay.clock import Cached, Clock, until_woken
 from callrail_relay.domain import views
 from callrail_relay.domain.events import Event
 from callrail_relay.domain.health import Facts, StoreStats
-from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import decisions, history, opt_outs, queries, shadow
 from callrail_relay.outbox.store import P, Statement, Store, T
 from callrail_relay.service.background import OneTask
@@ -37,12 +35,12 @@ class History:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._past = Cached(self._read_past, PAST_LASTS, store.clock)
-        self._kept = Cached(self._read_kept, KEPT_LASTS, store.clock)
         self._opt_outs = Cached(partial(store.read, queries.count_opt_outs), OPT_OUTS_LAST, store.clock)
         self.conversation = _reader(store, history.read_conversation)
         self.counts = _reader(store, queries.count_by_status)
         self.for_person = _reader(store, history.count_for_person)
         self.frees_at = _reader(store, history.read_frees_at)
+        self.kept = Cached(self._read_kept, KEPT_LASTS, store.clock)
         self.marker = _reader(store, history.read_marker)  # a text that differs after every change
         self.opt_outs = _reader(store, opt_outs.list_opt_outs)
         self.page = _reader(store, history.read_page)
@@ -50,6 +48,7 @@ class History:
         self.requests_in_shadow = _reader(store, shadow.count_requests)
         self.rows = _reader(store, history.read_rows)
         self.shadow = _reader(store, shadow.read_shadow)
+        self.today = _reader(store, history.read_today)
         self.waiting = _reader(store, history.read_waiting)
 
     async def arrivals(self) -> tuple[views.Arrivals, ...]:
@@ -61,10 +60,6 @@ class History:
         now = self._store.clock.now()
         until = now - RECENT
         return until, await self._store.read(history.read_arrivals, now - PLOTTED, until)
-
-    async def today(self, midnight: datetime) -> tuple[views.Today, views.Kept]:
-        """Return the first page's figures; those of KEPT_SINCE are counted once in KEPT_LASTS."""
-        return await self._store.read(history.read_today, midnight), await self._kept.get()
 
     async def _read_kept(self) -> views.Kept:
         return await self._store.read(history.read_kept, self._store.clock.now() - KEPT_SINCE)
@@ -81,31 +76,28 @@ HEARTBEAT = timedelta(seconds=15)  # a stream is silent for no longer, so that a
 
 
 class ChangeSignal:
-    """Notes that something happened in this process; an event hook."""
+    """Counts what happened in this process; an event hook."""
 
     def __init__(self) -> None:
-        self.woken = asyncio.Event()
         self.count = 0
 
     def __call__(self, _event: Event | None = None) -> None:
         self.count += 1
-        self.woken.set()
 
 
 @dataclass(eq=False)
 class ChangeFeed:
-    """The version of what all pages show. One task watches the store while any stream is open."""
+    """The version of what all pages show. All open streams share one look at the store."""
 
     signal: ChangeSignal
     read_marker: Callable[[], Awaitable[str]]
     clock: Clock
 
     def __post_init__(self) -> None:
-        self._version = ""
-        self._changed = asyncio.Condition()
-        self._listening = 0
+        self._latest = Cached(self.version, LOOK, self.clock)
         self._looking = OneTask()
-        self._closed = False
+        self._count = 0
+        self._closed = asyncio.Event()
 
     async def version(self) -> str:
         # And every minute: limits free up, and what was well may not be, without a change.
@@ -114,39 +106,20 @@ class ChangeFeed:
 
     async def versions(self, known: str) -> AsyncGenerator[str]:
         """Yield each version after *known* once it's there; after HEARTBEAT the known one again."""
-        self._listening += 1
-        # A new stream learns at once what it missed.
-        self.signal.woken.set()
-        self._looking.begin(self._look)
-        try:
-            while not self._closed:
-                yield (known := await self._newer(known))
-        finally:
-            self._listening -= 1
-
-    async def _newer(self, known: str) -> str:
-        async with self._changed:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(HEARTBEAT.total_seconds()):
-                    await self._changed.wait_for(lambda: self._closed or self._version not in ("", known))
-            return self._version or known
-
-    async def _look(self) -> None:
-        try:
-            while self._listening and not self._closed:
-                self.signal.woken.clear()
-                with contextlib.suppress(Unavailable):
-                    version = await self.version()
-                    async with self._changed:
-                        self._version = version
-                        self._changed.notify_all()
-                await self.clock.sleep(PAUSE.total_seconds())
-                await until_woken(self.signal.woken, LOOK - PAUSE, self.clock)
-        finally:
-            self._version = ""
+        told = self.clock.monotonic()
+        while not self._closed.is_set():
+            if self._count != self.signal.count:
+                self._count = self.signal.count
+                self._latest.expire()
+            if self._latest.is_old():
+                # A store that doesn't answer keeps no stream silent or open.
+                await asyncio.wait([self._looking.begin(self._latest.get)], timeout=PAUSE.total_seconds())
+            version = known if self._latest.is_old() else self._latest.value or known
+            if version != known or self.clock.monotonic() - told >= HEARTBEAT.total_seconds():
+                known, told = version, self.clock.monotonic()
+                yield known
+            await until_woken(self._closed, PAUSE, self.clock)
 
     async def close(self) -> None:
-        self._closed = True
-        async with self._changed:
-            self._changed.notify_all()
+        self._closed.set()
         await self._looking.close()

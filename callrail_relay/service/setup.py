@@ -1,9 +1,9 @@
 """Which account, company and number texts are sent from."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from callrail_relay.domain.phone import BadPhone, normalize
 from callrail_relay.domain.routing import Discovery, Route, Routes
@@ -109,24 +109,23 @@ def _comparable(name: str) -> str:
         return re.sub(r"[\s-]", "", name).casefold()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class Names:
     """What CallRail calls the companies, by id, and its numbers that can text."""
 
-    companies: Mapping[str, str]
-    numbers: Mapping[Route, str]
+    companies: dict[str, str] = field(default_factory=dict)
+    numbers: dict[Route, str] = field(default_factory=dict)
 
 
 async def read_names(discovery: Discovery, account_ids: Sequence[str]) -> Names:
     """Read the names. Raises RefusedByCallRail and Unavailable."""
-    companies: dict[str, str] = {}
-    numbers: dict[Route, str] = {}
+    names = Names()
     for account_id in account_ids:
-        companies |= {one.id: one.name for one in await discovery.companies(account_id)}
+        names.companies |= {one.id: one.name for one in await discovery.companies(account_id)}
         for number in await discovery.numbers(account_id):
             if number.company_id:
-                numbers[Route(account_id, number.company_id, number.number)] = number.name
-    return Names(companies=companies, numbers=numbers)
+                names.numbers[Route(account_id, number.company_id, number.number)] = number.name
+    return names
 
 
 Ask = Callable[[], AbstractAsyncContextManager[Discovery]]  # opens a connection to CallRail

@@ -32,7 +32,7 @@ class Notice:
 
     words: str
     fault: bool = False
-    undo: str = ""  # the batch of what was decided
+    undo: str | None = None  # the batch of what was decided
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ class Login:
         self._signed_out = deque[str](maxlen=MOST_SIGNED_OUT)
         self._notices: OrderedDict[tuple[str, str], Notice] = OrderedDict()
         self.token = self.new_token(timedelta.max)
+        self.link_secret = new_token()  # lets a program of the relay's own user have a new link
 
     def new_token(self, lasts: timedelta = LINK_LASTS) -> str:
         """Return the token of another link, which works once."""

@@ -4,11 +4,11 @@ import contextlib
 import hmac
 import ipaddress
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from functools import partial
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
@@ -128,7 +128,7 @@ class Access:
     async def link(self, request: Request) -> Response:
         """Return a new link, for the secret of this run."""
         given = request.headers.get("authorization", "").encode("latin-1")
-        if not hmac.compare_digest(given, f"Bearer {self._dashboard.link_secret}".encode()):
+        if not hmac.compare_digest(given, f"Bearer {self._dashboard.login.link_secret}".encode()):
             return await self._refused(request)
         if "only" in request.query_params:
             self._dashboard.login.end_links()
@@ -142,15 +142,6 @@ class Access:
         if self._failed.too_many(client_address(request), self._dashboard.clock.monotonic()):
             return frame.later(frame.plain("too_many_links", 429), 60)
         return frame.plain("used_link", 403)
-
-
-async def end_others(visit: Visit) -> Response:
-    """Sign out every other browser: this session goes on with a new stamp."""
-    login = visit.dashboard.login
-    session = replace(visit.session, stamp=await login.people.end_sessions())
-    response = visit.back(say("others_out"))
-    login.set_cookie(visit.request, response, session)
-    return response
 
 
 async def leave(visit: Visit) -> Response:
@@ -206,7 +197,7 @@ PAGES: dict[str, frame.Page] = {
 }
 FORMS: dict[str, frame.Page] = {
     "/logout": leave,
-    "/logout/others": end_others,
+    "/logout/others": setup.end_others,
     "/review": review.act,
     "/undo": actions.undo,
     "/texts/{id}/edit": actions.edit,
@@ -231,26 +222,23 @@ FORMS: dict[str, frame.Page] = {
 
 
 def create_private_app(dashboard: Dashboard, exposition: Exposition, *, host: str) -> Starlette:
-    async def readyz(_request: Request) -> Response:
+    async def admit(request: Request) -> None:
+        """Let any program ask on loopback, anywhere else only one that is signed in. Raises HTTPException."""
+        if not is_loopback(host) and await dashboard.login.session(request) is None:
+            raise HTTPException(401)
+
+    async def readyz(request: Request) -> Response:
+        await admit(request)
         report = await dashboard.examiner.report.get()
         return JSONResponse(report.document(), 503 if report.exit_code else 200)
 
     async def metrics(request: Request) -> Response:
+        await admit(request)
         stats = None
         with contextlib.suppress(Unavailable):
             stats = await dashboard.history.stats(await dashboard.facts())
         content, content_type = exposition(stats, request.headers.get("accept", ""))
         return Response(content, headers={"Content-Type": content_type})
-
-    def monitored(answer: frame.Endpoint) -> frame.Endpoint:
-        """Make an endpoint for programs: on loopback without a login, anywhere else with one."""
-
-        async def endpoint(request: Request) -> Response:
-            if is_loopback(host) or await dashboard.login.session(request) is not None:
-                return await answer(request)
-            return PlainTextResponse("Unauthorized", 401)
-
-        return endpoint
 
     async def missing(_visit: Visit) -> Response:
         raise NotFound(say("no_page"))
@@ -277,8 +265,8 @@ def create_private_app(dashboard: Dashboard, exposition: Exposition, *, host: st
             Route("/events", partial(events, dashboard), methods=["GET"]),
             *(Route(path, frame.page(dashboard, show), methods=["GET"]) for path, show in PAGES.items()),
             *(Route(path, frame.page(dashboard, act), methods=["POST"]) for path, act in FORMS.items()),
-            Route("/readyz", monitored(readyz)),
-            Route("/metrics", monitored(metrics)),
+            Route("/readyz", readyz),
+            Route("/metrics", metrics),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[Middleware(PrivateGate, host=host)],

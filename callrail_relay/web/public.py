@@ -14,6 +14,7 @@ from io import BytesIO
 
 from starlette.applications import Starlette
 from starlette.convertors import StringConvertor, register_url_convertor
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -94,10 +95,6 @@ def network(text: str) -> str:
     return str(address)
 
 
-class BodyTooLarge(Exception):
-    """A body went on beyond LARGEST_BODY."""
-
-
 class Webhook(ABC):
     """The ASGI app of a webhook: the gate, the limits of a body, and an answer whatever happens."""
 
@@ -115,6 +112,10 @@ class Webhook(ABC):
         try:
             try:
                 response = await self._answer(Request(scope, receive, send))
+            except HTTPException as error:
+                response = PlainTextResponse(error.detail, error.status_code, error.headers)
+            except Unavailable:
+                response = _unavailable({})
             except asyncio.CancelledError:  # the listener stops, and has given the request its time
                 response = _unavailable(CLOSE)
             await response(scope, receive, send)
@@ -123,24 +124,18 @@ class Webhook(ABC):
             self._parts.answered(self.name, status, clock.monotonic() - began)
 
     async def _answer(self, request: Request) -> Response:
-        if refusal := await self._refusal(request):
-            return refusal
+        await self._admit(request)
         try:
             async with asyncio.timeout(SLOWEST_BODY):
                 body = await read_body(request)
-        except BodyTooLarge:
-            return PlainTextResponse("Content Too Large", 413, CLOSE)
-        except TimeoutError:
-            return PlainTextResponse("Request Timeout", 408, CLOSE)
+        except TimeoutError as error:
+            raise HTTPException(408, headers=CLOSE) from error
         except ClientDisconnect:
             return Response(status_code=400)
-        try:
-            return await self.take(request, body)
-        except Unavailable:
-            return _unavailable({})
+        return await self.take(request, body)
 
-    async def _refusal(self, request: Request) -> Response | None:
-        """Return the answer to a request without the secret in its path, or that isn't a POST."""
+    async def _admit(self, request: Request) -> None:
+        """Refuse a request without the secret in its path, or that isn't a POST. Raises HTTPException."""
         address = client_address(request)
         token, opens = request.path_params["token"], self._parts.tokens.opens
         parsed = read_address(address) if self._allowed else None
@@ -148,11 +143,10 @@ class Webhook(ABC):
         if not allowed or not (await opens(token.rstrip(AFTER_TOKEN)) or await opens(token)):
             self._parts.refused("wrong secret" if allowed else "not in server.allow_addresses")
             if self._failed.too_many(address, self._parts.clock.monotonic()):
-                return PlainTextResponse("Too Many Requests", 429, {"Retry-After": "60"} | CLOSE)
-            return _not_found()
+                raise HTTPException(429, headers={"Retry-After": "60"} | CLOSE)
+            raise HTTPException(404, headers=CLOSE)
         if request.method != "POST":
-            return PlainTextResponse("Method Not Allowed", 405, {"Allow": "POST"} | CLOSE)
-        return None
+            raise HTTPException(405, headers={"Allow": "POST"} | CLOSE)
 
     @abstractmethod
     async def take(self, request: Request, body: bytes) -> Response:
@@ -222,16 +216,16 @@ class CallRailHook(Webhook):
 
 
 async def read_body(request: Request, largest: int = LARGEST_BODY) -> bytes:
-    """Return the body, decompressed if it's gzip. Raises BodyTooLarge, ClientDisconnect."""
+    """Return the body, decompressed if it's gzip. Raises HTTPException, ClientDisconnect."""
     length = request.headers.get("content-length", "")
     announced = int(length) if length.isdecimal() else 0
     if announced > largest:
-        raise BodyTooLarge
+        raise _too_large()
     body = bytearray()
     async for piece in request.stream():
         body += piece
         if len(body) > largest:
-            raise BodyTooLarge
+            raise _too_large()
     if not body and (announced or "transfer-encoding" in request.headers):
         # Whatever lost it on the way here, this request isn't a ping.
         raise ClientDisconnect
@@ -247,16 +241,16 @@ def _gunzipped(body: bytes) -> bytes:
         # Not gzip after all, or cut off: kept as it is, so that it isn't taken for less than it was.
         return body
     if len(plain) > LARGEST_BODY:
-        raise BodyTooLarge
+        raise _too_large()
     return plain
+
+
+def _too_large() -> HTTPException:
+    return HTTPException(413, "Content Too Large", CLOSE)  # Python 3.11 calls it by another name
 
 
 def _unavailable(headers: dict[str, str]) -> Response:
     return PlainTextResponse("Service Unavailable", 503, {"Retry-After": "30"} | headers)
-
-
-def _not_found() -> Response:
-    return PlainTextResponse("Not Found", 404, CLOSE)
 
 
 class _Rest(StringConvertor):
@@ -277,7 +271,7 @@ def create_public_app(parts: PublicParts) -> Starlette:
         return PlainTextResponse(parts.prove(nonce), status, {"Cache-Control": "no-store"})
 
     async def anything_else(_request: Request, _error: Exception) -> Response:
-        return _not_found()
+        return PlainTextResponse("Not Found", 404, CLOSE)
 
     failed = FailedSecrets()
     hooks = (IF3Hook(parts, failed, parts.allow_addresses), CallRailHook(parts, failed))

@@ -195,6 +195,7 @@ async def cost(url: str, number: int) -> dict[str, float]:
         await pages.arrivals()
         await pages.frees_at([one.account.id for one in most_pressing(facts.accounts, MOST_SHOWN)])
         await pages.today(since)
+        await pages.kept.get()
         render(facts)
 
     async def checks() -> None:

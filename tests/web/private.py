@@ -33,7 +33,6 @@ ORIGIN = "http://127.0.0.1:8788"
 SESSION = f"{COOKIE}_8788"
 """The session's cookie at ORIGIN."""
 
-LINK_SECRET = "secret-of-the-link-desk"
 HOOK_URL = "https://texts.example.com/hooks/if3/secret-of-the-hook"
 
 
@@ -84,7 +83,6 @@ class Private:
             facts=rig.operations.facts,
             wake=self._wake,
             signal=self.signal,
-            link_secret=LINK_SECRET,
             sandbox=False,
             settings=Editor(self._context(), self._take_up, rig.events),
             read_names=self._read_names,

@@ -33,7 +33,7 @@ from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, recipient
 from tests.support.policies import guard_policy
 from tests.support.simulator import spend
-from tests.web.private import HOOK_URL, LINK_SECRET, private_rig, visiting
+from tests.web.private import HOOK_URL, private_rig, visiting
 
 pytestmark = pytest.mark.anyio
 
@@ -745,10 +745,11 @@ async def test_stream_tells_of_a_change(tmp_path: Path) -> None:
 async def test_program_of_the_same_user_has_a_new_link(tmp_path: Path) -> None:
     """With the secret of this run, and without it not."""
     async with private_rig(tmp_path) as (_, private), private.client() as client:
-        for given in ("", "Bearer", "Bearer x", LINK_SECRET):
+        secret = private.login.link_secret
+        for given in ("", "Bearer", "Bearer x", secret):
             refused = await client.post("/login/links", headers={"Authorization": given})
             assert 403 == refused.status_code
-        answer = await client.post("/login/links", headers={"Authorization": f"Bearer {LINK_SECRET}"})
+        answer = await client.post("/login/links", headers={"Authorization": f"Bearer {secret}"})
         link = httpx2.URL(answer.json()["url"])
         assert ("127.0.0.1", "/login") == (link.host, link.path)
         assert 303 == (await private.enter(client, link.params["token"])).status_code

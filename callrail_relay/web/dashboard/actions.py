@@ -3,11 +3,12 @@
 from starlette.responses import Response
 
 from callrail_relay.domain.message import Actor, Status
+from callrail_relay.domain.message import Verb as Decided
 from callrail_relay.domain.phone import BadPhone, normalize
 from callrail_relay.errors import NotAllowed, NotFound, UsageError
 from callrail_relay.sentences import phone, plural, says
 from callrail_relay.web.dashboard.frame import Visit, own_address
-from callrail_relay.web.dashboard.verbs import REMAP, VERBS, Verb, editable, one_click, seen
+from callrail_relay.web.dashboard.verbs import OPT_OUT, REMAP, VERBS, Verb, editable, one_click, seen
 from callrail_relay.web.dashboard.words import say
 
 
@@ -35,10 +36,10 @@ async def act(visit: Visit) -> Response:
     rows = await visit.dashboard.history.rows([id_]) if verb.sends and "seen" in visit.form else []
     if any(row.status in verb.statuses and seen(row) != visit.form["seen"] for row in rows):
         raise NotAllowed(say("changed"))
-    if verb.decides is None:
+    if verb is OPT_OUT:
         messages = await operations.opt_out_recipient(id_, say("read_in_reply"), actor)
     else:
-        messages = await operations.decide(verb.decides, id_, actor)
+        messages = await operations.decide(Decided(verb.name), id_, actor)
     is_held = verb is REMAP and not messages[-1].is_complete
     return visit.back(say("remapped_held") if is_held else verb.done, undo=actor.batch)
 
@@ -75,7 +76,7 @@ async def edit(visit: Visit) -> Response:
     except NotAllowed as error:  # another person decided about it meanwhile
         return await visit.draw("problem.html", 409, still=True, missing=False, words=str(error), typed=text)
     if message.status is Status.HELD:
-        return visit.go(f"/texts/{id_}", say("edited_held"))
+        return visit.back(say("edited_held"), to=f"/texts/{id_}")
     return visit.back(say("edited"), undo=actor.batch)
 
 

@@ -10,8 +10,10 @@ from datetime import timedelta
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl
 
+from starlette.datastructures import URL
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
@@ -31,7 +33,7 @@ from callrail_relay.service.setup import Names
 from callrail_relay.web.auth import Login, Notice, Session
 from callrail_relay.web.dashboard import verbs, words
 from callrail_relay.web.dashboard.words import WORDS, say
-from callrail_relay.web.public import LARGEST_BODY, BodyTooLarge, read_body
+from callrail_relay.web.public import LARGEST_BODY, read_body
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -51,9 +53,9 @@ FRESH = timedelta(minutes=1)
 AGAIN = timedelta(seconds=5)
 """How old a result may be when a person asks to check again: each new one takes requests to CallRail."""
 
-NAMES_LAST = timedelta(minutes=10)
+NAMES_LAST = timedelta(minutes=5)
 NAMES_WITHIN = 3.0
-"""How old the names of numbers may be, and how many seconds a page waits for CallRail to give new ones."""
+"""How old CallRail's names of numbers may be, and how many seconds a page waits for it to give new ones."""
 
 KEPT = timedelta(days=1)
 """How old a report on shadow mode may be that a page shows."""
@@ -142,27 +144,21 @@ class Dashboard:
     facts: Callable[[], Awaitable[Facts]]
     wake: Callable[[], None]  # delivery
     signal: ChangeSignal
-    link_secret: str  # lets a program of the relay's own user have a new link
     sandbox: bool  # whether texts go to a simulated CallRail
     settings: Editor
     read_names: Callable[[], Awaitable[Names]]  # asks CallRail; raises RelayError
 
     def __post_init__(self) -> None:
-        self._names: Names | None = None
-        self._names_due = float("-inf")
+        self.names = Cached(self._ask_for_names, NAMES_LAST, self.clock)
         self.feed = ChangeFeed(self.signal, self.history.marker, self.clock)
         self.examiner = Examiner(self.checks, self.clock, self.signal)
         self.comparison = Comparison(self.compare, self.clock, self.signal)
 
-    async def names(self) -> Names | None:
-        """Return what CallRail calls its numbers; None if it hasn't answered soon."""
-        if (now := self.clock.monotonic()) >= self._names_due:
-            self._names_due = now + FRESH.total_seconds()
-            with contextlib.suppress(RelayError, TimeoutError):  # the checks say why
-                async with asyncio.timeout(NAMES_WITHIN):
-                    self._names = await self.read_names()
-                self._names_due = now + NAMES_LAST.total_seconds()
-        return self._names
+    async def _ask_for_names(self) -> Names:
+        with contextlib.suppress(RelayError, TimeoutError):  # the checks say why
+            async with asyncio.timeout(NAMES_WITHIN):
+                return await self.read_names()
+        return self.names.value or Names()
 
     async def close(self) -> None:
         """End the streams, checks and comparisons, which a listener would wait for."""
@@ -209,15 +205,11 @@ class Visit:
         notice = dashboard.login.take_notice(self.session, request.query_params.get("said", ""))
         return render(template, status, **frame | {"notice": notice} | values)
 
-    def back(self, words: str, *, fault: bool = False, undo: str | None = None) -> Response:
-        """Send the browser back to where the form was, with a notice."""
-        return self.go(own_address(self.form.get("back", "")), words, fault=fault, undo=undo)
-
-    def go(self, address: str, words: str, *, fault: bool = False, undo: str | None = None) -> Response:
-        """Send the browser to a page with a notice: of what was done, or why it wasn't."""
-        path, mark, fragment = address.partition("#")
-        said = self.dashboard.login.keep_notice(self.session, Notice(words, fault, undo or ""))
-        return RedirectResponse(f"{path}{'&' if '?' in path else '?'}said={said}{mark}{fragment}", 303)
+    def back(self, words: str, *, to: str = "", fault: bool = False, undo: str | None = None) -> Response:
+        """Send the browser back to where the form was, or *to* another page, with a notice."""
+        said = self.dashboard.login.keep_notice(self.session, Notice(words, fault, undo))
+        address = URL(to or own_address(self.form.get("back", "")))
+        return RedirectResponse(address.include_query_params(said=said), 303)
 
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -307,7 +299,7 @@ async def read_form(request: Request, largest: int = LARGEST_BODY) -> dict[str, 
     try:
         body = await read_body(request, largest)
         fields = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=1000)
-    except (BodyTooLarge, ClientDisconnect, ValueError):
+    except (HTTPException, ClientDisconnect, ValueError):
         return {}
     # A browser writes every line end as CR LF.
     form = {name: value.replace("\r\n", "\n") for name, value in fields}
@@ -317,8 +309,8 @@ async def read_form(request: Request, largest: int = LARGEST_BODY) -> dict[str, 
 
 def _here(request: Request) -> str:
     """Return the address of this page, without the name of a notice, which is shown once."""
-    query = [(name, value) for name, value in request.query_params.multi_items() if name != "said"]
-    return f"{request.url.path}?{urlencode(query)}" if query else request.url.path
+    url = request.url.remove_query_params("said")
+    return f"{url.path}?{url.query}" if url.query else url.path
 
 
 def own_address(wanted: str, default: str = "/") -> str:
@@ -367,13 +359,10 @@ def templates() -> "Environment":
     }
     environment.globals |= {
         "static": _static_address,
-        "allowed": verbs.allowed,
-        "in_bulk": verbs.in_bulk,
-        "editable": verbs.editable,
-        "seen": verbs.seen,
-        "standout": verbs.standout,
+        "verbs": verbs,
         "plural": plural,
         "status_words": words.STATUS_WORDS,
         "status_meanings": words.STATUS_MEANINGS,
+        "wording": WORDS,
     }
     return environment

@@ -6,20 +6,11 @@ from dataclasses import dataclass, replace
 from markupsafe import Markup
 from starlette.responses import Response
 
+from callrail_relay import sentences
 from callrail_relay.domain.health import Code, Facts, Level, checklist, judge, most_pressing
 from callrail_relay.domain.health import Point as Finding
-from callrail_relay.sentences import (
-    MOST_SHOWN,
-    STEPS,
-    TODOS,
-    not_shown,
-    of_point,
-    queue_words,
-    running_words,
-    seen_lately,
-)
 from callrail_relay.web.dashboard.frame import Visit
-from callrail_relay.web.dashboard.plots import RANGES, midnight, plot
+from callrail_relay.web.dashboard.plots import midnight, plot
 from callrail_relay.web.dashboard.review import grouped
 from callrail_relay.web.dashboard.words import WORDS, say, sentence
 
@@ -30,9 +21,9 @@ SHOWN = 5
 async def show(visit: Visit) -> Response:
     dashboard = visit.dashboard
     here = dashboard.clock.now()
-    facts, (today, kept) = await asyncio.gather(dashboard.facts(), dashboard.history.today(midnight(here)))
+    facts, today = await asyncio.gather(dashboard.facts(), dashboard.history.today(midnight(here)))
     arrivals = await dashboard.history.arrivals()
-    shown = most_pressing(facts.accounts, MOST_SHOWN)
+    shown = most_pressing(facts.accounts, sentences.MOST_SHOWN)
     frees_at = await dashboard.history.frees_at([one.account.id for one in shown])
     report = dashboard.examiner.latest().value
     failed = [] if report is None else report.failed_checks()
@@ -44,25 +35,22 @@ async def show(visit: Visit) -> Response:
         "now.html",
         now=facts.now,
         facts=facts,
-        waiting=waiting,
         for_person=waiting.for_person,
-        points=points[:MOST_SHOWN],
-        more_points=not_shown(len(points), "notice"),
+        points=points[: sentences.MOST_SHOWN],
+        more_points=sentences.not_shown(len(points), "notice"),
         checklist=checklist(facts),
-        steps=STEPS,
-        todos=TODOS,
-        helpers=WORDS["helpers"],
+        steps=sentences.STEPS,
+        todos=sentences.TODOS,
         today=today,
-        kept=kept,
+        kept=await dashboard.history.kept.get(),
         groups=grouped(newest)[:SHOWN],
-        queue=queue_words(facts),
-        running=running_words(facts),
-        lately=seen_lately(facts),
+        queue=sentences.queue_words(facts),
+        running=sentences.running_words(facts),
+        lately=sentences.seen_lately(facts),
         accounts=shown,
         frees_at=frees_at,
-        more_accounts=not_shown(len(facts.accounts), "account"),
+        more_accounts=sentences.not_shown(len(facts.accounts), "account"),
         plot=plot(visit.request.query_params.get("range", ""), arrivals, facts.now),
-        ranges=RANGES,
     )
 
 
@@ -88,9 +76,9 @@ def render(facts: Facts) -> list[Point]:
 
 def _point(finding: Finding, facts: Facts) -> Point:
     point = SENTENCES[finding.code]
-    parameters = of_point(finding, facts) | {
+    parameters = sentences.of_point(finding, facts) | {
         "detail": sentence(finding.reason, facts.now) if finding.reason else finding.detail,
-        "queue": queue_words(facts) if finding.count else say("all_sent"),
+        "queue": sentences.queue_words(facts) if finding.count else say("all_sent"),
     }
     words, detail = (Markup(text).format(**parameters).strip() for text in (point.words, point.detail))  # noqa: S704 - ours
     resume = finding.account_id if finding.code is Code.PAUSED else ""

@@ -11,9 +11,8 @@ from urllib.parse import urlencode
 from callrail_relay.domain.message import ENDED, Status
 from callrail_relay.domain.views import Arrivals
 from callrail_relay.sentences import clock_time
-from callrail_relay.web.dashboard.words import WORDS, say
+from callrail_relay.web.dashboard.words import say
 
-RANGES: dict[str, str] = WORDS["ranges"]
 BARS = {"24h": 24, "7d": 7, "30d": 30}
 SERIES = (Status.SENT, Status.QUEUED, Status.HELD, Status.UNKNOWN, *ENDED[1:])
 """From the bottom of a bar to its top; what is being sent counts as queued."""
@@ -34,19 +33,13 @@ class Plot:
     """Bars side by side, oldest first, the scale's top, and how many have each status that occurs."""
 
     range: str
-    title: str
-    unit: str
     bars: list[Bar]
     top: int
     totals: dict[Status, int]
 
-    @property
-    def total(self) -> int:
-        return sum(self.totals.values())
-
 
 def plot(wanted: str, arrivals: Sequence[Arrivals], now: datetime) -> Plot:
-    """Return the plot of one of RANGES; of the last day for anything else."""
+    """Return the plot of one of the ranges in BARS; of the last day for anything else."""
     range_ = wanted if wanted in BARS else "24h"
     hour = now.astimezone().replace(minute=0, second=0, microsecond=0).astimezone(UTC)
     edges = [
@@ -68,8 +61,6 @@ def plot(wanted: str, arrivals: Sequence[Arrivals], now: datetime) -> Plot:
     totals = {status: sum(count[status] for count in counts) for status in SERIES}
     return Plot(
         range=range_,
-        title=say("range", range=RANGES[range_]),
-        unit="Hour" if range_ == "24h" else "Day",
         bars=bars,
         top=_nice(max(*(count.total() for count in counts), *(round(mean or 0) for mean in means))),
         totals={status: total for status, total in totals.items() if total},

@@ -13,17 +13,17 @@ from callrail_relay.bootstrap.editing import Saved
 from callrail_relay.domain.mapper import map_direct
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.opt_outs import BadLine, read_list, write_list
-from callrail_relay.domain.people import Person, TooManyTries
+from callrail_relay.domain.people import TooManyTries
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import NotAllowed, NotFound, RelayError, UsageError
 from callrail_relay.sentences import plural, says
+from callrail_relay.web.auth import Session
 from callrail_relay.web.dashboard import forms
 from callrail_relay.web.dashboard.forms import Change
 from callrail_relay.web.dashboard.frame import UTF8_MARK, Visit, csv_file, later
 from callrail_relay.web.dashboard.words import say
 
 STILL = ("sending", "alerts", "security")
-MOST_BAD_LINES = 20
 MOST_OPT_OUTS = 200
 
 
@@ -71,7 +71,7 @@ async def send(visit: Visit) -> Response:
     except RelayError as error:
         return await show(visit, fault=str(error))
     words = say("test_held") if accepted.status is Status.HELD else say("test_queued")
-    return visit.go(f"/texts/{accepted.message_id}", words)
+    return visit.back(words, to=f"/texts/{accepted.message_id}")
 
 
 async def show_sending(visit: Visit, *, refused: Saved | None = None) -> Response:
@@ -99,7 +99,7 @@ async def reveal(visit: Visit) -> Response:
 
 async def show_numbers(visit: Visit, *, refused: Saved | None = None) -> Response:
     """Show which number each person or team texts from, by the names that CallRail gives them."""
-    names, editor = await visit.dashboard.names(), visit.dashboard.settings
+    names, editor = await visit.dashboard.names.get(), visit.dashboard.settings
     try:
         routes = (await asyncio.to_thread(editor.read)).routes_table()
     except RelayError:  # the page says what is wrong with the file
@@ -111,16 +111,15 @@ async def show_numbers(visit: Visit, *, refused: Saved | None = None) -> Respons
         refused,
         rules=routes.rules,
         default=routes.default,
-        known=dict.fromkeys(routes, "") | dict(names.numbers if names else {}),
-        names=names,
+        known=dict.fromkeys(routes, "") | names.numbers,
+        companies=names.companies,
         fixed=[one for one in fixed if one],
     )
 
 
 async def change_numbers(visit: Visit) -> Response:
     """Add or remove a rule, or choose the number of all others."""
-    names = await visit.dashboard.names()
-    change = partial(_changed_numbers, visit, names.numbers if names else ())
+    change = partial(_changed_numbers, visit, (await visit.dashboard.names.get()).numbers)
     return await forms.save(visit, change, show_numbers)
 
 
@@ -128,7 +127,8 @@ def _changed_numbers(visit: Visit, known: Iterable[Route]) -> Change:
     """Return what the form changes in the settings. Raises UsageError, SettingsError."""
     form, settings = visit.form, visit.dashboard.settings.read()
     routes = settings.routes_table()
-    chosen = next((one for one in (*routes, *known) if _id(one) == form.get("number")), None)
+    options = {" ".join(asdict(one).values()): one for one in (*routes, *known)}
+    chosen = options.get(form.get("number", ""))
     rows = [{key: value for key, value in row if value is not None} for row in settings.routes]
     place = form.get("remove", "")
     if place.isdecimal() and int(place) < len(rows):
@@ -152,9 +152,8 @@ async def show_opt_outs(visit: Visit, *, bad_lines: tuple[BadLine, ...] = (), fa
         "opt-outs",
         opt_outs=await visit.dashboard.history.opt_outs(MOST_OPT_OUTS),
         numbers=visit.dashboard.operations.mapping.routes.tracking_numbers,
-        listed=visit.form.get("list", "") if fault else "",
-        bad_lines=bad_lines[:MOST_BAD_LINES],
-        more_bad_lines=max(0, len(bad_lines) - MOST_BAD_LINES),
+        listed=visit.form.get("list", ""),
+        bad_lines=bad_lines,
         fault=fault,
     )
 
@@ -219,7 +218,8 @@ async def add_person(visit: Visit) -> Response:
     form = visit.form
     person = await visit.dashboard.login.people.add(form.get("name", ""), form.get("password", ""))
     if "me" in form:
-        return _goes_on(visit, person, say("person_me", name=person.name))
+        session = replace(visit.session, person=person.name, stamp=person.stamp)
+        return _goes_on(visit, say("person_me", name=person.name), session)
     return visit.back(say("person_added", name=person.name))
 
 
@@ -238,16 +238,17 @@ async def change_password(visit: Visit) -> Response:
         return later(await show_security(visit, fault=str(error)), error.wait)
     except RelayError as error:
         return await show_security(visit, fault=str(error))
-    return _goes_on(visit, person, say("password_changed"))
+    return _goes_on(visit, say("password_changed"), replace(visit.session, stamp=person.stamp))
 
 
-def _goes_on(visit: Visit, person: Person, words: str) -> Response:
-    """Let this browser's session go on as that of *person*."""
+async def end_others(visit: Visit) -> Response:
+    """Sign out every other browser, but not this one."""
+    stamp = await visit.dashboard.login.people.end_sessions()
+    return _goes_on(visit, say("others_out"), replace(visit.session, stamp=stamp))
+
+
+def _goes_on(visit: Visit, words: str, session: Session) -> Response:
+    """Let this browser, whose session ends with those of others, go on with *session*."""
     response = visit.back(words)
-    session = replace(visit.session, person=person.name, stamp=person.stamp)
     visit.dashboard.login.set_cookie(visit.request, response, session)
     return response
-
-
-def _id(route: Route) -> str:
-    return " ".join(asdict(route).values())

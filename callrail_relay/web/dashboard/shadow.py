@@ -17,10 +17,6 @@ SHOWN = 50
 PATIENCE = timedelta(seconds=5)
 
 
-LOOKS = WORDS["findings"]
-"""How a page shows each finding: its words, with the tone and the icon of a status."""
-
-
 class Tab(NamedTuple):
     name: str
     words: str
@@ -33,7 +29,7 @@ def _of(finding: str) -> Callable[[Compared], bool]:
 
 TABS = (
     Tab("", say("findings"), lambda one: bool(one.findings or one.reasons)),
-    *(Tab(finding, look["words"], _of(finding)) for finding, look in LOOKS.items()),
+    *(Tab(finding, look["words"], _of(finding)) for finding, look in WORDS["findings"].items()),
     Tab("would_hold", say("would_hold"), lambda one: bool(one.reasons)),
     Tab("unknown", say("not_known"), lambda one: one.sent_at is None and not one.findings),
     Tab("all", say("all"), lambda _: True),
@@ -65,7 +61,6 @@ async def show(visit: Visit) -> Response:
         found=found[(page - 1) * SHOWN : page * SHOWN],
         page=page,
         last=last,
-        looks=LOOKS,
         roughly=roughly,
         address=_address,
     )

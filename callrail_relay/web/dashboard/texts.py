@@ -11,16 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 from starlette.responses import Response
 
 from callrail_relay.domain.mapper import RawSubmission
-from callrail_relay.domain.message import (
-    OPEN,
-    Attempt,
-    Message,
-    MessageFilter,
-    Reason,
-    Status,
-    Verb,
-    read_instant,
-)
+from callrail_relay.domain.message import OPEN, Message, MessageFilter, Reason, Status, Verb, read_instant
 from callrail_relay.domain.outcome import OutcomeKind, Sent
 from callrail_relay.domain.phone import BadPhone, normalize
 from callrail_relay.domain.printable import guarded, lines, printable
@@ -44,7 +35,6 @@ async def show_all(visit: Visit) -> Response:
         "texts.html",
         asked=asked,
         page=page,
-        statuses=list(Status),
         counts=counts,
         total=counts.get(asked.wanted.statuses[0]) if asked.wanted.statuses else sum(counts.values()),
         numbers=sorted(dashboard.operations.mapping.routes.tracking_numbers),
@@ -93,11 +83,10 @@ async def show_request(visit: Visit) -> Response:
 
 
 async def show_conversation(visit: Visit) -> Response:
-    recipient, tracking_number = (
-        visit.request.path_params[name] for name in ("recipient", "tracking_number")
-    )
     before = read_instant(visit.request.query_params.get("before", ""))
-    conversation = await visit.dashboard.history.conversation(tracking_number, recipient, before, BUBBLES)
+    conversation = await visit.dashboard.history.conversation(
+        **visit.request.path_params, before=before, limit=BUBBLES
+    )
     if not conversation.messages:
         raise NotFound(say("no_conversation"))
     # By this machine's clock.
@@ -106,7 +95,6 @@ async def show_conversation(visit: Visit) -> Response:
         "conversation.html",
         conversation=conversation,
         days=[(day, list(messages)) for day, messages in days],
-        older=None if conversation.older is None else conversation.older.isoformat(),
     )
 
 
@@ -234,22 +222,19 @@ def _overridden(codes: tuple[str, ...]) -> str:
 def _attempts(message: Message) -> Iterator[Step]:
     several = len(message.segments) > 1
     for segment in message.segments:
+        part = STEPS["part"].format(position=segment.position) if several else ""
         for attempt in segment.attempts:
-            yield from _attempt(attempt, STEPS["part"].format(position=segment.position) if several else "")
-
-
-def _attempt(attempt: Attempt, part: str) -> Iterator[Step]:
-    if attempt.outcome is None:
-        yield Step("sending", part + STEPS["attempt"], attempt.started_at)
-        return
-    icon, words = WORDS["outcomes"][attempt.outcome]
-    if attempt.outcome is OutcomeKind.REJECTED and attempt.http_status is None:
-        words = STEPS["unsendable"]  # CallRail wasn't asked
-    code = f" ({attempt.http_status})" if attempt.http_status else ""
-    details = (attempt.detail,) if attempt.detail and attempt.detail != Sent.detail else ()
-    yield Step(icon, f"{part}{words}{code}", attempt.finished_at, details)
-    for one in attempt.evidence:
-        yield Step("looked", part + STEPS["checked"], one.noted_at, (one.detail,))
+            if attempt.outcome is None:
+                yield Step("sending", part + STEPS["attempt"], attempt.started_at)
+                continue
+            icon, words = WORDS["outcomes"][attempt.outcome]
+            if attempt.outcome is OutcomeKind.REJECTED and attempt.http_status is None:
+                words = STEPS["unsendable"]  # CallRail wasn't asked
+            code = f" ({attempt.http_status})" if attempt.http_status else ""
+            details = (attempt.detail,) if attempt.detail and attempt.detail != Sent.detail else ()
+            yield Step(icon, f"{part}{words}{code}", attempt.finished_at, details)
+            for one in attempt.evidence:
+                yield Step("looked", part + STEPS["checked"], one.noted_at, (one.detail,))
 
 
 def _current_step(message: Message) -> Iterator[Step]:

@@ -18,8 +18,7 @@ UNDO_TIME = timedelta(seconds=8)
 class Verb:
     """One thing to do with a text; ``question`` is asked first about one that may have been sent already."""
 
-    name: str
-    decides: Decided | None  # None opts the person out
+    name: str  # that of the decision, unless it opts the person out
     statuses: tuple[Status, ...]
     label: str
     done: str
@@ -38,7 +37,7 @@ class Verb:
 
     @property
     def sends(self) -> bool:
-        return self.decides in (Decided.APPROVE, Decided.RESEND)
+        return self.name in (Decided.APPROVE, Decided.RESEND)
 
     def actor(self, who: str) -> Actor:
         """Return the person who clicks on it; one that can be undone has its own mark, and time for it."""
@@ -51,16 +50,16 @@ def one_click(who: str, delay: timedelta = UNDO_TIME) -> Actor:
     return Actor(name=who, batch=token_urlsafe(16), delay=delay)
 
 
-def _verb(name: str, decides: Decided | None, *statuses: Status) -> Verb:
-    return Verb(name, decides, statuses, **WORDS["verbs"][name])
+def _verb(name: str, *statuses: Status) -> Verb:
+    return Verb(name, statuses, **WORDS["verbs"][name])
 
 
-APPROVE = _verb("approve", Decided.APPROVE, Status.HELD)
-REMAP = _verb("remap", Decided.REMAP, Status.HELD)
-RESEND = _verb("resend", Decided.RESEND, *RESENDABLE)
-MARK_SENT = _verb("mark-sent", Decided.MARK_SENT, Status.UNKNOWN)
-CANCEL = _verb("cancel", Decided.CANCEL, *CANCELLABLE)
-OPT_OUT = _verb("opt-out", None, Status.HELD)
+APPROVE = _verb(Decided.APPROVE, Status.HELD)
+REMAP = _verb(Decided.REMAP, Status.HELD)
+RESEND = _verb(Decided.RESEND, *RESENDABLE)
+MARK_SENT = _verb(Decided.MARK_SENT, Status.UNKNOWN)
+CANCEL = _verb(Decided.CANCEL, *CANCELLABLE)
+OPT_OUT = _verb("opt-out", Status.HELD)
 VERBS = {verb.name: verb for verb in (APPROVE, OPT_OUT, RESEND, MARK_SENT, REMAP, CANCEL)}
 DOUBTFUL = {"merge_tag", "mass_text", "bulk", "maybe_opted_out", "opt_out", "restored"}
 """Reasons beside which *Send anyway* is never the button that stands out."""
