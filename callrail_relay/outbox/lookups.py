@@ -132,13 +132,13 @@ def record_lookup(
         attempts.c.started_at.between(*reach(due.started_at, lookup.texts, _until(attempt))),
     )
     found = match([sending_of(row) for row in tx.execute(query)], lookup.texts)
-    words = "Found in CallRail's conversation, written at {:%Y-%m-%dT%H:%M:%SZ}."
-    arrived = [(sending.attempt_id, words.format(text.created_at)) for sending, text in found.matches]
-    news = [event for one in arrived for event in settle_as_sent(tx, *one)]
+    news: list[MessageEvent] = []
     for sending, text in found.matches:
+        detail = f"Found in CallRail's conversation, written at {text.created_at:%Y-%m-%dT%H:%M:%SZ}."
+        news += settle_as_sent(tx, sending.attempt_id, detail)
         if sending.until is not None:  # it used budget when it was sent, by whichever relay
             tx.change(attempts, sending.attempt_id, counted_at=text.created_at)
-    if attempt.id not in dict(arrived):
+    if attempt.id not in {sending.attempt_id for sending, _ in found.matches}:
         news += _not_found(tx, attempt, policy, like_it=found.unclear.get(attempt.id, 0))
     return news
 
