@@ -1,14 +1,14 @@
 """What a claim takes and returns, and the status of each account and of the whole store."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from callrail_relay.domain.account import Account, Limits, Window
+from callrail_relay.domain.events import MessageEvent
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.outcome import Outcome
-from callrail_relay.domain.reconcile import Settled
 from callrail_relay.domain.routing import Route
 
 
@@ -31,7 +31,7 @@ class RecordResult:
     outcome: Outcome
     status: Status
     twice: bool = False  # CallRail accepted the text more than once
-    settled: Settled | None = None  # what CallRail's earlier webhook settled: this text or one like it
+    news: Sequence[MessageEvent] = ()  # of what CallRail's earlier webhook settled: this text or one like it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

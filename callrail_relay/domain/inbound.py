@@ -6,8 +6,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from callrail_relay.domain.opt_keywords import OptKeyword
-from callrail_relay.domain.reconcile import Settled
 from callrail_relay.domain.retry import doubled
 
 SAME_TEXT = timedelta(minutes=2)  # how far apart CallRail's webhook and conversation may date the same text
@@ -81,21 +79,6 @@ class InboundPolicy:
     accounts: dict[str, str]  # by company
     tracking_numbers: frozenset[str]
     forwards: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ingested:
-    key: str
-    direction: Direction
-    is_new: bool
-    account_id: str | None = None
-    keyword: OptKeyword | None = None
-    people: int = 0  # how many pairs of number and person it fits: 1, unless CallRail masks numbers
-    opted_out: int = 0
-    opted_in: int = 0
-    doubted: int = 0  # how many of them may have opted out, so that the owner is asked before their next text
-    settled: Settled | None = None  # the text of ours that it shows to have arrived
-    by_others: bool = False  # sent by another program
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from callrail_relay.domain import read_table
-from callrail_relay.domain.message import Status
 from callrail_relay.domain.routing import Route
 
 RETRY_SOON = timedelta(minutes=1)
@@ -53,14 +52,6 @@ class DueLookup:
     started_at: datetime
     conversation_id: str | None
     lease_until: datetime  # until then, one node has it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
-    message_id: str
-    status: Status
-    detail: str
-    twice: bool = False  # CallRail accepted it more than once
 
 
 BEFORE = timedelta(minutes=2)  # how far CallRail's clock may be behind ours

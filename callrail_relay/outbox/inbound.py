@@ -1,12 +1,21 @@
 """Ingests what CallRail's webhooks and conversations report: replies, opt-outs, and texts that were sent."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from callrail_relay.domain.account import DAY
+from callrail_relay.domain.events import (
+    Event,
+    MaybeOptedOut,
+    MessageEvent,
+    OptedIn,
+    OptedOut,
+    OptOutUnplaced,
+    ReplyReceived,
+    SentByOthers,
+)
 from callrail_relay.domain.inbound import (
     SAME_MOMENT,
     SAME_TEXT,
@@ -14,14 +23,13 @@ from callrail_relay.domain.inbound import (
     Direction,
     Ends,
     InboundPolicy,
-    Ingested,
     Pair,
 )
 from callrail_relay.domain.opt_keywords import OptKeyword, is_callrails_keyword, read_opt_keyword
 from callrail_relay.domain.opt_outs import Origin, PossibleOptOut
 from callrail_relay.domain.outcome import Outcome, OutcomeKind, Sent
 from callrail_relay.domain.printable import printable_line, shortened
-from callrail_relay.domain.reconcile import AFTER, BEFORE, FoundText, Settled, normalize, owner
+from callrail_relay.domain.reconcile import AFTER, BEFORE, FoundText, normalize, owner
 from callrail_relay.outbox.lookups import SENDINGS, known_conversation, sending_of, settle_as_sent
 from callrail_relay.outbox.opt_outs import add_opt_out, ask_about, settle_possible_opt_out, with_known_numbers
 from callrail_relay.outbox.rows import change_account, latest, of_pair, write_account
@@ -34,21 +42,24 @@ SEEN = "seen:"  # the keys of texts from a conversation, which has no ids for th
 
 def ingest(
     tx: Transaction, texts: Sequence[CallRailText], policy: InboundPolicy, hint: Direction | None = None
-) -> list[Ingested]:
+) -> list[list[Event]]:
     """
     Store the texts that CallRail reports, each once, and act on them in the same transaction.
 
     The account is locked first, so a later claim sees what they say. Those of a conversation come together,
-    and each matches one stored text with the same words at about the same time: two match two.
+    and each matches one stored text with the same words at about the same time: two match two. Returns what
+    is to be told of each text that wasn't known.
     """
     policy = with_known_numbers(tx, policy)
     taken: set[str] = set()
-    return [_ingest(tx, text, policy, hint, taken) for text in texts]
+    ingested = [_ingest(tx, text, policy, hint, taken) for text in texts]
+    return [news for news in ingested if news is not None]
 
 
 def _ingest(
     tx: Transaction, text: CallRailText, policy: InboundPolicy, hint: Direction | None, taken: set[str]
-) -> Ingested:
+) -> list[Event] | None:
+    """Store one text, and return what is to be told of it; None if it's known."""
     account_id = policy.accounts.get(text.company_id or "")
     if account_id is not None:
         change_account(tx, account_id)
@@ -59,7 +70,6 @@ def _ingest(
     pair = people[0] if len(people) == 1 else None
     # CallRail's clock may be ahead, but nothing was written in the future.
     written_at = min(text.written_at or tx.now, tx.now)
-    ingested = Ingested(key=text.key, direction=direction, is_new=False)
     known = _find_known(tx, text, direction, written_at, pair, taken)
     if known is not None:
         taken.add(known.resource_id)
@@ -73,7 +83,7 @@ def _ingest(
                 changes["written_at"] = written_at
             if changes:
                 tx.change(callrail_texts, known.resource_id, **changes)
-        return ingested
+        return None
     taken.add(text.key)
     # The account that sent the latest text to them, if any did.
     senders = (tx.scalar(latest(messages.c.account_id, *of_pair(messages, *one))) for one in people)
@@ -98,13 +108,14 @@ def _ingest(
     )
     row = tx.execute(stored.on_conflict_do_nothing().returning(callrail_texts)).one_or_none()
     if row is None:
-        return ingested
-    ingested = replace(ingested, is_new=True, account_id=account_id, keyword=keyword, people=len(people))
+        return None
     if direction is Direction.IN:
-        return _apply_opt_keyword(tx, ingested, people, text.content, written_at)
+        received = ReplyReceived(resource_id=text.key, account_id=account_id)
+        return [received, *_apply_opt_keyword(tx, row, people, text.content)]
     settled = link_sent_text(tx, row, ends.allow)
     linked = sa.select(callrail_texts.c.attempt_id).where(callrail_texts.c.resource_id == text.key)
-    return replace(ingested, settled=settled, by_others=tx.scalar(linked) is None)
+    is_ours = tx.scalar(linked) is not None
+    return [*settled] if is_ours else [SentByOthers(resource_id=text.key, account_id=account_id)]
 
 
 def _find_known(
@@ -215,24 +226,24 @@ def place_replies(tx: Transaction, message_seq: int) -> None:
     for row in tx.execute(unplaced.order_by(callrail_texts.c.written_at)).all():
         tx.change(callrail_texts, row.resource_id, tracking_number=pair[0], recipient=pair[1])
         if row.direction == Direction.IN:
-            keyword = read_opt_keyword(row.content)
-            placed = Ingested(key=row.resource_id, direction=Direction.IN, is_new=False, keyword=keyword)
-            _apply_opt_keyword(tx, placed, [pair], row.content or "", row.written_at)
+            _apply_opt_keyword(tx, row, [pair], row.content or "")
 
 
-def _apply_opt_keyword(
-    tx: Transaction, reply: Ingested, people: Sequence[Pair], content: str, written_at: datetime
-) -> Ingested:
+def _apply_opt_keyword(tx: Transaction, reply: Row, people: Sequence[Pair], content: str) -> list[Event]:
     """Act on a reply's keyword for everyone it may be from; remove an opt-out only if that is certain."""
-    if reply.keyword is OptKeyword.STOP:
-        return replace(reply, opted_out=_stop(tx, people, content, written_at))
-    if reply.keyword is OptKeyword.MAYBE_STOP:
+    key, written_at, keyword = reply.resource_id, reply.written_at, read_opt_keyword(content)
+    if keyword is OptKeyword.STOP and not people:
+        return [OptOutUnplaced(resource_id=key)]
+    if keyword is OptKeyword.STOP:
+        stopped = _stop(tx, people, content, written_at)
+        return [OptedOut(resource_id=key, people=stopped)] if stopped else []
+    if keyword is OptKeyword.MAYBE_STOP:
         question = PossibleOptOut(words=content, written_at=written_at)
         asked = [pair for pair in people if not _said(tx, pair, OptKeyword.START, after=written_at)]
-        return replace(reply, doubted=sum(ask_about(tx, *pair, question) for pair in asked))
-    if reply.keyword is None or len(people) != 1:
-        return reply
-    return replace(reply, opted_in=int(_start(tx, people[0], written_at, reply.keyword)))
+        doubted = sum(ask_about(tx, *pair, question) for pair in asked)
+        return [MaybeOptedOut(resource_id=key, people=doubted)] if doubted else []
+    opted_in = keyword is not None and len(people) == 1 and _start(tx, people[0], written_at, keyword)
+    return [OptedIn(resource_id=key)] if opted_in else []
 
 
 def _stop(tx: Transaction, people: Sequence[Pair], content: str, written_at: datetime) -> int:
@@ -285,7 +296,7 @@ def _said(tx: Transaction, pair: Pair, keyword: OptKeyword, *, after: datetime) 
     return any(read_opt_keyword(content) is keyword for content in tx.scalars(query))
 
 
-def link_sent_text(tx: Transaction, text: Row, allows: Callable[[Pair], bool]) -> Settled | None:
+def link_sent_text(tx: Transaction, text: Row, allows: Callable[[Pair], bool]) -> list[MessageEvent]:
     """
     Link a stored text that was sent to its attempt, and settle the attempt if its outcome is unknown.
 
@@ -293,19 +304,19 @@ def link_sent_text(tx: Transaction, text: Row, allows: Callable[[Pair], bool]) -
     on it counts in the budget by itself, and no longer as part of CallRail's count beyond ours.
     """
     if text.account_id is None:
-        return None
+        return []
     account = change_account(tx, text.account_id)
     attempt = _attempt_of(tx, text, allows)
     if attempt is None:
         write_account(tx, account.explained(text.written_at))
-        return None
+        return []
     tx.change(callrail_texts, text.resource_id, attempt_id=attempt.id)
     # Any other one has arrived, or is in flight: its outcome comes, and `after_outcome` sees to it.
     is_unknown = attempt.outcome == OutcomeKind.UNKNOWN
-    return _settle(tx, attempt.id, text) if is_unknown else None
+    return _settle(tx, attempt.id, text) if is_unknown else []
 
 
-def after_outcome(tx: Transaction, attempt_id: int, outcome: Outcome) -> Settled | None:
+def after_outcome(tx: Transaction, attempt_id: int, outcome: Outcome) -> list[MessageEvent]:
     """
     Combine an outcome with what CallRail's webhook said before it was known.
 
@@ -315,7 +326,7 @@ def after_outcome(tx: Transaction, attempt_id: int, outcome: Outcome) -> Settled
     query = sa.select(callrail_texts).where(callrail_texts.c.attempt_id == attempt_id)
     text = tx.execute(query).one_or_none()
     if text is None or isinstance(outcome, Sent):
-        return None
+        return []
     if outcome.kind is OutcomeKind.UNKNOWN:
         return _settle(tx, attempt_id, text)
     tx.change(callrail_texts, text.resource_id, attempt_id=None)
@@ -364,16 +375,16 @@ def _candidates(tx: Transaction, text: Row, instant: datetime, allows: Callable[
     return may_be if len({row.recipient for row in may_be}) == 1 else []
 
 
-def _settle(tx: Transaction, attempt_id: int, text: Row) -> Settled | None:
+def _settle(tx: Transaction, attempt_id: int, text: Row) -> list[MessageEvent]:
     """Settle an unknown attempt as sent if it's certain whose text it is; otherwise have it looked up now."""
     if text.recipient is None:
         # Another person's number may end the same, and others may have sent them the same words.
         tx.change(attempts, attempt_id, next_lookup_at=tx.now)
-        return None
+        return []
     detail = f"CallRail's webhook says that it went out, at {text.written_at:%Y-%m-%dT%H:%M:%SZ}."
-    settled = settle_as_sent(tx, attempt_id, detail)
     if text.conversation_id is not None:
-        first = (messages.c.id == settled.message_id, messages.c.conversation_id.is_(None))
+        its_message = sa.select(attempts.c.message_seq).where(attempts.c.id == attempt_id).scalar_subquery()
+        first = (messages.c.seq == its_message, messages.c.conversation_id.is_(None))
         conversation = {"conversation_id": text.conversation_id, "thread_id": text.thread_id}
         tx.execute(sa.update(messages).where(*first).values(conversation))
-    return settled
+    return settle_as_sent(tx, attempt_id, detail)

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from callrail_relay.domain.events import MessageEvent, OutcomeFound, SentTwice
 from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import (
@@ -17,7 +18,6 @@ from callrail_relay.domain.reconcile import (
     LookupPolicy,
     OnUnknown,
     Sending,
-    Settled,
     match,
     reach,
 )
@@ -103,7 +103,9 @@ def next_lookup(tx: Transaction, policy: LookupPolicy) -> datetime | None:
     return min(free_ats, default=None)
 
 
-def record_lookup(tx: Transaction, due: DueLookup, lookup: Lookup, policy: LookupPolicy) -> list[Settled]:
+def record_lookup(
+    tx: Transaction, due: DueLookup, lookup: Lookup, policy: LookupPolicy
+) -> list[MessageEvent]:
     """
     Settle what the conversation proves, for this attempt and for others to the same person.
 
@@ -130,15 +132,15 @@ def record_lookup(tx: Transaction, due: DueLookup, lookup: Lookup, policy: Looku
         attempts.c.started_at.between(*reach(due.started_at, lookup.texts, _until(attempt))),
     )
     found = match([sending_of(row) for row in tx.execute(query)], lookup.texts)
-    words = "Found in CallRail's conversation, written at {:%Y-%m-%dT%H:%M:%SZ}."
-    arrived = [(sending.attempt_id, words.format(text.created_at)) for sending, text in found.matches]
-    settled = [settle_as_sent(tx, *one) for one in arrived]
+    news: list[MessageEvent] = []
     for sending, text in found.matches:
+        detail = f"Found in CallRail's conversation, written at {text.created_at:%Y-%m-%dT%H:%M:%SZ}."
+        news += settle_as_sent(tx, sending.attempt_id, detail)
         if sending.until is not None:  # it used budget when it was sent, by whichever relay
             tx.change(attempts, sending.attempt_id, counted_at=text.created_at)
-    if attempt.id not in dict(arrived):
-        settled += _not_found(tx, attempt, policy, like_it=found.unclear.get(attempt.id, 0))
-    return settled
+    if attempt.id not in {sending.attempt_id for sending, _ in found.matches}:
+        news += _not_found(tx, attempt, policy, like_it=found.unclear.get(attempt.id, 0))
+    return news
 
 
 def _not_read(tx: Transaction, attempt: Row, policy: LookupPolicy) -> None:
@@ -177,7 +179,7 @@ def _until(attempt: Row) -> datetime | None:
     return attempt.finished_at if attempt.node == FORMER_RELAY else None
 
 
-def settle_as_sent(tx: Transaction, attempt_id: int, detail: str) -> Settled:
+def settle_as_sent(tx: Transaction, attempt_id: int, detail: str) -> list[MessageEvent]:
     """
     Record that an unknown attempt arrived, and withdraw a resend that wasn't sent yet.
 
@@ -209,9 +211,10 @@ def settle_as_sent(tx: Transaction, attempt_id: int, detail: str) -> Settled:
         # Nothing keeps it any longer, and its other segments follow.
         settled = ("unknown", "incomplete", "refused", "too_old")
         reasons = [reason for reason in reasons if reason.code not in settled]
-    twice = _is_twice(tx, segment)
-    if twice:
+    news: list[MessageEvent] = [OutcomeFound(message_id=message.id, status=status, detail=detail)]
+    if _is_twice(tx, segment):
         reasons = flagged_twice(reasons)
+        news.append(SentTwice(message_id=message.id))
     tx.change(
         messages,
         message.seq,
@@ -219,7 +222,7 @@ def settle_as_sent(tx: Transaction, attempt_id: int, detail: str) -> Settled:
         reasons=reasons,
         sent_at=tx.now if status is Status.SENT else message.sent_at,
     )
-    return Settled(message_id=message.id, status=status, detail=detail, twice=twice)
+    return news
 
 
 def _is_twice(tx: Transaction, segment: Row) -> bool:
@@ -239,7 +242,7 @@ def flagged_twice(reasons: Iterable[Reason]) -> list[Reason]:
     return [*(reason for reason in reasons if reason.code != "sent_twice"), Reason("sent_twice")]
 
 
-def _not_found(tx: Transaction, attempt: Row, policy: LookupPolicy, *, like_it: int) -> list[Settled]:
+def _not_found(tx: Transaction, attempt: Row, policy: LookupPolicy, *, like_it: int) -> list[MessageEvent]:
     if attempt.node == FORMER_RELAY:
         # Looked up once more when the ladder ends: CallRail may show a text late.
         policy = replace(policy, ladder=policy.ladder[-1:])
@@ -289,7 +292,7 @@ def _note_restored(tx: Transaction, attempt: Row, **found: object) -> None:
     tx.change(messages, message.seq, reasons=reasons)
 
 
-def _resend_once(tx: Transaction, attempt: Row) -> list[Settled]:
+def _resend_once(tx: Transaction, attempt: Row) -> list[MessageEvent]:
     """Queue the segment again, unless that was done before."""
     of_segment = (attempts.c.segment_id == attempt.segment_id, attempts.c.outcome == OutcomeKind.UNKNOWN)
     if tx.count(attempts, *of_segment) > 1:
@@ -300,7 +303,7 @@ def _resend_once(tx: Transaction, attempt: Row) -> list[Settled]:
     tx.change(attempts, attempt.id, next_lookup_at=tx.now + AUDIT_AFTER)
     message = tx.row_of(messages, attempt.message_seq)
     status = requeue(tx, message)
-    return [Settled(message_id=message.id, status=status, detail=detail)]
+    return [OutcomeFound(message_id=message.id, status=status, detail=detail)]
 
 
 def requeue(tx: Transaction, message: Row) -> Status:

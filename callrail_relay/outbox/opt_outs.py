@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.inbound import InboundPolicy, Pair, PollPolicy
+from callrail_relay.domain.inbound import InboundPolicy, Pair
 from callrail_relay.domain.opt_outs import OptOut, Origin, PossibleOptOut
 from callrail_relay.domain.routing import Route
 from callrail_relay.outbox.rows import look_at_all, of_pair, portions, route_of
@@ -165,10 +165,3 @@ def with_known_numbers(tx: Transaction, policy: InboundPolicy) -> InboundPolicy:
         accounts={**{route.company_id: route.account_id for route in known}, **policy.accounts},
         tracking_numbers=policy.tracking_numbers | {route.tracking_number for route in known},
     )
-
-
-def with_known_companies(tx: Transaction, policy: PollPolicy) -> PollPolicy:
-    """Return *policy*, with the companies of the remembered numbers."""
-    known = known_numbers(tx, {account_id for account_id, _ in policy.companies})
-    companies = [*policy.companies, *((route.account_id, route.company_id) for route in known)]
-    return replace(policy, companies=tuple(dict.fromkeys(companies)))

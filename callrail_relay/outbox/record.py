@@ -12,10 +12,11 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.account import Account
 from callrail_relay.domain.delivery import RecordResult
+from callrail_relay.domain.events import LateResult, MessageEvent
 from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.opt_outs import Origin
 from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Rejected, Sent, Unknown, Usage
-from callrail_relay.domain.reconcile import LookupPolicy, Settled
+from callrail_relay.domain.reconcile import LookupPolicy
 from callrail_relay.domain.retry import Consequence, decide
 from callrail_relay.domain.segmentation import split_text
 from callrail_relay.outbox.budget import used, windows_since
@@ -42,14 +43,14 @@ STOPPED = "the relay stopped, or lost its connection, while the text was being s
 
 def record(
     tx: Transaction, outcomes: Mapping[int, Outcome], *, random: Random, lookups: LookupPolicy | None = None
-) -> list[RecordResult | Settled | None]:
+) -> list[RecordResult | list[MessageEvent]]:
     """
     Settle attempts, each once: outcome, segment, message and account change together.
 
     One that is settled already, for example because its lease ran out, isn't settled again: a late result
-    only shows that an unknown text was sent, and changes nothing else (None).
+    only shows that an unknown text was sent, and changes nothing else. What is to be told of it is returned.
     """
-    results: dict[int, RecordResult | Settled | None] = {}
+    results: dict[int, RecordResult | list[MessageEvent]] = {}
     # Some at a time, since databases limit the parameters of a statement.
     while left := dict(islice((one for one in outcomes.items() if one[0] not in results), AT_ONCE)):
         batch = _Batch(tx, random, lookups)
@@ -252,7 +253,7 @@ class _Batch:
             "thread_id": conversation.thread_id,
         }
 
-    def write(self) -> dict[int, RecordResult | Settled | None]:
+    def write(self) -> dict[int, RecordResult | list[MessageEvent]]:
         """Write what was decided, then what follows from it elsewhere; return what became of each attempt."""
         tx = self.tx
         for table, changes in self._changes.items():
@@ -264,7 +265,7 @@ class _Batch:
             for id_, one in self._accounts.items()
         ]
         tx.change_each(accounts, written)
-        results: dict[int, RecordResult | Settled | None] = {
+        results: dict[int, RecordResult | list[MessageEvent]] = {
             known.attempt_id: self._follow(known, outcome, consequence, result)
             for known, outcome, consequence, result in self._decided
         }
@@ -287,18 +288,16 @@ class _Batch:
             add_opt_out(tx, known.tracking_number, known.recipient, words, Origin.REFUSAL)
         if not known.is_reported:
             return result
-        settled = after_outcome(tx, known.attempt_id, outcome)
-        return replace(result, settled=settled)
+        return replace(result, news=after_outcome(tx, known.attempt_id, outcome))
 
-    def _settle_late(self, known: Row, outcome: Outcome) -> Settled | None:
+    def _settle_late(self, known: Row, outcome: Outcome) -> list[MessageEvent]:
         """Use the result of an attempt that was already given up."""
         if not isinstance(outcome, Sent) or known.outcome != OutcomeKind.UNKNOWN:
-            return None
+            return [LateResult(message_id=known.message_id, outcome=outcome.kind)]
         detail = "CallRail's answer came late: it accepted the text."
-        settled = settle_as_sent(self.tx, known.attempt_id, detail)
         conversation = {"conversation_id": outcome.conversation_id, "thread_id": outcome.thread_id}
         self.tx.change(messages, known.message_seq, **conversation)
-        return settled
+        return settle_as_sent(self.tx, known.attempt_id, detail)
 
 
 def settle_abandoned(

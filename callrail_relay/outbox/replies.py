@@ -1,6 +1,6 @@
 """The work on replies that nodes share: polling CallRail's conversations, and forwarding replies."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -9,7 +9,7 @@ from callrail_relay.domain.account import DAY
 from callrail_relay.domain.inbound import LONGEST, Company, DuePoll, Forward, PollPolicy
 from callrail_relay.outbox.accept import ensure_account
 from callrail_relay.outbox.columns import ACCOUNT_ID, EPOCH
-from callrail_relay.outbox.opt_outs import with_known_companies
+from callrail_relay.outbox.opt_outs import known_numbers
 from callrail_relay.outbox.rows import change_account, from_row, has_requests, latest, of_pair
 from callrail_relay.outbox.tables import callrail_texts, messages, polls
 from callrail_relay.outbox.transaction import Row, Transaction
@@ -37,17 +37,15 @@ def claim_poll(tx: Transaction, company: Company, policy: PollPolicy) -> DuePoll
 
 def due_polls(tx: Transaction, policy: PollPolicy) -> tuple[list[Company], datetime]:
     """Return the companies whose poll is due, and when the next poll is."""
-    policy = with_known_companies(tx, policy)
-    due_ats = {company: _due_at(tx, company, policy) for company in policy.companies}
+    due_ats = {company: _due_at(tx, company, policy) for company in _companies(tx, policy)}
     due = [company for company, due_at in due_ats.items() if due_at <= tx.now]
     return due, max(tx.now, min(due_ats.values(), default=tx.now + policy.every))
 
 
 def last_polls(tx: Transaction, policy: PollPolicy) -> Mapping[str, datetime]:
     """Return since when all companies of each account are polled, to the end; without those never polled."""
-    policy = with_known_companies(tx, policy)
     polled: dict[str, list[datetime | None]] = {}
-    for company in policy.companies:
+    for company in _companies(tx, policy):
         polled.setdefault(company[0], []).append(_polled_at(tx, company))
     return {
         account_id: min(instant for instant in instants if instant is not None)
@@ -66,6 +64,12 @@ def end_poll(tx: Transaction, poll_id: int, requests: int, *, well: bool) -> Non
     """Record the end of a poll. If it didn't end *well*, the next one covers its time again."""
     ended = {"requests": requests, "lease_until": tx.now, "finished_at": tx.now if well else None}
     tx.execute(sa.update(polls).where(polls.c.id == poll_id).values(ended))
+
+
+def _companies(tx: Transaction, policy: PollPolicy) -> Iterable[Company]:
+    """Return the companies to poll, also those of remembered numbers."""
+    known = known_numbers(tx, policy.accounts)
+    return dict.fromkeys([*policy.companies, *((one.account_id, one.company_id) for one in known)])
 
 
 def _due_at(tx: Transaction, company: Company, policy: PollPolicy) -> datetime:

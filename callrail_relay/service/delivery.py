@@ -14,14 +14,14 @@ from callrail_relay.domain import events
 from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, RecordResult
 from callrail_relay.domain.outcome import NotSent, Outcome, Refusal, Rejected, Unknown, Unsendable
 from callrail_relay.domain.phone import mask_all
-from callrail_relay.domain.reconcile import LookupPolicy, Settled
+from callrail_relay.domain.reconcile import LookupPolicy
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import claim as store_claim
 from callrail_relay.outbox import record
 from callrail_relay.outbox.rows import look_at_all
 from callrail_relay.service.background import STORE_RETRY, PeriodicTask
-from callrail_relay.service.reconciliation import Reconciliation, report_settled
+from callrail_relay.service.reconciliation import Reconciliation
 from callrail_relay.service.replies import Polling
 
 LEASE_CHECK = timedelta(seconds=15)  # how often to look for attempts that were left open; the rest wakes us
@@ -31,7 +31,7 @@ STALE = timedelta(seconds=5)
 NEVER_LEFT = NotSent("the database didn't answer in time, so the text was not sent.", own_fault=True)
 
 Send = Callable[[Route, str, str], Awaitable[Outcome]]  # sends one segment; called once per attempt
-Recorded = RecordResult | Settled | None
+Recorded = RecordResult | list[events.MessageEvent]
 
 
 @dataclass(eq=False)
@@ -171,13 +171,11 @@ class Delivery(PeriodicTask):
         recorded = await self._record(claim, outcome)
         # Only now: what was sent and couldn't be recorded must never be taken as unsent.
         self._open.discard(claim.attempt_id)
-        match recorded:
-            case None:
-                self.hook(events.LateResult(message_id=id_, outcome=outcome.kind))
-            case Settled():
-                report_settled(self.hook, recorded)
-            case RecordResult():
-                self._report(recorded)
+        if isinstance(recorded, RecordResult):
+            self._report(recorded)
+        else:
+            for event in recorded:
+                self.hook(event)
 
     async def _send(self, claim: Claim) -> Outcome:
         try:
@@ -249,8 +247,8 @@ class Delivery(PeriodicTask):
         )
         if recorded.twice:
             self.hook(events.SentTwice(message_id=recorded.message_id))
-        if recorded.settled is not None:
-            report_settled(self.hook, recorded.settled)
+        for event in recorded.news:
+            self.hook(event)
 
 
 class TaskGroup:

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from callrail_relay.domain import events
-from callrail_relay.domain.events import EventHook
-from callrail_relay.domain.reconcile import DueLookup, Lookup, LookupPolicy, Settled
+from callrail_relay.domain.reconcile import DueLookup, Lookup, LookupPolicy
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import lookups
 from callrail_relay.service.background import PeriodicTask
@@ -39,14 +38,8 @@ class Reconciliation(PeriodicTask):
         lookup = await self.find_texts(
             due.route, due.recipient, since=due.started_at, conversation_id=due.conversation_id
         )
-        for settled in await self.store.write(lookups.record_lookup, due, lookup, self.policy):
-            report_settled(self.hook, settled)
+        for event in await self.store.write(lookups.record_lookup, due, lookup, self.policy):
+            self.hook(event)
         if lookup.fault is not None:
             self.hook(events.LookupFailed(message_id=due.message_id, reason=lookup.fault))
         self.settled()
-
-
-def report_settled(hook: EventHook, settled: Settled) -> None:
-    hook(events.OutcomeFound(message_id=settled.message_id, status=settled.status, detail=settled.detail))
-    if settled.twice:
-        hook(events.SentTwice(message_id=settled.message_id))

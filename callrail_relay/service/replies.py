@@ -9,13 +9,11 @@ from datetime import datetime, timedelta
 from callrail_relay.clock import Cached
 from callrail_relay.domain import events, inbound
 from callrail_relay.domain.events import EventHook
-from callrail_relay.domain.opt_keywords import OptKeyword
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import replies as store_replies
 from callrail_relay.outbox.inbound import ingest
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.background import PeriodicTask, Refused
-from callrail_relay.service.reconciliation import report_settled
 
 SIGNATURE_HEADER = "Signature"
 EVENT = "event"  # the query parameter of the URLs that we register; its values are EVENTS
@@ -35,26 +33,10 @@ class InboundTexts:
         self, texts: Sequence[inbound.CallRailText], hint: inbound.Direction | None = None
     ) -> None:
         """Ingest the texts of one conversation; *hint* is their direction if nothing else tells."""
-        for ingested in await self.store.write(ingest, texts, self.policy, hint):
-            if ingested.is_new:
-                self._report(ingested)
-                self.arrived()
-
-    def _report(self, text: inbound.Ingested) -> None:
-        if text.settled is not None:
-            report_settled(self.hook, text.settled)
-        if text.by_others:
-            self.hook(events.SentByOthers(resource_id=text.key, account_id=text.account_id))
-        if text.direction is inbound.Direction.IN:
-            self.hook(events.ReplyReceived(resource_id=text.key, account_id=text.account_id))
-        if text.opted_out:
-            self.hook(events.OptedOut(resource_id=text.key, people=text.opted_out))
-        if text.doubted:
-            self.hook(events.MaybeOptedOut(resource_id=text.key, people=text.doubted))
-        if text.keyword is OptKeyword.STOP and not text.people:
-            self.hook(events.OptOutUnplaced(resource_id=text.key))
-        if text.opted_in:
-            self.hook(events.OptedIn(resource_id=text.key))
+        for news in await self.store.write(ingest, texts, self.policy, hint):
+            for event in news:
+                self.hook(event)
+            self.arrived()
 
 
 @dataclass(eq=False)

@@ -5,9 +5,10 @@ from datetime import timedelta
 
 import pytest
 
+from callrail_relay.domain.delivery import RecordResult
+from callrail_relay.domain.events import LateResult
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Unknown
-from callrail_relay.domain.reconcile import Settled
 from callrail_relay.outbox.record import AT_ONCE
 from callrail_relay.outbox.store import Store
 from tests.outbox.worker import (
@@ -17,6 +18,7 @@ from tests.outbox.worker import (
     Worker,
     accept_one,
     find,
+    found,
     plain,
     put,
     status_of,
@@ -133,7 +135,7 @@ async def test_a_late_result_changes_nothing(
     await worker.settle_abandoned()
     before, status = await find(outbox, id_), await worker.status()
 
-    assert await worker.record(claim, late) is None
+    assert [LateResult(message_id=id_, outcome=late.kind)] == await worker.record(claim, late)
 
     assert (before, status) == (await find(outbox, id_), await worker.status())
 
@@ -146,9 +148,10 @@ async def test_a_late_yes_is_proof(outbox: Store, worker: Worker, clock: ManualC
     await worker.settle_abandoned()
     clock.advance(1)
 
-    settled = await worker.record(claim, SENT)
+    recorded = await worker.record(claim, SENT)
 
-    assert isinstance(settled, Settled)
+    assert not isinstance(recorded, RecordResult)
+    assert [(id_, Status.SENT)] == found(recorded)
     message = await find(outbox, id_)
     assert (Status.SENT, clock.now(), ()) == (message.status, message.sent_at, message.reasons)
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from callrail_relay.domain.delivery import RecordResult
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Unknown
 from callrail_relay.domain.reconcile import (
@@ -19,7 +20,7 @@ from callrail_relay.outbox import decisions, lookups, opt_outs
 from callrail_relay.outbox.lookups import NO_REQUESTS_RETRY
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain_all
-from tests.outbox.worker import REFUSED, SENT, TOO_MANY, Worker, find, put, status_of, words
+from tests.outbox.worker import REFUSED, SENT, TOO_MANY, Worker, find, found, put, status_of, told, words
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, RECIPIENT, TRACKING_NUMBER, make_route, recipient
 from tests.support.policies import LADDER, lookup_policy
@@ -213,12 +214,11 @@ async def test_a_text_that_callrail_shows_is_sent(outbox: Store, worker: Worker,
     await worker.send(LOST)
     clock.advance(15)
 
-    (settled,) = await outbox.write(
-        lookups.record_lookup, await take_lookup(outbox), showing("Hello"), POLICY
-    )
+    news = await outbox.write(lookups.record_lookup, await take_lookup(outbox), showing("Hello"), POLICY)
 
     message = await find(outbox, id_)
-    assert (id_, Status.SENT, False) == (settled.message_id, settled.status, settled.twice)
+    assert [(id_, Status.SENT)] == found(news)
+    assert {"outcome_found": 1} == told(news)
     assert (Status.SENT, None, clock.now()) == (message.status, explain_all(message.reasons), message.sent_at)
     assert [OutcomeKind.SENT] == [attempt.outcome for attempt in message.segments[0].attempts]
     assert "Found in CallRail's conversation" in evidence_of(message)[-1]
@@ -306,9 +306,10 @@ async def test_a_cancelled_text_that_is_found_stays_cancelled(
     await worker.send(LOST)
     await outbox.write(decisions.cancel, id_, [Status.UNKNOWN])
     clock.advance(15)
-    (settled,) = await outbox.write(lookups.record_lookup, await take_lookup(outbox), showing("one"), POLICY)
+    news = await outbox.write(lookups.record_lookup, await take_lookup(outbox), showing("one"), POLICY)
 
-    assert Status.CANCELLED == settled.status == await status_of(outbox, id_)
+    assert [(id_, Status.CANCELLED)] == found(news)
+    assert Status.CANCELLED == await status_of(outbox, id_)
 
 
 async def test_the_rest_of_a_text_follows_a_segment_that_was_found(
@@ -319,10 +320,10 @@ async def test_the_rest_of_a_text_follows_a_segment_that_was_found(
     claim = await worker.send(LOST)
     assert "incomplete" in [reason.code for reason in (await find(outbox, id_)).reasons]
     clock.advance(15)
-    (settled,) = await outbox.write(
+    news = await outbox.write(
         lookups.record_lookup, await take_lookup(outbox), showing(claim.content), POLICY
     )
-    assert Status.SENDING == settled.status
+    assert [(id_, Status.SENDING)] == found(news)
     for position in (2, 3):
         clock.advance(1)
         assert position == (await worker.send()).position
@@ -357,7 +358,7 @@ async def test_a_late_answer_ends_the_look_ups(outbox: Store, worker: Worker, cl
     claim = await worker.send(LOST)
     clock.advance(15)
     due = await take_lookup(outbox)
-    assert await worker.record(claim, SENT) is not None
+    assert not isinstance(await worker.record(claim, SENT), RecordResult)
 
     await outbox.write(lookups.record_lookup, due, NOTHING, POLICY)
     assert await outbox.read(lookups.next_lookup, POLICY) is None
@@ -449,11 +450,12 @@ async def test_a_text_that_arrived_twice_is_flagged(
     clock.advance(1)
     await worker.send()
     clock.advance(timedelta(minutes=2))
-    (settled,) = await outbox.write(
+    news = await outbox.write(
         lookups.record_lookup, await take_lookup(outbox), showing("Hello", "Hello"), POLICY
     )
 
-    assert (Status.SENT, True) == (settled.status, settled.twice)
+    assert [(id_, Status.SENT)] == found(news)
+    assert "sent_twice" in told(news)
     assert ["sent_twice"] == [reason.code for reason in (await find(outbox, id_)).reasons]
 
 
@@ -595,11 +597,11 @@ async def test_a_resend_that_was_refused_does_not_fail_what_arrived(
     await worker.send(REFUSED)
     assert Status.FAILED == await status_of(outbox, id_)
     clock.set(await next_look(outbox))
-    (settled,) = await outbox.write(
+    news = await outbox.write(
         lookups.record_lookup, await take_lookup(outbox), showing(first.content), POLICY
     )
 
-    assert Status.SENDING == settled.status
+    assert [(id_, Status.SENDING)] == found(news)
     for position in (2, 3):
         clock.advance(1)
         assert position == (await worker.send()).position
@@ -620,9 +622,10 @@ async def test_a_found_segment_does_not_hide_why_the_text_failed(
     await worker.send(REFUSED)
     clock.set(await next_look(outbox))
     shown = showing(first.content, first.content)
-    (settled,) = await outbox.write(lookups.record_lookup, await take_lookup(outbox), shown, POLICY)
+    news = await outbox.write(lookups.record_lookup, await take_lookup(outbox), shown, POLICY)
 
-    assert (Status.FAILED, True) == (settled.status, settled.twice)
+    assert [(id_, Status.FAILED)] == found(news)
+    assert "sent_twice" in told(news)
     codes = [reason.code for reason in (await find(outbox, id_)).reasons]
     assert ["refused", "incomplete", "sent_twice"] == codes
 
@@ -707,18 +710,16 @@ async def test_of_two_unknown_ones_with_the_same_words_the_first_is_the_one_foun
         await replace(worker, lookups=replace(POLICY, ladder=(timedelta(seconds=15),))).send(LOST)
         clock.advance(77)
 
-    (settled,) = await outbox.write(
-        lookups.record_lookup, await take_lookup(outbox), showing("Hello"), POLICY
-    )
-    assert ids[0] == settled.message_id
+    news = await outbox.write(lookups.record_lookup, await take_lookup(outbox), showing("Hello"), POLICY)
+    assert [(ids[0], Status.SENT)] == found(news)
     await outbox.write(lookups.record_lookup, await take_lookup(outbox), showing("Hello"), POLICY)
     assert [Status.SENT, Status.UNKNOWN] == [await status_of(outbox, id_) for id_ in ids]
 
     clock.set(await next_look(outbox))
-    (settled,) = await outbox.write(
+    news = await outbox.write(
         lookups.record_lookup, await take_lookup(outbox), showing("Hello", "Hello"), POLICY
     )
-    assert ids[1] == settled.message_id
+    assert [(ids[1], Status.SENT)] == found(news)
 
 
 async def test_parts_of_two_texts_to_one_person_do_not_mix(

@@ -5,12 +5,11 @@ from datetime import timedelta
 import pytest
 
 from callrail_relay.domain.message import Status
-from callrail_relay.domain.opt_keywords import OptKeyword
 from callrail_relay.outbox import decisions, inbound, opt_outs, retention
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain_all
 from tests.outbox.told import POLICY, make_told, masked, tell
-from tests.outbox.worker import Worker, codes_of, find, put, status_of
+from tests.outbox.worker import Worker, codes_of, find, put, status_of, told
 from tests.support.clock import START, ManualClock
 from tests.support.factories import RECIPIENT, TRACKING_NUMBER, recipient
 
@@ -24,11 +23,11 @@ async def test_the_next_text_waits_until_a_person_approves_it(outbox: Store, wor
     """
     The reason shows the reply; approving settles it, and the texts after that go. Others are never held.
     """
-    ingested = await tell(outbox, "leave me alone")
+    news = await tell(outbox, "leave me alone")
     held = await put(outbox, "Hello")
     await put(outbox, "Hello", to=recipient(50))
 
-    assert (OptKeyword.MAYBE_STOP, 0, 1) == (ingested.keyword, ingested.opted_out, ingested.doubted)
+    assert {"reply_received": 1, "maybe_opted_out": 1} == told(news)
     assert ["maybe_opted_out"] == await codes_of(outbox, held)
     assert "“leave me alone”" in str(explain_all((await find(outbox, held)).reasons))
     assert recipient(50) == (await worker.send()).recipient
@@ -78,7 +77,8 @@ async def test_an_opt_out_answers_the_question(outbox: Store, clock: ManualClock
     assert ["opt_out"] == await codes_of(outbox, await put(outbox, "Hello"))
 
     # What is doubtful after that asks nothing: the person is on the list.
-    assert 0 == (await tell(outbox, "leave me alone!!", written_at=clock.advance(MINUTE))).doubted
+    news = await tell(outbox, "leave me alone!!", written_at=clock.advance(MINUTE))
+    assert {"reply_received": 1} == told(news)
     await outbox.write(opt_outs.remove_opt_out, RECIPIENT, None)
     assert Status.QUEUED == await status_of(outbox, await put(outbox, "Welcome back"))
 
@@ -94,11 +94,12 @@ async def test_start_answers_it_whichever_comes_first(outbox: Store, clock: Manu
 
 async def test_a_reply_read_in_a_conversation_asks_the_same(outbox: Store, clock: ManualClock) -> None:
     """Once: what a person approved is not asked again when a webhook reports the same reply."""
-    [ingested] = await outbox.write(
+    [news] = await outbox.write(
         inbound.ingest, [make_told("leave me alone", key="seen:1", seen=True)], POLICY
     )
     held = await put(outbox, "Hello")
-    assert (1, ["maybe_opted_out"]) == (ingested.doubted, await codes_of(outbox, held))
+    assert {"reply_received": 1, "maybe_opted_out": 1} == told(news)
+    assert ["maybe_opted_out"] == await codes_of(outbox, held)
     await outbox.write(decisions.approve, held)
 
     clock.advance(MINUTE)
@@ -112,7 +113,7 @@ async def test_a_masked_number_asks_about_everybody_it_fits(outbox: Store) -> No
         await put(outbox, "Hello", to=person)
     shown = {"person": masked(RECIPIENT), "ours": masked(TRACKING_NUMBER), "conversation_id": "unknown"}
 
-    assert 2 == (await tell(outbox, "leave me alone", **shown)).doubted
+    assert {"reply_received": 1, "maybe_opted_out": 2} == told(await tell(outbox, "leave me alone", **shown))
 
 
 async def test_the_words_go_after_their_time(outbox: Store, clock: ManualClock) -> None:

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from callrail_relay.domain.events import LateResult
 from callrail_relay.domain.message import Attempt, Segment, Status
 from callrail_relay.domain.outcome import (
     NotSent,
@@ -140,8 +141,8 @@ async def test_a_second_result_changes_nothing(outbox: Store, worker: Worker, cl
     status = await worker.status()
     clock.advance(1)
 
-    assert await worker.record(claim, REFUSED) is None
-    assert await worker.record(claim, RateLimited(429, "Rate limit exceeded.")) is None
+    for late in (REFUSED, RateLimited(429, "Rate limit exceeded.")):
+        assert [LateResult(message_id=id_, outcome=late.kind)] == await worker.record(claim, late)
 
     assert before == await find(outbox, id_)
     assert status == await worker.status()

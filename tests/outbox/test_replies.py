@@ -6,7 +6,6 @@ import pytest
 import sqlalchemy as sa
 
 from callrail_relay.domain.inbound import ShownNumber
-from callrail_relay.domain.opt_keywords import OptKeyword
 from callrail_relay.domain.opt_outs import Origin
 from callrail_relay.domain.outcome import Refusal, Rejected, Sent
 from callrail_relay.outbox import inbound, opt_outs
@@ -14,7 +13,7 @@ from callrail_relay.outbox.columns import EPOCH, MICROSECOND
 from callrail_relay.outbox.store import Store
 from tests.outbox.database import connected
 from tests.outbox.told import POLICY, ingest_one, make_told, masked, new_keys, tell
-from tests.outbox.worker import Worker, codes_of, put, status_of
+from tests.outbox.worker import Worker, codes_of, put, status_of, told
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, RECIPIENT, TRACKING_NUMBER, recipient
 
@@ -38,16 +37,17 @@ def rows(store_url: str, columns: str = "*") -> list[tuple[object, ...]]:
 
 async def test_stop_keeps_the_next_text_back(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """Until the person says START; others are texted as before."""
-    ingested = await tell(outbox, "Stop.")
+    news = await tell(outbox, "Stop.")
     held, sent = await put(outbox, "Hello"), await put(outbox, "Hello", to=recipient(50))
 
-    assert (OptKeyword.STOP, 1, 1) == (ingested.keyword, ingested.people, ingested.opted_out)
+    assert {"reply_received": 1, "opted_out": 1} == told(news)
     assert recipient(50) == (await worker.take()).recipient
     assert await worker.waits() is None
     assert ["opt_out"] == await codes_of(outbox, held)
     assert "sending" == await status_of(outbox, sent)
 
-    assert 1 == (await tell(outbox, "START", written_at=clock.advance(MINUTE))).opted_in
+    news = await tell(outbox, "START", written_at=clock.advance(MINUTE))
+    assert {"reply_received": 1, "opted_in": 1} == told(news)
     await put(outbox, "Welcome back")
     assert "Welcome back" == (await worker.take()).content
 
@@ -60,9 +60,7 @@ async def test_a_repeated_webhook_counts_once(outbox: Store, clock: ManualClock,
     await tell(outbox, "START", written_at=clock.now())
     clock.advance(MINUTE)
 
-    again = await ingest_one(outbox, stop, POLICY)
-
-    assert (False, 0) == (again.is_new, again.opted_out)
+    assert await ingest_one(outbox, stop, POLICY) is None
     assert not await is_opted_out(outbox)
     assert 2 == len(rows(store_url))
 
@@ -159,9 +157,9 @@ async def test_masked_numbers_are_found_by_the_conversation(outbox: Store, worke
     await worker.send(Sent(200, "c0nv2", "SMT2"))
     await worker.send(Sent(200, "CON1", "SMT1"))
 
-    ingested = await tell(outbox, "STOP", person=masked(RECIPIENT), ours=masked(TRACKING_NUMBER))
+    news = await tell(outbox, "STOP", person=masked(RECIPIENT), ours=masked(TRACKING_NUMBER))
 
-    assert (1, 1) == (ingested.people, ingested.opted_out)
+    assert {"reply_received": 1, "opted_out": 1} == told(news)
     assert await is_opted_out(outbox)
     assert not await is_opted_out(outbox, KIM)
 
@@ -185,9 +183,9 @@ async def test_everybody_who_may_be_meant_is_left_alone(outbox: Store, store_url
         await put(outbox, "Hello", to=person)
     shown = {"person": masked(RECIPIENT), "ours": masked(TRACKING_NUMBER), "conversation_id": "unknown"}
 
-    ingested = await tell(outbox, "STOP", **shown)
+    news = await tell(outbox, "STOP", **shown)
 
-    assert (2, 2) == (ingested.people, ingested.opted_out)
+    assert {"reply_received": 1, "opted_out": 2} == told(news)
     assert [True, True, False] == [await is_opted_out(outbox, one) for one in (RECIPIENT, KIM, recipient(50))]
     assert [
         "A reply of “STOP” may be this person's: CallRail masks the number, but its last digits match."
@@ -195,7 +193,7 @@ async def test_everybody_who_may_be_meant_is_left_alone(outbox: Store, store_url
     assert [(None, None)] == rows(store_url, "tracking_number, recipient")
 
     # Of START it must be certain whose it is.
-    assert 0 == (await tell(outbox, "START", written_at=START + MINUTE, **shown)).opted_in
+    assert {"reply_received": 1} == told(await tell(outbox, "START", written_at=START + MINUTE, **shown))
     assert await is_opted_out(outbox)
 
 
@@ -223,10 +221,10 @@ async def test_a_stop_of_nobody_known_is_placed_by_the_next_text(
     outbox: Store, worker: Worker, store_url: str
 ) -> None:
     """The conversation of a text that CallRail takes tells whose it was."""
-    ingested = await tell(
+    news = await tell(
         outbox, "STOP", person=masked(RECIPIENT), ours=masked(TRACKING_NUMBER), thread_id="SMT1"
     )
-    assert (OptKeyword.STOP, 0, 0) == (ingested.keyword, ingested.people, ingested.opted_out)
+    assert {"reply_received": 1, "opt_out_unplaced": 1} == told(news)
 
     await put(outbox, "Hello")
     await worker.send(Sent(200, "CON1", "SMT1"))
@@ -270,11 +268,11 @@ async def test_what_was_seen_in_a_conversation_and_told_counts_once(
     """The webhook of a text that was seen gives it its id."""
     clock.advance(MINUTE)
     seen = make_told("STOP", key="seen:1", seen=True)
-    assert (await ingest_one(outbox, seen, POLICY)).is_new
+    assert await ingest_one(outbox, seen, POLICY) is not None
 
-    told = await tell(outbox, "STOP", key="SCI-late", written_at=START + timedelta(seconds=1))
+    late = await tell(outbox, "STOP", key="SCI-late", written_at=START + timedelta(seconds=1))
 
-    assert not told.is_new
+    assert late is None
     assert [("SCI-late",)] == rows(store_url, "resource_id")
 
 

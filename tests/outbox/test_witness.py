@@ -7,14 +7,15 @@ import pytest
 import sqlalchemy as sa
 
 from callrail_relay.domain.account import DAY, HOUR, Limits
-from callrail_relay.domain.inbound import CallRailText, Direction, Ingested, ShownNumber
+from callrail_relay.domain.events import Event, SentByOthers
+from callrail_relay.domain.inbound import CallRailText, Direction, ShownNumber
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, RateLimited, Refusal, Rejected, Sent, Unknown
 from callrail_relay.outbox import decisions, history, lookups
 from callrail_relay.outbox.store import Store
 from tests.outbox.database import connected
 from tests.outbox.told import POLICY, ingest_one, make_told, masked
-from tests.outbox.worker import Worker, find, put, sent_with, status_of
+from tests.outbox.worker import Worker, find, found, put, sent_with, status_of, told
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, RECIPIENT, TRACKING_NUMBER, make_policy, recipient
 from tests.support.policies import lookup_policy
@@ -39,7 +40,7 @@ def went_out(content: str = "Hello", **what: object) -> CallRailText:
     return make_told(content, direction=Direction.OUT, **what)  # type: ignore[arg-type]  # names are checked there
 
 
-async def tell(outbox: Store, content: str = "Hello", **what: object) -> Ingested:
+async def tell(outbox: Store, content: str = "Hello", **what: object) -> list[Event] | None:
     return await ingest_one(outbox, went_out(content, **what), POLICY)
 
 
@@ -62,15 +63,10 @@ async def test_an_unknown_text_is_settled_at_once(outbox: Store, worker: Worker,
     await put(outbox, "Again")
     assert await worker.waits() is not None
 
-    ingested = await tell(outbox, f"Hello{WORDING}", conversation_id="c0nv7", thread_id="SMT7")
+    news = await tell(outbox, f"Hello{WORDING}", conversation_id="c0nv7", thread_id="SMT7")
 
-    assert ingested.settled is not None
-    assert (id_, Status.SENT, False) == (
-        ingested.settled.message_id,
-        ingested.settled.status,
-        ingested.settled.twice,
-    )
-    assert not ingested.by_others
+    assert [(id_, Status.SENT)] == found(news)
+    assert {"outcome_found": 1} == told(news)
     message = await find(outbox, id_)
     assert (Status.SENT, "c0nv7", ()) == (message.status, message.conversation_id, message.reasons)
     clock.advance(SECOND)
@@ -88,9 +84,9 @@ async def test_a_masked_number_is_known_by_its_conversation(
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
 
-    ingested = await tell(outbox, person=masked(RECIPIENT), ours=masked(TRACKING_NUMBER))
+    news = await tell(outbox, person=masked(RECIPIENT), ours=masked(TRACKING_NUMBER))
 
-    assert ingested.settled is not None
+    assert {"outcome_found": 1} == told(news)
     assert Status.SENT == await status_of(outbox, id_)
 
 
@@ -105,11 +101,11 @@ async def test_a_masked_number_of_a_new_conversation_is_looked_up_now(
     claim = await worker.take()
     if not before_the_answer:
         await worker.finish(claim, LOST)
-    ingested = await tell(outbox, person=masked(RECIPIENT), ours=masked(TRACKING_NUMBER))
+    news = await tell(outbox, person=masked(RECIPIENT), ours=masked(TRACKING_NUMBER))
     if before_the_answer:
         await worker.finish(claim, LOST)
 
-    assert (None, False) == (ingested.settled, ingested.by_others)
+    assert [] == news
     assert Status.UNKNOWN == await status_of(outbox, id_)
     due = await outbox.write(lookups.claim_lookup, lookup_policy(accounts=frozenset({ACCOUNT})))
     assert due is not None
@@ -123,9 +119,9 @@ async def test_a_masked_number_of_two_people_is_nobodys(outbox: Store, worker: W
         await put(outbox, "Hello", to=person)
         await worker.send(LOST)
 
-    ingested = await tell(outbox, person=masked(RECIPIENT))
+    news = await tell(outbox, person=masked(RECIPIENT))
 
-    assert (None, True) == (ingested.settled, ingested.by_others)
+    assert {"sent_by_others": 1} == told(news)
     assert (3, 3) == await used(worker)
 
 
@@ -136,9 +132,9 @@ async def test_a_text_that_is_known_to_be_sent_is_linked(
     await put(outbox, "Hello")
     claim = await worker.send()
 
-    ingested = await tell(outbox)
+    news = await tell(outbox)
 
-    assert (None, False) == (ingested.settled, ingested.by_others)
+    assert [] == news
     assert [claim.attempt_id] == links(store_url)
     assert (1, 1) == await used(worker)
     conversation = await outbox.read(history.read_conversation, TRACKING_NUMBER, RECIPIENT, None, 10)
@@ -150,11 +146,11 @@ async def test_the_webhook_may_come_before_the_answer(outbox: Store, worker: Wor
     id_ = await put(outbox, "Hello")
     claim = await worker.take()
 
-    assert (await tell(outbox)).settled is None
+    assert [] == await tell(outbox)
     assert Status.SENDING == await status_of(outbox, id_)
     recorded = await worker.finish(claim)
 
-    assert recorded.settled is None
+    assert () == tuple(recorded.news)
     assert Status.SENT == await status_of(outbox, id_)
     assert [claim.attempt_id] == links(store_url)
     assert (1, 1) == await used(worker)
@@ -167,8 +163,7 @@ async def test_an_answer_that_is_lost_after_the_webhook_is_no_question(outbox: S
 
     recorded = await worker.finish(claim, LOST)
 
-    assert recorded.settled is not None
-    assert (id_, Status.SENT) == (recorded.settled.message_id, recorded.settled.status)
+    assert [(id_, Status.SENT)] == found(recorded.news)
     assert Status.SENT == await status_of(outbox, id_)
     assert await outbox.read(lookups.next_lookup, lookup_policy(accounts=frozenset({ACCOUNT}))) is None
 
@@ -183,7 +178,7 @@ async def test_a_crash_after_the_webhook_is_no_question(
 
     [recorded] = await worker.settle_abandoned()
 
-    assert recorded.settled is not None
+    assert [(id_, Status.SENT)] == found(recorded.news)
     assert Status.SENT == await status_of(outbox, id_)
 
 
@@ -220,12 +215,11 @@ async def test_what_did_not_leave_lends_its_text_to_one_that_did(
     await outbox.write(decisions.cancel, older, [Status.UNKNOWN])
     newer = await put(outbox, "Hello")
     claim = await worker.take()
-    assert (await tell(outbox, written_at=clock.now())).settled is None
+    assert [] == await tell(outbox, written_at=clock.now())
 
     recorded = await worker.finish(claim, NotSent("no route to CallRail."))
 
-    assert recorded.settled is not None
-    assert older == recorded.settled.message_id
+    assert [older] == [one.message_id for one in recorded.news]
     assert Status.QUEUED == await status_of(outbox, newer)
     assert (1, 1) == await used(worker)
     assert [claim.attempt_id - 1] == links(store_url)
@@ -245,10 +239,10 @@ async def test_identical_texts_are_linked_one_by_one(
     await put(outbox, "Hello")
     sent = await worker.send()
 
-    ingested = [await tell(outbox, written_at=clock.advance(SECOND)) for _ in range(3)]
+    news = [await tell(outbox, written_at=clock.advance(SECOND)) for _ in range(3)]
 
-    assert [None, unknown, None] == [one.settled and one.settled.message_id for one in ingested]
-    assert [False, False, True] == [one.by_others for one in ingested]
+    assert [{}, {"outcome_found": 1}, {"sent_by_others": 1}] == [told(one) for one in news]
+    assert [unknown] == [id_ for id_, _ in found(news[1])]
     assert [sent.attempt_id, lost.attempt_id, None] == links(store_url)
     assert (3, 3) == await used(worker)
 
@@ -264,7 +258,7 @@ async def test_a_repeated_webhook_is_no_second_witness(
         clock.advance(10 * SECOND)
     text = went_out()
 
-    assert [True, False, False] == [(await ingest_one(outbox, text, POLICY)).is_new for _ in range(3)]
+    assert [True, False, False] == [await ingest_one(outbox, text, POLICY) is not None for _ in range(3)]
     [told] = [one for id_ in ids for one in (await find(outbox, id_)).segments if one.status is Status.SENT]
     assert "Hello" == told.content
 
@@ -286,9 +280,9 @@ async def test_what_fits_no_text_was_sent_by_others(
     await worker.send(LOST)
 
     text = went_out(**{"content": "Hello"} | what)  # type: ignore[arg-type]  # names are checked there
-    ingested = await ingest_one(outbox, text, POLICY)
+    news = await ingest_one(outbox, text, POLICY)
 
-    assert (None, True) == (ingested.settled, ingested.by_others)
+    assert {"sent_by_others": 1} == told(news)
     assert Status.UNKNOWN == await status_of(outbox, id_)
 
 
@@ -301,7 +295,7 @@ async def test_a_text_of_another_time_was_sent_by_others(
     clock.advance(timedelta(minutes=11))
 
     for written_at in (START - timedelta(minutes=11), START - 2 * DAY, clock.now()):
-        assert (await tell(outbox, written_at=written_at)).by_others
+        assert {"sent_by_others": 1} == told(await tell(outbox, written_at=written_at))
     assert Status.UNKNOWN == await status_of(outbox, id_)
 
 
@@ -345,9 +339,10 @@ async def test_the_end_of_the_queue_reckons_with_others(outbox: Store, worker: W
 
 async def test_texts_of_others_of_another_account_cost_nothing(outbox: Store, worker: Worker) -> None:
     """Nor do those of an unknown company."""
-    ingested = await tell(outbox, person=KIM, company_id="COM-of-nobody")
+    news = await tell(outbox, person=KIM, company_id="COM-of-nobody")
 
-    assert (True, None) == (ingested.by_others, ingested.account_id)
+    assert news is not None
+    assert [None] == [one.account_id for one in news if isinstance(one, SentByOthers)]
     assert (0, 0) == await used(worker)
 
 
@@ -384,10 +379,9 @@ async def test_a_text_that_was_sent_again_and_arrived_twice_is_told(
     await worker.send()
 
     await tell(outbox, written_at=clock.now())
-    ingested = await tell(outbox, written_at=clock.now())
+    news = await tell(outbox, written_at=clock.now())
 
-    assert ingested.settled is not None
-    assert ingested.settled.twice
+    assert {"outcome_found": 1, "sent_twice": 1} == told(news)
     assert ["sent_twice"] == [reason.code for reason in (await find(outbox, id_)).reasons]
 
 
@@ -396,9 +390,9 @@ async def test_another_conversation_is_another_person(outbox: Store, worker: Wor
     await put(outbox, "Hello", to=KIM)
     await worker.send(Sent(200, "c0nv2", "SMT2"))
 
-    ingested = await tell(outbox, person=masked(RECIPIENT), ours=ShownNumber(), conversation_id="CON1")
+    news = await tell(outbox, person=masked(RECIPIENT), ours=ShownNumber(), conversation_id="CON1")
 
-    assert ingested.by_others
+    assert {"sent_by_others": 1} == told(news)
 
 
 async def test_texts_of_others_are_in_the_conversation(

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import count
 
+from callrail_relay.domain.events import Event, ReplyReceived
 from callrail_relay.domain.inbound import (
     CallRailText,
     Direction,
     InboundPolicy,
-    Ingested,
     ShownNumber,
 )
 from callrail_relay.outbox import inbound
@@ -63,15 +63,17 @@ def make_told(
 
 async def ingest_one(
     outbox: Store, text: CallRailText, policy: InboundPolicy = POLICY, hint: Direction | None = None
-) -> Ingested:
-    [ingested] = await outbox.write(inbound.ingest, [text], policy, hint)
-    return ingested
+) -> list[Event] | None:
+    """What is to be told of it; None if it was known."""
+    ingested = await outbox.write(inbound.ingest, [text], policy, hint)
+    return ingested[0] if ingested else None
 
 
 async def new_keys(outbox: Store, texts: Sequence[CallRailText]) -> list[str]:
-    """The keys of *texts* that were not known."""
-    return [one.key for one in await outbox.write(inbound.ingest, texts, POLICY) if one.is_new]
+    """The keys of the replies among *texts* that were not known."""
+    ingested = await outbox.write(inbound.ingest, texts, POLICY)
+    return [one.resource_id for news in ingested for one in news if isinstance(one, ReplyReceived)]
 
 
-async def tell(outbox: Store, content: str = "Yes, Tuesday works", **what: object) -> Ingested:
+async def tell(outbox: Store, content: str = "Yes, Tuesday works", **what: object) -> list[Event] | None:
     return await ingest_one(outbox, make_told(content, **what), POLICY)  # type: ignore[arg-type]  # names are checked there

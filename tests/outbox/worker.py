@@ -1,15 +1,16 @@
 """What a delivery worker does with the store, one step at a time, and putting texts in."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from random import Random
 
 from callrail_relay.domain.delivery import AccountStatus, Claim, ClaimPolicy, ClaimResult, RecordResult
+from callrail_relay.domain.events import Event, MessageEvent, OutcomeFound
 from callrail_relay.domain.mapper import Accepted, NewMessage, NewSubmission
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.outcome import Outcome, RateLimited, Refusal, Rejected, Sent, Usage
-from callrail_relay.domain.reconcile import LookupPolicy, Settled
+from callrail_relay.domain.reconcile import LookupPolicy
 from callrail_relay.outbox import budget, queries, record
 from callrail_relay.outbox import claim as store_claim
 from callrail_relay.outbox.store import Store
@@ -27,6 +28,16 @@ SENT = Sent(200, "CON1", "SMT1")
 TOO_MANY = RateLimited(429, "Rate limit exceeded.")
 REFUSED = Rejected(400, "content is invalid", Refusal.CONTENT)
 FIREWALL = Rejected(403, "Attention Required!", Refusal.FIREWALL)
+
+
+def told(news: Iterable[Event] | None) -> dict[str, int]:
+    """What events say, and of how many people."""
+    return {one.action: getattr(one, "people", 1) for one in news or ()}
+
+
+def found(news: Iterable[Event] | None) -> list[tuple[str, Status]]:
+    """The texts whose outcome was found, and their status now."""
+    return [(one.message_id, one.status) for one in news or () if isinstance(one, OutcomeFound)]
 
 
 @dataclass(frozen=True)
@@ -72,11 +83,11 @@ class Worker:
         assert isinstance(recorded, RecordResult)
         return recorded
 
-    async def record(self, claim: Claim, outcome: Outcome = SENT) -> RecordResult | Settled | None:
+    async def record(self, claim: Claim, outcome: Outcome = SENT) -> RecordResult | list[MessageEvent]:
         [recorded] = await self.record_all({claim: outcome})
         return recorded
 
-    async def record_all(self, outcomes: Mapping[Claim, Outcome]) -> list[RecordResult | Settled | None]:
+    async def record_all(self, outcomes: Mapping[Claim, Outcome]) -> list[RecordResult | list[MessageEvent]]:
         """Record outcomes in one transaction."""
         return await self.outbox.write(
             record.record,

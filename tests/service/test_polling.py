@@ -148,8 +148,8 @@ async def test_looks_overlap_and_nothing_counts_twice(rig: Rig) -> None:
             direction=Direction.IN,
             conversation_id=next(iter(rig.simulator.conversations)),
         )
-        ingested = await ingest_one(rig.outbox, text, rig.inbound)
-        assert (reply == "New") is ingested.is_new
+        news = await ingest_one(rig.outbox, text, rig.inbound)
+        assert (reply == "New") is (news is not None)
     rig.clock.advance(EVERY)
     await polling.turn()
 

@@ -66,7 +66,7 @@ async def reply(rig: Rig, content: str = "Who is this?", *, key: str = "SCI1", f
         direction=Direction.IN,
         company_id=rig.simulator.company_id,
     )
-    assert (await ingest_one(rig.outbox, text, replace(rig.inbound, forwards=forwards))).is_new
+    assert await ingest_one(rig.outbox, text, replace(rig.inbound, forwards=forwards)) is not None
 
 
 async def text(rig: Rig, opportunity_id: str) -> None:
