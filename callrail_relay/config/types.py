@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import time, timedelta
 from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, unquote, urlsplit
 from zoneinfo import available_timezones
@@ -168,9 +169,9 @@ def _check_postgresql_url(url: str) -> None:
             raise ValueError(must("database_option", option=option)) from fault
 
 
-def default_database_url() -> str:
+def default_database_url(data: Path | None = None) -> str:
     # SQLAlchemy unquotes the path, and takes what follows a "?" for options.
-    return f"sqlite:///{quote((data_directory() / 'relay.db').as_posix(), safe='/:')}"
+    return f"sqlite:///{quote(((data or data_directory()) / 'relay.db').as_posix(), safe='/:')}"
 
 
 def _whole_number(raw: object) -> object:
