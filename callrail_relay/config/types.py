@@ -180,10 +180,6 @@ def _whole_number(raw: object) -> object:
     return raw.strip() if isinstance(raw, str) else raw
 
 
-def _stripped(raw: object) -> str:
-    return str(raw).strip()
-
-
 def _lower(raw: object) -> object:
     return raw.strip().lower() if isinstance(raw, str) else raw
 
@@ -211,7 +207,7 @@ ApiUrl = Annotated[str, BeforeValidator(_api_url)]
 WebAddress = Annotated[str, BeforeValidator(_web_address)]
 DatabaseUrl = Annotated[str, BeforeValidator(check_database_url)]
 TimeZone = Annotated[str, BeforeValidator(_time_zone)]
-Networks = tuple[Annotated[IPvAnyNetwork, BeforeValidator(_stripped)], ...]
+Networks = tuple[Annotated[IPvAnyNetwork, BeforeValidator(_text)], ...]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), _AS_TEXT]
 SomeTime = Annotated[timedelta, _at_least(timedelta.resolution, must("some_time")), _AS_TEXT]
 RisingTimes = Annotated[tuple[SomeTime, ...], _rising(must("rising_times"), least=1)]
