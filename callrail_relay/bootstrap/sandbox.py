@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
-from urllib.parse import quote
 
 from callrail_relay.bootstrap.context import AppContext
 from callrail_relay.callrail.simulator import Simulator, create_app, load_faults
 from callrail_relay.clock import SystemClock
 from callrail_relay.config.secrets import SecretName, Secrets
 from callrail_relay.config.settings import Settings
+from callrail_relay.config.types import default_database_url
 from callrail_relay.service.tokens import new_token
 from callrail_relay.web.server import Listener
 
@@ -52,10 +52,8 @@ def demonstration(directory: Path, sandbox: Sandbox) -> AppContext:
     overrides = sandbox.overrides() | {
         "server": {"host": "127.0.0.1", "port": 0},
         "dashboard": {"host": "127.0.0.1", "port": 0},
-        "database": {
-            "url": f"sqlite:///{quote((directory / 'relay.db').as_posix(), safe='/:')}",
-            "allow_network_drive": True,  # it's thrown away
-        },
+        # It's thrown away.
+        "database": {"url": default_database_url(directory), "allow_network_drive": True},
     }
     path, settings = directory / "config.toml", Settings.model_validate(overrides)
     secrets = Secrets(path, sandbox.environ())

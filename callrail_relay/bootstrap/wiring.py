@@ -16,7 +16,7 @@ from callrail_relay.clock import Clock, SystemClock
 from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
 from callrail_relay.config.types import check_database_url
-from callrail_relay.domain.events import EventHook, every, ignore
+from callrail_relay.domain.events import Event, EventHook, ignore
 from callrail_relay.domain.health import Facts
 from callrail_relay.errors import SettingsError, UsageError
 from callrail_relay.machine.addresses import fetch
@@ -82,7 +82,11 @@ async def open_relay(
     """Open the services on a store; *tell* gets each event. Others can see that a *long_running* one runs."""
     server, signal = context.settings.server, ChangeSignal()
     metrics = Metrics(context.clock, context.routes.account_ids if long_running else ())
-    hook = every(tell, metrics, signal)
+
+    def hook(event: Event) -> None:
+        for told in (tell, metrics, signal):
+            told(event)
+
     ask_outside = partial(fetch, from_outside=True)
     file, allowed = context.store_file, context.settings.database.allow_network_drive
     if file is not None and not allowed and (kind := network_drive(file)) is not None:

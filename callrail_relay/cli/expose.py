@@ -72,7 +72,7 @@ def read_tunnel(
     *,
     for_now: bool = False,
 ) -> Tunnel:
-    """Return what the options say, if it can be right. Raises UsageError, BadPublicUrl or Unavailable."""
+    """Return what the options say, if it can be right. Raises UsageError, SettingsError or Unavailable."""
     from callrail_relay.bootstrap.tunnels import find_program
 
     by_name = kind in (Kind.CLOUDFLARED, Kind.NGROK)

@@ -9,7 +9,7 @@ import typer
 
 from callrail_relay.cli import console
 from callrail_relay.cli.console import command, given, load_context, require_yes, say, sentence, show
-from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
+from callrail_relay.domain.public_url import read_public_url
 from callrail_relay.errors import RelayError, SecretError, SettingsError, Unavailable, UsageError
 from callrail_relay.sentences import local
 
@@ -131,7 +131,7 @@ def why_not_for_if3(public_url: str | None) -> str | None:
         return sentence("local_url")
     try:
         read_public_url(public_url)
-    except BadPublicUrl as error:
+    except SettingsError as error:
         return sentence("bad_url", error=error)
     return None
 

@@ -92,13 +92,8 @@ class TunnelSettings(Table):
     def tunnel(self) -> Tunnel | None:
         if self.kind == "none":
             return None
-        return Tunnel(
-            kind=Kind(self.kind),
-            program=self.program or self.kind,
-            address=self.address,
-            target=self.target or "",
-            remote_port=self.remote_port,
-        )
+        given = self.model_dump(include={*Tunnel.__slots__}, exclude_none=True)
+        return Tunnel(**{"program": self.kind, **given, "kind": Kind(self.kind)})
 
 
 class Limits(Table):

@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import time, timedelta
 from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, unquote, urlsplit
 from zoneinfo import available_timezones
@@ -168,19 +169,15 @@ def _check_postgresql_url(url: str) -> None:
             raise ValueError(must("database_option", option=option)) from fault
 
 
-def default_database_url() -> str:
+def default_database_url(data: Path | None = None) -> str:
     # SQLAlchemy unquotes the path, and takes what follows a "?" for options.
-    return f"sqlite:///{quote((data_directory() / 'relay.db').as_posix(), safe='/:')}"
+    return f"sqlite:///{quote(((data or data_directory()) / 'relay.db').as_posix(), safe='/:')}"
 
 
 def _whole_number(raw: object) -> object:
     if isinstance(raw, bool):
         raise ValueError(must("whole_number"))  # noqa: TRY004 - pydantic gathers ValueErrors
     return raw.strip() if isinstance(raw, str) else raw
-
-
-def _stripped(raw: object) -> str:
-    return str(raw).strip()
 
 
 def _lower(raw: object) -> object:
@@ -210,7 +207,7 @@ ApiUrl = Annotated[str, BeforeValidator(_api_url)]
 WebAddress = Annotated[str, BeforeValidator(_web_address)]
 DatabaseUrl = Annotated[str, BeforeValidator(check_database_url)]
 TimeZone = Annotated[str, BeforeValidator(_time_zone)]
-Networks = tuple[Annotated[IPvAnyNetwork, BeforeValidator(_stripped)], ...]
+Networks = tuple[Annotated[IPvAnyNetwork, BeforeValidator(_text)], ...]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), _AS_TEXT]
 SomeTime = Annotated[timedelta, _at_least(timedelta.resolution, must("some_time")), _AS_TEXT]
 RisingTimes = Annotated[tuple[SomeTime, ...], _rising(must("rising_times"), least=1)]

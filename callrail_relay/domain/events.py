@@ -237,14 +237,5 @@ def read_event(line: Mapping[str, Any]) -> Event | None:
 EventHook = Callable[[Event], None]
 
 
-def every(*hooks: EventHook) -> EventHook:
-
-    def notify(event: Event) -> None:
-        for hook in hooks:
-            hook(event)
-
-    return notify
-
-
 def ignore(_event: Event) -> None:
     """Do nothing with an event."""

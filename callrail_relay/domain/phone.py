@@ -67,16 +67,14 @@ def normalize(raw: str) -> str:
     return f"+1{national}"
 
 
-def mask(phone: str) -> str:
-    """Return *phone* for logs: the last two digits of a full number, nothing of a shorter one."""
-    digits = re.sub("[^0-9]", "", phone)
-    hidden = "+1••••••••" if re.fullmatch("1?[0-9]{10}", digits) else "•••"
-    return hidden + (digits[-2:] if len(digits) >= 7 else "")
-
-
 def mask_all(words: str) -> str:
-    """Return *words* with everything masked that may be a phone number."""
-    return _IN_WORDS.sub(lambda match: mask(match[0]), words)
+    """Return *words* with the last two digits alone of everything that may be a phone number."""
+    return _IN_WORDS.sub(_masked, words)
+
+
+def _masked(found: re.Match[str]) -> str:
+    digits = re.sub("[^0-9]", "", found[0])
+    return ("+1••••••••" if re.fullmatch("1?[0-9]{10}", digits) else "•••") + digits[-2:]
 
 
 def _national_number(raw: str) -> str:

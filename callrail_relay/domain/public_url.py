@@ -29,44 +29,41 @@ _TAILSCALE = ipaddress.ip_network("100.64.0.0/10")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-class BadPublicUrl(SettingsError):
-    """A public URL that IF3 can't use. The words say why, and show the right form."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(f"The public URL isn't valid. {why}")
+def _invalid(why: str) -> SettingsError:
+    return SettingsError(f"The public URL isn't valid. {why}")
 
 
 def read_public_url(text: str, *, for_now: bool = False) -> str:
     """
-    Return *text* as the relay keeps it; *for_now* allows http on loopback. Raises BadPublicUrl.
+    Return *text* as the relay keeps it; *for_now* allows http on loopback. Raises SettingsError.
 
-    The error leaves out the path, which may be secret.
+    The error says why, and shows the right form. It leaves out the path, which may be secret.
     """
     url = text.strip().rstrip("/")
     try:
         parts = urlsplit(url)
         host, port = (parts.hostname or "").rstrip("."), parts.port
     except ValueError:
-        raise BadPublicUrl(f"It isn't a URL. Write it like this: {EXAMPLE}") from None
+        raise _invalid(f"It isn't a URL. Write it like this: {EXAMPLE}") from None
     if parts.scheme not in ("http", "https") or not host or re.search(r"[\s\\]", url):
-        raise BadPublicUrl(f"It isn't a web address. Write it like this: {EXAMPLE}")
+        raise _invalid(f"It isn't a web address. Write it like this: {EXAMPLE}")
     in_brackets = f"[{host}]" if ":" in host else host
     right = f"https://{in_brackets}{f':{port}' if port and parts.scheme == 'https' else ''}"
     address, shown = read_address(host), printable_line(host[:120])
     if for_now and parts.scheme == "http" and (address.is_loopback if address else host == "localhost"):
         return f"http://{in_brackets}{f':{port}' if port else ''}"
     if address is None and (not _HOST.fullmatch(host) or host.rpartition(".")[2].isdigit()):
-        raise BadPublicUrl(f"{shown} isn't a host name. Write the URL like this: {EXAMPLE}")
+        raise _invalid(f"{shown} isn't a host name. Write the URL like this: {EXAMPLE}")
     if address.is_loopback if address else host == "localhost" or host.endswith(".localhost"):
-        raise BadPublicUrl(f"{host} leads only to this computer. {_NEEDED}")
+        raise _invalid(f"{host} leads only to this computer. {_NEEDED}")
     if not is_public(address) if address else "." not in host or host.rpartition(".")[2] in _OWN_NETWORK:
-        raise BadPublicUrl(f"{shown} can be reached only in your own network. {_NEEDED}")
+        raise _invalid(f"{shown} can be reached only in your own network. {_NEEDED}")
     if parts.scheme != "https":
-        raise BadPublicUrl(f"Without https anyone on the way can read the messages. Write {right}")
+        raise _invalid(f"Without https anyone on the way can read the messages. Write {right}")
     if "/hooks" in parts.path:
-        raise BadPublicUrl(f"That is the webhook's own URL. Give only its beginning: {right}")
+        raise _invalid(f"That is the webhook's own URL. Give only its beginning: {right}")
     if parts.username is not None or parts.path or "?" in url or "#" in url:
-        raise BadPublicUrl(f"Give it without a path, a user name, ? or #: {right}")
+        raise _invalid(f"Give it without a path, a user name, ? or #: {right}")
     return right
 
 

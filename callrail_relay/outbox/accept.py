@@ -250,7 +250,7 @@ def _decide(now: datetime, facts: _Facts, message: NewMessage, submission: NewSu
         return Accepted(
             message_id=message.id, status=Status.CANCELLED, verdict=message.verdict, duplicate_of=earlier_id
         )
-    around = guards.Circumstances(now=now)
+    verdict = message.verdict
     draft, route = message.draft, message.draft.route
     if route is not None and draft.recipient is not None:
         pair = (route.tracking_number, draft.recipient)
@@ -267,11 +267,11 @@ def _decide(now: datetime, facts: _Facts, message: NewMessage, submission: NewSu
             possible_opt_out=facts.possible_opt_outs.get(pair),
             recipient=draft.recipient,
         )
+        verdict = guards.judge(submission.guards, around, verdict=verdict, approved=message.approved)
         if words is not None:
             recent.appendleft(guards.RecentText(draft.recipient, words))
     if message.fingerprint is not None:
         facts.earlier[message.fingerprint] = (message.id, now)
-    verdict = guards.judge(submission.guards, around, verdict=message.verdict, approved=message.approved)
     status = Status.HELD if verdict.holds else Status.QUEUED
     return Accepted(message_id=message.id, status=status, verdict=verdict)
 

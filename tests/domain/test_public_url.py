@@ -2,7 +2,8 @@
 
 import pytest
 
-from callrail_relay.domain.public_url import BadPublicUrl, proves_nothing, read_public_url
+from callrail_relay.domain.public_url import proves_nothing, read_public_url
+from callrail_relay.errors import SettingsError
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_public_addresses_are_kept(given: str, kept: str) -> None:
 )
 def test_what_cannot_be_right_is_told_with_the_right_form(given: str, words: str) -> None:
     """What may be secret in it is not repeated."""
-    with pytest.raises(BadPublicUrl) as caught:
+    with pytest.raises(SettingsError) as caught:
         read_public_url(given)
 
     assert words in str(caught.value)

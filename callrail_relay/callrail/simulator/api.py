@@ -19,21 +19,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from callrail_relay.callrail.simulator import records
 from callrail_relay.callrail.simulator.faults import read_faults
-from callrail_relay.callrail.simulator.records import (
-    ACCOUNT_ZONE,
-    Account,
-    Company,
-    Conversation,
-    Integration,
-    Json,
-    Message,
-    T,
-    Text,
-    Tracker,
-    normalize,
-    read_asked,
-)
+from callrail_relay.callrail.simulator.records import Json, T, read_asked
 from callrail_relay.callrail.simulator.state import STOP_WORDS, Simulator
 from callrail_relay.callrail.simulator.webhooks import Manner
 from callrail_relay.domain.message import as_json
@@ -61,7 +49,7 @@ class Question:
     form: Mapping[str, Any]
 
     @property
-    def account(self) -> Account:
+    def account(self) -> records.Account:
         account = self.simulator.find_account(self.path["account_id"])
         if account is None:
             raise HTTPException(404, "Not found")
@@ -72,31 +60,31 @@ class Question:
         """Return the extra fields that ``fields=a,b`` asks for, beside the usual ones."""
         return {name.strip() for name in self.params.get("fields", "").split(",")}
 
-    def company(self, company_id: object) -> Company:
+    def company(self, company_id: object) -> records.Company:
         """Return the account's company with this id."""
         company = self.simulator.companies.get(str(company_id))
         if company is None or company.account_id != self.account.id:
             raise HTTPException(404, "Not found")
         return company
 
-    def companies(self) -> list[Company]:
+    def companies(self) -> list[records.Company]:
         """Return the account's companies, or the one that ``company_id`` names."""
         if "company_id" in self.params:
             return [self.company(self.params["company_id"])]
         return [one for one in self.simulator.companies.values() if one.account_id == self.account.id]
 
-    def has_status(self, record: Company | Tracker) -> bool:
+    def has_status(self, record: records.Company | records.Tracker) -> bool:
         return self.params.get("status") in {None, record.status}
 
-    def matches(self, conversation: Conversation) -> bool:
+    def matches(self, conversation: records.Conversation) -> bool:
         """Whether ``search`` is part of the digits of the customer's number; CallRail finds names, too."""
         return re.sub(r"[\s().+-]", "", self.params.get("search", "")) in conversation.customer
 
     def since(self) -> datetime:
         """Return the beginning of ``start_date`` in the account's zone; without it, a guess: 30 days ago."""
-        now = self.simulator.clock.now().astimezone(ACCOUNT_ZONE)
+        now = self.simulator.clock.now().astimezone(records.ACCOUNT_ZONE)
         asked = self.params.get("start_date", now.date() - timedelta(days=30))
-        since = datetime.combine(read_asked(date, asked, "start_date"), time(), ACCOUNT_ZONE)
+        since = datetime.combine(read_asked(date, asked, "start_date"), time(), records.ACCOUNT_ZONE)
         if since < now - RETENTION:
             raise HTTPException(400, "start_date cannot be more than 25 months ago")
         return since
@@ -177,14 +165,14 @@ def list_accounts(question: Question) -> Json:
 
 def list_companies(question: Question) -> Json:
     companies = list(filter(question.has_status, question.companies()))
-    return question.page("companies", companies, Company.as_json)
+    return question.page("companies", companies, records.Company.as_json)
 
 
 def list_trackers(question: Question) -> Json:
     owners = {company.id for company in question.companies()}
     trackers = filter(question.has_status, question.simulator.trackers.values())
     owned = [tracker for tracker in trackers if tracker.company.id in owners]
-    page = question.page("trackers", owned, Tracker.as_json)
+    page = question.page("trackers", owned, records.Tracker.as_json)
     # This list doesn't say how many pages there are (2026-02).
     del page["total_pages"]
     return page
@@ -201,14 +189,14 @@ def list_conversations(question: Question) -> Json:
         and question.matches(conversation)
     ]
     found.sort(key=lambda each: each.messages[-1].id, reverse=True)
-    return question.page("conversations", found, Conversation.as_json)
+    return question.page("conversations", found, records.Conversation.as_json)
 
 
 def show_conversation(question: Question) -> Json:
     conversation = question.simulator.conversations.get(question.path["conversation_id"])
     if conversation is None or conversation.company.account_id != question.account.id:
         raise HTTPException(404, "Not found")
-    messages = question.page("messages", conversation.messages[::-1], Message.as_json)
+    messages = question.page("messages", conversation.messages[::-1], records.Message.as_json)
     return {**conversation.as_single(), **messages}
 
 
@@ -227,7 +215,7 @@ def create_integration(question: Question) -> Json:
     integrations = question.simulator.integrations
     if company.id in integrations:
         raise HTTPException(400, "The company already has a Webhooks integration")
-    created = Integration(id=len(integrations) + 1, company=company, config=config)
+    created = records.Integration(id=len(integrations) + 1, company=company, config=config)
     integrations[company.id] = created
     return created.as_json(question.fields)
 
@@ -289,7 +277,7 @@ def send_text(question: Question) -> Json:
     message = simulator.record(number, customer, delivered, "outgoing")
     conversation = simulator.conversations_by_customer[company.id, customer]
     simulator.texts.append(
-        Text(
+        records.Text(
             recipient=customer,
             tracking_number=number,
             company_id=company.id,
@@ -307,7 +295,7 @@ def _customer(form: Mapping[str, Any]) -> str:
     asked = form.get("customer_phone_number")
     if asked in (None, ""):
         raise HTTPException(400, "customer_phone_number is required")
-    number = normalize(asked)
+    number = records.normalize(asked)
     if number is None or phonenumbers.region_code_for_number(phonenumbers.parse(number)) not in _REGIONS:
         raise HTTPException(
             400, "Customer phone number is invalid: it must be a 10-digit US or Canadian number"
@@ -324,8 +312,8 @@ def _content(simulator: Simulator, form: Mapping[str, Any]) -> str:
     return content
 
 
-def _tracking_number(simulator: Simulator, company: Company, form: Mapping[str, Any]) -> str:
-    number = normalize(form.get("tracking_number"))
+def _tracking_number(simulator: Simulator, company: records.Company, form: Mapping[str, Any]) -> str:
+    number = records.normalize(form.get("tracking_number"))
     if number is None:
         raise HTTPException(400, "tracking_number is invalid: it must be a 10-digit phone number")
     owned = (tracker for tracker in simulator.trackers.values() if tracker.company.id == company.id)

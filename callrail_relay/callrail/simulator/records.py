@@ -139,6 +139,7 @@ class Message:
     thread_id: str
     tracker: Tracker
     tracking_number: str
+    agent: str | None = None  # who sent it from CallRail's own page
 
     def as_json(self) -> Json:
         return {"id": self.id, **self._as_any(instant(self.created_at))}

@@ -6,18 +6,9 @@ from datetime import timedelta
 from itertools import count
 from random import Random, SystemRandom
 
+from callrail_relay.callrail.simulator import records
 from callrail_relay.callrail.simulator.faults import Fault, Faults
-from callrail_relay.callrail.simulator.records import (
-    Account,
-    Company,
-    Conversation,
-    Direction,
-    Integration,
-    Message,
-    Text,
-    Tracker,
-    normalize,
-)
+from callrail_relay.callrail.simulator.records import Direction
 from callrail_relay.callrail.simulator.webhooks import Webhooks
 from callrail_relay.clock import Clock
 from callrail_relay.errors import NotFound, UsageError
@@ -43,10 +34,10 @@ class Simulator:
         self.max_characters = 1591
         self.webhooks = Webhooks(clock)
         self.faults = Faults(clock, self.random)
-        self.integrations: dict[str, Integration] = {}  # by company
-        self.conversations: dict[str, Conversation] = {}
-        self.conversations_by_customer: dict[tuple[str, str], Conversation] = {}
-        self.texts: list[Text] = []
+        self.integrations: dict[str, records.Integration] = {}  # by company
+        self.conversations: dict[str, records.Conversation] = {}
+        self.conversations_by_customer: dict[tuple[str, str], records.Conversation] = {}
+        self.texts: list[records.Text] = []
         self.opted_out: set[tuple[str, str]] = set()
         self._threads: dict[tuple[str, str], str] = {}
         self._message_ids = count(11111)
@@ -54,17 +45,17 @@ class Simulator:
         self.account_id, self.company_id = new_id("ACC", 1), new_id("COM", 1)
         self.tracking_number = "+12025550133"
         created_at = clock.now() - timedelta(days=60)
-        account = Account(
+        account = records.Account(
             id=self.account_id, numeric_id=123456789, name="Example Account", created_at=created_at
         )
-        company = Company(
+        company = records.Company(
             id=self.company_id,
             account_id=account.id,
             name="Example Co",
             created_at=created_at,
             signing_key="example-signing-key-1",
         )
-        tracker = Tracker(
+        tracker = records.Tracker(
             id=new_id("TRK", 1), company=company, name="Main line", tracking_numbers=(self.tracking_number,)
         )
         self.accounts = {account.id: account}
@@ -84,7 +75,7 @@ class Simulator:
         customer = _customer(recipient)
         self.opted_out |= {(number, customer) for number in numbers}
 
-    def receive(self, recipient: str, content: str, *, tracking_number: str | None = None) -> Message:
+    def receive(self, recipient: str, content: str, *, tracking_number: str | None = None) -> records.Message:
         """
         Receive a text from the person on one of our numbers, the first one unless named. Raises NotFound.
 
@@ -99,7 +90,7 @@ class Simulator:
             self.opted_out.discard((number, customer))
         return message
 
-    def write(self, recipient: str, content: str, *, tracking_number: str | None = None) -> Message:
+    def write(self, recipient: str, content: str, *, tracking_number: str | None = None) -> records.Message:
         """Add a text that a person sent from CallRail's own page; it counts toward the limits."""
         number = tracking_number or self.tracking_number
         account = self.accounts[self.tracker_of(number).company.account_id]
@@ -108,19 +99,19 @@ class Simulator:
 
     def record(
         self, number: str, customer: str, content: str, direction: Direction, *, agent: str | None = None
-    ) -> Message:
-        """Put one text into its conversation; *agent* is who sent it from CallRail's own page."""
+    ) -> records.Message:
+        """Put one text into its conversation."""
         tracker = self.tracker_of(number)
         conversation = self.conversations_by_customer.get((tracker.company.id, customer))
         if conversation is None:
-            conversation = Conversation(
+            conversation = records.Conversation(
                 id=self._conversation_id(), company=tracker.company, customer=customer
             )
             self.conversations[conversation.id] = conversation
             self.conversations_by_customer[tracker.company.id, customer] = conversation
         # One thread for a conversation's texts over one tracking number.
         thread = self._threads.setdefault((conversation.id, number), new_id("SMT", len(self._threads) + 1))
-        message = Message(
+        message = records.Message(
             id=next(self._message_ids),
             direction=direction,
             content=content,
@@ -128,18 +119,19 @@ class Simulator:
             thread_id=thread,
             tracker=tracker,
             tracking_number=number,
+            agent=agent,
         )
         conversation.messages.append(message)
         if integration := self.integrations.get(tracker.company.id):
-            self.webhooks.post(integration, conversation, message, agent)
+            self.webhooks.post(integration, conversation, message)
         return message
 
-    def find_account(self, account_id: str) -> Account | None:
+    def find_account(self, account_id: str) -> records.Account | None:
         """Return the account by its ACC id or its nine-digit number, since paths have either."""
         named = (one for one in self.accounts.values() if account_id in {one.id, str(one.numeric_id)})
         return next(named, None)
 
-    def tracker_of(self, number: str) -> Tracker:
+    def tracker_of(self, number: str) -> records.Tracker:
         for tracker in self.trackers.values():
             if number in tracker.tracking_numbers:
                 return tracker
@@ -154,7 +146,7 @@ class Simulator:
 
 
 def _customer(recipient: object) -> str:
-    number = normalize(recipient)
+    number = records.normalize(recipient)
     if number is None:
         raise UsageError("The recipient is not a North American number. Write it as +12025550122.")
     return number

@@ -16,16 +16,7 @@ from urllib.parse import urlencode
 import httpx2
 from pydantic import Field, StrictBool, dataclasses
 
-from callrail_relay.callrail.simulator.records import (
-    ASKED,
-    Conversation,
-    Integration,
-    Json,
-    Message,
-    Seconds,
-    formatted,
-    with_offset,
-)
+from callrail_relay.callrail.simulator import records
 from callrail_relay.callrail.wire import sign
 from callrail_relay.clock import Clock
 from callrail_relay.errors import SettingsError
@@ -36,7 +27,7 @@ _PATIENCE = 10.0
 _FIRST_COMPANY = 123456789
 
 
-@dataclasses.dataclass(frozen=True, slots=True, config=ASKED)
+@dataclasses.dataclass(frozen=True, slots=True, config=records.ASKED)
 class Manner:
     """How webhooks are posted: as CallRail was seen to do it, and as it might."""
 
@@ -46,7 +37,7 @@ class Manner:
     wrong_signature: StrictBool = False  # signed with another key
     lost: StrictBool = False  # not posted at all
     times: Annotated[int, Field(strict=True, ge=0)] = 1  # how often each is posted
-    delay: Seconds = 0.0  # until it is
+    delay: records.Seconds = 0.0  # until it is
 
 
 @dataclass(slots=True)
@@ -71,14 +62,14 @@ class Webhooks:
     under_way: set[asyncio.Task[None]] = field(default_factory=set)
 
     def post(
-        self, integration: Integration, conversation: Conversation, message: Message, agent: str | None
+        self, integration: records.Integration, conversation: records.Conversation, message: records.Message
     ) -> None:
         """
         Post a text to the URLs of *integration*, in the current manner.
 
         This is done in the background, so a webhook may come before the answer about the same text.
         """
-        content = _fields(self.manner, conversation, message, agent)
+        content = _fields(self.manner, conversation, message)
         form = {name: "" if value is None else value for name, value in content.items()}
         body = urlencode(form, doseq=True) if self.manner.form else json.dumps(content)
         key = "another-key" if self.manner.wrong_signature else integration.company.signing_key
@@ -107,10 +98,10 @@ class Webhooks:
                 webhook.status = response.status_code
 
 
-def _fields(manner: Manner, conversation: Conversation, message: Message, agent: str | None) -> Json:
+def _fields(manner: Manner, conversation: records.Conversation, message: records.Message) -> records.Json:
     """Return the body, key for key as seen on 2026-04-08; ``agent`` is documented for Sent."""
     numbers = (conversation.customer, message.tracking_number)
-    person, ours = (f"***{one[-4:]}" if manner.masked else formatted(one) for one in numbers)
+    person, ours = (f"***{one[-4:]}" if manner.masked else records.formatted(one) for one in numbers)
     incoming = message.direction == "incoming"
     person_id = f"PER{int(conversation.customer[2:]):032x}"
     return {
@@ -127,7 +118,7 @@ def _fields(manner: Manner, conversation: Conversation, message: Message, agent:
         "message_type": "sms",
         "media_urls": [],
         "content": message.content,
-        **({"received_at": with_offset(message.created_at)} if incoming else {}),
-        "timestamp": with_offset(message.created_at),
-        **({"agent": agent} if agent else {}),
+        **({"received_at": records.with_offset(message.created_at)} if incoming else {}),
+        "timestamp": records.with_offset(message.created_at),
+        **({"agent": message.agent} if message.agent else {}),
     }
