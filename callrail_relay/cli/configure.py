@@ -6,6 +6,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from callrail_relay import errors
 from callrail_relay.cli import console
 from callrail_relay.cli.console import ask, confirmed, given, has_terminal, load_context, say, sentence, show
 from callrail_relay.cli.expose import bring_up, read_tunnel
@@ -14,14 +15,6 @@ from callrail_relay.cli.send import send
 from callrail_relay.cli.service import offer
 from callrail_relay.domain.public_url import read_public_url
 from callrail_relay.domain.tunnels import Kind
-from callrail_relay.errors import (
-    KeyringError,
-    RefusedByCallRail,
-    RelayError,
-    SecretError,
-    SettingsError,
-    UsageError,
-)
 from callrail_relay.sentences import STEPS, listed
 
 if TYPE_CHECKING:
@@ -53,13 +46,13 @@ async def configure(
     alone = not any((api_key_stdin, *route_options.values(), public_url, accept_terms, api_url, no_verify))
     if remove_webhooks or (webhooks and alone):
         if remove_webhooks and (webhooks or not alone):
-            raise UsageError(sentence("webhooks_alone"))
+            raise errors.UsageError(sentence("webhooks_alone"))
         change = _remove_webhooks if remove_webhooks else _register
         show(await change(load_context(), use_file=secrets_file), "Done.")
         return
     missing = [f"--{name}".replace("_", "-") for name, value in route_options.items() if value is None]
     if no_verify and missing:
-        raise UsageError(sentence("nothing_looked_up", options=listed(missing)))
+        raise errors.UsageError(sentence("nothing_looked_up", options=listed(missing)))
     public_url = None if public_url is None else read_public_url(public_url)
     overrides: dict[str, dict[str, object]] = {
         "callrail": {"api_url": api_url, **(route_options if no_verify else {})},
@@ -106,11 +99,11 @@ async def _store_or_file(work: Callable[..., Awaitable[T]], *, use_file: bool) -
     """Return *work*'s result with a place for secrets; if the keyring fails, a person may choose the file."""
     try:
         return await work(use_file=use_file), use_file
-    except SecretError as error:
+    except errors.SecretError as error:
         if use_file or not has_terminal():
             raise
         say(console.split_remedy(str(error))[0])
-        if isinstance(error, KeyringError):
+        if isinstance(error, errors.KeyringError):
             say(sentence("may_be_locked"))
         if not confirmed(sentence("ask_secrets_file"), yes=False):
             raise
@@ -137,10 +130,10 @@ def _settle_terms(context: "AppContext", *, accepted: bool) -> None:
         say("Accepted with --accept-terms.")
         return
     if not has_terminal():
-        raise SettingsError(sentence("terms_needed"))
+        raise errors.SettingsError(sentence("terms_needed"))
     while (answer := ask(sentence("ask_terms")).lower()) != "yes":
         if answer in ("n", "no"):
-            raise SettingsError(sentence("terms_refused"))
+            raise errors.SettingsError(sentence("terms_refused"))
         say(sentence("ask_terms_again"))
 
 
@@ -158,11 +151,11 @@ async def _sign_in(
             with console.working(sentence("asking_key")):
                 async with open_callrail(context, key) as callrail:
                     return key, is_new, await ask_for_account(callrail)
-        except (SecretError, RefusedByCallRail) as error:
+        except (errors.SecretError, errors.RefusedByCallRail) as error:
             if not has_terminal() or (known is not None and known.outside):
                 raise
             console.complain(str(error))
-            if isinstance(error, RefusedByCallRail) and not is_new:
+            if isinstance(error, errors.RefusedByCallRail) and not is_new:
                 known = None  # Enter must not keep the refused one
 
 
@@ -174,7 +167,7 @@ def _settle_key(known: "Found | None", *, from_stdin: bool) -> tuple[str, bool]:
         try:
             return read_key(sys.stdin.buffer.read(_LONGEST_KEY).decode("utf-8-sig")), True
         except UnicodeDecodeError as error:
-            raise SecretError(sentence("key_not_text")) from error
+            raise errors.SecretError(sentence("key_not_text")) from error
     if known is not None and known.outside and not from_stdin:
         say(sentence("key_known", place=known.source))
         return known.reveal(), False
@@ -185,7 +178,7 @@ def _settle_key(known: "Found | None", *, from_stdin: bool) -> tuple[str, bool]:
         if answer or known is None:
             return read_key(answer), True
     elif known is None:
-        raise SecretError(sentence("no_key"))
+        raise errors.SecretError(sentence("no_key"))
     else:
         say(sentence("key_kept", place=known.source))
     return known.reveal(), False
@@ -213,7 +206,7 @@ def _settle(question: "Question", given: str | None, former: str | None) -> str:
     """Return the choice, and say it; ask a person if several are left. *former* is from the settings."""
     try:
         answer = question.in_advance(given)
-    except RefusedByCallRail:
+    except errors.RefusedByCallRail:
         _list(question)
         raise
     if answer is not None:
@@ -233,7 +226,7 @@ def _settle(question: "Question", given: str | None, former: str | None) -> str:
         say(f"{question.what.capitalize()}: {known.line}, as in the settings.")
         return known.value
     _list(question)
-    raise UsageError(sentence("several", plural=question.plural, option=question.option))
+    raise errors.UsageError(sentence("several", plural=question.plural, option=question.option))
 
 
 def _list(question: "Question") -> None:
@@ -257,7 +250,7 @@ async def _register(context: "AppContext", *, use_file: bool) -> dict[str, Any]:
     if outranked_by is not None:
         say(sentence("signing_keys_outranked", place=outranked_by))
     if missing := [one.company_id for one in registrations if one.webhooks.signing_key is None]:
-        raise SecretError(sentence("no_signing_key", companies=", ".join(missing)))
+        raise errors.SecretError(sentence("no_signing_key", companies=", ".join(missing)))
     companies = [
         {"company_id": id_, "change": change, "active": webhooks.active, "signing_key": True}
         for id_, change, webhooks in registrations
@@ -317,7 +310,7 @@ async def _restart() -> None:
 
     say(sentence("former_settings"))
     service = None
-    with suppress(RelayError):
+    with suppress(errors.RelayError):
         service = service_setup.find_installed()
     if service is None or not service.running or not confirmed(sentence("ask_restart"), yes=False):
         say(sentence("restart_later"))
@@ -352,7 +345,7 @@ async def _settle_address() -> None:
             else:
                 url = answer if "//" in answer or "." not in answer else f"https://{answer}"
                 save_public_url(context, read_public_url(url))
-        except RelayError as error:
+        except errors.RelayError as error:
             console.complain(str(error))
         else:
             return
@@ -366,7 +359,7 @@ async def _send_test() -> None:
         try:
             console.read_number(number)
             await send(to=number, message=sentence("test_text"))
-        except RelayError as error:
+        except errors.RelayError as error:
             console.complain(str(error))
         else:
             return

@@ -5,17 +5,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from callrail_relay.domain import events
 from callrail_relay.domain.account import DAY
-from callrail_relay.domain.events import (
-    Event,
-    MaybeOptedOut,
-    MessageEvent,
-    OptedIn,
-    OptedOut,
-    OptOutUnplaced,
-    ReplyReceived,
-    SentByOthers,
-)
 from callrail_relay.domain.inbound import (
     SAME_MOMENT,
     SAME_TEXT,
@@ -42,7 +33,7 @@ SEEN = "seen:"  # the keys of texts from a conversation, which has no ids for th
 
 def ingest(
     tx: Transaction, texts: Sequence[CallRailText], policy: InboundPolicy, hint: Direction | None = None
-) -> list[list[Event]]:
+) -> list[list[events.Event]]:
     """
     Store the texts that CallRail reports, each once, and act on them in the same transaction.
 
@@ -58,7 +49,7 @@ def ingest(
 
 def _ingest(
     tx: Transaction, text: CallRailText, policy: InboundPolicy, hint: Direction | None, taken: set[str]
-) -> list[Event] | None:
+) -> list[events.Event] | None:
     """Store one text, and return what is to be told of it; None if it's known."""
     account_id = policy.accounts.get(text.company_id or "")
     if account_id is not None:
@@ -110,12 +101,12 @@ def _ingest(
     if row is None:
         return None
     if direction is Direction.IN:
-        received = ReplyReceived(resource_id=text.key, account_id=account_id)
+        received = events.ReplyReceived(resource_id=text.key, account_id=account_id)
         return [received, *_apply_opt_keyword(tx, row, people, text.content)]
     settled = link_sent_text(tx, row, ends.allow)
     linked = sa.select(callrail_texts.c.attempt_id).where(callrail_texts.c.resource_id == text.key)
     is_ours = tx.scalar(linked) is not None
-    return [*settled] if is_ours else [SentByOthers(resource_id=text.key, account_id=account_id)]
+    return [*settled] if is_ours else [events.SentByOthers(resource_id=text.key, account_id=account_id)]
 
 
 def _find_known(
@@ -229,21 +220,23 @@ def place_replies(tx: Transaction, message_seq: int) -> None:
             _apply_opt_keyword(tx, row, [pair], row.content or "")
 
 
-def _apply_opt_keyword(tx: Transaction, reply: Row, people: Sequence[Pair], content: str) -> list[Event]:
+def _apply_opt_keyword(
+    tx: Transaction, reply: Row, people: Sequence[Pair], content: str
+) -> list[events.Event]:
     """Act on a reply's keyword for everyone it may be from; remove an opt-out only if that is certain."""
     key, written_at, keyword = reply.resource_id, reply.written_at, read_opt_keyword(content)
     if keyword is OptKeyword.STOP and not people:
-        return [OptOutUnplaced(resource_id=key)]
+        return [events.OptOutUnplaced(resource_id=key)]
     if keyword is OptKeyword.STOP:
         stopped = _stop(tx, people, content, written_at)
-        return [OptedOut(resource_id=key, people=stopped)] if stopped else []
+        return [events.OptedOut(resource_id=key, people=stopped)] if stopped else []
     if keyword is OptKeyword.MAYBE_STOP:
         question = PossibleOptOut(words=content, written_at=written_at)
         asked = [pair for pair in people if not _said(tx, pair, OptKeyword.START, after=written_at)]
         doubted = sum(ask_about(tx, *pair, question) for pair in asked)
-        return [MaybeOptedOut(resource_id=key, people=doubted)] if doubted else []
+        return [events.MaybeOptedOut(resource_id=key, people=doubted)] if doubted else []
     opted_in = keyword is not None and len(people) == 1 and _start(tx, people[0], written_at, keyword)
-    return [OptedIn(resource_id=key)] if opted_in else []
+    return [events.OptedIn(resource_id=key)] if opted_in else []
 
 
 def _stop(tx: Transaction, people: Sequence[Pair], content: str, written_at: datetime) -> int:
@@ -296,7 +289,7 @@ def _said(tx: Transaction, pair: Pair, keyword: OptKeyword, *, after: datetime) 
     return any(read_opt_keyword(content) is keyword for content in tx.scalars(query))
 
 
-def link_sent_text(tx: Transaction, text: Row, allows: Callable[[Pair], bool]) -> list[MessageEvent]:
+def link_sent_text(tx: Transaction, text: Row, allows: Callable[[Pair], bool]) -> list[events.MessageEvent]:
     """
     Link a stored text that was sent to its attempt, and settle the attempt if its outcome is unknown.
 
@@ -316,7 +309,7 @@ def link_sent_text(tx: Transaction, text: Row, allows: Callable[[Pair], bool]) -
     return _settle(tx, attempt.id, text) if is_unknown else []
 
 
-def after_outcome(tx: Transaction, attempt_id: int, outcome: Outcome) -> list[MessageEvent]:
+def after_outcome(tx: Transaction, attempt_id: int, outcome: Outcome) -> list[events.MessageEvent]:
     """
     Combine an outcome with what CallRail's webhook said before it was known.
 
@@ -375,7 +368,7 @@ def _candidates(tx: Transaction, text: Row, instant: datetime, allows: Callable[
     return may_be if len({row.recipient for row in may_be}) == 1 else []
 
 
-def _settle(tx: Transaction, attempt_id: int, text: Row) -> list[MessageEvent]:
+def _settle(tx: Transaction, attempt_id: int, text: Row) -> list[events.MessageEvent]:
     """Settle an unknown attempt as sent if it's certain whose text it is; otherwise have it looked up now."""
     if text.recipient is None:
         # Another person's number may end the same, and others may have sent them the same words.

@@ -7,20 +7,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from callrail_relay.domain import reconcile
 from callrail_relay.domain.events import MessageEvent, OutcomeFound, SentTwice
 from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.domain.reconcile import (
-    AUDIT_AFTER,
-    RETRY_LATER,
-    DueLookup,
-    Lookup,
-    LookupPolicy,
-    OnUnknown,
-    Sending,
-    match,
-    reach,
-)
 from callrail_relay.outbox.columns import NOW
 from callrail_relay.outbox.rows import change_account, has_requests, latest, message_status, of_pair, route_of
 from callrail_relay.outbox.tables import attempts, evidence, messages, segments
@@ -32,7 +22,9 @@ NO_REQUESTS_RETRY = timedelta(seconds=60)
 FORMER_RELAY = "former relay"
 
 
-def claim_lookup(tx: Transaction, policy: LookupPolicy, begun: DueLookup | None = None) -> DueLookup | None:
+def claim_lookup(
+    tx: Transaction, policy: reconcile.LookupPolicy, begun: reconcile.DueLookup | None = None
+) -> reconcile.DueLookup | None:
     """
     Claim the look-up that has been due longest, but first *begun*, whose result couldn't be stored.
 
@@ -61,7 +53,7 @@ def claim_lookup(tx: Transaction, policy: LookupPolicy, begun: DueLookup | None 
     lease_until = tx.now + policy.lease
     tx.change(attempts, attempt.id, look_until=lease_until)
     message = tx.row_of(messages, attempt.message_seq)
-    return DueLookup(
+    return reconcile.DueLookup(
         attempt_id=attempt.id,
         message_id=message.id,
         route=route_of(message),
@@ -90,7 +82,7 @@ def known_conversation(tx: Transaction, attempt: Row) -> str | None:
     return id_
 
 
-def next_lookup(tx: Transaction, policy: LookupPolicy) -> datetime | None:
+def next_lookup(tx: Transaction, policy: reconcile.LookupPolicy) -> datetime | None:
     """Return when the next look-up may be claimed; one in progress, when its lease ends. None without any."""
     free_ats = [
         # If the hour's requests are used up, ask again in a while, not all the time.
@@ -104,7 +96,7 @@ def next_lookup(tx: Transaction, policy: LookupPolicy) -> datetime | None:
 
 
 def record_lookup(
-    tx: Transaction, due: DueLookup, lookup: Lookup, policy: LookupPolicy
+    tx: Transaction, due: reconcile.DueLookup, lookup: reconcile.Lookup, policy: reconcile.LookupPolicy
 ) -> list[MessageEvent]:
     """
     Settle what the conversation proves, for this attempt and for others to the same person.
@@ -129,9 +121,9 @@ def record_lookup(
     query = SENDINGS.where(
         messages.c.company_id == due.route.company_id,
         messages.c.recipient == due.recipient,
-        attempts.c.started_at.between(*reach(due.started_at, lookup.texts, _until(attempt))),
+        attempts.c.started_at.between(*reconcile.reach(due.started_at, lookup.texts, _until(attempt))),
     )
-    found = match([sending_of(row) for row in tx.execute(query)], lookup.texts)
+    found = reconcile.match([sending_of(row) for row in tx.execute(query)], lookup.texts)
     news: list[MessageEvent] = []
     for sending, text in found.matches:
         detail = f"Found in CallRail's conversation, written at {text.created_at:%Y-%m-%dT%H:%M:%SZ}."
@@ -143,10 +135,10 @@ def record_lookup(
     return news
 
 
-def _not_read(tx: Transaction, attempt: Row, policy: LookupPolicy) -> None:
+def _not_read(tx: Transaction, attempt: Row, policy: reconcile.LookupPolicy) -> None:
     next_lookup_at = policy.next_look(attempt.finished_at, answered=False, now=tx.now)
     if next_lookup_at is None and attempt.node == FORMER_RELAY:
-        next_lookup_at = tx.now + RETRY_LATER
+        next_lookup_at = tx.now + reconcile.RETRY_LATER
     tx.change(attempts, attempt.id, next_lookup_at=next_lookup_at, look_until=None)
     if next_lookup_at is None and _is_open_question(tx, attempt):
         _leave_to_a_person(tx, attempt, problem="not_asked")
@@ -167,11 +159,11 @@ SENDINGS = (
 )
 
 
-def sending_of(row: Row) -> Sending:
+def sending_of(row: Row) -> reconcile.Sending:
     """Return an attempt of SENDINGS."""
     certain = row.outcome != OutcomeKind.UNKNOWN
     known = {"content": row.content, "started_at": row.started_at, "until": _until(row)}
-    return Sending(attempt_id=row.id, certain=certain, **known)
+    return reconcile.Sending(attempt_id=row.id, certain=certain, **known)
 
 
 def _until(attempt: Row) -> datetime | None:
@@ -242,7 +234,9 @@ def flagged_twice(reasons: Iterable[Reason]) -> list[Reason]:
     return [*(reason for reason in reasons if reason.code != "sent_twice"), Reason("sent_twice")]
 
 
-def _not_found(tx: Transaction, attempt: Row, policy: LookupPolicy, *, like_it: int) -> list[MessageEvent]:
+def _not_found(
+    tx: Transaction, attempt: Row, policy: reconcile.LookupPolicy, *, like_it: int
+) -> list[MessageEvent]:
     if attempt.node == FORMER_RELAY:
         # Looked up once more when the ladder ends: CallRail may show a text late.
         policy = replace(policy, ladder=policy.ladder[-1:])
@@ -253,7 +247,7 @@ def _not_found(tx: Transaction, attempt: Row, policy: LookupPolicy, *, like_it: 
     tx.change(attempts, attempt.id, blocks_until=blocks_until, **looked)
     if next_lookup_at is not None or not _is_open_question(tx, attempt):
         return []
-    if policy.on_unknown is OnUnknown.RESEND_ONCE and not like_it:
+    if policy.on_unknown is reconcile.OnUnknown.RESEND_ONCE and not like_it:
         resent = _resend_once(tx, attempt)
         if resent:
             return resent
@@ -300,7 +294,7 @@ def _resend_once(tx: Transaction, attempt: Row) -> list[MessageEvent]:
     detail = "CallRail doesn't show it, so it is sent once more, as delivery.on_unknown says."
     _note(tx, attempt, detail)
     # Looked up once more later, to tell a person if the first one arrived after all.
-    tx.change(attempts, attempt.id, next_lookup_at=tx.now + AUDIT_AFTER)
+    tx.change(attempts, attempt.id, next_lookup_at=tx.now + reconcile.AUDIT_AFTER)
     message = tx.row_of(messages, attempt.message_seq)
     status = requeue(tx, message)
     return [OutcomeFound(message_id=message.id, status=status, detail=detail)]

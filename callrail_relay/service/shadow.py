@@ -7,23 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from callrail_relay.domain import shadow
 from callrail_relay.domain.events import RequestPassedOn
 from callrail_relay.domain.inbound import CallRailText, Company, Direction, InboundPolicy, SeenReplies
 from callrail_relay.domain.mapper import RawSubmission
 from callrail_relay.domain.opt_keywords import read_opt_keyword
 from callrail_relay.domain.reconcile import BEFORE
-from callrail_relay.domain.shadow import (
-    GIVE_UP_AFTER,
-    LATE_AFTER,
-    Mode,
-    Passed,
-    PassOn,
-    Shadow,
-    ShadowReport,
-    State,
-    compare,
-    read_old_url,
-)
 from callrail_relay.errors import NotAllowed, Unavailable
 from callrail_relay.outbox import shadow as store_shadow
 from callrail_relay.outbox.inbound import ingest
@@ -43,11 +32,11 @@ MOST_PAGES = 40  # of 250 conversations each
 class PassingOn(PeriodicTask):
     """Passes requests on: a new one at once, and in order those that certainly didn't arrive."""
 
-    post: Callable[[PassOn], Awaitable[Passed]]  # called once per try
+    post: Callable[[shadow.PassOn], Awaitable[shadow.Passed]]  # called once per try
     max_age: timedelta
     mark: str  # goes along with each request
     # Tries at what seemed not to be stored, by submission, until their results are recorded.
-    _unstored: dict[str, asyncio.Future[Passed]] = field(default_factory=dict, init=False)
+    _unstored: dict[str, asyncio.Future[shadow.Passed]] = field(default_factory=dict, init=False)
     _recording: set[asyncio.Task[None]] = field(default_factory=set, init=False)
     _settling: asyncio.Task[None] | None = field(default=None, init=False)
     _retry_at: float = field(default=-math.inf, init=False)  # on the monotonic clock
@@ -63,7 +52,7 @@ class PassingOn(PeriodicTask):
         for recording in self._recording:
             recording.cancel()
 
-    async def pass_on(self, request: PassOn) -> Passed:
+    async def pass_on(self, request: shadow.PassOn) -> shadow.Passed:
         """Pass a new request on; if its answer has no body, IF3 gets our own."""
         passed = await self.post(request)
         recording = self._begin(self._record(request, passed))
@@ -82,7 +71,7 @@ class PassingOn(PeriodicTask):
         # It may have to be tried again, and others may wait behind it. Looking now would delay the answer.
         asyncio.get_running_loop().call_later(ANSWERED_WITHIN, self.wake)
 
-    async def pass_on_unstored(self, request: RawSubmission) -> Passed:
+    async def pass_on_unstored(self, request: RawSubmission) -> shadow.Passed:
         """
         Pass on once what couldn't be stored, if another system sends; return its answer.
 
@@ -92,12 +81,12 @@ class PassingOn(PeriodicTask):
         trying = self._unstored[request.id] = asyncio.get_running_loop().create_future()
         if len(self._unstored) > MOST_UNSTORED:
             del self._unstored[next(iter(self._unstored))]
-        passed = Passed(State.WAITING)
+        passed = shadow.Passed(shadow.State.WAITING)
         try:
             mode = await read_mode(self.store)
             if mode.is_on and mode.forward_to is not None:
-                passed = Passed(State.UNKNOWN)
-                passed = await self.post(PassOn(id=None, url=mode.forward_to, request=request))
+                passed = shadow.Passed(shadow.State.UNKNOWN)
+                passed = await self.post(shadow.PassOn(id=None, url=mode.forward_to, request=request))
                 self._note(passed)
         finally:
             trying.set_result(passed)
@@ -121,12 +110,12 @@ class PassingOn(PeriodicTask):
             await self._record(request, passed)
         return None if self._stopping else self._clock.now() + timedelta(seconds=wait)
 
-    def _note(self, passed: Passed) -> None:
+    def _note(self, passed: shadow.Passed) -> None:
         self.hook(RequestPassedOn(state=passed.state, http_status=passed.http_status, detail=passed.detail))
-        waits = RETRY.total_seconds() if passed.state is State.WAITING else -math.inf
+        waits = RETRY.total_seconds() if passed.state is shadow.State.WAITING else -math.inf
         self._retry_at = self._clock.monotonic() + waits
 
-    async def _record(self, request: PassOn, passed: Passed) -> None:
+    async def _record(self, request: shadow.PassOn, passed: shadow.Passed) -> None:
         """Record the result of a try, as soon as the store takes it."""
         self._note(passed)
         if request.id is not None:
@@ -152,7 +141,7 @@ class PassingOn(PeriodicTask):
             await self._clock.sleep(RETRY.total_seconds())
 
 
-async def read_mode(store: Store) -> Shadow:
+async def read_mode(store: Store) -> shadow.Shadow:
     """Return the mode, for a request that waits. Raises Unavailable, also if the store is silent."""
     try:
         async with asyncio.timeout(MODE_WITHIN):
@@ -163,12 +152,12 @@ async def read_mode(store: Store) -> Shadow:
 
 async def start(store: Store, forward_to: str) -> None:
     """Pass requests on to this URL from now on. Raises UsageError."""
-    await store.write(store_shadow.start, read_old_url(forward_to))
+    await store.write(store_shadow.start, shadow.read_old_url(forward_to))
 
 
 async def switch(store: Store, *, live: bool) -> int:
     """Change who sends; return how many texts are held for a person. Raises NotAllowed."""
-    held = await store.write(store_shadow.switch, Mode.LIVE if live else Mode.SHADOW)
+    held = await store.write(store_shadow.switch, shadow.Mode.LIVE if live else shadow.Mode.SHADOW)
     if held is None:
         other = "is already in shadow mode, or has no old URL yet"
         why = "is already live" if live else other
@@ -196,9 +185,9 @@ async def make_report(
     conversations: Conversations,
     *,
     since: datetime | None = None,
-    late_after: timedelta = LATE_AFTER,
-    give_up_after: timedelta = GIVE_UP_AFTER,
-) -> ShadowReport:
+    late_after: timedelta = shadow.LATE_AFTER,
+    give_up_after: timedelta = shadow.GIVE_UP_AFTER,
+) -> shadow.ShadowReport:
     """Compare what came in shadow mode with CallRail's conversations."""
     store = conversations.store
     first, requests = await store.read(store_shadow.count_requests, since)
@@ -215,9 +204,11 @@ async def make_report(
     now = await store.now()
     spans = {"late_after": late_after, "give_up_after": give_up_after}
     # In a thread: it may take seconds, and webhooks wait for no report.
-    compared = await asyncio.to_thread(compare, texts, shown, now=now, unread=faults, **spans)
+    compared = await asyncio.to_thread(shadow.compare, texts, shown, now=now, unread=faults, **spans)
     fault = next(iter(faults.values()), None)
-    return ShadowReport(since=since or first, until=now, requests=requests, texts=compared, fault=fault)
+    return shadow.ShadowReport(
+        since=since or first, until=now, requests=requests, texts=compared, fault=fault
+    )
 
 
 async def import_opt_outs(
