@@ -112,7 +112,7 @@ async def _store_or_file(work: Callable[..., Awaitable[T]], *, use_file: bool) -
         say(console.split_remedy(str(error))[0])
         if isinstance(error, KeyringError):
             say(sentence("may_be_locked"))
-        if not confirmed(sentence("ask_secrets_file"), yes=False):
+        if not confirmed(sentence("ask_secrets_file")):
             raise
         return await work(use_file=True), True
 
@@ -305,7 +305,7 @@ async def _settle_pause(*, ask: bool) -> None:
     async with console.opened_relay() as relay:
         if not any(one.account.paused_since for one in await relay.operations.account_statuses()):
             return
-        if ask and confirmed(sentence("ask_resume"), yes=False):
+        if ask and confirmed(sentence("ask_resume")):
             await relay.operations.resume(None)
         else:
             say(sentence("still_paused"))
@@ -319,7 +319,7 @@ async def _restart() -> None:
     service = None
     with suppress(RelayError):
         service = service_setup.find_installed()
-    if service is None or not service.running or not confirmed(sentence("ask_restart"), yes=False):
+    if service is None or not service.running or not confirmed(sentence("ask_restart")):
         say(sentence("restart_later"))
         return
     with console.working(sentence("restarting")):
