@@ -23,14 +23,6 @@ class Step(NamedTuple):
     remove: Callable[[], Awaitable[object]]  # raises RelayError or OSError
     uses_the_rest: bool = False  # if it can't be removed, nothing else is
 
-    async def take(self) -> str | None:
-        """Remove it; return why that failed."""
-        try:
-            await self.remove()
-        except (RelayError, OSError) as error:
-            return str(error)
-        return None
-
 
 async def plan_removal(
     config: Path | None, *, with_data: bool
