@@ -281,7 +281,8 @@ def begin_step(step: str) -> None:
 
 async def _lead_to_address(*, ask: bool, has_address: bool, is_changed: bool) -> None:
     """Lead a person from saved settings to a running, reachable relay, or say what comes next."""
-    has_former = is_changed and await _runs()
+    async with console.opened_relay() as relay:
+        has_former = is_changed and bool(await relay.store.running())
     if ask:
         begin_step("address")
         await (_restart() if has_former else offer())
@@ -292,12 +293,6 @@ async def _lead_to_address(*, ask: bool, has_address: bool, is_changed: bool) ->
             say(f"{sentence('former_settings')} {sentence('restart_later')}")
         say(f"{sentence('unproven')}\n{sentence('next')}")
     await _settle_pause(ask=ask)
-
-
-async def _runs() -> bool:
-    """Whether a relay is running on the store in the settings."""
-    async with console.opened_relay() as relay:
-        return bool(await relay.store.running())
 
 
 async def _settle_pause(*, ask: bool) -> None:
