@@ -65,7 +65,8 @@ command(app, "sandbox", panel="Send")(serve.sandbox)
 app.command("help", hidden=True)(show_help)
 
 
-def main() -> None:
+def main() -> int:
+    """Run the command of ``sys.argv``; return its exit code."""
     if None in (sys.stdin, sys.stdout, sys.stderr):
         from callrail_relay.bootstrap.context import open_missing_streams
 
@@ -76,9 +77,8 @@ def main() -> None:
             encoding = None if stream.isatty() else "utf-8"
             stream.reconfigure(encoding=encoding, errors="backslashreplace")
     try:
-        code = app(standalone_mode=False)
+        return app(standalone_mode=False) or 0
     except typer.TyperException as error:
-        code = explain_usage(error)
+        return explain_usage(error)
     except typer.Abort:
-        code = 1
-    sys.exit(code)
+        return 1
