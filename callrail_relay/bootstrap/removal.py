@@ -15,7 +15,6 @@ from callrail_relay.config.places import log_file
 from callrail_relay.config.secrets import SecretName, Secrets
 from callrail_relay.domain.message import Status
 from callrail_relay.errors import KeyringError, NotAllowed, RelayError, SecretError, Unavailable
-from callrail_relay.outbox.presence import StoreLock
 
 
 class Step(NamedTuple):
@@ -35,7 +34,7 @@ async def plan_removal(
     kind = service.kind if service else None
     context = service_setup.load_for(kind, config, must_exist=kind is not None)
     store = context.store_file
-    if store is not None and not (service and service.running) and StoreLock(store).server() is not None:
+    if not (service and service.running) and service_setup.find_server(context) is not None:
         raise NotAllowed(sentence("runs_no_service"))
     if with_data and (store is None or store.exists()):
         # Only the settings say which store is theirs: with a mistyped file, another one would go.

@@ -200,7 +200,7 @@ async def _store(context: AppContext, kind: Kind, needs: Needs) -> list[str]:
 
 def _require_free(context: AppContext) -> None:
     """Raise Unavailable if another `serve`, or any other program, is where the service would be."""
-    if (server := _server(context)) is not None:
+    if (server := find_server(context)) is not None:
         process = "" if server.pid is None else f" (process {server.pid})"
         raise Unavailable(sentence("running_already", process=process))
     addresses = {"server": urlsplit(listener_url(context.settings.server))}
@@ -211,7 +211,8 @@ def _require_free(context: AppContext) -> None:
             raise Unavailable(sentence("port_used", port=address.port, key=key))
 
 
-def _server(context: AppContext) -> Node | None:
+def find_server(context: AppContext) -> Node | None:
+    """Return the `serve` that holds this computer's store, if any."""
     return StoreLock(file).server() if (file := context.store_file) else None
 
 
@@ -251,7 +252,7 @@ def read_state(kind: Kind, config: Path | None) -> ServiceState:
     """Return the state; since when it runs, the relay itself says if the system doesn't."""
     state = find_manager(kind).state()
     with suppress(RelayError):  # the service may still run with settings that it has read
-        if state.running and state.since is None and (server := _server(load_context(config))):
+        if state.running and state.since is None and (server := find_server(load_context(config))):
             return replace(state, since=server.since)
     return state
 
