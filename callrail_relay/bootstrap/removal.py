@@ -11,7 +11,7 @@ from callrail_relay.bootstrap import credentials, service_setup, tunnels
 from callrail_relay.bootstrap.backups import remove_store
 from callrail_relay.bootstrap.context import AppContext, load_context, sentence
 from callrail_relay.bootstrap.wiring import UNUSED, open_relay
-from callrail_relay.config.places import log_file
+from callrail_relay.config.places import log_file, remove_if_empty
 from callrail_relay.config.secrets import SecretName, Secrets
 from callrail_relay.domain.message import Status
 from callrail_relay.errors import KeyringError, NotAllowed, RelayError, SecretError, Unavailable
@@ -110,8 +110,7 @@ async def _remove_secrets(context: AppContext) -> None:
 
 async def _remove_settings(context: AppContext) -> None:
     context.config_path.unlink(missing_ok=True)
-    with suppress(OSError):
-        context.config_path.parent.rmdir()
+    remove_if_empty(context.config_path.parent)
 
 
 async def _require_all_sent(context: AppContext, store: Path | None) -> None:
@@ -135,5 +134,4 @@ async def _remove_data(context: AppContext, store: Path) -> None:
     for path in (*beside, *(context.data / name for name in ours), log_file()):
         path.unlink(missing_ok=True)
     for folder in (log_file().parent, store.parent, context.data):
-        with suppress(OSError):
-            folder.rmdir()
+        remove_if_empty(folder)

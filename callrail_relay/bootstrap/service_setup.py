@@ -277,7 +277,7 @@ def uninstall(kind: Kind) -> tuple[str, ...]:
     for file in files:
         file.unlink()
     if names:
-        _remove_if_empty(SYSTEM_CONFIG.parent)
+        places.remove_if_empty(SYSTEM_CONFIG.parent)
     return (str(manager.path), *map(str, files))
 
 
@@ -332,7 +332,7 @@ def move_in(
         undo.callback(move_store, moved, file.resolve())
         wrote.append(sentence("data_is", path=moved.parent))
     places.private_directory(target.parent)
-    undo.callback(_remove_if_empty, target.parent)
+    undo.callback(places.remove_if_empty, target.parent)
     for name, value in secrets.items():
         path = target.parent / CREDENTIALS[name]
         _put(path, value, undo)
@@ -342,11 +342,6 @@ def move_in(
         wrote.append(sentence("settings_are", path=target))
     os.environ.update(system_variables())
     return load_context(target), wrote
-
-
-def _remove_if_empty(folder: Path) -> None:
-    with suppress(OSError):
-        folder.rmdir()
 
 
 def _put(path: Path, text: str, undo: ExitStack) -> None:
