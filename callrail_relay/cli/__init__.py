@@ -9,7 +9,7 @@ import typer
 from callrail_relay import __version__
 from callrail_relay.cli import backups, configure, expose, messages, operate, opt_outs, send, serve, service
 from callrail_relay.cli.console import command
-from callrail_relay.cli.help import Program, explain_usage, show_help
+from callrail_relay.cli.help import HELP_NAMES, Program, explain_usage, show_help
 from callrail_relay.cli.shadow import app as shadow_app
 
 app = typer.Typer(
@@ -17,7 +17,7 @@ app = typer.Typer(
     cls=Program,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": HELP_NAMES},
     help="Sends InvestorFuse IF3 (Carrot) texts through CallRail.",
 )
 
