@@ -127,9 +127,8 @@ MOST_KEYS = 20  # former keys are kept while they may still sign something, but 
 async def find_signing_keys(context: AppContext) -> tuple[list[str], str | None]:
     """Return CallRail's signing keys, and in words where they are."""
     found = None
-    with contextlib.suppress(
-        SecretError
-    ):  # texts are sent without them: `serve` starts with a locked keyring
+    # Texts are sent without them: `serve` starts with a locked keyring.
+    with contextlib.suppress(SecretError):
         found = await context.secrets.find(SecretName.SIGNING_KEYS)
     return ([], None) if found is None else (_split(found.reveal()), found.source)
 
