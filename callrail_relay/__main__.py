@@ -1,6 +1,8 @@
 """``python -m callrail_relay`` is the command ``callrail-relay``."""
 
+import sys
+
 from callrail_relay.cli import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

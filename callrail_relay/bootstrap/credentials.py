@@ -127,9 +127,8 @@ MOST_KEYS = 20  # former keys are kept while they may still sign something, but 
 async def find_signing_keys(context: AppContext) -> tuple[list[str], str | None]:
     """Return CallRail's signing keys, and in words where they are."""
     found = None
-    with contextlib.suppress(
-        SecretError
-    ):  # texts are sent without them: `serve` starts with a locked keyring
+    # Texts are sent without them: `serve` starts with a locked keyring.
+    with contextlib.suppress(SecretError):
         found = await context.secrets.find(SecretName.SIGNING_KEYS)
     return ([], None) if found is None else (_split(found.reveal()), found.source)
 
@@ -157,16 +156,10 @@ class Registration(NamedTuple):
     webhooks: WebhookIntegration
 
 
-class Registered(NamedTuple):
-    """What was done for each company, and where the signing keys are; *outranked_by* overrides them."""
-
-    registrations: list[Registration]
-    key_place: str | None = None
-    outranked_by: str | None = None
-
-
-async def register_webhooks(context: AppContext, *, use_file: bool) -> Registered:
-    """Register our webhooks for every company at CallRail, and keep the keys with which it signs."""
+async def register_webhooks(
+    context: AppContext, *, use_file: bool
+) -> tuple[list[Registration], str | None, str | None]:
+    """Register our webhooks at CallRail; return what was done, where its keys are, and what outranks them."""
     context.require_route()
     public_url = context.settings.server.public_url
     if public_url is None:
@@ -184,11 +177,11 @@ async def register_webhooks(context: AppContext, *, use_file: bool) -> Registere
     found = await secrets.find(name, use_file=use_file)
     known = [] if found is None else _split(found.reveal())
     if set(told) <= set(known):
-        return Registered(registrations, found.source if found else None)
+        return registrations, found.source if found else None, None
     # The former ones stay, after the new ones.
     kept = list(dict.fromkeys([*told, *known]))[:MOST_KEYS]
     place = await secrets.store(name, ",".join(kept), use_file=use_file)
-    return Registered(registrations, place, secrets.shadowed_by(name))
+    return registrations, place, secrets.shadowed_by(name)
 
 
 async def remove_webhooks(context: AppContext, api_key: str | None = None) -> list[str]:

@@ -11,25 +11,16 @@ from callrail_relay.bootstrap import credentials, service_setup, tunnels
 from callrail_relay.bootstrap.backups import remove_store
 from callrail_relay.bootstrap.context import AppContext, load_context, sentence
 from callrail_relay.bootstrap.wiring import UNUSED, open_relay
-from callrail_relay.config.places import log_file
+from callrail_relay.config.places import log_file, remove_if_empty
 from callrail_relay.config.secrets import SecretName, Secrets
 from callrail_relay.domain.message import Status
 from callrail_relay.errors import KeyringError, NotAllowed, RelayError, SecretError, Unavailable
-from callrail_relay.outbox.presence import StoreLock
 
 
 class Step(NamedTuple):
     what: str
     remove: Callable[[], Awaitable[object]]  # raises RelayError or OSError
     uses_the_rest: bool = False  # if it can't be removed, nothing else is
-
-    async def take(self) -> str | None:
-        """Remove it; return why that failed."""
-        try:
-            await self.remove()
-        except (RelayError, OSError) as error:
-            return str(error)
-        return None
 
 
 async def plan_removal(
@@ -43,7 +34,7 @@ async def plan_removal(
     kind = service.kind if service else None
     context = service_setup.load_for(kind, config, must_exist=kind is not None)
     store = context.store_file
-    if store is not None and not (service and service.running) and StoreLock(store).server() is not None:
+    if not (service and service.running) and service_setup.find_server(context) is not None:
         raise NotAllowed(sentence("runs_no_service"))
     if with_data and (store is None or store.exists()):
         # Only the settings say which store is theirs: with a mistyped file, another one would go.
@@ -119,8 +110,7 @@ async def _remove_secrets(context: AppContext) -> None:
 
 async def _remove_settings(context: AppContext) -> None:
     context.config_path.unlink(missing_ok=True)
-    with suppress(OSError):
-        context.config_path.parent.rmdir()
+    remove_if_empty(context.config_path.parent)
 
 
 async def _require_all_sent(context: AppContext, store: Path | None) -> None:
@@ -144,5 +134,4 @@ async def _remove_data(context: AppContext, store: Path) -> None:
     for path in (*beside, *(context.data / name for name in ours), log_file()):
         path.unlink(missing_ok=True)
     for folder in (log_file().parent, store.parent, context.data):
-        with suppress(OSError):
-            folder.rmdir()
+        remove_if_empty(folder)

@@ -200,7 +200,7 @@ async def _store(context: AppContext, kind: Kind, needs: Needs) -> list[str]:
 
 def _require_free(context: AppContext) -> None:
     """Raise Unavailable if another `serve`, or any other program, is where the service would be."""
-    if (server := _server(context)) is not None:
+    if (server := find_server(context)) is not None:
         process = "" if server.pid is None else f" (process {server.pid})"
         raise Unavailable(sentence("running_already", process=process))
     addresses = {"server": urlsplit(listener_url(context.settings.server))}
@@ -211,7 +211,8 @@ def _require_free(context: AppContext) -> None:
             raise Unavailable(sentence("port_used", port=address.port, key=key))
 
 
-def _server(context: AppContext) -> Node | None:
+def find_server(context: AppContext) -> Node | None:
+    """Return the `serve` that holds this computer's store, if any."""
     return StoreLock(file).server() if (file := context.store_file) else None
 
 
@@ -251,7 +252,7 @@ def read_state(kind: Kind, config: Path | None) -> ServiceState:
     """Return the state; since when it runs, the relay itself says if the system doesn't."""
     state = find_manager(kind).state()
     with suppress(RelayError):  # the service may still run with settings that it has read
-        if state.running and state.since is None and (server := _server(load_context(config))):
+        if state.running and state.since is None and (server := find_server(load_context(config))):
             return replace(state, since=server.since)
     return state
 
@@ -276,7 +277,7 @@ def uninstall(kind: Kind) -> tuple[str, ...]:
     for file in files:
         file.unlink()
     if names:
-        _remove_if_empty(SYSTEM_CONFIG.parent)
+        places.remove_if_empty(SYSTEM_CONFIG.parent)
     return (str(manager.path), *map(str, files))
 
 
@@ -331,7 +332,7 @@ def move_in(
         undo.callback(move_store, moved, file.resolve())
         wrote.append(sentence("data_is", path=moved.parent))
     places.private_directory(target.parent)
-    undo.callback(_remove_if_empty, target.parent)
+    undo.callback(places.remove_if_empty, target.parent)
     for name, value in secrets.items():
         path = target.parent / CREDENTIALS[name]
         _put(path, value, undo)
@@ -341,11 +342,6 @@ def move_in(
         wrote.append(sentence("settings_are", path=target))
     os.environ.update(system_variables())
     return load_context(target), wrote
-
-
-def _remove_if_empty(folder: Path) -> None:
-    with suppress(OSError):
-        folder.rmdir()
 
 
 def _put(path: Path, text: str, undo: ExitStack) -> None:

@@ -9,7 +9,7 @@ import typer
 from callrail_relay import __version__
 from callrail_relay.cli import backups, configure, expose, messages, operate, opt_outs, send, serve, service
 from callrail_relay.cli.console import command
-from callrail_relay.cli.help import Program, explain_usage, show_help
+from callrail_relay.cli.help import HELP_NAMES, Program, explain_usage, show_help
 from callrail_relay.cli.shadow import app as shadow_app
 
 app = typer.Typer(
@@ -17,7 +17,7 @@ app = typer.Typer(
     cls=Program,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": HELP_NAMES},
     help="Sends InvestorFuse IF3 (Carrot) texts through CallRail.",
 )
 
@@ -65,7 +65,8 @@ command(app, "sandbox", panel="Send")(serve.sandbox)
 app.command("help", hidden=True)(show_help)
 
 
-def main() -> None:
+def main() -> int:
+    """Run the command of ``sys.argv``; return its exit code."""
     if None in (sys.stdin, sys.stdout, sys.stderr):
         from callrail_relay.bootstrap.context import open_missing_streams
 
@@ -76,9 +77,8 @@ def main() -> None:
             encoding = None if stream.isatty() else "utf-8"
             stream.reconfigure(encoding=encoding, errors="backslashreplace")
     try:
-        code = app(standalone_mode=False)
+        return app(standalone_mode=False) or 0
     except typer.TyperException as error:
-        code = explain_usage(error)
+        return explain_usage(error)
     except typer.Abort:
-        code = 1
-    sys.exit(code)
+        return 1

@@ -73,11 +73,7 @@ def _serve(log: Path) -> int:
     open_missing_streams(log)
     asyncio.run(wait_for_keyring())
     sys.argv[1:] = ["serve"]
-    try:
-        run_command()
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
+    return run_command()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 from callrail_relay.cli import console
 from callrail_relay.cli.console import given, load_context, require_yes, say, sentence, show
 from callrail_relay.domain.message import instant
-from callrail_relay.errors import KeyringError, Unavailable
+from callrail_relay.errors import KeyringError, RelayError, Unavailable
 from callrail_relay.sentences import local, plural
 
 
@@ -66,16 +66,17 @@ async def uninstall(data: bool = False, yes: bool = False) -> int:
         say("\n  - ".join([sentence("removes"), *(step.what for step in steps)]))
         require_yes(sentence("ask_removal"), "Nothing was removed.", yes=yes)
     for step in steps:
-        with console.working(f"Removing {step.what}"):
-            fault = await step.take()
-        if fault is None:
-            say(f"Removed {step.what}.")
+        try:
+            with console.working(f"Removing {step.what}"):
+                await step.remove()
+        except (RelayError, OSError) as error:
+            left.append(f"{step.what}. {error}")
+            say(f"Not removed: {left[-1]}")
+            if step.uses_the_rest:
+                break
+        else:
             removed.append(step.what)
-            continue
-        say(f"Not removed: {step.what}. {fault}")
-        left.append(f"{step.what}. {fault}")
-        if step.uses_the_rest:
-            break
+            say(f"Removed {step.what}.")
     kept = None if store and not store.exists() else str(store or "PostgreSQL")
     if kept is not None:
         say(sentence("texts_kept", kept=kept))

@@ -105,7 +105,7 @@ async def _store_or_file(work: Callable[..., Awaitable[T]], *, use_file: bool) -
         say(console.split_remedy(str(error))[0])
         if isinstance(error, errors.KeyringError):
             say(sentence("may_be_locked"))
-        if not confirmed(sentence("ask_secrets_file"), yes=False):
+        if not confirmed(sentence("ask_secrets_file")):
             raise
         return await work(use_file=True), True
 
@@ -274,7 +274,8 @@ def begin_step(step: str) -> None:
 
 async def _lead_to_address(*, ask: bool, has_address: bool, is_changed: bool) -> None:
     """Lead a person from saved settings to a running, reachable relay, or say what comes next."""
-    has_former = is_changed and await _runs()
+    async with console.opened_relay() as relay:
+        has_former = is_changed and bool(await relay.store.running())
     if ask:
         begin_step("address")
         await (_restart() if has_former else offer())
@@ -287,18 +288,12 @@ async def _lead_to_address(*, ask: bool, has_address: bool, is_changed: bool) ->
     await _settle_pause(ask=ask)
 
 
-async def _runs() -> bool:
-    """Whether a relay is running on the store in the settings."""
-    async with console.opened_relay() as relay:
-        return bool(await relay.store.running())
-
-
 async def _settle_pause(*, ask: bool) -> None:
     """Resume sending if the person agrees, or say how: setting up alone ends no pause."""
     async with console.opened_relay() as relay:
         if not any(one.account.paused_since for one in await relay.operations.account_statuses()):
             return
-        if ask and confirmed(sentence("ask_resume"), yes=False):
+        if ask and confirmed(sentence("ask_resume")):
             await relay.operations.resume(None)
         else:
             say(sentence("still_paused"))
@@ -312,7 +307,7 @@ async def _restart() -> None:
     service = None
     with suppress(errors.RelayError):
         service = service_setup.find_installed()
-    if service is None or not service.running or not confirmed(sentence("ask_restart"), yes=False):
+    if service is None or not service.running or not confirmed(sentence("ask_restart")):
         say(sentence("restart_later"))
         return
     with console.working(sentence("restarting")):

@@ -245,18 +245,16 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, former)
 
 
-def confirmed(question: str, *, yes: bool) -> bool:
-    """Whether the person says yes, or said so in advance. Without a terminal, exit with code 2."""
-    if yes:
-        return True
+def confirmed(question: str) -> bool:
+    """Whether the person says yes. Without a terminal, exit with code 2."""
     if not has_terminal():
         raise UsageError(sentence("no_terminal", question=question))
     return ask(f"{question} [y/N]").lower() in ("y", "yes")
 
 
 def require_yes(question: str, otherwise: str = "Nothing was changed.", *, yes: bool) -> None:
-    """Say *otherwise* and end the command, unless the person says yes."""
-    if not confirmed(question, yes=yes):
+    """Say *otherwise* and end the command, unless the person says yes, or said so in advance."""
+    if not yes and not confirmed(question):
         say(otherwise)
         raise typer.Exit
 

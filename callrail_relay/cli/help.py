@@ -8,7 +8,7 @@ from typer.core import TyperGroup
 from callrail_relay.cli.console import complain
 
 GROUPS = ("Set up", "Send", "Messages", "Operate")
-_HELP_NAMES = ["-h", "--help"]
+HELP_NAMES = ["-h", "--help"]
 
 
 class Program(TyperGroup):
@@ -69,7 +69,7 @@ def _value_words(error: Any) -> str | None:  # noqa: ANN401 - typer's, with a pa
 
 def _without_types(command: Any) -> None:  # noqa: ANN401 - typer's own click
     """Leave out of a command's help what only programmers read: <bool>, <list[str]>, 0<=x<=65535."""
-    context = typer.Context(command, help_option_names=_HELP_NAMES)
+    context = typer.Context(command, help_option_names=HELP_NAMES)
     for parameter in (*command.params, command.get_help_option(context)):
         parameter._get_number_range_help_str = lambda: None  # noqa: SLF001 - it has no public name
         if parameter.param_type_name == "argument" or parameter.is_flag:

@@ -135,7 +135,7 @@ async def replay(
     asks = count > 1 and not (dry_run or yes)
     if asks and not console.has_terminal():
         # Before the store is opened: there's no terminal to ask in.
-        console.confirmed(f"Send the texts in these files ({count} texts; --dry-run shows each)?", yes=False)
+        console.confirmed(f"Send the texts in these files ({count} texts; --dry-run shows each)?")
     async with open_relay(context) as relay:
         if dry_run or asks:
             planned = await relay.intake.plan(relay.intake.saved(found, force=force))

@@ -182,7 +182,7 @@ async def offer() -> None:
         return
     if manager.state().installed:
         say(sentence("service_there"))
-    elif not console.confirmed(sentence("as_service"), yes=False):
+    elif not console.confirmed(sentence("as_service")):
         say(later)
     else:
         try:

@@ -73,6 +73,11 @@ def private_directory(path: Path) -> Path:
     return path
 
 
+def remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
 def write_privately(path: Path, text: str) -> None:
     """Write *text* to *path* with mode 0600, completely or not at all, even if the power fails."""
     target = path.resolve()  # a link stays a link

@@ -174,7 +174,7 @@ _WITHOUT_UVLOOP = """
 import sys
 sys.modules["uvloop"] = None  # as where it is not installed
 from callrail_relay.cli import main
-main()
+sys.exit(main())
 """
 
 

@@ -18,7 +18,7 @@ import sys
 sys.stdin = sys.stdout = sys.stderr = None
 sys.argv[1:] = {command!r}
 from callrail_relay.cli import main
-main()
+sys.exit(main())
 """
 
 
