@@ -271,7 +271,6 @@ class _Requests:
             raise Unavailable(sentence("not_callrail", host=host, error=error)) from error
 
     async def pages(self, name: str, *ids: str, **asked: object) -> list[dict[str, Any]]:
-        """Return all entries of a list."""
         entries: list[dict[str, Any]] = []
         for page in range(1, MOST_PAGES + 1):
             found, is_last = await self.page(name, page, *ids, **asked)

@@ -82,7 +82,6 @@ def read_page(body: bytes, name: str, page: int) -> tuple[list[dict[str, Any]], 
 
 
 def read_named(entries: Iterable[Json]) -> list[NamedEntry]:
-    """Return accounts or companies."""
     return [
         NamedEntry(str(entry["id"]), str(entry.get("name") or entry["id"]), _text(entry.get("numeric_id")))
         for entry in _with_id(entries)

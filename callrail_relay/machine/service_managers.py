@@ -257,8 +257,6 @@ class Launchd(LogFile, UnitFile):
 
 
 class TaskScheduler(LogFile):
-    """A task of Windows."""
-
     path = f"\\{NAME}"
 
     def require(self) -> None:

@@ -46,8 +46,6 @@ class StoredReason(sa.types.TypeDecorator[Reason]):
 
 
 class StoredReasons(sa.types.TypeDecorator[tuple[Reason, ...]]):
-    """Several reasons, stored as JSON."""
-
     impl = sa.JSON
     cache_ok = True
 

@@ -275,7 +275,6 @@ def resume(tx: Transaction, account_id: str) -> None:
 
 
 def known_accounts(tx: Transaction) -> list[str]:
-    """Return the ids of all accounts that the store knows."""
     return list(tx.scalars(sa.select(accounts.c.id).order_by(accounts.c.id)))
 
 

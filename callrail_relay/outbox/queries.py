@@ -220,5 +220,4 @@ def read_counts(tx: Transaction) -> Counts:
 
 
 def count_opt_outs(tx: Transaction) -> int:
-    """Count the opt-outs."""
     return tx.count(opt_outs)

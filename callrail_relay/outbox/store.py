@@ -201,7 +201,6 @@ class Store:
         return Unavailable(sentence("silent", database=self.name))
 
     async def now(self) -> datetime:
-        """Return the store's time."""
         return await self.read(lambda tx: tx.now)
 
     async def empty_log(self) -> None:

@@ -34,12 +34,7 @@ class LogFile(io.TextIOBase):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._handler = _Private(
-            path,
-            maxBytes=LARGEST,
-            backupCount=KEPT,
-            encoding=self.encoding,
-            delay=True,
-            errors=self.errors,
+            path, maxBytes=LARGEST, backupCount=KEPT, encoding=self.encoding, delay=True, errors=self.errors
         )
         self._rest = ""
 

@@ -53,9 +53,7 @@ class Login:
         self._clock = clock
         self.people = people
         self._serializer = URLSafeSerializer(
-            key or new_token(),
-            salt="callrail-relay session",
-            signer_kwargs={"digest_method": hashlib.sha256},
+            key or new_token(), salt="callrail-relay session", signer_kwargs={"digest_method": hashlib.sha256}
         )
         self._links: dict[str, float] = {}
         self._signed_out = deque[str](maxlen=MOST_SIGNED_OUT)

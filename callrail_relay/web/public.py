@@ -50,8 +50,6 @@ Answered = Callable[[str, int, float], None]  # takes which webhook, the status 
 
 @dataclass(frozen=True, kw_only=True)
 class PublicParts:
-    """What the public listener needs."""
-
     intake: Intake
     webhooks: CallRailWebhooks
     tokens: HookTokens

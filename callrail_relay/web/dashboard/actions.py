@@ -19,7 +19,6 @@ def _verb(visit: Visit) -> Verb:
 
 
 async def ask(visit: Visit) -> Response:
-    """Show the page with a question."""
     verb = _verb(visit)
     [text, *_] = await visit.dashboard.operations.find(visit.request.path_params["id"])
     return await visit.draw(

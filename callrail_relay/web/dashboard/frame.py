@@ -131,8 +131,6 @@ class Comparison(OneTask):
 
 @dataclass(kw_only=True)
 class Dashboard:
-    """What the pages need."""
-
     operations: Operations
     history: History
     intake: Intake
@@ -187,7 +185,6 @@ class Visit:
         return self.form.get("reason", "").strip() or say(name, by=by)
 
     async def draw(self, template: str, status: int = 200, **values: object) -> Response:
-        """Answer with a page."""
         dashboard, request, now = self.dashboard, self.request, self.dashboard.clock.now()
         shadow = await dashboard.history.shadow()
         frame = {

@@ -76,7 +76,6 @@ async def show(visit: Visit) -> Response:
 
 
 async def show_request(visit: Visit) -> Response:
-    """Show the request as it came in."""
     [message, *_] = await visit.dashboard.operations.find(visit.request.path_params["id"])
     raw = await visit.dashboard.history.request(message.submission_id)
     return await visit.draw("raw.html", message=message, raw=raw, body=readable(raw))
@@ -92,9 +91,7 @@ async def show_conversation(visit: Visit) -> Response:
     # By this machine's clock.
     days = groupby(conversation.messages, key=lambda one: one.at.astimezone().date())
     return await visit.draw(
-        "conversation.html",
-        conversation=conversation,
-        days=[(day, list(messages)) for day, messages in days],
+        "conversation.html", conversation=conversation, days=[(day, list(messages)) for day, messages in days]
     )
 
 
