@@ -153,12 +153,12 @@ def _kinds(waiting: "Waiting") -> str:
 def running_words(facts: "Facts") -> str:
     """Return since when the relay has been running, and on which servers if there are several."""
     nodes = facts.running.nodes
-    since = [when(node.since, facts.now) for node in nodes]
+    since = [f" since {when(node.since, facts.now)}" if node.since else "" for node in nodes]
     if len(nodes) > 1:
-        servers = (f"{node.name} since {time}" for node, time in zip(nodes, since, strict=True))
+        servers = (f"{node.name}{time}" for node, time in zip(nodes, since, strict=True))
         running = [f"Running on {len(nodes)} servers: {', '.join(servers)}."]
     else:
-        running = [f"Running since {time}." for time in since if time]
+        running = [f"Running{time}." for time in since if time]
     slept = (asleep(node, facts.now) for node in nodes)
     return " ".join(filter(None, (*running, *slept)))
 

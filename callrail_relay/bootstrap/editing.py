@@ -112,9 +112,9 @@ class Editor:
 
     def _save(self, typed: Mapping[str, object], stamp: str, lines: str | None) -> tuple[Saved, Settings]:
         path = self.context.config_path
+        text = read_text(path)
         if self.stamp() != stamp:
             raise NotAllowed(sentence("file_changed"))
-        text = read_text(path)
         present = self._load(text or "")
         typed = {key: value for key, value in typed.items() if self.fixed_by(key) is None}
         try:

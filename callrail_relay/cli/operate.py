@@ -114,9 +114,9 @@ database_app = typer.Typer(no_args_is_help=True, help="Copy a database.")
 
 @command(database_app, "database copy")
 async def copy(source: str, target: str) -> None:
-    from callrail_relay.bootstrap.wiring import copy_database
-
     with console.interruptible(), contextlib.ExitStack() as stack:
+        from callrail_relay.bootstrap.wiring import copy_database
+
         copied = copy_database(
             source, target, lambda rows: stack.enter_context(console.progress("Copying", rows))
         )

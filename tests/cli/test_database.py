@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner, Result
 
+from callrail_relay.bootstrap import wiring
 from callrail_relay.cli import app
 from callrail_relay.clock import SystemClock
 from callrail_relay.domain.message import MessageFilter
@@ -97,6 +99,27 @@ def test_a_copy_goes_on_where_the_store_stopped(both: tuple[str, str]) -> None:
         await outbox.close()
 
     asyncio.run(go_on())
+
+
+def test_ctrl_c_ends_a_copy_that_only_begins(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while the program is still being loaded: what says that it was interrupted copied nothing."""
+    fill(sqlite_url)
+    target, copy_database = tmp_path / "target.db", wiring.copy_database
+
+    def load(name: str) -> object:
+        if name != "copy_database":
+            raise AttributeError(name)
+        signal.raise_signal(signal.SIGINT)
+        return copy_database
+
+    monkeypatch.delattr(wiring, "copy_database")
+    monkeypatch.setattr(wiring, "__getattr__", load, raising=False)
+
+    ended = copy(sqlite_url, f"sqlite:///{target.as_posix()}")
+    assert 130 == ended.exit_code, ended.output
+    assert not target.exists()
 
 
 def test_an_interrupted_copy_leaves_nothing(both: tuple[str, str]) -> None:

@@ -120,6 +120,34 @@ async def test_form_of_another_state_of_the_file_is_refused(tmp_path: Path) -> N
         )
 
 
+@pytest.mark.parametrize("while_it", ["is shown", "is saved"])
+async def test_what_a_person_changes_while_the_file_is_read_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, while_it: str
+) -> None:
+    """The stamp is never that of a file newer than what was read."""
+    async with visiting(tmp_path) as (rig, visitor):
+        file = config(rig)
+        name = "load" if while_it == "is shown" else "read_text"
+        read = getattr(editing, name)
+
+        def changed_meanwhile(*args: object, **options: object) -> object:
+            monkeypatch.setattr(editing, name, read)
+            found = read(*args, **options)
+            update(file, {"limits": {"per_hour": 77}})
+            return found
+
+        if while_it == "is shown":
+            monkeypatch.setattr(editing, name, changed_meanwhile)
+        stamp = re.search(r'name="stamp" value="([^"]+)"', await visitor.page("/setup/sending"))
+        assert stamp is not None
+        if while_it == "is saved":
+            monkeypatch.setattr(editing, name, changed_meanwhile)
+        refused = await visitor.post("/setup/save/limits", stamp=stamp[1], **LIMITS)
+
+        assert "was changed since you opened this page" in refused.text
+        assert "per_hour = 77" in file.read_text()
+
+
 async def test_form_saves_its_own_fields_only(tmp_path: Path) -> None:
     """Whatever else a person adds to it: the address of CallRail's API is in no form."""
     async with visiting(tmp_path) as (rig, visitor):

@@ -384,6 +384,8 @@ def test_since_when_it_runs_is_shown() -> None:
     """Of several servers each by its name."""
     assert "Running since 3:30 PM." == running_words(facts())
     assert "" == running_words(facts(nodes=(Node(name="new"),)))
+    new = running_words(facts(nodes=(Node(name="one", since=NOW), Node(name="new"))))
+    assert "Running on 2 servers: one since 3:30 PM, new." == new
     one = Node(name="one", since=NOW - timedelta(days=1), slept=Slept(3600, NOW))
     shown = running_words(facts(nodes=(one, Node(name="two", since=NOW))))
     assert (

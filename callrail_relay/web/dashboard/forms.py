@@ -66,6 +66,7 @@ def values(visit: Visit, page: str, refused: Saved | None) -> dict[str, Any]:
     """Return what the template of a settings page needs. It reads the file, so run it in a thread."""
     editor = visit.dashboard.settings
     broken, waiting, settings = "", tuple[str, ...](), editor.context.settings
+    stamp = editor.stamp()  # before the file is read, so that no later change is missed
     try:
         settings = editor.read()
         waiting = unused(editor.context.settings, settings)
@@ -87,7 +88,7 @@ def values(visit: Visit, page: str, refused: Saved | None) -> dict[str, Any]:
         ],
         "refused": refused,
         "typed": typed,
-        "stamp": "" if broken else editor.stamp(),
+        "stamp": "" if broken else stamp,
         "file": editor.place,
         "why_not": editor.why_not(),
         "broken": broken,
