@@ -123,7 +123,7 @@ def read_words(body: bytes) -> str:
     usual = document
     if isinstance(document, dict):
         usual = {key: value for key, value in document.items() if _KEYS_OF_WORDS.fullmatch(key)}
-    told = [*_leaves(usual)] or [*_leaves(document)]
+    told = [word for word in _leaves(usual) if word != "true"] or [*_leaves(document)]
     line = " ".join("; ".join(dict.fromkeys(told)).split())[:_LONGEST_WORDS]
     return mask_all(storable(line)) if line else "CallRail gave no reason."
 

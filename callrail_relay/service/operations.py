@@ -343,16 +343,17 @@ def _wait_reasons(status: AccountStatus) -> list[Reason]:
     account = status.account
     if account.paused_since is not None:
         return [Reason("paused", _cause(account.paused_reason))]
+    why = []
     if account.wait_until is not None:
         waits = {**_cause(account.wait_reason), "until": instant(account.wait_until)}
-        return [Reason("account_waits", waits)]
+        why.append(Reason("account_waits", waits))
     windows = (("hour", status.hour), ("day", status.day))
     full = [(window.free_at, name, window) for name, window in windows if window.free_at is not None]
-    if not full:
-        return []
-    free_at, name, window = max(full, key=itemgetter(0))
-    used = {"window": name, "used": window.used, "allowed": window.allowed, "until": instant(free_at)}
-    return [Reason("budget", used)]
+    if full:
+        free_at, name, window = max(full, key=itemgetter(0))
+        used = {"window": name, "used": window.used, "allowed": window.allowed, "until": instant(free_at)}
+        why.append(Reason("budget", used))
+    return why
 
 
 def _cause(reason: Reason | None) -> dict[str, Any]:

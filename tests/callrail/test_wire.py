@@ -323,6 +323,8 @@ def test_words_tell_a_person_from_a_text(words: str, refusal: Refusal) -> None:
         ({"message": "Sorry"}, "Sorry"),
         ({"error": "A", "message": "B"}, "A; B"),
         ({"error": 7}, "7"),
+        ({"error": True}, "true"),
+        ({"error": True, "message": "It is bad"}, "It is bad"),
         ({"detail": "recipient has opted out"}, "recipient has opted out"),
         ({"title": "Bad request", "detail": "No", "status": 400}, "Bad request; No"),
         ({"error": "invalid_request", "error_description": "It is bad"}, "invalid_request; It is bad"),

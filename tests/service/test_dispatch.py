@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from callrail_relay.callrail.simulator import Fault, Kind
-from callrail_relay.domain.account import Limits
-from callrail_relay.domain.message import Status, Verb
+from callrail_relay.domain.account import Account, Limits
+from callrail_relay.domain.message import Reason, Status, Verb
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.errors import (
     NotAllowed,
@@ -19,6 +19,7 @@ from callrail_relay.errors import (
     Unavailable,
     Waiting,
 )
+from callrail_relay.outbox.rows import write_account
 from callrail_relay.service.delivery import TaskGroup
 from callrail_relay.service.dispatch import DeliveryResult, deliver
 from tests.service.rig import Rig, open_rig, outcomes, passing_time
@@ -183,6 +184,20 @@ async def test_rate_limit_that_lasts_ends_with_7(tmp_path: Path) -> None:
 
         assert_ends(one, Waiting, 7, "rate limit is reached (429)")
         assert "Sending waits until" in str(one.fault)
+
+
+async def test_used_up_budget_ends_at_once_while_the_account_waits_for_less(tmp_path: Path) -> None:
+    """Both are reasons, and the wait that lasts longer decides."""
+    async with open_rig(tmp_path, limits=Limits(1, 10)) as rig:
+        await rig.accept("First", to=recipient(1))
+        await rig.work(rig.delivery())
+        now, account = rig.clock.now(), Account(id=rig.account_id)
+        waiting = account.waiting(now, now + timedelta(seconds=60), Reason("rate_limited"))
+        await rig.outbox.write(write_account, waiting)
+        [one] = await delivered(rig, await rig.accept("Second", to=recipient(2)))
+
+        assert_ends(one, Waiting, 7, "sending limit for the hour is reached (1 of 1)")
+        assert ["account_waits", "budget"] == [reason.code for reason in one.message.reasons]
 
 
 async def test_unreachable_callrail_ends_with_8_when_the_time_is_over(tmp_path: Path) -> None:
