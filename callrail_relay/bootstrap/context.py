@@ -33,7 +33,6 @@ from callrail_relay.outbox.engine import peek_at_messages, store_file
 LEASE_MARGIN = timedelta(seconds=10)
 read_duration = parse_duration
 sentence = sentences_from(__package__, "words")
-"""A sentence of what this package does or refuses, filled in."""
 
 TERMS = sentence("terms")
 

@@ -17,13 +17,12 @@ from callrail_relay.config.settings import Guards, Settings, nested
 from callrail_relay.domain.events import EventHook, SettingsChanged
 from callrail_relay.errors import NotAllowed, SettingsError
 
+# What a change on the page is used for at once. All else needs a restart.
 AT_ONCE = {
     *(f"guards.{key}" for key in Guards.model_fields),
     *("delivery.max_age", "limits.per_hour", "limits.per_day"),
     *(f"alerts.{key}" for key in ("urls", "waiting", "failures", "budget", "weekly_summary")),
 }
-"""What a change on the page is used for at once. All else needs a restart."""
-
 _FOLLOWED = ("server.public_url", "server.trusted_proxies", "tunnel.")  # by the task that keeps the tunnel
 
 

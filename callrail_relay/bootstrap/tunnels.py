@@ -26,12 +26,10 @@ from callrail_relay.machine import tunnels
 from callrail_relay.machine.notes import write_note
 from callrail_relay.service.public_address import FromInside, TunnelKeeper
 
+# Seconds for a running relay to see the settings, and for an address to lead to it: DNS may take a while.
 TAKEN_UP_WITHIN, REACHED_WITHIN, TAILSCALE_WITHIN = 10.0, 30.0, 240.0
-"""Seconds for a running relay to see the settings, and for an address to lead to it: DNS may take a while."""
-
+# Seconds before the relay asks through a tunnel that starts: else each start would send an alert.
 SETTLES_WITHIN = 15.0
-"""Seconds before the relay asks through a tunnel that starts: else each start would send an alert."""
-
 FAILURES = 10  # times in a row that the program was found failing: it may just be restarting
 _IS_DONE = ("already exists", "already configured to route to your tunnel")
 

@@ -26,9 +26,8 @@ from callrail_relay.network import find_network
 IDLE_CONNECTION = 1.0
 LARGEST_ANSWER = 16 * 1_048_576  # bytes; a page of 250 conversations, each with its recent texts
 
+# Seconds beyond both time-outs for a whole answer; the lease of an attempt ends after twice that.
 MARGIN = 5.0
-"""Seconds beyond both time-outs for a whole answer; the lease of an attempt ends after twice that."""
-
 MOST_PAGES = 200
 REPLY_PAGES = range(1, 11)  # pages of 250 conversations each
 

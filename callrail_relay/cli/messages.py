@@ -202,12 +202,11 @@ def read_since(when: str) -> datetime:
         raise UsageError(f"--since can't read {when!r}; write 2h, 3d, or 2026-11-23T09:00.") from exc
 
 
+# The keys of a message's document; ``segments`` is their number, and ``attempts`` that of all of them.
 EXPORT_HEADER = (
     "id,status,reason,source,recipient,tracking_number,company_id,account_id,text,segments,attempts,"
     "opportunity_id,sender_id,seller_id,seller,team_id,received_at,sent_at,conversation_id\n"
 )
-"""The keys of a message's document; ``segments`` is their number, and ``attempts`` that of all of them."""
-
 EXPORT_COLUMNS = EXPORT_HEADER.strip().split(",")
 
 # Ours: an E.164 number starts with a plus, and no program should have to remove an apostrophe.

@@ -3,4 +3,3 @@
 from callrail_relay.domain import sentences_from
 
 sentence = sentences_from(__package__, "words")
-"""A sentence of this package, filled in."""

@@ -22,8 +22,8 @@ ALL_WITHIN = 20.0
 LARGEST_ANSWER = 1024
 _WORLD = "https://cloudflare-dns.com/dns-query?type=A&name={}"
 
+# OpenSSL's numbers of what is wrong with one; 64 is of an IP address.
 _CERTIFICATE = {10: Trouble.EXPIRED, 62: Trouble.WRONG_NAME, 64: Trouble.WRONG_NAME}
-"""OpenSSL's numbers of what is wrong with one; 64 is of an IP address."""
 
 
 async def fetch(url: str, *, from_outside: bool = False, directly: bool = False) -> Answer:

@@ -16,13 +16,11 @@ from pathlib import Path, PurePath
 
 from callrail_relay.domain import read_table
 
+# Whether a file's mode says who may read it. On Windows its directory does, by its own rules.
 HAS_MODES = os.name == "posix"
-"""Whether a file's mode says who may read it. On Windows its directory does, by its own rules."""
-
 _TABLES = read_table(__package__, "files")
 _REMOTE = re.compile("|".join(f"(?:{one})" for one in _TABLES["remote"]))
-DOUBTFUL = re.compile(_TABLES["doubtful"])
-"""The kinds of mounts that may be network drives or not."""
+DOUBTFUL = re.compile(_TABLES["doubtful"])  # the kinds of mounts that may be network drives or not
 _SYNCED = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in _TABLES["folders"].items()}
 _MARKS: dict[str, str] = _TABLES["marks"]
 

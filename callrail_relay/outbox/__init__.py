@@ -8,4 +8,3 @@ transaction. The other files hold the statements, each with a sentence about wha
 from callrail_relay.domain import sentences_from
 
 sentence = sentences_from(__package__, "words")
-"""A sentence of this package, filled in."""

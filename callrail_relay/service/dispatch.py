@@ -14,8 +14,8 @@ from callrail_relay.service import sentence
 from callrail_relay.service.delivery import TaskGroup
 from callrail_relay.service.operations import Operations
 
+# The shortest time between two looks at the messages; after a long wait it is a twentieth of that.
 LOOK = timedelta(seconds=0.1)
-"""The shortest time between two looks at the messages; after a long wait it is a twentieth of that."""
 
 
 class DeliveryResult(NamedTuple):

@@ -43,8 +43,7 @@ class HealthReport:
         return {"ok": self.exit_code == 0, "checks": [finding.document() for finding in self.findings]}
 
 
-says = sentences_from(__package__, "health")
-"""What a check found, as `doctor` and the dashboard show it."""
+says = sentences_from(__package__, "health")  # what a check found, as `doctor` and the dashboard show it
 
 
 class CheckWarning(RelayError):

@@ -41,27 +41,16 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent.parent / "templates"
 STATIC = Path(__file__).parent.parent / "static"
 
-UTF8_MARK = "\ufeff"
-"""Tells spreadsheets how a file is written."""
-
-LARGEST_FORM = 2_000_000
-"""Bytes of a form of a person who is signed in: a list of 100,000 opt-outs."""
-
+UTF8_MARK = "\ufeff"  # tells spreadsheets how a file is written
+LARGEST_FORM = 2_000_000  # bytes of a form of a person who is signed in: a list of 100,000 opt-outs
+# How old a result of the checks may be: a page shows an older one with its time, and renews it meanwhile.
 FRESH = timedelta(minutes=1)
-"""How old a result of the checks may be: a page shows an older one with its time, and renews it meanwhile."""
-
+# How old a result may be when a person asks to check again: each new one takes requests to CallRail.
 AGAIN = timedelta(seconds=5)
-"""How old a result may be when a person asks to check again: each new one takes requests to CallRail."""
-
-NAMES_LAST = timedelta(minutes=5)
-NAMES_WITHIN = 3.0
-"""How old CallRail's names of numbers may be, and how many seconds a page waits for it to give new ones."""
-
-KEPT = timedelta(days=1)
-"""How old a report on shadow mode may be that a page shows."""
-
-RECENT = timedelta(days=30)
-"""How long after the relay took over pages still lead to the report."""
+NAMES_LAST = timedelta(minutes=5)  # how old CallRail's names of numbers may be
+NAMES_WITHIN = 3.0  # seconds that a page waits for CallRail to give new ones
+KEPT = timedelta(days=1)  # how old a report on shadow mode may be that a page shows
+RECENT = timedelta(days=30)  # how long after the relay took over pages still lead to the report
 
 
 class Examiner(OneTask):

@@ -14,8 +14,7 @@ from callrail_relay.web.dashboard.plots import midnight, plot
 from callrail_relay.web.dashboard.review import grouped
 from callrail_relay.web.dashboard.words import WORDS, say, sentence
 
-SHOWN = 5
-"""Messages that need review on the first page; the others are on their own."""
+SHOWN = 5  # messages that need review on the first page; the others are on their own
 
 
 async def show(visit: Visit) -> Response:

@@ -14,8 +14,8 @@ from callrail_relay.sentences import clock_time
 from callrail_relay.web.dashboard.words import say
 
 BARS = {"24h": 24, "7d": 7, "30d": 30}
+# From the bottom of a bar to its top; what is being sent counts as queued.
 SERIES = (Status.SENT, Status.QUEUED, Status.HELD, Status.UNKNOWN, *ENDED[1:])
-"""From the bottom of a bar to its top; what is being sent counts as queued."""
 
 
 class Bar(NamedTuple):

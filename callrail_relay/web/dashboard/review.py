@@ -14,11 +14,8 @@ from callrail_relay.web.dashboard.frame import Visit, own_address
 from callrail_relay.web.dashboard.verbs import VERBS, Verb, codes, in_bulk, is_out
 from callrail_relay.web.dashboard.words import WORDS, say
 
-SHOWN = 60
-"""Rows of one kind that the page shows at most."""
-
-MOST_UNTYPED = 10
-"""A decision on more texts wants their number typed."""
+SHOWN = 60  # rows of one kind that the page shows at most
+MOST_UNTYPED = 10  # a decision on more texts wants their number typed
 
 
 Group = list[MessageSummary]  # texts with one wording that wait for the same reason, newest first

@@ -10,8 +10,8 @@ from callrail_relay.domain.message import Verb as Decided
 from callrail_relay.domain.views import MessageSummary
 from callrail_relay.web.dashboard.words import WORDS
 
+# How long nothing is sent after a click that sends; the store keeps it, and until then it can be undone.
 UNDO_TIME = timedelta(seconds=8)
-"""How long nothing is sent after a click that sends; the store keeps it, and until then it can be undone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ MARK_SENT = _verb(Decided.MARK_SENT, Status.UNKNOWN)
 CANCEL = _verb(Decided.CANCEL, *CANCELLABLE)
 OPT_OUT = _verb("opt-out", Status.HELD)
 VERBS = {verb.name: verb for verb in (APPROVE, OPT_OUT, RESEND, MARK_SENT, REMAP, CANCEL)}
+# Reasons beside which *Send anyway* is never the button that stands out.
 DOUBTFUL = {"merge_tag", "mass_text", "bulk", "maybe_opted_out", "opt_out", "restored"}
-"""Reasons beside which *Send anyway* is never the button that stands out."""
 
 
 def codes(text: MessageSummary) -> set[str]:
