@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sqlite3
 from collections.abc import Generator
 from pathlib import Path
@@ -27,6 +28,8 @@ close_outside_network()
 keep_certificates()
 keep_commands()
 share_compiled_statements()
+# A shell's background job ignores Ctrl-C, and so would every program that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # A test that wants a keyring brings one: this process would find MemoryKeyring, or a developer's own.
 keyring.set_keyring(fail.Keyring())  # type: ignore[no-untyped-call]  # keyring has no annotation there
 

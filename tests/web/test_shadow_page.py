@@ -53,7 +53,7 @@ async def test_a_fault_of_the_program_is_no_comparison(
 ) -> None:
     async with visiting(tmp_path) as (rig, visitor):
         await rig.outbox.write(shadow.start, OLD)
-        monkeypatch.setattr(service_shadow, "compare", {}.__getitem__)
+        monkeypatch.setattr(service_shadow.shadow, "compare", {}.__getitem__)
         shown = (await visitor.post("/shadow", back="/shadow")).text
         assert "Compared." not in shown
         assert "an internal error (TypeError)" in shown
