@@ -118,7 +118,8 @@ def find_page(tx: Transaction, query: sa.Select[Any], wanted: MessageFilter) -> 
     end = min(wanted.before or _END, _END if wanted.until is None else _end(tx, wanted.until))
     begin = first
     if (wanted.words or wanted.name) and not (wanted.recipient or wanted.opportunity_id):
-        begin = max(first, min(end, _last_seq(tx) + 1) - LOOKED_THROUGH)
+        last = tx.scalar(sa.select(sa.func.max(messages.c.seq))) or 0
+        begin = max(first, min(end, last + 1) - LOOKED_THROUGH)
     query = query.where(messages.c.seq >= begin, messages.c.seq < end, *_conditions(tx, wanted))
     query = query.limit(wanted.limit + 1 if wanted.limit else None)
     # One status at a time, because only then an index has them in the page's order. With a narrow condition,
@@ -149,10 +150,6 @@ def _end(tx: Transaction, until: datetime) -> int:
     before = sa.select(messages.c.seq).where(messages.c.received_at < until)
     newest = before.order_by(messages.c.received_at.desc(), messages.c.seq.desc()).limit(1)
     return (tx.scalar(newest) or 0) + 1
-
-
-def _last_seq(tx: Transaction) -> int:
-    return tx.scalar(sa.select(sa.func.max(messages.c.seq))) or 0
 
 
 def _conditions(tx: Transaction, wanted: MessageFilter) -> Iterator[Condition]:
