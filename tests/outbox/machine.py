@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from callrail_relay.domain.account import DAY, HOUR, Limits
-from callrail_relay.domain.delivery import Claim, ClaimResult, RecordResult
+from callrail_relay.domain.delivery import Claim, ClaimResult
+from callrail_relay.domain.events import AttemptFinished
 from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.mapper import MappingPolicy, RawSubmission
 from callrail_relay.domain.message import CANCELLABLE, Actor, Status
@@ -56,7 +57,7 @@ from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import accounts, attempts, messages, metadata, segments
 from callrail_relay.outbox.tables import opt_outs as opt_out_table
 from tests.outbox.requests import make_mapper
-from tests.outbox.worker import accept_one, words
+from tests.outbox.worker import accept_one, told, words
 from tests.support.clock import START, ManualClock
 from tests.support.factories import (
     ACCOUNT,
@@ -587,7 +588,8 @@ class RelayMachine(RuleBasedStateMachine):
                 lookups=self.lookups,
             )
         )
-        assert all(one.outcome.kind is OutcomeKind.UNKNOWN for one in settled)
+        finished = [one for one in settled if isinstance(one, AttemptFinished)]
+        assert all(one.outcome is OutcomeKind.UNKNOWN for one in finished)
         self.stored = self.bench.read()
 
     def _claim(self, node: str, most: int) -> ClaimResult:
@@ -665,7 +667,7 @@ class RelayMachine(RuleBasedStateMachine):
                 lookups=self.lookups,
             )
         )
-        assert open_before == [isinstance(one, RecordResult) for one in recorded]
+        assert open_before == ["attempt_finished" in told(one) for one in recorded]
 
     def _reach(self, flight: Flight) -> None:
         """CallRail takes the text, unless its client has given up by now."""
