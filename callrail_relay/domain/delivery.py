@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from callrail_relay.domain.account import Account, Limits, Window
+from callrail_relay.domain.events import MessageHeld
 from callrail_relay.domain.guards import GuardPolicy
-from callrail_relay.domain.message import Reason, Status
+from callrail_relay.domain.message import Status
 from callrail_relay.domain.routing import Route
 
 
@@ -41,16 +42,10 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    message_id: str
-    reasons: tuple[Reason, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimResult:
     claims: tuple[Claim, ...] = ()
     wake_at: datetime | None = None  # when something may be claimed next; None if only news decides
-    held: tuple[Held, ...] = ()
+    held: tuple[MessageHeld, ...] = ()
 
 
 UNDONE = (Status.HELD, Status.QUEUED, Status.SENDING, Status.UNKNOWN)  # the ones that still need work

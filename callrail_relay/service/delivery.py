@@ -109,9 +109,7 @@ class Delivery(PeriodicTask):
             # It may be in the store all the same: the connection may have broken after the commit.
             self._unsure = True
             raise
-        for held in result.held:
-            codes = tuple(reason.code for reason in held.reasons)
-            self.hook(events.MessageHeld(message_id=held.message_id, reasons=codes))
+        self._tell(result.held)
         for claim in result.claims:
             self._sending += 1
             self._open.add(claim.attempt_id)

@@ -618,7 +618,7 @@ class RelayMachine(RuleBasedStateMachine):
         thorough = self.bench.run(self.outbox.write(store_claim.claim, node, POLICY))
         assert not thorough.claims
         # That a text is too old by now is asked when there is room for it.
-        assert {"too_old"} >= {reason.code for held in thorough.held for reason in held.reasons}
+        assert {"too_old"} >= {code for held in thorough.held for code in held.reasons}
         if thorough.wake_at is not None:
             assert result.wake_at is not None
             closed_until = last_of(closed_until, self.clock.now() + LOOK_AGAIN if result.claims else None)
