@@ -49,7 +49,7 @@ from callrail_relay.domain.reconcile import (
 from callrail_relay.domain.routing import RouteRule, Routes
 from callrail_relay.outbox import claim as store_claim
 from callrail_relay.outbox import decisions, lookups, opt_outs, record
-from callrail_relay.outbox.accept import Stored as Answer
+from callrail_relay.outbox.accept import Receipt
 from callrail_relay.outbox.claim import LOOK_AGAIN
 from callrail_relay.outbox.columns import EPOCH
 from callrail_relay.outbox.rows import last_of
@@ -412,13 +412,12 @@ class RelayMachine(RuleBasedStateMachine):
         """All at the same time."""
         raws = [make_raw(key, text) for key, text in texts]
 
-        async def take_all() -> list[Answer]:
+        async def take_all() -> list[Receipt]:
             return await asyncio.gather(*(self.outbox.accept(MAPPER(raw)) for raw in raws))
 
-        for raw, accepted in zip(raws, self.bench.run(take_all()), strict=True):
+        for raw, receipt in zip(raws, self.bench.run(take_all()), strict=True):
             self.arrived.append(raw.id)
-            if isinstance(accepted, list):
-                self.accepted += [one.message_id for one in accepted]
+            self.accepted += [one.message_id for one in receipt.accepted]
 
     @rule(index=INDEX, word=st.sampled_from(["cancel", "approve", *("resend", "mark sent") * 2]))
     def somebody_decides(self, index: int, word: str) -> None:

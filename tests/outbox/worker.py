@@ -123,9 +123,7 @@ async def put(outbox: Store, text: str, *, to: str = RECIPIENT, account_id: str 
 
 async def accept_one(outbox: Store, submission: NewSubmission) -> list[Accepted]:
     """Store a submission that its sender does not repeat."""
-    accepted = await outbox.accept(submission)
-    assert isinstance(accepted, list)
-    return accepted
+    return list((await outbox.accept(submission)).accepted)
 
 
 async def put_message(outbox: Store, message: NewMessage) -> str:
