@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from callrail_relay.domain.events import AccountPaused, AccountWaits, Event
 from callrail_relay.domain.message import Reason
 from callrail_relay.domain.outcome import Usage
 
@@ -112,6 +113,17 @@ class Account:
         if self.wait_until is not None and until <= self.wait_until:
             return self
         return replace(self, wait_until=until, wait_reason=reason)
+
+    def news(self, before: "Account") -> list[Event]:
+        """Return what is to be told of the account since it was like *before*."""
+        told: list[Event] = []
+        if self.paused_since is not None and before.paused_since is None:
+            reason = self.paused_reason.code if self.paused_reason else ""
+            told.append(AccountPaused(account_id=self.id, reason=reason))
+        if self.wait_until is not None and self.wait_until != before.wait_until:
+            reason = self.wait_reason.code if self.wait_reason else ""
+            told.append(AccountWaits(account_id=self.id, until=self.wait_until, reason=reason))
+        return told
 
     def strikes_before(self, now: datetime) -> int:
         """Return the strikes before the current wait, if there is one."""

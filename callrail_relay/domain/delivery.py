@@ -1,14 +1,13 @@
 """What a claim takes and returns, and the status of each account and of the whole store."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from callrail_relay.domain.account import Account, Limits, Window
-from callrail_relay.domain.events import MessageEvent
+from callrail_relay.domain.events import MessageHeld
 from callrail_relay.domain.guards import GuardPolicy
-from callrail_relay.domain.message import Reason, Status
-from callrail_relay.domain.outcome import Outcome
+from callrail_relay.domain.message import Status
 from callrail_relay.domain.routing import Route
 
 
@@ -20,18 +19,6 @@ class AccountStatus:
     pending: int
     drains_at: datetime | None
     foreign: bool = False  # texts wait for it, but it isn't in the settings, so none is sent
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordResult:
-    message_id: str
-    account_before: Account
-    account: Account
-    position: int
-    outcome: Outcome
-    status: Status
-    twice: bool = False  # CallRail accepted the text more than once
-    news: Sequence[MessageEvent] = ()  # of what CallRail's earlier webhook settled: this text or one like it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,16 +42,10 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    message_id: str
-    reasons: tuple[Reason, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimResult:
     claims: tuple[Claim, ...] = ()
     wake_at: datetime | None = None  # when something may be claimed next; None if only news decides
-    held: tuple[Held, ...] = ()
+    held: tuple[MessageHeld, ...] = ()
 
 
 UNDONE = (Status.HELD, Status.QUEUED, Status.SENDING, Status.UNKNOWN)  # the ones that still need work

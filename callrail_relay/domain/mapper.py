@@ -220,11 +220,6 @@ class Accepted:
     duplicate_of: str | None = None  # the same text, because of which this one was left out
 
 
-@dataclass(frozen=True, slots=True)
-class Repeated:
-    submission_id: str  # of the first one
-
-
 def map_stored(stored: StoredSubmission, policy: MappingPolicy, now: datetime) -> list[MappedText]:
     if stored.source is Source.SEND:  # what can't be mapped there is never stored
         return []

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from callrail_relay.domain import guards
 from callrail_relay.domain.guards import similarity_words
-from callrail_relay.domain.mapper import Accepted, NewMessage, NewSubmission, Repeated
+from callrail_relay.domain.mapper import Accepted, NewMessage, NewSubmission
 from callrail_relay.domain.message import Source, Status
 from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.shadow import PassOn
@@ -24,16 +24,17 @@ from callrail_relay.outbox.transaction import Transaction
 KEY_LASTS = timedelta(hours=24)  # later, the same key is taken for a fixed header, not for a repeat
 
 
-@dataclass(frozen=True, slots=True)
-class InShadow:
-    accepted: list[Accepted]
-    pass_on: PassOn | None  # None while earlier requests are in front of it
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What became of a submission. A ping has no messages; a repeated one has the first one's id."""
+
+    submission_id: str
+    accepted: Sequence[Accepted] = ()
+    in_shadow: bool = False
+    pass_on: PassOn | None = None  # the request, if it's to be passed on to the old URL at once
 
 
-Stored = list[Accepted] | Repeated | InShadow  # the result of storing a submission
-
-
-def store(tx: Transaction, awaited: Callable[[], Sequence[NewSubmission]]) -> list[Stored]:
+def store(tx: Transaction, awaited: Callable[[], Sequence[NewSubmission]]) -> list[Receipt]:
     """
     Store the submissions that weren't stored before under the same key, all or none of them.
 
@@ -42,33 +43,39 @@ def store(tx: Transaction, awaited: Callable[[], Sequence[NewSubmission]]) -> li
     """
     mode = shadow.lock_shadow(tx)
     batch = awaited()
-    repeated = _repeated(tx, batch)
-    new = [one for one, again in zip(batch, repeated, strict=True) if not again]
-    accepted = iter(_accept(tx, new, in_shadow=mode.is_on))
-    if not mode.is_on or mode.forward_to is None:
-        return [again or next(accepted) for again in repeated]
-    passing = iter(shadow.add(tx, new, mode.forward_to))
-    return [again or InShadow(next(accepted), next(passing)) for again in repeated]
+    ids = _first_ids(tx, batch)
+    new = [one for one, id_ in zip(batch, ids, strict=True) if one.id == id_]
+    accepted = _accept(tx, new, in_shadow=mode.is_on)
+    passing: list[PassOn | None] = [None] * len(new)
+    if mode.is_on and mode.forward_to is not None:
+        passing = shadow.add(tx, new, mode.forward_to)
+    stored = (
+        Receipt(submission_id=one.id, accepted=texts, in_shadow=mode.is_on, pass_on=pass_on)
+        for one, texts, pass_on in zip(new, accepted, passing, strict=True)
+    )
+    return [
+        next(stored) if one.id == id_ else Receipt(submission_id=id_)
+        for one, id_ in zip(batch, ids, strict=True)
+    ]
 
 
-def _repeated(tx: Transaction, batch: Sequence[NewSubmission]) -> list[Repeated | None]:
+def _first_ids(tx: Transaction, batch: Sequence[NewSubmission]) -> list[str]:
     """
-    Find submissions that were stored before under the same key, and claim the keys of the rest.
+    Return by what id each was first stored under its key; claim the keys of those that are new.
 
     If two nodes store the same request at once, the second one waits here until the first commits. Keys are
     claimed in one order and before any account is locked, so nodes can't deadlock.
     """
     new = {one.repeat_key: one.id for one in reversed(batch) if one.repeat_key is not None}
     if not new:
-        return [None] * len(batch)
+        return [one.id for one in batch]
     rows = [{"digest": key, "submission_id": new[key]} for key in sorted(new)]
     tx.execute(tx.insert_into(repeat_keys).on_conflict_do_nothing(), rows)
     known = {}
     for key, id_, received_at in tx.execute(_OF_KEYS, {"keys": list(new)}).all():
         is_old = received_at is not None and received_at <= tx.now - KEY_LASTS
         known[key] = _take_over(tx, key, id_, new[key]) if is_old else id_
-    ids = (one.id if one.repeat_key is None else known[one.repeat_key] for one in batch)
-    return [None if id_ == one.id else Repeated(id_) for id_, one in zip(ids, batch, strict=True)]
+    return [one.id if one.repeat_key is None else known[one.repeat_key] for one in batch]
 
 
 def _take_over(tx: Transaction, key: bytes, old: str, new: str) -> str:

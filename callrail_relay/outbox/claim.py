@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from callrail_relay.domain import guards
 from callrail_relay.domain.account import Account
-from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, Held
+from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult
+from callrail_relay.domain.events import MessageHeld
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.segmentation import split_text
 from callrail_relay.outbox.budget import read_windows, used, windows_since
@@ -110,7 +111,7 @@ class _Batch:
     most: int
     begun: list[_Begun] = field(default_factory=list)  # not written yet
     claims: list[Claim] = field(default_factory=list)
-    held: list[Held] = field(default_factory=list)
+    held: list[MessageHeld] = field(default_factory=list)
     # Not examined now: accounts that another node has locked, and when the next one is due.
     locked: list[str] = field(default_factory=list)
     next_due: datetime | None = None
@@ -124,7 +125,8 @@ class _Batch:
         reasons = (*row.reasons, *verdict.holds)
         held = {"status": Status.HELD, "release_at": verdict.release_at, "reasons": reasons}
         self.tx.change(messages, row.seq, **held)
-        self.held.append(Held(message_id=row.id, reasons=verdict.holds))
+        codes = tuple(reason.code for reason in verdict.holds)
+        self.held.append(MessageHeld(message_id=row.id, reasons=codes))
 
     def write(self) -> None:
         """Mark the first waiting segments of what was begun as sending, and insert their attempts."""

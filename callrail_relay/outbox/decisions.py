@@ -17,7 +17,7 @@ from callrail_relay.domain.reconcile import AUDIT_AFTER
 from callrail_relay.outbox.accept import ensure_account, mapped_columns, read_recent
 from callrail_relay.outbox.columns import Condition
 from callrail_relay.outbox.lookups import is_restored, requeue, settle_as_sent
-from callrail_relay.outbox.opt_outs import read_opt_outs, settle_possible_opt_out
+from callrail_relay.outbox.opt_outs import ask_about, read_opt_outs, settle_possible_opt_out
 from callrail_relay.outbox.rows import (
     change_account,
     from_row,
@@ -33,7 +33,6 @@ from callrail_relay.outbox.tables import (
     decisions,
     is_open,
     messages,
-    possible_opt_outs,
     segments,
     submissions,
 )
@@ -172,11 +171,9 @@ def undo(tx: Transaction, message_id: str, batch: str, actor: Actor = ANONYMOUS)
         next_lookup_at, blocks_until = map(_instant, instants)
         tx.change(attempts, id_, next_lookup_at=next_lookup_at, blocks_until=blocks_until)
     if (reply := before.pop("reply")) is not None:
-        said = {"words": reply[0], "written_at": _instant(reply[1])}
-        pair = {"tracking_number": row.tracking_number, "recipient": row.recipient}
-        # A newer reply stays.
-        again = tx.insert_into(possible_opt_outs).values(said | pair)
-        tx.execute(again.on_conflict_do_nothing())
+        # A newer one stays.
+        asked = PossibleOptOut(words=reply[0], written_at=datetime.fromisoformat(reply[1]))
+        ask_about(tx, row.tracking_number, row.recipient, asked)
     before["reasons"] = tuple(Reason(**reason) for reason in before["reasons"])
     before |= {name: _instant(before[name]) for name in ("not_before", "release_at")}
     before["fingerprint"] = before["fingerprint"] and bytes.fromhex(before["fingerprint"])

@@ -1,7 +1,7 @@
 """Records the outcomes of attempts, and settles those that no process finished."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
@@ -11,8 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from callrail_relay.domain.account import Account
-from callrail_relay.domain.delivery import RecordResult
-from callrail_relay.domain.events import LateResult, MessageEvent
+from callrail_relay.domain.events import AttemptFinished, Event, LateResult, MessageEvent, SentTwice
 from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.opt_outs import Origin
 from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Rejected, Sent, Unknown, Usage
@@ -43,14 +42,15 @@ STOPPED = "the relay stopped, or lost its connection, while the text was being s
 
 def record(
     tx: Transaction, outcomes: Mapping[int, Outcome], *, random: Random, lookups: LookupPolicy | None = None
-) -> list[RecordResult | list[MessageEvent]]:
+) -> list[list[Event]]:
     """
-    Settle attempts, each once: outcome, segment, message and account change together.
+    Settle attempts, each once: outcome, segment, message and account change together. Return the events of
+    each.
 
     One that is settled already, for example because its lease ran out, isn't settled again: a late result
-    only shows that an unknown text was sent, and changes nothing else. What is to be told of it is returned.
+    only shows that an unknown text was sent, and changes nothing else.
     """
-    results: dict[int, RecordResult | list[MessageEvent]] = {}
+    results: dict[int, list[Event]] = {}
     # Some at a time, since databases limit the parameters of a statement.
     while left := dict(islice((one for one in outcomes.items() if one[0] not in results), AT_ONCE)):
         batch = _Batch(tx, random, lookups)
@@ -152,8 +152,9 @@ class _Batch:
     _freed: Counter[str] = field(default_factory=Counter)  # attempts that used no budget after all
     _changes: dict[sa.Table, list[Values]] = field(default_factory=lambda: defaultdict(list))
     _failed: list[Values] = field(default_factory=list)  # messages whose other segments aren't sent
-    _decided: list[tuple[Row, Outcome, Consequence, RecordResult]] = field(default_factory=list)
+    _decided: list[tuple[Row, Outcome, Consequence, Account]] = field(default_factory=list)
     _late: list[tuple[Row, Outcome]] = field(default_factory=list)
+    _told: dict[int, list[Event]] = field(default_factory=dict)  # by attempt
 
     def add(self, known: Row, outcome: Outcome) -> None:
         """Decide what follows from an outcome, given those that were added before."""
@@ -177,7 +178,8 @@ class _Batch:
         elif not isinstance(outcome, Sent) and known.whole_arrived:
             consequence = replace(consequence, segment=Status.CANCELLED, cut_to=None, reasons=())
         self._freed[id_] += not consequence.costs_budget
-        after = self._accounts[id_] = self._corrected(known, outcome, consequence)
+        consequence = replace(consequence, account=self._corrected(known, outcome, consequence))
+        self._accounts[id_] = consequence.account
         others = known.others.split()
         # A segment that was refused for its length is replaced by shorter ones.
         own = [consequence.segment] if consequence.cut_to is None else [Status.CANCELLED, Status.QUEUED]
@@ -187,19 +189,21 @@ class _Batch:
         twice = isinstance(outcome, Sent) and (
             known.sent_before or known.whole_arrived or known.piece_arrived
         )
-        result = RecordResult(
+        self._decided.append((known, outcome, consequence, before))
+        finished = AttemptFinished(
             message_id=known.message_id,
-            account_before=before,
-            account=after,
+            account_id=id_,
             position=known.position,
-            outcome=outcome,
+            outcome=outcome.kind,
+            http_status=outcome.http_status,
             status=status,
-            twice=twice,
         )
-        self._decided.append((known, outcome, consequence, result))
+        self._told[known.attempt_id] = [finished]
+        if twice:
+            self._told[known.attempt_id].append(SentTwice(message_id=known.message_id))
         self._changes[attempts].append(self._attempt(known, outcome, consequence))
         self._changes[segments].append({"of": known.segment_id, "status": own[0]})
-        self._changes[messages].append(self._message(known, outcome, consequence, result))
+        self._changes[messages].append(self._message(known, outcome, consequence, status, twice=twice))
         if status is Status.FAILED and Status.QUEUED in others:
             self._failed.append({"of": known.message_seq})
 
@@ -233,7 +237,7 @@ class _Batch:
         }
 
     def _message(
-        self, known: Row, outcome: Outcome, consequence: Consequence, result: RecordResult
+        self, known: Row, outcome: Outcome, consequence: Consequence, status: Status, *, twice: bool
     ) -> Values:
         reasons = known.reasons
         if consequence.reasons:
@@ -245,16 +249,16 @@ class _Batch:
         conversation = outcome if isinstance(outcome, Sent) else known
         return {
             "of": known.message_seq,
-            "status": result.status,
-            "reasons": flagged_twice(reasons) if result.twice else reasons,
+            "status": status,
+            "reasons": flagged_twice(reasons) if twice else reasons,
             "cut_to": consequence.cut_to or known.cut_to,
-            "sent_at": self.tx.now if result.status is Status.SENT else known.sent_at,
+            "sent_at": self.tx.now if status is Status.SENT else known.sent_at,
             "conversation_id": conversation.conversation_id,
             "thread_id": conversation.thread_id,
         }
 
-    def write(self) -> dict[int, RecordResult | list[MessageEvent]]:
-        """Write what was decided, then what follows from it elsewhere; return what became of each attempt."""
+    def write(self) -> dict[int, list[Event]]:
+        """Write what was decided, then what follows from it elsewhere; return the events of each attempt."""
         tx = self.tx
         for table, changes in self._changes.items():
             tx.change_each(table, changes)
@@ -265,17 +269,14 @@ class _Batch:
             for id_, one in self._accounts.items()
         ]
         tx.change_each(accounts, written)
-        results: dict[int, RecordResult | list[MessageEvent]] = {
-            known.attempt_id: self._follow(known, outcome, consequence, result)
-            for known, outcome, consequence, result in self._decided
-        }
+        for known, outcome, consequence, before in self._decided:
+            news = self._follow(known, outcome, consequence)
+            self._told[known.attempt_id] += [*news, *consequence.account.news(before)]
         for known, outcome in self._late:
-            results[known.attempt_id] = self._settle_late(known, outcome)
-        return results
+            self._told[known.attempt_id] = [*self._settle_late(known, outcome)]
+        return self._told
 
-    def _follow(
-        self, known: Row, outcome: Outcome, consequence: Consequence, result: RecordResult
-    ) -> RecordResult:
+    def _follow(self, known: Row, outcome: Outcome, consequence: Consequence) -> list[MessageEvent]:
         """Apply what an outcome changes beside its own segment, message and account."""
         tx = self.tx
         if consequence.cut_to is not None:
@@ -286,9 +287,7 @@ class _Batch:
             detail = outcome.detail if isinstance(outcome, Rejected) else ""
             words = f"CallRail said: {detail}"
             add_opt_out(tx, known.tracking_number, known.recipient, words, Origin.REFUSAL)
-        if not known.is_reported:
-            return result
-        return replace(result, news=after_outcome(tx, known.attempt_id, outcome))
+        return after_outcome(tx, known.attempt_id, outcome) if known.is_reported else []
 
     def _settle_late(self, known: Row, outcome: Outcome) -> list[MessageEvent]:
         """Use the result of an attempt that was already given up."""
@@ -302,31 +301,31 @@ class _Batch:
 
 def settle_abandoned(
     tx: Transaction, *, node: str | None = None, random: Random, lookups: LookupPolicy | None = None
-) -> list[RecordResult]:
+) -> list[Event]:
     """Settle attempts whose lease ran out as unknown; with *node*, which is just starting, all of its own."""
     abandoned = attempts.c.lease_until <= tx.now
     if node is not None:
         look_at_all(tx)
         abandoned = sa.or_(abandoned, attempts.c.node == node)
-    unknown = dict.fromkeys(_open_attempts(tx, abandoned), Unknown(STOPPED, own_fault=True))
-    results = record(tx, unknown, random=random, lookups=lookups)
-    return [one for one in results if isinstance(one, RecordResult)]
+    return _settle(tx, abandoned, Unknown(STOPPED, own_fault=True), random, lookups)
 
 
 def settle_unsent(
     tx: Transaction, node: str, known: frozenset[int], outcome: NotSent, *, random: Random
-) -> list[RecordResult]:
+) -> list[Event]:
     """Record *outcome* for every open attempt of *node* except the *known* ones."""
-    open_ = _open_attempts(tx, attempts.c.node == node)
-    unsent = {id_: outcome for id_ in open_ if id_ not in known}
-    results = record(tx, unsent, random=random)
-    return [one for one in results if isinstance(one, RecordResult)]
+    return _settle(tx, sa.and_(attempts.c.node == node, attempts.c.id.not_in(known)), outcome, random)
 
 
-def _open_attempts(tx: Transaction, which: Condition) -> Sequence[int]:
-    # By account first: locks are taken in one order everywhere.
+def _settle(
+    tx: Transaction, which: Condition, outcome: Outcome, random: Random, lookups: LookupPolicy | None = None
+) -> list[Event]:
+    """Record *outcome* for these open attempts; nothing is told of those that another node settles first."""
     query = sa.select(attempts.c.id).where(attempts.c.finished_at.is_(None), which)
-    return tx.scalars(query.order_by(attempts.c.account_id, attempts.c.id)).all()
+    # By account first: locks are taken in one order everywhere.
+    open_ = tx.scalars(query.order_by(attempts.c.account_id, attempts.c.id)).all()
+    recorded = record(tx, dict.fromkeys(open_, outcome), random=random, lookups=lookups)
+    return [event for told in recorded for event in told if not isinstance(event, LateResult)]
 
 
 def next_lease_end(tx: Transaction) -> datetime | None:

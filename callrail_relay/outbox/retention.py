@@ -51,17 +51,16 @@ def _retire_submissions(tx: Transaction, before: datetime, most: int) -> int:
     if not ids:
         return 0
     # Whatever their status: the index by status covers nearly all messages.
-    of_them = sa.select(messages.c.seq).where(messages.c.submission_id.in_(ids)).order_by(messages.c.seq)
-    tx.scalars(of_them.with_for_update()).all()
+    of_them = sa.select(messages).where(messages.c.submission_id.in_(ids)).order_by(messages.c.seq)
+    locked = tx.execute(of_them.with_for_update()).all()
     # Asked again with the rows locked: a text that is resent meanwhile keeps its words.
     ids = tx.scalars(sa.select(submissions.c.id).where(submissions.c.id.in_(ids), ~goes_on)).all()
-    of_them = sa.select(messages.c.seq, messages.c.reasons).where(messages.c.submission_id.in_(ids))
-    rows = tx.execute(of_them).all()
+    rows = [row for row in locked if row.submission_id in ids]
     nothing = {"recipient": None, "text": None, "seller": None, "fingerprint": None}
-    for seq, reasons in rows:
+    for row in rows:
         # Some show what a person typed.
-        kept = [reason.without_typed() for reason in reasons]
-        tx.change(messages, seq, reasons=kept, **nothing)
+        kept = [reason.without_typed() for reason in row.reasons]
+        tx.change(messages, row.seq, reasons=kept, **nothing)
     seqs = [row.seq for row in rows]
     of_these = segments.c.message_seq.in_(seqs)
     of_attempts = attempts.c.segment_id.in_(sa.select(segments.c.id).where(of_these))

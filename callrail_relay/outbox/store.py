@@ -20,7 +20,7 @@ from callrail_relay.domain.health import Node, Running
 from callrail_relay.domain.mapper import NewSubmission
 from callrail_relay.errors import AlreadyRunning, Unavailable
 from callrail_relay.outbox import accept, presence, sentence, times
-from callrail_relay.outbox.accept import Stored
+from callrail_relay.outbox.accept import Receipt
 from callrail_relay.outbox.engine import (
     close_to_others,
     describe,
@@ -168,9 +168,9 @@ class Store:
         [result] = await self._in_thread(self._writers, self._writing, works, keep=False)
         return result  # type: ignore[no-any-return]  # the statement's result
 
-    async def accept(self, submission: NewSubmission) -> Stored:
+    async def accept(self, submission: NewSubmission) -> Receipt:
         """
-        Store a submission; when this returns, it's on disk. One that came before under its key is Repeated.
+        Store a submission; when this returns, it's on disk. One that came before under its key isn't stored.
 
         Submissions that arrive during a commit share the next one. Raises Unavailable if the database doesn't
         answer within ANSWER_IN seconds; then it may be stored all the same.
@@ -183,7 +183,7 @@ class Store:
         finally:
             timer.cancel()
 
-    def _give_up(self, stored: "asyncio.Future[Stored]") -> None:
+    def _give_up(self, stored: "asyncio.Future[Receipt]") -> None:
         if not stored.done():
             stored.set_exception(self._silent())
 
@@ -289,7 +289,7 @@ class Store:
 _Work = Callable[[Transaction], Any]
 _Transact = Callable[[Sequence[_Work]], Awaitable[list[Any]]]
 _Waiting = tuple[_Work, "asyncio.Future[Any]"]
-_Arriving = tuple[NewSubmission, "asyncio.Future[Stored]"]
+_Arriving = tuple[NewSubmission, "asyncio.Future[Receipt]"]
 
 
 class _SharedCommits:
@@ -309,9 +309,9 @@ class _SharedCommits:
         self._waiting: list[_Waiting] = []
         self._committing: asyncio.Task[None] | None = None
 
-    def store(self, submission: NewSubmission) -> "asyncio.Future[Stored]":
+    def store(self, submission: NewSubmission) -> "asyncio.Future[Receipt]":
         """Store a submission; nothing is stored if the caller ends the future before its commit begins."""
-        stored: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
+        stored: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self._arriving.append((submission, stored))
         self._begin()
         return stored

@@ -1,7 +1,7 @@
 """Sends what is due, until it's stopped."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from random import Random
 
 from callrail_relay.clock import others_turn
 from callrail_relay.domain import events
-from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, RecordResult
+from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult
 from callrail_relay.domain.outcome import NotSent, Outcome, Refusal, Rejected, Unknown, Unsendable
 from callrail_relay.domain.phone import mask_all
 from callrail_relay.domain.reconcile import LookupPolicy
@@ -31,7 +31,7 @@ STALE = timedelta(seconds=5)
 NEVER_LEFT = NotSent("the database didn't answer in time, so the text was not sent.", own_fault=True)
 
 Send = Callable[[Route, str, str], Awaitable[Outcome]]  # sends one segment; called once per attempt
-Recorded = RecordResult | list[events.MessageEvent]
+Recorded = list[events.Event] | Exception  # what is to be told of an attempt
 
 
 @dataclass(eq=False)
@@ -62,7 +62,7 @@ class Delivery(PeriodicTask):
         self._unsure = False
         self._followed = False  # another policy, by which an account may be due earlier
         self._ended: dict[int, Outcome] = {}  # outcomes to record, by attempt
-        self._recorded: dict[int, Recorded | Exception] = {}
+        self._recorded: dict[int, Recorded] = {}
         self._recording = asyncio.Lock()
         self._leases_checked_at: float | None = None
         self._lease_ends_at: datetime | None = None
@@ -109,9 +109,7 @@ class Delivery(PeriodicTask):
             # It may be in the store all the same: the connection may have broken after the commit.
             self._unsure = True
             raise
-        for held in result.held:
-            codes = tuple(reason.code for reason in held.reasons)
-            self.hook(events.MessageHeld(message_id=held.message_id, reasons=codes))
+        self._tell(result.held)
         for claim in result.claims:
             self._sending += 1
             self._open.add(claim.attempt_id)
@@ -132,11 +130,7 @@ class Delivery(PeriodicTask):
             return
         node, lookups = self.node if checked_at is None else None, self.lookups
         settle = partial(record.settle_abandoned, node=node, random=self.random, lookups=lookups)
-        abandoned = await self.store.write(settle)
-        for recorded in abandoned:
-            self._report_finished(recorded)
-        if abandoned:
-            self.unsettled()
+        self._tell(await self.store.write(settle))
         await self.store.write(store_claim.take_up_forgotten)
         self._leases_checked_at = now
         self._lease_ends_at = await self.store.read(record.next_lease_end)
@@ -146,10 +140,9 @@ class Delivery(PeriodicTask):
         if not self._unsure:
             return
         settle = partial(record.settle_unsent, random=self.random)
-        recorded = await self.store.write(settle, self.node, frozenset(self._open), NEVER_LEFT)
+        news = await self.store.write(settle, self.node, frozenset(self._open), NEVER_LEFT)
         self._unsure = False
-        for one in recorded:
-            self._report_finished(one)
+        self._tell(news)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
@@ -168,14 +161,10 @@ class Delivery(PeriodicTask):
             outcome = NEVER_LEFT if stale else await self._send(claim)
         finally:
             self._sending -= 1
-        recorded = await self._record(claim, outcome)
+        news = await self._record(claim, outcome)
         # Only now: what was sent and couldn't be recorded must never be taken as unsent.
         self._open.discard(claim.attempt_id)
-        if isinstance(recorded, RecordResult):
-            self._report(recorded)
-        else:
-            for event in recorded:
-                self.hook(event)
+        self._tell(news)
 
     async def _send(self, claim: Claim) -> Outcome:
         try:
@@ -186,7 +175,7 @@ class Delivery(PeriodicTask):
         except Exception as error:  # noqa: BLE001 - our own error says nothing about the text
             return Unknown(f"the program failed while sending it ({type(error).__name__}).", own_fault=True)
 
-    async def _record(self, claim: Claim, outcome: Outcome) -> Recorded:
+    async def _record(self, claim: Claim, outcome: Outcome) -> list[events.Event]:
         """Write the outcome, in one transaction with those that come in while others are written."""
         self._ended[claim.attempt_id] = outcome
         async with self._recording:
@@ -201,7 +190,7 @@ class Delivery(PeriodicTask):
             raise recorded
         return recorded
 
-    async def _record_batch(self, batch: Mapping[int, Outcome]) -> Mapping[int, Recorded | Exception]:
+    async def _record_batch(self, batch: Mapping[int, Outcome]) -> Mapping[int, Recorded]:
         """Write outcomes until it works; give up if the relay is stopping and the lease is over."""
         settle = partial(record.record, random=self.random, lookups=self.lookups)
         give_up_at = self._clock.now() + self.policy.lease
@@ -222,33 +211,11 @@ class Delivery(PeriodicTask):
                 each = [await self._record_batch({id_: outcome}) for id_, outcome in batch.items()]
                 return dict(chain.from_iterable(one.items() for one in each))
 
-    def _report(self, recorded: RecordResult) -> None:
-        self._report_finished(recorded)
-        if isinstance(recorded.outcome, Unknown):
-            self.unsettled()
-        before, after = recorded.account_before, recorded.account
-        if after.paused_since is not None and before.paused_since is None:
-            reason = after.paused_reason.code if after.paused_reason else ""
-            self.hook(events.AccountPaused(account_id=after.id, reason=reason))
-        if after.wait_until is not None and after.wait_until != before.wait_until:
-            reason = after.wait_reason.code if after.wait_reason else ""
-            self.hook(events.AccountWaits(account_id=after.id, until=after.wait_until, reason=reason))
-
-    def _report_finished(self, recorded: RecordResult) -> None:
-        self.hook(
-            events.AttemptFinished(
-                message_id=recorded.message_id,
-                account_id=recorded.account.id,
-                position=recorded.position,
-                outcome=recorded.outcome.kind,
-                http_status=recorded.outcome.http_status,
-                status=recorded.status,
-            )
-        )
-        if recorded.twice:
-            self.hook(events.SentTwice(message_id=recorded.message_id))
-        for event in recorded.news:
+    def _tell(self, news: Iterable[events.Event]) -> None:
+        for event in news:
             self.hook(event)
+            if isinstance(event, events.AttemptFinished) and event.outcome is Unknown.kind:
+                self.unsettled()
 
 
 class TaskGroup:

@@ -1,7 +1,7 @@
 """Takes texts in: read, map, judge, store. Nothing here waits for CallRail."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import chain
 from random import Random
@@ -10,7 +10,6 @@ from callrail_relay.clock import Clock
 from callrail_relay.domain import events, guards, mapper
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.message import Message, Source, uuid7
-from callrail_relay.domain.shadow import PassOn
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import accept, queries
 from callrail_relay.outbox.store import Store
@@ -18,16 +17,6 @@ from callrail_relay.service.background import SleepDetector
 from callrail_relay.service.shadow import read_mode
 
 SavedFile = tuple[bytes, Sequence[mapper.MappedText]]  # a saved file as it came, and the texts in it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
-    """What became of a submission. A ping has no messages; a repeated one has the first one's id."""
-
-    submission_id: str
-    accepted: Sequence[mapper.Accepted] = ()
-    in_shadow: bool = False
-    pass_on: PassOn | None = None  # the request, if it's to be passed on to the old URL at once
 
 
 class NotStored(Unavailable):
@@ -61,7 +50,7 @@ class Intake:
 
     async def accept_request(
         self, body: bytes, *, content_type: str | None, query: str = "", idempotency_key: str | None = None
-    ) -> Receipt:
+    ) -> accept.Receipt:
         """Store a webhook's request once, whatever it contains; then it's on disk. Raises NotStored."""
         self.sleep.look()
         id_ = self._new_id()
@@ -69,7 +58,7 @@ class Intake:
         # In shadow mode a ping is passed on like every request.
         if not drafts and not (await read_mode(self.store)).is_on:
             self._hook(events.PingReceived())
-            return Receipt(submission_id=id_)
+            return accept.Receipt(submission_id=id_)
         raw = mapper.RawSubmission(
             id=id_,
             body=body,
@@ -80,24 +69,19 @@ class Intake:
         try:
             try:
                 submission = self._submission(raw, Source.WEBHOOK, drafts)
-                accepted = await self.store.accept(submission)
+                receipt = await self.store.accept(submission)
             except Unavailable:
                 raise
             except Exception as error:  # noqa: BLE001 - with the right secret, no content is refused
                 submission = self._submission(raw, Source.WEBHOOK, [mapper.failed(error)])
-                accepted = await self.store.accept(submission)
+                receipt = await self.store.accept(submission)
         except Unavailable as error:
             raise NotStored(raw, str(error)) from error
-        if isinstance(accepted, mapper.Repeated):
-            self._hook(events.RepeatReceived(submission_id=accepted.submission_id))
-            return Receipt(submission_id=accepted.submission_id)
-        if isinstance(accepted, accept.InShadow):
-            self._tell(submission, accepted.accepted)
-            return Receipt(
-                submission_id=id_, accepted=accepted.accepted, in_shadow=True, pass_on=accepted.pass_on
-            )
-        self._tell(submission, accepted)
-        return Receipt(submission_id=id_, accepted=accepted)
+        if receipt.submission_id != id_:
+            self._hook(events.RepeatReceived(submission_id=receipt.submission_id))
+        else:
+            self._tell(submission, receipt.accepted)
+        return receipt
 
     def direct(self, draft: mapper.MappedText) -> list[mapper.NewSubmission]:
         """Return one text from the command line, to be accepted or planned."""

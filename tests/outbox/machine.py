@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from callrail_relay.domain.account import DAY, HOUR, Limits
-from callrail_relay.domain.delivery import Claim, ClaimResult, RecordResult
+from callrail_relay.domain.delivery import Claim, ClaimResult
+from callrail_relay.domain.events import AttemptFinished
 from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.mapper import MappingPolicy, RawSubmission
 from callrail_relay.domain.message import CANCELLABLE, Actor, Status
@@ -48,7 +49,7 @@ from callrail_relay.domain.reconcile import (
 from callrail_relay.domain.routing import RouteRule, Routes
 from callrail_relay.outbox import claim as store_claim
 from callrail_relay.outbox import decisions, lookups, opt_outs, record
-from callrail_relay.outbox.accept import Stored as Answer
+from callrail_relay.outbox.accept import Receipt
 from callrail_relay.outbox.claim import LOOK_AGAIN
 from callrail_relay.outbox.columns import EPOCH
 from callrail_relay.outbox.rows import last_of
@@ -56,7 +57,7 @@ from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import accounts, attempts, messages, metadata, segments
 from callrail_relay.outbox.tables import opt_outs as opt_out_table
 from tests.outbox.requests import make_mapper
-from tests.outbox.worker import accept_one, words
+from tests.outbox.worker import accept_one, told, words
 from tests.support.clock import START, ManualClock
 from tests.support.factories import (
     ACCOUNT,
@@ -411,13 +412,12 @@ class RelayMachine(RuleBasedStateMachine):
         """All at the same time."""
         raws = [make_raw(key, text) for key, text in texts]
 
-        async def take_all() -> list[Answer]:
+        async def take_all() -> list[Receipt]:
             return await asyncio.gather(*(self.outbox.accept(MAPPER(raw)) for raw in raws))
 
-        for raw, accepted in zip(raws, self.bench.run(take_all()), strict=True):
+        for raw, receipt in zip(raws, self.bench.run(take_all()), strict=True):
             self.arrived.append(raw.id)
-            if isinstance(accepted, list):
-                self.accepted += [one.message_id for one in accepted]
+            self.accepted += [one.message_id for one in receipt.accepted]
 
     @rule(index=INDEX, word=st.sampled_from(["cancel", "approve", *("resend", "mark sent") * 2]))
     def somebody_decides(self, index: int, word: str) -> None:
@@ -587,7 +587,8 @@ class RelayMachine(RuleBasedStateMachine):
                 lookups=self.lookups,
             )
         )
-        assert all(one.outcome.kind is OutcomeKind.UNKNOWN for one in settled)
+        finished = [one for one in settled if isinstance(one, AttemptFinished)]
+        assert all(one.outcome is OutcomeKind.UNKNOWN for one in finished)
         self.stored = self.bench.read()
 
     def _claim(self, node: str, most: int) -> ClaimResult:
@@ -616,7 +617,7 @@ class RelayMachine(RuleBasedStateMachine):
         thorough = self.bench.run(self.outbox.write(store_claim.claim, node, POLICY))
         assert not thorough.claims
         # That a text is too old by now is asked when there is room for it.
-        assert {"too_old"} >= {reason.code for held in thorough.held for reason in held.reasons}
+        assert {"too_old"} >= {code for held in thorough.held for code in held.reasons}
         if thorough.wake_at is not None:
             assert result.wake_at is not None
             closed_until = last_of(closed_until, self.clock.now() + LOOK_AGAIN if result.claims else None)
@@ -665,7 +666,7 @@ class RelayMachine(RuleBasedStateMachine):
                 lookups=self.lookups,
             )
         )
-        assert open_before == [isinstance(one, RecordResult) for one in recorded]
+        assert open_before == ["attempt_finished" in told(one) for one in recorded]
 
     def _reach(self, flight: Flight) -> None:
         """CallRail takes the text, unless its client has given up by now."""

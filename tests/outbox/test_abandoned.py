@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 
-from callrail_relay.domain.delivery import RecordResult
 from callrail_relay.domain.events import LateResult
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Unknown
@@ -22,6 +21,7 @@ from tests.outbox.worker import (
     plain,
     put,
     status_of,
+    told,
     words,
 )
 from tests.support.clock import ManualClock
@@ -121,7 +121,7 @@ async def test_several_accounts_are_settled_together(
     await worker.take_all()
     clock.advance(LEASE)
 
-    assert ["ACC-1", "ACC-2", "ACC-2"] == [one.account.id for one in await worker.settle_abandoned()]
+    assert ["ACC-1", "ACC-2", "ACC-2"] == [one.account_id for one in await worker.settle_abandoned()]
 
 
 @pytest.mark.parametrize("late", [REFUSED, TOO_MANY, NotSent("no route."), Unknown("no answer.")])
@@ -150,8 +150,8 @@ async def test_a_late_yes_is_proof(outbox: Store, worker: Worker, clock: ManualC
 
     recorded = await worker.record(claim, SENT)
 
-    assert not isinstance(recorded, RecordResult)
     assert [(id_, Status.SENT)] == found(recorded)
+    assert "attempt_finished" not in told(recorded)
     message = await find(outbox, id_)
     assert (Status.SENT, clock.now(), ()) == (message.status, message.sent_at, message.reasons)
 

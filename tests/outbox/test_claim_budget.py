@@ -230,9 +230,7 @@ async def test_a_text_that_no_hour_can_take_is_held(outbox: Store, worker: Worke
     result = await worker.look()
 
     assert 1 == len(result.claims)
-    assert [(long, ["too_long"])] == [
-        (held.message_id, [reason.code for reason in held.reasons]) for held in result.held
-    ]
+    assert [(long, ["too_long"])] == [(held.message_id, [*held.reasons]) for held in result.held]
     assert Status.HELD == await status_of(outbox, long)
     assert ["too_long"] == await codes_of(outbox, long)
 

@@ -19,6 +19,7 @@ from tests.outbox.worker import (
     put,
     put_message,
     status_of,
+    told,
 )
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, make_message, recipient
@@ -191,12 +192,13 @@ async def test_a_refused_key_pauses_the_account(outbox: Store, worker: Worker, h
     ids = await put_three(outbox)
     claim = await worker.take()
 
-    recorded = await worker.finish(claim, Rejected(http_status, "no", Refusal.AUTHORIZATION))
+    recorded = await worker.record(claim, Rejected(http_status, "no", Refusal.AUTHORIZATION))
 
-    assert recorded.account_before.paused_since is None
-    assert START == recorded.account.paused_since
+    assert ["attempt_finished", "account_paused"] == [*told(recorded)]
+    account = (await worker.status()).account
+    assert START == account.paused_since
     forbidden = Reason("forbidden", {"detail": "no"})
-    assert recorded.account.paused_reason in (Reason("unauthorized"), forbidden)
+    assert account.paused_reason in (Reason("unauthorized"), forbidden)
     assert [Status.QUEUED] * 3 == [await status_of(outbox, id_) for id_ in ids]
     assert await worker.waits() is None
     await outbox.write(decisions.resume, ACCOUNT)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from callrail_relay.domain.delivery import RecordResult
+from callrail_relay.domain.events import AttemptFinished
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Unknown
 from callrail_relay.domain.reconcile import (
@@ -358,7 +358,7 @@ async def test_a_late_answer_ends_the_look_ups(outbox: Store, worker: Worker, cl
     claim = await worker.send(LOST)
     clock.advance(15)
     due = await take_lookup(outbox)
-    assert not isinstance(await worker.record(claim, SENT), RecordResult)
+    assert "attempt_finished" not in told(await worker.record(claim, SENT))
 
     await outbox.write(lookups.record_lookup, due, NOTHING, POLICY)
     assert await outbox.read(lookups.next_lookup, POLICY) is None
@@ -471,9 +471,9 @@ async def test_a_resend_that_is_under_way_when_the_first_is_found_is_flagged_at_
     await worker.record(first, SENT)
     assert Status.SENDING == await status_of(outbox, id_)
 
-    recorded = await worker.finish(second)
+    recorded = await worker.record(second, SENT)
 
-    assert (Status.SENT, True) == (recorded.status, recorded.twice)
+    assert ["attempt_finished", "sent_twice"] == [*told(recorded)]
     assert ["sent_twice"] == [reason.code for reason in (await find(outbox, id_)).reasons]
 
 
@@ -576,9 +576,11 @@ async def test_what_a_resend_comes_to_is_no_matter_once_the_first_is_found(
     second = await worker.take()
     await worker.record(first, SENT)
 
-    recorded = await worker.finish(second, end)
+    finished, *others = await worker.record(second, end)
 
-    assert (Status.SENT, False) == (recorded.status, recorded.twice)
+    assert isinstance(finished, AttemptFinished)
+    assert Status.SENT == finished.status
+    assert "sent_twice" not in told(others)
     await climb(outbox, clock, RESEND_ONCE)
     clock.advance(HOUR)
     assert not (await worker.look()).claims

@@ -52,7 +52,7 @@ async def test_a_sent_text_is_told_with_all_that_is_known(
         recorded.message_id,
         recorded.position,
         recorded.status,
-        recorded.account.id,
+        recorded.account_id,
     )
     message = await find(outbox, id_)
     assert (Status.SENT, clock.now(), "CON9", None) == (

@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from callrail_relay.domain.mapper import RawSubmission, Repeated, repeat_key
+from callrail_relay.domain.mapper import RawSubmission, repeat_key
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.outbox import decisions, queries, retention
-from callrail_relay.outbox.accept import KEY_LASTS, Stored
+from callrail_relay.outbox.accept import KEY_LASTS, Receipt
 from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import repeat_keys
 from tests.outbox.database import connected
@@ -31,7 +31,7 @@ def keyed(key: str, text: str = "Hello", *, to: str = recipient(1)) -> RawSubmis
     )
 
 
-async def take(*taken: tuple[Store, RawSubmission]) -> list[Stored]:
+async def take(*taken: tuple[Store, RawSubmission]) -> list[Receipt]:
     mapper = make_mapper()
     return await asyncio.gather(*(outbox.accept(mapper(raw)) for outbox, raw in taken))
 
@@ -48,7 +48,7 @@ async def test_a_repeat_is_known_by_its_key(outbox: Store, clock: ManualClock) -
     await take((outbox, first))
     clock.advance(KEY_LASTS - timedelta(seconds=1))
 
-    assert [Repeated(first.id)] == await take((outbox, keyed("one")))
+    assert [Receipt(submission_id=first.id)] == await take((outbox, keyed("one")))
     assert ["Hello"] == await texts(outbox)
 
 
@@ -60,8 +60,8 @@ async def test_a_fixed_key_swallows_no_text(outbox: Store, clock: ManualClock) -
     second = keyed("fixed")
     [stored] = await take((outbox, second))
 
-    assert isinstance(stored, list)
-    assert [Repeated(second.id)] == await take((outbox, keyed("fixed")))
+    assert stored.accepted
+    assert [Receipt(submission_id=second.id)] == await take((outbox, keyed("fixed")))
     assert ["Hello", "Hello"] == await texts(outbox)
 
 
@@ -69,7 +69,7 @@ async def test_other_content_under_a_key_is_another_text(outbox: Store) -> None:
     """A sender that uses a key twice by mistake loses nothing; and other keys are other texts."""
     for raw in (keyed("one"), keyed("one", "Other"), keyed("two", to=recipient(2))):
         [stored] = await take((outbox, raw))
-        assert isinstance(stored, list)
+        assert stored.accepted
 
     assert ["Hello", "Hello", "Other"] == await texts(outbox)
 
@@ -80,8 +80,7 @@ async def test_without_a_key_nothing_is_a_repeat(outbox: Store, clock: ManualClo
     clock.advance(timedelta(seconds=6))
     [again] = await take((outbox, make_raw()))
 
-    assert isinstance(again, list)
-    assert [Status.QUEUED] == [one.status for one in again]
+    assert [Status.QUEUED] == [one.status for one in again.accepted]
 
 
 async def test_repeats_of_one_burst_are_stored_once(outbox: Store) -> None:
@@ -90,8 +89,8 @@ async def test_repeats_of_one_burst_are_stored_once(outbox: Store) -> None:
 
     stored = await take(*((outbox, raw) for raw in raws))
 
-    assert all(isinstance(one, list) for one in stored[:6])
-    assert [Repeated(raws[at % 6].id) for at in range(6, 18)] == stored[6:]
+    assert all(one.accepted for one in stored[:6])
+    assert [Receipt(submission_id=raws[at % 6].id) for at in range(6, 18)] == stored[6:]
     assert [f"Text {number}" for number in range(6)] == await texts(outbox)
 
 
@@ -103,7 +102,7 @@ async def test_two_nodes_store_a_repeat_once(outbox: Store, second_outbox: Store
 
         stored = await take(*((outbox, raw) for raw in ours), *((second_outbox, raw) for raw in theirs))
 
-        assert 3 == sum(isinstance(one, Repeated) for one in stored)
+        assert 3 == sum(not one.accepted for one in stored)
     assert 30 == len(await texts(outbox))
 
 
@@ -116,7 +115,7 @@ async def test_what_was_not_stored_may_be_repeated(outbox: Store) -> None:
         await take((outbox, first))
 
     [stored] = await take((outbox, keyed("one")))
-    assert isinstance(stored, list)
+    assert stored.accepted
 
 
 async def test_keys_are_removed_with_what_is_personal(

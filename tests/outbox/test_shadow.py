@@ -12,12 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callrail_relay.domain.mapper import Accepted
 from callrail_relay.domain.message import Actor, Message, MessageFilter, Source, Status, Verb
 from callrail_relay.domain.shadow import LEASE, Mode, Passed, PassOn, Shadow, State, answered
 from callrail_relay.errors import NotAllowed
 from callrail_relay.outbox import decisions, queries, retention, shadow
-from callrail_relay.outbox.accept import InShadow, accept
+from callrail_relay.outbox.accept import Receipt, accept
 from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import forwards
 from callrail_relay.outbox.transaction import Transaction
@@ -41,9 +40,9 @@ RESULTS: dict[str, Passed] = {
 MAPPER = make_mapper()
 
 
-async def come(store: Store, words: str = "Hello", *, to: str = recipient(1)) -> list[Accepted] | InShadow:
+async def come(store: Store, words: str = "Hello", *, to: str = recipient(1)) -> Receipt:
     stored = await store.accept(MAPPER(make_raw(words, to=to)))
-    assert isinstance(stored, list | InShadow)
+    assert stored.accepted
     return stored
 
 
@@ -66,8 +65,8 @@ class Story:
     async def comes(self, person: int) -> None:
         words = f"Text {len(self.in_shadow)}"
         stored = await come(self.store, words, to=recipient(person))
-        self.in_shadow[words] = isinstance(stored, InShadow)
-        if isinstance(stored, InShadow) and stored.pass_on is not None:
+        self.in_shadow[words] = stored.in_shadow
+        if stored.pass_on is not None:
             self.under_way.append(stored.pass_on)
 
     async def ends(self, which: int, result: str) -> None:
@@ -194,8 +193,8 @@ async def test_two_nodes_switch_at_one_instant(outbox: Store, second_outbox: Sto
     """What came before the end began is the old URL's, what came after it is the relay's, on each node."""
     await outbox.write(shadow.start, OLD)
     enough, began, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
-    before: list[object] = []
-    after: list[object] = []
+    before: list[Receipt] = []
+    after: list[Receipt] = []
 
     async def post(store: Store, node: int) -> None:
         for number in range(60):
@@ -222,9 +221,9 @@ async def test_two_nodes_switch_at_one_instant(outbox: Store, second_outbox: Sto
 
     assert {None, 0} == {first, second}
     assert before
-    assert all(isinstance(one, InShadow) for one in before)
+    assert all(one.in_shadow for one in before)
     assert after
-    assert all(isinstance(one, list) for one in after)
+    assert not any(one.in_shadow for one in after)
 
 
 @pytest.mark.parametrize("seen", ["before", "between"])
@@ -236,7 +235,7 @@ async def test_only_one_node_takes_what_waits(
         monkeypatch.setattr(shadow, "_waiting", lambda _: [])
     await outbox.write(shadow.start, OLD)
     first = await come(outbox)
-    assert isinstance(first, InShadow)
+    assert first.in_shadow
     assert first.pass_on is not None
     await outbox.write(shadow.record, first.pass_on.id or 0, 1, RESULTS["is down"])
     for number in range(2, 8):
@@ -257,7 +256,7 @@ async def test_a_result_of_a_try_that_is_over_changes_nothing(outbox: Store, clo
     """A second try is under way: that the first did not arrive must not let a third one begin."""
     await outbox.write(shadow.start, OLD)
     stored = await come(outbox)
-    assert isinstance(stored, InShadow)
+    assert stored.in_shadow
     assert stored.pass_on is not None
     id_ = stored.pass_on.id or 0
     await outbox.write(shadow.record, id_, 1, RESULTS["is down"])
@@ -273,11 +272,11 @@ async def test_texts_to_one_person_are_passed_on_one_after_the_other(outbox: Sto
     await outbox.write(shadow.start, OLD)
     first, second, other = [await come(outbox, f"Text {n}", to=recipient(n // 2)) for n in range(3)]
 
-    assert isinstance(first, InShadow)
+    assert first.in_shadow
     assert first.pass_on is not None
-    assert isinstance(second, InShadow)
+    assert second.in_shadow
     assert second.pass_on is None
-    assert isinstance(other, InShadow)
+    assert other.in_shadow
     assert other.pass_on is not None
     assert await outbox.write(shadow.take_next, MAX_AGE) is None
     await outbox.write(shadow.record, first.pass_on.id or 0, 1, RESULTS["answers"])
@@ -317,7 +316,7 @@ async def test_what_was_stored_late_has_what_came_of_its_senders_own_try(
     raws = [make_raw("At once"), make_raw("Behind"), make_raw("Taken again", to=recipient(2))]
     stored = [await outbox.accept(MAPPER(raw)) for raw in raws]
     again = stored[2]
-    assert isinstance(again, InShadow)
+    assert again.in_shadow
     assert again.pass_on is not None
     await outbox.write(shadow.record, again.pass_on.id or 0, 1, RESULTS["is down"])
     clock.advance(1)
@@ -336,7 +335,7 @@ async def test_what_waited_too_long_is_held(outbox: Store, clock: ManualClock) -
     """After max_age, still in shadow: `not_passed_on`, for a person."""
     await outbox.write(shadow.start, OLD)
     stored = await come(outbox)
-    assert isinstance(stored, InShadow)
+    assert stored.in_shadow
     assert stored.pass_on is not None
     await outbox.write(shadow.record, stored.pass_on.id or 0, 1, RESULTS["is down"])
     clock.advance(MAX_AGE.total_seconds())
@@ -349,8 +348,8 @@ async def test_what_waited_too_long_is_held(outbox: Store, clock: ManualClock) -
 
 async def test_nothing_is_queued_in_shadow(outbox: Store) -> None:
     """Not by `send`, nor by a decision on a text that was held before; a forced replay is a person's word."""
-    [held] = await come(outbox, "Hi {{first_name}}")  # type: ignore[misc]  # live, so it is a list
-    [queued] = await come(outbox, "Hello", to=recipient(2))  # type: ignore[misc]  # live, so it is a list
+    [held] = (await come(outbox, "Hi {{first_name}}")).accepted
+    [queued] = (await come(outbox, "Hello", to=recipient(2))).accepted
     await outbox.write(shadow.start, OLD)
 
     with pytest.raises(NotAllowed, match="shadow end"):
@@ -375,7 +374,7 @@ async def test_retention_takes_nothing_that_waits(outbox: Store, clock: ManualCl
     """A request is removed once it was passed on, like one that ended."""
     await outbox.write(shadow.start, OLD)
     stored = await come(outbox)
-    assert isinstance(stored, InShadow)
+    assert stored.in_shadow
     assert stored.pass_on is not None
     clock.advance(60)
     now = clock.now()

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from random import Random
 
 import pytest
 import sqlalchemy as sa
@@ -11,11 +12,11 @@ from callrail_relay.domain.events import Event, SentByOthers
 from callrail_relay.domain.inbound import CallRailText, Direction, ShownNumber
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, RateLimited, Refusal, Rejected, Sent, Unknown
-from callrail_relay.outbox import decisions, history, lookups
+from callrail_relay.outbox import decisions, history, lookups, record
 from callrail_relay.outbox.store import Store
 from tests.outbox.database import connected
 from tests.outbox.told import POLICY, ingest_one, make_told, masked
-from tests.outbox.worker import Worker, find, found, put, sent_with, status_of, told
+from tests.outbox.worker import SENT, Worker, find, found, put, sent_with, status_of, told
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, RECIPIENT, TRACKING_NUMBER, make_policy, recipient
 from tests.support.policies import lookup_policy
@@ -148,9 +149,9 @@ async def test_the_webhook_may_come_before_the_answer(outbox: Store, worker: Wor
 
     assert [] == await tell(outbox)
     assert Status.SENDING == await status_of(outbox, id_)
-    recorded = await worker.finish(claim)
+    recorded = await worker.record(claim, SENT)
 
-    assert () == tuple(recorded.news)
+    assert ["attempt_finished"] == [*told(recorded)]
     assert Status.SENT == await status_of(outbox, id_)
     assert [claim.attempt_id] == links(store_url)
     assert (1, 1) == await used(worker)
@@ -161,9 +162,9 @@ async def test_an_answer_that_is_lost_after_the_webhook_is_no_question(outbox: S
     claim = await worker.take()
     await tell(outbox)
 
-    recorded = await worker.finish(claim, LOST)
+    recorded = await worker.record(claim, LOST)
 
-    assert [(id_, Status.SENT)] == found(recorded.news)
+    assert [(id_, Status.SENT)] == found(recorded)
     assert Status.SENT == await status_of(outbox, id_)
     assert await outbox.read(lookups.next_lookup, lookup_policy(accounts=frozenset({ACCOUNT}))) is None
 
@@ -176,9 +177,9 @@ async def test_a_crash_after_the_webhook_is_no_question(
     await tell(outbox)
     clock.advance(HOUR)
 
-    [recorded] = await worker.settle_abandoned()
+    recorded = await outbox.write(record.settle_abandoned, random=Random(1))
 
-    assert [(id_, Status.SENT)] == found(recorded.news)
+    assert [(id_, Status.SENT)] == found(recorded)
     assert Status.SENT == await status_of(outbox, id_)
 
 
@@ -217,9 +218,9 @@ async def test_what_did_not_leave_lends_its_text_to_one_that_did(
     claim = await worker.take()
     assert [] == await tell(outbox, written_at=clock.now())
 
-    recorded = await worker.finish(claim, NotSent("no route to CallRail."))
+    recorded = await worker.record(claim, NotSent("no route to CallRail."))
 
-    assert [older] == [one.message_id for one in recorded.news]
+    assert [older] == [id_ for id_, _ in found(recorded)]
     assert Status.QUEUED == await status_of(outbox, newer)
     assert (1, 1) == await used(worker)
     assert [claim.attempt_id - 1] == links(store_url)

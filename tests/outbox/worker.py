@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from random import Random
 
-from callrail_relay.domain.delivery import AccountStatus, Claim, ClaimPolicy, ClaimResult, RecordResult
-from callrail_relay.domain.events import Event, MessageEvent, OutcomeFound
+from callrail_relay.domain.delivery import AccountStatus, Claim, ClaimPolicy, ClaimResult
+from callrail_relay.domain.events import AttemptFinished, Event, OutcomeFound
 from callrail_relay.domain.mapper import Accepted, NewMessage, NewSubmission
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.outcome import Outcome, RateLimited, Refusal, Rejected, Sent, Usage
@@ -77,17 +77,17 @@ class Worker:
         assert not result.claims
         return result.wake_at
 
-    async def finish(self, claim: Claim, outcome: Outcome = SENT) -> RecordResult:
+    async def finish(self, claim: Claim, outcome: Outcome = SENT) -> AttemptFinished:
         """Record an outcome in time."""
-        recorded = await self.record(claim, outcome)
-        assert isinstance(recorded, RecordResult)
-        return recorded
+        finished, *_ = await self.record(claim, outcome)
+        assert isinstance(finished, AttemptFinished)
+        return finished
 
-    async def record(self, claim: Claim, outcome: Outcome = SENT) -> RecordResult | list[MessageEvent]:
+    async def record(self, claim: Claim, outcome: Outcome = SENT) -> list[Event]:
         [recorded] = await self.record_all({claim: outcome})
         return recorded
 
-    async def record_all(self, outcomes: Mapping[Claim, Outcome]) -> list[RecordResult | list[MessageEvent]]:
+    async def record_all(self, outcomes: Mapping[Claim, Outcome]) -> list[list[Event]]:
         """Record outcomes in one transaction."""
         return await self.outbox.write(
             record.record,
@@ -102,13 +102,14 @@ class Worker:
         await self.finish(claim, outcome)
         return claim
 
-    async def settle_abandoned(self, node: str | None = None) -> list[RecordResult]:
-        return await self.outbox.write(
+    async def settle_abandoned(self, node: str | None = None) -> list[AttemptFinished]:
+        settled = await self.outbox.write(
             record.settle_abandoned,
             node=node,
             random=Random(1),
             lookups=self.lookups,
         )
+        return [event for event in settled if isinstance(event, AttemptFinished)]
 
     async def status(self, account_id: str = ACCOUNT) -> AccountStatus:
         (status,) = await self.outbox.read(budget.read_account_statuses, [account_id], self.policy.limits)
@@ -122,9 +123,7 @@ async def put(outbox: Store, text: str, *, to: str = RECIPIENT, account_id: str 
 
 async def accept_one(outbox: Store, submission: NewSubmission) -> list[Accepted]:
     """Store a submission that its sender does not repeat."""
-    accepted = await outbox.accept(submission)
-    assert isinstance(accepted, list)
-    return accepted
+    return list((await outbox.accept(submission)).accepted)
 
 
 async def put_message(outbox: Store, message: NewMessage) -> str:

@@ -17,7 +17,6 @@ from callrail_relay.domain.shadow import LEASE, Mode, Passed, PassOn, answered
 from callrail_relay.errors import Unavailable
 from callrail_relay.machine.addresses import OldUrl
 from callrail_relay.outbox import shadow, store
-from callrail_relay.outbox.accept import InShadow
 from callrail_relay.outbox.engine import FileIdentity, require_same_file
 from callrail_relay.outbox.store import Store
 from tests.outbox.requests import make_mapper, make_raw
@@ -92,9 +91,9 @@ async def test_what_was_passed_on_unstored_is_not_passed_on_again(tmp_path: Path
         with rig.failing_store():
             assert 200 == (await passing_on.pass_on_unstored(second)).http_status
         late = await rig.outbox.accept(MAPPER(second))
-        assert isinstance(before, InShadow)
+        assert before.in_shadow
         assert before.pass_on is not None
-        assert isinstance(late, InShadow)
+        assert late.in_shadow
         assert late.pass_on is None
         await passing_on.pass_on(before.pass_on)
 
@@ -177,7 +176,7 @@ async def test_a_try_under_way_at_what_seemed_unstored_is_waited_for(tmp_path: P
         trying = asyncio.create_task(passing_on.pass_on_unstored(second))
         await there.wait()
         await rig.outbox.accept(MAPPER(second))
-        assert isinstance(before, InShadow)
+        assert before.in_shadow
         assert before.pass_on is not None
         assert before.pass_on.id is not None
         await rig.outbox.write(shadow.record, before.pass_on.id, before.pass_on.tries, answered(200, b""))
