@@ -111,7 +111,7 @@ def _account_status(tx: Transaction, found: Row | str, limits: Limits, *, foreig
     ends = None if foreign or account.paused_since is not None or pending <= 0 else begin
     if ends is not None and pending > min(hour.room, day.room):
         known = tx.scalars(_KNOWN_USES, {"account_id": account.id, "since": tx.now - DAY}).all()
-        allowed = limits.lowered(hour_allowed=account.hour_allowed, day_allowed=account.day_allowed)
+        allowed = Limits(hour.allowed, day.allowed)
         counted = sorted([*known, *account.used_by_others()])
         ends = drains_at(begin, pending=pending, counted=counted, limits=allowed)
     return AccountStatus(

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from callrail_relay.domain import guards
 from callrail_relay.domain.guards import GuardPolicy, Verdict, are_similar, similarity_words
-from callrail_relay.domain.mapper import NewMessage, StoredSubmission
+from callrail_relay.domain.mapper import NewMessage
 from callrail_relay.domain.message import ANONYMOUS, OPEN, RESENDABLE, Actor, Reason, Status, Verb
 from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.outcome import OutcomeKind
@@ -18,24 +18,9 @@ from callrail_relay.outbox.accept import ensure_account, mapped_columns, read_re
 from callrail_relay.outbox.columns import Condition
 from callrail_relay.outbox.lookups import is_restored, requeue, settle_as_sent
 from callrail_relay.outbox.opt_outs import ask_about, read_opt_outs, settle_possible_opt_out
-from callrail_relay.outbox.rows import (
-    change_account,
-    from_row,
-    latest,
-    look_at_all,
-    message_status,
-    write_account,
-)
+from callrail_relay.outbox.rows import change_account, latest, look_at_all, message_status, write_account
 from callrail_relay.outbox.shadow import lock_shadow, require_live
-from callrail_relay.outbox.tables import (
-    accounts,
-    attempts,
-    decisions,
-    is_open,
-    messages,
-    segments,
-    submissions,
-)
+from callrail_relay.outbox.tables import accounts, attempts, decisions, is_open, messages, segments
 from callrail_relay.outbox.transaction import Row, Transaction
 
 
@@ -273,13 +258,6 @@ def resume(tx: Transaction, account_id: str) -> None:
 
 def known_accounts(tx: Transaction) -> list[str]:
     return list(tx.scalars(sa.select(accounts.c.id).order_by(accounts.c.id)))
-
-
-def read_submission(tx: Transaction, submission_id: str) -> StoredSubmission:
-    """Return a request as it came in; it never changes."""
-    row = tx.row_of(submissions, submission_id)
-    query = sa.select(messages.c.id).where(messages.c.submission_id == submission_id).order_by(messages.c.seq)
-    return from_row(StoredSubmission, row, message_ids=tuple(tx.scalars(query)))
 
 
 def rewrite(

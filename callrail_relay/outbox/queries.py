@@ -1,4 +1,4 @@
-"""Reads messages: by id, and those that match a filter, newest first; and counts."""
+"""Reads requests and messages: by id, and those that match a filter, newest first; and counts."""
 
 import contextlib
 from collections import Counter, defaultdict
@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from callrail_relay.domain.delivery import RECENT, UNDONE, Counts
+from callrail_relay.domain.mapper import StoredSubmission
 from callrail_relay.domain.message import (
     OPEN,
     Actor,
@@ -34,6 +35,7 @@ from callrail_relay.outbox.tables import (
     messages,
     opt_outs,
     segments,
+    submissions,
     tallies,
 )
 from callrail_relay.outbox.transaction import Row, Transaction
@@ -49,6 +51,13 @@ def find_messages(tx: Transaction, *ids: str) -> list[Message]:
         query = sa.select(messages).where(sa.or_(messages.c.id.in_(some), messages.c.submission_id.in_(some)))
         rows += tx.execute(query)
     return with_segments(tx, sorted(rows, key=lambda row: row.seq))
+
+
+def read_submission(tx: Transaction, submission_id: str) -> StoredSubmission:
+    """Return a request as it came in; it never changes."""
+    row = tx.row_of(submissions, submission_id)
+    query = sa.select(messages.c.id).where(messages.c.submission_id == submission_id).order_by(messages.c.seq)
+    return from_row(StoredSubmission, row, message_ids=tuple(tx.scalars(query)))
 
 
 def find_ids(tx: Transaction, part: str, *, limit: int) -> list[str]:

@@ -39,7 +39,6 @@ from callrail_relay.outbox.transaction import Transaction
 P = ParamSpec("P")
 T = TypeVar("T")
 Statement = Callable[Concatenate[Transaction, P], T]
-Time = Callable[[sa.Connection], datetime]
 
 # Seconds until a sender, or a health check, is told that the database is silent. The system notices a cut
 # connection later than that, and a sender that waits doesn't try another node.
@@ -61,7 +60,7 @@ class Store:
     transaction is stored.
     """
 
-    def __init__(self, engine: sa.Engine, time: Time, clock: Clock) -> None:
+    def __init__(self, engine: sa.Engine, time: Callable[[sa.Connection], datetime], clock: Clock) -> None:
         self._engine = engine
         self._time = time
         self.clock = clock  # the store's time, to wait until an instant that it named

@@ -240,7 +240,7 @@ class Operations:
         lacking = [one for one in found if one.status is Status.HELD and not one.is_complete]
         if not lacking:
             raise _not_remappable(found[0])
-        stored = await self.store.read(decisions.read_submission, lacking[0].submission_id)
+        stored = await self.store.read(queries.read_submission, lacking[0].submission_id)
         drafts = map_stored(stored, self.mapping, await self.store.now())
         if len(drafts) != len(stored.message_ids):
             raise NotAllowed(sentence("other_request", id=lacking[0].id))

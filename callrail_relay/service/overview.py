@@ -10,7 +10,7 @@ from callrail_relay.clock import Cached, Clock, until_woken
 from callrail_relay.domain import views
 from callrail_relay.domain.events import Event
 from callrail_relay.domain.health import Facts, StoreStats
-from callrail_relay.outbox import decisions, history, opt_outs, queries, shadow
+from callrail_relay.outbox import history, opt_outs, queries, shadow
 from callrail_relay.outbox.store import P, Statement, Store, T
 from callrail_relay.service.background import OneTask
 
@@ -44,7 +44,7 @@ class History:
         self.marker = _reader(store, history.read_marker)  # a text that differs after every change
         self.opt_outs = _reader(store, opt_outs.list_opt_outs)
         self.page = _reader(store, history.read_page)
-        self.request = _reader(store, decisions.read_submission)
+        self.request = _reader(store, queries.read_submission)
         self.requests_in_shadow = _reader(store, shadow.count_requests)
         self.rows = _reader(store, history.read_rows)
         self.shadow = _reader(store, shadow.read_shadow)

@@ -4,15 +4,7 @@ import pytest
 
 from callrail_relay.callrail.simulator import Simulator
 from callrail_relay.errors import UsageError
-from tests.callrail.simulated import (
-    RECIPIENT,
-    StandingClock,
-    asked,
-    got,
-    make_simulator,
-    send,
-    text_form,
-)
+from tests.callrail.simulated import RECIPIENT, StandingClock, asked, got, make_simulator, send, text_form
 from tests.support.simulator import add_account, add_company, add_tracker, change_tracker, spend
 
 OPT_OUT = " Reply STOP to unsubscribe."

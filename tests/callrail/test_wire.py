@@ -10,15 +10,7 @@ from hypothesis import strategies as st
 
 from callrail_relay.callrail import answers, wire
 from callrail_relay.domain.mapper import send_parameters
-from callrail_relay.domain.outcome import (
-    Outcome,
-    RateLimited,
-    Refusal,
-    Rejected,
-    Sent,
-    Unknown,
-    Usage,
-)
+from callrail_relay.domain.outcome import Outcome, RateLimited, Refusal, Rejected, Sent, Unknown, Usage
 from callrail_relay.domain.routing import NamedEntry, NumberEntry
 from tests.support.clock import START
 from tests.support.factories import RECIPIENT, make_route

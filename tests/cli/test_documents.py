@@ -8,15 +8,7 @@ from typing import Any
 import pytest
 
 from callrail_relay.cli.messages import message_document
-from callrail_relay.domain.message import (
-    Attempt,
-    Evidence,
-    Message,
-    Reason,
-    Segment,
-    Source,
-    Status,
-)
+from callrail_relay.domain.message import Attempt, Evidence, Message, Reason, Segment, Source, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.routing import Route
 from callrail_relay.sentences import explain_all

@@ -6,14 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callrail_relay.domain.opt_outs import (
-    IMPORTED,
-    BadLine,
-    ImportedList,
-    OptOut,
-    read_list,
-    write_list,
-)
+from callrail_relay.domain.opt_outs import IMPORTED, BadLine, ImportedList, OptOut, read_list, write_list
 from callrail_relay.errors import UsageError
 from tests.support.clock import START
 from tests.support.factories import RECIPIENT, TRACKING_NUMBER, recipient

@@ -6,11 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callrail_relay.domain.reconcile import (
-    LONGEST,
-    RETRY_LATER,
-    RETRY_SOON,
-)
+from callrail_relay.domain.reconcile import LONGEST, RETRY_LATER, RETRY_SOON
 from tests.support.clock import START
 from tests.support.factories import ACCOUNT
 from tests.support.policies import LADDER, lookup_policy

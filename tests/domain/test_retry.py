@@ -9,15 +9,7 @@ from hypothesis import strategies as st
 
 from callrail_relay.domain.account import Account
 from callrail_relay.domain.message import Reason, Status
-from callrail_relay.domain.outcome import (
-    NotSent,
-    Outcome,
-    RateLimited,
-    Refusal,
-    Rejected,
-    Sent,
-    Unknown,
-)
+from callrail_relay.domain.outcome import NotSent, Outcome, RateLimited, Refusal, Rejected, Sent, Unknown
 from callrail_relay.domain.retry import (
     NO_ANSWER,
     RATE_LIMIT_FIRST,

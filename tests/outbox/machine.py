@@ -39,13 +39,7 @@ from callrail_relay.domain.outcome import (
     Sent,
     Unknown,
 )
-from callrail_relay.domain.reconcile import (
-    DueLookup,
-    FoundText,
-    Lookup,
-    OnUnknown,
-    normalize,
-)
+from callrail_relay.domain.reconcile import DueLookup, FoundText, Lookup, OnUnknown, normalize
 from callrail_relay.domain.routing import RouteRule, Routes
 from callrail_relay.outbox import claim as store_claim
 from callrail_relay.outbox import decisions, lookups, opt_outs, record

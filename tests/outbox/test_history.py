@@ -222,7 +222,7 @@ async def test_history_of_a_text(outbox: Store) -> None:
     await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "Replied STOP")
 
     [message] = await outbox.read(queries.find_messages, id_)
-    raw = await outbox.read(decisions.read_submission, message.submission_id)
+    raw = await outbox.read(queries.read_submission, message.submission_id)
     [row] = await outbox.read(history.read_rows, [id_])
 
     assert (BODY, "application/json") == (raw.body, raw.content_type)

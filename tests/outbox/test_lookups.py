@@ -9,13 +9,7 @@ import pytest
 from callrail_relay.domain.events import AttemptFinished
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Unknown
-from callrail_relay.domain.reconcile import (
-    DueLookup,
-    FoundText,
-    Lookup,
-    LookupPolicy,
-    OnUnknown,
-)
+from callrail_relay.domain.reconcile import DueLookup, FoundText, Lookup, LookupPolicy, OnUnknown
 from callrail_relay.outbox import decisions, lookups, opt_outs
 from callrail_relay.outbox.lookups import NO_REQUESTS_RETRY
 from callrail_relay.outbox.store import Store

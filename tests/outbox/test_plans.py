@@ -307,7 +307,7 @@ async def tend(outbox: Store, clock: ManualClock, message_id: str) -> None:
     incomplete = make_message(draft=make_draft(recipient=None), verdict=unmapped)
     submission = make_submission(incomplete)
     await accept_one(outbox, submission)
-    await outbox.read(decisions.read_submission, submission.id)
+    await outbox.read(queries.read_submission, submission.id)
     await outbox.write(
         decisions.rewrite,
         replace(incomplete, draft=make_draft(), verdict=Verdict()),

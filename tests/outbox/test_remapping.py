@@ -54,7 +54,7 @@ async def test_a_request_is_read_as_it_came(outbox: Store) -> None:
         content_type="application/json",
         query="a=1",
         message_ids=tuple(message.id for message in messages),
-    ) == await outbox.read(decisions.read_submission, submission.id)
+    ) == await outbox.read(queries.read_submission, submission.id)
 
 
 async def test_it_leaves_at_the_place_at_which_it_came(outbox: Store, worker: Worker) -> None:

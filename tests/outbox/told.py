@@ -5,12 +5,7 @@ from datetime import datetime
 from itertools import count
 
 from callrail_relay.domain.events import Event, ReplyReceived
-from callrail_relay.domain.inbound import (
-    CallRailText,
-    Direction,
-    InboundPolicy,
-    ShownNumber,
-)
+from callrail_relay.domain.inbound import CallRailText, Direction, InboundPolicy, ShownNumber
 from callrail_relay.outbox import inbound
 from callrail_relay.outbox.store import Store
 from tests.support.clock import START

@@ -6,13 +6,7 @@ import pytest
 
 from callrail_relay.domain.health import CheckResult, Condition
 from callrail_relay.errors import RefusedByCallRail, SettingsError, Unavailable
-from callrail_relay.service.health import (
-    PROBE_INTERVAL,
-    CheckWarning,
-    HealthReport,
-    StoreProbe,
-    run_checks,
-)
+from callrail_relay.service.health import PROBE_INTERVAL, CheckWarning, HealthReport, StoreProbe, run_checks
 from tests.service.rig import open_rig
 
 pytestmark = pytest.mark.anyio

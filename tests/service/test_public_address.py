@@ -14,13 +14,7 @@ from callrail_relay.domain.public_url import Answer, NoAnswer, Trouble, proof
 from callrail_relay.errors import RelayError, SettingsError, Unavailable
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.service.health import CheckWarning
-from callrail_relay.service.public_address import (
-    AGAIN,
-    EVERY,
-    FromInside,
-    PublicAddress,
-    PublicAddressWatch,
-)
+from callrail_relay.service.public_address import AGAIN, EVERY, FromInside, PublicAddress, PublicAddressWatch
 from tests.service.rig import Rig, checked, open_rig
 
 pytestmark = pytest.mark.anyio

@@ -9,13 +9,7 @@ from typing import Any, Never
 import pytest
 
 from callrail_relay.callrail.simulator import Fault, Kind
-from callrail_relay.domain.events import (
-    AttemptFinished,
-    LookupFailed,
-    OutcomeFound,
-    ProgramFailed,
-    SentTwice,
-)
+from callrail_relay.domain.events import AttemptFinished, LookupFailed, OutcomeFound, ProgramFailed, SentTwice
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import OnUnknown

@@ -22,16 +22,7 @@ from callrail_relay.web import server
 from callrail_relay.web.public import LARGEST_BODY, SLOWEST_BODY, Network
 from callrail_relay.web.server import LAST_REQUESTS, PEER_SECONDS, Listener, most_connections
 from tests.service.rig import LoopTime, Rig, open_rig
-from tests.web.posting import (
-    CALLRAIL_HOOK,
-    HOOK,
-    SIGNING_KEY,
-    encoded,
-    head,
-    payload,
-    public_app,
-    talking_to,
-)
+from tests.web.posting import CALLRAIL_HOOK, HOOK, SIGNING_KEY, encoded, head, payload, public_app, talking_to
 
 if sys.platform != "win32":
     import resource

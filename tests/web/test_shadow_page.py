@@ -12,7 +12,6 @@ import pytest
 from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.domain.shadow import Mode, Passed, State, answered
 from callrail_relay.outbox import shadow
-from callrail_relay.service import shadow as service_shadow
 from callrail_relay.web.dashboard.frame import KEPT, RECENT
 from tests.service.rig import Rig
 from tests.support.factories import recipient
@@ -53,7 +52,7 @@ async def test_a_fault_of_the_program_is_no_comparison(
 ) -> None:
     async with visiting(tmp_path) as (rig, visitor):
         await rig.outbox.write(shadow.start, OLD)
-        monkeypatch.setattr(service_shadow.shadow, "compare", {}.__getitem__)
+        monkeypatch.setattr("callrail_relay.domain.shadow.compare", {}.__getitem__)
         shown = (await visitor.post("/shadow", back="/shadow")).text
         assert "Compared." not in shown
         assert "an internal error (TypeError)" in shown

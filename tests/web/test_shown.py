@@ -43,11 +43,7 @@ from callrail_relay.domain.message import (
 )
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.printable import shortened
-from callrail_relay.domain.views import (
-    Arrivals,
-    Bucket,
-    Waiting,
-)
+from callrail_relay.domain.views import Arrivals, Bucket, Waiting
 from callrail_relay.sentences import POINTS, at, phone, plural, point_words, running_words, seen_lately, when
 from callrail_relay.service.operations import StatusReport
 from callrail_relay.web.dashboard import frame, now, plots, words
