@@ -84,8 +84,8 @@ async def open_relay(
     metrics = Metrics(context.clock, context.routes.account_ids if long_running else ())
 
     def hook(event: Event) -> None:
-        for told in (tell, metrics, signal):
-            told(event)
+        for notify in (tell, metrics, signal):
+            notify(event)
 
     ask_outside = partial(fetch, from_outside=True)
     file, allowed = context.store_file, context.settings.database.allow_network_drive

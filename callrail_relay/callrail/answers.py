@@ -85,10 +85,10 @@ def last_ten_digits(value: object) -> str:
 
 
 def _refusal(status: int, body: bytes, content: str) -> Refusal:
-    told = [*_leaves(_document(body))]
-    if any(_says_opted_out(words, content) for words in told):
+    said = [*_leaves(_document(body))]
+    if any(_says_opted_out(words, content) for words in said):
         return Refusal.OPTED_OUT
-    is_other = status in (404, 405, 406) or _OF_RECIPIENT.search(" ".join(told).lower())
+    is_other = status in (404, 405, 406) or _OF_RECIPIENT.search(" ".join(said).lower())
     return Refusal.OTHER if is_other else Refusal.CONTENT
 
 
@@ -123,8 +123,8 @@ def read_words(body: bytes) -> str:
     usual = document
     if isinstance(document, dict):
         usual = {key: value for key, value in document.items() if _KEYS_OF_WORDS.fullmatch(key)}
-    told = [word for word in _leaves(usual) if word != "true"] or [*_leaves(document)]
-    line = " ".join("; ".join(dict.fromkeys(told)).split())[:_LONGEST_WORDS]
+    said = [word for word in _leaves(usual) if word != "true"] or [*_leaves(document)]
+    line = " ".join("; ".join(dict.fromkeys(said)).split())[:_LONGEST_WORDS]
     return mask_all(storable(line)) if line else "CallRail gave no reason."
 
 

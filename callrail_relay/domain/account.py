@@ -115,15 +115,15 @@ class Account:
         return replace(self, wait_until=until, wait_reason=reason)
 
     def news(self, before: "Account") -> list[Event]:
-        """Return what is to be told of the account since it was like *before*."""
-        told: list[Event] = []
+        """Return the events of the account since it was like *before*."""
+        found: list[Event] = []
         if self.paused_since is not None and before.paused_since is None:
             reason = self.paused_reason.code if self.paused_reason else ""
-            told.append(AccountPaused(account_id=self.id, reason=reason))
+            found.append(AccountPaused(account_id=self.id, reason=reason))
         if self.wait_until is not None and self.wait_until != before.wait_until:
             reason = self.wait_reason.code if self.wait_reason else ""
-            told.append(AccountWaits(account_id=self.id, until=self.wait_until, reason=reason))
-        return told
+            found.append(AccountWaits(account_id=self.id, until=self.wait_until, reason=reason))
+        return found
 
     def strikes_before(self, now: datetime) -> int:
         """Return the strikes before the current wait, if there is one."""

@@ -38,8 +38,8 @@ def ingest(
     Store the texts that CallRail reports, each once, and act on them in the same transaction.
 
     The account is locked first, so a later claim sees what they say. Those of a conversation come together,
-    and each matches one stored text with the same words at about the same time: two match two. Returns what
-    is to be told of each text that wasn't known.
+    and each matches one stored text with the same words at about the same time: two match two. Returns the
+    events of each text that wasn't known.
     """
     policy = with_known_numbers(tx, policy)
     taken: set[str] = set()
@@ -50,7 +50,7 @@ def ingest(
 def _ingest(
     tx: Transaction, text: CallRailText, policy: InboundPolicy, hint: Direction | None, taken: set[str]
 ) -> list[events.Event] | None:
-    """Store one text, and return what is to be told of it; None if it's known."""
+    """Store one text, and return its events; None if it's known."""
     account_id = policy.accounts.get(text.company_id or "")
     if account_id is not None:
         change_account(tx, account_id)

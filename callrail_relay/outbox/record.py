@@ -154,7 +154,7 @@ class _Batch:
     _failed: list[Values] = field(default_factory=list)  # messages whose other segments aren't sent
     _decided: list[tuple[Row, Outcome, Consequence, Account]] = field(default_factory=list)
     _late: list[tuple[Row, Outcome]] = field(default_factory=list)
-    _told: dict[int, list[Event]] = field(default_factory=dict)  # by attempt
+    _events: dict[int, list[Event]] = field(default_factory=dict)  # by attempt
 
     def add(self, known: Row, outcome: Outcome) -> None:
         """Decide what follows from an outcome, given those that were added before."""
@@ -198,9 +198,9 @@ class _Batch:
             http_status=outcome.http_status,
             status=status,
         )
-        self._told[known.attempt_id] = [finished]
+        self._events[known.attempt_id] = [finished]
         if twice:
-            self._told[known.attempt_id].append(SentTwice(message_id=known.message_id))
+            self._events[known.attempt_id].append(SentTwice(message_id=known.message_id))
         self._changes[attempts].append(self._attempt(known, outcome, consequence))
         self._changes[segments].append({"of": known.segment_id, "status": own[0]})
         self._changes[messages].append(self._message(known, outcome, consequence, status, twice=twice))
@@ -271,10 +271,10 @@ class _Batch:
         tx.change_each(accounts, written)
         for known, outcome, consequence, before in self._decided:
             news = self._follow(known, outcome, consequence)
-            self._told[known.attempt_id] += [*news, *consequence.account.news(before)]
+            self._events[known.attempt_id] += [*news, *consequence.account.news(before)]
         for known, outcome in self._late:
-            self._told[known.attempt_id] = [*self._settle_late(known, outcome)]
-        return self._told
+            self._events[known.attempt_id] = [*self._settle_late(known, outcome)]
+        return self._events
 
     def _follow(self, known: Row, outcome: Outcome, consequence: Consequence) -> list[MessageEvent]:
         """Apply what an outcome changes beside its own segment, message and account."""
@@ -320,12 +320,12 @@ def settle_unsent(
 def _settle(
     tx: Transaction, which: Condition, outcome: Outcome, random: Random, lookups: LookupPolicy | None = None
 ) -> list[Event]:
-    """Record *outcome* for these open attempts; nothing is told of those that another node settles first."""
+    """Record *outcome* for these open attempts; one that another node settles first has no event."""
     query = sa.select(attempts.c.id).where(attempts.c.finished_at.is_(None), which)
     # By account first: locks are taken in one order everywhere.
     open_ = tx.scalars(query.order_by(attempts.c.account_id, attempts.c.id)).all()
     recorded = record(tx, dict.fromkeys(open_, outcome), random=random, lookups=lookups)
-    return [event for told in recorded for event in told if not isinstance(event, LateResult)]
+    return [event for events in recorded for event in events if not isinstance(event, LateResult)]
 
 
 def next_lease_end(tx: Transaction) -> datetime | None:

@@ -86,7 +86,7 @@ class PeriodicTask(ABC):
 
 
 class OneTask:
-    """Work that nobody waits for, one at a time; *done* is called when it's done without an error."""
+    """Work that no one waits for, one at a time; *done* is called when it's done without an error."""
 
     def __init__(self, done: Callable[[], None] = lambda: None) -> None:
         self._done = done
@@ -246,14 +246,14 @@ class SleepDetector:
         self._clock = clock
         self._last = clock.now(), clock.awake()
         self.woken = list(woken)
-        self.untold: Slept | None = None  # until SleepWatch reports it
+        self.unreported: Slept | None = None  # until SleepWatch reports it
 
     def look(self) -> None:
         (last, awake), self._last = self._last, (self._clock.now(), self._clock.awake())
         now, still_awake = self._last
         passed, awake = now - last, min(still_awake - awake, self.every)
         if guards.slept(passed, awake):
-            self.untold = Slept(round(passed.total_seconds() - awake), now)
+            self.unreported = Slept(round(passed.total_seconds() - awake), now)
             for on_wake in self.woken:
                 on_wake()
 
@@ -275,7 +275,7 @@ class SleepWatch(PeriodicTask):
 
     async def turn(self) -> None:
         self.detector.look()
-        slept, self.detector.untold = self.detector.untold, None
+        slept, self.detector.unreported = self.detector.unreported, None
         if slept is not None:
             self.hook(events.ComputerSlept(seconds=slept.seconds))
             await self.store.note(slept=slept)

@@ -31,7 +31,7 @@ STALE = timedelta(seconds=5)
 NEVER_LEFT = NotSent("the database didn't answer in time, so the text was not sent.", own_fault=True)
 
 Send = Callable[[Route, str, str], Awaitable[Outcome]]  # sends one segment; called once per attempt
-Recorded = list[events.Event] | Exception  # what is to be told of an attempt
+Recorded = list[events.Event] | Exception  # the events of an attempt
 
 
 @dataclass(eq=False)
@@ -109,7 +109,7 @@ class Delivery(PeriodicTask):
             # It may be in the store all the same: the connection may have broken after the commit.
             self._unsure = True
             raise
-        self._tell(result.held)
+        self._report(result.held)
         for claim in result.claims:
             self._sending += 1
             self._open.add(claim.attempt_id)
@@ -130,7 +130,7 @@ class Delivery(PeriodicTask):
             return
         node, lookups = self.node if checked_at is None else None, self.lookups
         settle = partial(record.settle_abandoned, node=node, random=self.random, lookups=lookups)
-        self._tell(await self.store.write(settle))
+        self._report(await self.store.write(settle))
         await self.store.write(store_claim.take_up_forgotten)
         self._leases_checked_at = now
         self._lease_ends_at = await self.store.read(record.next_lease_end)
@@ -142,7 +142,7 @@ class Delivery(PeriodicTask):
         settle = partial(record.settle_unsent, random=self.random)
         news = await self.store.write(settle, self.node, frozenset(self._open), NEVER_LEFT)
         self._unsure = False
-        self._tell(news)
+        self._report(news)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
@@ -164,7 +164,7 @@ class Delivery(PeriodicTask):
         news = await self._record(claim, outcome)
         # Only now: what was sent and couldn't be recorded must never be taken as unsent.
         self._open.discard(claim.attempt_id)
-        self._tell(news)
+        self._report(news)
 
     async def _send(self, claim: Claim) -> Outcome:
         try:
@@ -211,7 +211,7 @@ class Delivery(PeriodicTask):
                 each = [await self._record_batch({id_: outcome}) for id_, outcome in batch.items()]
                 return dict(chain.from_iterable(one.items() for one in each))
 
-    def _tell(self, news: Iterable[events.Event]) -> None:
+    def _report(self, news: Iterable[events.Event]) -> None:
         for event in news:
             self.hook(event)
             if isinstance(event, events.AttemptFinished) and event.outcome is Unknown.kind:

@@ -106,7 +106,7 @@ class ChangeFeed:
 
     async def versions(self, known: str) -> AsyncGenerator[str]:
         """Yield each version after *known* once it's there; after HEARTBEAT the known one again."""
-        told = self.clock.monotonic()
+        sent_at = self.clock.monotonic()
         while not self._closed.is_set():
             if self._count != self.signal.count:
                 self._count = self.signal.count
@@ -115,8 +115,8 @@ class ChangeFeed:
                 # A store that doesn't answer keeps no stream silent or open.
                 await asyncio.wait([self._looking.begin(self._latest.get)], timeout=PAUSE.total_seconds())
             version = known if self._latest.is_old() else self._latest.value or known
-            if version != known or self.clock.monotonic() - told >= HEARTBEAT.total_seconds():
-                known, told = version, self.clock.monotonic()
+            if version != known or self.clock.monotonic() - sent_at >= HEARTBEAT.total_seconds():
+                known, sent_at = version, self.clock.monotonic()
                 yield known
             await until_woken(self._closed, PAUSE, self.clock)
 

@@ -127,7 +127,7 @@ def _endpoint(simulator: Simulator, method: str, handler: Handler) -> Callable[[
 async def _refuse(_request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         return JSONResponse({"error": error.detail}, error.status_code, error.headers)
-    return JSONResponse({"error": str(error)}, 400)  # nobody reads it if the client has gone
+    return JSONResponse({"error": str(error)}, 400)  # no one reads it if the client has gone
 
 
 async def _read(simulator: Simulator, request: Request) -> Question:
