@@ -59,7 +59,7 @@ def make_told(
 async def ingest_one(
     outbox: Store, text: CallRailText, policy: InboundPolicy = POLICY, hint: Direction | None = None
 ) -> list[Event] | None:
-    """What is to be told of it; None if it was known."""
+    """Its events; None if it was known."""
     ingested = await outbox.write(inbound.ingest, [text], policy, hint)
     return ingested[0] if ingested else None
 
