@@ -86,7 +86,7 @@ def _known() -> sa.Select[Any]:
     was_sent, arrived = before.c.outcome == OutcomeKind.SENT, other.c.status == Status.SENT
     of_account = waiting.c.account_id == accounts.c.id
     is_in_flight = sa.exists().where(
-        in_flight.c.account_id == accounts.c.id,
+        in_flight.c.account_id == waiting.c.account_id,
         in_flight.c.finished_at.is_(None),
         in_flight.c.message_seq == waiting.c.seq,
     )
