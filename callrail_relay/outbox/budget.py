@@ -88,11 +88,10 @@ def read_windows(
 
 def read_account_statuses(tx: Transaction, account_ids: Sequence[str], limits: Limits) -> list[AccountStatus]:
     """Return the status of each of *account_ids*, and of other accounts that texts wait for."""
-    waiting = tx.scalars(_WAITED_FOR).all()
+    ours, waiting = dict.fromkeys(account_ids), dict.fromkeys(sorted(tx.scalars(_WAITED_FOR)))
     known = {row.id: row for row in tx.execute(_KNOWN, windows_since(tx.now))}
     return [
-        _account_status(tx, known.get(id_) or id_, limits, foreign=id_ not in account_ids)
-        for id_ in dict.fromkeys([*account_ids, *sorted(waiting)])
+        _account_status(tx, known.get(id_) or id_, limits, foreign=id_ not in ours) for id_ in ours | waiting
     ]
 
 
@@ -151,15 +150,17 @@ _KNOWN = sa.select(
 _KNOWN_USES = sa.select(uses(attempts.c.finished_at.is_not(None)).c.at)
 
 
-_ACCEPTED = (
+_ACCEPTED_AT = (
     sa.select(attempts.c.finished_at)
-    .where(attempts.c.account_id == ACCOUNT_ID, attempts.c.counted_at.is_not(None))
+    .where(attempts.c.account_id == accounts.c.id, attempts.c.counted_at.is_not(None))
     .where(attempts.c.outcome == OutcomeKind.SENT)
     .order_by(attempts.c.counted_at.desc())
     .limit(1)
 )
+_ACCEPTED = sa.select(accounts.c.id, _ACCEPTED_AT.scalar_subquery())
 
 
 def last_accepted(tx: Transaction, account_ids: Sequence[str]) -> datetime | None:
     """Return when CallRail accepted the newest text of these accounts."""
-    return last_of(*(tx.scalar(_ACCEPTED, {"account_id": one}) for one in account_ids))
+    ours = frozenset(account_ids)
+    return last_of(*(accepted_at for id_, accepted_at in tx.execute(_ACCEPTED) if id_ in ours))
