@@ -140,9 +140,11 @@ def test_what_never_arrived_is_held_when_the_shadow_ends(
         relay.post(text(1))
         relay.post(text(2) | {"seller_phone": "+12025550123"})
         ended = configured.json("shadow", "end", "--yes")
-        assert ("live", 2) == (ended["mode"], ended["held"])
+        # One that is being tried at that moment is on hold when the try ends.
+        assert ("live", True) == (ended["mode"], ended["held"] in (1, 2))
         again = configured.run("shadow", "end", "--yes")
         assert (4, True) == (again.returncode, "already live" in again.stderr)
+        configured.wait_for("held", 2)
         held = configured.json("messages", "list", "--status", "held")
         assert ["not_passed_on"] * 2 == [one["reasons"][0]["code"] for one in held]
         relay.post(text(3))
