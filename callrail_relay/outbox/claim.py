@@ -1,9 +1,10 @@
 """Claims the next segments to send, within the budget. The attempts are its ledger."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
+from random import Random
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -11,13 +12,16 @@ import sqlalchemy as sa
 from callrail_relay.domain import guards
 from callrail_relay.domain.account import Account
 from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult
-from callrail_relay.domain.events import MessageHeld
+from callrail_relay.domain.events import Event, MessageHeld
 from callrail_relay.domain.message import Status
+from callrail_relay.domain.outcome import Outcome
+from callrail_relay.domain.reconcile import LookupPolicy
 from callrail_relay.domain.segmentation import split_text
 from callrail_relay.outbox.budget import read_windows, used, windows_since
 from callrail_relay.outbox.candidates import candidates, next_due, with_opt_outs
 from callrail_relay.outbox.columns import ACCOUNT_ID, EPOCH, MICROSECOND, NOW, Instant
 from callrail_relay.outbox.opt_outs import read_opt_outs
+from callrail_relay.outbox.record import record
 from callrail_relay.outbox.rows import from_row, last_of, lock_account, portions, route_of, soonest
 from callrail_relay.outbox.tables import (
     accounts,
@@ -31,14 +35,15 @@ from callrail_relay.outbox.tables import (
 from callrail_relay.outbox.transaction import Row, Transaction
 
 LOCKED_RETRY = timedelta(seconds=0.05)  # when to retry an account that another node has locked
-LOOK_AGAIN = timedelta(seconds=1)  # when to look behind texts that are in flight
 PAUSED_RETRY = timedelta(seconds=60)  # how long a new text doesn't make a paused account due
 ROOM_RETRY = timedelta(seconds=60)  # when to look again if there's room, but not enough for the next text
 AT_ONCE = 50  # texts held or released per transaction, since webhooks wait meanwhile
 _PORTION = 20  # due accounts to read at a time
 
 
-def claim(tx: Transaction, node: str, policy: ClaimPolicy, *, most: int = 1) -> ClaimResult:
+def claim(
+    tx: Transaction, node: str, policy: ClaimPolicy, *, most: int = 1, may_wait: bool = True
+) -> ClaimResult:
     """
     Claim the next segments that may be sent, *most* at most, each with its attempt and its place in the
     budget.
@@ -46,9 +51,10 @@ def claim(tx: Transaction, node: str, policy: ClaimPolicy, *, most: int = 1) -> 
     At most one segment per tracking number and recipient is in flight, texts to one person are sent in order
     of arrival, and no account exceeds its hour or day. All three hold because one transaction reads and
     writes them, with the account's row locked. Only due accounts are examined, in turn. One that another node
-    has locked is left to that node, so many nodes can claim at once.
+    has locked is left to that node, so many nodes can claim at once. *may_wait* is False if the transaction
+    holds locks already.
     """
-    batch = _Batch(tx, node, policy, most)
+    batch = _Batch(tx, node, policy, most, may_wait)
     put_off: dict[str, _Later] = {}
     is_over = False
     for account, facts in _lock_due(batch):
@@ -63,13 +69,32 @@ def claim(tx: Transaction, node: str, policy: ClaimPolicy, *, most: int = 1) -> 
     batch.write()
     if put_off:
         tx.change_each(accounts, [{"of": id_, **one._asdict()} for id_, one in put_off.items()])
-    if is_over:
-        wake_at: datetime | None = tx.now
-    else:
-        next_due = soonest(batch.next_due, *(one.due_at for one in put_off.values()))
-        wake_at = tx.now + LOOK_AGAIN if batch.claims else next_due
-        wake_at = soonest(wake_at, tx.now + LOCKED_RETRY if batch.locked else None)
+    locked_until = tx.now + LOCKED_RETRY if batch.locked else None
+    next_due = soonest(batch.next_due, locked_until, *(one.due_at for one in put_off.values()))
+    wake_at = tx.now if is_over else next_due
     return ClaimResult(claims=tuple(batch.claims), wake_at=wake_at, held=tuple(batch.held))
+
+
+def advance(
+    tx: Transaction,
+    ended: Mapping[int, Outcome],
+    node: str,
+    policy: ClaimPolicy,
+    *,
+    most: int,
+    look: bool,
+    random: Random,
+    lookups: LookupPolicy | None = None,
+) -> tuple[list[Event], ClaimResult | None]:
+    """
+    Record how attempts *ended*, and claim the next segments, *most* at most.
+
+    Without *look*, nothing is claimed unless one of the outcomes lets something be sent.
+    """
+    news, is_due = record(tx, ended, random=random, lookups=lookups)
+    if not (look or is_due):
+        return news, None
+    return news, claim(tx, node, policy, most=most, may_wait=not ended) if most else ClaimResult()
 
 
 def take_up_forgotten(tx: Transaction) -> None:
@@ -109,6 +134,7 @@ class _Batch:
     node: str
     policy: ClaimPolicy
     most: int
+    may_wait: bool
     begun: list[_Begun] = field(default_factory=list)  # not written yet
     claims: list[Claim] = field(default_factory=list)
     held: list[MessageHeld] = field(default_factory=list)
@@ -197,7 +223,7 @@ def _lock_due(batch: _Batch) -> Iterator[tuple[Account, _Facts]]:
     tx = batch.tx
     is_locked = tx.is_sqlite  # it has one writer at a time
     due = _DUE_WITH_FACTS if is_locked else _DUE
-    alone, portion = True, min(batch.most, _PORTION)
+    alone, portion = batch.may_wait, min(batch.most, _PORTION)
     after: datetime | None = EPOCH - MICROSECOND
     last = ""
     while after is not None:

@@ -42,15 +42,16 @@ STOPPED = "the relay stopped, or lost its connection, while the text was being s
 
 def record(
     tx: Transaction, outcomes: Mapping[int, Outcome], *, random: Random, lookups: LookupPolicy | None = None
-) -> list[list[Event]]:
+) -> tuple[list[Event], bool]:
     """
-    Settle attempts, each once: outcome, segment, message and account change together. Return the events of
-    each.
+    Settle attempts, each once: outcome, segment, message and account change together. Return the events, and
+    whether an account may have something to send next.
 
     One that is settled already, for example because its lease ran out, isn't settled again: a late result
     only shows that an unknown text was sent, and changes nothing else.
     """
     results: dict[int, list[Event]] = {}
+    is_due = False
     # Some at a time, since databases limit the parameters of a statement.
     while left := dict(islice((one for one in outcomes.items() if one[0] not in results), AT_ONCE)):
         batch = _Batch(tx, random, lookups)
@@ -61,7 +62,8 @@ def record(
                 messages_seen.add(known.message_seq)
                 batch.add(known, left[known.attempt_id])
         results |= batch.write()
-    return [results[id_] for id_ in outcomes]
+        is_due = is_due or bool(batch.due)
+    return [event for id_ in outcomes for event in results[id_]], is_due
 
 
 def _read_known(tx: Transaction, outcomes: Mapping[int, Outcome]) -> list[Row]:
@@ -148,7 +150,7 @@ class _Batch:
     random: Random
     lookups: LookupPolicy | None
     _accounts: dict[str, Account] = field(default_factory=dict)
-    _due: set[str] = field(default_factory=set)  # accounts that may have something to send next
+    due: set[str] = field(default_factory=set)  # accounts that may have something to send next
     _freed: Counter[str] = field(default_factory=Counter)  # attempts that used no budget after all
     _changes: dict[sa.Table, list[Values]] = field(default_factory=lambda: defaultdict(list))
     _failed: list[Values] = field(default_factory=list)  # messages whose other segments aren't sent
@@ -162,7 +164,7 @@ class _Batch:
         before = self._accounts.setdefault(id_, from_row(Account, known))
         if known.finished_at is not None:
             self._late.append((known, outcome))
-            self._due.add(id_)
+            self.due.add(id_)
             return
         consequence = decide(
             outcome,
@@ -185,7 +187,7 @@ class _Batch:
         own = [consequence.segment] if consequence.cut_to is None else [Status.CANCELLED, Status.QUEUED]
         status = status_of((*own, *others))
         if known.others_wait or known.is_reported or status in (Status.QUEUED, Status.SENDING):
-            self._due.add(id_)
+            self.due.add(id_)
         twice = isinstance(outcome, Sent) and (
             known.sent_before or known.whole_arrived or known.piece_arrived
         )
@@ -265,7 +267,7 @@ class _Batch:
         if self._failed:
             tx.execute(_END_SEGMENTS, self._failed)
         written = [
-            {**account_values(one), "due_at": tx.now if id_ in self._due else None, "closed_until": None}
+            {**account_values(one), "due_at": tx.now if id_ in self.due else None, "closed_until": None}
             for id_, one in self._accounts.items()
         ]
         tx.change_each(accounts, written)
@@ -324,8 +326,8 @@ def _settle(
     query = sa.select(attempts.c.id).where(attempts.c.finished_at.is_(None), which)
     # By account first: locks are taken in one order everywhere.
     open_ = tx.scalars(query.order_by(attempts.c.account_id, attempts.c.id)).all()
-    recorded = record(tx, dict.fromkeys(open_, outcome), random=random, lookups=lookups)
-    return [event for events in recorded for event in events if not isinstance(event, LateResult)]
+    news, _ = record(tx, dict.fromkeys(open_, outcome), random=random, lookups=lookups)
+    return [event for event in news if not isinstance(event, LateResult)]
 
 
 def next_lease_end(tx: Transaction) -> datetime | None:

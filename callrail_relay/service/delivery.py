@@ -6,12 +6,11 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import chain
 from random import Random
 
 from callrail_relay.clock import others_turn
 from callrail_relay.domain import events
-from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult
+from callrail_relay.domain.delivery import Claim, ClaimPolicy
 from callrail_relay.domain.outcome import NotSent, Outcome, Refusal, Rejected, Unknown, Unsendable
 from callrail_relay.domain.phone import mask_all
 from callrail_relay.domain.reconcile import LookupPolicy
@@ -19,7 +18,7 @@ from callrail_relay.domain.routing import Route
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import claim as store_claim
 from callrail_relay.outbox import record
-from callrail_relay.outbox.rows import look_at_all
+from callrail_relay.outbox.rows import look_at_all, soonest
 from callrail_relay.service.background import STORE_RETRY, PeriodicTask
 from callrail_relay.service.reconciliation import Reconciliation
 from callrail_relay.service.replies import Polling
@@ -28,10 +27,10 @@ LEASE_CHECK = timedelta(seconds=15)  # how often to look for attempts that were 
 # How old a claim may be when its text is sent. A lease outlasts the time-outs by more than this; a text sent
 # later could be given up, and the next ones sent, while it's in flight.
 STALE = timedelta(seconds=5)
+LOOK_BEHIND = timedelta(seconds=1)  # how often to look behind texts that are in flight
 NEVER_LEFT = NotSent("the database didn't answer in time, so the text was not sent.", own_fault=True)
 
 Send = Callable[[Route, str, str], Awaitable[Outcome]]  # sends one segment; called once per attempt
-Recorded = list[events.Event] | Exception  # the events of an attempt
 
 
 @dataclass(eq=False)
@@ -58,12 +57,13 @@ class Delivery(PeriodicTask):
         super().__post_init__()
         self._under_way: set[asyncio.Task[None]] = set()
         self._sending = 0
-        self._open: set[int] = set()
+        self._ended: dict[int, Outcome] = {}  # outcomes to record, by attempt
+        self._open: set[int] = set()  # attempts whose outcomes aren't recorded yet
+        self._is_due = True  # there may be something to claim
+        self._next_due: datetime | None = None
+        self._look_behind_at: datetime | None = None
         self._unsure = False
         self._followed = False  # another policy, by which an account may be due earlier
-        self._ended: dict[int, Outcome] = {}  # outcomes to record, by attempt
-        self._recorded: dict[int, Recorded] = {}
-        self._recording = asyncio.Lock()
         self._leases_checked_at: float | None = None
         self._lease_ends_at: datetime | None = None
 
@@ -73,6 +73,10 @@ class Delivery(PeriodicTask):
         self._followed = True
         self.wake()
 
+    def wake(self) -> None:
+        self._is_due = True
+        super().wake()
+
     async def run(self) -> None:
         """Deliver until ``stop`` is called; what is in flight then finishes first."""
         try:
@@ -81,46 +85,107 @@ class Delivery(PeriodicTask):
             await self.settle()
 
     async def turn(self) -> datetime | None:
-        """Start every attempt that may start now; return when the next one may, or a lease ends, if known."""
+        """
+        Record what ended, and start every attempt that may start now; return when the next one may, if known.
+        """
+        self._is_due = self._is_due or not self._ended  # time woke us, or news
         await self._settle_abandoned()
         await self._settle_unsent()
         if self._followed:
             policy = self.policy
             await self.store.write(look_at_all)
             self._followed = policy is not self.policy  # changed once more meanwhile
-        while (room := self.concurrency - self._sending) > 0 and not self._stopping:
-            self._woken.clear()
-            result = await self._claim(room)
-            # What woke us since then may have come too late for this claim.
-            if len(result.claims) < room and not self._woken.is_set():
-                return min(filter(None, (result.wake_at, self._lease_ends_at)), default=None)
-        return self._lease_ends_at
+        while self._ended or (self._is_due and self._room):
+            if not self._stopping:
+                self._woken.clear()
+            await self._advance(self._room)
+        if not self._room:
+            return self._lease_ends_at
+        look_behind_at = self._look_behind_at if self._sending else None
+        return soonest(self._next_due, look_behind_at, self._lease_ends_at)
 
-    async def _claim(self, most: int) -> ClaimResult:
-        """Claim the next segments, *most* at most, and start to send them."""
+    @property
+    def _room(self) -> int:
+        return 0 if self._stopping else self.concurrency - self._sending
+
+    async def _advance(self, most: int) -> None:
+        """Record what ended and claim the next segments, *most* at most, together; then send those."""
+        if self._ended:
+            await others_turn()  # what ends at the same time joins it
+        ended, look, self._is_due = dict(self._ended), self._is_due, False
         self.about_to_claim()
         began = self._clock.monotonic()
         policy = self.policy
+        if self.closed:
+            policy = replace(policy, accounts=policy.accounts - self.closed)
         try:
-            if self.closed:
-                policy = replace(policy, accounts=policy.accounts - self.closed)
-            result = await self.store.write(store_claim.claim, self.node, policy, most=most)
-        except BaseException:
+            news, claimed = await self.store.write(
+                store_claim.advance,
+                ended,
+                self.node,
+                policy,
+                most=most,
+                look=look,
+                random=self.random,
+                lookups=self.lookups,
+            )
+        except BaseException as error:
             # It may be in the store all the same: the connection may have broken after the commit.
-            self._unsure = True
-            raise
-        self._report(result.held)
-        for claim in result.claims:
+            self._unsure = self._is_due = True
+            if not ended or isinstance(error, Unavailable | asyncio.CancelledError):
+                raise
+            await self._record_each(ended)
+            return
+        self._recorded(ended, news)
+        if claimed is None:
+            return
+        self._report(claimed.held)
+        for claim in claimed.claims:
             self._sending += 1
             self._open.add(claim.attempt_id)
             task = asyncio.create_task(self._attempt(claim, began))
             self._under_way.add(task)
             task.add_done_callback(self._finished)
-        return result
+        # If it took as much as it could, there may be more.
+        self._is_due = self._is_due or len(claimed.claims) == most
+        self._next_due, self._look_behind_at = claimed.wake_at, self._clock.now() + LOOK_BEHIND
+
+    async def _record_each(self, ended: Mapping[int, Outcome]) -> None:
+        """Record outcomes one by one, since one of them may have made all of them fail."""
+        for id_, outcome in ended.items():
+            try:
+                settle = partial(record.record, random=self.random, lookups=self.lookups)
+                news, _ = await self.store.write(settle, {id_: outcome})
+            except Unavailable:
+                raise
+            except Exception as error:  # noqa: BLE001 - the attempt stays open, until its lease ends
+                self._failed(error)
+                del self._ended[id_]
+            else:
+                self._recorded([id_], news)
+
+    def _recorded(self, ids: Iterable[int], news: Iterable[events.Event]) -> None:
+        for id_ in ids:
+            del self._ended[id_]
+            # Only now: what was sent and couldn't be recorded must never be taken as unsent.
+            self._open.discard(id_)
+        self._report(news)
 
     async def settle(self) -> None:
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+        """Wait for what is under way, and record it until that works, or its lease is over."""
+        give_up_at = self._clock.now() + self.policy.lease
+        while self._under_way or self._ended:
+            if not self._ended:
+                await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+                continue
+            try:
+                await self._advance(most=0)
+            except Unavailable as error:
+                self.hook(events.StoreFailed(reason=str(error), retry_in=STORE_RETRY))
+                if self._clock.now() >= give_up_at:
+                    self._failed(error)
+                    return
+                await self._clock.sleep(STORE_RETRY.total_seconds())
 
     async def _settle_abandoned(self) -> None:
         """Settle attempts that were left open: at the start our own, later those whose lease ran out."""
@@ -132,6 +197,7 @@ class Delivery(PeriodicTask):
         settle = partial(record.settle_abandoned, node=node, random=self.random, lookups=lookups)
         self._report(await self.store.write(settle))
         await self.store.write(store_claim.take_up_forgotten)
+        self._is_due = True
         self._leases_checked_at = now
         self._lease_ends_at = await self.store.read(record.next_lease_end)
 
@@ -146,25 +212,22 @@ class Delivery(PeriodicTask):
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            # The attempt stays open; when its lease ends, it's settled as unknown.
-            self.hook(events.ProgramFailed(reason=type(error).__name__, retry_in=self.policy.lease))
-        if not self.store.shares_commits:
-            self.wake()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(error)
+
+    def _failed(self, error: BaseException) -> None:
+        """Report a fault of our own. The attempt stays open; when its lease ends, it's settled as unknown."""
+        self.hook(events.ProgramFailed(reason=type(error).__name__, retry_in=self.policy.lease))
 
     async def _attempt(self, claim: Claim, began: float) -> None:
         id_, account_id, position = claim.message_id, claim.route.account_id, claim.position
         self.hook(events.AttemptStarted(message_id=id_, account_id=account_id, position=position))
         try:
             stale = self._clock.monotonic() - began >= STALE.total_seconds()
-            outcome = NEVER_LEFT if stale else await self._send(claim)
+            self._ended[claim.attempt_id] = NEVER_LEFT if stale else await self._send(claim)
         finally:
             self._sending -= 1
-        news = await self._record(claim, outcome)
-        # Only now: what was sent and couldn't be recorded must never be taken as unsent.
-        self._open.discard(claim.attempt_id)
-        self._report(news)
+            self._woken.set()
 
     async def _send(self, claim: Claim) -> Outcome:
         try:
@@ -174,42 +237,6 @@ class Delivery(PeriodicTask):
             return Rejected(None, f"{mask_all(str(error))}.", Refusal.UNSENDABLE)
         except Exception as error:  # noqa: BLE001 - our own error says nothing about the text
             return Unknown(f"the program failed while sending it ({type(error).__name__}).", own_fault=True)
-
-    async def _record(self, claim: Claim, outcome: Outcome) -> list[events.Event]:
-        """Write the outcome, in one transaction with those that come in while others are written."""
-        self._ended[claim.attempt_id] = outcome
-        async with self._recording:
-            if claim.attempt_id in self._ended:
-                await others_turn()
-                batch = dict(self._ended)  # they stay until then: this task may be canceled
-                self._recorded |= await self._record_batch(batch)
-                for id_ in batch:
-                    del self._ended[id_]
-        recorded = self._recorded.pop(claim.attempt_id)
-        if isinstance(recorded, Exception):
-            raise recorded
-        return recorded
-
-    async def _record_batch(self, batch: Mapping[int, Outcome]) -> Mapping[int, Recorded]:
-        """Write outcomes until it works; give up if the relay is stopping and the lease is over."""
-        settle = partial(record.record, random=self.random, lookups=self.lookups)
-        give_up_at = self._clock.now() + self.policy.lease
-        while True:
-            if self.store.shares_commits:
-                self.wake()  # what these outcomes let go is claimed in the same commit
-            try:
-                return dict(zip(batch, await self.store.write(settle, batch), strict=True))
-            except Unavailable as error:
-                self.hook(events.StoreFailed(reason=str(error), retry_in=STORE_RETRY))
-                if self._stopping and self._clock.now() >= give_up_at:
-                    return dict.fromkeys(batch, error)
-                await self._clock.sleep(STORE_RETRY.total_seconds())
-            except Exception as error:  # noqa: BLE001 - passed to the attempt that it's about
-                if len(batch) == 1:
-                    return dict.fromkeys(batch, error)
-                # One of them may have made all of them fail.
-                each = [await self._record_batch({id_: outcome}) for id_, outcome in batch.items()]
-                return dict(chain.from_iterable(one.items() for one in each))
 
     def _report(self, news: Iterable[events.Event]) -> None:
         for event in news:

@@ -278,6 +278,7 @@ async def test_send_that_finds_no_free_connection_is_not_sent(
         second = await rig.accept("Second", to=recipient(2))
         delivery = rig.delivery()
         await delivery.turn()
+        settling = asyncio.create_task(delivery.settle())
         await rig.clock.until_asleep()
         await rig.events.until(AttemptStarted, 2)
         # Time runs out for the connect time-out, not for the read time-out of the one that has a connection.
@@ -287,7 +288,7 @@ async def test_send_that_finds_no_free_connection_is_not_sent(
                 await asyncio.sleep(0)  # a turn of the loop
         await rig.events.until(AttemptFinished)
         rig.clock.advance(30)
-        await delivery.settle()
+        await settling
 
         assert [SENT] == outcomes(await rig.message(first))
         assert [NOT_SENT] == outcomes(await rig.message(second))

@@ -18,13 +18,14 @@ from functools import cache, cached_property
 from operator import attrgetter
 from random import Random
 from typing import Any, ParamSpec, TypeVar
+from unittest.mock import patch
 
 import sqlalchemy as sa
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from callrail_relay.domain.account import DAY, HOUR, Limits
-from callrail_relay.domain.delivery import Claim, ClaimResult
+from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult
 from callrail_relay.domain.events import AttemptFinished
 from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.mapper import MappingPolicy, RawSubmission
@@ -44,14 +45,15 @@ from callrail_relay.domain.routing import RouteRule, Routes
 from callrail_relay.outbox import claim as store_claim
 from callrail_relay.outbox import decisions, lookups, opt_outs, record
 from callrail_relay.outbox.accept import Receipt
-from callrail_relay.outbox.claim import LOOK_AGAIN
 from callrail_relay.outbox.columns import EPOCH
-from callrail_relay.outbox.rows import last_of
+from callrail_relay.outbox.rows import soonest
 from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import accounts, attempts, messages, metadata, segments
 from callrail_relay.outbox.tables import opt_outs as opt_out_table
+from callrail_relay.outbox.transaction import Transaction
+from callrail_relay.service.delivery import LOOK_BEHIND
 from tests.outbox.requests import make_mapper
-from tests.outbox.worker import accept_one, told, words
+from tests.outbox.worker import accept_one, words
 from tests.support.clock import START, ManualClock
 from tests.support.factories import (
     ACCOUNT,
@@ -586,8 +588,12 @@ class RelayMachine(RuleBasedStateMachine):
         self.stored = self.bench.read()
 
     def _claim(self, node: str, most: int) -> ClaimResult:
-        before = self.stored
         result = self.bench.run(self.outbox.write(store_claim.claim, node, POLICY, most=most))
+        self._check_claims(node, most, result)
+        return result
+
+    def _check_claims(self, node: str, most: int, result: ClaimResult) -> None:
+        before = self.stored
         self.stored = self.bench.read()
         assert len(result.claims) <= most
         for claim in result.claims:
@@ -596,7 +602,6 @@ class RelayMachine(RuleBasedStateMachine):
             self.flights.append(Flight(claim, node, self.true_time() + POLICY.lease))
         if len(result.claims) < most:
             self._check_nothing_is_overlooked(node, result)
-        return result
 
     def _check_nothing_is_overlooked(self, node: str, result: ClaimResult) -> None:
         """
@@ -612,10 +617,12 @@ class RelayMachine(RuleBasedStateMachine):
         assert not thorough.claims
         # That a text is too old by now is asked when there is room for it.
         assert {"too_old"} >= {code for held in thorough.held for code in held.reasons}
+        # As delivery does, while texts are in flight.
+        wake_at = soonest(result.wake_at, self.clock.now() + LOOK_BEHIND if result.claims else None)
         if thorough.wake_at is not None:
-            assert result.wake_at is not None
-            closed_until = last_of(closed_until, self.clock.now() + LOOK_AGAIN if result.claims else None)
-            assert result.wake_at <= max(thorough.wake_at, closed_until or thorough.wake_at)
+            assert wake_at is not None
+            behind = self.clock.now() + LOOK_BEHIND if result.claims else thorough.wake_at
+            assert wake_at <= max(thorough.wake_at, closed_until or thorough.wake_at, behind)
 
     # --- CallRail ---
 
@@ -623,9 +630,14 @@ class RelayMachine(RuleBasedStateMachine):
     @rule(
         index=INDEX,
         answers=st.lists(st.sampled_from([*OFTEN, *ANSWERS, "none yet"]), min_size=1, max_size=4),
+        node=st.sampled_from(NODES),
+        most=st.integers(0, 4),
     )
-    def answers_come(self, index: int, answers: list[str]) -> None:
-        """In time, or when the attempt was given up long ago; or only the request arrives."""
+    def answers_come(self, index: int, answers: list[str], node: str, most: int) -> None:
+        """
+        In time, or when the attempt was given up long ago; or only the request arrives. What they let go is
+        claimed with them.
+        """
         flights = self.flights[index % len(self.flights) :]
         outcomes = {}
         for flight, answer in zip(flights, answers, strict=False):
@@ -633,7 +645,7 @@ class RelayMachine(RuleBasedStateMachine):
                 self._reach(flight)
             else:
                 outcomes[flight.claim.attempt_id] = self._outcome(flight, answer)
-        self._record(outcomes)
+        self._record(outcomes, node, 0 if node in self.dead else most)
 
     def _answer(self, flights: Sequence[Flight], answer: str) -> None:
         """The same of all, recorded together."""
@@ -649,18 +661,43 @@ class RelayMachine(RuleBasedStateMachine):
             answer = "taken, and the answer lost"
         return ANSWERS[answer]
 
-    def _record(self, outcomes: dict[int, Outcome]) -> None:
+    def _record(self, outcomes: dict[int, Outcome], node: str = NODES[0], most: int = 0) -> None:
+        """Record outcomes, and claim what they let go, in one transaction."""
         self.flights = [one for one in self.flights if one.claim.attempt_id not in outcomes]
         open_before = [self.stored.attempts[id_].finished_at is None for id_ in outcomes]
-        recorded = self.bench.run(
-            self.outbox.write(
-                record.record,
-                outcomes,
-                random=Random(1),
-                lookups=self.lookups,
+        claim = store_claim.claim
+
+        def claim_after(
+            tx: Transaction, node: str, policy: ClaimPolicy, *, most: int, may_wait: bool
+        ) -> ClaimResult:
+            self._see(Stored.of({name: tx.execute(query).all() for name, query in READ.items()}))
+            return claim(tx, node, policy, most=most, may_wait=may_wait)
+
+        with patch.object(store_claim, "claim", claim_after):
+            news, result = self.bench.run(
+                self.outbox.write(
+                    store_claim.advance,
+                    outcomes,
+                    node,
+                    POLICY,
+                    most=most,
+                    look=False,
+                    random=Random(1),
+                    lookups=self.lookups,
+                )
             )
-        )
-        assert open_before == ["attempt_finished" in told(one) for one in recorded]
+        assert sum(open_before) == sum(isinstance(one, AttemptFinished) for one in news)
+        if result is None:
+            assert not self._due_among(outcomes)
+        elif most:
+            self._check_claims(node, most, result)
+
+    def _due_among(self, attempt_ids: Iterable[int]) -> Sequence[str]:
+        """The accounts of these attempts that are due."""
+        of_attempts = sa.select(attempts.c.account_id).where(attempts.c.id.in_(attempt_ids))
+        due = accounts.c.id.in_(of_attempts), accounts.c.due_at <= self.clock.now()
+        with self.bench.engine.connect() as connection:
+            return connection.scalars(sa.select(accounts.c.id).where(*due)).all()
 
     def _reach(self, flight: Flight) -> None:
         """CallRail takes the text, unless its client has given up by now."""
@@ -781,10 +818,7 @@ class RelayMachine(RuleBasedStateMachine):
     @invariant()
     def refresh(self) -> None:
         """Comes first by its name's place here: the others look at what was read."""
-        self.stored = self.bench.read()
-        for attempt in self.stored.attempts.values():
-            if attempt.outcome == OutcomeKind.UNKNOWN:
-                self.unknown_at.setdefault(attempt.id, self.true_time())
+        self._see(self.bench.read())
         self.check_nothing_disappears()
         self.check_once()
         self.check_order()
@@ -792,6 +826,12 @@ class RelayMachine(RuleBasedStateMachine):
         self.check_one_in_flight()
         self.check_statuses()
         self.check_sent_is_true()
+
+    def _see(self, stored: Stored) -> None:
+        self.stored = stored
+        for attempt in stored.attempts.values():
+            if attempt.outcome == OutcomeKind.UNKNOWN:
+                self.unknown_at.setdefault(attempt.id, self.true_time())
 
     def check_nothing_disappears(self) -> None:
         """Every accepted text is there, with exactly one status."""

@@ -8,7 +8,7 @@ from callrail_relay.domain.account import HOUR, Limits
 from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.outcome import Unknown
 from callrail_relay.outbox import opt_outs
-from callrail_relay.outbox.claim import AT_ONCE, LOOK_AGAIN
+from callrail_relay.outbox.claim import AT_ONCE
 from callrail_relay.outbox.store import Store
 from tests.outbox.worker import TOO_MANY, Worker, accept_one, find, plain, put, words
 from tests.support.clock import START, ManualClock
@@ -54,7 +54,7 @@ async def test_no_more_than_the_hour_has_room_for(outbox: Store, worker: Worker)
 
     result = await worker.look(most=16)
 
-    assert (3, START + LOOK_AGAIN) == (len(result.claims), result.wake_at)
+    assert (3, None) == (len(result.claims), result.wake_at)
     assert START + HOUR == await worker.waits()
 
 

@@ -1,6 +1,6 @@
 """What a delivery worker does with the store, one step at a time, and putting texts in."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from random import Random
@@ -54,7 +54,18 @@ class Worker:
         return replace(self, policy=make_policy(**rules))  # type: ignore[arg-type]  # names are checked there
 
     async def look(self, most: int = 1) -> ClaimResult:
-        return await self.outbox.write(store_claim.claim, self.node, self.policy, most=most)
+        _, result = await self.outbox.write(
+            store_claim.advance,
+            {},
+            self.node,
+            self.policy,
+            most=most,
+            look=True,
+            random=Random(1),
+            lookups=self.lookups,
+        )
+        assert result is not None
+        return result
 
     async def take(self) -> Claim:
         """Claim a segment; there must be one."""
@@ -84,17 +95,10 @@ class Worker:
         return finished
 
     async def record(self, claim: Claim, outcome: Outcome = SENT) -> list[Event]:
-        [recorded] = await self.record_all({claim: outcome})
-        return recorded
-
-    async def record_all(self, outcomes: Mapping[Claim, Outcome]) -> list[list[Event]]:
-        """Record outcomes in one transaction."""
-        return await self.outbox.write(
-            record.record,
-            {claim.attempt_id: outcome for claim, outcome in outcomes.items()},
-            random=Random(1),
-            lookups=self.lookups,
+        recorded, _ = await self.outbox.write(
+            record.record, {claim.attempt_id: outcome}, random=Random(1), lookups=self.lookups
         )
+        return recorded
 
     async def send(self, outcome: Outcome = SENT) -> Claim:
         """Claim a segment and record its outcome."""
