@@ -61,7 +61,6 @@ class Delivery(PeriodicTask):
         self._open: set[int] = set()  # attempts whose outcomes aren't recorded yet
         self._is_due = True  # there may be something to claim
         self._next_due: datetime | None = None
-        self._look_behind_at: datetime | None = None
         self._unsure = False
         self._followed = False  # another policy, by which an account may be due earlier
         self._leases_checked_at: float | None = None
@@ -101,7 +100,7 @@ class Delivery(PeriodicTask):
             await self._advance(self._room)
         if not self._room:
             return self._lease_ends_at
-        look_behind_at = self._look_behind_at if self._sending else None
+        look_behind_at = self._clock.now() + LOOK_BEHIND if self._sending else None
         return soonest(self._next_due, look_behind_at, self._lease_ends_at)
 
     @property
@@ -118,17 +117,9 @@ class Delivery(PeriodicTask):
         policy = self.policy
         if self.closed:
             policy = replace(policy, accounts=policy.accounts - self.closed)
+        advance = partial(store_claim.advance, random=self.random, lookups=self.lookups)
         try:
-            news, claimed = await self.store.write(
-                store_claim.advance,
-                ended,
-                self.node,
-                policy,
-                most=most,
-                look=look,
-                random=self.random,
-                lookups=self.lookups,
-            )
+            news, claimed = await self.store.write(advance, ended, self.node, policy, most=most, look=look)
         except BaseException as error:
             # It may be in the store all the same: the connection may have broken after the commit.
             self._unsure = self._is_due = True
@@ -148,7 +139,7 @@ class Delivery(PeriodicTask):
             task.add_done_callback(self._finished)
         # If it took as much as it could, there may be more.
         self._is_due = self._is_due or len(claimed.claims) == most
-        self._next_due, self._look_behind_at = claimed.wake_at, self._clock.now() + LOOK_BEHIND
+        self._next_due = claimed.wake_at
 
     async def _record_each(self, ended: Mapping[int, Outcome]) -> None:
         """Record outcomes one by one, since one of them may have made all of them fail."""
