@@ -80,8 +80,9 @@ change in it.
 
 Every key can also be an environment variable, named below. What counts, from the strongest: an option of the
 command, the environment, the file, the default. A running `serve` reads the settings when it starts: start it
-again after a change. Some can be changed on [the dashboard](../how-to/use-the-dashboard.md#settings), as said
-below. What is *used at once* needs no restart if it is saved there.
+again after a change. Only `server.public_url`, `server.trusted_proxies` and `[tunnel]` are used within
+seconds. Some can be changed on [the dashboard](../how-to/use-the-dashboard.md#settings), as said below. What
+is *used at once* needs no restart if it is saved there.
 
 - A *time* is a number of seconds, or text such as `"15s"`, `"5m"`, `"4h"`, `"30d"`. A *time of day* is text
   such as `"21:00"`.
