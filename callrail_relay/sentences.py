@@ -8,7 +8,7 @@ from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 from callrail_relay.domain import read_table
-from callrail_relay.domain.message import Reason
+from callrail_relay.domain.message import Reason, Status
 
 if TYPE_CHECKING:  # imports that help must not wait for
     from callrail_relay.domain.health import Facts, Node, Point
@@ -62,9 +62,10 @@ def says(reason: Reason) -> str:
     return explain(reason, do=False)
 
 
-def explain_all(reasons: Iterable[Reason]) -> str | None:
-    """Return all reasons in one line, or None."""
-    return " ".join(map(explain, reasons)) or None
+def explain_all(reasons: Iterable[Reason], status: Status | None = None) -> str | None:
+    """Return all reasons in one line, or None; with what to do, unless *status* leaves nothing to do."""
+    do = status not in (Status.CANCELLED, Status.SHADOW)
+    return " ".join(explain(reason, do=do) for reason in reasons) or None
 
 
 def _row_of(reason: Reason) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 import httpx2
 import pytest
+import sqlalchemy as sa
 import structlog
 from keyring.errors import KeyringLocked
 
@@ -835,3 +836,24 @@ async def test_a_pooler_before_postgresql_is_refused(
         with pytest.raises(Unavailable, match="connection pooler such as PgBouncer"):
             async with relay_on(url, tmp_path):
                 raise AssertionError
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+async def test_a_database_that_cannot_hold_every_text_is_refused(
+    postgres_cluster: PostgresCluster, tmp_path: Path, encoding: str
+) -> None:
+    """PostgreSQL takes the encoding of its system's locale if no one names another."""
+    name = postgres_cluster.create_database(encoding=encoding)
+    with pytest.raises(Unavailable, match=f"{name} has the encoding {encoding}.*--encoding UTF8"):
+        async with relay_on(postgres_cluster.url(name), tmp_path):
+            raise AssertionError
+    postgres_cluster.drop_database(name)
+
+
+async def test_the_encoding_of_the_environment_does_not_count(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A text with an emoji fits, whatever programs of PostgreSQL are told."""
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    async with relay_on(postgres_url, tmp_path) as relay:
+        assert "😀" == await relay.store.read(lambda tx: tx.scalar(sa.select(sa.literal("😀"))))

@@ -95,7 +95,7 @@ async def open_relay(
         logging.getLogger("callrail_relay").warning("%s", synced)
     store = await Store.open(context.settings.database.url, context.clock, serves=long_running)
     try:
-        await store.read(presence.require_direct)
+        await store.read(presence.require_keeper)
         yield Relay(
             context=context,
             store=store,

@@ -25,7 +25,7 @@ from callrail_relay.domain.message import (
 from callrail_relay.domain.printable import guarded, lines, printable
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import NotAllowed, UsageError, Waiting
-from callrail_relay.sentences import explain, explain_all, plural
+from callrail_relay.sentences import explain_all, plural, says
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.wiring import Relay
@@ -110,7 +110,7 @@ async def approve(
         found = [message for id_ in chosen for message in await relay.operations.find(id_)]
         if restored := {one for text in found for one in text.reasons if one.code == "restored"}:
             for reason in restored:
-                say(explain(reason, do=False))
+                say(says(reason))
             require_yes("Send what is not in CallRail's conversation?", "Nothing was sent.", yes=yes)
         await _decide(relay, Verb.APPROVE, chosen, note)
     if opted_out:
@@ -215,7 +215,7 @@ _OUR_OWN = ("recipient", "tracking_number")
 
 def message_document(message: Message) -> dict[str, Any]:
     route = as_json(message.route) or dict.fromkeys(Route.__slots__)
-    known = {**as_json(message), **route, "reason": explain_all(message.reasons)}
+    known = {**as_json(message), **route, "reason": explain_all(message.reasons, message.status)}
     names = (*EXPORT_COLUMNS[:3], "reasons", *EXPORT_COLUMNS[3:])
     return {name: known[name] for name in names if name in known}
 
@@ -225,8 +225,7 @@ def export_rows(messages: Iterable[Message]) -> str:
     rows = []
     for message in messages:
         attempts = sum(len(segment.attempts) for segment in message.segments)
-        counts = {"segments": len(message.segments), "attempts": attempts}
-        document = message_document(message) | counts
+        document = message_document(message) | {"segments": len(message.segments), "attempts": attempts}
         cells = {name: "" if document[name] is None else str(document[name]) for name in EXPORT_COLUMNS}
         rows.append([cell if name in _OUR_OWN else guarded(printable(cell)) for name, cell in cells.items()])
     return lines(rows)

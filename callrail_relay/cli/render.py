@@ -74,7 +74,7 @@ def print_messages(messages: Sequence[Message], now: datetime) -> None:
         return
     if out.soft_wrap:
         for message in messages:
-            why = (message.status is not Status.SENT and explain_all(message.reasons)) or ""
+            why = (message.status is not Status.SENT and explain_all(message.reasons, message.status)) or ""
             row = (message.id, local(message.received_at), message.status, message.recipient or "-")
             echo("\t".join(" ".join(cell.split()) for cell in (*row, message.text or "-", why)))
         return
@@ -108,7 +108,7 @@ def print_message(message: Message) -> None:
     facts = [
         ("Id", message.id),
         ("Status", message.status),
-        *(("Reason", explain(reason)) for reason in message.reasons),
+        ("Reason", explain_all(message.reasons, message.status)),
         ("To", message.recipient or "-"),
         ("From", route.tracking_number if route else "-"),
         ("Account", f"{route.account_id}, company {route.company_id}" if route else "-"),

@@ -9,9 +9,8 @@ import sqlalchemy as sa
 
 from callrail_relay.clock import AdjustedClock, SystemClock
 from callrail_relay.errors import AlreadyRunning, NotAllowed, NotFound, UsageError
-from callrail_relay.outbox import sentence
+from callrail_relay.outbox import presence, sentence
 from callrail_relay.outbox.engine import describe, is_sqlite, open_engine, store_file, translated
-from callrail_relay.outbox.presence import COPY, COPYING, SERVE, is_served, kept, others_connected
 from callrail_relay.outbox.schema import current_version, migrate
 from callrail_relay.outbox.tables import metadata
 from callrail_relay.outbox.times import database_now
@@ -55,6 +54,7 @@ def copy_store(source_url: str, target_url: str, begin: Begin, *, now: datetime)
             _transaction(source, writes=False) as reading,
             _transaction(target, writes=True) as writing,
         ):
+            presence.require_keeper(Transaction(writing, now))
             return _copy(reading, writing, begin)
 
 
@@ -95,7 +95,7 @@ def _place(url: str) -> tuple[object, ...]:
 
 
 def _opened(url: str, stack: ExitStack) -> sa.Engine:
-    engine = open_engine(url, COPYING)
+    engine = open_engine(url, presence.COPYING)
     stack.callback(engine.dispose)
     return engine
 
@@ -122,7 +122,7 @@ def _kept_from_relays(engine: sa.Engine, now: datetime) -> Iterator[None]:
         yield
         return
     try:
-        with kept(Path(str(engine.url.database)), COPY, now, _in_use(engine, SERVE)):
+        with presence.kept(Path(str(engine.url.database)), presence.COPY, now, _in_use(engine)):
             yield
     except AlreadyRunning as error:
         raise _in_use(engine, error.by) from error
@@ -132,20 +132,20 @@ def _require_alone(engine: sa.Engine) -> None:
     """Raise NotAllowed if a `serve` has a row in PostgreSQL, or another command is connected to it."""
     with engine.connect() as connection:
         now = database_now(connection, AdjustedClock(SystemClock()))
-        if is_served(Transaction(connection, now)):
-            raise _in_use(engine, SERVE)
+        if presence.is_served(Transaction(connection, now)):
+            raise _in_use(engine)
     # The server takes a moment to notice that a program has ended.
     for _ in range(ASKED_AGAIN):
         # Each time in a new transaction, since PostgreSQL looks only once in each.
         with engine.connect() as connection:
-            if not others_connected(Transaction(connection, now)):
+            if not presence.others_connected(Transaction(connection, now)):
                 return
             connection.exec_driver_sql("SELECT pg_sleep(0.1)")
-    raise _in_use(engine, SERVE)
+    raise _in_use(engine)
 
 
-def _in_use(engine: sa.Engine, by: str) -> NotAllowed:
-    if by != SERVE:
+def _in_use(engine: sa.Engine, by: str = presence.SERVE) -> NotAllowed:
+    if by != presence.SERVE:
         return NotAllowed(sentence("command_runs", command=by, database=describe(engine)))
     killed = "" if is_sqlite(engine) else sentence("killed")
     return NotAllowed(sentence("relay_runs", database=describe(engine), killed=killed))

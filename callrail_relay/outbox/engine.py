@@ -207,6 +207,7 @@ def _open_postgresql(address: sa.URL, application: str) -> sa.Engine:
             connect_args={
                 "connect_timeout": CONNECT_TIMEOUT,
                 "application_name": application,
+                "client_encoding": "utf8",
                 # A node that is cut off must not keep its locks, nor wait forever for another node's.
                 "keepalives_idle": 10,
                 "keepalives_interval": 5,

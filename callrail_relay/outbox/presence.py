@@ -83,9 +83,7 @@ def has_workers(directory: Path) -> bool:
 
 def _name(path: Path) -> str:
     """Return the name stored at *path*, made if missing: unique on all machines that share a store."""
-    name = ""
-    with contextlib.suppress(FileNotFoundError):
-        name = path.read_text(encoding="ascii").strip()
+    name = path.read_text(encoding="ascii").strip() if path.exists() else ""
     if not name:
         name = str(uuid4())
         _write_file(path, name)
@@ -235,17 +233,20 @@ def others_connected(tx: Transaction, pattern: str = f"{APPLICATION}%") -> bool:
     return bool(tx.scalar(query, {"pattern": pattern}))
 
 
-def require_direct(tx: Transaction) -> None:
+def require_keeper(tx: Transaction) -> None:
     """
-    Raise Unavailable if a pooler answers for PostgreSQL: it makes up the process ids.
+    Raise Unavailable if a database can't hold every text, or if a pooler answers for PostgreSQL.
 
-    Behind one, what a session asked for doesn't hold: that its commits are on disk, and how long it may wait.
+    A pooler makes up the process ids, and a session's settings don't hold: that its commits are on disk.
     """
     if tx.is_sqlite:
         return
     client: Any = tx.connection.connection.driver_connection
     if tx.scalar(sa.select(sa.func.pg_backend_pid())) != client.info.backend_pid:
         raise Unavailable(sentence("pooled"))
+    encoding = client.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise Unavailable(sentence("not_utf8", name=client.info.dbname, encoding=encoding))
 
 
 def is_served(tx: Transaction) -> bool:

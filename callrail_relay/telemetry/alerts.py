@@ -32,10 +32,8 @@ def alert_title(incidents: Sequence[Incident], level: Level) -> str:
 
 def _parameters(incident: Incident) -> dict[str, Any]:
     parameters = _PARAMETERS.get(incident.code, dict)(dict(incident.parameters))
-    for name in ("since", "oldest"):
-        if parameters.get(name):
-            parameters[name] = shown("until", parameters[name])
-    return parameters
+    instants = (name for name in ("since", "oldest") if parameters.get(name))
+    return parameters | {name: shown("until", parameters[name]) for name in instants}
 
 
 def _sentence(incident: Incident) -> str:
@@ -103,8 +101,7 @@ class AppriseChannels:
             import apprise  # noqa: PLC0415 - an extra, and slow to import
         except ImportError as error:
             raise SettingsError(_SENTENCES["channels"]["no_apprise"].format(setting=setting)) from error
-        # An address contains a secret, so a channel is named by place and scheme, and Apprise's log is kept
-        # out.
+        # An address contains a secret: a channel is named by place and scheme, and Apprise's log is kept out.
         logging.getLogger("apprise").propagate = False
         program, channels = "callrail-relay", []
         asset = apprise.AppriseAsset(app_id=program, app_desc=program, storage_mode="memory")

@@ -146,9 +146,10 @@ def test_postgresql_is_backed_up_while_texts_come_in(
     postgres_cluster: PostgresCluster,
     postgres_url: str,
 ) -> None:
-    """And put into a database of another name."""
+    """And put into a database of another name, which belongs to a user who may create none."""
     server = postgres_cluster.url("").rstrip("/")
     theirs = "postgresql://relay@db.example.com"
+    postgres_cluster.create_role("relay", owns=postgres_url.rpartition("/")[2])
     programs = str(postgres_cluster.programs)
     configured.environment |= {
         "CALLRAIL_RELAY_DATABASE__URL": postgres_url,
@@ -160,7 +161,7 @@ def test_postgresql_is_backed_up_while_texts_come_in(
         gone, kept = back_up(configured, serving, dump)
 
     assert 0o600 == (tmp_path / "relay.dump").stat().st_mode & 0o777
-    run(commands("createdb"), tmp_path, {f"{theirs}/": f"{server}/"}, programs)
+    run(commands("createdb"), tmp_path, {"@db.example.com/": f"@{server.partition('@')[2]}/"}, programs)
     environment = {"CALLRAIL_RELAY_DATABASE__URL": f"{server}/restored"}
     try:
         serve_again(Program(configured.environment | environment, tmp_path), sandbox, gone, kept)

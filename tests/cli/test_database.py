@@ -166,7 +166,7 @@ def test_other_texts_are_not_mixed(both: tuple[str, str]) -> None:
     refused = copy(source, target)
 
     assert 4 == refused.exit_code
-    assert "copy into an empty database" in refused.stderr
+    assert "copy into a new database" in refused.stderr
     assert 3 == len(everything(target)["messages"])
 
 

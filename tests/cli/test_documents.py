@@ -138,3 +138,14 @@ def test_a_message_without_reasons_has_none_to_tell() -> None:
     assert explain_all(BARE.reasons) is None
     assert [] == message_document(BARE)["reasons"]
     assert message_document(BARE)["reason"] is None
+
+
+@pytest.mark.parametrize("status", Status)
+def test_a_reason_says_what_to_do_while_something_can_be_done(status: Status) -> None:
+    """A canceled text can't be approved, and neither can one that another system sends."""
+    told = message_document(
+        replace(BARE, status=status, reasons=(Reason("merge_tag", {"placeholder": "{x}"}),))
+    )
+
+    assert told["reason"].startswith("This message has an unfilled placeholder: {x}.")
+    assert (status not in (Status.CANCELLED, Status.SHADOW)) == ("approve it" in told["reason"])

@@ -80,8 +80,9 @@ change in it.
 
 Every key can also be an environment variable, named below. What counts, from the strongest: an option of the
 command, the environment, the file, the default. A running `serve` reads the settings when it starts: start it
-again after a change. Some can be changed on [the dashboard](../how-to/use-the-dashboard.md#settings), as said
-below. What is *used at once* needs no restart if it is saved there.
+again after a change. Only `server.public_url`, `server.trusted_proxies` and `[tunnel]` are used within
+seconds. Some can be changed on [the dashboard](../how-to/use-the-dashboard.md#settings), as said below. What
+is *used at once* needs no restart if it is saved there.
 
 - A *time* is a number of seconds, or text such as `"15s"`, `"5m"`, `"4h"`, `"30d"`. A *time of day* is text
   such as `"21:00"`.
@@ -235,7 +236,7 @@ def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:  # noqa: AN
 def _command(name: str, command: Any) -> str:  # noqa: ANN401 - as above
     words, _, example = inspect.cleandoc(command.help).partition("Example:\n")
     shown = [parameter for parameter in command.params if not parameter.hidden]
-    arguments = "".join(f" {_argument(one)}" for one in shown if one.param_type_name == "argument")
+    arguments = "".join(f" {_in_usage(one)}" for one in shown if one.param_type_name == "argument")
     return _page(
         f"## {name}",
         " ".join(f"`callrail-relay {name}{arguments}`".split()),
@@ -247,7 +248,7 @@ def _command(name: str, command: Any) -> str:  # noqa: ANN401 - as above
 
 def _option_row(option: Any) -> str:  # noqa: ANN401 - as above
     if option.param_type_name == "argument":
-        return f"| `{_argument(option)}` | required | {_cell(option.help)} |"
+        return f"| `{_argument(option)}` | {_option_default(option)} | {_cell(option.help)} |"
     names = " / ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
     value = "" if option.is_flag else f" `{option.metavar or _metavar(option)}`"
     return f"| {names}{value} | {_option_default(option)} | {_cell(option.help)} |"
@@ -255,6 +256,10 @@ def _option_row(option: Any) -> str:  # noqa: ANN401 - as above
 
 def _argument(argument: Any) -> str:  # noqa: ANN401 - as above
     return f"{argument.metavar}{'' if argument.nargs == 1 else '...'}"
+
+
+def _in_usage(argument: Any) -> str:  # noqa: ANN401 - as above
+    return _argument(argument) if argument.required else f"[{_argument(argument)}]"
 
 
 def _metavar(option: Any) -> str:  # noqa: ANN401 - as above
@@ -316,7 +321,7 @@ def man_page() -> str:
 def _man_command(name: str, command: Any) -> str:  # noqa: ANN401 - as above
     words, _, example = inspect.cleandoc(command.help).partition("Example:\n")
     shown = [parameter for parameter in command.params if not parameter.hidden]
-    arguments = "".join(f" {_argument(one)}" for one in shown if one.param_type_name == "argument")
+    arguments = "".join(f" {_in_usage(one)}" for one in shown if one.param_type_name == "argument")
     lines = [f".SS {name}{_roff(arguments)}", _roff(words.strip()).replace("\n\n", "\n.PP\n")]
     lines += [".PP", ".nf", _roff(example.strip()), ".fi"]
     for one in shown:

@@ -338,7 +338,7 @@ async def tend(outbox: Store, clock: ManualClock, message_id: str) -> None:
     await outbox.beat()
     await outbox.running()
     await outbox.require_not_copied()
-    await outbox.read(presence.require_direct)
+    await outbox.read(presence.require_keeper)
     await outbox.note(private_url="http://127.0.0.1:8788")
     await shadowed(outbox, clock)
     clock.advance(timedelta(days=400))

@@ -74,11 +74,11 @@ class PostgresCluster:
             sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(owns), sql.Identifier(name))
         )
 
-    def create_database(self, template: str = "template0") -> str:
+    def create_database(self, template: str = "template0", encoding: str = "UTF8") -> str:
         """Make a database, an empty one or a copy of *template*; return its name."""
         name = f"test_{next(self._numbers)}"
-        copied = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-        self._execute(copied.format(sql.Identifier(name), sql.Identifier(template)))
+        copied = sql.SQL("CREATE DATABASE {} TEMPLATE {} ENCODING {}")
+        self._execute(copied.format(sql.Identifier(name), sql.Identifier(template), encoding))
         return name
 
     def drop_database(self, name: str) -> None:

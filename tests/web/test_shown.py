@@ -500,6 +500,13 @@ def test_what_is_ahead_stands_at_the_end() -> None:
     assert ["Approved in advance", "Canceled"] == [step.title for step in cancelled[-2:]]
 
 
+@pytest.mark.parametrize("status", [Status.CANCELLED, Status.SHADOW])
+def test_what_cannot_be_done_any_more_is_not_advised(status: Status) -> None:
+    """The reason is shown without its buttons."""
+    shown = steps(text(status, reasons=(Reason("merge_tag", {"placeholder": "{x}"}),)))
+    assert ("This message has an unfilled placeholder: {x}.",) == shown[-1].details
+
+
 @pytest.mark.parametrize(
     ("content_type", "body", "shown"),
     [

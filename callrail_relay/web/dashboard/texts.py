@@ -16,7 +16,7 @@ from callrail_relay.domain.outcome import OutcomeKind, Sent
 from callrail_relay.domain.phone import BadPhone, normalize
 from callrail_relay.domain.printable import guarded, lines, printable
 from callrail_relay.errors import NotFound
-from callrail_relay.sentences import phone, plural
+from callrail_relay.sentences import phone, plural, says
 from callrail_relay.web.dashboard.frame import UTF8_MARK, Visit, csv_file
 from callrail_relay.web.dashboard.words import STATUS_WORDS, STEPS, WORDS, say, sentence
 
@@ -241,7 +241,7 @@ def _current_step(message: Message) -> Iterator[Step]:
         case Status.HELD | Status.FAILED | Status.UNKNOWN:
             yield Step(message.status, STATUS_WORDS[message.status])
         case Status.CANCELLED | Status.SHADOW:
-            yield Step(message.status, STATUS_WORDS[message.status], details=details)
+            yield Step(message.status, STATUS_WORDS[message.status], details=tuple(map(says, details)))
         case Status.SENT if details:
             yield Step("note", STEPS["note"], details=details)
         case _ if details:
