@@ -85,9 +85,7 @@ async def _import_from_callrail(since: str) -> None:
     added = total - known
     show({"added": added}, f"{plural(added, 'opt-out')} added; {total:,} on the list.")
     if fault is not None:
-        raise Unavailable(
-            f"Not everything was read: {fault} Run it again later; it continues where it stopped."
-        )
+        raise Unavailable(sentence("read_in_part", why=fault))
 
 
 @command(app, "opt-outs export")

@@ -32,6 +32,8 @@ def copy_file(source: Path, target: Path) -> None:
             closing(sqlite3.connect(target)) as copy,
         ):
             store.backup(copy)
+            if copy.execute("PRAGMA quick_check").fetchone() != ("ok",):
+                raise sqlite3.DatabaseError("it's damaged")  # SQLite copies it all the same
     except sqlite3.Error as error:
         raise Unavailable(sentence("not_copied", source=source, target=target, why=error)) from error
 

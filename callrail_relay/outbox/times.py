@@ -22,6 +22,7 @@ TOLERANCE = timedelta(seconds=2)  # clocks are corrected by less all the time, a
 _DECIDING = [
     metadata.tables[table].c[name]
     for table, names in {
+        "submissions": "received_at",
         "messages": "received_at not_before release_at",
         "attempts": "started_at lease_until finished_at counted_at next_lookup_at look_until blocks_until",
         "polls": "began_at lease_until finished_at",

@@ -22,7 +22,7 @@ PROBE_INTERVAL = timedelta(seconds=1)  # anyone may ask about the store, and mus
 
 RELAY = "relay"  # the check of whether a ``serve`` works on the store now
 PUBLIC_ADDRESS = "public address"
-_SEEN_OTHERWISE = (RELAY, PUBLIC_ADDRESS, "accounts", "texts")  # the verdict knows these itself, and newer
+_KNOWN = (RELAY, PUBLIC_ADDRESS, "accounts", "texts")  # the verdict knows these itself, and newer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +36,7 @@ class HealthReport:
 
     def failed_checks(self) -> list[CheckResult]:
         """Return what failed, for the verdict."""
-        seen = _SEEN_OTHERWISE
-        return [one for one in self.findings if one.condition is Condition.FAILED and one.name not in seen]
+        return [one for one in self.findings if one.condition is Condition.FAILED and one.name not in _KNOWN]
 
     def document(self) -> dict[str, Any]:
         return {"ok": self.exit_code == 0, "checks": [finding.document() for finding in self.findings]}
@@ -209,13 +208,13 @@ def check_replies(
 
 async def check_accounts(operations: Operations) -> str:
     facts = await operations.facts()
-    _raise_first(facts, {Code.PAUSED: Waiting, Code.FOREIGN_ACCOUNT: CheckWarning})
+    errors = {Code.PAUSED: Waiting, Code.UNREACHABLE: Unavailable, Code.FOREIGN_ACCOUNT: CheckWarning}
+    _raise_first(facts, errors)
     if not operations.account_ids:
         raise CheckWarning(says("not_tried"))
     accepted = await operations.store.read(budget.last_accepted, operations.account_ids)
-    if accepted is None:
-        return says("not_paused", proof=says("not_proven"))
-    return says("not_paused", proof=says("proven", at=at(accepted, facts.now)))
+    proof = says("not_proven") if accepted is None else says("proven", at=at(accepted, facts.now))
+    return says("not_paused", proof=proof)
 
 
 async def check_waiting(operations: Operations) -> str:

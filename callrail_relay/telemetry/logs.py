@@ -106,9 +106,7 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
     formatter = structlog.stdlib.ProcessorFormatter
     processors = [formatter.remove_processors_meta, renderer]
     handler.setFormatter(formatter(foreign_pre_chain=before, processors=processors))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
 
 
 Line = MutableMapping[str, Any]
@@ -143,6 +141,8 @@ def event_logger() -> EventHook:
     logger = structlog.get_logger("callrail_relay").bind()
 
     def log(event: Event) -> None:
-        getattr(logger, event.level)(event.action, **vars(event))
+        # A full disk, or a terminal or pipe that was closed, loses a line, and not what the line is about.
+        with suppress(OSError):
+            getattr(logger, event.level)(event.action, **vars(event))
 
     return log

@@ -8,7 +8,7 @@ import pytest
 from callrail_relay.domain.account import DAY, HOUR, Limits
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Unknown
-from callrail_relay.outbox import decisions, lookups, presence
+from callrail_relay.outbox import decisions, history, lookups, presence
 from callrail_relay.outbox.store import Store
 from tests.outbox.worker import TOO_MANY, Worker, find, put, status_of
 from tests.support.clock import START, ManualClock
@@ -34,6 +34,9 @@ async def test_an_accepted_text_leaves_at_once(
     message = await find(outbox, id_)
     assert Status.SENT == message.status
     assert message.received_at <= clock.now()
+    newest = await outbox.read(history.last_from_if3)
+    assert newest is not None
+    assert newest <= clock.now()
 
 
 @pytest.mark.parametrize("span", [timedelta(seconds=1), HOUR - timedelta(minutes=1)])

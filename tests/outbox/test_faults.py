@@ -1,5 +1,6 @@
 """Faults of the disk and of the database, in words that say what to do."""
 
+import os
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 from callrail_relay.domain.message import MessageFilter
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import engine, queries
+from callrail_relay.outbox.backups import copy_file
 from callrail_relay.outbox.store import Store
 from tests.outbox.disk import allow, damage, modes, ordinary_user, public_folder
 from tests.outbox.worker import accept_one, put
@@ -190,6 +192,23 @@ async def test_a_damaged_store(sqlite_path: Path, clock: ManualClock) -> None:
         Unavailable, match=r"is damaged; `callrail-relay restore` a backup, or run `sqlite3 FILE"
     ):
         await make_store(sqlite_path, clock)
+
+
+@pytest.mark.parametrize("last_page", [True, False])
+async def test_a_damaged_store_is_not_copied(
+    sqlite_path: Path, tmp_path: Path, clock: ManualClock, *, last_page: bool
+) -> None:
+    """A backup of it would be found useless only when it's needed."""
+    await make_store(sqlite_path, clock)
+    if last_page:
+        with sqlite_path.open("r+b") as file:
+            file.seek(-4096, os.SEEK_END)
+            file.write(b"\xff" * 4096)
+    else:
+        damage(sqlite_path)
+
+    with pytest.raises(Unavailable, match="If it's damaged, `callrail-relay restore` an earlier backup"):
+        copy_file(sqlite_path, tmp_path / "copy.db")
 
 
 @pytest.fixture

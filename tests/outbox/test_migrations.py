@@ -122,7 +122,7 @@ async def test_an_older_store_is_refused(empty_url: str, clock: ManualClock, ver
     await open_and_close(empty_url, clock)
     set_version(empty_url, version)
 
-    with pytest.raises(Unavailable, match=r"before 0\.2\.0.*messages export.*opt-outs export") as refused:
+    with pytest.raises(Unavailable, match=r"before 0\.2\.0.*messages export.*suppressions export") as refused:
         await Store.open(empty_url, clock, database_time=False)
 
     assert 8 == refused.value.exit_code

@@ -182,6 +182,21 @@ async def test_paused_account_is_told(tmp_path: Path) -> None:
         assert 1 == str(caught.value).count("callrail-relay resume")
 
 
+async def test_callrail_that_only_answers_questions_is_told(tmp_path: Path) -> None:
+    """As the verdict says it; what it answers to other requests proves nothing."""
+    async with open_rig(tmp_path, serves=True) as rig:
+        rig.simulator.fault(Fault(Kind.STATUS, status=503, times=1))
+        await rig.accept()
+        await rig.work(rig.delivery(), step=0)
+        with pytest.raises(Unavailable, match=r"no proper answer from CallRail\. .* show why"):
+            await check_accounts(rig.operations)
+
+        rig.clock.advance(timedelta(minutes=5))
+        await rig.accept("Another")
+        await rig.work(rig.delivery())
+        assert "No account is paused." in await check_accounts(rig.operations)
+
+
 async def test_a_text_that_callrail_accepted_is_proof_and_nothing_else_is(tmp_path: Path) -> None:
     """One of another account says nothing about this one; when it was accepted is said."""
     unproven = "Only a real text shows whether the API key can send."

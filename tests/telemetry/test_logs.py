@@ -1,5 +1,6 @@
 """Log lines: what each event becomes, and what is in none of them."""
 
+import errno
 import io
 import json
 import logging
@@ -195,6 +196,25 @@ def test_second_configuration_takes_the_place_of_the_first() -> None:
 
     assert "" == first.getvalue()
     assert 2 == len(lines(second))
+
+
+class Full(io.StringIO):
+    def write(self, _words: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+class Closed(io.StringIO):
+    def write(self, _words: str) -> int:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+@pytest.mark.parametrize("stream", [Full(), Closed()])
+@pytest.mark.parametrize("form", ["json", "pretty"])
+def test_a_line_that_cannot_be_written_is_lost_and_nothing_else(form: str, stream: io.StringIO) -> None:
+    """Whoever had something to report goes on."""
+    configured(form=form, stream=stream)
+    for event in SAMPLES:
+        logs.event_logger()(event)
 
 
 # --- what is never written -------------------------------------------------------------------------------

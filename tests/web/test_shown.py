@@ -88,7 +88,7 @@ def test_reason_is_for_a_person_at_a_page() -> None:
         Reason("merge_tag", {"placeholder": "<b>{name}"}), NOW
     )
     assert words.sentence(Reason("unauthorized"), NOW).endswith(
-        "<code>callrail-relay configure</code>. Then press “Resume sending”."
+        "<code>callrail-relay configure</code>, and restart the relay. Then press “Resume sending”."
     )
 
 
