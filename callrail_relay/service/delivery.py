@@ -84,9 +84,7 @@ class Delivery(PeriodicTask):
             await self.settle()
 
     async def turn(self) -> datetime | None:
-        """
-        Record what ended, and start every attempt that may start now; return when the next one may, if known.
-        """
+        """Record what ended, and start the attempts that may start now; return when there's more to do."""
         self._is_due = self._is_due or not self._ended  # time woke us, or news
         await self._settle_abandoned()
         await self._settle_unsent()
@@ -94,10 +92,12 @@ class Delivery(PeriodicTask):
             policy = self.policy
             await self.store.write(look_at_all)
             self._followed = policy is not self.policy  # changed once more meanwhile
-        while self._ended or (self._is_due and self._room):
+        if self._has_work:
             if not self._stopping:
                 self._woken.clear()
             await self._advance(self._room)
+        if self._has_work:
+            return self._clock.now()
         if not self._room:
             return self._lease_ends_at
         look_behind_at = self._clock.now() + LOOK_BEHIND if self._sending else None
@@ -106,6 +106,10 @@ class Delivery(PeriodicTask):
     @property
     def _room(self) -> int:
         return 0 if self._stopping else self.concurrency - self._sending
+
+    @property
+    def _has_work(self) -> bool:
+        return bool(self._ended or (self._is_due and self._room))
 
     async def _advance(self, most: int) -> None:
         """Record what ended and claim the next segments, *most* at most, together; then send those."""
