@@ -64,7 +64,10 @@ async def send(
         else:
             [sent], fault = await relay.operations.find(accepted.message_id), None
     if given.as_json or fault is None:
-        show(message_document(sent), f"{sent.status.capitalize()}: message {sent.id} to {sent.recipient}.")
+        document = message_document(sent)
+        ended = WORDS["ended"].get(sent.status, sent.status).capitalize()
+        why = f": {document['reason']}" if document["reason"] else "."
+        show(document, f"{ended}: message {sent.id} to {sent.recipient}{why}")
     if fault is not None:
         raise fault
 

@@ -27,6 +27,12 @@ MOST_PAYLOADS = 20  # more texts in one request look like a mass text, which Cal
 MOST_ENTRIES = 1000  # more become one entry: none has room for a text and a phone number
 _MOST_FORM_FIELDS = 1000
 _LONGEST = 200  # of a phone number, and of a name, which is cut: it's only for display
+# What a web page's escaping, or an editor for web pages, leaves in a text: "&#39;", "Jos&eacute;", "<br>".
+_WEB_CODE = re.compile(
+    "&(?:#[0-9]{2,6}|#x[0-9a-f]{2,5}|amp|apos|quot|lt|gt|nbsp|hellip|euro|[lr][sd]quo|[mn]dash|frac[1-4]{2}"
+    "|[a-z](?:acute|grave|circ|tilde|uml|cedil));|</(?:p|div|span|strong|em|li|a)>|<(?:br|p|div) ?/?>",
+    re.IGNORECASE,
+)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # no NUL in PostgreSQL, no half a surrogate pair
 
 Fields = dict[str, list[object]]  # every value a name was given, in order, so a name given twice shows
@@ -180,6 +186,8 @@ class _Reader:
             return None
         elif isinstance(value, Doubtful):
             self._fault("doubtful_text", value.problem)
+        elif text is not None and (code := _WEB_CODE.search(text)):
+            self._fault("doubtful_text", "web_code", found=code[0])
         return text
 
     def _phone(self, name: str) -> str | None:

@@ -81,11 +81,10 @@ def _line_end(text: str, start: int) -> int:
 
 
 def _form_line(line: str) -> Fields | None:
-    try:
-        fields = payload.form(line, None)
-    except UnparsedError:
-        return None
-    return fields if is_payload(fields) else None
+    with suppress(UnparsedError):
+        if is_payload(fields := payload.form(line, None)):
+            return fields
+    return None
 
 
 def _walk(value: object, levels: int) -> list[Entry]:
@@ -176,17 +175,13 @@ def _csv_entries(text: str) -> list[Entry]:
             cells = reversed([*zip(names, row, strict=False)])
             run = blank | {name: [cell] for name, cell in cells if cell}
             if len(row) > len(names):  # a text may be cut there, whether or not the last cell is empty
-                entries.append(_unreadable("cells", reader.line_num))
+                entries.append(Reason("unreadable", {"problem": "cells", "line": reader.line_num}))
             else:
                 entries.append(_task(run) or payload.to_entry(run))
     except csv.Error:
         if names:
-            return [_unreadable("csv", reader.line_num)]
+            return [Reason("unreadable", {"problem": "csv", "line": reader.line_num})]
     return entries
-
-
-def _unreadable(problem: str, line: int) -> Reason:
-    return Reason("unreadable", {"problem": problem, "line": line})
 
 
 def _instant(value: object) -> datetime | None:

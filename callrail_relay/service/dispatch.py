@@ -85,7 +85,7 @@ def _fault(message: Message) -> errors.RelayError | None:
         case Status.CANCELLED:
             return errors.NotAllowed(sentence("canceled"))
         case _:
-            return _still_waiting(message, why or "Others are ahead of it.")
+            return _still_waiting(message, why or "Its turn hasn't come yet.")
 
 
 def _still_waiting(message: Message, why: str) -> errors.RelayError:

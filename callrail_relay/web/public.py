@@ -112,10 +112,8 @@ class Webhook(ABC):
                 response = await self._answer(Request(scope, receive, send))
             except HTTPException as error:
                 response = PlainTextResponse(error.detail, error.status_code, error.headers)
-            except Unavailable:
-                response = _unavailable({})
-            except asyncio.CancelledError:  # the listener stops, and has given the request its time
-                response = _unavailable(CLOSE)
+            except (Unavailable, asyncio.CancelledError):  # the listener stops, after its time for requests
+                response = PlainTextResponse("Service Unavailable", 503, {"Retry-After": "30"} | CLOSE)
             await response(scope, receive, send)
             status = response.status_code
         finally:
@@ -245,10 +243,6 @@ def _gunzipped(body: bytes) -> bytes:
 
 def _too_large() -> HTTPException:
     return HTTPException(413, "Content Too Large", CLOSE)  # Python 3.11 calls it by another name
-
-
-def _unavailable(headers: dict[str, str]) -> Response:
-    return PlainTextResponse("Service Unavailable", 503, {"Retry-After": "30"} | headers)
 
 
 class _Rest(StringConvertor):

@@ -59,6 +59,14 @@ def test_send_without_waiting_leaves_it_to_serve(configured: Program, sandbox: S
     assert [] == sandbox.texts()
 
 
+def test_send_without_waiting_says_why_a_text_is_on_hold(configured: Program) -> None:
+    shown = configured.run("send", "--to", PERSON, "--message", "Hi {{first_name}}", "--no-wait")
+
+    assert 0 == shown.returncode
+    assert shown.stdout.startswith("On hold: ")
+    assert "{{first_name}}" in shown.stdout
+
+
 def test_refused_text_is_code_5(configured: Program, sandbox: Sandbox) -> None:
     """A person who opted out: CallRail's own words, and code 5."""
     sandbox.opt_out(PERSON)

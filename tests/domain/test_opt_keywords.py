@@ -1,5 +1,6 @@
 """Opt-outs in people's own words, and ordinary replies that hold the same words."""
 
+from time import process_time
 from timeit import timeit
 
 import pytest
@@ -129,7 +130,7 @@ def test_what_a_reply_says(reply: str | None, keyword: OptKeyword | None) -> Non
 )
 def test_no_reply_keeps_the_relay_busy(reply: str) -> None:
     """Any stranger can send one."""
-    assert timeit(lambda: read_opt_keyword(reply), number=1) < 0.5
+    assert timeit(lambda: read_opt_keyword(reply), number=1, timer=process_time) < 0.5
 
 
 @given(st.text(max_size=3000))

@@ -549,6 +549,44 @@ def test_field_given_twice_must_agree(data: bytes, fault: list[str]) -> None:
     assert fault == codes(posted(data))
 
 
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("I don&#39;t mind", "&#39;"),
+        ("I don&#x27;t mind", "&#x27;"),
+        ("Smith &amp; Sons", "&amp;"),
+        ("Jos&eacute;, still selling?", "&eacute;"),
+        ("Hi Dana,<br>still selling?", "<br>"),
+        ("<p>Hi Dana</p>", "<p>"),
+        ("<b>Hi</b> <a href='https://example.com'>here</a>", "</a>"),
+    ],
+)
+def test_codes_for_web_pages_are_on_hold(text: str, code: str) -> None:
+    """The person would get the code itself. What is in the text stays as it came."""
+    [payload] = read_request(body(message=text), content_type=JSON_TYPE)
+
+    assert isinstance(payload, Payload)
+    assert text == payload.message
+    assert (Reason("doubtful_text", {"problem": "web_code", "found": code}),) == payload.faults
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "AT&T; R&D; Q&A; S&P; P&L;",
+        "https://example.com/?a=1&copy=2&reg=3&lt=4;",
+        "I <3 it; a < b > c",
+        "<p.s. call me>",
+        "A & B; 2 &# 3; &",
+    ],
+)
+def test_what_only_looks_like_a_code_is_sent(text: str) -> None:
+    [payload] = read_request(body(message=text), content_type=JSON_TYPE)
+
+    assert isinstance(payload, Payload)
+    assert (text, ()) == (payload.message, payload.faults)
+
+
 def test_form_field_given_twice_must_agree() -> None:
     """Forms repeat names as well."""
     assert ["bad_text"] == codes(posted(b"message=a&message=b", FORM_TYPE))
