@@ -95,7 +95,9 @@ class Delivery(PeriodicTask):
         if self._has_work:
             if not self._stopping:
                 self._woken.clear()
-            await self._advance(self._room)
+            if self._ended:
+                await others_turn()  # what ends at the same time joins it
+            await self._advance(dict(self._ended), self._room)
         if self._has_work:
             return self._clock.now()
         if not self._room:
@@ -111,11 +113,9 @@ class Delivery(PeriodicTask):
     def _has_work(self) -> bool:
         return bool(self._ended or (self._is_due and self._room))
 
-    async def _advance(self, most: int) -> None:
+    async def _advance(self, ended: Mapping[int, Outcome], most: int) -> None:
         """Record what ended and claim the next segments, *most* at most, together; then send those."""
-        if self._ended:
-            await others_turn()  # what ends at the same time joins it
-        ended, look, self._is_due = dict(self._ended), self._is_due, False
+        look, self._is_due = self._is_due, False
         self.about_to_claim()
         began = self._clock.monotonic()
         policy = self.policy
@@ -127,11 +127,20 @@ class Delivery(PeriodicTask):
         except BaseException as error:
             # It may be in the store all the same: the connection may have broken after the commit.
             self._unsure = self._is_due = True
-            if not ended or isinstance(error, Unavailable | asyncio.CancelledError):
+            if not ended or isinstance(error, Unavailable) or not isinstance(error, Exception):
                 raise
-            await self._record_each(ended)
+            if most or len(ended) > 1:  # one of them, or the claim, made all of it fail
+                for id_, outcome in ended.items():
+                    await self._advance({id_: outcome}, 0)
+            else:
+                self._failed(error)
+                self._ended.pop(*ended)
             return
-        self._recorded(ended, news)
+        for id_ in ended:
+            del self._ended[id_]
+            # Only now: what was sent and couldn't be recorded must never be taken as unsent.
+            self._open.discard(id_)
+        self._report(news)
         if claimed is None:
             return
         self._report(claimed.held)
@@ -145,27 +154,6 @@ class Delivery(PeriodicTask):
         self._is_due = self._is_due or len(claimed.claims) == most
         self._next_due = claimed.wake_at
 
-    async def _record_each(self, ended: Mapping[int, Outcome]) -> None:
-        """Record outcomes one by one, since one of them may have made all of them fail."""
-        for id_, outcome in ended.items():
-            try:
-                settle = partial(record.record, random=self.random, lookups=self.lookups)
-                news, _ = await self.store.write(settle, {id_: outcome})
-            except Unavailable:
-                raise
-            except Exception as error:  # noqa: BLE001 - the attempt stays open, until its lease ends
-                self._failed(error)
-                del self._ended[id_]
-            else:
-                self._recorded([id_], news)
-
-    def _recorded(self, ids: Iterable[int], news: Iterable[events.Event]) -> None:
-        for id_ in ids:
-            del self._ended[id_]
-            # Only now: what was sent and couldn't be recorded must never be taken as unsent.
-            self._open.discard(id_)
-        self._report(news)
-
     async def settle(self) -> None:
         """Wait for what is under way, and record it until that works, or its lease is over."""
         give_up_at = self._clock.now() + self.policy.lease
@@ -174,7 +162,7 @@ class Delivery(PeriodicTask):
                 await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
                 continue
             try:
-                await self._advance(most=0)
+                await self._advance(dict(self._ended), 0)
             except Unavailable as error:
                 self.hook(events.StoreFailed(reason=str(error), retry_in=STORE_RETRY))
                 if self._clock.now() >= give_up_at:
