@@ -267,6 +267,7 @@ class Dated(InProcessTransport):
 
     def __init__(self, simulator: Simulator, date: str | None = None) -> None:
         super().__init__(simulator)
+        self._clock = simulator.clock
         self._date = date
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:

@@ -1,16 +1,45 @@
 """The simulator without a socket, and what tests add to its one account, company and number."""
 
 import asyncio
-from dataclasses import replace
-from datetime import timedelta
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 import httpx2
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from callrail_relay.callrail.simulator import Fault, Kind, Simulator, create_app
-from callrail_relay.callrail.simulator.faults import WAIT
 from callrail_relay.callrail.simulator.records import Account, Bucket, Company, Tracker
 from callrail_relay.callrail.simulator.state import new_id
+from callrail_relay.clock import Clock
+
+
+@dataclass
+class Patience:
+    """How many seconds a client waits for an answer, and whether it gave up."""
+
+    seconds: float | None
+    is_over: bool = False
+
+
+_patience: ContextVar[Patience] = ContextVar("patience")
+
+
+class PatientClock:
+    """The simulator's clock, on which no wait is longer than the patience of the client of a request."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.monotonic, self.awake = clock.monotonic, clock.awake
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    async def sleep(self, seconds: float) -> None:
+        patience = _patience.get(Patience(None))
+        if patience.seconds is not None and seconds >= patience.seconds:
+            patience.is_over, seconds = True, patience.seconds
+        await self._clock.sleep(seconds)
 
 
 class InProcessTransport(httpx2.AsyncBaseTransport):
@@ -23,30 +52,25 @@ class InProcessTransport(httpx2.AsyncBaseTransport):
     """
 
     def __init__(self, simulator: Simulator, app: ASGIApp | None = None) -> None:
-        self._clock = simulator.clock
+        simulator.faults.clock = PatientClock(simulator.clock)
         self._app = app or create_app(simulator)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        patience = request.extensions.get("timeout", {}).get("read")
-        abandoned = False
-
-        async def wait(seconds: float) -> None:
-            nonlocal abandoned
-            abandoned = patience is not None and seconds >= patience
-            await self._clock.sleep(patience if abandoned else seconds)
+        patience = Patience(request.extensions.get("timeout", {}).get("read"))
+        _patience.set(patience)
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             async def send_on(message: Message) -> None:
-                if abandoned:
+                if patience.is_over:
                     raise TimeoutError
                 await send(message)
 
-            await self._app({**scope, "extensions": {WAIT: wait}}, receive, send_on)
+            await self._app(scope, receive, send_on)
 
         try:
             return await httpx2.ASGITransport(app).handle_async_request(request)
         except (ConnectionError, TimeoutError) as exc:
-            if abandoned:
+            if patience.is_over:
                 raise httpx2.ReadTimeout("no answer in time", request=request) from exc
             if isinstance(exc, ConnectionRefusedError):
                 raise httpx2.ConnectError("connection refused", request=request) from exc

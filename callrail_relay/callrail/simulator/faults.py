@@ -29,8 +29,6 @@ On = Literal["send", "read", "any"]
 
 # The customer in an answer about another person.
 OTHER_CUSTOMER = "+12025550199"
-# The scope's extension with a ``wait`` for an in-process client, whose patience may end.
-WAIT = "callrail_relay.wait"
 SLOW_PIECES = 16
 
 _GARBAGE = "<!DOCTYPE html><html><body><h1>We will be right back</h1></body></html>"
@@ -116,7 +114,7 @@ class Faults(list[Fault]):
 
     def __init__(self, clock: Clock, random: Random) -> None:
         super().__init__()
-        self._clock = clock
+        self.clock = clock
         self._random = random
         self._removed = asyncio.Event()
 
@@ -136,7 +134,7 @@ class Faults(list[Fault]):
         if fault.delay > 0 and fault.kind not in {Kind.LATE_ANSWER, Kind.SLOW_BODY}:
             # Read first: a client that gives up meanwhile has sent its request all the same.
             await request.body()
-            await self._wait(request.scope, fault.delay)
+            await self._wait(fault.delay)
         match fault.kind:
             case Kind.REFUSE:
                 return _broken(ConnectionRefusedError)
@@ -169,7 +167,7 @@ class Faults(list[Fault]):
             case Kind.DROP_ANSWER:
                 spoiled = _broken(ConnectionResetError)
             case Kind.LATE_ANSWER:
-                await self._wait(request.scope, fault.delay)
+                await self._wait(fault.delay)
             case Kind.STATUS_AFTER if took and fault.status is not None and fault.status < 300:
                 body = bytes(answer.body) if fault.body is None else fault.body.encode()
                 spoiled = _response(body, fault.status, dict(answer.headers))
@@ -180,7 +178,7 @@ class Faults(list[Fault]):
             case Kind.HALF_BODY:
                 spoiled = _broken(ConnectionResetError, answer)
             case Kind.SLOW_BODY:
-                pieces = self._slowly(request.scope, bytes(answer.body), fault.delay)
+                pieces = self._slowly(bytes(answer.body), fault.delay)
                 spoiled = StreamingResponse(pieces, answer.status_code, answer.headers)
             case Kind.NO_ID | Kind.OTHER_CUSTOMER if took:
                 document = json.loads(bytes(answer.body))
@@ -191,18 +189,14 @@ class Faults(list[Fault]):
                 spoiled = _response(json.dumps(document).encode(), answer.status_code, dict(answer.headers))
         return spoiled
 
-    async def _slowly(self, scope: Scope, body: bytes, seconds: float) -> AsyncIterator[bytes]:
+    async def _slowly(self, body: bytes, seconds: float) -> AsyncIterator[bytes]:
         size = max(1, -(-len(body) // SLOW_PIECES))
         for start in range(0, len(body), size):
-            await self._wait(scope, seconds)
+            await self._wait(seconds)
             yield body[start : start + size]
 
-    async def _wait(self, scope: Scope, seconds: float) -> None:
-        wait = (scope.get("extensions") or {}).get(WAIT)
-        if wait is None:
-            await until_woken(self._removed, timedelta(seconds=seconds), self._clock)
-        else:
-            await wait(seconds)
+    async def _wait(self, seconds: float) -> None:
+        await until_woken(self._removed, timedelta(seconds=seconds), self.clock)
 
 
 def _made_up(fault: Fault, request: Request) -> Response:
