@@ -21,7 +21,6 @@ from callrail_relay.domain import events
 from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Item, checklist, judge, most_pressing
 from callrail_relay.domain.message import Attempt, Message, Reason, Status
-from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.printable import printable, shortened
 from callrail_relay.errors import RelayError
 from callrail_relay.sentences import MOST_SHOWN, at, explain, explain_all, local, plural, says, when
@@ -267,6 +266,7 @@ async def watch_status(read: Callable[[], Awaitable[StatusReport]], stopped: asy
 
 
 _COLORS = {"warning": "yellow", "error": "red"}
+_TOLD: dict[str, tuple[str, str]] = WORDS["told"]
 _MOST = 1000  # events that wait to be shown while the terminal is stopped; more aren't shown
 
 Find = Callable[[str], Awaitable[Sequence[Message]]]
@@ -335,27 +335,14 @@ async def _in_words(event: events.Event, find: Find | None) -> tuple[str, str]:
 
 
 def _of_message(event: events.MessageEvent, message: Message) -> tuple[str, str] | None:
-    who = " ".join(filter(None, (message.seller, sentences.phone(message.recipient))))
-    why = " ".join(map(sentences.says, message.reasons))
-    told = None
-    match event:
-        case events.MessageHeld() | events.MessageAccepted(status=Status.HELD):
-            told = f"On hold: {who}. {why}", "yellow"
-        case events.MessageAccepted():
-            told = f"Received for {who}", ""
-        case events.AttemptFinished(outcome=OutcomeKind.SENT):
-            count = len(message.segments)
-            told = f"Sent {f'part {event.position} of {count} ' if count > 1 else ''}to {who}", "green"
-        case events.AttemptFinished(outcome=OutcomeKind.UNKNOWN):
-            told = f"Unconfirmed: {who}. The relay checks with CallRail whether it was sent.", "yellow"
-        case events.AttemptFinished(status=Status.FAILED):
-            told = f"Failed: {who}. {why}", "red"
-        case events.AttemptFinished():
-            told = f"Not sent yet: {who}", "yellow"
-        case events.OutcomeFound(status=Status.SENT):
-            told = f"Confirmed: CallRail has it for {who}", "green"
-        case events.OutcomeFound():
-            told = f"Not found at CallRail: {who}. {why}", "yellow"
-        case events.SentTwice():
-            told = f"Sent twice to {who}", "red"
-    return told
+    shades = (f"{event.action}.{getattr(event, name, None)}" for name in ("outcome", "status"))
+    row = next((_TOLD[key] for key in (*shades, event.action) if key in _TOLD), None)
+    if row is None:
+        return None
+    count = len(message.segments)
+    told = {
+        "who": " ".join(filter(None, (message.seller, sentences.phone(message.recipient)))),
+        "why": " ".join(map(sentences.says, message.reasons)),
+        "part": f"part {getattr(event, 'position', 1)} of {count} " if count > 1 else "",
+    }
+    return row[0].format(**told), row[1]
