@@ -154,8 +154,7 @@ def _load_certificates() -> tuple[ssl.SSLContext, str]:
             unhashed = "holds no certificates that OpenSSL finds (`openssl rehash` makes them so)"
             raise _bad_certificates("SSL_CERT_DIR", folders, unhashed if found else "isn't a directory")
         return ssl.create_default_context(capath=folders), f"{printable(folders)} (SSL_CERT_DIR)"
-    # Windows' own list lacks what no program has asked for yet, macOS' isn't OpenSSL's; an office adds its
-    # own.
+    # Windows' own list lacks what no program asked for yet, macOS' isn't OpenSSL's; an office adds its own.
     certificates = ssl.create_default_context(cafile=certifi.where())
     with suppress(ssl.SSLError):  # a damaged one in Windows' list
         certificates.load_default_certs()

@@ -92,8 +92,7 @@ async def rotate_hook_token(context: AppContext, *, at_once: bool = False) -> Ro
         until = now + tokens.GRACE
         ending = [HookToken(value=one, valid_until=until) for one in current]
         former = [*ending, *await _former_tokens(context)]
-        # The former one first: whatever happens in between, it keeps working, or is still known to have
-        # ended.
+        # The former one first: whatever happens in between, it works, or is known to have ended.
         await secrets.store(SecretName.HOOK_TOKEN_PREVIOUS, tokens.write_former(former, now))
         place = await secrets.store(SecretName.HOOK_TOKEN, token)
         # Last, because without a new one the former must not end.

@@ -245,8 +245,7 @@ class _Requests:
         try:
             request = self._http.build_request(method, path, json=body)
             answer, content = await self.exchange(request)
-            # CallRail redirects some paths with an account's number to its id. Another server doesn't get the
-            # key.
+            # CallRail redirects some paths with an account's number to its id. No other server gets the key.
             if not writes and (moved := answer.next_request) and "Authorization" in moved.headers:
                 self.made += 1
                 answer, content = await self.exchange(moved)

@@ -103,8 +103,7 @@ def _exit_code(coroutine: Coroutine[Any, Any, int | None], *, long_running: bool
         complain("Interrupted.")
         return 130  # 128 + SIGINT
     except BrokenPipeError:
-        # The program reading our output is gone; otherwise the interpreter would complain again when it
-        # exits.
+        # The program reading our output is gone; without this, the interpreter complains again at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141  # 128 + SIGPIPE
     except (typer.Exit, typer.Abort):

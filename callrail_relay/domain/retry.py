@@ -63,8 +63,7 @@ def _decide_rejected(
             reason = Reason("unsendable", {"detail": outcome.detail})
             return Consequence(Status.FAILED, costs_budget=False, account=account, reasons=(reason,))
         case Refusal.FIREWALL if account.is_firewalled:
-            # It was in flight when the third one was refused: now it's known that the office's address is
-            # why.
+            # It was in flight when the third one was refused: by now the office's address is known to be why.
             return Consequence(Status.QUEUED, costs_budget=False, account=account)
         case Refusal.FIREWALL:
             after = account.refused_by_firewall(message_id)

@@ -28,8 +28,7 @@ _NO_BREAK_SPACES = r"\u00a0\u2007\u202f"
 _ALONE = r"(?![\p{GCB=Extend}\p{GCB=SpacingMark}\p{GCB=ZWJ}])"
 _UNPREFIXED = r"(?<!\p{GCB=Prepend})"
 
-# Where a text may be split: between words. No-break spaces (and U+2060, which isn't white space) aren't in
-# it.
+# Where a text may be split: between words, but not at a no-break space (or U+2060, no white space).
 _GAP = regex.compile(rf"(?:[{_BREAKS}]|{_UNPREFIXED}[{_SPACES}]{_ALONE})+")
 _WHITE = regex.compile(rf"(?:[{_BREAKS}]|[{_SPACES}{_NO_BREAK_SPACES}]{_ALONE})*+")
 _TRAILING_WHITE = regex.compile(
