@@ -149,8 +149,7 @@ def cut_off(conversations: Mapping[str, Json], since: datetime) -> list[str]:
     """
     Which conversations on a page of a list may have had more texts since then than it shows.
 
-    How many it shows of one isn't documented: one may have more if all that are shown came since then, and
-    no other shows more.
+    How many it shows isn't documented: one may have more if all shown came since, and no other shows more.
     """
     shown = {id_: items(entry.get("recent_messages"), dict) for id_, entry in conversations.items()}
     most = max(map(len, shown.values()), default=0)

@@ -60,8 +60,7 @@ def load(
     text: str | None = None,
 ) -> Settings:
     """
-    Return the settings of this run; *overrides* are the flags, nested as the tables are. Raises
-    SettingsError.
+    Return the settings of this run; *overrides* are the flags, by table. Raises SettingsError.
 
     *text* is used in place of the file's own, to see whether it can be written.
     """

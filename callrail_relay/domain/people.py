@@ -84,8 +84,7 @@ class Tries:
         """
         Take back a try that was right. The first of *limits*, the name, starts over.
 
-        Earlier wrong ones still count for the address: otherwise, signing in oneself would let one guess for
-        others.
+        Earlier wrong ones still count for the address: signing in must not let one guess for others.
         """
         name, *others = limits
         self._wrong.pop(name, None)

@@ -45,14 +45,12 @@ def claim(
     tx: Transaction, node: str, policy: ClaimPolicy, *, most: int = 1, may_wait: bool = True
 ) -> ClaimResult:
     """
-    Claim the next segments that may be sent, *most* at most, each with its attempt and its place in the
-    budget.
+    Claim the next segments that may be sent, *most* at most, each with an attempt and a place in the budget.
 
     At most one segment per tracking number and recipient is in flight, texts to one person are sent in order
     of arrival, and no account exceeds its hour or day. All three hold because one transaction reads and
     writes them, with the account's row locked. Only due accounts are examined, in turn. One that another node
-    has locked is left to that node, so many nodes can claim at once. *may_wait* is False if the transaction
-    holds locks already.
+    has locked is left to it, so many nodes can claim at once; *may_wait* says whether we hold no locks yet.
     """
     batch = _Batch(tx, node, policy, most, may_wait)
     put_off: dict[str, _Later] = {}
@@ -217,8 +215,7 @@ def _lock_due(batch: _Batch) -> Iterator[tuple[Account, _Facts]]:
     """
     Yield our due accounts, each locked in turn; *batch* notes what is known about the rest.
 
-    If other nodes have locked all of them, wait for the first one. Never wait while holding a lock: two nodes
-    could deadlock.
+    If other nodes have locked all of them, wait for the first one; never with locks held, against deadlocks.
     """
     tx = batch.tx
     is_locked = tx.is_sqlite  # it has one writer at a time

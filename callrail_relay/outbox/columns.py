@@ -72,9 +72,8 @@ class Code(sa.types.TypeDecorator[StrEnum]):
     """
     A member of one of our enums, such as a status. What it's compared with is written into the SQL.
 
-    A partial index has the rows of certain codes only. PostgreSQL may plan a statement before it sees a
-    parameter, and SQLite prepares a statement again each time if a parameter decides whether such an index
-    fits.
+    A partial index has the rows of certain codes only. If a parameter decided whether it fits, PostgreSQL
+    might plan a statement before it sees that, and SQLite would prepare the statement again each time.
     """
 
     impl = sa.String

@@ -28,8 +28,7 @@ def approve(tx: Transaction, message_id: str, actor: Actor = ANONYMOUS) -> bool:
     """
     Queue a held message despite the reasons it shows, to continue where it stopped; False if it isn't held.
 
-    The store keeps the actor's delay: it can't be claimed before that is over, and until then it can be
-    undone.
+    The store keeps the actor's delay: until it's over, the message can't be claimed, and can be undone.
     """
     row = _locked(tx, message_id, (Status.HELD,))
     if row is None:
@@ -267,8 +266,7 @@ def rewrite(
     Rewrite a held message as the guards judge it now; one from a backup stays held.
 
     REMAP completes a message that the mapping left incomplete. EDIT gives one of which nothing was sent other
-    words or another person: its age counts from now, and earlier approvals don't. None if the message has
-    changed meanwhile.
+    words or another person: its age counts from now, and approvals don't. None if it has changed meanwhile.
     """
     require_live(tx)
     route = new.draft.route

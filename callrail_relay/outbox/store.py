@@ -233,11 +233,9 @@ class Store:
 
     async def require_not_copied(self) -> None:
         """
-        Raise AlreadyRunning while the store is being copied: what waits in it would be sent from the copy,
-        too.
+        Raise AlreadyRunning while the store is being copied: what waits would be sent from the copy, too.
 
-        Ask once others can see that this process uses the store: a copy looks for users once it can be seen
-        itself.
+        Ask once others can see that this process uses the store: a copy that can be seen looks for users.
         """
         if self._lock is not None:
             holder = await asyncio.to_thread(self._lock.holder)

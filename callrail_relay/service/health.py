@@ -185,8 +185,7 @@ def check_replies(
     """
     Check that replies come in, so a STOP holds the next text.
 
-    CallRail signs them with *keys* from *source*, or they're polled every so often, the last time a while
-    *ago*.
+    CallRail signs them with *keys* from *source*, or they're polled every so often, last a while *ago*.
     """
     if not keys and every is None:
         raise CheckWarning(says("no_replies"))

@@ -75,8 +75,7 @@ class PassingOn(PeriodicTask):
         """
         Pass on once what couldn't be stored, if another system sends; return its answer.
 
-        Raises Unavailable without an answer: then nothing vouches for the request, and IF3 must not get a
-        200.
+        Raises Unavailable without an answer: nothing vouches for the request, and IF3 must not get a 200.
         """
         trying = self._unstored[request.id] = asyncio.get_running_loop().create_future()
         if len(self._unstored) > MOST_UNSTORED:

@@ -302,5 +302,5 @@ async def test_postgresql_without_its_driver(clock: ManualClock, monkeypatch: py
     """It comes with an extra."""
     monkeypatch.setitem(sys.modules, "psycopg", None)
 
-    with pytest.raises(Unavailable, match=r"pip install 'callrail-relay\[postgres\]'"):
+    with pytest.raises(Unavailable, match=r"pip install '\.\[postgres\]'"):
         await Store.open("postgresql://relay@127.0.0.1/relay", clock)
