@@ -216,7 +216,9 @@ def show(document: object, sentence: str) -> None:
 
 
 def has_terminal() -> bool:
-    return sys.stdin.isatty()
+    # On Windows, NUL says that it's a terminal, too. But a real one isn't read as a file.
+    raw = getattr(getattr(sys.stdin, "buffer", None), "raw", None)
+    return sys.stdin.isatty() and not (os.name == "nt" and isinstance(raw, io.FileIO))
 
 
 def ask(question: str, *, default: str | None = "", hidden: bool = False) -> str:

@@ -198,7 +198,7 @@ def read_since(when: str) -> datetime:
         return SystemClock().now() - read_duration(when)
     try:
         return datetime.fromisoformat(when).astimezone(UTC)
-    except (ValueError, OverflowError) as exc:
+    except (ValueError, OverflowError, OSError) as exc:  # Windows: before 1970
         raise UsageError(f"--since can't read {when!r}; write 2h, 3d, or 2026-11-23T09:00.") from exc
 
 

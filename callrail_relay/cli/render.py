@@ -150,6 +150,7 @@ def _columns(out: Console, rows: Iterable[tuple[Text, Text]], first: int = 14, g
     """Print names or times and what belongs to each, wrapped inside its own column on a terminal."""
     table = Table.grid(padding=(0, gap, 0, 0))
     table.add_column(width=first, no_wrap=True)
+    table.add_column(overflow="fold")  # a long path is of use only whole
     for name, value in rows:
         if out.soft_wrap:
             name.pad_right(first + gap - name.cell_len)

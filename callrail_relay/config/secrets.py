@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _TEXTS = TypeAdapter(dict[str, str])
-_HEADING = "Secrets of callrail-relay. Only you may read this file."
+_HEADING = "# Secrets of callrail-relay. Only you may read this file.\n"
 
 
 def _read_file(path: Path) -> dict[str, str]:
@@ -52,11 +52,8 @@ def _read_file(path: Path) -> dict[str, str]:
 def _write_file(path: Path, secrets: Mapping[str, str]) -> None:
     import tomlkit  # noqa: PLC0415 - not for reading secrets, as `serve` does
 
-    document = tomlkit.document()
-    document.add(tomlkit.comment(_HEADING))
-    document.update(secrets)
     try:
-        write_privately(path, tomlkit.dumps(document))
+        write_privately(path, _HEADING + tomlkit.dumps(secrets))
         close_to_others(path)
     except OSError as error:
         raise SecretError(sentence("secrets_unwritable", path=path, why=error.strerror)) from error
@@ -99,6 +96,8 @@ class OsKeyring:
     async def _ask(self, question: Callable[[], T]) -> T:
         if not self._hangs:  # it had its chance: waiting again, in another thread, would gain nothing
             try:
+                if sys.platform != "linux":
+                    await _in_daemon_thread(_backend)  # slow on a busy computer, but it asks no one
                 async with asyncio.timeout(self._timeout):
                     return await _in_daemon_thread(question)
             except TimeoutError:
@@ -293,8 +292,8 @@ def _found(raw: str | None, source: str, *, outside: bool = False) -> Found | No
 
 
 def _checked(raw: str, what: str) -> SecretStr | None:
-    """Return *raw* without white space around it, None if nothing is left: it goes into headers and paths."""
-    text = raw.strip()
+    """Return *raw* without white space or quotes around it, None if nothing is left: it goes into headers."""
+    text = raw.strip().strip("\"'")  # `set` of Windows and Docker's files of variables keep quotes
     if not all(" " <= character <= "~" for character in text):
         raise SecretError(sentence("secret_garbled", what=what))
     return SecretStr(text) if text else None

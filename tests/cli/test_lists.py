@@ -213,7 +213,14 @@ def test_dates_at_the_end_of_the_calendar_are_answered(
         assert f"--since can't read '{when}'" in shown.stderr
 
 
-@pytest.mark.parametrize("when", ["9999-12-31T23:59-05:00", "0001-01-01T00:00+05:00"])
+def test_dates_before_the_clock_are_answered() -> None:
+    """Windows has no local time before 1970."""
+    assert (2 if sys.platform == "win32" else 0) == run("messages", "list", "--since", "1960-01-01").exit_code
+
+
+@pytest.mark.parametrize(
+    "when", ["9999-12-31T23:59-05:00", "0001-01-01T00:00+05:00", "1900-01-01", "1969-12-31"]
+)
 def test_opt_out_dated_at_the_end_of_the_calendar_is_a_bad_line(when: str) -> None:
     """It is named, and the others count."""
     rows = f"{TRACKING_NUMBER},{RECIPIENT},,{when}\n{TRACKING_NUMBER},2025550123,,\n"

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from urllib.parse import parse_qsl, urlencode
 
@@ -145,12 +145,10 @@ def read_filter(query: Mapping[str, str]) -> Asked:
 def _edge(typed: str, days: int, faults: list[str]) -> datetime | None:
     """Return an instant, or midnight *days* after a date, by this machine's clock; an error for others."""
     try:
-        if "T" in typed:
-            return datetime.fromisoformat(typed).astimezone(UTC)
         if typed:
-            day = datetime.combine(date.fromisoformat(typed), time())
-            return (day + timedelta(days=days)).astimezone(UTC)
-    except (ValueError, OverflowError):
+            is_date = len(typed) <= len("2026-11-23")
+            return (datetime.fromisoformat(typed) + timedelta(days=days * is_date)).astimezone(UTC)
+    except (ValueError, OverflowError, OSError):  # Windows: before 1970
         faults.append(say("no_day", typed=typed))
     return None
 
