@@ -40,7 +40,7 @@ def _read_file(path: Path) -> dict[str, str]:
             # On Windows the user's own directory keeps others out.
             if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
                 raise SecretError(sentence("secrets_open", path=path, quoted=shlex.quote(str(path))))
-            return _TEXTS.validate_python(tomllib.load(file))
+            return _TEXTS.validate_python(tomllib.loads(file.read().decode("utf-8-sig")))
     except FileNotFoundError:
         return {}
     except OSError as error:

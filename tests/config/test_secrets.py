@@ -259,6 +259,16 @@ def test_environment_needs_no_keyring(config: Path) -> None:
     assert find(Secrets(config, {"CALLRAIL_API_KEY": "k"})) is not None
 
 
+@pytest.mark.usefixtures("no_keyring")
+def test_mark_at_the_start_of_the_file_is_not_a_fault(config: Path) -> None:
+    """Windows' own editors write one."""
+    secrets = Secrets(config, {})
+    store(secrets, "k", use_file=True)
+    secrets.file.write_bytes(b"\xef\xbb\xbf" + secrets.file.read_bytes())
+
+    assert ("k", f"file {secrets.file}") == find(secrets)
+
+
 @pytest.mark.parametrize("value", ['"k"', "'k'", ' "k" ', '"k'])
 def test_quotes_around_a_variable_are_not_part_of_it(value: str, config: Path) -> None:
     """The command `set` of Windows, and Docker's files of variables, keep them."""
