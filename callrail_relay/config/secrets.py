@@ -225,8 +225,7 @@ class Secrets:
 
     async def require(self, name: SecretName) -> Found:
         """Return the secret; if no place has it, SecretError says how to set it."""
-        found = await self.find(name)
-        if found is None:
+        if (found := await self.find(name)) is None:
             variable = f"set {name.variable}, or " if name.variable else ""
             raise SecretError(sentence("secret_missing", name=name.words, variable=variable))
         return found

@@ -125,7 +125,6 @@ def read_filter(query: Mapping[str, str]) -> Asked:
     statuses = tuple(status for status in Status if status == fields["status"])
     if fields["status"] and not statuses:
         faults.append(say("no_status", typed=fields["status"]))
-    since, until = _edge(fields["from"], 0, faults), _edge(fields["to"], 1, faults)
     before = query.get("before", "")
     wanted = MessageFilter(
         statuses=statuses,
@@ -134,8 +133,8 @@ def read_filter(query: Mapping[str, str]) -> Asked:
         name=name,
         opportunity_id=fields["opportunity"] or None,
         sender_id=fields["sender"] or None,
-        since=since,
-        until=until,
+        since=_edge(fields["from"], 0, faults),
+        until=_edge(fields["to"], 1, faults),
         words=tuple(fields["search"].split()[:MOST_WORDS]),
         before=int(before) if re.fullmatch("[0-9]{1,18}", before) else None,
     )
