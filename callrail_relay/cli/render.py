@@ -16,7 +16,7 @@ from rich.text import Text
 
 from callrail_relay import sentences
 from callrail_relay.cli.console import WORDS, echo, given, json_text, split_remedy
-from callrail_relay.clock import Clock
+from callrail_relay.clock import Clock, SystemClock
 from callrail_relay.domain import events
 from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Item, checklist, judge, most_pressing
@@ -66,7 +66,7 @@ def safe(shown: str, style: str = "") -> Text:
     return Text(printable(shown), style)
 
 
-def print_messages(messages: Sequence[Message], now: datetime) -> None:
+def print_messages(messages: Sequence[Message]) -> None:
     """Print a table for a person, with short ids; for a program a line per message, with tabs."""
     out = console()
     if not messages:
@@ -78,7 +78,7 @@ def print_messages(messages: Sequence[Message], now: datetime) -> None:
             row = (message.id, local(message.received_at), message.status, message.recipient or "-")
             echo("\t".join(" ".join(cell.split()) for cell in (*row, message.text or "-", why)))
         return
-    wide = out.width >= _WIDE
+    today, wide = SystemClock().now().astimezone().date(), out.width >= _WIDE
     names = ("Id", "Received", "Status", "To", *(["Name"] if wide else []), "Text")
     table = Table(*names, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in table.columns[:4]:
@@ -86,7 +86,7 @@ def print_messages(messages: Sequence[Message], now: datetime) -> None:
     table.columns[0].min_width = SHORT_ID  # a cut one can't be given to a command
     for message in messages:
         at = message.received_at.astimezone()
-        day = "" if at.date() == now.astimezone().date() else f"{at.month}/{at.day} "
+        day = "" if at.date() == today else f"{at.month}/{at.day} "
         line = printable(shortened(message.text or "-", 200))
         text: RenderableType = Text(line, no_wrap=True, overflow="ellipsis")
         if message.reasons and message.status is not Status.SENT:

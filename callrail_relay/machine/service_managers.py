@@ -43,7 +43,6 @@ def run(*command: str, fails: bool = True, environment: dict[str, str] | None = 
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="oem" if os.name == "nt" else None,  # schtasks writes as a console does
-            text=True,
             errors="replace",
             timeout=STOP_WITHIN + 30,
             env=os.environ | {"LC_ALL": "C"} | (environment or {}),
