@@ -77,7 +77,8 @@ def main() -> int:
             encoding = None if stream.isatty() else "utf-8"
             stream.reconfigure(encoding=encoding, errors="backslashreplace")
     try:
-        return app(standalone_mode=False) or 0
+        # Nothing in a person's words is a pattern or a variable, though Typer would replace them on Windows.
+        return app(standalone_mode=False, windows_expand_args=False) or 0
     except typer.TyperException as error:
         return explain_usage(error)
     except typer.Abort:

@@ -215,7 +215,9 @@ def show(document: object, sentence: str) -> None:
 
 
 def has_terminal() -> bool:
-    return sys.stdin.isatty()
+    # On Windows, NUL says that it's a terminal, too. But a real one isn't read as a file.
+    raw = getattr(getattr(sys.stdin, "buffer", None), "raw", None)
+    return sys.stdin.isatty() and not (os.name == "nt" and isinstance(raw, io.FileIO))
 
 
 def ask(question: str, *, default: str | None = "", hidden: bool = False) -> str:
@@ -273,7 +275,7 @@ def read_input(name: str) -> bytes:
     """Return all of a file; ``-`` is standard input. Raises NotFound."""
     try:
         with interruptible():
-            return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+            return sys.stdin.buffer.read() if name == "-" else Path(os.path.expanduser(name)).read_bytes()  # noqa: PTH111 - no RuntimeError
     except OSError as error:
         raise NotFound(sentence("unreadable", name=name, why=error.strerror)) from error
 
@@ -293,7 +295,7 @@ def output(name: str, *, encoding: str = "utf-8") -> Iterator[Callable[[str], ob
         sys.stdout.flush()
         return
     # A link stays a link: the file it points to is replaced.
-    target = Path(name).resolve()
+    target = Path(os.path.expanduser(name)).resolve()  # noqa: PTH111 - as above
     try:
         if target.exists() and not target.is_file():
             # A device or a pipe can't be replaced.

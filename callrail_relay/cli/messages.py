@@ -46,9 +46,7 @@ async def list_messages(
     wanted = _filter(status, recipient, since, search, limit=limit)
     async with console.opened_relay() as relay:
         found = await relay.operations.list_messages(wanted)
-    console.print_json([message_document(one) for one in found]) if given.as_json else print_messages(
-        found, SystemClock().now()
-    )
+    console.print_json([message_document(one) for one in found]) if given.as_json else print_messages(found)
 
 
 @command(app, "messages export")
@@ -172,8 +170,7 @@ async def _decide(relay: "Relay", verb: Verb, ids: list[str], note: str | None) 
             changed += await relay.operations.decide(verb, id_, actor)
     finally:
         # If one of them is refused, those before it are changed all the same.
-        shown = [f"{message.status:<10} {message.id}" for message in changed]
-        if shown:
+        if shown := [f"{message.status:<10} {message.id}" for message in changed]:
             show([message_document(message) for message in changed], "\n".join(shown))
     return changed
 
@@ -198,7 +195,7 @@ def read_since(when: str) -> datetime:
         return SystemClock().now() - read_duration(when)
     try:
         return datetime.fromisoformat(when).astimezone(UTC)
-    except (ValueError, OverflowError) as exc:
+    except (ValueError, OverflowError, OSError) as exc:  # Windows: before 1970
         raise UsageError(f"--since can't read {when!r}; write 2h, 3d, or 2026-11-23T09:00.") from exc
 
 

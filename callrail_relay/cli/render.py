@@ -16,7 +16,7 @@ from rich.text import Text
 
 from callrail_relay import sentences
 from callrail_relay.cli.console import WORDS, echo, given, json_text, split_remedy
-from callrail_relay.clock import Clock
+from callrail_relay.clock import Clock, SystemClock
 from callrail_relay.domain import events
 from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Item, checklist, judge, most_pressing
@@ -65,7 +65,7 @@ def safe(shown: str, style: str = "") -> Text:
     return Text(printable(shown), style)
 
 
-def print_messages(messages: Sequence[Message], now: datetime) -> None:
+def print_messages(messages: Sequence[Message]) -> None:
     """Print a table for a person, with short ids; for a program a line per message, with tabs."""
     out = console()
     if not messages:
@@ -77,7 +77,7 @@ def print_messages(messages: Sequence[Message], now: datetime) -> None:
             row = (message.id, local(message.received_at), message.status, message.recipient or "-")
             echo("\t".join(" ".join(cell.split()) for cell in (*row, message.text or "-", why)))
         return
-    wide = out.width >= _WIDE
+    today, wide = SystemClock().now().astimezone().date(), out.width >= _WIDE
     names = ("Id", "Received", "Status", "To", *(["Name"] if wide else []), "Text")
     table = Table(*names, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in table.columns[:4]:
@@ -85,7 +85,7 @@ def print_messages(messages: Sequence[Message], now: datetime) -> None:
     table.columns[0].min_width = SHORT_ID  # a cut one can't be given to a command
     for message in messages:
         at = message.received_at.astimezone()
-        day = "" if at.date() == now.astimezone().date() else f"{at.month}/{at.day} "
+        day = "" if at.date() == today else f"{at.month}/{at.day} "
         line = printable(shortened(message.text or "-", 200))
         text: RenderableType = Text(line, no_wrap=True, overflow="ellipsis")
         if message.reasons and message.status is not Status.SENT:
@@ -149,6 +149,7 @@ def _columns(out: Console, rows: Iterable[tuple[Text, Text]], first: int = 14, g
     """Print names or times and what belongs to each, wrapped inside its own column on a terminal."""
     table = Table.grid(padding=(0, gap, 0, 0))
     table.add_column(width=first, no_wrap=True)
+    table.add_column(overflow="fold")  # a long path is of use only whole
     for name, value in rows:
         if out.soft_wrap:
             name.pad_right(first + gap - name.cell_len)

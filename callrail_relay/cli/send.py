@@ -1,11 +1,13 @@
 """``send``, one text from the command line, and ``replay``, the texts of saved requests."""
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
+from glob import glob
 from typing import TYPE_CHECKING, Any
 
 from callrail_relay.cli import console
@@ -128,6 +130,8 @@ async def replay(
 ) -> int:
     from callrail_relay.bootstrap.wiring import open_relay
 
+    if os.name == "nt":  # whose shells leave that to the program
+        files = [file for name in files for file in sorted(glob(name.replace("[", "[[]"))) or [name]]  # noqa: PTH207 - absolute, too
     documents = {file: console.read_input(file) for file in files}
     context = load_context()
     context.require_route()

@@ -87,7 +87,7 @@ def write_privately(path: Path, text: str) -> None:
 
 
 def _from_environment(variable: str) -> Path | None:
-    value = os.environ.get(variable, "").strip()
+    value = os.environ.get(variable, "").strip().strip('"')  # `set` of Windows keeps quotes
     return _absolute(Path(value)) if value else None
 
 

@@ -15,7 +15,7 @@ from callrail_relay.config.secrets import SecretName, Secrets
 from callrail_relay.config.settings import TABLES
 from callrail_relay.errors import SettingsError
 
-_HEADING = "Settings of callrail-relay. Secrets are not kept here: `callrail-relay configure` stores them."
+_HEADING = "# Settings of callrail-relay. Secrets are not kept here: `callrail-relay configure` stores them."
 
 
 def update(path: Path, changes: Mapping[str, object]) -> None:
@@ -28,12 +28,9 @@ def update(path: Path, changes: Mapping[str, object]) -> None:
 
 def changed(path: Path, text: str | None, changes: Mapping[str, object]) -> str:
     """Return *text* of *path* with *changes*, nested and written as in the file; None removes a key."""
-    if text is None:
-        document = tomlkit.document()
-        document.add(tomlkit.comment(_HEADING))
-    else:
-        parse(path, text)  # explains an error better than tomlkit does
-        document = tomlkit.parse(text)
+    text = f"{_HEADING}\n" if text is None else text
+    parse(path, text)  # explains an error better than tomlkit does
+    document = tomlkit.parse(text)
     for section, content in changes.items():
         _set_section(document, section, content)
     return tomlkit.dumps(document)

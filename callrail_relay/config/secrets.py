@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _TEXTS = TypeAdapter(dict[str, str])
-_HEADING = "Secrets of callrail-relay. Only you may read this file."
+_HEADING = "# Secrets of callrail-relay. Only you may read this file.\n"
 
 
 def _read_file(path: Path) -> dict[str, str]:
@@ -40,7 +40,7 @@ def _read_file(path: Path) -> dict[str, str]:
             # On Windows the user's own directory keeps others out.
             if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
                 raise SecretError(sentence("secrets_open", path=path, quoted=shlex.quote(str(path))))
-            return _TEXTS.validate_python(tomllib.load(file))
+            return _TEXTS.validate_python(tomllib.loads(file.read().decode("utf-8-sig")))
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -52,11 +52,8 @@ def _read_file(path: Path) -> dict[str, str]:
 def _write_file(path: Path, secrets: Mapping[str, str]) -> None:
     import tomlkit  # noqa: PLC0415 - not for reading secrets, as `serve` does
 
-    document = tomlkit.document()
-    document.add(tomlkit.comment(_HEADING))
-    document.update(secrets)
     try:
-        write_privately(path, tomlkit.dumps(document))
+        write_privately(path, _HEADING + tomlkit.dumps(secrets))
         close_to_others(path)
     except OSError as error:
         raise SecretError(sentence("secrets_unwritable", path=path, why=error.strerror)) from error
@@ -99,6 +96,8 @@ class OsKeyring:
     async def _ask(self, question: Callable[[], T]) -> T:
         if not self._hangs:  # it had its chance: waiting again, in another thread, would gain nothing
             try:
+                if sys.platform != "linux":
+                    await _in_daemon_thread(_backend)  # slow on a busy computer, but it asks no one
                 async with asyncio.timeout(self._timeout):
                     return await _in_daemon_thread(question)
             except TimeoutError:
@@ -226,8 +225,7 @@ class Secrets:
 
     async def require(self, name: SecretName) -> Found:
         """Return the secret; if no place has it, SecretError says how to set it."""
-        found = await self.find(name)
-        if found is None:
+        if (found := await self.find(name)) is None:
             variable = f"set {name.variable}, or " if name.variable else ""
             raise SecretError(sentence("secret_missing", name=name.words, variable=variable))
         return found
@@ -293,8 +291,8 @@ def _found(raw: str | None, source: str, *, outside: bool = False) -> Found | No
 
 
 def _checked(raw: str, what: str) -> SecretStr | None:
-    """Return *raw* without white space around it, None if nothing is left: it goes into headers and paths."""
-    text = raw.strip()
+    """Return *raw* without white space or quotes around it, None if nothing is left: it goes into headers."""
+    text = raw.strip().strip("\"'")  # `set` of Windows and Docker's files of variables keep quotes
     if not all(" " <= character <= "~" for character in text):
         raise SecretError(sentence("secret_garbled", what=what))
     return SecretStr(text) if text else None

@@ -181,10 +181,11 @@ def read_instant(value: object, zone: tzinfo | None = None) -> datetime | None:
     """Read an ISO 8601 instant as UTC; one without an offset is in *zone*, or None."""
     try:
         read = datetime.fromisoformat(str(value))
-        read = read.replace(tzinfo=read.tzinfo or zone)
-        return read.astimezone(UTC) if read.tzinfo is not None else None
-    except (ValueError, OverflowError):
+    except ValueError:
         return None
+    read = read.replace(tzinfo=read.tzinfo or zone)
+    # Programs write 1969 or the year 1 for "never", and Windows can't show these by its own clock.
+    return read.astimezone(UTC) if read.tzinfo is not None and 1970 < read.year < 3000 else None
 
 
 def as_json(value: object, *names: str) -> Any:  # noqa: ANN401 - whatever JSON can hold

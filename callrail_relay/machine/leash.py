@@ -14,8 +14,9 @@ STOP_WITHIN = 5.0  # seconds for the program to stop by itself
 
 
 def main(command: Sequence[str]) -> int:
+    flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # a service of Windows has no window to share
     try:
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - from settings, no shell
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, creationflags=flags)  # noqa: S603 - no shell
     except OSError as error:
         sys.stdout.write(f"{command[0]} can't be run: {error.strerror}\n")
         return 127

@@ -42,7 +42,7 @@ def run(*command: str, fails: bool = True, environment: dict[str, str] | None = 
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="oem" if os.name == "nt" else None,  # schtasks writes as a console does
             errors="replace",
             timeout=STOP_WITHIN + 30,
             env=os.environ | {"LC_ALL": "C"} | (environment or {}),

@@ -41,7 +41,7 @@ def is_sqlite(engine: sa.Engine) -> bool:
 def describe(engine: sa.Engine) -> str:
     """Return the store's name for people: the file, or the address without its password."""
     if is_sqlite(engine):
-        return str(engine.url.database)
+        return str(Path(str(engine.url.database)))
     # Its options may hold a password, too, so this shows only the server's address.
     where = {option: value for option, value in engine.url.query.items() if option in ("host", "port")}
     return engine.url.set(drivername="postgresql", query=where).render_as_string(hide_password=True)

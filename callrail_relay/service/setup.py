@@ -12,9 +12,9 @@ from callrail_relay.outbox import opt_outs
 from callrail_relay.outbox.store import Store
 from callrail_relay.service import sentence
 
-# People copy the whole header: from the Zap that the relay replaces, or as other services use it.
+# People copy the whole header, from their Zap or another service. \x16 is a Ctrl-V that didn't paste.
 _HEADER = re.compile(r"(?:Authorization:\s*)?(?:Token\s+token=|Bearer\s+)?", re.IGNORECASE)
-_AROUND = "\"'`\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK} \r\n\t\N{BYTE ORDER MARK}"
+_AROUND = "\"'`\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK} \r\n\t\x16\N{BYTE ORDER MARK}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,9 @@ def test_broken_bytes_do_not_hide_a_stop() -> None:
     assert "STOP" == read(body).content
 
 
-@pytest.mark.parametrize("written", ["", "yesterday", "9999-12-31T23:59:59-12:00", None])
+@pytest.mark.parametrize(
+    "written", ["", "yesterday", "9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00Z", None]
+)
 def test_a_bad_timestamp_is_none(written: object) -> None:
     assert read(changed(timestamp=written)).written_at is None
 

@@ -3,6 +3,7 @@
 import ast
 import io
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from typer.testing import CliRunner, Result
 
 import callrail_relay
 from callrail_relay.cli import app, render
-from callrail_relay.cli.console import working
+from callrail_relay.cli.console import has_terminal, working
+from callrail_relay.domain.health import CheckResult, Condition
+from callrail_relay.service.health import HealthReport
 from callrail_relay.telemetry import logs
 
 STEERING = "\x1b]0;owned\x07\x1b[31m\x9b2J\u202egnp.exe\u2066\u2028\u200b\x08\x85"
@@ -102,6 +105,26 @@ def test_a_path_is_shown_while_something_is_done() -> None:
     """Brackets in it are no style, and end none."""
     with working("Removing the settings, /srv/[/old]/relay.toml"):
         pass
+
+
+def test_a_long_path_is_shown_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a terminal that is narrower than the path."""
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    path = "C:\\Users\\DanaExample\\AppData\\Local\\callrail-relay\\config.toml"
+    check = CheckResult(name="settings", condition=Condition.OK, detail=f"They are in {path}")
+    render.print_health(HealthReport(findings=(check,)))
+
+    assert path in "".join(line.strip() for line in capsys.readouterr().out.splitlines())
+
+
+def test_nothing_is_not_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows' own isatty says that NUL is one, and then a question would wait for an answer."""
+    with Path(os.devnull).open(encoding="utf-8") as nothing:
+        monkeypatch.setattr(sys, "stdin", nothing)
+        assert not has_terminal()
 
 
 def test_pretty_log_does_not_show_it_raw() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from callrail_relay.cli import app
+from callrail_relay.cli import app, main
 from tests.support.factories import RECIPIENT, TRACKING_NUMBER, recipient
 from tests.web.posting import payload
 
@@ -157,6 +157,32 @@ def test_a_text_is_mapped_again_after_the_settings_changed(
     assert 4 == run("messages", "remap", "nothing").exit_code
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["Make $$ fast", "~5 pm works", "100%% sure, %PATH%", "Meet at $PATH", "*.toml", "[a].toml", "Really?"],
+)
+def test_words_are_no_pattern_for_files(
+    words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Typer replaces what looks like one on Windows, where shells don't."""
+    (tmp_path / "a.toml").write_text("", "utf-8")
+    send = ["send", "--to", RECIPIENT, "--message", words, "--dry-run", "--json"]
+    monkeypatch.setattr(sys, "argv", ["callrail-relay", *send])
+
+    assert 0 == main()
+    assert words == json.loads(capsys.readouterr().out)["text"]
+
+
+@pytest.mark.skipif(sys.platform != "win32", reason="elsewhere, shells do that")
+def test_a_pattern_names_the_files_of_a_replay(tmp_path: Path) -> None:
+    """A bracket belongs to a name, as for the shells of Windows."""
+    for name in ("a1.json", "a2.json", "b[1].json", "b1.json"):
+        (tmp_path / name).write_text(json.dumps({"message": name, "seller_phone": RECIPIENT}), "utf-8")
+
+    shown = json.loads(run("replay", "a?.json", "b[1].json", "--dry-run", "--json").stdout)
+    assert ["a1.json", "a2.json", "b[1].json"] == [one["text"] for one in shown]
+
+
 def test_a_replay_tells_what_becomes_of_texts_that_are_queued(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,7 +239,14 @@ def test_dates_at_the_end_of_the_calendar_are_answered(
         assert f"--since can't read '{when}'" in shown.stderr
 
 
-@pytest.mark.parametrize("when", ["9999-12-31T23:59-05:00", "0001-01-01T00:00+05:00"])
+def test_dates_before_the_clock_are_answered() -> None:
+    """Windows has no local time before 1970."""
+    assert (2 if sys.platform == "win32" else 0) == run("messages", "list", "--since", "1960-01-01").exit_code
+
+
+@pytest.mark.parametrize(
+    "when", ["9999-12-31T23:59-05:00", "0001-01-01T00:00+05:00", "1900-01-01", "1969-12-31"]
+)
 def test_opt_out_dated_at_the_end_of_the_calendar_is_a_bad_line(when: str) -> None:
     """It is named, and the others count."""
     rows = f"{TRACKING_NUMBER},{RECIPIENT},,{when}\n{TRACKING_NUMBER},2025550123,,\n"

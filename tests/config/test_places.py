@@ -53,6 +53,9 @@ def test_data_directory_can_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setenv("CALLRAIL_RELAY_DATA", str(tmp_path))
     assert tmp_path == data_directory()
 
+    monkeypatch.setenv("CALLRAIL_RELAY_DATA", f'"{tmp_path / "my data"}" ')  # as `set` of Windows keeps it
+    assert tmp_path / "my data" == data_directory()
+
     monkeypatch.delenv("CALLRAIL_RELAY_DATA")
     assert platformdirs.user_data_path("callrail-relay", appauthor=False) == data_directory()
 

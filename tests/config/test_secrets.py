@@ -8,10 +8,12 @@ from pathlib import Path
 
 import keyring
 import pytest
+from keyring.backend import KeyringBackend
 from keyring.backends import fail, null
 from keyring.errors import KeyringLocked
 from pydantic import SecretStr
 
+from callrail_relay.clock import pause
 from callrail_relay.config.places import default_config_file
 from callrail_relay.config.secrets import Found, SecretName, Secrets
 from callrail_relay.errors import SecretError
@@ -255,6 +257,39 @@ def test_file_serves_where_the_keyring_does_not(config: Path) -> None:
 def test_environment_needs_no_keyring(config: Path) -> None:
     """What is above the keyring is found without asking it."""
     assert find(Secrets(config, {"CALLRAIL_API_KEY": "k"})) is not None
+
+
+@pytest.mark.usefixtures("no_keyring")
+def test_mark_at_the_start_of_the_file_is_not_a_fault(config: Path) -> None:
+    """Windows' own editors write one."""
+    secrets = Secrets(config, {})
+    store(secrets, "k", use_file=True)
+    secrets.file.write_bytes(b"\xef\xbb\xbf" + secrets.file.read_bytes())
+
+    assert ("k", f"file {secrets.file}") == find(secrets)
+
+
+@pytest.mark.parametrize("value", ['"k"', "'k'", ' "k" ', '"k'])
+def test_quotes_around_a_variable_are_not_part_of_it(value: str, config: Path) -> None:
+    """The command `set` of Windows, and Docker's files of variables, keep them."""
+    found = asyncio.run(Secrets(config, {"CALLRAIL_API_KEY": value}).find(API_KEY))
+
+    assert found is not None
+    assert "k" == found.reveal()
+
+
+@pytest.mark.usefixtures("memory")
+def test_loading_the_keyring_is_not_waiting_for_it(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy Windows computer that takes seconds, and nothing is locked."""
+    load, seconds = keyring.get_keyring, iter([0.6])
+
+    def load_slowly() -> KeyringBackend:
+        pause(next(seconds, 0))
+        return load()
+
+    monkeypatch.setattr(keyring, "get_keyring", load_slowly)
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert find(Secrets(config, {}, keyring_timeout=0.5)) is None
 
 
 def test_hanging_keyring_is_given_up(hanging: threading.Event, memory: MemoryKeyring, config: Path) -> None:

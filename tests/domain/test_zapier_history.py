@@ -147,7 +147,18 @@ def test_times_are_read_as_programs_write_them(time: str) -> None:
         assert [("Hi Dana", expected)] == codes(json.dumps(run))
 
 
-@pytest.mark.parametrize("time", ["soon", "23/11/2026 14:50", "46349.62", "5 hours ago"])
+@pytest.mark.parametrize(
+    "time",
+    [
+        *("soon", "23/11/2026 14:50", "46349.62", "5 hours ago"),
+        *(
+            "0001-01-01T00:00:00Z",
+            "1969-12-31 18:00:00",
+            "12/31/1969 6:00 PM",
+            "9999-12-31T23:59:59Z",
+        ),  # "never"
+    ],
+)
 def test_a_time_that_cannot_be_read_is_for_a_person(time: str) -> None:
     """The text may be old; one without a time counts as new."""
     assert [("Hi Dana", ["sent_by_zapier"])] == codes(json.dumps({"status": "success", "date": time, **TEXT}))

@@ -157,12 +157,19 @@ def test_fields_become_a_filter() -> None:
     )
 
 
+def test_a_time_of_the_day_is_taken_as_it_is() -> None:
+    """Only a day is meant as a whole."""
+    wanted = read_filter({"from": "2026-03-04T09:00:00+00:00", "to": "2026-03-04T10:00:00+00:00"}).wanted
+    assert (NOW.replace(hour=9, minute=0), NOW.replace(hour=10, minute=0)) == (wanted.since, wanted.until)
+
+
 @pytest.mark.parametrize(
     "query",
     [
         {"status": "gone"},
         {"from": "yesterday"},
         {"to": "9999-12-31"},
+        {"from": "0001-01-01T00:00+05:00"},
         {"from": "0000-01-01"},
         {"from": "9-9T1"},
     ],

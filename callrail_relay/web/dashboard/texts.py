@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from urllib.parse import parse_qsl, urlencode
 
@@ -125,7 +125,6 @@ def read_filter(query: Mapping[str, str]) -> Asked:
     statuses = tuple(status for status in Status if status == fields["status"])
     if fields["status"] and not statuses:
         faults.append(say("no_status", typed=fields["status"]))
-    since, until = _edge(fields["from"], 0, faults), _edge(fields["to"], 1, faults)
     before = query.get("before", "")
     wanted = MessageFilter(
         statuses=statuses,
@@ -134,8 +133,8 @@ def read_filter(query: Mapping[str, str]) -> Asked:
         name=name,
         opportunity_id=fields["opportunity"] or None,
         sender_id=fields["sender"] or None,
-        since=since,
-        until=until,
+        since=_edge(fields["from"], 0, faults),
+        until=_edge(fields["to"], 1, faults),
         words=tuple(fields["search"].split()[:MOST_WORDS]),
         before=int(before) if re.fullmatch("[0-9]{1,18}", before) else None,
     )
@@ -145,12 +144,10 @@ def read_filter(query: Mapping[str, str]) -> Asked:
 def _edge(typed: str, days: int, faults: list[str]) -> datetime | None:
     """Return an instant, or midnight *days* after a date, by this machine's clock; an error for others."""
     try:
-        if "T" in typed:
-            return datetime.fromisoformat(typed).astimezone(UTC)
         if typed:
-            day = datetime.combine(date.fromisoformat(typed), time())
-            return (day + timedelta(days=days)).astimezone(UTC)
-    except (ValueError, OverflowError):
+            is_date = len(typed) <= len("2026-11-23")
+            return (datetime.fromisoformat(typed) + timedelta(days=days * is_date)).astimezone(UTC)
+    except (ValueError, OverflowError, OSError):  # Windows: before 1970
         faults.append(say("no_day", typed=typed))
     return None
 
