@@ -56,9 +56,10 @@ class Editor:
         credentials = os.environ.get("CREDENTIALS_DIRECTORY")
         return service_setup.SYSTEM_CONFIG if credentials and path.parent == Path(credentials) else path
 
-    def read(self) -> Settings:
-        """Return the settings as in the file now. Raises SettingsError."""
-        return self._load(None)
+    def read(self, text: str | None = None) -> Settings:
+        """Return the settings as in the file now, or as in *text*. Raises SettingsError."""
+        path, overrides = self.context.config_path, self.context.overrides
+        return load(path, overrides=overrides, must_exist=False, text=text)
 
     def fixed_by(self, key: str) -> str | None:
         """Return the option or variable that sets *key*, so that the file's value doesn't count."""
@@ -105,19 +106,15 @@ class Editor:
         found = channels(replace(self.context, settings=self.read()), "alerts.urls")
         return found.services if found else []
 
-    def _load(self, text: str | None) -> Settings:
-        path, overrides = self.context.config_path, self.context.overrides
-        return load(path, overrides=overrides, must_exist=False, text=text)
-
     def _save(self, typed: Mapping[str, object], stamp: str, lines: str | None) -> tuple[Saved, Settings]:
         path = self.context.config_path
         text = read_text(path)
         if self.stamp() != stamp:
             raise NotAllowed(sentence("file_changed"))
-        present = self._load(text or "")
+        present = self.read(text or "")
         typed = {key: value for key, value in typed.items() if self.fixed_by(key) is None}
         try:
-            wanted = self._load(changed(path, text, nested(typed)))
+            wanted = self.read(changed(path, text, nested(typed)))
             if "alerts.urls" in typed:
                 alert_sender(replace(self.context, settings=wanted))
         except InvalidSettings as error:
