@@ -19,7 +19,7 @@ from callrail_relay.service import setup
 from callrail_relay.service.alerts import Alerts
 from callrail_relay.service.background import Refusals
 from callrail_relay.service.delivery import Delivery, TaskGroup
-from callrail_relay.service.health import StoreProbe
+from callrail_relay.service.health import store_probe
 from callrail_relay.service.overview import History
 from callrail_relay.service.shadow import PassingOn, make_report
 from callrail_relay.service.tokens import new_token
@@ -62,7 +62,7 @@ async def open_listeners(relay: wiring.Relay, worker: TaskGroup) -> AsyncIterato
             tokens=await credentials.hook_tokens(context, relay.store),
             clock=context.clock,
             wake=worker.wake,
-            writable=StoreProbe(relay.store, refused).writable,
+            writable=store_probe(relay.store, refused),
             prove=partial(proof, secret),
             answered=relay.metrics.answered,
             passing_on=passing_on,

@@ -87,7 +87,7 @@ def advance(
     """
     Record how attempts *ended*, and claim the next segments, *most* at most.
 
-    Without *look*, nothing is claimed unless one of the outcomes lets something be sent.
+    Without *look*, nothing is claimed, and the result is None, unless an outcome lets something be sent.
     """
     news, is_due = record(tx, ended, random=random, lookups=lookups)
     if not (look or is_due):

@@ -58,7 +58,7 @@ class Delivery(PeriodicTask):
         self._under_way: set[asyncio.Task[None]] = set()
         self._sending = 0
         self._ended: dict[int, Outcome] = {}  # outcomes to record, by attempt
-        self._open: set[int] = set()  # attempts whose outcomes aren't recorded yet
+        self._open: set[int] = set()  # attempts whose outcomes aren't recorded: never to be taken as unsent
         self._is_due = True  # there may be something to claim
         self._next_due: datetime | None = None
         self._unsure = False
@@ -85,8 +85,13 @@ class Delivery(PeriodicTask):
 
     async def turn(self) -> datetime | None:
         """Record what ended, and start the attempts that may start now; return when there's more to do."""
-        self._is_due = self._is_due or not self._ended  # time woke us, or news
-        await self._settle_abandoned()
+        self._is_due = self._is_due or not self._ended  # if nothing ended, it's time to look
+        leases_due = self._leases_due
+        if self._ended and (leases_due or self._unsure or self._followed):
+            # First: what is known mustn't be settled as unknown, even if the store failed for a long time.
+            await self._advance(dict(self._ended), 0)
+        if leases_due:
+            await self._settle_abandoned()
         await self._settle_unsent()
         if self._followed:
             policy = self.policy
@@ -132,30 +137,29 @@ class Delivery(PeriodicTask):
             if most or len(ended) > 1:  # one of them, or the claim, made all of it fail
                 for id_, outcome in ended.items():
                     await self._advance({id_: outcome}, 0)
-            else:
-                self._failed(error)
-                self._ended.pop(*ended)
+                return
+            [id_] = ended
+            del self._ended[id_]
+            self._failed(error)
             return
         for id_ in ended:
             del self._ended[id_]
-            # Only now: what was sent and couldn't be recorded must never be taken as unsent.
             self._open.discard(id_)
+        if claimed is not None:
+            for claim in claimed.claims:
+                self._sending += 1
+                self._open.add(claim.attempt_id)
+                task = asyncio.create_task(self._attempt(claim, began))
+                self._under_way.add(task)
+                task.add_done_callback(self._finished)
+            # If it took as many as it might, even none, there may be more.
+            self._is_due = self._is_due or len(claimed.claims) == most
+            self._next_due = claimed.wake_at
+            news = [*news, *claimed.held]
         self._report(news)
-        if claimed is None:
-            return
-        self._report(claimed.held)
-        for claim in claimed.claims:
-            self._sending += 1
-            self._open.add(claim.attempt_id)
-            task = asyncio.create_task(self._attempt(claim, began))
-            self._under_way.add(task)
-            task.add_done_callback(self._finished)
-        # If it took as much as it could, there may be more.
-        self._is_due = self._is_due or len(claimed.claims) == most
-        self._next_due = claimed.wake_at
 
     async def settle(self) -> None:
-        """Wait for what is under way, and record it until that works, or its lease is over."""
+        """Wait for what is under way, and record it; give that up after the time of a lease."""
         give_up_at = self._clock.now() + self.policy.lease
         while self._under_way or self._ended:
             if not self._ended:
@@ -170,14 +174,17 @@ class Delivery(PeriodicTask):
                     return
                 await self._clock.sleep(STORE_RETRY.total_seconds())
 
+    @property
+    def _leases_due(self) -> bool:
+        checked_at, ends_at = self._leases_checked_at, self._lease_ends_at
+        if checked_at is None or self._clock.monotonic() - checked_at >= LEASE_CHECK.total_seconds():
+            return True
+        return ends_at is not None and ends_at <= self._clock.now()
+
     async def _settle_abandoned(self) -> None:
         """Settle attempts that were left open: at the start our own, later those whose lease ran out."""
-        now, checked_at = self._clock.monotonic(), self._leases_checked_at
-        one_ends = self._lease_ends_at is not None and self._lease_ends_at <= self._clock.now()
-        if checked_at is not None and now - checked_at < LEASE_CHECK.total_seconds() and not one_ends:
-            return
-        node, lookups = self.node if checked_at is None else None, self.lookups
-        settle = partial(record.settle_abandoned, node=node, random=self.random, lookups=lookups)
+        now, node = self._clock.monotonic(), self.node if self._leases_checked_at is None else None
+        settle = partial(record.settle_abandoned, node=node, random=self.random, lookups=self.lookups)
         self._report(await self.store.write(settle))
         await self.store.write(store_claim.take_up_forgotten)
         self._is_due = True
@@ -204,8 +211,8 @@ class Delivery(PeriodicTask):
 
     async def _attempt(self, claim: Claim, began: float) -> None:
         id_, account_id, position = claim.message_id, claim.route.account_id, claim.position
-        self.hook(events.AttemptStarted(message_id=id_, account_id=account_id, position=position))
         try:
+            self.hook(events.AttemptStarted(message_id=id_, account_id=account_id, position=position))
             stale = self._clock.monotonic() - began >= STALE.total_seconds()
             self._ended[claim.attempt_id] = NEVER_LEFT if stale else await self._send(claim)
         finally:

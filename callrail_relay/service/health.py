@@ -69,26 +69,25 @@ async def run_checks(checks: Checks) -> HealthReport:
     return HealthReport(findings=tuple(findings))
 
 
-class StoreProbe:
-    """Whether the store can be written now. *refused* gets errors that are reported nowhere else."""
+def store_probe(store: Store, refused: Refused) -> Callable[[], Awaitable[bool]]:
+    """Return a check of whether the store can be written; *refused* gets errors reported nowhere else."""
 
-    def __init__(self, store: Store, refused: Refused) -> None:
-        self._store = store
-        self._refused = refused
-        self._answer = Cached(self._write, PROBE_INTERVAL, store.clock)
-
-    async def writable(self) -> bool:
-        """Write to the store, at most once in PROBE_INTERVAL; False also if any other write failed since."""
-        return await self._answer.get() and not self._store.write_failed
-
-    async def _write(self) -> bool:
+    async def write() -> bool:
         try:
-            await self._store.write_probe()
+            await store.write_probe()
         except Exception as error:  # noqa: BLE001 - the relay goes on, and says that it can't write
             if not isinstance(error, Unavailable):
-                self._refused(f"the database can't be written to: {type(error).__name__}")
+                refused(f"the database can't be written to: {type(error).__name__}")
             return False
         return True
+
+    answer = Cached(write, PROBE_INTERVAL, store.clock)
+
+    async def writable() -> bool:
+        """Write to the store, at most once in PROBE_INTERVAL; False also if any other write failed since."""
+        return await answer.get() and not store.write_failed
+
+    return writable
 
 
 NO_SPACE = 20 * 1024 * 1024

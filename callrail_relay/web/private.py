@@ -35,16 +35,12 @@ CACHE_STATIC = "private, max-age=31536000, immutable"  # scripts and style: each
 Exposition = Callable[[StoreStats | None, str], tuple[bytes, str]]
 
 
-class PrivateGate:
-    """Refuses foreign host names (DNS rebinding) and foreign pages, and isolates our pages by headers."""
+def private_gate(app: ASGIApp, *, host: str) -> ASGIApp:
+    """Refuse foreign host names (DNS rebinding) and foreign pages, and isolate our pages by headers."""
 
-    def __init__(self, app: ASGIApp, *, host: str) -> None:
-        self._app = app
-        self._host = host
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def gate(scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
-        if not _is_own_host(request.headers.get("host", ""), self._host):
+        if not _is_own_host(request.headers.get("host", ""), host):
             await PlainTextResponse("Misdirected Request", 421)(scope, receive, send)
             return
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:  # PostgreSQL has no such texts
@@ -64,7 +60,9 @@ class PrivateGate:
                 MutableHeaders(scope=message).update(own)
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        await app(scope, receive, send_with_headers)
+
+    return gate
 
 
 def _is_own_host(header: str, host: str) -> bool:
@@ -269,7 +267,7 @@ def create_private_app(dashboard: Dashboard, exposition: Exposition, *, host: st
             Route("/metrics", metrics),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
-        middleware=[Middleware(PrivateGate, host=host)],
+        middleware=[Middleware(private_gate, host=host)],
     )
     # Starlette would redirect a path with an extra slash, but it must answer 404.
     app.router.redirect_slashes = False

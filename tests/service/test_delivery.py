@@ -21,6 +21,7 @@ from callrail_relay.domain.events import (
     AccountWaits,
     AttemptFinished,
     AttemptStarted,
+    Event,
     LateResult,
     MessageHeld,
     OutcomeFound,
@@ -29,7 +30,7 @@ from callrail_relay.domain.events import (
     StoreFailed,
 )
 from callrail_relay.domain.message import Status, Verb
-from callrail_relay.domain.outcome import Outcome, OutcomeKind, Sent
+from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Sent
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import claim as store_claim
@@ -349,6 +350,56 @@ async def test_outcome_is_recorded_when_the_store_comes_back(tmp_path: Path) -> 
 
         assert [OutcomeKind.SENT] == outcomes(await rig.message(id_))
         assert [] == rig.events.of(LateResult)
+
+
+async def test_outcome_counts_however_long_the_store_failed(tmp_path: Path) -> None:
+    """What certainly did not leave is known as that once the store is back, though its lease is over."""
+    async with open_rig(tmp_path, patience=0) as rig:
+        lock = rig.failing_store()
+
+        class LocksOnce:
+            calls = 0
+
+            async def send_text(self, route: Route, recipient: str, content: str) -> Outcome:
+                self.calls += 1
+                if self.calls > 1:
+                    return Sent(200, "CON1")
+                lock.__enter__()
+                return NotSent("no connection was made.")
+
+        id_ = await rig.accept()
+        delivery = rig.delivery(sender=LocksOnce())
+        await delivery.turn()
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable):
+            await delivery.turn()
+        rig.clock.advance(rig.claim.lease * 2)
+        lock.__exit__(None, None, None)
+        await delivery.turn()
+
+        assert [OutcomeKind.NOT_SENT] == outcomes(await rig.message(id_))
+        assert [] == rig.events.of(LateResult)
+
+
+async def test_hook_that_fails_keeps_no_claimed_text_from_being_sent(tmp_path: Path) -> None:
+    """What one transaction claimed is started before its events are told."""
+    async with open_rig(tmp_path) as rig:
+        ids = [await rig.accept(to=recipient(number)) for number in range(2)]
+        delivery, tell = rig.delivery(concurrency=1), rig.events.__call__
+
+        def hook(event: Event) -> None:
+            tell(event)
+            if isinstance(event, AttemptFinished) and len(rig.events.of(AttemptFinished)) == 1:
+                raise KeyError("secret words")
+
+        delivery.hook = hook
+        async with running(delivery):
+            [failure] = await rig.events.until(ProgramFailed)
+            await rig.clock.until_asleep()
+            rig.clock.advance(failure.retry_in)
+            await rig.events.until(AttemptFinished, 2)
+
+        assert [Status.SENT] * 2 == [(await rig.message(id_)).status for id_ in ids]
 
 
 async def test_outcome_that_cannot_be_recorded_is_given_up_where_the_relay_stops(tmp_path: Path) -> None:

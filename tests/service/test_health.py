@@ -6,7 +6,7 @@ import pytest
 
 from callrail_relay.domain.health import CheckResult, Condition
 from callrail_relay.errors import RefusedByCallRail, SettingsError, Unavailable
-from callrail_relay.service.health import PROBE_INTERVAL, CheckWarning, HealthReport, StoreProbe, run_checks
+from callrail_relay.service.health import PROBE_INTERVAL, CheckWarning, HealthReport, run_checks, store_probe
 from tests.service.rig import open_rig
 
 pytestmark = pytest.mark.anyio
@@ -64,39 +64,39 @@ async def test_fault_of_the_program_is_not_taken_for_a_finding() -> None:
 async def test_probe_writes_at_most_once_in_its_interval(tmp_path: Path) -> None:
     """Who asks often gets the last answer; a failing store is seen after a second, and so is its return."""
     async with open_rig(tmp_path, patience=0) as rig:
-        probe = StoreProbe(rig.outbox, lambda _reason: None)
-        assert await probe.writable()
+        writable = store_probe(rig.outbox, lambda _reason: None)
+        assert await writable()
         with rig.failing_store():
-            assert await probe.writable()
+            assert await writable()
             rig.clock.advance(PROBE_INTERVAL)
-            assert not await probe.writable()
-        assert not await probe.writable()
+            assert not await writable()
+        assert not await writable()
         rig.clock.advance(PROBE_INTERVAL)
-        assert await probe.writable()
+        assert await writable()
         assert [(1,)] == rig.stored("count(*)", "probe")
 
 
 async def test_a_write_that_failed_is_seen_at_once(tmp_path: Path) -> None:
     """Before the probe writes again; it recovers by itself when the probe can."""
     async with open_rig(tmp_path, patience=0) as rig:
-        probe = StoreProbe(rig.outbox, lambda _reason: None)
-        assert await probe.writable()
+        writable = store_probe(rig.outbox, lambda _reason: None)
+        assert await writable()
         with rig.failing_store(), pytest.raises(Unavailable):
             await rig.accept()
-        assert not await probe.writable()
+        assert not await writable()
         rig.clock.advance(PROBE_INTERVAL)
-        assert await probe.writable()
+        assert await writable()
 
 
 async def test_clock_set_back_does_not_freeze_the_probe(tmp_path: Path) -> None:
     """An answer grows old whatever the wall clock shows."""
     async with open_rig(tmp_path, patience=0) as rig:
-        probe = StoreProbe(rig.outbox, lambda _reason: None)
-        assert await probe.writable()
+        writable = store_probe(rig.outbox, lambda _reason: None)
+        assert await writable()
         rig.clock.set(rig.clock.now() - timedelta(hours=1))
         rig.clock.advance(PROBE_INTERVAL)
         with rig.failing_store():
-            assert not await probe.writable()
+            assert not await writable()
 
 
 async def test_a_fault_of_the_program_is_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +108,7 @@ async def test_a_fault_of_the_program_is_no_secret(tmp_path: Path, monkeypatch: 
 
     async with open_rig(tmp_path) as rig:
         monkeypatch.setattr(rig.outbox, "write_probe", broken)
-        assert not await StoreProbe(rig.outbox, reasons.append).writable()
+        assert not await store_probe(rig.outbox, reasons.append)()
 
     assert ["the database can't be written to: KeyError"] == reasons
 

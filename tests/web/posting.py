@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from callrail_relay.callrail.wire import read_webhook, verify
 from callrail_relay.machine.addresses import OldUrl
 from callrail_relay.service.background import Refused
-from callrail_relay.service.health import StoreProbe
+from callrail_relay.service.health import store_probe
 from callrail_relay.service.replies import CallRailWebhooks, InboundTexts
 from callrail_relay.service.shadow import PassingOn
 from callrail_relay.service.tokens import HookToken, HookTokens, ReadTokens, reread
@@ -83,7 +83,7 @@ def public_app(
             tokens=HookTokens(tokens, read or unchanged, rig.clock, none_ended),
             clock=rig.clock,
             wake=wake,
-            writable=StoreProbe(rig.outbox, refused).writable,
+            writable=store_probe(rig.outbox, refused),
             prove=lambda nonce: f"<{nonce}>",
             answered=answered,
             passing_on=passing_on or _passing_on(rig, OldUrl(MARK)),
