@@ -435,14 +435,17 @@ def test_keys_lead_through_the_pages(open_page: OpenPage, relay: Running) -> Non
 
 def test_bars_say_what_they_stand_for_and_open_it(open_page: OpenPage) -> None:
     """To the pointer and to the keyboard alike."""
-    page = open_page("/?range=30d")
+    page = live(open_page("/?range=30d"))
     bar = page.get_by_role("link", name=re.compile(r"\d+ messages? \(\d+ sent")).last
-    words = bar.get_attribute("aria-label") or ""
     for show in (bar.hover, bar.focus):
-        page.mouse.move(0, 0)
-        page.get_by_role("link", name="30 days").focus()
-        show()
-        expect(page.locator(".tip")).to_have_text(words)
+
+        def tells(show: Callable[[], None] = show) -> bool:
+            page.mouse.move(0, 0)
+            page.get_by_role("link", name="30 days").focus()
+            show()
+            return bar.get_attribute("aria-label") == page.locator(".tip").text_content()
+
+        until(tells, bool)  # the chart is drawn anew when something changes
     bar.press("Enter")
     expect(page).to_have_url(re.compile("/texts.from="))
     expect(page.locator("table.texts tbody tr").first).to_be_visible()
