@@ -275,7 +275,7 @@ def read_input(name: str) -> bytes:
     """Return all of a file; ``-`` is standard input. Raises NotFound."""
     try:
         with interruptible():
-            return sys.stdin.buffer.read() if name == "-" else Path(os.path.expanduser(name)).read_bytes()  # noqa: PTH111 - no RuntimeError
+            return sys.stdin.buffer.read() if name == "-" else Path(os.path.expanduser(name)).read_bytes()  # noqa: PTH111 - raises nothing
     except OSError as error:
         raise NotFound(sentence("unreadable", name=name, why=error.strerror)) from error
 
